@@ -1,0 +1,1 @@
+"""Rows become tokens, a plan turns tokens into batches. Nothing below imports jax."""

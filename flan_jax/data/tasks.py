@@ -1,0 +1,118 @@
+"""A templated task is plain data: where its rows are, how a row becomes fields, which templates show them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flan_jax.data.metrics import MetricFn, accuracy
+from flan_jax.data.sources import Sandbox, Source, Tfds
+from flan_jax.data.templates import OPTIONS, Fields, Template
+from flan_jax.errors import InputError, unknown
+
+Row = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TemplatedTask:
+    """One dataset with its templates.
+
+    `fields` maps a row to the strings that templates show; it returns None for a row that the task leaves out (the
+    filtered rows are counted). The field `answer` is required. For a classification task, `options` is the tuple of
+    fixed options, or the name of the field that lists them for each row; the answer must be one of them. For a
+    generation task `options` is None, and a field `references` may list several right answers.
+
+    >>> TemplatedTask(
+    ...     name="rte", cluster="nli", source=Tfds("super_glue/rte:1.0.2", train="train[:-200]",
+    ...     validation="train[-200:]", test="validation"), fields=lambda row: {...}, options=("yes", "no"),
+    ...     templates=(Template("{premise} So {hypothesis}?\\n{options}"),))
+    """
+
+    name: str
+    cluster: str
+    source: Source
+    fields: Callable[[Row], Fields | None]
+    templates: tuple[Template, ...]
+    options: tuple[str, ...] | str | None = None
+    metrics: tuple[MetricFn, ...] = (accuracy,)
+    sandbox: Sandbox | None = None
+
+    def __post_init__(self):
+        if not self.templates:
+            raise InputError(f"task {self.name!r} has no templates")
+        if self.options is None and any(OPTIONS in t.fields for t in self.templates):
+            raise InputError(f"task {self.name!r}: a template shows {{options}}, but the task names no options")
+        if self.options == ():
+            raise InputError(f"task {self.name!r}: options is empty; write None for a generation task")
+
+    @property
+    def eval_templates(self) -> tuple[int, ...]:
+        """Indices of the templates that ask for the answer."""
+        return tuple(i for i, t in enumerate(self.templates) if not t.turned_around)
+
+    def example(self, row: Row) -> dict[str, Any] | None:
+        """The fields of one row with `options` filled in, or None for a row that is left out.
+
+        Raises InputError when the answer is missing or not among the options.
+        """
+        fields = self.fields(row)
+        if fields is None:
+            return None
+        example = dict(fields)
+        if "answer" not in example:
+            raise InputError(f"task {self.name!r}: fields() gave no 'answer', only {', '.join(sorted(example))}")
+        if self.options is not None:
+            example[OPTIONS] = self._options(example)
+            if example["answer"] not in example[OPTIONS]:
+                raise InputError(
+                    f"task {self.name!r}: the answer {example['answer']!r} is not among the options {list(example[OPTIONS])}. "
+                    "Return one of them, or None from fields() to leave the row out"
+                )
+        return example
+
+    def _options(self, example: Mapping[str, Any]) -> tuple[str, ...]:
+        if isinstance(self.options, tuple):
+            return self.options
+        if self.options not in example:
+            raise InputError(f"task {self.name!r}: options are in the field {self.options!r}, which fields() did not give")
+        if not example[self.options]:
+            raise InputError(f"task {self.name!r}: the field {self.options!r} lists no options for this row")
+        return tuple(example[self.options])
+
+
+TASKS: dict[str, TemplatedTask] = {}
+"""The registry, in the order of registration."""
+
+
+def register(task: TemplatedTask) -> TemplatedTask:
+    """Adds a task to the registry; returns it. Raises InputError when the name is taken by another task."""
+    if TASKS.get(task.name, task) != task:
+        raise InputError(f"two tasks are named {task.name!r}; a name is an identity, choose another")
+    TASKS[task.name] = task
+    return task
+
+
+def get_task(name: str) -> TemplatedTask:
+    """The registered task, or InputError with the nearest names."""
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]
+
+
+def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None) -> Source:
+    """Where to read a task from, given the run's SOURCE: 'sandbox', 'tfds' or 'jsonl'.
+
+    The choice is for the public datasets, whose own source is Tfds. A task of any other source always reads that.
+    """
+    if not isinstance(task.source, Tfds):
+        return task.source
+    if source == "tfds":
+        return dataclasses.replace(task.source, data_dir=data_dir)
+    if source == "jsonl":
+        if not data_dir:
+            raise InputError("SOURCE = 'jsonl' needs DATA_DIR, the folder that holds <task>/<split>.jsonl")
+        return task.source.as_jsonl(f"{data_dir}/{task.name}")
+    if source != "sandbox":
+        raise unknown("SOURCE", source, ("sandbox", "tfds", "jsonl"))
+    if task.sandbox is None:
+        raise InputError(f"task {task.name!r} has no practice rows (sandbox=None); use SOURCE = 'tfds' or 'jsonl' for it")
+    return task.sandbox
