@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from flan_jax.errors import InputError, unknown
 
@@ -15,6 +15,7 @@ SPLITS = ("train", "validation", "test")
 """A task's own splits. `test` is what evaluation reports on, `validation` is what picks the best template."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """Rows of the three splits, always in the same order."""
 
@@ -51,11 +52,11 @@ class Tfds:
         try:
             builder = tfds.builder(self.name, data_dir=self.data_dir)
         except Exception as error:
-            raise InputError(f"TFDS does not know {self.name!r}: {error}") from error
+            raise InputError(f"TFDS does not know {self.name!r}: {_gist(error)}") from error
         if not builder.info.splits:
             raise InputError(self._not_on_disk(builder))
         try:
-            dataset = builder.as_dataset(split=expression, shuffle_files=False)
+            dataset = builder.as_dataset(split=expression, shuffle_files=False)  # pyright: ignore[reportCallIssue]
         except (ValueError, KeyError) as error:
             raise InputError(f"split {expression!r} of {self.name!r} cannot be read: {error}") from error
         for row in tfds.as_numpy(dataset):
@@ -64,7 +65,7 @@ class Tfds:
     def _not_on_disk(self, builder) -> str:
         return (
             f"{self.name} is not on disk in {builder.data_path}. On a machine with network, run\n"
-            f"    tfds build {self.name.split('/')[0].split(':')[0]} --data_dir={self.data_dir or '~/tensorflow_datasets'}\n"
+            f"    tfds build {self.name} --data_dir={self.data_dir or '~/tensorflow_datasets'}\n"
             "and copy the folder, or name the folder that holds it with DATA_DIR"
         )
 
@@ -122,14 +123,20 @@ class Jsonl:
 
 def _read(files: list[Path]) -> Iterator[Mapping[str, Any]]:
     for file in files:
-        with file.open(encoding="utf-8") as lines:
+        with file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line)
+                    row = json.loads(line.decode("utf-8"))
+                except UnicodeDecodeError:
+                    raise InputError(
+                        f"{file}:{number} is not UTF-8 text: decompress the file, or write it again as UTF-8"
+                    ) from None
                 except json.JSONDecodeError as error:
-                    raise InputError(f"{file}:{number} is not JSON ({error.msg}): one object a line is expected") from None
+                    raise InputError(
+                        f"{file}:{number} is not JSON ({error.msg}): one object a line is expected"
+                    ) from None
                 if not isinstance(row, dict):
                     raise InputError(f"{file}:{number} is a JSON {type(row).__name__}, not an object")
                 yield row
@@ -150,6 +157,16 @@ def _file_and_slice(expression: str) -> str:
     return f"{name}.jsonl" + (f"[{rest}" if rest else "")
 
 
+def _gist(error: Exception) -> str:
+    """What TFDS says, without its list of all datasets."""
+    lines = str(error).splitlines()
+    return (
+        " ".join([lines[0], *(line for line in lines[1:] if line.startswith(("Did you mean", "No version")))])
+        if lines
+        else ""
+    )
+
+
 def _plain(value: Any) -> Any:
     """numpy and bytes of tfds.as_numpy as the Python values that JSON rows have."""
     if isinstance(value, bytes):
@@ -158,6 +175,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
+    if hasattr(value, "to_list"):  # a ragged tensor: a sequence of sequences
+        return _plain(value.to_list())
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value

@@ -1,11 +1,13 @@
 """A templated task is plain data: where its rows are, how a row becomes fields, which templates show them."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flan_jax.data.metrics import MetricFn, accuracy
-from flan_jax.data.sources import Sandbox, Source, Tfds
+from flan_jax.data.sandbox import Sandbox
+from flan_jax.data.sources import Source, Tfds
 from flan_jax.data.templates import OPTIONS, Fields, Template
 from flan_jax.errors import InputError, unknown
 
@@ -37,6 +39,11 @@ class TemplatedTask:
     sandbox: Sandbox | None = None
 
     def __post_init__(self):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*", self.name):
+            raise InputError(f"task name {self.name!r}: it names folders too; use letters, digits, '_' and '.'")
+        for attribute, value in (("templates", self.templates), ("options", self.options)):
+            if isinstance(value, list):
+                raise InputError(f"task {self.name!r}: {attribute} is a list; write a tuple, (..., ...)")
         if not self.templates:
             raise InputError(f"task {self.name!r} has no templates")
         if self.options is None and any(OPTIONS in t.fields for t in self.templates):
@@ -57,23 +64,25 @@ class TemplatedTask:
         fields = self.fields(row)
         if fields is None:
             return None
-        example = dict(fields)
+        example: dict[str, Any] = dict(fields)
         if "answer" not in example:
             raise InputError(f"task {self.name!r}: fields() gave no 'answer', only {', '.join(sorted(example))}")
         if self.options is not None:
-            example[OPTIONS] = self._options(example)
-            if example["answer"] not in example[OPTIONS]:
+            options = example[OPTIONS] = self._options(example)
+            if example["answer"] not in options:
                 raise InputError(
-                    f"task {self.name!r}: the answer {example['answer']!r} is not among the options {list(example[OPTIONS])}. "
+                    f"task {self.name!r}: the answer {example['answer']!r} is not among the options {list(options)}. "
                     "Return one of them, or None from fields() to leave the row out"
                 )
         return example
 
     def _options(self, example: Mapping[str, Any]) -> tuple[str, ...]:
-        if isinstance(self.options, tuple):
-            return self.options
+        if not isinstance(self.options, str):
+            return self.options or ()
         if self.options not in example:
-            raise InputError(f"task {self.name!r}: options are in the field {self.options!r}, which fields() did not give")
+            raise InputError(
+                f"task {self.name!r}: options are in the field {self.options!r}, which fields() did not give"
+            )
         if not example[self.options]:
             raise InputError(f"task {self.name!r}: the field {self.options!r} lists no options for this row")
         return tuple(example[self.options])
@@ -114,5 +123,7 @@ def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None
     if source != "sandbox":
         raise unknown("SOURCE", source, ("sandbox", "tfds", "jsonl"))
     if task.sandbox is None:
-        raise InputError(f"task {task.name!r} has no practice rows (sandbox=None); use SOURCE = 'tfds' or 'jsonl' for it")
+        raise InputError(
+            f"task {task.name!r} has no practice rows (sandbox=None); use SOURCE = 'tfds' or 'jsonl' for it"
+        )
     return task.sandbox

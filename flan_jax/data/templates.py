@@ -72,7 +72,7 @@ def _value(name: str, fields: Fields, pattern: str) -> str:
     return value
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _parse(pattern: str) -> tuple[tuple[str, str | None], ...]:
     """The pattern cut into ("literal", None) and ("", "field") pieces."""
     pieces: list[tuple[str, str | None]] = []

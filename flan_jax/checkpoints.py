@@ -1,0 +1,98 @@
+"""Checkpoints in orbax's format: saved while training goes on, resumed bit for bit, or warm-started from."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from flan_jax.errors import InputError
+from flan_jax.train_state import TrainState
+from flan_jax.trees import named_leaves
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """A checkpoint every `every` steps and at the end; kept are the `keep_last` latest and the `keep_best` of lowest loss."""
+
+    every: int = 200
+    keep_last: int = 2
+    keep_best: int = 1
+
+
+class Checkpoints:
+    """The checkpoints/ folder of one run. Each checkpoint has two items: `params`, and `rest` (optimizer state, step, key).
+
+    Saving returns at once; `wait()` until what was saved is on disk. A killed save leaves nothing that counts as a checkpoint.
+    """
+
+    def __init__(self, folder: Path, config: CheckpointConfig):
+        keep = [LatestN(config.keep_last), BestN(get_metric_fn=lambda m: m["loss"], reverse=True, n=config.keep_best)]
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=AnyPreservationPolicy(keep), cleanup_tmp_directories=True, enable_async_checkpointing=True
+        )
+        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, loss: float) -> None:
+        """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before."""
+        params, rest = _items(state)
+        items = ocp.args.Composite(params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest))
+        self._manager.save(int(state.step), args=items, metrics={"loss": loss})
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The latest checkpoint, each array placed as in `like`. Raises InputError when it is of another model."""
+        params, rest = _items(like)
+        restored = _restore(self._manager, {"params": params, "rest": rest})
+        return like.replace(params=restored["params"], **restored["rest"])
+
+    def wait(self) -> None:
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+def load_params(source: str | Path, like: Any) -> Any:
+    """The parameters of another run's latest checkpoint, placed as in `like`.
+
+    `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
+    """
+    folder = Path(source).expanduser()
+    folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder} to take parameters from. Give a run directory")
+    with ocp.CheckpointManager(folder.resolve(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+        if manager.latest_step() is None:
+            raise InputError(f"{folder} holds no finished checkpoint to take parameters from")
+        return _restore(manager, {"params": like})["params"]
+
+
+def _items(state: TrainState) -> tuple[Any, dict[str, Any]]:
+    return state.params, {"opt_state": state.opt_state, "step": state.step, "rng": state.rng}
+
+
+def _restore(manager: ocp.CheckpointManager, like: dict[str, Any]) -> dict[str, Any]:
+    step = manager.latest_step()
+    abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
+    try:
+        _compare(manager.item_metadata(step).params, abstract["params"])
+        args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
+        restored = manager.restore(step, args=ocp.args.Composite(**args))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the checkpoint of step {step} in {manager.directory} does not fit this model: {error}") from None
+    return {name: restored[name] for name in like}
+
+
+def _compare(there: Any, here: Any) -> None:
+    """Raises ValueError naming the first parameters that differ. Restoring would pad or cut arrays of other shapes."""
+    shapes_there = {name: tuple(leaf.shape) for name, leaf in named_leaves(there).items()}
+    shapes_here = {name: tuple(leaf.shape) for name, leaf in named_leaves(here).items()}
+    differing = sorted(n for n in {*shapes_there, *shapes_here} if shapes_there.get(n) != shapes_here.get(n))
+    if differing:
+        first = [f"{n} is {shapes_there.get(n, 'absent')} there, {shapes_here.get(n, 'absent')} here" for n in differing[:3]]
+        raise ValueError(f"{len(differing)} parameters differ: {'; '.join(first)}")

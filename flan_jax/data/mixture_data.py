@@ -1,0 +1,144 @@
+"""From a run's settings to its data: the split, the token stores, the plan."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+
+from flan_jax.batch import Architecture
+from flan_jax.data.clusters import Split, hold_out
+from flan_jax.data.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixing_rates, mixture_or_task
+from flan_jax.data.plan import MixturePlan, TaskLengths
+from flan_jax.data.prepare import Request, prepare
+from flan_jax.data.store import Kind, TokenStore
+from flan_jax.data.tasks import get_task, resolve_source
+from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
+from flan_jax.errors import InputError
+
+PRACTICE_NOTICE = """\
+Data: the practice corpus, made by this program about a small invented world. It is for trying things out.
+      For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS data; DATA_DIR names their folder)
+      or --gin.SOURCE="'jsonl'" (files <DATA_DIR>/<task>/<split>.jsonl with the same rows)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What a run reads and how it mixes it.
+
+    mixture: a registered mixture or task. held_out: a cluster that is not trained on, with its related ones; None for none.
+    source: 'sandbox', 'tfds' or 'jsonl', where the public datasets are read from. tokenizer: a SentencePiece .model file, a
+    Hugging Face tokenizer.json, or 'practice'. lengths: tokens of a row, {"inputs": E, "targets": D}; D may be 'fit', which
+    chooses it from the data. eval_examples: at most so many examples of each held-out task are scored, seen_eval_examples of each
+    task trained on. skip_broken: go on without tasks whose data cannot be prepared.
+    """
+
+    mixture: str
+    held_out: str | None
+    source: str
+    data_dir: str | None
+    tokenizer: str
+    lengths: Mapping[str, int | str]
+    batch_size: int
+    seed: int
+    packing: bool = True
+    examples_per_dataset: int = EXAMPLES_PER_DATASET
+    maximum_rate: int | None = MAXIMUM_RATE
+    eval_examples: int = 200
+    seen_eval_examples: int = 50
+    skip_broken: bool = False
+    cache_dir: str | None = None
+    workers: int | None = None
+
+    def split(self) -> Split:
+        return hold_out(mixture_or_task(self.mixture), self.held_out)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixtureData:
+    """The prepared data of a run: training stores by task, evaluation stores by (task, split)."""
+
+    config: DataConfig
+    split: Split
+    tokenizer: Tokenizer
+    train: Mapping[str, TokenStore]
+    evaluation: Mapping[tuple[str, str], TokenStore]
+
+    @property
+    def rates(self) -> dict[str, int]:
+        return mixing_rates({name: len(store) for name, store in self.train.items()}, self.config.maximum_rate)
+
+    def plan(self, architecture: Architecture) -> MixturePlan:
+        config = self.config
+        tasks = {name: TaskLengths(store.inputs.lengths, store.targets.lengths) for name, store in self.train.items()}
+        return MixturePlan(
+            tasks,
+            self.rates,
+            architecture=architecture,
+            batch_size=config.batch_size,
+            lengths=fit_lengths(config.lengths, tasks, self.rates),
+            seed=config.seed,
+            packing=config.packing,
+        )
+
+
+def default_cache_dir() -> str:
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "flan_jax")
+
+
+def prepare_mixture(config: DataConfig) -> MixtureData:
+    """Opens the token stores of a run, preparing those that are not in the cache yet.
+
+    Held-out tasks are evaluated on `validation` and `test`, the tasks trained on are on `test` alone.
+    """
+    split = config.split()
+    if config.source == "sandbox":
+        print(PRACTICE_NOTICE, file=sys.stderr, flush=True)
+    tokenizer = load_tokenizer(config.tokenizer)
+    wanted = [(name, "train", "train") for name in split.train] + [(name, "test", "eval") for name in split.train]
+    wanted += [(name, part, "eval") for name in split.held_out for part in ("validation", "test")]
+    stores = prepare(
+        [_request(config, *each) for each in wanted],
+        tokenizer,
+        config.cache_dir or default_cache_dir(),
+        cap=config.examples_per_dataset,
+        max_eval_examples=config.eval_examples,
+        seed=config.seed,
+        workers=config.workers,
+        skip_broken=config.skip_broken,
+    )
+    return MixtureData(
+        config=config,
+        split=split,
+        tokenizer=tokenizer,
+        train={name: store for (name, _, kind), store in stores.items() if kind == "train"},
+        evaluation={(name, part): store for (name, part, kind), store in stores.items() if kind == "eval"},
+    )
+
+
+def _request(config: DataConfig, name: str, split: str, kind: Kind) -> Request:
+    task = get_task(name)
+    return Request(dataclasses.replace(task, source=resolve_source(task, config.source, config.data_dir)), split, kind)
+
+
+def fit_lengths(
+    lengths: Mapping[str, int | str], tasks: Mapping[str, TaskLengths], rates: Mapping[str, int]
+) -> dict[str, int]:
+    """The lengths with targets 'fit' replaced by the shortest target side that holds what the input side lets in.
+
+    That is the larger of the targets' 99.9th percentile (by mixing rate) and 1.1 times the target tokens that come with a
+    full row of inputs, rounded up to a multiple of 8.
+    """
+    unknown_sides = sorted(set(lengths) - {"inputs", "targets"})
+    if unknown_sides or not isinstance(lengths.get("inputs"), int):
+        raise InputError(f"LENGTHS is {dict(lengths)}; write {{'inputs': 1024, 'targets': 256}}, or 'fit' for targets")
+    if lengths.get("targets") != "fit":
+        return {side: int(lengths.get(side, 0)) for side in ("inputs", "targets")}
+    weight = np.concatenate([np.full(len(t.targets), rates[name] / len(t.targets)) for name, t in tasks.items()])
+    inputs = np.minimum(np.concatenate([t.inputs for t in tasks.values()]) + 1, int(lengths["inputs"]))
+    targets = np.concatenate([t.targets for t in tasks.values()]) + 1
+    order = np.argsort(targets)
+    longest = targets[order][np.searchsorted(np.cumsum(weight[order]), 0.999 * weight.sum())]
+    beside = int(lengths["inputs"]) * (targets @ weight) / (inputs @ weight)
+    return {"inputs": int(lengths["inputs"]), "targets": int(-(-max(longest, 1.1 * beside) // 8) * 8)}

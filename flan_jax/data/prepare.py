@@ -1,0 +1,376 @@
+"""Tasks to token stores, in parallel processes. What is in the cache already is opened, not made again."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flan_jax.data.fingerprints import fingerprint
+from flan_jax.data.mixtures import EXAMPLES_PER_DATASET
+from flan_jax.data.rendering import EvalRow, TrainRow, render_eval, render_train
+from flan_jax.data.sources import Source, check_split
+from flan_jax.data.store import (
+    STORE_VERSION,
+    Kind,
+    TokenStore,
+    nested_column,
+    remove_abandoned,
+    schema,
+    token_column,
+    write_store,
+)
+from flan_jax.data.tasks import Row, TemplatedTask
+from flan_jax.data.tokenizers import Tokenizer
+from flan_jax.errors import InputError
+from flan_jax.progress import Progress
+
+BATCH = 1024
+"""Renderings that are tokenised together."""
+KILLED = "its worker process was killed; perhaps the machine ran out of memory. Fewer at a time need less: workers=1"
+
+Key = tuple[str, str, Kind]
+"""(task name, split, kind) of a store."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One store to have. The task's `source` is read as it stands: put what resolve_source gives there first."""
+
+    task: TemplatedTask
+    split: str
+    kind: Kind
+
+    @property
+    def key(self) -> Key:
+        return self.task.name, self.split, self.kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which rows, in which templates. `cap` and `max_eval_examples` count rows that a task keeps; None is all of them."""
+
+    cap: int | None
+    max_eval_examples: int | None
+    renderings: int
+    seed: int
+
+    def of(self, kind: Kind) -> tuple[Any, ...]:
+        """The part that shapes a store of this kind."""
+        return (self.cap, self.renderings, self.seed) if kind == "train" else (self.max_eval_examples,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A store to build, with all that a worker process needs for it."""
+
+    request: Request
+    selection: Selection
+    tokenizer: Tokenizer
+    folder: Path
+    fingerprint: str
+
+
+def prepare(
+    requests: Sequence[Request],
+    tokenizer: Tokenizer,
+    cache_dir: str | Path,
+    *,
+    cap: int | None = EXAMPLES_PER_DATASET,
+    max_eval_examples: int | None = None,
+    renderings: int = 1,
+    seed: int = 0,
+    workers: int | None = None,
+    skip_broken: bool = False,
+    progress: bool = True,
+) -> dict[Key, TokenStore]:
+    """The stores of all requests, opened or built, by (task name, split, kind) in the order of the requests.
+
+    `workers` processes build (None: one a core; 0: this process does). Tasks that no other process can import (a lambda,
+    a function of the main script) are built in this one. All that can be prepared is, before InputError lists what
+    cannot; with `skip_broken` that is left out and named on stderr instead, unless nothing is left to train on.
+    Raises OSError when the disk is full.
+    """
+    cache_dir = Path(cache_dir).expanduser().absolute()
+    remove_abandoned(cache_dir)
+    jobs, broken = _plan_jobs(requests, Selection(cap, max_eval_examples, renderings, seed), tokenizer, cache_dir)
+    missing = [job for job in jobs.values() if not job.folder.is_dir()]
+    with _shown(len(missing) if progress else 0) as finished:
+        broken |= _build_all(missing, _worker_count(workers, len(missing)), finished)
+    stores: dict[Key, TokenStore] = {}
+    for key, job in jobs.items():
+        if key not in broken:
+            try:
+                stores[key] = TokenStore.open(job.folder)
+            except InputError as error:
+                broken[key] = str(error)
+    if broken:
+        _report(requests, broken, skip_broken)
+    return stores
+
+
+def _plan_jobs(
+    requests: Sequence[Request], selection: Selection, tokenizer: Tokenizer, cache_dir: Path
+) -> tuple[dict[Key, Job], dict[Key, str]]:
+    """(a job for each request, the reason for each request that has no readable source)."""
+    jobs: dict[Key, Job] = {}
+    broken: dict[Key, str] = {}
+    for request in requests:
+        try:
+            identity = store_fingerprint(request, selection, tokenizer)
+        except (InputError, OSError) as error:
+            broken[request.key] = str(error)
+            continue
+        if request.key in jobs and jobs[request.key].fingerprint != identity:
+            raise InputError(f"two different tasks are named {request.task.name!r}; a name is an identity, rename one")
+        folder = cache_dir / request.task.name / f"{request.split}-{request.kind}-{identity[:16]}"
+        jobs[request.key] = Job(request, selection, tokenizer, folder, identity)
+    return jobs, broken
+
+
+def store_fingerprint(request: Request, selection: Selection, tokenizer: Tokenizer) -> str:
+    """A hash of all that shapes a store's tokens. Raises InputError when the source lacks the split."""
+    task = request.task
+    return fingerprint(
+        STORE_VERSION,
+        task.name,
+        task.fields,
+        task.templates,
+        task.options,
+        task.source.fingerprint(check_split(request.split)),
+        request.kind,
+        selection.of(request.kind),
+        tokenizer.fingerprint,
+        follow=getattr(task.fields, "__module__", ""),
+    )
+
+
+def build(job: Job) -> int:
+    """Renders, tokenises and writes one store; returns its number of rows. InputError when the task is broken."""
+    request, selection = job.request, job.selection
+    task, rows = request.task, _SourceRows(request.task.source, request.split)
+    columns = schema(request.kind, job.tokenizer.vocab_size)
+    if request.kind == "train":
+        shown = render_train(task, rows, cap=selection.cap, renderings=selection.renderings, seed=selection.seed)
+        batches = [_train_batch(chunk, job.tokenizer, columns) for chunk in _chunks(shown)]
+    else:
+        shown = render_eval(task, rows, max_examples=selection.max_eval_examples)
+        batches = [_eval_batch(chunk, job.tokenizer, columns) for chunk in _chunks(shown)]
+    if not batches:
+        reason = f"fields() leaves out all {rows.count} rows" if rows.count else "there are no rows"
+        raise InputError(f"nothing to prepare in the {request.split} split: {reason}")
+    examples = len(np.unique(np.concatenate([batch.column("example").to_numpy() for batch in batches])))
+    meta = {
+        "task": task.name,
+        "split": request.split,
+        "kind": request.kind,
+        "fingerprint": job.fingerprint,
+        "vocab_size": job.tokenizer.vocab_size,
+        "examples": examples,
+        "filtered": rows.count - examples,
+    }
+    write_store(job.folder, batches, schema=columns, meta=meta)
+    return sum(batch.num_rows for batch in batches)
+
+
+class _SourceRows:
+    """A split's rows, counted as they are read. Whatever the source raises is the task's failure, not this program's."""
+
+    def __init__(self, source: Source, split: str):
+        self.count = 0
+        self._source, self._split = source, split
+
+    def __iter__(self) -> Iterator[Row]:
+        try:
+            for row in self._source.rows(self._split):
+                self.count += 1
+                yield row
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"reading row {self.count} raised {type(error).__name__}: {error}") from error
+
+
+def _chunks(rendered: Iterator[Any]) -> Iterator[list[Any]]:
+    return iter(lambda: list(itertools.islice(rendered, BATCH)), [])
+
+
+def _train_batch(rows: Sequence[TrainRow], tokenizer: Tokenizer, columns: pa.Schema) -> pa.RecordBatch:
+    inputs, targets = _tokens(rows, tokenizer)
+    examples, templates = [row.example for row in rows], [row.template for row in rows]
+    return pa.record_batch([inputs, targets, pa.array(examples, pa.int32()), pa.array(templates, pa.int16())], columns)
+
+
+def _eval_batch(rows: Sequence[EvalRow], tokenizer: Tokenizer, columns: pa.Schema) -> pa.RecordBatch:
+    common = _train_batch(
+        [TrainRow(*row[:4]) for row in rows], tokenizer, pa.schema([columns.field(i) for i in range(4)])
+    )
+    options = list(itertools.chain.from_iterable(row.options for row in rows))
+    tokens = token_column(tokenizer.encode_batch(options), tokenizer.vocab_size)
+    arrays = [
+        nested_column([row.options for row in rows], tokens),
+        pa.array([row.answer for row in rows], pa.int16()),
+        pa.array([row.references for row in rows], columns.field("references").type),
+        pa.array([row.inputs for row in rows], columns.field("inputs_text").type),
+    ]
+    return pa.record_batch([*common.columns, *arrays], columns)
+
+
+def _tokens(rows: Sequence[TrainRow], tokenizer: Tokenizer) -> tuple[pa.Array, pa.Array]:
+    targets = tokenizer.encode_batch([row.targets for row in rows])
+    for row, ids in zip(rows, targets, strict=True):
+        if not ids:
+            raise InputError(f"row {row.example}: the tokenizer drops the whole target {row.targets!r}")
+    inputs = tokenizer.encode_batch([row.inputs for row in rows])
+    return token_column(inputs, tokenizer.vocab_size), token_column(targets, tokenizer.vocab_size)
+
+
+@contextlib.contextmanager
+def _shown(total: int) -> Iterator[Callable[[str], None]]:
+    """A function to call with a word on each finished store; it moves a progress bar of `total`, none for 0."""
+    if not total:
+        yield lambda text: None
+        return
+    done = itertools.count(1)
+    with Progress("preparing", total) as bar:
+        yield lambda text: bar.update(next(done), text)
+
+
+def _worker_count(workers: int | None, jobs: int) -> int:
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 0:
+        raise InputError(f"workers is {workers}; write a number of processes, 0 for this process alone, or None")
+    return min(workers, jobs)
+
+
+def _build_all(jobs: Sequence[Job], workers: int, finished: Callable[[str], None]) -> dict[Key, str]:
+    """Builds what can be built; the reasons for the rest."""
+    broken: dict[Key, str] = {}
+    pickled = [_pickled(job) if workers else None for job in jobs]
+    away = [(job, data) for job, data in zip(jobs, pickled, strict=True) if data is not None]
+    here = [job for job, data in zip(jobs, pickled, strict=True) if data is None]
+    unknown, lost = _build_in_pool(away, workers, finished, broken)
+    here += unknown
+    # The worker that died took all that its pool still had to do with it. One job a pool shows whose fault it was.
+    for job, data in lost:
+        unknown, died = _build_in_pool([(job, data)], 1, finished, broken)
+        here += unknown
+        if died:
+            broken[job.request.key] = KILLED
+    for job in here:
+        _finish(job, build, job, finished=finished, broken=broken)
+    return broken
+
+
+def _build_in_pool(
+    jobs: Sequence[tuple[Job, bytes]], workers: int, finished: Callable[[str], None], broken: dict[Key, str]
+) -> tuple[list[Job], list[tuple[Job, bytes]]]:
+    """Builds in `workers` processes; (jobs whose code they cannot import, jobs lost with a process that died)."""
+    unknown: list[Job] = []
+    lost: list[tuple[Job, bytes]] = []
+    futures: dict[concurrent.futures.Future, tuple[Job, bytes]] = {}
+    if not jobs:
+        return unknown, lost
+    # Spawned, not forked: a process that has started jax has threads, and forking those is not safe.
+    pool = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+    try:
+        with _main_script_hidden():
+            for job, data in jobs:
+                try:
+                    futures[pool.submit(_build_pickled, data)] = job, data
+                except BrokenProcessPool:
+                    lost.append((job, data))
+        for future in concurrent.futures.as_completed(futures):
+            job, data = futures[future]
+            try:
+                if _finish(job, future.result, finished=finished, broken=broken) is None:
+                    unknown.append(job)
+            except BrokenProcessPool:
+                lost.append((job, data))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return unknown, lost
+
+
+def _finish(
+    job: Job, result: Callable[..., int | None], *args: Any, finished: Callable[[str], None], broken: dict[Key, str]
+) -> int | None:
+    """The rows of a store, from `result`; 0 where it is broken, None where it is still to be built."""
+    try:
+        rows = result(*args)
+    except InputError as error:
+        broken[job.request.key] = str(error)
+        rows = 0
+    if rows is not None:
+        finished(f"{job.request.task.name}/{job.request.split}: {rows} rows")
+    return rows
+
+
+def _pickled(job: Job) -> bytes | None:
+    """The job as another process can read it, or None: its functions are lambdas, local, or the main script's."""
+    try:
+        data = pickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+    return None if b"__main__" in data else data
+
+
+def _build_pickled(data: bytes) -> int | None:
+    try:
+        job = pickle.loads(data)
+    except Exception:  # noqa: BLE001 (importing a user's module may raise anything)
+        return None
+    return build(job)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a traceback
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    """A pool's worker would wait for ever for a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _main_script_hidden() -> Iterator[None]:
+    """Spawned processes import the main script, and with it jax, unless they see none."""
+    main = sys.modules["__main__"].__dict__
+    shown = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(shown)
+
+
+def _report(requests: Sequence[Request], broken: dict[Key, str], skip_broken: bool) -> None:
+    """Raises InputError, or names on stderr what is left out."""
+    lines = "\n".join(f"  {task}/{split} ({kind}): {reason}" for (task, split, kind), reason in broken.items())
+    if not skip_broken:
+        raise InputError(
+            f"{len(broken)} of {len(requests)} token stores cannot be prepared:\n{lines}\n"
+            "Repair these tasks or take them out of the mixture, or go on without them with --gin.SKIP_BROKEN=True"
+        )
+    to_train = [request.key for request in requests if request.kind == "train"]
+    if to_train and all(key in broken for key in to_train):
+        raise InputError(f"nothing is left to train on; these cannot be prepared:\n{lines}")
+    print(f"left out, as they cannot be prepared:\n{lines}", file=sys.stderr)

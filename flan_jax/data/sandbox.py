@@ -1,0 +1,208 @@
+"""The practice corpus: rows in the datasets' own schemas, told about one small generated world.
+
+A `World` is a few people, towns and things and the facts about them. Every practice dataset speaks of the same facts in its
+own form (a passage with a question, a premise with a hypothesis, triples with a text), so that what a model learns from one
+cluster of tasks helps it with another, which is what instruction tuning is about.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from flan_jax.errors import InputError
+
+PEOPLE = (
+    "Anna", "Boris", "Clara", "David", "Emma", "Felix", "Greta", "Henry", "Ida", "Jonas", "Karin", "Leo",
+    "Maria", "Nils", "Olga", "Peter", "Rosa", "Simon", "Tara", "Viktor",
+)  # fmt: skip
+TOWNS = ("Arden", "Brook", "Colby", "Dunmore", "Elton", "Fairview", "Grafton", "Hilltop")
+COUNTRIES = ("Norland", "Sudland", "Estia", "Westia")
+PRODUCTS = ("cheese", "glass", "wool", "silver", "honey", "paper", "salt", "wine")
+JOBS = ("teacher", "baker", "doctor", "farmer", "painter", "pilot", "singer", "tailor")
+FOODS = ("soup", "bread", "rice", "fish", "cake", "apples", "pasta", "beans")
+PETS = ("cat", "dog", "horse", "parrot", "rabbit", "goat", "turtle", "duck")
+COLORS = ("red", "blue", "green", "yellow", "white", "black", "brown", "orange")
+THINGS = (
+    "table", "chair", "spoon", "window", "coat", "ring", "book", "candle", "bottle", "shirt", "knife", "door",
+    "bowl", "mirror", "blanket", "coin",
+)  # fmt: skip
+MATERIALS = ("wood", "metal", "cloth", "glass")
+PLACES_IN_TOWN = ("market", "school", "garden", "station", "library", "harbor", "kitchen", "park")
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """A kind of fact: how it is stated (first wording: the plain one), asked, and what its values are.
+
+    `{s}` is the subject, `{o}` the object of the fact.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    values: tuple[str, ...]
+    statements: tuple[str, ...]
+    question: str
+    yes_no: str
+
+
+RELATIONS = (
+    Relation(
+        "home", PEOPLE, TOWNS,
+        ("{s} lives in {o}.", "The home of {s} is in {o}.", "{o} is the town where {s} lives."),
+        "Where does {s} live?", "does {s} live in {o}",
+    ),
+    Relation(
+        "job", PEOPLE, JOBS,
+        ("{s} works as a {o}.", "{s} is a {o}.", "The job of {s} is that of a {o}."),
+        "What is the job of {s}?", "is {s} a {o}",
+    ),
+    Relation(
+        "food", PEOPLE, FOODS,
+        ("{s} likes to eat {o}.", "The favorite food of {s} is {o}.", "What {s} likes to eat is {o}."),
+        "What does {s} like to eat?", "does {s} like to eat {o}",
+    ),
+    Relation(
+        "pet", PEOPLE, PETS,
+        ("{s} has a {o}.", "The pet of {s} is a {o}.", "A {o} lives with {s}."),
+        "Which pet does {s} have?", "does {s} have a {o}",
+    ),
+    Relation(
+        "car", PEOPLE, COLORS,
+        ("{s} drives a {o} car.", "The car of {s} is {o}.", "{s} has a car that is {o}."),
+        "What color is the car of {s}?", "is the car of {s} {o}",
+    ),
+    Relation(
+        "country", TOWNS, COUNTRIES,
+        ("{s} is a town in {o}.", "The town of {s} is in {o}.", "{o} is the country of {s}."),
+        "In which country is {s}?", "is {s} in {o}",
+    ),
+    Relation(
+        "product", TOWNS, PRODUCTS,
+        ("{s} is known for its {o}.", "The {o} of {s} is famous.", "People buy {o} in {s}."),
+        "What is {s} known for?", "is {s} known for its {o}",
+    ),
+    Relation(
+        "material", THINGS, MATERIALS,
+        ("The {s} is made of {o}.", "They made the {s} from {o}.", "{o} is what the {s} is made of."),
+        "What is the {s} made of?", "is the {s} made of {o}",
+    ),
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """A relation between a subject and a value, true in the world or not."""
+
+    relation: Relation
+    subject: str
+    value: str
+
+    def say(self, wording: int = 0) -> str:
+        """One of the relation's statements, as a sentence."""
+        return sentence(self.relation.statements[wording].format(s=self.subject, o=self.value))
+
+    def ask(self) -> str:
+        return self.relation.question.format(s=self.subject)
+
+    def ask_yes_no(self) -> str:
+        """In lower case and without a question mark, as questions typed into a search engine are."""
+        return self.relation.yes_no.format(s=self.subject, o=self.value).lower()
+
+
+class World:
+    """The true facts: one value for each subject of each relation, drawn from `seed`."""
+
+    def __init__(self, seed: int = 0):
+        rng = random.Random(f"world {seed}")
+        self.facts = tuple(
+            Fact(relation, subject, rng.choice(relation.values))
+            for relation in RELATIONS
+            for subject in relation.subjects
+        )
+        self._by_subject: dict[str, list[Fact]] = {}
+        for fact in self.facts:
+            self._by_subject.setdefault(fact.subject, []).append(fact)
+
+    def about(self, subject: str) -> list[Fact]:
+        """All true facts about one subject."""
+        return self._by_subject[subject]
+
+    def fact(self, rng: random.Random, relations: Sequence[str] | None = None) -> Fact:
+        """A true fact, of one of the named relations if given."""
+        return rng.choice([f for f in self.facts if relations is None or f.relation.name in relations])
+
+    def wrong(self, fact: Fact, rng: random.Random) -> Fact:
+        """The same subject with a value that is not true."""
+        return dataclasses.replace(fact, value=rng.choice([v for v in fact.relation.values if v != fact.value]))
+
+    def other(self, fact: Fact, rng: random.Random) -> Fact:
+        """Another true fact, about the same subject where there is one."""
+        same = [f for f in self.about(fact.subject) if f != fact]
+        return rng.choice(same or [f for f in self.facts if f.relation == fact.relation and f != fact])
+
+    def choices(self, fact: Fact, rng: random.Random, count: int) -> list[str]:
+        """`count` values of the fact's relation in random order, the true one among them."""
+        wrong = rng.sample([v for v in fact.relation.values if v != fact.value], count - 1)
+        return rng.sample([*wrong, fact.value], count)
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+@functools.cache
+def world(seed: int = 0) -> World:
+    return World(seed)
+
+
+MakeRow = Callable[[World, random.Random], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sandbox:
+    """A source of practice rows: `make` draws one row in the dataset's TFDS schema.
+
+    Any number of rows may be asked for. Which split a row belongs to follows from a hash of its content, so that the three
+    splits never share a row. The fields named in `numbered` (idx, gem_id ...) are set to the row's number, as the text
+    "<split>-<number>" where `make` put a str there; they do not count as content.
+    """
+
+    make: MakeRow
+    train: int = 3000
+    validation: int = 200
+    test: int = 200
+    numbered: tuple[str, ...] = ("idx",)
+    seed: int = 0
+
+    def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
+        wanted = {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        here, found, tried = world(self.seed), 0, 0
+        while found < wanted:
+            row = self.make(here, random.Random(f"{self.make.__qualname__} {self.seed} {tried}"))
+            tried += 1
+            if self._split_of(row) == split:
+                yield self._numbered(row, split, found)
+                found += 1
+            elif tried > 1000 * (found + 10):
+                raise InputError(f"{self.make.__qualname__} draws too few different rows to fill the {split} split")
+
+    def fingerprint(self, split: str) -> str:
+        code = inspect.getsource(inspect.getmodule(World)) + inspect.getsource(inspect.getmodule(self.make))  # type: ignore
+        count = {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        digest = hashlib.sha256(code.encode()).hexdigest()[:16]
+        return f"sandbox {self.make.__qualname__} {self.seed} {count} {self.numbered} {digest}"
+
+    def _split_of(self, row: Mapping[str, Any]) -> str:
+        content = json.dumps({k: v for k, v in row.items() if k not in self.numbered}, sort_keys=True)
+        bucket = hashlib.sha256(content.encode()).digest()[0] % 8
+        return ("validation", "test")[bucket] if bucket < 2 else "train"
+
+    def _numbered(self, row: dict[str, Any], split: str, number: int) -> dict[str, Any]:
+        numbers = {k: f"{split}-{number}" if isinstance(row[k], str) else number for k in self.numbered if k in row}
+        return row | numbers

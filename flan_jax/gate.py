@@ -1,0 +1,106 @@
+"""The packing gate: before the first step, packed rows must give the loss and gradients of the same examples alone.
+
+Masks that leak between packed examples train silently worse models; several public trainers had that. So the check runs on the
+run's own model, backend, precision and mesh, on examples of its own first batch, every time a run starts.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from flan_jax.data.loader import Loader
+from flan_jax.errors import InputError
+from flan_jax.losses import loss_and_weight
+from flan_jax.partitioning import RULES, batch_sharding
+
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
+"""Largest relative difference of the loss and of the gradient's norm, by compute dtype. A leak is of the order of 1."""
+EXAMPLES = 8
+
+
+class PackingError(RuntimeError):
+    """Packed and unpacked examples do not give the same loss: a mask leaks."""
+
+
+def check_packing(config: Any, params: Any, loader: Loader, mesh: Mesh) -> dict[str, float]:
+    """Compares one packed row with its examples one to a row; returns the relative differences.
+
+    Raises PackingError when they differ by more than the dtype's rounding explains, and InputError when no batch holds two
+    examples in a row although packing is on.
+    """
+    packed = _fullest_row(loader)
+    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows = -(-min(_segments(packed), EXAMPLES) // ways) * ways
+    packed = _keep_segments(packed, EXAMPLES)
+    alone = [_alone(packed, segment) for segment in range(1, _segments(packed) + 1)]
+    together = _gradients(config, params, _padded([packed], rows), mesh)
+    apart = _gradients(config, params, _padded(alone, rows), mesh)
+    differences = {
+        "loss": float(abs(together[0] - apart[0]) / abs(apart[0])),
+        "gradient": float(np.sqrt(_square(_minus(together[1], apart[1])) / _square(apart[1]))),
+    }
+    limit = TOLERANCE[config.dtype]
+    if not max(differences.values()) <= limit:  # also true of NaN
+        raise PackingError(
+            f"packed examples do not give what they give alone on {jax.devices()[0].platform} (relative differences {differences}, "
+            f"limit {limit}): attention leaks between the examples of a row. Training would go wrong silently, so it does not "
+            "start. Choose another attention backend, or train with DataConfig.packing = False"
+        )
+    return differences
+
+
+def _fullest_row(loader: Loader) -> dict[str, np.ndarray]:
+    batch = loader.batch(0)
+    row = int(np.argmax(batch["decoder_segment_ids"].max(axis=1)))
+    return {name: array[row] for name, array in batch.items()}
+
+
+def _segments(row: Mapping[str, np.ndarray]) -> int:
+    return int(row["decoder_segment_ids"].max())
+
+
+def _keep_segments(row: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """The row's first `count` examples; the rest becomes padding."""
+    return {name: np.where(_ids(row, name) <= count, array, 0).astype(array.dtype) for name, array in row.items()}
+
+
+def _alone(row: Mapping[str, np.ndarray], segment: int) -> dict[str, np.ndarray]:
+    """One example of a row, moved to its beginning."""
+    alone = {}
+    for name, array in row.items():
+        mine = array[_ids(row, name) == segment]
+        alone[name] = np.pad(np.ones_like(mine) if name.endswith("segment_ids") else mine, (0, len(array) - len(mine)))
+    return alone
+
+
+def _ids(row: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    return row["encoder_segment_ids" if name.startswith("encoder") else "decoder_segment_ids"]
+
+
+def _padded(rows: list[dict[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
+    empty = {name: np.zeros_like(array) for name, array in rows[0].items()}
+    rows = rows + [empty] * (count - len(rows))
+    return {name: np.stack([row[name] for row in rows]) for name in empty}
+
+
+def _gradients(config: Any, params: Any, batch: Mapping[str, np.ndarray], mesh: Mesh) -> tuple[float, Any]:
+    def loss(params: Any, batch: Any) -> jax.Array:
+        total, sums = loss_and_weight(config.build(), params, batch, z_loss=0.0)
+        return total / sums["weight_sum"]
+
+    placed = jax.device_put(dict(batch), batch_sharding(mesh))
+    with mesh, nn.logical_axis_rules(RULES):
+        value, grads = _value_and_grad(config)(params, placed)
+    return float(value), grads
+
+
+def _minus(a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda x, y: x - y, a, b)
+
+
+def _square(tree: Any) -> float:
+    return float(sum(float((leaf.astype(np.float32) ** 2).sum()) for leaf in jax.tree.leaves(tree)))

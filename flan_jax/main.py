@@ -1,0 +1,164 @@
+"""Flags to gin to the verb. The only file that imports gin."""
+
+import argparse
+import ast
+import difflib
+import errno
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gin
+import jax
+
+from flan_jax import verbs
+from flan_jax.checkpoints import CheckpointConfig
+from flan_jax.data.mixture_data import DataConfig, default_cache_dir
+from flan_jax.errors import InputError, unknown
+from flan_jax.evaluate import EvalConfig
+from flan_jax.models.decoder import DecoderConfig
+from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.optim import OptimizerConfig
+from flan_jax.preemption import Preempted
+from flan_jax.train import Settings, TrainConfig
+
+DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
+"""Exit codes. SAVED: run the same command again to go on."""
+
+MACROS = (
+    "MIXTURE", "HELD_OUT", "SOURCE", "DATA_DIR", "TOKENIZER", "MODEL", "WARM_START", "STEPS", "BATCH_SIZE", "LENGTHS",
+    "LEARNING_RATE", "SEED", "MESH",
+)  # fmt: skip
+CONFIGURABLES = (
+    Settings, DataConfig, TrainConfig, CheckpointConfig, EvalConfig, OptimizerConfig, EncoderDecoderConfig, DecoderConfig,
+)  # fmt: skip
+GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
+
+
+def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb of flan_jax.verbs as a program; returns its exit code."""
+    flags, bindings = _parse_flags(verb, sys.argv[1:] if arguments is None else arguments)
+    try:
+        settings = load_settings(flags.gin_file, bindings)
+        jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
+        run_dir = flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}"
+        verb(settings, verbs.Invocation(run_dir=run_dir, dry_run=flags.dry_run, config_text=gin.config_str(max_line_length=120)))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except Preempted:
+        print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
+        return SAVED
+    except OSError as error:
+        return _report_os_error(error)
+    except Exception:  # noqa: BLE001 - the last line of defence: say it whole, and end with the code for "a bug or worse"
+        traceback.print_exc()
+        return ERROR
+    return DONE
+
+
+def _report_os_error(error: OSError) -> int:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        traceback.print_exc()
+        return ERROR
+    where = f" while writing {error.filename}" if error.filename else ""
+    print(f"error: the disk is full{where}. Make room; the same command goes on from the last checkpoint.", file=sys.stderr)
+    return ERROR
+
+
+def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The flags, and the gin bindings of --gin.NAME=value as text."""
+    parser = argparse.ArgumentParser(
+        description=(verb.__doc__ or "").splitlines()[0],
+        epilog="--gin.NAME=value sets a gin macro or parameter, e.g. --gin.STEPS=1000 or --gin.TrainConfig.log_every=50. Repeatable. "
+        f"Macros: {', '.join(MACROS)}.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--gin_file", action="append", required=True, help="a gin file; looked for in gin/ too; repeatable")
+    parser.add_argument("--run_dir", help="where the run is kept (default: runs/<name of the first gin file>)")
+    parser.add_argument("--dry_run", action="store_true", help="show what would be done, write nothing")
+    bindings = [a.removeprefix("--gin.") for a in arguments if a.startswith("--gin.")]
+    flags = parser.parse_args([a for a in arguments if not a.startswith("--gin.")])
+    return flags, [_binding(binding) for binding in bindings]
+
+
+def _binding(text: str) -> str:
+    """'NAME=value' for gin. A bare word or path counts as a string, since shells take the quotes off."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SystemExit(f"error: --gin.{text} has no value; write --gin.{text}=value")
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        if re.fullmatch(r"[\w./~:+-][\w./~:+*\[\] -]*", value):
+            value = repr(value)
+    return f"{name} = {value}"
+
+
+def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings:
+    """The settings that gin files and bindings give. Raises InputError for what gin cannot make sense of."""
+    gin.clear_config()
+    for configurable in CONFIGURABLES:
+        if configurable.__name__ not in _registered:
+            _registered[configurable.__name__] = gin.external_configurable(configurable, module="flan_jax")
+    gin.add_config_file_search_path(str(GIN_FOLDER))
+    try:
+        for file in gin_files:
+            gin.parse_config_file(_find(file))
+        for binding in bindings:
+            _check_macro(binding)
+            gin.parse_config(binding)
+        for macro in MACROS:
+            _check_set(macro)
+        return _registered["Settings"]()
+    except InputError:
+        raise
+    except (ValueError, TypeError, SyntaxError, RuntimeError, OSError, ImportError, AttributeError, NameError) as error:
+        raise InputError(_explain(error)) from error
+
+
+_registered: dict[str, Any] = {}
+
+
+def _find(file: str) -> str:
+    for candidate in (Path(file), Path("gin") / file, GIN_FOLDER / file):
+        if candidate.is_file():
+            return str(candidate)
+    known = [str(path.relative_to(GIN_FOLDER)) for path in GIN_FOLDER.rglob("*.gin")]
+    raise unknown("gin file", file, known)
+
+
+def _check_macro(binding: str) -> None:
+    name = binding.partition(" =")[0]
+    if "." in name or "/" in name:
+        return
+    try:
+        gin.query_parameter(f"{name}/gin.macro.value")
+    except ValueError:
+        raise unknown("gin macro", name, MACROS) from None
+
+
+def _check_set(macro: str) -> None:
+    try:
+        value = gin.query_parameter(f"{macro}/gin.macro.value")
+    except ValueError:
+        raise InputError(f"the gin macro {macro} is set in none of the gin files; write --gin.{macro}=value") from None
+    if str(value) == "%gin.REQUIRED":
+        raise InputError(f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a gin file")
+
+
+def _explain(error: Exception) -> str:
+    """A gin error's message with the nearest name for what it does not know."""
+    message = str(error)
+    names = [configurable.__name__ for configurable in CONFIGURABLES]
+    parameters = [p for configurable in CONFIGURABLES for p in inspect.signature(configurable).parameters]
+    for pattern, known in ((r"No configurable matching '([\w.]+)'", names), (r"parameter named '(\w+)'", parameters)):
+        found = re.search(pattern, message)
+        near = difflib.get_close_matches(found.group(1), known, n=1, cutoff=0.5) if found else []
+        if near:
+            return f"{message}\nDid you mean {near[0]!r}?"
+    return message

@@ -1,0 +1,94 @@
+"""What manifest.json and result.json say of a run."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from flan_jax.data.mixture_data import MixtureData
+from flan_jax.data.plan import MixturePlan
+from flan_jax.data.tokenizers import Tokenizer
+from flan_jax.errors import InputError
+from flan_jax.run import Run, read_json, read_jsonl
+from flan_jax.train_state import count_params
+
+LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pyarrow", "sentencepiece", "tokenizers")
+
+
+def identity(model: Any, plan: MixturePlan, optimizer: Any, train: Any) -> dict[str, Any]:
+    """What may not change while a run goes on. The number of steps may, where the schedule does not depend on it."""
+    settings = dataclasses.asdict(optimizer)
+    if optimizer.schedule == "linear":
+        settings["steps"] = train.steps
+    return {
+        "model": model_facts(model),
+        "plan": plan.fingerprint,
+        "optimizer": settings,
+        "seed": train.seed,
+        "warm_start": train.warm_start,
+        "microbatches": train.microbatches,
+        "z_loss": train.z_loss,
+        "loss": LOSS_CONTRACT,
+    }
+
+
+def model_facts(model: Any) -> dict[str, Any]:
+    """The model's class and the fields of its configuration that are plain values."""
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool | tuple | None)}
+    return {"name": type(model).__name__} | plain
+
+
+def facts(model: Any, data: MixtureData, mixture: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
+    """Everything else that a reader of the run wants to know before its results."""
+    config = data.config
+    devices = mesh.devices.size
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "data": {"mixture": config.mixture, "held_out": config.held_out, "source": config.source, "tokenizer": config.tokenizer},
+        "model": model_facts(model)
+        | {
+            "parameters": count_params(model),
+            "flops_per_step": model.train_flops(config.batch_size, mixture["lengths"]),
+        },
+        "devices": f"{devices} x {jax.devices()[0].device_kind}",
+        "mesh": dict(mesh.shape),
+        "mixture": dict(mixture),
+    }
+
+
+def result(run: Run, step: int) -> dict[str, Any]:
+    """The run in short: loss, and each task's mean over templates before and after."""
+    rows = list(read_jsonl(run.path / "metrics.jsonl"))
+    tasks = {path.stem: read_json(path) for path in sorted((run.path / "eval").glob("*.json"))}
+    short = {
+        name: {"cluster": t["cluster"], "held_out": t["held_out"], "metric": t["after"]["metric"], "chance": t["after"]["chance"]}
+        | {when: t[when]["mean"] for when in ("before", "after") if when in t}
+        for name, t in tasks.items()
+    }
+    held_out = [task["after"] for task in short.values() if task["held_out"]]
+    return {
+        "step": step,
+        "loss": rows[-1]["loss"],
+        "seconds": rows[-1]["seconds"],
+        "held_out_mean": float(np.mean(held_out)) if held_out else None,
+        "tasks": short,
+    }
+
+
+def check_vocabulary(model: Any, tokenizer: Tokenizer) -> None:
+    """Raises InputError when the tokenizer gives ids that the model has no embedding for."""
+    if tokenizer.vocab_size > model.vocab_size:
+        raise InputError(
+            f"the tokenizer {tokenizer.path} has {tokenizer.vocab_size} ids, the model an embedding of {model.vocab_size}. "
+            f"Set vocab_size of {json.dumps(type(model).__name__)} to at least that, or use the model's own TOKENIZER"
+        )

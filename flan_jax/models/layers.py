@@ -1,0 +1,317 @@
+"""What both architectures are made of: Dense (the only matmul), Embed, RMSNorm, Mlp, positions, masks, the layer stack.
+
+Parameters are float32 and carry logical axis names (vocab, embed, joined_kv, mlp, heads, relpos_buckets, layers);
+activations are computed in `config.dtype` and name theirs (batch, length, embed, heads, kv, mlp, vocab).
+Names and layout follow T5X's T5 1.1, so that its checkpoints map one to one.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from flan_jax.errors import InputError, unknown
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=True),
+    "linear": lambda x: x,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+DTYPES = ("float32", "bfloat16")
+
+# What a layer keeps for its backward pass. "minimal" keeps the outputs of matmuls with weights and recomputes the rest.
+REMAT_POLICIES: dict[str, Callable[..., bool] | None] = {
+    "none": None,
+    "minimal": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+constrain = nn.with_logical_constraint
+Hidden = Float[Array, "batch length embed"]
+RESIDUAL = ("batch", "length", "embed")
+
+
+class Dense(nn.Module):
+    """x @ kernel over the last axis, without a bias. `shape` is (in, out), `axes` the kernel's logical axis names.
+
+    A subclass that changes the effective kernel (an adapter) overrides `weight`; one that adds a branch, `__call__`.
+    """
+
+    shape: tuple[int, int]
+    axes: tuple[str, str]
+    kernel_init: Callable[..., Any] = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+    dtype: str = "float32"
+
+    def setup(self):
+        init = nn.with_logical_partitioning(self.kernel_init, self.axes)
+        self.kernel = self.param("kernel", init, self.shape, jnp.float32)
+
+    def weight(self) -> Float[Array, "features_in features_out"]:
+        return self.kernel.astype(self.dtype)
+
+    def __call__(self, x: Float[Array, "*batch features_in"]) -> Float[Array, "*batch features_out"]:
+        return jnp.dot(x.astype(self.dtype), self.weight())
+
+
+class Embed(nn.Module):
+    """Rows of a (vocab, embed) table, initialised with unit variance as T5X does."""
+
+    shape: tuple[int, int]
+    axes: tuple[str, str] = ("vocab", "embed")
+    dtype: str = "float32"
+
+    def setup(self):
+        init = nn.with_logical_partitioning(nn.initializers.normal(1.0), self.axes)
+        self.embedding = self.param("embedding", init, self.shape, jnp.float32)
+
+    def weight(self) -> Float[Array, "vocab embed"]:
+        return self.embedding.astype(self.dtype)
+
+    def __call__(self, tokens: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:
+        # Gather first and cast after: the whole table in bfloat16 is never made, and its gradient stays a scatter.
+        return jnp.take(self.embedding, tokens, axis=0, mode="clip").astype(self.dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What both architectures have in common; each adds its number of layers. Sizes are T5X's names and units.
+
+    `dtype` is the compute dtype; parameters are always float32. `remat` names a policy of REMAT_POLICIES.
+    `dense` and `embed` make every weight matrix of the model: give a subclass to change all of them.
+    Raises InputError for a size or a name that cannot be built.
+    """
+
+    vocab_size: int
+    emb_dim: int
+    num_heads: int
+    head_dim: int
+    mlp_dim: int
+    mlp_activations: tuple[str, ...] = ("gelu", "linear")
+    dropout_rate: float = 0.1
+    dtype: str = "float32"
+    logits_via_embedding: bool = False
+    scan_layers: bool = True
+    remat: str = "none"
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    attention_backend: str = "xla"
+    dense: Callable[..., Any] = Dense
+    embed: Callable[..., Any] = Embed
+
+    def __post_init__(self):
+        object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (not isinstance(value, int) or value < 1):
+                raise InputError(f"{field.name} is {value!r}; it counts something: write a whole number of at least 1.")
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise InputError(f"dropout_rate is {self.dropout_rate}; write the fraction to drop, from 0.0 to below 1.0.")
+        if not self.mlp_activations:
+            raise InputError('mlp_activations is empty; write ("gelu", "linear") for T5 1.1 or ("relu",) for T5 1.0.')
+        known = [("dtype", self.dtype, DTYPES), ("remat policy", self.remat, REMAT_POLICIES)]
+        known += [("activation", name, ACTIVATIONS) for name in self.mlp_activations]
+        for kind, name, names in known:
+            if name not in names:
+                raise unknown(kind, name, names)
+        self._check_buckets()
+
+    def _check_buckets(self):
+        buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        if buckets < 4 or buckets % 2 or distance <= buckets // 2:
+            raise InputError(
+                f"relative_attention_num_buckets={buckets} with relative_attention_max_distance={distance}: half the "
+                "buckets hold one distance each, so the number must be even, at least 4, and its half below the "
+                "maximum distance. T5 uses 32 and 128."
+            )
+
+    @property
+    def joined_kv(self) -> int:
+        """The width of all heads together, the second size of the attention kernels."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def mlp_size(self) -> int:
+        """Parameters of one Mlp."""
+        return (len(self.mlp_activations) + 1) * self.emb_dim * self.mlp_dim
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + 1e-6) * scale in float32 (Zhang and Sennrich 2019; T5's layer norm: no mean, no bias)."""
+
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch embed"]) -> Float[Array, "*batch embed"]:
+        init = nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",))
+        scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
+        x = x.astype(jnp.float32)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
+        # Explicit: rank promotion is an error in strict mode.
+        return (x * scale.reshape((1,) * (x.ndim - 1) + scale.shape)).astype(self.dtype)
+
+
+class Dropout(nn.Module):
+    """Dropout with one mask for all positions of a row, as T5 does: a mask is as small as one position."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*dims"], deterministic: bool) -> Float[Array, "*dims"]:
+        return nn.Dropout(self.rate, broadcast_dims=(-2,))(x, deterministic=deterministic)
+
+
+class Mlp(nn.Module):
+    """wo(act_0(wi_0 x) * act_1(wi_1 x) ...): GEGLU of Shazeer 2020 for ("gelu", "linear"); one activation has `wi`."""
+
+    config: ModelConfig
+    deterministic: bool
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch length embed"]) -> Float[Array, "batch length embed"]:
+        config = self.config
+        gates = []
+        for i, name in enumerate(config.mlp_activations):
+            wi = "wi" if len(config.mlp_activations) == 1 else f"wi_{i}"
+            shape, axes = (config.emb_dim, config.mlp_dim), ("embed", "mlp")
+            gates.append(ACTIVATIONS[name](config.dense(shape, axes, dtype=config.dtype, name=wi)(x)))
+        hidden = Dropout(config.dropout_rate)(functools.reduce(jnp.multiply, gates), self.deterministic)
+        hidden = constrain(hidden, ("batch", "length", "mlp"))
+        return config.dense((config.mlp_dim, config.emb_dim), ("mlp", "embed"), dtype=config.dtype, name="wo")(hidden)
+
+
+def relative_position_bucket(
+    relative: Int[Array, "*dims"], bidirectional: bool, num_buckets: int, max_distance: int
+) -> Int[Array, "*dims"]:
+    """Key position minus query position -> bucket (Raffel et al. 2020, section 2.1).
+
+    Half of the buckets hold one distance each, the others grow by powers up to `max_distance` and beyond. Bidirectional
+    attention gives half of all buckets to later keys; otherwise every later key falls in bucket 0.
+    """
+    offset = jnp.zeros_like(relative)
+    if bidirectional:
+        num_buckets //= 2
+        offset = jnp.where(relative > 0, num_buckets, 0)
+        distance = jnp.abs(relative)
+    else:
+        distance = jnp.maximum(-relative, 0)
+    exact = num_buckets // 2
+    growth = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / math.log(max_distance / exact)
+    coarse = jnp.minimum(exact + (growth * (num_buckets - exact)).astype(jnp.int32), num_buckets - 1)
+    return offset + jnp.where(distance < exact, distance, coarse)
+
+
+class RelativePositionBias(nn.Module):
+    """A learned bias per head and bucket, added to the attention scores; one module serves all layers of a stack."""
+
+    config: ModelConfig
+    bidirectional: bool
+
+    @nn.compact
+    def __call__(
+        self, query_positions: Int[Array, "#rows query"], key_positions: Int[Array, "#rows key"]
+    ) -> Float[Array, "#rows heads query key"]:
+        config = self.config
+        buckets = config.relative_attention_num_buckets
+        init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+        init = nn.with_logical_partitioning(init, ("heads", "relpos_buckets"))
+        embedding = self.param("rel_embedding", init, (config.num_heads, buckets), jnp.float32)
+        relative = key_positions[:, None, :] - query_positions[:, :, None]
+        bucket = relative_position_bucket(relative, self.bidirectional, buckets, config.relative_attention_max_distance)
+        # A product with a 0/1 matrix of 32 columns, not a gather: the gradient is a matmul instead of a scatter of
+        # query x key elements. Written once per stack and step.
+        chosen = (bucket[..., None] == jnp.arange(buckets)[None, None, None]).astype(config.dtype)
+        return jnp.einsum("hn,bqkn->bhqk", embedding.astype(config.dtype), chosen)
+
+
+def rotary(
+    x: Float[Array, "batch length heads kv"], positions: Int[Array, "batch length"], max_wavelength: float
+) -> Float[Array, "batch length heads kv"]:
+    """Rotary position embedding (Su et al. 2021), pairing channel i with channel i + kv/2 as Llama and Gemma do."""
+    half = x.shape[-1] // 2
+    frequency = max_wavelength ** (-np.arange(half, dtype=np.float32) / half)
+    angle = positions[:, :, None, None].astype(jnp.float32) * frequency[None, None, None, :]
+    first, second = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def segment_mask(
+    query_segment_ids: Int[Array, "batch query"], key_segment_ids: Int[Array, "batch key"]
+) -> Bool[Array, "batch 1 query key"]:
+    """True where query and key lie in the same example. Padding (0) attends to nothing and nothing attends to it."""
+    query, key = query_segment_ids[:, None, :, None], key_segment_ids[:, None, None, :]
+    return (query == key) & (key != 0)
+
+
+def decoder_mask(
+    segment_ids: Int[Array, "batch length"], prefix: Int[Array, "batch length"] | None = None
+) -> Bool[Array, "batch 1 length length"]:
+    """Causal attention within each example; tokens with `prefix` 1 also see one another from both sides."""
+    index = jnp.arange(segment_ids.shape[1])
+    allowed = (index[None, :] <= index[:, None])[None, None]
+    if prefix is not None:
+        allowed = allowed | ((prefix[:, None, :, None] == 1) & (prefix[:, None, None, :] == 1))
+    return allowed & segment_mask(segment_ids, segment_ids)
+
+
+def cache_mask(
+    positions: Int[Array, "batch query"], length: int, prefix: Int[Array, "batch query"] | None = None
+) -> Bool[Array, "batch 1 query length"]:
+    """Which of the `length` cached positions the tokens at `positions` may see: the earlier ones and themselves.
+
+    Tokens with `prefix` 1 also see the later tokens of the prefix; a prefix lies at the positions from 0 on.
+    """
+    cached = jnp.arange(length)[None, None, None, :]
+    allowed = cached <= positions[:, None, :, None]
+    if prefix is not None:
+        size = jnp.sum(prefix, axis=1)[:, None, None, None]
+        allowed = allowed | ((prefix[:, None, :, None] == 1) & (cached < size))
+    return allowed
+
+
+def stack_layers(
+    layer: type[nn.Module], config: ModelConfig, num_layers: int, *, x: jax.Array, context: Any, **attributes: Any
+) -> jax.Array:
+    """x through `num_layers` layers of `layer(config, **attributes)`, each called as (x, context) -> (x, None).
+
+    Called inside the compact method of the stack. Scanned parameters lie under "layers" with a leading axis of that
+    name; unrolled ones under "layers_0", "layers_1" ... Both are the same function of the same weights.
+    """
+    if config.remat != "none":
+        # CSE cannot undo the recomputation across the iterations of a scan, so the costly guard is for unrolled ones.
+        policy = REMAT_POLICIES[config.remat]
+        layer = nn.remat(layer, policy=policy, prevent_cse=not config.scan_layers)
+    if not config.scan_layers:
+        for i in range(num_layers):
+            x, _ = layer(config, **attributes, name=f"layers_{i}")(x, context)
+        return x
+    scanned = nn.scan(
+        layer,
+        variable_axes={"params": 0, "cache": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=nn.broadcast,
+        length=num_layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    return scanned(config, **attributes, name="layers")(x, context)[0]
+
+
+def head_kernel(config: ModelConfig, embedder: Any, logits_dense: Any) -> Float[Array, "embed vocab"]:
+    """The head's kernel; a tied one is the table over sqrt(emb_dim), whose rows have unit variance (Raffel et al. 2020)."""
+    if logits_dense is not None:
+        return logits_dense.weight()
+    return embedder.weight().T * jnp.asarray(config.emb_dim**-0.5, config.dtype)
+
+
+def head_logits(hidden: Hidden, kernel: Float[Array, "embed vocab"]) -> Float[Array, "batch length vocab"]:
+    """hidden @ kernel, in float32."""
+    logits = jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
+    return constrain(logits, ("batch", "length", "vocab"))

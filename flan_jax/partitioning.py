@@ -1,0 +1,121 @@
+"""Where arrays live: a mesh of (data, fsdp, tensor) and one table from logical axes to mesh axes."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flan_jax.errors import InputError
+
+MESH_AXES = ("data", "fsdp", "tensor")
+
+RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
+    ("batch", ("data", "fsdp")),
+    ("length", None),
+    ("vocab", "tensor"),
+    ("embed", "fsdp"),
+    ("joined_kv", "tensor"),
+    ("mlp", "tensor"),
+    ("heads", "tensor"),
+    ("kv", None),
+    ("relpos_buckets", None),
+    ("layers", None),
+)
+"""Logical axis -> mesh axes. Rows are split over data and fsdp together; fsdp also splits the parameters.
+
+For an activation (batch, length, embed) the first rule takes data and fsdp, and embed stays whole.
+"""
+
+
+def make_mesh(shape: Mapping[str, int] | None = None) -> Mesh:
+    """A mesh over all devices. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
+
+    None is {"data": -1}. Raises InputError when the sizes do not multiply to the number of devices.
+    """
+    sizes = {axis: 1 for axis in MESH_AXES} | dict(shape if shape is not None else {"data": -1})
+    devices = jax.devices()
+    wrong = sorted(set(sizes) - set(MESH_AXES))
+    if wrong:
+        raise InputError(f"MESH names the axis {', '.join(wrong)}; the axes are {', '.join(MESH_AXES)}")
+    rest = [axis for axis, size in sizes.items() if size == -1]
+    given = math.prod(size for size in sizes.values() if size != -1)
+    if len(rest) == 1 and given > 0 and len(devices) % given == 0:
+        sizes[rest[0]] = len(devices) // given
+    if min(sizes.values()) < 1 or math.prod(sizes.values()) != len(devices):
+        raise InputError(f"MESH is {sizes}, which does not multiply to the {len(devices)} {devices[0].platform} devices here")
+    return Mesh(np.array(devices).reshape([sizes[axis] for axis in MESH_AXES]), MESH_AXES)
+
+
+def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
+    """Raises InputError when the rows of a microbatch do not divide over the mesh."""
+    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    if batch_size % (ways * microbatches):
+        raise InputError(
+            f"BATCH_SIZE {batch_size} does not divide into {microbatches} microbatches over data x fsdp = {ways} devices; "
+            f"use a multiple of {ways * microbatches}"
+        )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows split over data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def param_shardings(boxed_params: Any, mesh: Mesh) -> Any:
+    """The sharding of each parameter of an abstract tree that carries logical axis names.
+
+    Raises InputError when an axis is unknown, two axes of one parameter land on the same mesh axis, or a size does not divide.
+    """
+    specs = nn.get_partition_spec(boxed_params)
+    shapes = nn.unbox(boxed_params)
+    named = jax.tree_util.tree_map_with_path(
+        lambda path, spec, leaf: _placed(jax.tree_util.keystr(path, simple=True, separator="/"), spec, leaf.shape, mesh),
+        specs,
+        shapes,
+        is_leaf=lambda x: isinstance(x, PartitionSpec),
+    )
+    return named
+
+
+def _placed(name: str, logical: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:
+    rules, axes, used = dict(RULES), [], set()
+    for axis, size in zip(logical, shape, strict=False):
+        if axis is not None and axis not in rules:
+            raise InputError(f"parameter {name} has the logical axis {axis!r}, for which partitioning.RULES has no row")
+        target = rules[axis] if axis is not None else None
+        parts = (target,) if isinstance(target, str) else target or ()
+        ways = math.prod(mesh.shape[part] for part in parts)
+        if used & set(parts) and ways > 1:
+            raise InputError(f"two axes of parameter {name} {tuple(logical)} land on the mesh axis {target!r}")
+        if size % ways:
+            raise InputError(f"axis {axis!r} of parameter {name} has {size} elements, which MESH splits {ways} ways. Change MESH")
+        used |= set(parts)
+        axes.append(target)
+    return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def like_params(state: Any, params: Any, shardings: Any, mesh: Mesh) -> Any:
+    """Shardings for an optimizer state: of its parameter where a leaf has its path and shape, else replicated."""
+    of_params = {
+        tuple(path): (leaf.shape, sharding)
+        for (path, leaf), sharding in zip(
+            jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True
+        )
+    }
+
+    def place(path, leaf):
+        for start in range(len(path)):
+            shape, sharding = of_params.get(tuple(path[start:]), (None, None))
+            if shape == leaf.shape:
+                return sharding
+        return replicated(mesh)
+
+    return jax.tree_util.tree_map_with_path(place, state)

@@ -1,0 +1,33 @@
+"""SIGTERM, as preemptible machines send it: end soon, with everything saved."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+
+class Preempted(Exception):
+    """SIGTERM came. What is done so far is saved; the same command goes on from there."""
+
+
+class Preemption:
+    """From now on SIGTERM raises Preempted in the main thread, at once, or where `held` asks for it."""
+
+    def __init__(self):
+        self.asked = False
+        self._held = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        if not self._held:
+            raise Preempted
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, SIGTERM only sets `asked`: the caller looks at it where it can stop, and raises Preempted itself."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False

@@ -1,0 +1,102 @@
+"""A run is a directory: config.gin, manifest.json, metrics.jsonl, checkpoints/, eval/, predictions/, result.json, report.html."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flan_jax.errors import InputError
+
+MANIFEST, METRICS, RESULT = "manifest.json", "metrics.jsonl", "result.json"
+
+
+class Run:
+    """A run directory that this process writes. Raises InputError when it cannot be written or another process writes it.
+
+    The lock is held until the process ends, however it ends.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        try:
+            for folder in ("eval", "predictions", "checkpoints"):
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("a")
+        except OSError as error:
+            reason = f"{error.strerror}: {error.filename}"
+            raise InputError(f"the run directory {self.path} cannot be written ({reason}). Choose another --run_dir") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is writing {self.path}. Wait for it to end, or choose another --run_dir"
+            ) from None
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What result.json says; None while the run is not done."""
+        return read_json(self.path / RESULT)
+
+    def identify(self, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Writes manifest.json: what the run is (`identity`, fixed for its life) and what it was made with (`facts`).
+
+        Raises InputError when the directory holds a run of another identity, naming what differs.
+        """
+        identity = json.loads(json.dumps(identity))
+        before = read_json(self.path / MANIFEST)
+        if before is not None:
+            old = before.get("identity", {})
+            differing = sorted(key for key in {*old, *identity} if old.get(key) != identity.get(key))
+            if differing:
+                changes = "\n".join(f"    {key}: {old.get(key)} there, {identity.get(key)} now" for key in differing)
+                raise InputError(
+                    f"{self.path} holds another run. What differs:\n{changes}\n"
+                    "Go on with its own settings, or choose another --run_dir for these"
+                )
+        write_json(self.path / MANIFEST, {"identity": identity, **facts})
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Appends one line to metrics.jsonl."""
+        with (self.path / METRICS).open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drops the lines of metrics.jsonl of later steps, which a resumed run writes again."""
+        kept = [row for row in read_jsonl(self.path / METRICS) if row["step"] <= step]
+        write_text(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; None when there is no such file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged ({error}). Delete it if the run can do without, or restore it") from None
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; nothing when there is no such file. A half-written last line is left out."""
+    if not path.exists():
+        return
+    with path.open() as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file at once: a reader, or a process that starts after a crash, sees the old text or the new."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,60 @@
+"""What a training step turns into the next: parameters, optimizer state, step and the random key."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from flan_jax.batch import batch_spec
+from flan_jax.partitioning import RULES, like_params, param_shardings, replicated
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """`rng` never changes: step n draws its dropout from fold_in(rng, n), so that a resumed run draws the same."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    rng: jax.Array
+
+
+def dummy_batch(config: Any) -> dict[str, jax.Array]:
+    """A batch of the smallest shape, to initialise with: no parameter's shape depends on it."""
+    spec = batch_spec(config.architecture, 1, {"inputs": 8, "targets": 8})
+    return {name: jnp.ones(shape, dtype) for name, (shape, dtype) in spec.items()}
+
+
+def abstract_params(config: Any) -> Any:
+    """The parameters' shapes with their logical axis names, without allocating them."""
+    model = config.build()
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))["params"]
+
+
+def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: int) -> TrainState:
+    """A fresh state, each array made where it will live."""
+    model = config.build()
+
+    def init(key: jax.Array) -> TrainState:
+        params_key, rng = jax.random.split(key)
+        params = nn.unbox(model.init(params_key, dummy_batch(config))["params"])
+        return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params), rng=jax.random.key_data(rng))
+
+    key = jax.random.key(seed)
+    shardings = state_shardings(config, jax.eval_shape(init, key), mesh)
+    with mesh, nn.logical_axis_rules(RULES):
+        return jax.jit(init, out_shardings=shardings)(key)
+
+
+def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:
+    """Where each array of a state lives."""
+    params = param_shardings(abstract_params(config), mesh)
+    opt_state = like_params(state.opt_state, state.params, params, mesh)
+    return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))  # type: ignore
+
+
+def count_params(config: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))

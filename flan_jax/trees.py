@@ -1,0 +1,59 @@
+"""Pytrees named by path: parameters are spoken of as "encoder/layers_0/mlp/wo/kernel" and chosen by one regex."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+Tree = Any
+
+
+def map_named(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
+    """`function(name, leaf, *leaves of rest)` over a tree: jax.tree.map that also says which leaf it is at."""
+    return jax.tree.map_with_path(lambda path, *leaves: function(_name(path), *leaves), tree, *rest)
+
+
+def named_leaves(tree: Tree) -> dict[str, Any]:
+    """{"a/b": leaf}, in the tree's own order.
+
+    >>> named_leaves({"mlp": {"wi": 1, "wo": 2}})
+    {'mlp/wi': 1, 'mlp/wo': 2}
+    """
+    return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def match(tree: Tree, regex: str) -> Tree:
+    """The same tree with True at leaves whose name contains a match of `regex` (re.search; anchor with ^ and $).
+
+    >>> match({"mlp": {"wi": 1, "wo": 2}}, "wo$")
+    {'mlp': {'wi': False, 'wo': True}}
+    """
+    pattern = re.compile(regex)
+    return map_named(lambda name, _: pattern.search(name) is not None, tree)
+
+
+def partition(tree: Tree, mask: Tree) -> tuple[Tree, Tree]:
+    """(leaves where `mask` is true, the others): two trees of the same structure with None where the other has a leaf.
+
+    JAX takes None for "no leaf", so either half can be differentiated, jitted or given to an optimizer by itself.
+
+    >>> partition({"a": 1, "b": 2}, {"a": True, "b": False})
+    ({'a': 1, 'b': None}, {'a': None, 'b': 2})
+    """
+    selected = jax.tree.map(lambda leaf, keep: leaf if keep else None, tree, mask)
+    rest = jax.tree.map(lambda leaf, keep: None if keep else leaf, tree, mask)
+    return selected, rest
+
+
+def merge(selected: Tree, rest: Tree) -> Tree:
+    """The inverse of `partition`.
+
+    >>> merge({"a": 1, "b": None}, {"a": None, "b": 2})
+    {'a': 1, 'b': 2}
+    """
+    return jax.tree.map(lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -1,0 +1,114 @@
+"""What the launch scripts do. Each verb takes the run's settings and how it was called."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+
+from flan_jax import report
+from flan_jax import train as training
+from flan_jax.checkpoints import load_params
+from flan_jax.data.explain import explain
+from flan_jax.data.mixture_data import prepare_mixture
+from flan_jax.evaluate import score
+from flan_jax.manifest import check_vocabulary
+from flan_jax.partitioning import check_batch, make_mesh
+from flan_jax.run import Run
+from flan_jax.train_state import count_params, init_state
+
+__all__ = ["Invocation", "evaluate", "prepare", "train"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """What the flags say beside gin: the run directory, whether to only show, and the whole configuration as text."""
+
+    run_dir: str
+    dry_run: bool
+    config_text: str
+
+
+def train(settings: training.Settings, invocation: Invocation) -> None:
+    """Tune a model on a mixture and score it on the held-out cluster before and after."""
+    if invocation.dry_run:
+        show_plan(settings)
+    else:
+        training.train(invocation.run_dir, settings, invocation.config_text)
+
+
+def prepare(settings: training.Settings, invocation: Invocation) -> None:
+    """Tokenise a run's data into the cache, so that training starts at once."""
+    if invocation.dry_run:
+        show_plan(settings)
+        return
+    data = prepare_mixture(settings.data)
+    rows = sum(map(len, data.train.values()))
+    print(f"{len(data.train)} tasks with {rows:,} training examples and {len(data.evaluation)} evaluation sets are prepared.")
+
+
+def evaluate(settings: training.Settings, invocation: Invocation) -> None:
+    """Score the latest checkpoint of a run (or WARM_START) on the run's evaluation sets, as `after` training."""
+    data, model = prepare_mixture(settings.data), settings.model
+    lengths = data.plan(model.architecture).lengths
+    if invocation.dry_run:
+        for (task, split), store in data.evaluation.items():
+            print(f"{task} {split}: {len(store)} prompts")
+        return
+    mesh = make_mesh(settings.training.mesh)
+    check_vocabulary(model, data.tokenizer)
+    like = init_state(model, settings.optimizer.build(settings.training.steps), mesh, settings.training.seed).params
+    params = load_params(settings.training.warm_start or invocation.run_dir, like)
+    run = Run(invocation.run_dir)
+    score(run, model, data, lengths, mesh, settings.evaluation, "after", params)
+    report.write(run.path)
+    print(report.terminal_summary(run.path))
+
+
+def show_plan(settings: training.Settings) -> None:
+    """Prints what a run would do: the mixture, the packing, the model's size and its work a step."""
+    mesh = make_mesh(settings.training.mesh)
+    check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
+    data = prepare_mixture(settings.data)
+    plan = data.plan(settings.model.architecture)
+    mixture = explain(data, plan, settings.training.steps)
+    console = rich.console.Console()
+    console.print(mixture_table(mixture))
+    filled = ", ".join(f"{side} {share:.1%}" for side, share in mixture["rows_filled"].items())
+    held_out = f"held out: {settings.data.held_out} ({', '.join(data.split.held_out)})" if data.split.held_out else "nothing held out"
+    flops = settings.model.train_flops(plan.batch_size, plan.lengths)
+    lines = (
+        held_out,
+        f"rows filled with real tokens: {filled}; {mixture['examples_per_batch']:.1f} examples and "
+        f"{mixture['supervised_tokens_per_batch']:,.0f} supervised tokens in a batch of {plan.batch_size} rows {plan.lengths}",
+        f"parameters: {count_params(settings.model):,}; {flops / 1e9:,.1f} GFLOP a step, {flops * mixture['steps'] / 1e15:,.3f} PFLOP "
+        f"in {mixture['steps']:,} steps; mesh {dict(mesh.shape)}",
+    )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def mixture_table(mixture: Mapping[str, Any]) -> rich.table.Table:
+    """The tasks of an explained mixture, a line each."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"Mixture, {mixture['steps']:,} steps", title_justify="left")
+    table.add_column("task")
+    table.add_column("cluster")
+    for name in ("rows", "filtered", "rate", "share", "epochs", "inputs", "targets", "cut inputs", "cut targets"):
+        table.add_column(name, justify="right")
+    for task in mixture["tasks"]:
+        table.add_row(
+            task["task"],
+            task["cluster"],
+            f"{task['examples']:,}",
+            f"{task['filtered']:,}",
+            f"{task['rate']:,}",
+            f"{task['share']:.1%}",
+            f"{task['epochs']:.2f}",
+            f"{task['mean_inputs']:.0f}",
+            f"{task['mean_targets']:.0f}",
+            f"{task['truncated_inputs']:.1%}",
+            f"{task['truncated_targets']:.1%}",
+        )
+    return table

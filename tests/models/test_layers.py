@@ -1,0 +1,163 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flan_jax import losses, trees
+from flan_jax.errors import InputError
+from flan_jax.models import layers
+from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+
+LENGTHS = {"inputs": 7, "targets": 5}
+
+
+def _stacked(params):
+    """Unrolled parameters (layers_0, layers_1) -> scanned ones (layers, with a leading axis)."""
+    if not isinstance(params, dict):
+        return params
+    names = sorted(name for name in params if name.startswith("layers_"))
+    out = {name: _stacked(value) for name, value in params.items() if name not in names}
+    if names:
+        out["layers"] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[params[name] for name in names])
+    return out
+
+
+def _value_and_grad(config, params, batch, **kwargs):
+    model = config.build()
+    grad = jax.value_and_grad(lambda p: losses.loss_and_weight(model, p, batch, **kwargs), has_aux=True)
+    return jax.jit(grad)(params)
+
+
+def _assert_close(a, b, tolerance=1e-4):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+
+
+def test_scanned_equals_unrolled(make_config, make_batch, examples, init):
+    unrolled, scanned = make_config(scan_layers=False), make_config(scan_layers=True)
+    batch = make_batch(unrolled.architecture, [examples[:1], examples[2:]], LENGTHS | {"targets": 4})
+    params = init(unrolled.build(), batch)
+    assert jax.tree.map(jnp.shape, init(scanned.build(), batch)) == jax.tree.map(jnp.shape, _stacked(params))
+    loss, grads = _value_and_grad(unrolled, params, batch)
+    _assert_close(_value_and_grad(scanned, _stacked(params), batch), (loss, _stacked(grads)))
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+@pytest.mark.parametrize("remat", ["minimal", "full"])
+def test_remat_changes_nothing(remat, scan_layers, make_batch, examples, init):
+    config = EncoderDecoderConfig(
+        vocab_size=50, emb_dim=8, num_heads=2, head_dim=4, mlp_dim=8, num_encoder_layers=2, num_decoder_layers=1,
+        scan_layers=scan_layers, dropout_rate=0.3,
+    )  # fmt: skip
+    changed = EncoderDecoderConfig(**{**vars(config), "remat": remat})
+    batch = make_batch("encoder_decoder", [examples[:1], examples[1:2]], LENGTHS)
+    params, kwargs = init(config.build(), batch), {"deterministic": False, "rngs": {"dropout": jax.random.key(1)}}
+    _assert_close(_value_and_grad(config, params, batch, **kwargs), _value_and_grad(changed, params, batch, **kwargs))
+
+
+def test_dropout_is_one_mask_for_all_positions():
+    x = layers.Dropout(0.5).apply({}, jnp.ones((4, 6, 32)), False, rngs={"dropout": jax.random.key(0)})
+    np.testing.assert_array_equal(x, np.broadcast_to(x[:, :1], x.shape))
+    assert set(np.unique(x)) == {0.0, 2.0}
+
+
+def test_compute_in_bfloat16_keeps_parameters_and_logits_in_float32(make_config, make_batch, examples, init):
+    config = make_config(dtype="bfloat16")
+    batch, model = make_batch(config.architecture, [examples[:1]], LENGTHS), config.build()
+    params = init(model, batch)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    assert model.apply({"params": params}, batch, method="hidden").dtype == jnp.bfloat16
+    logits = model.apply({"params": params}, batch)
+    assert logits.dtype == jnp.float32
+    expected = make_config(dtype="float32").build().apply({"params": params}, batch)
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_tied_head_is_the_scaled_table(make_config, make_batch, examples, init):
+    config = make_config(logits_via_embedding=True)
+    batch, model = make_batch(config.architecture, [examples[:1]], LENGTHS), config.build()
+    params = init(model, batch)
+    assert not [name for name in trees.named_leaves(params) if "logits_dense" in name]
+    hidden = model.apply({"params": params}, batch, method="hidden")
+    expected = hidden @ params["token_embedder"]["embedding"].T / 16**0.5
+    np.testing.assert_allclose(model.apply({"params": params}, batch), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_parameters_name_their_axes(make_config, make_batch, examples):
+    config = make_config(scan_layers=True)
+    batch = make_batch(config.architecture, [examples[:1]], LENGTHS)
+    boxed = jax.eval_shape(config.build().init, jax.random.key(0), batch)["params"]
+    axes = jax.tree.map(tuple, nn.get_partition_spec(boxed), is_leaf=lambda x: isinstance(x, jax.P))
+    decoder = axes["decoder"]["layers"]
+    assert decoder["self_attention"]["query"]["kernel"] == ("layers", "embed", "joined_kv")
+    assert decoder["self_attention"]["out"]["kernel"] == ("layers", "joined_kv", "embed")
+    assert decoder["mlp"]["wo"]["kernel"] == ("layers", "mlp", "embed")
+    assert decoder["pre_mlp_layer_norm"]["scale"] == ("layers", "embed")
+    assert axes["token_embedder"]["embedding"] == ("vocab", "embed")
+    assert axes["decoder"]["logits_dense"]["kernel"] == ("embed", "vocab")
+
+
+def test_t5_1_1_small_has_its_published_size():
+    config = EncoderDecoderConfig(
+        vocab_size=32128, emb_dim=512, num_heads=6, head_dim=64, mlp_dim=1024, num_encoder_layers=8,
+        num_decoder_layers=8,
+    )  # fmt: skip
+    tokens = jnp.zeros((1, 4), jnp.int32)
+    batch = {f"{side}_{name}": tokens for side in ("encoder", "decoder") for name in ("input_tokens", "segment_ids")}
+    params = jax.eval_shape(config.build().init, jax.random.key(0), batch)["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 76_961_152
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_relative_position_buckets(bidirectional):
+    relative = jnp.asarray([-500, -128, -20, -8, -7, -1, 0, 1, 7, 8, 20, 128, 500])
+    expected = {
+        True: [15, 15, 10, 8, 7, 1, 0, 17, 23, 24, 26, 31, 31],
+        False: [31, 31, 17, 8, 7, 1, 0, 0, 0, 0, 0, 0, 0],
+    }
+    assert layers.relative_position_bucket(relative, bidirectional, 32, 128).tolist() == expected[bidirectional]
+
+
+def test_rotary_scores_depend_on_distance_alone():
+    query, key = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 8))
+
+    def score(i, j):
+        turned = [layers.rotary(x, jnp.full((1, 1), at), 10_000.0) for x, at in ((query, i), (key, j))]
+        return jnp.sum(turned[0] * turned[1])
+
+    np.testing.assert_allclose(score(3, 1), score(103, 101), rtol=1e-4, atol=1e-4)
+    assert abs(score(3, 1) - score(3, 2)) > 1e-3
+
+
+def test_masks():
+    ids, prefix = jnp.asarray([[1, 1, 1, 2, 0]]), jnp.asarray([[1, 1, 0, 1, 0]])
+    assert layers.decoder_mask(ids)[0, 0].astype(int).tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    assert layers.decoder_mask(ids, prefix)[0, 0].astype(int).tolist()[:2] == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]
+    assert layers.segment_mask(jnp.asarray([[1, 2]]), jnp.asarray([[1, 1, 2, 0]]))[0, 0].astype(int).tolist() == [
+        [1, 1, 0, 0],
+        [0, 0, 1, 0],
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"emb_dim": 0}, "emb_dim is 0"),
+        ({"num_heads": -2}, "num_heads is -2"),
+        ({"dropout_rate": 1.0}, "dropout_rate is 1.0"),
+        ({"dtype": "bf16"}, "unknown dtype 'bf16'"),
+        ({"remat": "some"}, "unknown remat policy"),
+        ({"mlp_activations": ("gelo", "linear")}, "Did you mean 'gelu'"),
+        ({"mlp_activations": ()}, "mlp_activations is empty"),
+        ({"relative_attention_num_buckets": 31}, "must be even"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused(wrong, message, make_config):
+    with pytest.raises(InputError, match=message):
+        make_config(**wrong)

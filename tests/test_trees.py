@@ -1,0 +1,28 @@
+import jax.numpy as jnp
+
+from flan_jax import trees
+
+TREE = {"encoder": {"mlp": {"wi": 1, "wo": 2}, "norm": {"scale": 3}}, "head": 4}
+
+
+def test_leaves_are_named_by_path():
+    assert trees.named_leaves(TREE) == {"encoder/mlp/wi": 1, "encoder/mlp/wo": 2, "encoder/norm/scale": 3, "head": 4}
+
+
+def test_match_searches_the_whole_name():
+    assert trees.match(TREE, r"mlp/|^head$") == {
+        "encoder": {"mlp": {"wi": True, "wo": True}, "norm": {"scale": False}},
+        "head": True,
+    }
+
+
+def test_merge_undoes_partition():
+    selected, rest = trees.partition(TREE, trees.match(TREE, "norm"))
+    assert selected == {"encoder": {"mlp": {"wi": None, "wo": None}, "norm": {"scale": 3}}, "head": None}
+    assert rest == {"encoder": {"mlp": {"wi": 1, "wo": 2}, "norm": {"scale": None}}, "head": 4}
+    assert trees.merge(selected, rest) == TREE
+    assert trees.merge(rest, selected) == TREE
+
+
+def test_map_named_sees_names_and_all_trees():
+    assert trees.map_named(lambda name, a, b: f"{name}={a + b}", {"x": 1}, {"x": jnp.int32(2)}) == {"x": "x=3"}
