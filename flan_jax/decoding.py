@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax.batch import PAD, Architecture, batch_spec
-from flan_jax.partitioning import RULES, batch_sharding
+from flan_jax.partitioning import batch_sharding, placed_on
 
 LENGTH_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192)
 """Lengths that batches are padded to, so that few shapes are compiled."""
@@ -83,7 +83,7 @@ class Scorer:
 
     def _run(self, function: Any, batch: Mapping[str, np.ndarray]) -> jax.Array:
         placed = jax.device_put(dict(batch), batch_sharding(self.mesh))
-        with self.mesh, nn.logical_axis_rules(RULES):
+        with placed_on(self.mesh):
             return _compiled(function, self.model)(self.params, placed)
 
 

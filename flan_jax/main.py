@@ -5,6 +5,7 @@ import ast
 import difflib
 import errno
 import inspect
+import logging
 import re
 import sys
 import traceback
@@ -106,6 +107,8 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
         if configurable.__name__ not in _registered:
             _registered[configurable.__name__] = gin.external_configurable(configurable, module="flan_jax")
     gin.add_config_file_search_path(str(GIN_FOLDER))
+    # gin logs an error for every folder that it looks into in vain before it finds a file.
+    logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Path not found"))
     try:
         for file in gin_files:
             gin.parse_config_file(_find(file))

@@ -1,7 +1,8 @@
 """Where arrays live: a mesh of (data, fsdp, tensor) and one table from logical axes to mesh axes."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -48,6 +49,13 @@ def make_mesh(shape: Mapping[str, int] | None = None) -> Mesh:
     if min(sizes.values()) < 1 or math.prod(sizes.values()) != len(devices):
         raise InputError(f"MESH is {sizes}, which does not multiply to the {len(devices)} {devices[0].platform} devices here")
     return Mesh(np.array(devices).reshape([sizes[axis] for axis in MESH_AXES]), MESH_AXES)
+
+
+@contextlib.contextmanager
+def placed_on(mesh: Mesh) -> Iterator[None]:
+    """Inside, the models' logical axes mean this mesh."""
+    with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
+        yield
 
 
 def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:

@@ -24,7 +24,7 @@ from flan_jax.errors import InputError
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
 from flan_jax.optim import OptimizerConfig
-from flan_jax.partitioning import RULES, batch_sharding, check_batch, make_mesh
+from flan_jax.partitioning import batch_sharding, check_batch, make_mesh, placed_on
 from flan_jax.preemption import Preempted, Preemption
 from flan_jax.progress import Progress, show
 from flan_jax.run import Run, write_json, write_text
@@ -145,7 +145,7 @@ def fit(run: Run, state: TrainState, loader: Loader, saved: Checkpoints, preempt
     with preemption.held(), Progress("train", config.steps, first) as bar:
         for step, batch in prefetch(loader.batch, first, config.steps):
             check_supervised(step, batch)
-            with fitting.mesh, nn.logical_axis_rules(RULES):
+            with placed_on(fitting.mesh):
                 state, metrics = step_fn(state, jax.device_put(batch, batch_sharding(fitting.mesh)))
             log.add(metrics, batch)
             interval.append(metrics)
@@ -180,7 +180,7 @@ def train_step(
     grads = jax.tree.map(lambda grad: grad / jnp.maximum(sums["weight_sum"], 1), grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), sums | {"grad_norm": optax.global_norm(grads)}
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), sums | {"grad_norm": optax.tree.norm(grads)}
 
 
 def summed_gradients(

@@ -10,16 +10,19 @@ import optax
 from jax.sharding import Mesh
 
 from flan_jax.batch import batch_spec
-from flan_jax.partitioning import RULES, like_params, param_shardings, replicated
+from flan_jax.partitioning import like_params, param_shardings, placed_on, replicated
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """`rng` never changes: step n draws its dropout from fold_in(rng, n), so that a resumed run draws the same."""
+    """Arrays, or their shapes or shardings.
 
-    step: jax.Array
+    `rng` never changes: step n draws its dropout from fold_in(rng, n), so that a resumed run draws the same.
+    """
+
+    step: Any
     params: Any
     opt_state: Any
-    rng: jax.Array
+    rng: Any
 
 
 def dummy_batch(config: Any) -> dict[str, jax.Array]:
@@ -45,7 +48,7 @@ def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
 
     key = jax.random.key(seed)
     shardings = state_shardings(config, jax.eval_shape(init, key), mesh)
-    with mesh, nn.logical_axis_rules(RULES):
+    with placed_on(mesh):
         return jax.jit(init, out_shardings=shardings)(key)
 
 
@@ -53,7 +56,7 @@ def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:
     """Where each array of a state lives."""
     params = param_shardings(abstract_params(config), mesh)
     opt_state = like_params(state.opt_state, state.params, params, mesh)
-    return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))  # type: ignore
+    return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))
 
 
 def count_params(config: Any) -> int:

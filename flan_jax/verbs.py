@@ -74,7 +74,8 @@ def show_plan(settings: training.Settings) -> None:
     data = prepare_mixture(settings.data)
     plan = data.plan(settings.model.architecture)
     mixture = explain(data, plan, settings.training.steps)
-    console = rich.console.Console()
+    terminal = rich.console.Console()
+    console = terminal if terminal.is_terminal else rich.console.Console(width=150)
     console.print(mixture_table(mixture))
     filled = ", ".join(f"{side} {share:.1%}" for side, share in mixture["rows_filled"].items())
     held_out = f"held out: {settings.data.held_out} ({', '.join(data.split.held_out)})" if data.split.held_out else "nothing held out"

@@ -59,7 +59,9 @@ def hold_out(tasks: Sequence[TemplatedTask], cluster: str | None, related: Itera
     excluded = {cluster}.union(*(pair for pair in related if cluster in pair))
     train = tuple(task.name for task in tasks if task.cluster not in excluded)
     if not train:
-        raise InputError(f"holding {cluster!r} out leaves no task to train on: every task is in {', '.join(sorted(excluded))}")
+        raise InputError(
+            f"holding {cluster!r} out leaves no task to train on: every task is in {', '.join(sorted(excluded))}"
+        )
     return Split(train=train, held_out=tuple(task.name for task in tasks if task.cluster == cluster), cluster=cluster)
 
 

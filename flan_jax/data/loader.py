@@ -27,7 +27,7 @@ class Loader:
     """Batches of a plan. `batch(step)` is a pure function of the plan and the stores; `eos_id` ends inputs and targets."""
 
     def __init__(self, plan: MixturePlan, stores: Mapping[str, TokenStore], eos_id: int):
-        self.plan, self._eos = plan, np.array([eos_id], np.int32)
+        self.plan, self._eos = plan, eos_id
         self._tokens = [Tokens(*stores[name].inputs, *stores[name].targets) for name in plan.names]
         self._longest = np.arange(max(plan.lengths["inputs"] + plan.lengths["targets"], 1), dtype=np.int32)
 
@@ -66,7 +66,7 @@ class Loader:
     def _put_joined(self, arrays, row, segment, encoder, decoder, inputs, targets):
         """Prefix-LM: inputs, EOS, targets, EOS in one sequence; the loss is on the targets and their EOS."""
         prefix = decoder + len(inputs) + 1
-        end = self._put_decoder(arrays, row, segment, decoder, np.concatenate([inputs, self._eos, targets]))
+        end = self._put_decoder(arrays, row, segment, decoder, np.concatenate([inputs, [self._eos], targets]))
         # The input tokens are the targets shifted right by one, so the prefix reaches one position further in.
         arrays["decoder_causal_attention"][row, decoder : prefix + 1] = 1
         arrays["decoder_loss_weights"][row, prefix:end] = 1.0

@@ -40,7 +40,9 @@ def mixture_or_task(name: str) -> list[TemplatedTask]:
     tasks = MIXTURES[name].tasks
     chosen = list(TASKS.values()) if tasks is None else [get_task(task) for task in tasks]
     if not chosen:
-        raise InputError(f"mixture {name!r} has no tasks: import the modules that register them, e.g. `import tasks` in gin")
+        raise InputError(
+            f"mixture {name!r} has no tasks: import the modules that register them, e.g. `import tasks` in gin"
+        )
     return chosen
 
 

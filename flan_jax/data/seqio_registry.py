@@ -7,7 +7,7 @@ every evaluation template.
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import seqio
@@ -49,7 +49,7 @@ def register_seqio(
             rows = resolve_source(task, source, data_dir)
         except InputError:
             continue
-        examples = _Examples(task, rows, cap=cap, renderings=renderings, seed=seed)
+        examples = _RenderedExamples(task, rows, cap=cap, renderings=renderings, seed=seed)
         _add(seqio.TaskRegistry, task.name, **_task_arguments(examples, vocabulary))
     rate = functools.partial(seqio.mixing_rate_num_examples, maximum=maximum_rate)
     for name in MIXTURES:
@@ -69,10 +69,10 @@ def _add(registry, name: str, **arguments) -> None:
     _REGISTERED[registry].append(name)
 
 
-def _task_arguments(examples: "_Examples", vocabulary: seqio.Vocabulary) -> dict:
+def _task_arguments(examples: "_RenderedExamples", vocabulary: seqio.Vocabulary) -> dict:
     feature = seqio.Feature(vocabulary, add_eos=True)
     return {
-        "source": seqio.FunctionDataSource(examples.dataset, examples.splits, num_input_examples=examples),
+        "source": examples,
         "output_features": {"inputs": feature, "targets": feature},
         "preprocessors": [
             seqio.preprocessors.tokenize,
@@ -83,41 +83,32 @@ def _task_arguments(examples: "_Examples", vocabulary: seqio.Vocabulary) -> dict
     }
 
 
-class _Examples(Mapping[str, int]):
-    """A task's rendered examples. As a mapping: how many each split has, counted when first asked for."""
+class _RenderedExamples(seqio.FunctionDataSource):
+    """A task's rendered examples, counted when their number is first asked for."""
 
     def __init__(self, task: TemplatedTask, source: Source, *, cap: int | None, renderings: int, seed: int):
-        self.task, self._source = task, source
-        self._cap, self._renderings, self._seed = cap, renderings, seed
+        self.task, self._rows = task, source.rows
+        self._drawing = {"cap": cap, "renderings": renderings, "seed": seed}
         self._counts: dict[str, int] = {}
         # A source that names its splits one by one, Tfds or Jsonl, has None for those that it lacks.
-        self.splits = tuple(split for split in SPLITS if getattr(source, split, split) is not None)
+        super().__init__(self._dataset, [split for split in SPLITS if getattr(source, split, split) is not None])
 
-    def dataset(self, split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
+    def num_input_examples(self, split: str) -> int:
+        if split not in self._counts:
+            self._counts[split] = sum(1 for _ in self._texts(split))
+        return self._counts[split]
+
+    def _dataset(self, split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
         """Unshuffled, whatever is asked: seqio shuffles examples itself, and the rows of a source have one order."""
         text = tf.TensorSpec((), tf.string)
         spec = {"inputs": text, "targets": text}
         return tf.data.Dataset.from_generator(functools.partial(self._texts, split), output_signature=spec)
 
     def _texts(self, split: str) -> Iterator[dict[str, str]]:
-        rows = self._source.rows(split)
-        if split == "train":
-            shown = render_train(self.task, rows, cap=self._cap, renderings=self._renderings, seed=self._seed)
-        else:
-            shown = render_eval(self.task, rows)
+        rows = self._rows(split)
+        shown = render_train(self.task, rows, **self._drawing) if split == "train" else render_eval(self.task, rows)
         for row in shown:
             yield {"inputs": row.inputs, "targets": row.targets}
-
-    def __getitem__(self, split: str) -> int:
-        if split not in self._counts:
-            self._counts[split] = sum(1 for _ in self._texts(split))
-        return self._counts[split]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.splits)
-
-    def __len__(self) -> int:
-        return len(self.splits)
 
 
 def seqio_vocabulary(tokenizer: Tokenizer) -> seqio.Vocabulary:
@@ -161,7 +152,10 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
         return self._tokenizer.decode(ids)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        ids = tf.numpy_function(lambda text: np.array(self.encode(text.decode("utf-8")), np.int32), [s], tf.int32)
+        def encode(text) -> np.ndarray:  # bytes, or in eager mode an array of them
+            return np.array(self._tokenizer.encode(np.asarray(text).item().decode("utf-8")), np.int32)
+
+        ids = tf.numpy_function(encode, [s], tf.int32)
         ids.set_shape([None])
         return ids
 

@@ -68,7 +68,9 @@ def _value(name: str, fields: Fields, pattern: str) -> str:
     if name == OPTIONS:
         return options_suffix(value)
     if not isinstance(value, str):
-        raise InputError(f"field {name!r} in template {pattern!r} is {type(value).__name__}, a template can show only str")
+        raise InputError(
+            f"field {name!r} in template {pattern!r} is {type(value).__name__}, a template can show only str"
+        )
     return value
 
 

@@ -126,9 +126,14 @@ class Decoder(nn.Module):
         return Dropout(config.dropout_rate)(RMSNorm(config.dtype, name="decoder_norm")(x), deterministic)
 
     def bias(
-        self, query: Int[Array, "#batch length"], key: Int[Array, "1 key"]
-    ) -> Float[Array, "#batch heads length key"] | None:
-        return self.relpos_bias(query, key) if self.config.position == "relative" else None
+        self, length: int, positions: Int[Array, "batch query"] | None = None
+    ) -> Float[Array, "#batch heads query length"] | None:
+        """Among `length` tokens in a row, or between the tokens at `positions` and a cache of `length`."""
+        if self.config.position != "relative":
+            return None
+        if positions is None:
+            return self.relpos_bias(length)
+        return self.relpos_bias.between(positions, jnp.arange(length)[None])
 
 
 class DecoderOnly(nn.Module):
@@ -153,8 +158,7 @@ class DecoderOnly(nn.Module):
         tokens = batch["decoder_input_tokens"]
         mask = decoder_mask(batch["decoder_segment_ids"], batch.get("decoder_causal_attention"))
         # Distances within an example are the same counted along the packed row: one bias serves all rows.
-        index = jnp.arange(tokens.shape[1])[None]
-        context = DecoderOnlyContext(mask, self.decoder.bias(index, index), batch["decoder_positions"])
+        context = DecoderOnlyContext(mask, self.decoder.bias(tokens.shape[1]), batch["decoder_positions"])
         return self.decoder(self.token_embedder(tokens), context, deterministic)
 
     def decode_hidden(
@@ -173,7 +177,7 @@ class DecoderOnly(nn.Module):
         right, with `segment_ids` 0 on the padding (it is not kept) and `prefix` 1 on tokens seen from both sides.
         """
         step = cache_step(tokens, positions, segment_ids, cache_length)
-        bias = self.decoder.bias(step.positions, jnp.arange(cache_length)[None])
+        bias = self.decoder.bias(cache_length, step.positions)
         mask = cache_mask(step.positions, cache_length, prefix)
         context = DecoderOnlyContext(mask, bias, step.positions, step)
         return self.decoder(self.token_embedder(tokens), context, deterministic)

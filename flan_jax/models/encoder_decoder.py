@@ -106,8 +106,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Hidden, segment_ids: Int[Array, "batch length"], deterministic: bool) -> Hidden:
         config = self.config
-        index = jnp.arange(x.shape[1])[None]
-        bias = RelativePositionBias(config, bidirectional=True, name="relpos_bias")(index, index)
+        bias = RelativePositionBias(config, bidirectional=True, name="relpos_bias")(x.shape[1])
         context = EncoderContext(segment_mask(segment_ids, segment_ids), bias)
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
         layers = config.num_encoder_layers
@@ -176,9 +175,8 @@ class Decoder(nn.Module):
         cross_segment_ids: Int[Array, "batch length"],
     ) -> DecoderContext:
         """Training and scoring: all tokens at once."""
-        index = jnp.arange(segment_ids.shape[1])[None]
         mask, cross_mask = decoder_mask(segment_ids), segment_mask(cross_segment_ids, encoder_segment_ids)
-        return DecoderContext(encoded, mask, cross_mask, self.relpos_bias(index, index))
+        return DecoderContext(encoded, mask, cross_mask, self.relpos_bias(segment_ids.shape[1]))
 
     def cached_context(
         self,
@@ -189,7 +187,7 @@ class Decoder(nn.Module):
         """Decoding: new tokens against the cache; a row holds one example."""
         mask, index = cache_mask(step.positions, step.length), jnp.arange(step.length)[None]
         cross_mask = segment_mask(jnp.ones_like(step.positions), jnp.minimum(encoder_segment_ids, 1))
-        return DecoderContext(encoded, mask, cross_mask, self.relpos_bias(step.positions, index), step)
+        return DecoderContext(encoded, mask, cross_mask, self.relpos_bias.between(step.positions, index), step)
 
 
 class EncoderDecoder(nn.Module):

@@ -39,6 +39,32 @@ Hidden = Float[Array, "batch length embed"]
 RESIDUAL = ("batch", "length", "embed")
 
 
+@jax.custom_vjp
+def matmul(
+    x: Float[Array, "*batch features_in"], kernel: Float[Array, "features_in features_out"]
+) -> Float[Array, "*batch features_out"]:
+    """x @ kernel, with the kernel's gradient as one product in the kernel's own layout.
+
+    Automatic differentiation gives that gradient transposed; on CPU XLA then writes every incoming gradient transposed
+    as well, which takes longer than the product.
+    """
+    return jnp.dot(x, kernel)
+
+
+def _matmul_forward(x: Any, kernel: Any) -> Any:
+    return jnp.dot(x, kernel), (x, kernel)
+
+
+def _matmul_backward(saved: Any, grad: Any) -> Any:
+    x, kernel = saved
+    batch = tuple(range(x.ndim - 1))
+    x_grad = jax.lax.dot_general(grad, kernel, (((grad.ndim - 1,), (1,)), ((), ())))
+    return x_grad, jax.lax.dot_general(x, grad, ((batch, batch), ((), ())))
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
 class Dense(nn.Module):
     """x @ kernel over the last axis, without a bias. `shape` is (in, out), `axes` the kernel's logical axis names.
 
@@ -58,7 +84,7 @@ class Dense(nn.Module):
         return self.kernel.astype(self.dtype)
 
     def __call__(self, x: Float[Array, "*batch features_in"]) -> Float[Array, "*batch features_out"]:
-        return jnp.dot(x.astype(self.dtype), self.weight())
+        return matmul(x.astype(self.dtype), self.weight())
 
 
 class Embed(nn.Module):
@@ -214,21 +240,35 @@ class RelativePositionBias(nn.Module):
     config: ModelConfig
     bidirectional: bool
 
-    @nn.compact
-    def __call__(
-        self, query_positions: Int[Array, "#rows query"], key_positions: Int[Array, "#rows key"]
-    ) -> Float[Array, "#rows heads query key"]:
-        config = self.config
-        buckets = config.relative_attention_num_buckets
+    def setup(self):
         init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
         init = nn.with_logical_partitioning(init, ("heads", "relpos_buckets"))
-        embedding = self.param("rel_embedding", init, (config.num_heads, buckets), jnp.float32)
-        relative = key_positions[:, None, :] - query_positions[:, :, None]
-        bucket = relative_position_bucket(relative, self.bidirectional, buckets, config.relative_attention_max_distance)
-        # A product with a 0/1 matrix of 32 columns, not a gather: the gradient is a matmul instead of a scatter of
-        # query x key elements. Written once per stack and step.
-        chosen = (bucket[..., None] == jnp.arange(buckets)[None, None, None]).astype(config.dtype)
-        return jnp.einsum("hn,bqkn->bhqk", embedding.astype(config.dtype), chosen)
+        shape = (self.config.num_heads, self.config.relative_attention_num_buckets)
+        self.rel_embedding = self.param("rel_embedding", init, shape, jnp.float32)
+
+    def __call__(self, length: int) -> Float[Array, "1 heads length length"]:
+        """The bias among `length` tokens in a row.
+
+        It depends on key - query alone: 2 length - 1 values per head are looked up and then laid out by reshaping, so
+        that the gradient is a sum and not a scatter of length^2 elements.
+        """
+        distances = 2 * length - 1
+        values = self._at(jnp.arange(1 - length, length))
+        # In rows one element shorter than the repeated values, row q starts q values earlier.
+        rows = jnp.tile(jnp.pad(values, ((0, 0), (0, 1))), (1, length))[:, : length * distances]
+        return rows.reshape(1, -1, length, distances)[..., length - 1 :]
+
+    def between(
+        self, query_positions: Int[Array, "#rows query"], key_positions: Int[Array, "#rows key"]
+    ) -> Float[Array, "#rows heads query key"]:
+        """The bias between any positions, for decoding."""
+        bias = self._at(key_positions[:, None, :] - query_positions[:, :, None])
+        return jnp.moveaxis(bias, 0, 1)
+
+    def _at(self, relative: Int[Array, "*dims"]) -> Float[Array, "heads *dims"]:
+        buckets, distance = self.rel_embedding.shape[1], self.config.relative_attention_max_distance
+        bucket = relative_position_bucket(relative, self.bidirectional, buckets, distance)
+        return jnp.take(self.rel_embedding, bucket, axis=1, mode="clip").astype(self.config.dtype)
 
 
 def rotary(

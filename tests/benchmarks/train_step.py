@@ -110,14 +110,17 @@ def peer_step(batch: dict[str, np.ndarray]) -> tuple[Callable[[], float], int]:
 
 
 def take_turns(steps: dict[str, Callable[[], float]], rounds: int, per_round: int) -> dict[str, float]:
-    """{name: median seconds of a step}; the warm-up is two steps of each."""
+    """{name: median seconds of a step}, after a warm-up turn.
+
+    The first step of a turn is not counted: the other side's threads may still spin for some milliseconds.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
-            for _ in range(per_round if turn else 2):
+            for i in range(1 + per_round):
                 start = time.perf_counter()
                 loss = step()
-                if turn:
+                if turn and i:
                     seconds[name].append(time.perf_counter() - start)
             print(f"round {turn} {name}: loss {loss:.3f}, last step {time.perf_counter() - start:.3f} s", flush=True)
     return {name: statistics.median(values) for name, values in seconds.items()}

@@ -36,7 +36,8 @@ def test_flan_holds_paraphrase_out_with_nli():
     flan = tasks(**{cluster: cluster for cluster in CLUSTERS})
     assert len(CLUSTERS) == 12
     left_out = {
-        split.cluster: set(CLUSTERS) - set(split.train) - {split.cluster} for split in leave_one_cluster_out(flan, RELATED)
+        split.cluster: set(CLUSTERS) - set(split.train) - {split.cluster}
+        for split in leave_one_cluster_out(flan, RELATED)
     }
     assert {cluster: others for cluster, others in left_out.items() if others} == {
         "nli": {"paraphrase"},

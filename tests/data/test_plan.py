@@ -116,7 +116,12 @@ def test_any_mixture_gives_full_batches(counts, seed):
 
 
 def test_another_seed_or_rate_or_length_is_another_plan():
-    prints = {plan().fingerprint, plan(seed=1).fingerprint, plan(batch_size=16).fingerprint, plan(packing=False).fingerprint}
+    prints = {
+        plan().fingerprint,
+        plan(seed=1).fingerprint,
+        plan(batch_size=16).fingerprint,
+        plan(packing=False).fingerprint,
+    }
     prints |= {plan({"a": lengths(50)}).fingerprint, plan({"a": lengths(50, seed=1)}).fingerprint}
     assert len(prints) == 6
     assert plan().fingerprint == plan().fingerprint

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -74,8 +75,6 @@ def test_answer_is_required():
     "changes, message",
     [
         ({"templates": ()}, "no templates"),
-        ({"templates": [Template("x")]}, "templates is a list"),
-        ({"options": ["a", "b"]}, "options is a list"),
         ({"options": ()}, "options is empty"),
         ({"options": None}, "names no options"),
         ({"name": "a/b"}, "names folders"),
@@ -107,3 +106,12 @@ def test_resolve_source_says_what_is_missing():
         resolve_source(PUBLIC, "jsonl")
     with pytest.raises(InputError, match="unknown SOURCE 'sandbx'.*'sandbox'"):
         resolve_source(PUBLIC, "sandbx")
+
+
+@pytest.mark.parametrize("attribute, value", [("templates", [Template("x")]), ("options", ["a", "b"])])
+def test_lists_are_not_taken_for_tuples(attribute, value):
+    task = copy.copy(KIND)
+    # Set behind the back of the tests' own type checker, which a user does not have.
+    object.__setattr__(task, attribute, value)
+    with pytest.raises(InputError, match=f"{attribute} is a list; write a tuple"):
+        task.__post_init__()

@@ -30,7 +30,9 @@ def test_every_place_is_about_equally_likely():
 def test_sizes_and_keys_may_differ_by_element():
     index, n, key = np.array([3, 3, 0]), np.array([10, 1000, 1]), np.array([5, 6, 7])
     together = permute(index, n, key)
-    assert together.tolist() == [int(permute(np.array([i]), int(s), int(k))[0]) for i, s, k in zip(index, n, key, strict=True)]
+    assert together.tolist() == [
+        int(permute(np.array([i]), int(s), int(k))[0]) for i, s, k in zip(index, n, key, strict=True)
+    ]
 
 
 KNOWN = [7, 2, 0, 4, 5, 1, 6, 3]

@@ -1,0 +1,289 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import toy_tasks
+from toy_tasks import KIND, SPELL, FailingRows, Rows, generation
+
+from flan_jax.data import prepare as prepare_module
+from flan_jax.data.prepare import Request, prepare
+from flan_jax.data.rendering import render_eval, render_train
+from flan_jax.data.store import TOKENS
+from flan_jax.data.templates import Template
+from flan_jax.errors import InputError
+
+TRAIN = Request(KIND, "train", "train")
+
+
+def lists(ragged):
+    return [ragged.row(i).tolist() for i in range(len(ragged.offsets) - 1)]
+
+
+def folders(cache):
+    return sorted(str(path.relative_to(cache)) for path in cache.glob("*/*"))
+
+
+def test_train_store(tokenizer, tmp_path):
+    store = prepare([TRAIN], tokenizer, tmp_path, cap=9, seed=3, renderings=2, workers=0)["toy_kind", "train", "train"]
+    rows = list(render_train(KIND, KIND.source.rows("train"), cap=9, renderings=2, seed=3))
+    assert lists(store.inputs) == tokenizer.encode_batch([row.inputs for row in rows])
+    assert lists(store.targets) == tokenizer.encode_batch([row.targets for row in rows])
+    assert store.examples.tolist() == [row.example for row in rows]
+    assert store.templates.tolist() == [row.template for row in rows]
+    kept = {"task": "toy_kind", "split": "train", "kind": "train", "examples": 9, "filtered": 1, "rows": 18}
+    assert {key: store.meta[key] for key in kept} == kept
+
+
+def test_eval_stores(tokenizer, tmp_path):
+    requests = [Request(task, "test", "eval") for task in (KIND, SPELL)]
+    stores = prepare(requests, tokenizer, tmp_path, max_eval_examples=5, workers=0)
+    for task in (KIND, SPELL):
+        store, rows = (
+            stores[task.name, "test", "eval"],
+            list(render_eval(task, task.source.rows("test"), max_examples=5)),
+        )
+        assert store.meta["examples"] == 5
+        assert lists(store.inputs) == [tokenizer.encode(row.inputs) for row in rows]
+        assert store.answers.tolist() == [row.answer for row in rows]
+        for i, row in enumerate(rows):
+            assert [ids.tolist() for ids in store.options(i)] == [tokenizer.encode(text) for text in row.options]
+            assert store.references(i) == list(row.references)
+            assert store.inputs_text(i) == row.inputs
+
+
+def test_many_batches_are_one_store(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_module, "BATCH", 3)
+    small = prepare([TRAIN], tokenizer, tmp_path / "a", renderings=2, workers=0)[TRAIN.key]
+    monkeypatch.undo()
+    large = prepare([TRAIN], tokenizer, tmp_path / "b", renderings=2, workers=0)[TRAIN.key]
+    assert (small.folder / TOKENS).read_bytes() == (large.folder / TOKENS).read_bytes()
+    assert small.meta == large.meta
+
+
+def test_processes_give_the_same_stores(tokenizer, tmp_path, capfd):
+    requests = [TRAIN, Request(SPELL, "train", "train"), Request(KIND, "validation", "eval")]
+    here = prepare(requests, tokenizer, tmp_path / "here", workers=0)
+    away = prepare(requests, tokenizer, tmp_path / "away", workers=2)
+    assert list(away) == [request.key for request in requests]
+    assert [store.meta for store in here.values()] == [store.meta for store in away.values()]
+    assert "3/3" in capfd.readouterr().err
+
+
+def test_workers_import_no_heavy_module(tokenizer, tmp_path):
+    request = Request(generation("light", toy_tasks.imported_fields), "train", "eval")
+    store = prepare([request], tokenizer, tmp_path, workers=1)[request.key]
+    assert store.references(0) == ["True"]
+
+
+def test_what_cannot_travel_is_built_here(tokenizer, tmp_path):
+    tasks = [dataclasses.replace(KIND, name=f"toy_{i}", fields=lambda row: KIND.fields(row)) for i in range(2)]
+    requests = [
+        Request(tasks[0], "train", "train"),
+        Request(SPELL, "train", "train"),
+        Request(tasks[1], "train", "train"),
+    ]
+    stores = prepare(requests, tokenizer, tmp_path, workers=2)
+    assert [len(store) for store in stores.values()] == [17, 13, 17]
+
+
+def test_a_prepared_store_is_opened(tokenizer, tmp_path, monkeypatch):
+    first = prepare([TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key]
+    monkeypatch.setattr(prepare_module, "build", None)
+    assert prepare([TRAIN, TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key].folder == first.folder
+
+
+def test_a_damaged_store_is_named(tokenizer, tmp_path):
+    folder = prepare([TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key].folder
+    (folder / TOKENS).write_bytes(b"x")
+    with pytest.raises(InputError, match=f"{folder} is damaged.*delete it"):
+        prepare([TRAIN], tokenizer, tmp_path, workers=0)
+
+
+@pytest.mark.parametrize(
+    "kind, changes, anew",
+    [
+        ("train", {}, False),
+        ("train", {"seed": 1}, True),
+        ("train", {"cap": 3}, True),
+        ("train", {"renderings": 2}, True),
+        ("train", {"max_eval_examples": 3}, False),
+        ("eval", {"seed": 1, "cap": 3, "renderings": 2}, False),
+        ("eval", {"max_eval_examples": 3}, True),
+    ],
+)
+def test_which_settings_make_a_store_anew(tokenizer, tmp_path, kind, changes, anew):
+    request = Request(KIND, "train", kind)
+    prepare([request], tokenizer, tmp_path, workers=0)
+    prepare([request], tokenizer, tmp_path, workers=0, **changes)
+    assert len(folders(tmp_path)) == 1 + anew
+
+
+@pytest.mark.parametrize(
+    "changes, anew",
+    [
+        ({"cluster": "other"}, False),
+        ({"templates": (*KIND.templates, Template("{animal}?"))}, True),
+        ({"options": ("yes", "no")}, True),
+        ({"source": Rows(21)}, True),
+        ({"fields": lambda row: KIND.fields(row)}, True),
+    ],
+)
+def test_which_changes_of_a_task_make_a_store_anew(tokenizer, tmp_path, changes, anew):
+    prepare([TRAIN], tokenizer, tmp_path, workers=0)
+    changed = Request(dataclasses.replace(KIND, **changes), "train", "train")
+    prepare([changed], tokenizer, tmp_path, workers=0)
+    assert len(folders(tmp_path)) == 1 + anew
+
+
+BROKEN = {
+    "typo": (generation("typo", toy_tasks.failing_fields), r"row 0: fields\(\) raised KeyError: 'anmial'"),
+    "empty": (generation("empty", toy_tasks.empty_fields), "row 5: the target .* empty text"),
+    "none": (
+        generation("none", toy_tasks.no_fields),
+        r"nothing to prepare in the train split: .* leaves out all 20 rows",
+    ),
+    "rowless": (generation("rowless", toy_tasks.kind_fields, Rows(0)), "there are no rows"),
+    "fire": (
+        generation("fire", toy_tasks.kind_fields, FailingRows()),
+        "reading row 4 raised RuntimeError: the disk is on",
+    ),
+}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_tasks_are_listed_and_the_others_prepared(tokenizer, tmp_path, workers):
+    requests = [Request(task, "train", "train") for task, _ in BROKEN.values()] + [TRAIN]
+    with pytest.raises(InputError) as caught:
+        prepare(requests, tokenizer, tmp_path, workers=workers)
+    assert "5 of 6 token stores cannot be prepared" in str(caught.value)
+    assert "--gin.SKIP_BROKEN=True" in str(caught.value)
+    for name, (_, reason) in BROKEN.items():
+        assert caught.match(f"{name}/train \\(train\\): .*{reason}")
+    assert [folder.split("/")[0] for folder in folders(tmp_path)] == ["toy_kind"]
+
+
+def test_skip_broken(tokenizer, tmp_path, capfd):
+    requests = [TRAIN, Request(BROKEN["typo"][0], "train", "train"), Request(KIND, "nonsense", "eval")]
+    stores = prepare(requests, tokenizer, tmp_path, workers=0, skip_broken=True)
+    assert list(stores) == [TRAIN.key]
+    shown = capfd.readouterr().err
+    assert "left out" in shown
+    assert "typo/train (train): " in shown
+    assert "toy_kind/nonsense (eval): unknown split" in shown
+
+
+def test_skip_broken_leaves_something_to_train_on(tokenizer, tmp_path):
+    requests = [Request(BROKEN["typo"][0], "train", "train"), Request(KIND, "test", "eval")]
+    with pytest.raises(InputError, match="nothing is left to train on.*\n.*typo/train"):
+        prepare(requests, tokenizer, tmp_path, workers=0, skip_broken=True)
+
+
+def test_two_tasks_of_one_name(tokenizer, tmp_path):
+    other = Request(dataclasses.replace(SPELL, name="toy_kind"), "train", "train")
+    with pytest.raises(InputError, match="two different tasks are named 'toy_kind'"):
+        prepare([TRAIN, other], tokenizer, tmp_path, workers=0)
+
+
+def test_workers_cannot_be_negative(tokenizer, tmp_path):
+    with pytest.raises(InputError, match="workers is -1"):
+        prepare([TRAIN], tokenizer, tmp_path, workers=-1)
+
+
+def test_a_target_that_the_tokenizer_drops(tokenizer, tmp_path):
+    task = generation("invisible", lambda row: {"animal": "cat", "answer": "\u200b"})
+    with pytest.raises(InputError, match="row 0: the tokenizer drops the whole target"):
+        prepare([Request(task, "train", "train")], tokenizer, tmp_path, workers=0)
+
+
+def test_a_killed_worker_is_reported_by_its_task(tokenizer, tmp_path):
+    killing = dataclasses.replace(KIND, name="killing", fields=toy_tasks.killing_fields)
+    requests = [TRAIN, Request(killing, "train", "train"), *(Request(SPELL, s, "eval") for s in ("train", "test"))]
+    with pytest.raises(InputError, match=r"1 of 4 .*\n  killing/train \(train\): its worker process was killed"):
+        prepare(requests, tokenizer, tmp_path, workers=2)
+    assert [folder.split("/")[0] for folder in folders(tmp_path)] == ["toy_kind", "toy_spell", "toy_spell"]
+
+
+SCRIPT = """
+import dataclasses, sys
+print("main script runs", flush=True)
+import toy_tasks
+from flan_jax.data.prepare import Request, prepare
+from flan_jax.data.tokenizers import load_tokenizer
+
+def fields(row):
+    return {"animal": row["animal"], "answer": "main"}
+
+if __name__ == "__main__":
+    tokenizer, cache, mode = load_tokenizer(sys.argv[1]), sys.argv[2], sys.argv[3]
+    tasks = [dataclasses.replace(toy_tasks.KIND, name=f"t{i}") for i in range(6)]
+    if mode == "slow":
+        tasks = [dataclasses.replace(task, fields=toy_tasks.slow_fields) for task in tasks]
+    if mode == "main":
+        tasks.append(toy_tasks.generation("main", fields))
+    stores = prepare([Request(task, "train", "train") for task in tasks], tokenizer, cache, workers=2)
+    print(len(stores), "stores")
+"""
+
+
+@pytest.fixture
+def script(tokenizer, tmp_path):
+    """script(mode) -> a started process that prepares some stores."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start(mode):
+        command = [sys.executable, str(tmp_path / "script.py"), tokenizer.path, str(tmp_path / "cache"), mode]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def test_workers_do_not_run_the_main_script(script):
+    out, err = script("main").communicate(timeout=60)
+    assert out.splitlines() == ["main script runs", "7 stores"], err
+
+
+def test_two_programs_at_once(script, tmp_path):
+    programs = [script("quick") for _ in range(2)]
+    for program in programs:
+        out, err = program.communicate(timeout=60)
+        assert out.splitlines() == ["main script runs", "6 stores"], err
+    assert len(folders(tmp_path / "cache")) == 6
+
+
+def running_workers(program):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        workers = [
+            child for child in psutil.Process(program.pid).children() if "spawn_main" in " ".join(child.cmdline())
+        ]
+        if len(workers) == 2:
+            return workers
+        time.sleep(0.1)
+    raise AssertionError("no workers were started")
+
+
+def test_workers_end_with_a_killed_parent(script):
+    program = script("slow")
+    workers = running_workers(program)
+    program.kill()
+    program.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+
+
+def test_ctrl_c_shows_no_tracebacks_of_workers(script):
+    program = script("slow")
+    workers = running_workers(program)
+    time.sleep(1.5)
+    for process in (*workers, program):  # as a terminal does
+        process.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=20)
+    assert program.returncode != 0
+    assert err.count("Traceback") <= 1
+    assert "KeyboardInterrupt" in err

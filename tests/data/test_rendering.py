@@ -1,0 +1,123 @@
+import collections
+import dataclasses
+import itertools
+
+import pytest
+import toy_tasks
+from toy_tasks import KIND, SPELL, generation
+
+from flan_jax.data.rendering import EvalRow, TrainRow, drawn_templates, render_eval, render_train
+from flan_jax.data.templates import Template
+from flan_jax.errors import InputError
+
+
+def test_render_train():
+    rows = list(render_train(KIND, KIND.source.rows("train"), cap=4, seed=1))
+    assert rows == [
+        TrainRow(0, 2, "Name an animal. Wings: no", "cat number 0"),
+        TrainRow(1, 1, "dog number 1: does it have wings?", "It is no."),
+        TrainRow(2, 2, "Name an animal. Wings: no", "eel number 2"),
+        TrainRow(4, 0, "Does a gnu number 4 fly?\nOPTIONS:\n- no\n- yes", "no"),
+    ]
+
+
+def test_draws_stay_the_same_across_versions():
+    draws = [drawn_templates("rte", i, count=10, renderings=1, seed=0)[0] for i in range(12)]
+    assert draws == [3, 5, 0, 5, 4, 6, 8, 8, 5, 2, 9, 5]
+
+
+def test_draws_are_uniform_and_depend_on_everything():
+    def draws(name="a", seed=0):
+        return [drawn_templates(name, i, count=10, renderings=1, seed=seed)[0] for i in range(10_000)]
+
+    counts = collections.Counter(draws())
+    assert sorted(counts) == list(range(10))
+    assert all(850 < count < 1150 for count in counts.values())  # 1000 +- 5 standard deviations
+    assert sum(x == y for x, y in zip(draws(), draws(seed=1), strict=True)) < 1200
+    assert sum(x == y for x, y in zip(draws(), draws("b"), strict=True)) < 1200
+
+
+def test_several_renderings_are_of_different_templates():
+    pairs = collections.Counter(tuple(drawn_templates("a", i, count=3, renderings=2, seed=0)) for i in range(6000))
+    assert sorted(pairs) == sorted(itertools.permutations(range(3), 2))
+    assert all(850 < count < 1150 for count in pairs.values())
+    rows = list(render_train(SPELL, SPELL.source.rows("train"), renderings=5))
+    assert [(row.example, row.template) for row in rows[:2]] in ([(0, 0), (0, 1)], [(0, 1), (0, 0)])
+    assert len(rows) == 2 * 13
+
+
+def test_the_cap_counts_kept_rows_and_reads_no_further():
+    source = iter(KIND.source.rows("train"))
+    rows = list(render_train(KIND, source, cap=5))
+    assert [row.example for row in rows] == [0, 1, 2, 4, 5]
+    assert next(source)["number"] == 6
+    assert rows == list(render_train(KIND, KIND.source.rows("train")))[:5]
+
+
+def test_render_eval_of_a_classification_task():
+    rows = list(render_eval(KIND, KIND.source.rows("test"), max_examples=2))
+    assert len(rows) == 4
+    assert rows[0] == EvalRow(
+        0, 0, "Does a cat number 2000 fly?\nOPTIONS:\n- no\n- yes", "no", ("no", "yes"), 0, ("no",)
+    )
+    assert rows[1] == EvalRow(
+        0, 1, "cat number 2000: does it have wings?", "It is no.", ("It is no.", "It is yes."), 0, ("It is no.",)
+    )
+    assert {row.example for row in rows} == {0, 1}
+
+
+def test_render_eval_of_a_generation_task():
+    rows = list(render_eval(SPELL, SPELL.source.rows("test"), max_examples=1))
+    assert rows == [
+        EvalRow(0, 0, "Spell cat.", "c a t", (), -1, ("c a t", "c-a-t")),
+        EvalRow(0, 1, "The letters of cat:", "Letters: c a t", (), -1, ("Letters: c a t", "Letters: c-a-t")),
+    ]
+
+
+@pytest.mark.parametrize("references", [{}, {"references": []}])
+def test_without_references_the_answer_is_the_only_one(references):
+    task = generation("x", lambda row: {"animal": "cat", "answer": "miaow"} | references)
+    assert next(render_eval(task, task.source.rows("test"))).references == ("miaow",)
+
+
+def test_references_must_be_a_list():
+    task = generation("x", lambda row: {"animal": "cat", "answer": "miaow", "references": "miaow"})
+    with pytest.raises(InputError, match="'references' is one str"):
+        next(render_eval(task, task.source.rows("test")))
+
+
+def test_a_failing_fields_function_is_located():
+    task = generation("x", toy_tasks.failing_fields)
+    with pytest.raises(
+        InputError,
+        match=r"task 'x', row 0: fields\(\) raised KeyError: 'anmial' \(.*toy_tasks.py:\d+\).*animal, number",
+    ):
+        next(render_train(task, task.source.rows("train")))
+
+
+def test_an_empty_target_is_located():
+    task = generation("x", toy_tasks.empty_fields)
+    with pytest.raises(InputError, match="task 'x', row 5: the target .* renders as an empty text"):
+        list(render_train(task, task.source.rows("train")))
+
+
+def test_an_unknown_field_is_located():
+    task = dataclasses.replace(SPELL, templates=(Template("{anmial}"),))
+    with pytest.raises(InputError, match="task 'toy_spell', row 0: .*'anmial'"):
+        list(render_train(task, task.source.rows("train")))
+
+
+def test_templates_that_do_not_ask_for_the_answer():
+    task = dataclasses.replace(KIND, templates=(Template("Name one.", "{animal}"),))
+    with pytest.raises(InputError, match="the same for different options"):
+        next(render_eval(task, task.source.rows("test")))
+    task = dataclasses.replace(KIND, templates=(Template("Name one.", "{animal}", turned_around=True),))
+    with pytest.raises(InputError, match="all its templates are turned around"):
+        next(render_eval(task, task.source.rows("test")))
+
+
+def test_bad_counts():
+    with pytest.raises(InputError, match="renderings is 0"):
+        next(render_train(KIND, [], renderings=0))
+    with pytest.raises(InputError, match="0 examples"):
+        next(render_train(KIND, [], cap=0))

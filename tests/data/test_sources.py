@@ -1,0 +1,202 @@
+import json
+import time
+
+import numpy as np
+import pytest
+
+from flan_jax.data.sources import Jsonl, Tfds, check_split
+from flan_jax.errors import InputError
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two files of three rows and one of two."""
+    for name, numbers in {"train-1": (0, 1, 2), "train-2": (3, 4, 5), "test": (6, 7)}.items():
+        lines = [json.dumps({"number": n, "text": "ü\u2028"}, ensure_ascii=False) for n in numbers]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    return tmp_path
+
+
+def numbers(source, split):
+    return [row["number"] for row in source.rows(split)]
+
+
+@pytest.mark.parametrize(
+    "lines, want",
+    [
+        ("", [0, 1, 2, 3, 4, 5]),
+        ("[:2]", [0, 1]),
+        ("[:-2]", [0, 1, 2, 3]),
+        ("[-2:]", [4, 5]),
+        ("[1:3]", [1, 2]),
+        ("[9:]", []),
+    ],
+)
+def test_jsonl(files, lines, want):
+    assert numbers(Jsonl(train=f"{files}/train-*.jsonl{lines}"), "train") == want
+
+
+def test_jsonl_row(files):
+    assert next(iter(Jsonl(test=f"{files}/test.jsonl").rows("test"))) == {"number": 6, "text": "ü\u2028"}
+
+
+def test_jsonl_home_folder(files, monkeypatch):
+    monkeypatch.setenv("HOME", str(files))
+    assert numbers(Jsonl(test="~/test.jsonl"), "test") == [6, 7]
+
+
+def test_jsonl_fingerprint(files):
+    source = Jsonl(train=f"{files}/train-*.jsonl", test=f"{files}/test.jsonl[:1]")
+    before = source.fingerprint("train"), source.fingerprint("test")
+    assert before == (source.fingerprint("train"), source.fingerprint("test"))
+    assert before[1] != Jsonl(test=f"{files}/test.jsonl").fingerprint("test")
+    (files / "train-3.jsonl").write_text('{"number": 8}')
+    assert before[0] != source.fingerprint("train")
+    assert before[1] == source.fingerprint("test")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b'{"number": 1}\n{"number"', "bad.jsonl:2 is not JSON"),
+        (b"[1]", "bad.jsonl:1 is a JSON list, not an object"),
+        (b"\x1f\x8b\x08\xff", "bad.jsonl:1 is not UTF-8 text: decompress"),
+    ],
+)
+def test_jsonl_bad_lines(tmp_path, content, message):
+    (tmp_path / "bad.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(Jsonl(train=f"{tmp_path}/bad.jsonl").rows("train"))
+
+
+def test_jsonl_missing(tmp_path):
+    for method in ("rows", "fingerprint"):
+        with pytest.raises(InputError, match="no file .*gone.jsonl for the train split"):
+            list(getattr(Jsonl(train=f"{tmp_path}/gone.jsonl"), method)("train"))
+        with pytest.raises(InputError, match=r"write Jsonl\(test='path.jsonl'"):
+            list(getattr(Jsonl(train="x.jsonl"), method)("test"))
+
+
+def test_check_split():
+    assert check_split("test") == "test"
+    with pytest.raises(InputError, match="unknown split 'dev'"):
+        check_split("dev")
+
+
+@pytest.mark.parametrize("name", ["glue/sst2", "sst2", "glue/sst2:2", "glue/sst2:1.*.*"])
+def test_tfds_names_have_versions(name):
+    with pytest.raises(InputError, match="needs its version"):
+        Tfds(name, train="train")
+
+
+def test_tfds_as_jsonl():
+    source = Tfds("zoo/kind:1.0.0", train="train[:-2]", test="validation")
+    assert source.as_jsonl("/d") == Jsonl(train="/d/train.jsonl[:-2]", test="/d/validation.jsonl")
+
+
+@pytest.fixture(scope="module")
+def tfds_folder(tmp_path_factory):
+    """A real TFDS dataset of ten rows, prepared on disk."""
+    import tensorflow_datasets as tfds
+
+    class FlanJaxToy(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            choices = tfds.features.Sequence({"text": tfds.features.Text(), "label": tfds.features.Text()})
+            features = {
+                "number": np.int32,
+                "text": tfds.features.Text(),
+                "label": tfds.features.ClassLabel(names=["no", "yes"]),
+                "score": np.float32,
+                "flag": np.bool_,
+                "names": tfds.features.Sequence(tfds.features.Text()),
+                "choices": choices,
+                "groups": tfds.features.Sequence(tfds.features.Sequence(np.int32)),
+            }
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number in range(10):
+                choices = [{"text": f"t{i}", "label": "AB"[i]} for i in range(2)]
+                yield (
+                    number,
+                    {
+                        "number": number,
+                        "text": "größer",
+                        "label": number % 2,
+                        "score": 0.5,
+                        "flag": True,
+                        "names": ["x", "y"][: number % 3],
+                        "choices": choices,
+                        "groups": [[1], [2, 3]],
+                    },
+                )
+
+    folder = tmp_path_factory.mktemp("tfds")
+    FlanJaxToy(data_dir=str(folder)).download_and_prepare()
+    return str(folder)
+
+
+def toy(tfds_folder, **splits):
+    return Tfds("flan_jax_toy:1.0.0", data_dir=tfds_folder, **splits)
+
+
+def test_tfds_rows_are_plain_python(tfds_folder):
+    row = next(row for row in toy(tfds_folder, train="train").rows("train") if row["number"] == 1)
+    assert row == {
+        "number": 1,
+        "text": "größer",
+        "label": 1,
+        "score": 0.5,
+        "flag": True,
+        "names": ["x"],
+        "choices": {"text": ["t0", "t1"], "label": ["A", "B"]},
+        "groups": [[1], [2, 3]],
+    }
+    assert json.loads(json.dumps(row)) == row
+    assert type(row["label"]) is int
+
+
+def test_tfds_slices_share_no_row(tfds_folder):
+    source = toy(tfds_folder, train="train[:-3]", validation="train[-3:]", test="train[50%:60%]")
+    train, validation = numbers(source, "train"), numbers(source, "validation")
+    assert (len(train), len(validation)) == (7, 3)
+    assert sorted(train + validation) == list(range(10))
+    assert len(numbers(source, "test")) == 1
+    assert numbers(source, "train") == train
+
+
+def test_tfds_missing_splits(tfds_folder):
+    with pytest.raises(InputError, match="has no test split"):
+        numbers(toy(tfds_folder, train="train"), "test")
+    with pytest.raises(InputError, match="'dev' of 'flan_jax_toy:1.0.0' cannot be read"):
+        numbers(toy(tfds_folder, train="dev"), "train")
+
+
+def test_tfds_fingerprint(tfds_folder):
+    one, other = toy(tfds_folder, train="train[:3]"), toy(tfds_folder, train="train[:4]")
+    assert one.fingerprint("train") != other.fingerprint("train")
+
+
+@pytest.mark.parametrize("name", ["super_glue/rte:1.0.2", "glue/sst2:2.0.0"])
+def test_tfds_data_that_are_not_on_disk(tmp_path, name):
+    import tensorflow_datasets  # noqa: F401 (its import is not what is timed)
+
+    start = time.monotonic()
+    with pytest.raises(
+        InputError, match=f"(?s){name} is not on disk in {tmp_path}.*tfds build {name} --data_dir={tmp_path}"
+    ):
+        list(Tfds(name, train="train", data_dir=str(tmp_path)).rows("train"))
+    assert time.monotonic() - start < 20  # no attempt to download
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["super_glue/rte:7.0.0", "no_such_dataset:1.0.0", "super_glue/nope:1.0.2"])
+def test_tfds_unknown_names(tmp_path, name):
+    with pytest.raises(InputError, match=f"TFDS does not know '{name}'") as caught:
+        list(Tfds(name, train="train", data_dir=str(tmp_path)).rows("train"))
+    assert len(str(caught.value)) < 500

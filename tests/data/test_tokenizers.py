@@ -1,0 +1,146 @@
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flan_jax.data import tokenizers
+from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file, train_practice_tokenizer
+from flan_jax.errors import InputError
+
+WORDS = st.lists(st.text("abcdefgzABZ019.,?!-äßñжσ日本", min_size=1), max_size=8).map(" ".join)
+
+
+def t5_files():
+    folder = Path(os.environ.get("FLAN_JAX_DATA", "")) / "tokenizers" / "t5"
+    if not (folder / "spiece.model").exists():
+        pytest.skip("no T5 tokenizer: set FLAN_JAX_DATA")
+    return folder / "spiece.model", folder / "t5-base-tests.json"
+
+
+@pytest.mark.data
+def test_t5_known_answers():
+    model, vectors = t5_files()
+    t5 = load_tokenizer(model, extra_ids=100)
+    assert (t5.vocab_size, t5.pad_id, t5.eos_id) == (32100, 0, 1)
+    known = json.loads(vectors.read_text())
+    assert [ids + [1] for ids in t5.encode_batch([text for text, _, _ in known])] == [ids for _, ids, _ in known]
+    assert t5.encode("<extra_id_0> <extra_id_99>") == [32099, 32000]
+    assert load_tokenizer(model).vocab_size == 32000
+
+
+def test_special_ids(tokenizer):
+    assert (tokenizer.pad_id, tokenizer.eos_id) == (0, 1)
+    assert tokenizer.vocab_size <= 400
+    assert tokenizer.encode("") == []
+    assert 1 not in tokenizer.encode("</s> fox")
+
+
+@given(text=WORDS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_comes_back(tokenizer, text):
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert all(2 < i < tokenizer.vocab_size for i in ids)  # byte fallback: never UNK
+    assert tokenizer.encode_batch([text, "fox"]) == [ids, tokenizer.encode("fox")]
+
+
+def test_decode_stops_at_eos_and_skips_padding(tokenizer, tokenizer_json):
+    for tok in (tokenizer, load_tokenizer(tokenizer_json({"eos_token": "</s>"}))):
+        fox = tok.encode("fox")
+        assert tok.decode([*fox, tok.pad_id, tok.eos_id, *fox]) == "fox"
+        # Models pad their vocabulary to round numbers and may give such an id.
+        assert tok.decode([*fox, tok.vocab_size + 7]).startswith("fox")
+
+
+def test_extra_ids_are_t5s(tokenizer):
+    extended = load_tokenizer(tokenizer.path, extra_ids=10)
+    assert extended.vocab_size == tokenizer.vocab_size + 10
+    assert extended.encode("<extra_id_0>") == [extended.vocab_size - 1]
+    assert extended.encode("<extra_id_9>") == [tokenizer.vocab_size]
+    assert extended.fingerprint != tokenizer.fingerprint
+
+
+def test_training_is_deterministic(texts, tokenizer, tmp_path):
+    train_practice_tokenizer(texts, tmp_path / "again.model", vocab_size=400)
+    again = load_tokenizer(tmp_path / "again.model")
+    assert again.fingerprint == tokenizer.fingerprint
+    train_practice_tokenizer(texts, tmp_path / "other.model", vocab_size=350)
+    assert load_tokenizer(tmp_path / "other.model").fingerprint != tokenizer.fingerprint
+
+
+def test_practice_is_the_projects_file(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizers, "PRACTICE_MODEL", Path(tokenizer.path))
+    assert load_tokenizer("practice").fingerprint == tokenizer.fingerprint
+
+
+@pytest.mark.parametrize(
+    "config, eos, pad",
+    [
+        ({"eos_token": "<stop>", "pad_token": {"content": "<unk>"}}, 3, 0),
+        ({"eos_token": {"content": "</s>"}}, 2, 1),
+        ({"eos_token": None, "pad_token": None}, 2, 1),
+        (None, 2, 1),
+    ],
+)
+def test_tokenizer_json_specials(tokenizer_json, config, eos, pad):
+    tok = load_tokenizer(tokenizer_json(config))
+    assert (tok.eos_id, tok.pad_id) == (eos, pad)
+
+
+def test_tokenizer_json(tokenizer_json):
+    folder = tokenizer_json({"eos_token": "</s>"})
+    tok = load_tokenizer(folder)
+    assert load_tokenizer(folder / "tokenizer.json").fingerprint == tok.fingerprint
+    text = "Does a fox fly? ☃\n- no"
+    ids = tok.encode(text)
+    assert len(ids) > 5  # the file's own truncation and padding are off
+    assert tok.decode(ids) == text
+    assert tok.encode_batch([text, "x"]) == [ids, tok.encode("x")]
+    assert max(ids) < tok.vocab_size
+
+
+def test_tokenizer_json_without_padding_token_pads_with_zero(tokenizer_json):
+    assert load_tokenizer(tokenizer_json(None, special=("<unk>", "</s>"))).pad_id == 0
+
+
+def test_a_tokenizer_travels_to_another_process(tokenizer, tokenizer_json):
+    for tok in (load_tokenizer(tokenizer.path, 5), load_tokenizer(tokenizer_json({"eos_token": "</s>"}))):
+        again = pickle.loads(pickle.dumps(tok))
+        assert again.fingerprint == tok.fingerprint
+        assert again.encode("a fox") == tok.encode("a fox")
+
+
+@pytest.mark.parametrize("name, content", [("a.model", b"nonsense"), ("b.model", b""), ("tokenizer.json", b"{}")])
+def test_not_a_tokenizer(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is not a"):
+        load_tokenizer(tmp_path / name)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(InputError, match="there is no tokenizer .*nothing.model"):
+        load_tokenizer(tmp_path / "nothing.model")
+    with pytest.raises(InputError, match="holds neither"):
+        tokenizer_file(tmp_path)
+    (tmp_path / "vocab.txt").write_text("a")
+    with pytest.raises(InputError, match="is neither"):
+        tokenizer_file(tmp_path / "vocab.txt")
+
+
+def test_tokenizer_json_errors(tokenizer_json):
+    with pytest.raises(InputError, match="names the eos_token '<end>'"):
+        load_tokenizer(tokenizer_json({"eos_token": "<end>"}))
+    with pytest.raises(InputError, match="extra_ids=5 is for SentencePiece"):
+        load_tokenizer(tokenizer_json(None), extra_ids=5)
+    with pytest.raises(InputError, match=r"no known eos_token.*tokenizer_config.json"):
+        load_tokenizer(tokenizer_json({}, special=("<unk>",)))
+
+
+def test_training_needs_texts(tmp_path):
+    with pytest.raises(InputError, match="cannot train"):
+        train_practice_tokenizer([], tmp_path / "x.model")
+    assert not (tmp_path / "x.model").exists()

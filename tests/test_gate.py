@@ -1,0 +1,72 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+from flan_jax import gate
+from flan_jax.data.loader import Loader
+from flan_jax.models import encoder_decoder
+from flan_jax.models.decoder import DecoderConfig
+from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.partitioning import make_mesh
+from flan_jax.train_state import init_state
+
+SIZES = {"vocab_size": 64, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 32}
+EXAMPLES = [([5, 6, 7], [8, 9]), ([11, 12], [13]), ([14, 15, 16, 17], [18, 19, 20])]
+LENGTHS = {"inputs": 16, "targets": 8}
+
+
+class OneBatch(Loader):
+    """A loader whose every batch is the given one."""
+
+    def __init__(self, batch):
+        self._batch = {name: np.asarray(array) for name, array in batch.items()}
+
+    def batch(self, step, rows=slice(None)):
+        return self._batch
+
+
+@pytest.fixture(params=["encoder_decoder", "decoder"])
+def setting(request, make_batch):
+    if request.param == "decoder":
+        config = DecoderConfig(num_layers=2, **SIZES)
+    else:
+        config = EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **SIZES)
+    mesh = make_mesh()
+    params = init_state(config, optax.sgd(1.0), mesh, seed=0).params
+    loader = OneBatch(make_batch(request.param, [EXAMPLES, EXAMPLES[:1]] + [[]] * 6, LENGTHS))
+    return config, params, loader, mesh
+
+
+@pytest.fixture(autouse=True)
+def forget_compiled():
+    yield
+    jax.clear_caches()
+
+
+def test_masks_that_hold_pass(setting):
+    assert max(gate.check_packing(*setting).values()) < 1e-4
+
+
+@pytest.mark.parametrize("leak", ["encoder", "decoder", "cross"])
+def test_a_mask_that_leaks_stops_the_run(make_batch, monkeypatch, leak):
+    """Each of the three masks of an encoder-decoder, replaced by one that forgets the segments."""
+    original = {name: getattr(encoder_decoder, name) for name in ("segment_mask", "decoder_mask")}
+
+    def leaky_segments(query, key):
+        own = query.shape == key.shape and query is key
+        leaks = leak == "encoder" if own else leak == "cross"
+        return original["segment_mask"](query.clip(0, 1), key.clip(0, 1)) if leaks else original["segment_mask"](query, key)
+
+    def leaky_decoder(segment_ids):
+        return original["decoder_mask"](segment_ids.clip(0, 1) if leak == "decoder" else segment_ids)
+
+    monkeypatch.setattr(encoder_decoder, "segment_mask", leaky_segments)
+    monkeypatch.setattr(encoder_decoder, "decoder_mask", leaky_decoder)
+    config = EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **SIZES)
+    mesh = make_mesh()
+    params = init_state(config, optax.sgd(1.0), mesh, seed=0).params
+    loader = OneBatch(make_batch("encoder_decoder", [EXAMPLES] + [[]] * 7, LENGTHS))
+    jax.clear_caches()
+    with pytest.raises(gate.PackingError, match="attention leaks between the examples"):
+        gate.check_packing(config, params, loader, mesh)

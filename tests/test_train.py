@@ -1,0 +1,147 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from flan_jax.errors import InputError
+from flan_jax.models.decoder import DecoderConfig
+from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.optim import adafactor
+from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, placed_on
+from flan_jax.train import NotFinite, check_finite, check_supervised, summed_gradients, train_step
+from flan_jax.train_state import init_state
+
+SIZES = {"vocab_size": 64, "emb_dim": 32, "num_heads": 4, "head_dim": 8, "mlp_dim": 64, "dropout_rate": 0.0}
+MODELS = {
+    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **SIZES),
+    "decoder": DecoderConfig(num_layers=2, **SIZES),
+}
+LENGTHS = {"inputs": 24, "targets": 12}
+
+
+def examples(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        (rng.integers(2, 64, rng.integers(3, 9)).tolist(), rng.integers(2, 64, rng.integers(2, 5)).tolist())
+        for _ in range(count)
+    ]
+
+
+def packed_and_alone(make_batch, architecture, count=16):
+    """The same examples two to a row in `count` rows, the second half of which is empty, and one to a row."""
+    pairs = examples(count)
+    together = [pairs[i : i + 2] for i in range(0, count, 2)] + [[]] * (count // 2)
+    return make_batch(architecture, together, LENGTHS), make_batch(architecture, [[pair] for pair in pairs], LENGTHS)
+
+
+def one_device():
+    return Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), MESH_AXES)
+
+
+def steps_on(mesh, config, batch, count=3, microbatches=1):
+    """(losses, parameters) of some steps with Adafactor, whose clipping and scaling need whole matrices."""
+    tx = adafactor(1e-2, min_dim_size_to_factor=16)
+    state = init_state(config, tx, mesh, seed=0)
+    step = jax.jit(functools.partial(train_step, model=config.build(), tx=tx, microbatches=microbatches, z_loss=1e-4))
+    losses = []
+    for _ in range(count):
+        with placed_on(mesh):
+            state, metrics = step(state, jax.device_put(batch, batch_sharding(mesh)))
+        losses.append(float(metrics["loss_sum"] / metrics["weight_sum"]))
+    return losses, jax.device_get(state.params), state
+
+
+def assert_trees_close(actual, expected, **tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected)
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+@pytest.mark.parametrize("shape", [{"data": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 4, "tensor": 2}])
+def test_every_mesh_trains_the_same_model(make_batch, architecture, shape):
+    batch, _ = packed_and_alone(make_batch, architecture)
+    losses, params, _ = steps_on(one_device(), MODELS[architecture], batch)
+    mesh_losses, mesh_params, state = steps_on(make_mesh(shape), MODELS[architecture], batch)
+    np.testing.assert_allclose(mesh_losses, losses, rtol=1e-5)
+    assert_trees_close(mesh_params, params, rtol=1e-3, atol=1e-5)
+    kernel = state.params["token_embedder"]["embedding"]
+    ways = shape.get("fsdp", 1) * shape.get("tensor", 1)
+    assert kernel.addressable_shards[0].data.size * ways == kernel.size, "the embedding is not split over fsdp and tensor"
+
+
+@pytest.mark.parametrize("microbatches", [2, 4])
+def test_microbatches_change_nothing(make_batch, microbatches):
+    batch, _ = packed_and_alone(make_batch, "encoder_decoder")
+    losses, params, _ = steps_on(one_device(), MODELS["encoder_decoder"], batch)
+    split_losses, split_params, _ = steps_on(one_device(), MODELS["encoder_decoder"], batch, microbatches=microbatches)
+    np.testing.assert_allclose(split_losses, losses, rtol=1e-5)
+    assert_trees_close(split_params, params, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_packing_changes_neither_loss_nor_gradient(make_batch, architecture):
+    packed, alone = packed_and_alone(make_batch, architecture)
+    config = MODELS[architecture]
+    params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
+    gradients = functools.partial(summed_gradients, model=config.build(), microbatches=1, z_loss=1e-4)
+    (grads, sums), (grads_alone, sums_alone) = (gradients(params, b, jax.random.key(0)) for b in (packed, alone))
+    assert float(sums["weight_sum"]) == float(sums_alone["weight_sum"]) == sum(len(t) for _, t in examples(16))
+    np.testing.assert_allclose(sums["loss_sum"], sums_alone["loss_sum"], rtol=1e-5)
+    assert_trees_close(grads, grads_alone, rtol=1e-3, atol=1e-3)
+
+
+def test_the_loss_weighs_every_token_alike_whatever_the_microbatch(make_batch):
+    """A mean of microbatch means would weigh the tokens of the short half more."""
+    rows = [[([5, 6], [7])], [([5, 6], [9, 9, 9, 9, 9, 9, 9, 9])]]
+    batch = make_batch("encoder_decoder", rows, LENGTHS)
+    config = MODELS["encoder_decoder"]
+    params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
+    whole, split = (
+        summed_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=n, z_loss=0.0)[1] for n in (1, 2)
+    )
+    assert float(split["weight_sum"]) == 9
+    np.testing.assert_allclose(split["loss_sum"], whole["loss_sum"], rtol=1e-6)
+
+
+def test_dropout_differs_by_step_and_repeats_for_the_same_step(make_batch):
+    batch, _ = packed_and_alone(make_batch, "encoder_decoder")
+    config = EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=1, **SIZES | {"dropout_rate": 0.3})
+    tx = optax.sgd(0.0)  # the parameters stay, so that only dropout can move the loss
+    first, _, _ = steps_on_with(tx, config, batch)
+    again, _, _ = steps_on_with(tx, config, batch)
+    assert first == again
+    assert len(set(first)) == 3
+
+
+def steps_on_with(tx, config, batch):
+    state = init_state(config, tx, one_device(), seed=0)
+    step = jax.jit(functools.partial(train_step, model=config.build(), tx=tx, z_loss=0.0))
+    losses = []
+    for _ in range(3):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss_sum"]))
+    return losses, state, step
+
+
+def test_training_on_nothing_is_an_error():
+    with pytest.raises(InputError, match="batch 7 has no token to learn from"):
+        check_supervised(7, {"decoder_loss_weights": np.zeros((2, 4), np.float32)})
+    check_supervised(7, {"decoder_loss_weights": np.ones((2, 4), np.float32)})
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run(loss):
+    with pytest.raises(NotFinite, match="at step 12"):
+        check_finite(12, loss)
+    check_finite(12, 3.0)
+
+
+def test_a_padded_batch_row_gives_no_gradient(make_batch):
+    batch = make_batch("encoder_decoder", [[([5, 6], [7, 8])], []], LENGTHS)
+    config = MODELS["encoder_decoder"]
+    params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
+    grads, _ = summed_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=1, z_loss=0.0)
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(grads))
