@@ -33,7 +33,9 @@ DECODER_FEATURES = (
 )
 
 
-def batch_spec(architecture: Architecture, rows: int, lengths: Mapping[str, int]) -> dict[str, tuple[tuple[int, int], type]]:
+def batch_spec(
+    architecture: Architecture, rows: int, lengths: Mapping[str, int]
+) -> dict[str, tuple[tuple[int, int], type]]:
     """{name: (shape, dtype)} of a batch of `rows` rows. `lengths` are {"inputs": E, "targets": D} in tokens.
 
     A decoder-only row holds inputs and targets in one sequence of E + D tokens.

@@ -31,7 +31,9 @@ class Checkpoints:
     def __init__(self, folder: Path, config: CheckpointConfig):
         keep = [LatestN(config.keep_last), BestN(get_metric_fn=lambda m: m["loss"], reverse=True, n=config.keep_best)]
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy(keep), cleanup_tmp_directories=True, enable_async_checkpointing=True
+            preservation_policy=AnyPreservationPolicy(keep),
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=True,
         )
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
@@ -78,13 +80,16 @@ def _items(state: TrainState) -> tuple[Any, dict[str, Any]]:
 
 def _restore(manager: ocp.CheckpointManager, like: dict[str, Any]) -> dict[str, Any]:
     step = manager.latest_step()
+    assert step is not None, "callers look whether there is a checkpoint"
     abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
     try:
         _compare(manager.item_metadata(step).params, abstract["params"])
         args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
         restored = manager.restore(step, args=ocp.args.Composite(**args))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the checkpoint of step {step} in {manager.directory} does not fit this model: {error}") from None
+        raise InputError(
+            f"the checkpoint of step {step} in {manager.directory} does not fit this model: {error}"
+        ) from None
     return {name: restored[name] for name in like}
 
 
@@ -94,5 +99,7 @@ def _compare(there: Any, here: Any) -> None:
     shapes_here = {name: tuple(leaf.shape) for name, leaf in named_leaves(here).items()}
     differing = sorted(n for n in {*shapes_there, *shapes_here} if shapes_there.get(n) != shapes_here.get(n))
     if differing:
-        first = [f"{n} is {shapes_there.get(n, 'absent')} there, {shapes_here.get(n, 'absent')} here" for n in differing[:3]]
+        first = [
+            f"{n} is {shapes_there.get(n, 'absent')} there, {shapes_here.get(n, 'absent')} here" for n in differing[:3]
+        ]
         raise ValueError(f"{len(differing)} parameters differ: {'; '.join(first)}")

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -35,9 +35,7 @@ class Scorer:
         self.model, self.params, self.mesh, self.eos_id = config.build(), params, mesh, eos_id
         self.rows = -(-rows // ways) * ways
 
-    def log_probs(
-        self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]
-    ) -> list[np.ndarray]:
+    def log_probs(self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
         """For each prompt, float32[answers]: the sum of the log-probabilities of each answer's tokens.
 
         The encoder-decoder reads a prompt once: its answers lie in one decoder row, each a segment of its own.
@@ -45,31 +43,42 @@ class Scorer:
         if self.architecture == "encoder_decoder":
             rows = [_answers_row(prompt, choices) for prompt, choices in zip(prompts, answers, strict=True)]
             return self._sums(rows, [len(choices) for choices in answers])
-        rows = [_joined_row(prompt, answer) for prompt, choices in zip(prompts, answers, strict=True) for answer in choices]
+        rows = [
+            _joined_row(prompt, answer) for prompt, choices in zip(prompts, answers, strict=True) for answer in choices
+        ]
         flat = self._sums(rows, [1] * len(rows))
         bounds = np.cumsum([0, *map(len, answers)])
         return [np.concatenate(flat[start:stop]) for start, stop in itertools.pairwise(bounds)]
 
     def _sums(self, rows: Sequence[Mapping[str, np.ndarray]], segments: Sequence[int]) -> list[np.ndarray]:
-        batch = self._batch(rows)
-        weights = batch["decoder_loss_weights"][: len(rows)]
-        ids = batch["decoder_segment_ids"][: len(rows)]
-        log_probs = np.asarray(self._run(_token_log_probs, batch))[: len(rows)] * weights
-        return [np.bincount(ids[i], log_probs[i], minlength=n + 1)[1 : n + 1].astype(np.float32) for i, n in enumerate(segments)]
+        sums = []
+        for some in self._batches(rows):
+            batch = self._batch(some)
+            ids, weights = batch["decoder_segment_ids"], batch["decoder_loss_weights"]
+            log_probs = np.asarray(self._run(_token_log_probs, batch)) * weights
+            counts = segments[len(sums) : len(sums) + len(some)]
+            sums += [np.bincount(ids[i], log_probs[i], n + 1)[1 : n + 1].astype(np.float32) for i, n in enumerate(counts)]
+        return sums
 
     def greedy(self, prompts: Sequence[np.ndarray], max_length: int) -> list[np.ndarray]:
         """For each prompt the most probable tokens one after the other, up to `max_length`, EOS left out."""
         if self.architecture == "encoder_decoder":
-            batch = self._batch([_answers_row(prompt, []) for prompt in prompts])
+            rows = [_answers_row(prompt, []) for prompt in prompts]
         else:
-            batch = self._batch([_joined_row(prompt, np.zeros(0, np.int32)) for prompt in prompts])
+            rows = [_joined_row(prompt, np.zeros(0, np.int32)) for prompt in prompts]
         decode = functools.partial(_greedy, length=bucket(max_length), eos_id=self.eos_id)
-        tokens = np.asarray(self._run(decode, batch))[: len(prompts), :max_length]
-        ends = [np.flatnonzero(row == self.eos_id) for row in tokens]
-        return [row[: end[0]] if len(end) else row for row, end in zip(tokens, ends, strict=True)]
+        written: list[np.ndarray] = []
+        for some in self._batches(rows):
+            written += list(np.asarray(self._run(decode, self._batch(some)))[: len(some), :max_length])
+        ends = [np.flatnonzero(row == self.eos_id) for row in written]
+        return [row[: end[0]] if len(end) else row for row, end in zip(written, ends, strict=True)]
+
+    def _batches(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Iterator[Sequence[Mapping[str, np.ndarray]]]:
+        for start in range(0, len(rows), self.rows):
+            yield rows[start : start + self.rows]
 
     def _batch(self, rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The rows padded to buckets, and up to `self.rows` of them."""
+        """At most `self.rows` rows, padded to buckets and to that number."""
         longest = {name: max(len(row[name]) for row in rows) for name in rows[0]}
         inputs = bucket(longest.get("encoder_input_tokens", 0))
         targets = bucket(longest["decoder_input_tokens"])
@@ -102,7 +111,9 @@ def _compiled(function: Any, model: nn.Module) -> Any:
 def _answers_row(prompt: np.ndarray, answers: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """An encoder-decoder row: the prompt on one side, all its answers as segments on the other."""
     targets = np.concatenate([*answers, np.zeros(0, np.int32)])
-    segments = np.concatenate([*(np.full(len(a), i, np.int32) for i, a in enumerate(answers, 1)), np.zeros(0, np.int32)])
+    segments = np.concatenate(
+        [*(np.full(len(a), i, np.int32) for i, a in enumerate(answers, 1)), np.zeros(0, np.int32)]
+    )
     positions = np.concatenate([*(np.arange(len(a), dtype=np.int32) for a in answers), np.zeros(0, np.int32)])
     return {
         "encoder_input_tokens": prompt,
@@ -130,7 +141,7 @@ def _joined_row(prompt: np.ndarray, answer: np.ndarray) -> dict[str, np.ndarray]
     }
 
 
-def _token_log_probs(model: nn.Module, params: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+def _token_log_probs(model: Any, params: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
     """float32[B, D]: the log-probability of each target token."""
     variables = {"params": params}
     if "encoder_input_tokens" in batch:
@@ -151,7 +162,7 @@ def _token_log_probs(model: nn.Module, params: Any, batch: Mapping[str, jax.Arra
     return at_target - jax.nn.logsumexp(logits, axis=-1)
 
 
-def _greedy(model: nn.Module, params: Any, batch: Mapping[str, jax.Array], *, length: int, eos_id: int) -> jax.Array:
+def _greedy(model: Any, params: Any, batch: Mapping[str, jax.Array], *, length: int, eos_id: int) -> jax.Array:
     """int32[B, length]: greedy tokens; after EOS, EOS again."""
     if "encoder_input_tokens" in batch:
         step, tokens, position, cache = _start_pair(model, params, batch, length)
@@ -170,11 +181,13 @@ def _greedy(model: nn.Module, params: Any, batch: Mapping[str, jax.Array], *, le
         logits, cache = step(cache, token, position + i)
         return i + 1, jnp.where(done, eos_id, jnp.argmax(logits, axis=-1)), written, done, cache
 
-    carry = (0, tokens, jnp.full((rows, length), eos_id, jnp.int32), jnp.zeros(rows, bool), cache)
+    side = "encoder" if "encoder_segment_ids" in batch else "decoder"
+    empty = ~jnp.any(batch[f"{side}_segment_ids"] > 0, axis=1)  # rows of padding wait for nothing
+    carry = (0, tokens, jnp.full((rows, length), eos_id, jnp.int32), empty, cache)
     return jax.lax.while_loop(unfinished, advance, carry)[2]
 
 
-def _start_pair(model: nn.Module, params: Any, batch: Mapping[str, jax.Array], length: int) -> Any:
+def _start_pair(model: Any, params: Any, batch: Mapping[str, jax.Array], length: int) -> Any:
     """(step function, first tokens, position of the first token, cache) of an encoder-decoder."""
     encoded = model.apply({"params": params}, batch, method="encode")
 
@@ -196,7 +209,7 @@ def _start_pair(model: nn.Module, params: Any, batch: Mapping[str, jax.Array], l
     return step, jnp.argmax(logits, axis=-1), jnp.ones((), jnp.int32), cache
 
 
-def _start_joined(model: nn.Module, params: Any, batch: Mapping[str, jax.Array], length: int) -> Any:
+def _start_joined(model: Any, params: Any, batch: Mapping[str, jax.Array], length: int) -> Any:
     """The same of a decoder: the prompt goes into the cache with one call."""
     prompts = jnp.sum(batch["decoder_segment_ids"], axis=1)
     cache_length = batch["decoder_input_tokens"].shape[1] + length + 1

@@ -53,9 +53,13 @@ def predict(
     found: dict[StoreKey, list[dict[str, Any]]] = {key: [{}] * limits[key] for key in stores}
     done = 0
     for batch in _batches(stores, limits, lengths, config.rows):
-        prompts = [trim_and_append_eos(stores[i.key].inputs.row(i.row), lengths["inputs"], scorer.eos_id) for i in batch]
+        prompts = [
+            trim_and_append_eos(stores[i.key].inputs.row(i.row), lengths["inputs"], scorer.eos_id) for i in batch
+        ]
         answer = _rank if stores[batch[0].key].answers[batch[0].row] >= 0 else _generate
-        for item, prediction in zip(batch, answer(scorer, stores, batch, prompts, lengths, tokenizer, config), strict=True):
+        for item, prediction in zip(
+            batch, answer(scorer, stores, batch, prompts, lengths, tokenizer, config), strict=True
+        ):
             found[item.key][item.row] = _about(stores[item.key], item.row) | prediction
         done += len(batch)
         progress(done)
@@ -115,9 +119,12 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Mapping[st
     template that is best on `validation` (None without one), "chance": the expected score of a blind guess (None for generation),
     "examples": how many, "templates": [{"template": index, "test": {...}, "validation": {...}}, ...]}
     """
-    templates = [
+    templates: list[dict[str, Any]] = [
         {"template": index}
-        | {split: _score(task, [row for row in rows if row["template"] == index]) for split, rows in predictions.items()}
+        | {
+            split: _score(task, [row for row in rows if row["template"] == index])
+            for split, rows in predictions.items()
+        }
         for index in task.eval_templates
     ]
     metric = next(iter(templates[0]["test"]))
@@ -153,14 +160,24 @@ def summaries(predictions: Mapping[StoreKey, list[dict[str, Any]]]) -> dict[str,
 
 
 def score(
-    run: Run, model: Any, data: MixtureData, lengths: Mapping[str, int], mesh: Mesh, config: EvalConfig, when: str, params: Any
+    run: Run,
+    model: Any,
+    data: MixtureData,
+    lengths: Mapping[str, int],
+    mesh: Mesh,
+    config: EvalConfig,
+    when: str,
+    params: Any,
 ) -> None:
     """Scores every evaluation store and writes predictions/<task>-<when>.jsonl and, under `when`, eval/<task>.json.
 
     Of the tasks trained on, the first `seen_eval_examples` examples are scored.
     """
     scorer = Scorer(model, params, mesh, rows=config.rows, eos_id=data.tokenizer.eos_id)
-    limits = {key: len(store) if key[0] in data.split.held_out else _rows_of(key, data) for key, store in data.evaluation.items()}
+    limits = {
+        key: len(store) if key[0] in data.split.held_out else _rows_of(key, data)
+        for key, store in data.evaluation.items()
+    }
     with Progress(f"evaluate {when} training", sum(limits.values())) as bar:
         found = predict(scorer, data.evaluation, limits, lengths, data.tokenizer, config, bar.update)
     for name, summary in summaries(found).items():

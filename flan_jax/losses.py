@@ -61,7 +61,8 @@ def cross_entropy(
     arrays = (hidden, targets, weights)
     if length % chunk:
         arrays = tuple(_pad_length(array, -length % chunk) for array in arrays)
-    loss_sum, z_loss_sum, correct_sum = _chunked(kernel, *arrays, z_loss, chunk)
+    totals: Any = _chunked(kernel, *arrays, z_loss, chunk)
+    loss_sum, z_loss_sum, correct_sum = totals
     loss = jax.lax.stop_gradient(loss_sum)
     sums = {"loss_sum": loss, "z_loss_sum": z_loss_sum, "correct_sum": correct_sum, "weight_sum": jnp.sum(weights)}
     return loss_sum, sums
@@ -76,7 +77,7 @@ def _chunked(kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float
     """(loss_sum, z_loss_sum, correct_sum) over all chunks, for evaluation: no gradient is computed."""
 
     def body(total: Any, piece: Any) -> tuple[Any, None]:
-        sums, _ = _forward(kernel, *piece, z_loss)
+        sums, _ = _forward(kernel, *piece, z_loss=z_loss)
         return jax.tree.map(jnp.add, total, sums), None
 
     zeros = (jnp.zeros((), jnp.float32),) * 3
@@ -87,7 +88,7 @@ def _chunked_forward(kernel: Any, hidden: Any, targets: Any, weights: Any, z_los
     """The sums and, from the same logits, their gradients: cheaper than to compute the logits again on the way back."""
 
     def body(total: Any, piece: Any) -> tuple[Any, Any]:
-        sums, logits_grad = _forward(kernel, *piece, z_loss)
+        sums, logits_grad = _forward(kernel, *piece, z_loss=z_loss)
         logits_grad = logits_grad.astype(kernel.dtype)
         hidden_grad = jnp.einsum("blv,mv->blm", logits_grad, kernel)
         kernel_grad = jnp.einsum("blm,blv->mv", piece[0], logits_grad, preferred_element_type=jnp.float32)

@@ -47,7 +47,10 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         settings = load_settings(flags.gin_file, bindings)
         jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
         run_dir = flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}"
-        verb(settings, verbs.Invocation(run_dir=run_dir, dry_run=flags.dry_run, config_text=gin.config_str(max_line_length=120)))
+        verb(
+            settings,
+            verbs.Invocation(run_dir=run_dir, dry_run=flags.dry_run, config_text=gin.config_str(max_line_length=120)),
+        )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -67,7 +70,10 @@ def _report_os_error(error: OSError) -> int:
         traceback.print_exc()
         return ERROR
     where = f" while writing {error.filename}" if error.filename else ""
-    print(f"error: the disk is full{where}. Make room; the same command goes on from the last checkpoint.", file=sys.stderr)
+    print(
+        f"error: the disk is full{where}. Make room; the same command goes on from the last checkpoint.",
+        file=sys.stderr,
+    )
     return ERROR
 
 
@@ -79,7 +85,9 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
         f"Macros: {', '.join(MACROS)}.",
         allow_abbrev=False,
     )
-    parser.add_argument("--gin_file", action="append", required=True, help="a gin file; looked for in gin/ too; repeatable")
+    parser.add_argument(
+        "--gin_file", action="append", required=True, help="a gin file; looked for in gin/ too; repeatable"
+    )
     parser.add_argument("--run_dir", help="where the run is kept (default: runs/<name of the first gin file>)")
     parser.add_argument("--dry_run", action="store_true", help="show what would be done, write nothing")
     bindings = [a.removeprefix("--gin.") for a in arguments if a.startswith("--gin.")]

@@ -53,8 +53,14 @@ def facts(model: Any, data: MixtureData, mixture: Mapping[str, Any], mesh: Mesh)
     devices = mesh.devices.size
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES},
-        "data": {"mixture": config.mixture, "held_out": config.held_out, "source": config.source, "tokenizer": config.tokenizer},
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "data": {
+            "mixture": config.mixture,
+            "held_out": config.held_out,
+            "source": config.source,
+            "tokenizer": config.tokenizer,
+        },
         "model": model_facts(model)
         | {
             "parameters": count_params(model),
@@ -71,7 +77,12 @@ def result(run: Run, step: int) -> dict[str, Any]:
     rows = list(read_jsonl(run.path / "metrics.jsonl"))
     tasks = {path.stem: read_json(path) for path in sorted((run.path / "eval").glob("*.json"))}
     short = {
-        name: {"cluster": t["cluster"], "held_out": t["held_out"], "metric": t["after"]["metric"], "chance": t["after"]["chance"]}
+        name: {
+            "cluster": t["cluster"],
+            "held_out": t["held_out"],
+            "metric": t["after"]["metric"],
+            "chance": t["after"]["chance"],
+        }
         | {when: t[when]["mean"] for when in ("before", "after") if when in t}
         for name, t in tasks.items()
     }

@@ -79,7 +79,7 @@ def adafactor(
         moments = jax.tree.map(lambda p, s: _init_moments(p, s, settings), params, trees.match(params, stacked))
         return AdafactorState(jnp.zeros((), jnp.int32), *_unzip(params, moments, 3))
 
-    def update(grads: Any, state: AdafactorState, params: Any = None) -> tuple[Any, AdafactorState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdafactorState]:
         if params is None:
             raise InputError("Adafactor scales updates by the parameters; write tx.update(grads, state, params).")
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
@@ -89,8 +89,8 @@ def adafactor(
             return _update_leaf(grad, (v_row, v_col, v), param, is_stacked, rate, decay, settings)
 
         moments, mask = (state.v_row, state.v_col, state.v), trees.match(params, stacked)
-        updates, *moments = _unzip(params, jax.tree.map(leaf, grads, *moments, params, mask), 4)
-        return updates, AdafactorState(optax.safe_increment(state.count), *moments)
+        updates, *moments = _unzip(params, jax.tree.map(leaf, updates, *moments, params, mask), 4)
+        return updates, AdafactorState(jnp.asarray(optax.safe_increment(state.count)), *moments)
 
     return optax.GradientTransformation(init, update)
 

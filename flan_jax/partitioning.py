@@ -47,7 +47,9 @@ def make_mesh(shape: Mapping[str, int] | None = None) -> Mesh:
     if len(rest) == 1 and given > 0 and len(devices) % given == 0:
         sizes[rest[0]] = len(devices) // given
     if min(sizes.values()) < 1 or math.prod(sizes.values()) != len(devices):
-        raise InputError(f"MESH is {sizes}, which does not multiply to the {len(devices)} {devices[0].platform} devices here")
+        raise InputError(
+            f"MESH is {sizes}, which does not multiply to the {len(devices)} {devices[0].platform} devices here"
+        )
     return Mesh(np.array(devices).reshape([sizes[axis] for axis in MESH_AXES]), MESH_AXES)
 
 
@@ -85,7 +87,9 @@ def param_shardings(boxed_params: Any, mesh: Mesh) -> Any:
     specs = nn.get_partition_spec(boxed_params)
     shapes = nn.unbox(boxed_params)
     named = jax.tree_util.tree_map_with_path(
-        lambda path, spec, leaf: _placed(jax.tree_util.keystr(path, simple=True, separator="/"), spec, leaf.shape, mesh),
+        lambda path, spec, leaf: _placed(
+            jax.tree_util.keystr(path, simple=True, separator="/"), spec, leaf.shape, mesh
+        ),
         specs,
         shapes,
         is_leaf=lambda x: isinstance(x, PartitionSpec),
@@ -104,7 +108,9 @@ def _placed(name: str, logical: PartitionSpec, shape: tuple[int, ...], mesh: Mes
         if used & set(parts) and ways > 1:
             raise InputError(f"two axes of parameter {name} {tuple(logical)} land on the mesh axis {target!r}")
         if size % ways:
-            raise InputError(f"axis {axis!r} of parameter {name} has {size} elements, which MESH splits {ways} ways. Change MESH")
+            raise InputError(
+                f"axis {axis!r} of parameter {name} has {size} elements, which MESH splits {ways} ways. Change MESH"
+            )
         used |= set(parts)
         axes.append(target)
     return NamedSharding(mesh, PartitionSpec(*axes))

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from typing import Self
 
 import rich.console
 import rich.progress
@@ -30,7 +31,7 @@ class Progress:
         )
         self._task = self._bar.add_task(label, total=total, completed=done, text="")
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -44,7 +45,11 @@ class Progress:
         now = time.monotonic()
         if now - self._last_line >= LINE_SECONDS or done >= self.total:
             self._last_line = now
-            print(f"{self.label} {done}/{self.total}  {text}  {self._eta(done, now)}".rstrip(), file=sys.stderr, flush=True)
+            print(
+                f"{self.label} {done}/{self.total}  {text}  {self._eta(done, now)}".rstrip(),
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _eta(self, done: int, now: float) -> str:
         if done <= self._first or done >= self.total:

@@ -26,7 +26,9 @@ class Run:
             self._lock = (self.path / ".lock").open("a")
         except OSError as error:
             reason = f"{error.strerror}: {error.filename}"
-            raise InputError(f"the run directory {self.path} cannot be written ({reason}). Choose another --run_dir") from None
+            raise InputError(
+                f"the run directory {self.path} cannot be written ({reason}). Choose another --run_dir"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -71,21 +73,31 @@ class Run:
 def read_json(path: Path) -> Any:
     """The content of a JSON file; None when there is no such file."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not even text
         raise InputError(f"{path} is damaged ({error}). Delete it if the run can do without, or restore it") from None
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; nothing when there is no such file. A half-written last line is left out."""
+    """The objects of a JSON-lines file; nothing when there is no such file. A half-written last line is left out.
+
+    Raises InputError for any other line that is not JSON.
+    """
     if not path.exists():
         return
-    with path.open() as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.endswith(b"\n"):
+                yield _parsed(path, number, line)
+
+
+def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{path}:{number} is damaged ({error}). Delete that line, or restore the file") from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -95,7 +107,7 @@ def write_json(path: Path, content: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replaces a file at once: a reader, or a process that starts after a crash, sees the old text or the new."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
+    with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tensorboardX
 from jax.sharding import Mesh
 
 from flan_jax import evaluate, manifest, report
@@ -133,7 +134,9 @@ class Fitting:
     every: int
 
 
-def fit(run: Run, state: TrainState, loader: Loader, saved: Checkpoints, preemption: Preemption, fitting: Fitting) -> TrainState:
+def fit(
+    run: Run, state: TrainState, loader: Loader, saved: Checkpoints, preemption: Preemption, fitting: Fitting
+) -> TrainState:
     """The loop, from the state's step to the last, with metrics, checkpoints and an end at SIGTERM.
 
     Device and host run apart: the loss is only fetched every `log_every` steps.
@@ -172,7 +175,13 @@ def compiled_step(fitting: Fitting) -> Any:
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, model: nn.Module, tx: optax.GradientTransformation, microbatches: int = 1, z_loss: float
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    microbatches: int = 1,
+    z_loss: float,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update from the token-weighted mean loss of the whole batch; returns the loss sums and the gradient's norm."""
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
@@ -180,7 +189,9 @@ def train_step(
     grads = jax.tree.map(lambda grad: grad / jnp.maximum(sums["weight_sum"], 1), grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), sums | {"grad_norm": optax.tree.norm(grads)}
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), sums | {
+        "grad_norm": optax.tree.norm(grads)
+    }
 
 
 def summed_gradients(
@@ -208,12 +219,14 @@ def summed_gradients(
 
 
 class Log:
-    """Metrics between two log lines, summed on the device and fetched once a line."""
+    """Metrics of the steps between two log lines, fetched from the device once a line; to metrics.jsonl and TensorBoard."""
 
     def __init__(self, run: Run, rate: optax.Schedule, step: int):
         self._run, self._rate, self._step = run, rate, step
         self._pending: list[Mapping[str, jax.Array]] = []
         self._tokens, self._since, self._start = 0, time.monotonic(), time.monotonic()
+        # Points after `step` are those of a process that died; the run draws them again.
+        self._board = tensorboardX.SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
 
     def add(self, metrics: Mapping[str, jax.Array], batch: Batch) -> None:
         self._pending.append(metrics)
@@ -230,7 +243,7 @@ class Log:
             "loss": (total["loss_sum"] - total["z_loss_sum"]) / weight,
             "z_loss": total["z_loss_sum"] / weight,
             "accuracy": 100 * total["correct_sum"] / weight,
-            "learning_rate": float(self._rate(step - 1)),
+            "learning_rate": float(np.asarray(self._rate(step - 1))),
             "grad_norm": total["grad_norm"] / len(fetched),
             "tokens_per_second": self._tokens / seconds,
             "supervised_tokens_per_second": weight / seconds,
@@ -238,16 +251,19 @@ class Log:
         }
         check_finite(step, row["loss"])
         self._run.log(row)
+        for name, value in row.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+        self._board.flush()
         self._pending, self._tokens, self._since = [], 0, now
         return row
 
 
 def mean_loss(step: int, metrics: list[Mapping[str, jax.Array]]) -> float:
     """The token-weighted mean of the loss sums of some steps. Raises NotFinite."""
-    fetched = jax.device_get([(m["loss_sum"], m["weight_sum"]) for m in metrics])
-    loss, weight = np.sum(fetched, axis=0, dtype=np.float64)
+    fetched = np.array(jax.device_get([(m["loss_sum"], m["weight_sum"]) for m in metrics]), np.float64)
+    loss, weight = fetched.sum(axis=0).tolist()
     check_finite(step, loss / weight)
-    return float(loss / weight)
+    return loss / weight
 
 
 def check_finite(step: int, loss: float) -> None:
@@ -261,4 +277,6 @@ def check_finite(step: int, loss: float) -> None:
 def check_supervised(step: int, batch: Batch) -> None:
     """Training on nothing would report a loss of 0."""
     if not np.any(batch["decoder_loss_weights"]):
-        raise InputError(f"batch {step} has no token to learn from: its rows hold no targets. Look at LENGTHS and the mixture")
+        raise InputError(
+            f"batch {step} has no token to learn from: its rows hold no targets. Look at LENGTHS and the mixture"
+        )

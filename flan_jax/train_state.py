@@ -44,7 +44,9 @@ def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
     def init(key: jax.Array) -> TrainState:
         params_key, rng = jax.random.split(key)
         params = nn.unbox(model.init(params_key, dummy_batch(config))["params"])
-        return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params), rng=jax.random.key_data(rng))
+        return TrainState(
+            step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params), rng=jax.random.key_data(rng)
+        )
 
     key = jax.random.key(seed)
     shardings = state_shardings(config, jax.eval_shape(init, key), mesh)

@@ -46,7 +46,9 @@ def prepare(settings: training.Settings, invocation: Invocation) -> None:
         return
     data = prepare_mixture(settings.data)
     rows = sum(map(len, data.train.values()))
-    print(f"{len(data.train)} tasks with {rows:,} training examples and {len(data.evaluation)} evaluation sets are prepared.")
+    print(
+        f"{len(data.train)} tasks with {rows:,} training examples and {len(data.evaluation)} evaluation sets are prepared."
+    )
 
 
 def evaluate(settings: training.Settings, invocation: Invocation) -> None:
@@ -78,22 +80,33 @@ def show_plan(settings: training.Settings) -> None:
     console = terminal if terminal.is_terminal else rich.console.Console(width=150)
     console.print(mixture_table(mixture))
     filled = ", ".join(f"{side} {share:.1%}" for side, share in mixture["rows_filled"].items())
-    held_out = f"held out: {settings.data.held_out} ({', '.join(data.split.held_out)})" if data.split.held_out else "nothing held out"
-    flops = settings.model.train_flops(plan.batch_size, plan.lengths)
-    lines = (
-        held_out,
-        f"rows filled with real tokens: {filled}; {mixture['examples_per_batch']:.1f} examples and "
-        f"{mixture['supervised_tokens_per_batch']:,.0f} supervised tokens in a batch of {plan.batch_size} rows {plan.lengths}",
-        f"parameters: {count_params(settings.model):,}; {flops / 1e9:,.1f} GFLOP a step, {flops * mixture['steps'] / 1e15:,.3f} PFLOP "
-        f"in {mixture['steps']:,} steps; mesh {dict(mesh.shape)}",
+    held_out = (
+        f"held out: {settings.data.held_out} ({', '.join(data.split.held_out)})"
+        if data.split.held_out
+        else "nothing held out"
     )
-    for line in lines:
+    flops = settings.model.train_flops(plan.batch_size, plan.lengths)
+    batch = f"a batch of {plan.batch_size} rows of {plan.lengths['inputs']} input and {plan.lengths['targets']} target tokens"
+    size = f"{count_params(settings.model):,} parameters"
+    work = (
+        f"{flops / 1e9:,.1f} GFLOP a step, {flops * mixture['steps'] / 1e15:,.3f} PFLOP in {mixture['steps']:,} steps"
+    )
+    counts = f"{mixture['examples_per_batch']:.1f} examples and {mixture['supervised_tokens_per_batch']:,.0f} supervised tokens"
+    for line in (
+        held_out,
+        f"{counts} in {batch}",
+        f"filled with real tokens: {filled}",
+        f"{size}; {work}",
+        f"mesh: {dict(mesh.shape)}",
+    ):
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def mixture_table(mixture: Mapping[str, Any]) -> rich.table.Table:
     """The tasks of an explained mixture, a line each."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"Mixture, {mixture['steps']:,} steps", title_justify="left")
+    table = rich.table.Table(
+        box=rich.box.SIMPLE_HEAD, title=f"Mixture, {mixture['steps']:,} steps", title_justify="left"
+    )
     table.add_column("task")
     table.add_column("cluster")
     for name in ("rows", "filtered", "rate", "share", "epochs", "inputs", "targets", "cut inputs", "cut targets"):

@@ -14,27 +14,17 @@ def _winogrande_fields(row):
 
 _ABOUT_PEOPLE = (
     ("{a} gave {b} the {thing} because _ {word} it.", "did not need", "asked for"),
-    ("{a} sold {b} the {thing} because _ wanted {word}.", "the money", "a {thing}"),
-    ("{a} asked {b} about the {thing} because _ {word} anything about it.", "did not know", "could explain"),
-    ("{a} thanked {b} for the {thing} because _ had {word} it.", "received", "made"),
     ("{a} ran faster than {b} on the way to {town}, so _ was the {word} one there.", "first", "last"),
     ("{a} followed {b} to {town} because _ {word} the way.", "did not know", "could show"),
-    ("{a} visited {b} in {town} because _ {word} at home.", "was bored", "was ill"),
-    ("{a} paid {b} for the {thing} when _ had {word} it.", "seen", "mended"),
     ("{a} carries more than {b} on the road to {town} because _ is very {word}.", "strong", "weak"),
-    ("{a} waited for {b} in {town} because _ was too {word}.", "early", "late"),
     ("{a} learned from {b} how to make a {thing}, so _ was a good {word}.", "pupil", "teacher"),
-    ("{a} forgave {b} after the {thing} broke because _ {word} for it.", "did not care", "was sorry"),
 )
 """A sentence about {a} and {b}, the word that makes the blank mean {a}, the word that makes it mean {b}."""
 
 _ABOUT_THINGS = (
     ("The {a} did not fit behind the {b} because the _ was too {word}.", "big", "small"),
-    ("{person} took the {a} and left the {b} in {town} because the _ was {word}.", "new", "dirty"),
     ("{person} put the {a} on top of the {b}, so the _ was {word} the other.", "above", "below"),
     ("In {town} the {a} costs more than the {b} because the _ is {word}.", "better", "worse"),
-    ("The {a} broke when it hit the {b} because the _ was too {word}.", "weak", "hard"),
-    ("{person} could not see the {a} from behind the {b} because the _ was too {word}.", "far away", "high"),
 )
 
 

@@ -203,7 +203,7 @@ TREC = register(
         name="trec",
         cluster="misc",
         source=Tfds("trec:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"),
-        sandbox=Sandbox(_trec_practice),
+        sandbox=Sandbox(_trec_practice, train=2000),
         fields=_trec_fields,
         options=_TREC_OPTIONS,
         templates=(
@@ -290,7 +290,7 @@ COLA = register(
         name="cola",
         cluster="misc",
         source=Tfds("glue/cola:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
-        sandbox=Sandbox(_cola_practice),
+        sandbox=Sandbox(_cola_practice, train=2000),
         fields=_cola_fields,
         options=_COLA_OPTIONS,
         templates=(

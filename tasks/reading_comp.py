@@ -23,7 +23,7 @@ def _bool_q_practice(world, rng):
     passage = [f.say(rng.randrange(3)) for f in sorted(stated, key=lambda f: (f.relation.name, f.subject))]
     answer = rng.random() < 0.5
     return {
-        "question": (fact if answer else world.wrong(fact, rng)).ask_yes_no(),
+        "question": (fact if answer else world.wrong(fact, rng)).ask_yes_no(rng.choice((None, 0, 1, 2))),
         "title": sentence(fact.subject),
         "passage": " ".join(rng.sample(passage, len(passage))),
         "answer": answer,

@@ -48,7 +48,7 @@ SST2 = register(
         name="sst2",
         cluster="sentiment",
         source=Tfds("glue/sst2:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
-        sandbox=Sandbox(_sst2_practice),
+        sandbox=Sandbox(_sst2_practice, train=2000),
         fields=_sst2_fields,
         options=("negative", "positive"),
         templates=(

@@ -47,7 +47,7 @@ COMMON_GEN = register(
         name="common_gen",
         cluster="struct_to_text",
         source=Tfds("gem/common_gen:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
-        sandbox=Sandbox(_common_gen_practice, numbered=("gem_id", "gem_parent_id", "concept_set_id")),
+        sandbox=Sandbox(_common_gen_practice, train=1200, numbered=("gem_id", "gem_parent_id", "concept_set_id")),
         fields=_common_gen_fields,
         metrics=(rouge,),
         templates=(
@@ -130,7 +130,7 @@ E2E_NLG = register(
         name="e2e_nlg",
         cluster="struct_to_text",
         source=Tfds("gem/e2e_nlg:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
-        sandbox=Sandbox(_e2e_nlg_practice, numbered=("gem_id", "gem_parent_id")),
+        sandbox=Sandbox(_e2e_nlg_practice, train=1200, numbered=("gem_id", "gem_parent_id")),
         fields=_e2e_nlg_fields,
         metrics=(rouge,),
         templates=(
@@ -186,7 +186,7 @@ WEB_NLG_EN = register(
         name="web_nlg_en",
         cluster="struct_to_text",
         source=Tfds("gem/web_nlg_en:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
-        sandbox=Sandbox(_web_nlg_en_practice, numbered=("gem_id", "gem_parent_id", "webnlg_id")),
+        sandbox=Sandbox(_web_nlg_en_practice, train=1200, numbered=("gem_id", "gem_parent_id", "webnlg_id")),
         fields=_web_nlg_en_fields,
         metrics=(rouge,),
         templates=(

@@ -56,7 +56,11 @@ def test_a_mask_that_leaks_stops_the_run(make_batch, monkeypatch, leak):
     def leaky_segments(query, key):
         own = query.shape == key.shape and query is key
         leaks = leak == "encoder" if own else leak == "cross"
-        return original["segment_mask"](query.clip(0, 1), key.clip(0, 1)) if leaks else original["segment_mask"](query, key)
+        return (
+            original["segment_mask"](query.clip(0, 1), key.clip(0, 1))
+            if leaks
+            else original["segment_mask"](query, key)
+        )
 
     def leaky_decoder(segment_ids):
         return original["decoder_mask"](segment_ids.clip(0, 1) if leak == "decoder" else segment_ids)

@@ -69,7 +69,9 @@ def test_every_mesh_trains_the_same_model(make_batch, architecture, shape):
     assert_trees_close(mesh_params, params, rtol=1e-3, atol=1e-5)
     kernel = state.params["token_embedder"]["embedding"]
     ways = shape.get("fsdp", 1) * shape.get("tensor", 1)
-    assert kernel.addressable_shards[0].data.size * ways == kernel.size, "the embedding is not split over fsdp and tensor"
+    assert kernel.addressable_shards[0].data.size * ways == kernel.size, (
+        "the embedding is not split over fsdp and tensor"
+    )
 
 
 @pytest.mark.parametrize("microbatches", [2, 4])
@@ -100,7 +102,8 @@ def test_the_loss_weighs_every_token_alike_whatever_the_microbatch(make_batch):
     config = MODELS["encoder_decoder"]
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
     whole, split = (
-        summed_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=n, z_loss=0.0)[1] for n in (1, 2)
+        summed_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=n, z_loss=0.0)[1]
+        for n in (1, 2)
     )
     assert float(split["weight_sum"]) == 9
     np.testing.assert_allclose(split["loss_sum"], whole["loss_sum"], rtol=1e-6)

@@ -24,7 +24,10 @@ def explain(data: MixtureData, plan: MixturePlan, steps: int) -> dict[str, Any]:
     share = plan.rates / plan.rates.sum()
     places = plan.block_steps * plan.batch_size
     if plan.architecture == "encoder_decoder":
-        filled = {"inputs": inputs / (places * plan.lengths["inputs"]), "targets": targets / (places * plan.lengths["targets"])}
+        filled = {
+            "inputs": inputs / (places * plan.lengths["inputs"]),
+            "targets": targets / (places * plan.lengths["targets"]),
+        }
     else:
         filled = {"inputs and targets": (inputs + targets) / (places * sum(plan.lengths.values()))}
     return {

@@ -96,10 +96,11 @@ def prepare_mixture(config: DataConfig) -> MixtureData:
     if config.source == "sandbox":
         print(PRACTICE_NOTICE, file=sys.stderr, flush=True)
     tokenizer = load_tokenizer(config.tokenizer)
-    wanted = [(name, "train", "train") for name in split.train] + [(name, "test", "eval") for name in split.train]
-    wanted += [(name, part, "eval") for name in split.held_out for part in ("validation", "test")]
+    requests = [_request(config, name, "train", "train") for name in split.train]
+    requests += [_request(config, name, "test", "eval") for name in split.train]
+    requests += [_request(config, name, part, "eval") for name in split.held_out for part in ("validation", "test")]
     stores = prepare(
-        [_request(config, *each) for each in wanted],
+        requests,
         tokenizer,
         config.cache_dir or default_cache_dir(),
         cap=config.examples_per_dataset,

@@ -70,7 +70,8 @@ class MixturePlan:
     ):
         _check(tasks, rates, batch_size, lengths)
         self.names = tuple(tasks)
-        self.architecture, self.batch_size, self.lengths = architecture, batch_size, dict(lengths)
+        self.architecture: Architecture = architecture
+        self.batch_size, self.lengths = batch_size, dict(lengths)
         self.seed, self.packing = seed, packing
         self.rates = np.array([rates[name] for name in self.names], np.int64)
         self._raw = tuple(tasks.values())
@@ -216,16 +217,22 @@ def _key(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], "little")
 
 
-def _check(tasks: Mapping[str, TaskLengths], rates: Mapping[str, int], batch_size: int, lengths: Mapping[str, int]) -> None:
+def _check(
+    tasks: Mapping[str, TaskLengths], rates: Mapping[str, int], batch_size: int, lengths: Mapping[str, int]
+) -> None:
     if not tasks:
         raise InputError("a plan needs at least one task")
     if batch_size < 1:
         raise InputError(f"BATCH_SIZE is {batch_size}; it counts rows and must be at least 1")
     for side in ("inputs", "targets"):
         if lengths.get(side, 0) < 1:
-            raise InputError(f"LENGTHS gives {side} {lengths.get(side, 0)} tokens; write e.g. {{'inputs': 1024, 'targets': 256}}")
+            raise InputError(
+                f"LENGTHS gives {side} {lengths.get(side, 0)} tokens; write e.g. {{'inputs': 1024, 'targets': 256}}"
+            )
     if lengths["targets"] < 2:
-        raise InputError("LENGTHS gives targets 1 token, which EOS takes: every target would be truncated away. Give at least 2")
+        raise InputError(
+            "LENGTHS gives targets 1 token, which EOS takes: every target would be truncated away. Give at least 2"
+        )
     for name, task in tasks.items():
         if len(task.inputs) == 0:
             raise InputError(f"task {name!r} has no training examples")

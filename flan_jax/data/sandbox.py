@@ -18,7 +18,6 @@ from flan_jax.errors import InputError
 
 PEOPLE = (
     "Anna", "Boris", "Clara", "David", "Emma", "Felix", "Greta", "Henry", "Ida", "Jonas", "Karin", "Leo",
-    "Maria", "Nils", "Olga", "Peter", "Rosa", "Simon", "Tara", "Viktor",
 )  # fmt: skip
 TOWNS = ("Arden", "Brook", "Colby", "Dunmore", "Elton", "Fairview", "Grafton", "Hilltop")
 COUNTRIES = ("Norland", "Sudland", "Estia", "Westia")
@@ -27,10 +26,7 @@ JOBS = ("teacher", "baker", "doctor", "farmer", "painter", "pilot", "singer", "t
 FOODS = ("soup", "bread", "rice", "fish", "cake", "apples", "pasta", "beans")
 PETS = ("cat", "dog", "horse", "parrot", "rabbit", "goat", "turtle", "duck")
 COLORS = ("red", "blue", "green", "yellow", "white", "black", "brown", "orange")
-THINGS = (
-    "table", "chair", "spoon", "window", "coat", "ring", "book", "candle", "bottle", "shirt", "knife", "door",
-    "bowl", "mirror", "blanket", "coin",
-)  # fmt: skip
+THINGS = ("table", "chair", "spoon", "coat", "ring", "candle", "bottle", "knife", "bowl", "mirror")
 MATERIALS = ("wood", "metal", "cloth", "glass")
 PLACES_IN_TOWN = ("market", "school", "garden", "station", "library", "harbor", "kitchen", "park")
 
@@ -109,9 +105,12 @@ class Fact:
     def ask(self) -> str:
         return self.relation.question.format(s=self.subject)
 
-    def ask_yes_no(self) -> str:
-        """In lower case and without a question mark, as questions typed into a search engine are."""
-        return self.relation.yes_no.format(s=self.subject, o=self.value).lower()
+    def ask_yes_no(self, wording: int | None = None) -> str:
+        """Without a question mark, as questions typed into a search engine are; with `wording`, about that statement."""
+        if wording is None:
+            return self.relation.yes_no.format(s=self.subject, o=self.value)
+        statement = self.relation.statements[wording].format(s=self.subject, o=self.value)
+        return f"is it true that {statement[:1].lower() if statement[:2] in ('A ', 'Th') else statement[:1]}{statement[1:-1]}"
 
 
 class World:

@@ -80,9 +80,12 @@ class Tfds:
         return f"tfds {self.name} {self.expression(split)} {self.data_dir or ''}"
 
     def as_jsonl(self, folder: str) -> "Jsonl":
-        """The same splits read from `folder`/<TFDS split>.jsonl, a row a line in the TFDS schema, slices applied."""
+        """The same splits read from `folder`/<TFDS split>.jsonl, a row a line in the TFDS schema, slices applied.
+
+        Where a dataset has sizes of a split (train_xl) and that file is not there, `train.jsonl` is read.
+        """
         files = {split: self.expression(split) for split in SPLITS if getattr(self, split)}
-        return Jsonl(**{split: f"{folder}/{_file_and_slice(expression)}" for split, expression in files.items()})
+        return Jsonl(**{split: _file_and_slice(folder, expression) for split, expression in files.items()})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,10 +154,12 @@ def _cut_slice(pattern: str) -> tuple[str, slice]:
     return match.group(1), slice(start, stop)
 
 
-def _file_and_slice(expression: str) -> str:
-    """'train[:-200]' -> 'train.jsonl[:-200]'."""
+def _file_and_slice(folder: str, expression: str) -> str:
+    """'train[:-200]' -> 'folder/train.jsonl[:-200]'."""
     name, _, rest = expression.partition("[")
-    return f"{name}.jsonl" + (f"[{rest}" if rest else "")
+    if not os.path.exists(f"{folder}/{name}.jsonl") and os.path.exists(f"{folder}/{name.split('_')[0]}.jsonl"):
+        name = name.split("_")[0]
+    return f"{folder}/{name}.jsonl" + (f"[{rest}" if rest else "")
 
 
 def _gist(error: Exception) -> str:

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.linen.spmd import with_logical_constraint as constrain
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.errors import InputError, unknown
@@ -34,9 +35,14 @@ REMAT_POLICIES: dict[str, Callable[..., bool] | None] = {
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
-constrain = nn.with_logical_constraint
+Axes = tuple[str, ...]
 Hidden = Float[Array, "batch length embed"]
 RESIDUAL = ("batch", "length", "embed")
+
+
+def parameter(module: nn.Module, name: str, init: Callable[..., Any], shape: tuple[int, ...], axes: Axes) -> Any:
+    """A float32 parameter that carries logical axis names."""
+    return module.param(name, nn.with_logical_partitioning(init, axes), shape, jnp.float32)
 
 
 @jax.custom_vjp
@@ -77,8 +83,7 @@ class Dense(nn.Module):
     dtype: str = "float32"
 
     def setup(self):
-        init = nn.with_logical_partitioning(self.kernel_init, self.axes)
-        self.kernel = self.param("kernel", init, self.shape, jnp.float32)
+        self.kernel = parameter(self, "kernel", self.kernel_init, self.shape, self.axes)
 
     def weight(self) -> Float[Array, "features_in features_out"]:
         return self.kernel.astype(self.dtype)
@@ -95,8 +100,7 @@ class Embed(nn.Module):
     dtype: str = "float32"
 
     def setup(self):
-        init = nn.with_logical_partitioning(nn.initializers.normal(1.0), self.axes)
-        self.embedding = self.param("embedding", init, self.shape, jnp.float32)
+        self.embedding = parameter(self, "embedding", nn.initializers.normal(1.0), self.shape, self.axes)
 
     def weight(self) -> Float[Array, "vocab embed"]:
         return self.embedding.astype(self.dtype)
@@ -176,8 +180,7 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch embed"]) -> Float[Array, "*batch embed"]:
-        init = nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",))
-        scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
+        scale = parameter(self, "scale", nn.initializers.ones_init(), x.shape[-1:], ("embed",))
         x = x.astype(jnp.float32)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
         # Explicit: rank promotion is an error in strict mode.
@@ -242,9 +245,8 @@ class RelativePositionBias(nn.Module):
 
     def setup(self):
         init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-        init = nn.with_logical_partitioning(init, ("heads", "relpos_buckets"))
         shape = (self.config.num_heads, self.config.relative_attention_num_buckets)
-        self.rel_embedding = self.param("rel_embedding", init, shape, jnp.float32)
+        self.rel_embedding = parameter(self, "rel_embedding", init, shape, ("heads", "relpos_buckets"))
 
     def __call__(self, length: int) -> Float[Array, "1 heads length length"]:
         """The bias among `length` tokens in a row.
@@ -265,7 +267,7 @@ class RelativePositionBias(nn.Module):
         bias = self._at(key_positions[:, None, :] - query_positions[:, :, None])
         return jnp.moveaxis(bias, 0, 1)
 
-    def _at(self, relative: Int[Array, "*dims"]) -> Float[Array, "heads *dims"]:
+    def _at(self, relative: jax.Array) -> jax.Array:
         buckets, distance = self.rel_embedding.shape[1], self.config.relative_attention_max_distance
         bucket = relative_position_bucket(relative, self.bidirectional, buckets, distance)
         return jnp.take(self.rel_embedding, bucket, axis=1, mode="clip").astype(self.config.dtype)
@@ -333,11 +335,12 @@ def stack_layers(
         for i in range(num_layers):
             x, _ = layer(config, **attributes, name=f"layers_{i}")(x, context)
         return x
+    broadcast: Any = nn.broadcast
     scanned = nn.scan(
         layer,
         variable_axes={"params": 0, "cache": 0},
         split_rngs={"params": True, "dropout": True},
-        in_axes=nn.broadcast,
+        in_axes=broadcast,
         length=num_layers,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )

@@ -1,0 +1,82 @@
+"""A synthetic corpus with lengths like FLAN's, in prepared token stores, for the benchmarks of the data path.
+
+62 tasks. MEANS gives each task's mean number of input and target tokens, chosen by hand to be plausible for FLAN 2021's
+datasets, cluster by cluster; they are not measured. Around its means a task's lengths are log-normal with 0.5 as the
+standard deviation of the logarithm, rounded, at least 1, and independent of each other. Tokens are uniform over a
+vocabulary of 32,000, and row i is said to be of template i mod 10. Every task has a fixed seed of its own.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from flan_jax.data.clusters import Split
+from flan_jax.data.mixture_data import DataConfig, MixtureData
+from flan_jax.data.store import TokenStore, schema, write_store
+from flan_jax.data.tokenizers import load_tokenizer
+
+MEANS = {
+    "nli": ((130, 4), (125, 4), (120, 4), (110, 3), (75, 4), (80, 2), (95, 2), (55, 4)),
+    "reading": ((170, 2), (320, 3), (420, 2), (60, 5), (210, 5), (215, 5), (150, 14), (350, 5)),
+    "commonsense": ((45, 10), (120, 30), (75, 25), (90, 14)),
+    "sentiment": ((300, 2), (45, 2), (42, 2), (180, 2)),
+    "closed_book_qa": ((75, 8), (70, 6), (30, 5), (35, 4)),
+    "paraphrase": ((85, 2), (60, 2), (88, 2), (70, 1)),
+    "coreference": ((55, 5), (60, 8), (50, 12)),
+    "struct_to_text": ((35, 14), (65, 30), (60, 32), (70, 36)),
+    "translation": ((65, 45), (60, 50), (62, 48), (64, 52), (60, 46), (58, 50), (66, 54), (64, 48)),
+    "summarization": ((230, 8), (75, 10), (700, 80), (55, 12), (690, 90), (600, 35), (170, 28), (480, 28), (250, 20)),
+    "misc": ((420, 4), (480, 22), (40, 2), (65, 5), (35, 3), (55, 2)),
+}
+SPREAD = 0.5
+ROWS_PER_TASK = 5_000
+"""10 templates x 500 rows."""
+TEMPLATES = 10
+VOCABULARY = 32_000
+BATCH_SIZE = 32
+LENGTHS = {"inputs": 1024, "targets": 256}
+
+
+def write_stores(folder: Path, rows: int = ROWS_PER_TASK) -> int:
+    """Writes a training store of `rows` examples for each task; returns the number of examples."""
+    means = [pair for cluster in MEANS.values() for pair in cluster]
+    for number, (inputs, targets) in enumerate(means):
+        _write_task(folder / f"task{number:02d}", rows, inputs, targets, np.random.default_rng([2021, number]))
+    return rows * len(means)
+
+
+def _write_task(folder: Path, rows: int, inputs: float, targets: float, rng: np.random.Generator) -> None:
+    columns = schema("train", VOCABULARY)
+    numbers = np.arange(rows)
+    arrays = [_tokens(rows, inputs, rng), _tokens(rows, targets, rng), pa.array(numbers // TEMPLATES, pa.int32())]
+    batch = pa.record_batch([*arrays, pa.array(numbers % TEMPLATES, pa.int16())], columns)
+    write_store(folder, [batch], schema=columns, meta={"task": folder.name})
+
+
+def _tokens(rows: int, mean: float, rng: np.random.Generator) -> pa.Array:
+    lengths = np.rint(rng.lognormal(np.log(mean) - SPREAD**2 / 2, SPREAD, rows)).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
+    values = rng.integers(3, VOCABULARY, offsets[-1], dtype=np.uint16)
+    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def open_mixture(folder: Path, lengths: Mapping[str, int | str] = LENGTHS) -> MixtureData:
+    """The stores of `folder` as a run has them: FLAN's maximum rate of 3,000, rows of `lengths`, 32 rows a batch."""
+    config = DataConfig(
+        mixture="synthetic", held_out=None, source="sandbox", data_dir=None, tokenizer="practice", lengths=lengths,
+        batch_size=BATCH_SIZE, seed=0,
+    )  # fmt: skip
+    stores = {path.name: TokenStore.open(path) for path in sorted(folder.iterdir())}
+    tokenizer = load_tokenizer(config.tokenizer)
+    return MixtureData(config=config, split=Split(tuple(stores), ()), tokenizer=tokenizer, train=stores, evaluation={})
+
+
+def load_average() -> float:
+    """Processes that ran or waited for a core in the last minute, beside `nproc` cores."""
+    return round(os.getloadavg()[0], 2)

@@ -1,0 +1,74 @@
+"""Memory of the data path: the peak of a process that opens 1.5 million examples, plans, and loads 300 batches.
+
+    python tests/benchmarks/loader_memory.py [--batches 300]
+
+The batches are spread evenly over a run of 30,000 steps, so that each is in a block of its own and tokens of all parts of
+the stores are read. Resident memory counts the stores' mapped pages, which the system may drop at any time;
+`peak_gib_without_files` is the largest anonymous memory seen after a batch (Linux only). Corpus: corpus.py with 24,194
+rows a task; settings as in first_batch.py. Target: 1 GiB.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import corpus
+import numpy as np
+import processes
+
+ROWS_PER_TASK = 24_194
+STEPS = 30_000
+
+
+def child(folder: Path, batches: int) -> None:
+    from flan_jax.data.loader import Loader
+
+    data = corpus.open_mixture(folder)
+    loader = Loader(data.plan("encoder_decoder"), data.train, data.tokenizer.eos_id)
+    anonymous = 0.0
+    for step in np.linspace(0, STEPS - 1, batches).astype(int).tolist():
+        loader.batch(step)
+        anonymous = max(anonymous, anonymous_gib())
+    processes.report(anonymous_gib=anonymous)
+
+
+def anonymous_gib() -> float:
+    """Resident memory that no file backs, now; 0 where /proc does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 2**20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, default=300)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    arguments, rest = parser.parse_known_args()
+    if arguments.child:
+        child(arguments.child, int(rest[0]))
+        return 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        examples = corpus.write_stores(folder, ROWS_PER_TASK)
+        size = sum(file.stat().st_size for file in folder.rglob("tokens.arrow")) / 2**30
+        run = processes.run_child(__file__, folder, arguments.batches)
+    result = {
+        "name": "loader_memory_1_5m_examples",
+        "value": round(run["peak_gib"], 3),
+        "unit": "GiB",
+        "target": 1.0,
+        "peak_gib_without_files": round(run["anonymous_gib"], 3),
+        "stores_gib": round(size, 3),
+        "examples": examples,
+        "batches": arguments.batches,
+        "seconds": round(run["seconds"], 1),
+        "load_average": corpus.load_average(),
+    }
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

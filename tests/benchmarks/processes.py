@@ -1,0 +1,90 @@
+"""Measuring things in fresh processes: a benchmark's own child, and a training run up to its first step."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+POLL = 0.02
+"""Seconds between two looks at a file."""
+LONGEST = 1800
+"""Seconds after which a run that has not taken its first step is given up."""
+
+
+def run_child(script: str, *arguments: Any) -> dict[str, Any]:
+    """`python script --child arguments` as a new process; the object it printed, and `seconds` from start to report()."""
+    command = [sys.executable, script, "--child", *map(str, arguments)]
+    start = time.monotonic()
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found = json.loads(printed.splitlines()[-1])
+    return found | {"seconds": found.pop("now") - start}
+
+
+def report(**facts: Any) -> None:
+    """What a child prints when it has done what is timed. The monotonic clock is the same in all processes."""
+    print(json.dumps({"now": time.monotonic(), "peak_gib": peak_gib(), **facts}), flush=True)
+
+
+def peak_gib() -> float:
+    """The largest resident memory of this process so far, mapped pages of files included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**30
+
+
+def to_first_step(command: Sequence[str], run_dir: Path, folder: Path, cache: Path) -> dict[str, Any]:
+    """Starts a training run and ends it with SIGTERM once metrics.jsonl has its first line.
+
+    {"seconds": from the start of the process to that line, "evaluation": of these from the first evaluated batch to the
+    first log line, compiling and taking the step included, "output": what it printed}. XDG_CACHE_HOME is `cache`.
+    """
+    arguments = ["--gin_file=flan_mixture.gin", f"--run_dir={run_dir}", "--gin.TrainConfig.log_every=1"]
+    log = run_dir.with_suffix(".log")
+    start = time.monotonic()
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=folder, env=environment(cache), stdout=sink, stderr=subprocess.STDOUT
+        )
+        try:
+            row = _first_line(process, run_dir / "metrics.jsonl", start + LONGEST)
+            seconds = time.monotonic() - start
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait()
+    if row is None:
+        raise SystemExit(f"no step was taken (exit code {code}):\n{log.read_text()[-3000:]}")
+    return {"seconds": seconds, "fit": row["seconds"], "loss": row["loss"], "output": log.read_text()}
+
+
+def environment(cache: Path) -> Mapping[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(cache)}
+
+
+def _first_line(process: subprocess.Popen, metrics: Path, give_up: float) -> dict[str, Any] | None:
+    while time.monotonic() < give_up:
+        ended = process.poll() is not None
+        if metrics.exists() and "\n" in (text := metrics.read_text()):
+            return json.loads(text.splitlines()[0])
+        if ended:
+            return None
+        time.sleep(POLL)
+    return None
+
+
+def clone(folder: Path) -> str:
+    """A fresh clone of HEAD in `folder`, without what is not committed; returns the commit."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    return found.stdout.strip()[:10]
+
+
+def evaluation_rows(output: str) -> int:
+    """How many prompts were scored before training, from what a run printed; 0 when none were."""
+    found = re.search(r"evaluate before training \d+/(\d+)", output)
+    return int(found.group(1)) if found else 0

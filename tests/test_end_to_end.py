@@ -1,0 +1,249 @@
+"""Whole runs as a user starts them: finished, killed at any moment, preempted, started twice."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = 24
+FLAGS = (
+    "--gin_file=flan_mixture.gin",
+    f"--gin.STEPS={STEPS}",
+    "--gin.BATCH_SIZE=4",
+    "--gin.HELD_OUT=sentiment",
+    "--gin.CheckpointConfig.every=4",
+    "--gin.TrainConfig.log_every=2",
+    "--gin.DataConfig.eval_examples=3",
+    "--gin.DataConfig.seen_eval_examples=1",
+    "--gin.EncoderDecoderConfig.emb_dim=32",
+    "--gin.EncoderDecoderConfig.mlp_dim=32",
+    "--gin.EncoderDecoderConfig.num_encoder_layers=1",
+    "--gin.EncoderDecoderConfig.num_decoder_layers=1",
+    "--gin.EncoderDecoderConfig.dropout_rate=0.1",
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def start(run_dir, cache, *flags, script="launch/train.py"):
+    """The process of one run, on one CPU device, with a cache that the module's tests share."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
+    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(
+        [sys.executable, ROOT / script, *FLAGS, f"--run_dir={run_dir}", *flags],
+        env=environment, cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(run_dir, cache, *flags, code=0):
+    """The output of a run that ends by itself with `code`."""
+    process = start(run_dir, cache, *flags)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == code, output
+    return output
+
+
+def parameters(run_dir):
+    """The parameters of the last checkpoint, by name."""
+    with ocp.CheckpointManager(run_dir / "checkpoints") as manager:
+        assert manager.latest_step() == STEPS
+        tree = manager.restore(STEPS, args=ocp.args.Composite(params=ocp.args.StandardRestore()))["params"]
+    names, leaves = zip(*((str(path), leaf) for path, leaf in _leaves(tree)), strict=True)
+    return dict(zip(names, map(np.asarray, leaves), strict=True))
+
+
+def _leaves(tree, path=()):
+    if isinstance(tree, dict):
+        for key in sorted(tree):
+            yield from _leaves(tree[key], (*path, key))
+    else:
+        yield path, tree
+
+
+def metrics(run_dir):
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def wait_for_step(process, run_dir, step):
+    while process.poll() is None:
+        lines = (run_dir / "metrics.jsonl").read_text().splitlines() if (run_dir / "metrics.jsonl").exists() else []
+        if lines and lines[-1].endswith("}") and json.loads(lines[-1])["step"] >= step:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"the run ended with {process.returncode} before step {step}: {process.stdout.read()}")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    output = finish(run_dir, cache)
+    assert "practice corpus" in output.splitlines()[0]
+    return run_dir
+
+
+def test_a_run_leaves_a_whole_directory(undisturbed):
+    names = {path.name for path in undisturbed.iterdir()} - {".lock"}
+    assert names == {
+        "config.gin", "manifest.json", "metrics.jsonl", "checkpoints", "eval", "predictions", "tensorboard", "result.json", "report.html",
+    }  # fmt: skip
+    result = json.loads((undisturbed / "result.json").read_text())
+    assert result["step"] == STEPS
+    assert result["tasks"]["sst2"]["held_out"]
+    assert result["tasks"]["sst2"]["chance"] == 50
+    assert not result["tasks"]["rte"]["held_out"]
+    scores = json.loads((undisturbed / "eval" / "sst2.json").read_text())
+    assert len(scores["before"]["templates"]) == len(scores["after"]["templates"]) == 8  # two of ten are turned around
+    assert scores["after"]["best_dev_template"]["template"] in range(10)
+    rows = [json.loads(line) for line in (undisturbed / "predictions" / "sst2-after.jsonl").read_text().splitlines()]
+    assert {row["split"] for row in rows} == {"validation", "test"}
+
+
+def test_the_loss_falls(undisturbed):
+    losses = [row["loss"] for row in metrics(undisturbed)]
+    assert losses[-1] < 0.8 * losses[0]
+    assert [row["step"] for row in metrics(undisturbed)] == list(range(2, STEPS + 1, 2))
+
+
+def test_checkpoints_kept_are_the_last_two_and_the_best(undisturbed):
+    kept = sorted(int(path.name) for path in (undisturbed / "checkpoints").iterdir() if path.name.isdigit())
+    assert kept[-2:] == [STEPS - 4, STEPS]
+    assert len(kept) <= 3
+
+
+def test_a_finished_run_is_left_alone(undisturbed, cache):
+    before = (undisturbed / "metrics.jsonl").read_text()
+    assert "is finished" in finish(undisturbed, cache)
+    assert (undisturbed / "metrics.jsonl").read_text() == before
+
+
+def test_other_settings_in_the_same_directory_are_refused(undisturbed, cache):
+    copy = undisturbed.parent / "copy"
+    shutil.copytree(undisturbed, copy)
+    (copy / "result.json").unlink()
+    output = finish(copy, cache, "--gin.LEARNING_RATE=0.5", code=2)
+    assert "holds another run" in output
+    assert "learning_rate" in output
+    assert "Traceback" not in output
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_parameters(tmp_path, cache, undisturbed):
+    run_dir, rng, kills = tmp_path / "killed", random.Random(time.time_ns()), 0
+    while True:
+        process = start(run_dir, cache)
+        try:
+            process.communicate(timeout=rng.uniform(3, 9) + 2 * kills)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    assert process.returncode == 0
+    assert kills > 0
+    assert_same_run(run_dir, undisturbed)
+
+
+@pytest.mark.parametrize("step", [2, 10])
+def test_killed_while_training_it_ends_with_the_same_parameters(tmp_path, cache, undisturbed, step):
+    run_dir = tmp_path / "killed"
+    process = start(run_dir, cache)
+    wait_for_step(process, run_dir, step)
+    process.kill()
+    process.communicate()
+    finish(run_dir, cache)
+    assert_same_run(run_dir, undisturbed)
+
+
+def test_sigterm_saves_and_says_so_with_42(tmp_path, cache, undisturbed):
+    run_dir = tmp_path / "preempted"
+    process = start(run_dir, cache)
+    wait_for_step(process, run_dir, 6)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 42, output
+    assert "The same command goes on" in output
+    saved = max(int(path.name) for path in (run_dir / "checkpoints").iterdir() if path.name.isdigit())
+    assert saved >= 6
+    assert metrics(run_dir)[-1]["step"] <= saved
+    finish(run_dir, cache)
+    assert_same_run(run_dir, undisturbed)
+
+
+def assert_same_run(run_dir, undisturbed):
+    """Bit for bit the same parameters, and the same losses and scores as the undisturbed run."""
+    ours, theirs = parameters(run_dir), parameters(undisturbed)
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    losses = {row["step"]: row["loss"] for row in metrics(run_dir)}
+    # A line that a stop cut in two covers fewer steps; all whole ones are the same.
+    same = [row["step"] for row in metrics(undisturbed) if losses.get(row["step"]) == row["loss"]]
+    assert len(same) >= len(metrics(undisturbed)) - 2
+    for name in ("sst2", "rte"):
+        files = [json.loads((folder / "eval" / f"{name}.json").read_text()) for folder in (run_dir, undisturbed)]
+        assert files[0] == files[1]
+
+
+def test_two_processes_cannot_write_one_run(tmp_path, cache, undisturbed):
+    run_dir = tmp_path / "shared"
+    first = start(run_dir, cache)
+    while not (run_dir / "config.gin").exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    output = finish(run_dir, cache, code=2)
+    first.kill()
+    first.communicate()
+    assert "another process is writing" in output
+
+
+def test_training_on_a_warm_store_imports_no_tensorflow(tmp_path, cache, undisturbed):
+    flags = [*FLAGS, f"--run_dir={tmp_path / 'run'}"]
+    code = (
+        "import sys; from flan_jax import main, verbs\n"
+        f"code = main.main(verbs.train, {flags!r})\n"
+        "print(sorted({'tensorflow', 'tensorflow_datasets', 'seqio'} & set(sys.modules))); sys.exit(code)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"XDG_CACHE_HOME": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_warm_start_takes_another_runs_parameters(tmp_path, cache, undisturbed):
+    run_dir = tmp_path / "warm"
+    finish(run_dir, cache, f"--gin.WARM_START={undisturbed}")
+    assert metrics(run_dir)[0]["loss"] < metrics(undisturbed)[2]["loss"]
+
+
+def test_a_dry_run_shows_the_mixture_and_writes_nothing(tmp_path, cache):
+    output = finish(tmp_path / "none", cache, "--dry_run")
+    assert "winogrande" in output
+    assert "supervised tokens" in output
+    assert "parameters" in output
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path, cache, undisturbed):
+    """`ulimit -f` makes the kernel refuse what goes beyond a size, as a full disk does."""
+    run_dir = tmp_path / "full"
+    command = ["bash", "-c", 'ulimit -f 60; exec "$@"', "-", sys.executable, ROOT / "launch/train.py", *FLAGS, f"--run_dir={run_dir}"]
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"XDG_CACHE_HOME": str(cache)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "the disk is full" in done.stderr
+    finish(run_dir, cache)
+    assert_same_run(run_dir, undisturbed)

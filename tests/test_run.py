@@ -1,0 +1,141 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flan_jax.errors import InputError
+from flan_jax.run import Run, read_json, read_jsonl, write_json, write_text
+
+HOLD = (
+    "import sys, time; from flan_jax.run import Run; run = Run(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the run directory's lock."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_two_processes_cannot_write_one_run_and_a_killed_one_lets_go(tmp_path, holder):
+    with pytest.raises(InputError, match=f"another process is writing {tmp_path / 'run'}"):
+        Run(tmp_path / "run")
+    assert Run(tmp_path / "other").path == tmp_path / "other"
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    Run(tmp_path / "run")
+
+
+def test_a_run_directory_has_its_folders(tmp_path):
+    run = Run(tmp_path / "a" / "b")
+    assert {path.name for path in run.path.iterdir()} == {"eval", "predictions", "checkpoints", ".lock"}
+    assert run.result is None
+    write_json(run.path / "result.json", {"step": 3})
+    assert run.result == {"step": 3}
+
+
+@pytest.mark.parametrize("path", ["taken", "taken/run"])
+def test_a_file_in_the_way_is_an_error(tmp_path, path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match=rf"{path} cannot be written \(.*taken.*Choose another --run_dir"):
+        Run(tmp_path / path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_directory_is_an_error(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(0o500)
+    with pytest.raises(InputError, match="run cannot be written .Permission denied"):
+        Run(tmp_path / "run")
+
+
+def test_a_run_goes_on_only_as_what_it_is(tmp_path):
+    run = Run(tmp_path)
+    run.identify({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "yesterday"})
+    run.identify({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "today"})
+    expected = {"identity": {"seed": 0, "shape": [1, 2], "plan": "a"}, "created": "today"}
+    assert read_json(tmp_path / "manifest.json") == expected
+    with pytest.raises(InputError) as raised:
+        run.identify({"seed": 1, "shape": (1, 2), "loss": "sum"}, {"created": "later"})
+    assert str(raised.value) == (
+        f"{tmp_path} holds another run. What differs:\n"
+        "    loss: None there, sum now\n    plan: a there, None now\n    seed: 0 there, 1 now\n"
+        "Go on with its own settings, or choose another --run_dir for these"
+    )
+    assert read_json(tmp_path / "manifest.json") == expected
+
+
+def test_a_resumed_run_forgets_what_it_will_write_again(tmp_path):
+    run = Run(tmp_path)
+    run.forget_metrics_after(0)
+    for step in (10, 20, 30):
+        run.log({"step": step, "loss": 1 / step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4')  # the process was killed here
+    run.forget_metrics_after(20)
+    run.log({"step": 25, "loss": 0.5})
+    expected = [{"step": 10, "loss": 0.1}, {"step": 20, "loss": 0.05}, {"step": 25, "loss": 0.5}]
+    assert list(read_jsonl(tmp_path / "metrics.jsonl")) == expected
+
+
+def test_jsonl_leaves_out_only_a_half_written_last_line(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    assert list(read_jsonl(file)) == []
+    file.write_text('{"a": 1}\n{"a": 2}\n{"a"')
+    assert list(read_jsonl(file)) == [{"a": 1}, {"a": 2}]
+    file.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
+    with pytest.raises(InputError, match=rf"{file}:2 is damaged"):
+        list(read_jsonl(file))
+    file.write_bytes(b'{"a": 1}\n\xff\xfe\n')
+    with pytest.raises(InputError, match=rf"{file}.* is damaged"):
+        list(read_jsonl(file))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_damaged_json_file_is_an_error_that_names_it(tmp_path, content):
+    assert read_json(tmp_path / "absent.json") is None
+    (tmp_path / "bad.json").write_bytes(content)
+    with pytest.raises(InputError, match=f"{tmp_path / 'bad.json'} is damaged"):
+        read_json(tmp_path / "bad.json")
+
+
+def test_text_survives_a_write_that_fails(tmp_path, monkeypatch):
+    file = tmp_path / "result.json"
+    write_text(file, "old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_text(file, "new")
+    assert file.read_text() == "old"
+
+
+def test_a_reader_never_sees_half_a_text(tmp_path):
+    """Another process writes the file over and over; whoever reads sees one whole text."""
+    write = (
+        "import sys, pathlib; from flan_jax.run import write_json\n"
+        "i = 0\nwhile True:\n    i += 1; write_json(pathlib.Path(sys.argv[1]), [i] * (2000 + i % 2 * 2000))"
+    )
+    file = tmp_path / "numbers.json"
+    process = subprocess.Popen([sys.executable, "-c", write, str(file)])
+    try:
+        seen, end = set(), time.monotonic() + 20
+        while len(seen) < 5 and time.monotonic() < end:
+            if file.exists():
+                numbers = json.loads(file.read_text())
+                assert len(set(numbers)) == 1
+                seen.add(numbers[0])
+        assert len(seen) >= 5
+    finally:
+        process.kill()
+        process.wait()
