@@ -1,6 +1,10 @@
 """Checkpoints in orbax's format: saved while training goes on, resumed bit for bit, or warm-started from."""
 
+import contextlib
 import dataclasses
+import errno
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,11 @@ class CheckpointConfig:
     keep_last: int = 2
     keep_best: int = 1
 
+    def __post_init__(self):
+        for name, least in (("every", 1), ("keep_last", 1), ("keep_best", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"CheckpointConfig.{name} is {getattr(self, name)}; it must be at least {least}")
+
 
 class Checkpoints:
     """The checkpoints/ folder of one run. Each checkpoint has two items: `params`, and `rest` (optimizer state, step, key).
@@ -29,13 +38,19 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, config: CheckpointConfig):
-        keep = [LatestN(config.keep_last), BestN(get_metric_fn=lambda m: m["loss"], reverse=True, n=config.keep_best)]
+        keep = [
+            LatestN(config.keep_last),
+            BestN(get_metric_fn=_loss, reverse=True, n=config.keep_best, keep_checkpoints_without_metrics=False),
+        ]
+        # Without best_fn orbax writes no metrics, and a resumed run would not know which checkpoint was best.
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy(keep),
+            best_fn=_loss,
+            best_mode="min",
             cleanup_tmp_directories=True,
             enable_async_checkpointing=True,
         )
-        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+        self._manager = _open(folder, options)
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
@@ -44,7 +59,8 @@ class Checkpoints:
         """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before."""
         params, rest = _items(state)
         items = ocp.args.Composite(params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest))
-        self._manager.save(int(state.step), args=items, metrics={"loss": loss})
+        with _full_disk_named(self._manager.directory):
+            self._manager.save(int(state.step), args=items, metrics={"loss": loss})
 
     def restore(self, like: TrainState) -> TrainState:
         """The latest checkpoint, each array placed as in `like`. Raises InputError when it is of another model."""
@@ -53,7 +69,8 @@ class Checkpoints:
         return like.replace(params=restored["params"], **restored["rest"])
 
     def wait(self) -> None:
-        self._manager.wait_until_finished()
+        with _full_disk_named(self._manager.directory):
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         self._manager.close()
@@ -68,10 +85,31 @@ def load_params(source: str | Path, like: Any) -> Any:
     folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder} to take parameters from. Give a run directory")
-    with ocp.CheckpointManager(folder.resolve(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+    with _open(folder, ocp.CheckpointManagerOptions(read_only=True)) as manager:
         if manager.latest_step() is None:
             raise InputError(f"{folder} holds no finished checkpoint to take parameters from")
         return _restore(manager, {"params": like})["params"]
+
+
+@contextlib.contextmanager
+def _full_disk_named(folder: Any) -> Iterator[None]:
+    """tensorstore's errors for a full disk as the OSError that every other writer raises."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if re.search(r"RESOURCE_EXHAUSTED|No space left|File too large", str(error)):
+            raise OSError(errno.ENOSPC, "no space left for a checkpoint", str(folder)) from error
+        raise
+
+
+def _open(folder: Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
+    # Without handlers, a manager that has not saved yet reads no metadata of what is there.
+    handlers = {"params": ocp.StandardCheckpointHandler(), "rest": ocp.StandardCheckpointHandler()}
+    return ocp.CheckpointManager(folder.resolve(), options=options, item_handlers=handlers)
+
+
+def _loss(metrics: Mapping[str, float]) -> float:
+    return metrics["loss"]
 
 
 def _items(state: TrainState) -> tuple[Any, dict[str, Any]]:

@@ -13,6 +13,7 @@ from flan_jax.data.store import TokenStore, trim_and_append_eos
 from flan_jax.data.tasks import TemplatedTask, get_task
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding import Scorer, bucket
+from flan_jax.errors import InputError
 from flan_jax.progress import Progress
 from flan_jax.run import Run, read_json, write_json, write_text
 
@@ -26,6 +27,10 @@ class EvalConfig:
 
     rows: int = 32
     length_normalised: bool = False
+
+    def __post_init__(self):
+        if self.rows < 1:
+            raise InputError(f"EvalConfig.rows is {self.rows}; it must be at least 1")
 
 
 class Item(NamedTuple):
@@ -168,18 +173,17 @@ def score(
     config: EvalConfig,
     when: str,
     params: Any,
+    tasks: Sequence[str],
 ) -> None:
-    """Scores every evaluation store and writes predictions/<task>-<when>.jsonl and, under `when`, eval/<task>.json.
+    """Scores `tasks` and writes predictions/<task>-<when>.jsonl and, under `when`, eval/<task>.json.
 
     Of the tasks trained on, the first `seen_eval_examples` examples are scored.
     """
     scorer = Scorer(model, params, mesh, rows=config.rows, eos_id=data.tokenizer.eos_id)
-    limits = {
-        key: len(store) if key[0] in data.split.held_out else _rows_of(key, data)
-        for key, store in data.evaluation.items()
-    }
+    stores = {key: store for key, store in data.evaluation.items() if key[0] in tasks}
+    limits = {key: len(store) if key[0] in data.split.held_out else _rows_of(key, data) for key, store in stores.items()}
     with Progress(f"evaluate {when} training", sum(limits.values())) as bar:
-        found = predict(scorer, data.evaluation, limits, lengths, data.tokenizer, config, bar.update)
+        found = predict(scorer, stores, limits, lengths, data.tokenizer, config, bar.update)
     for name, summary in summaries(found).items():
         rows = [{"split": split, **row} for (owner, split), rows in found.items() if owner == name for row in rows]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -189,10 +193,9 @@ def score(
         write_json(file, (read_json(file) or {}) | about | {when: summary})
 
 
-def is_scored(run: Run, when: str, data: MixtureData) -> bool:
-    """Whether `score` has written every task under `when`."""
-    files = [read_json(run.path / "eval" / f"{name}.json") or {} for name, _ in data.evaluation]
-    return all(when in file for file in files)
+def is_scored(run: Run, when: str, tasks: Sequence[str]) -> bool:
+    """Whether `score` has written all of `tasks` under `when`."""
+    return all(when in (read_json(run.path / "eval" / f"{name}.json") or {}) for name in tasks)
 
 
 def _rows_of(key: StoreKey, data: MixtureData) -> int:

@@ -4,15 +4,20 @@ import argparse
 import ast
 import difflib
 import errno
+import functools
 import inspect
 import logging
+import os
 import re
 import sys
 import traceback
+import types
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import absl.logging
 import gin
 import jax
 
@@ -43,6 +48,8 @@ GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
 def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence[str] | None = None) -> int:
     """Runs one verb of flan_jax.verbs as a program; returns its exit code."""
     flags, bindings = _parse_flags(verb, sys.argv[1:] if arguments is None else arguments)
+    # What orbax's background threads log as errors, they raise in ours too.
+    absl.logging.set_verbosity(absl.logging.FATAL)
     try:
         settings = load_settings(flags.gin_file, bindings)
         jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
@@ -63,6 +70,15 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         traceback.print_exc()
         return ERROR
     return DONE
+
+
+def run(verb: Callable[[Settings, verbs.Invocation], None]) -> NoReturn:
+    """`main` for a launch script: ends the process with its exit code."""
+    code = main(verb)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: threads that still save or compile would otherwise complain, or hold a failed process back.
+    os._exit(code)
 
 
 def _report_os_error(error: OSError) -> int:
@@ -89,7 +105,7 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
         "--gin_file", action="append", required=True, help="a gin file; looked for in gin/ too; repeatable"
     )
     parser.add_argument("--run_dir", help="where the run is kept (default: runs/<name of the first gin file>)")
-    parser.add_argument("--dry_run", action="store_true", help="show what would be done, write nothing")
+    parser.add_argument("--dry_run", action="store_true", help="show what would be done, without a run directory")
     bindings = [a.removeprefix("--gin.") for a in arguments if a.startswith("--gin.")]
     flags = parser.parse_args([a for a in arguments if not a.startswith("--gin.")])
     return flags, [_binding(binding) for binding in bindings]
@@ -98,8 +114,8 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
 def _binding(text: str) -> str:
     """'NAME=value' for gin. A bare word or path counts as a string, since shells take the quotes off."""
     name, equals, value = text.partition("=")
-    if not equals:
-        raise SystemExit(f"error: --gin.{text} has no value; write --gin.{text}=value")
+    if not equals or not value.strip():
+        raise InputError(f"--gin.{name} has no value; write --gin.{name}=value")
     try:
         ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -113,7 +129,7 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
     gin.clear_config()
     for configurable in CONFIGURABLES:
         if configurable.__name__ not in _registered:
-            _registered[configurable.__name__] = gin.external_configurable(configurable, module="flan_jax")
+            _registered[configurable.__name__] = gin.external_configurable(_checked(configurable), module="flan_jax")
     gin.add_config_file_search_path(str(GIN_FOLDER))
     # gin logs an error for every folder that it looks into in vain before it finds a file.
     logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Path not found"))
@@ -122,17 +138,48 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
             gin.parse_config_file(_find(file))
         for binding in bindings:
             _check_macro(binding)
-            gin.parse_config(binding)
+            _parse_binding(binding)
         for macro in MACROS:
             _check_set(macro)
-        return _registered["Settings"]()
-    except InputError:
-        raise
+        settings = _registered["Settings"]()
+        if not hasattr(settings.model, "architecture"):
+            raise InputError(f"MODEL is {settings.model!r}; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()")
+        return settings
+    except InputError as error:
+        # gin adds in which class the error was raised; the error itself says which setting to change.
+        raise InputError(str(error).partition("\n  In call to configurable")[0]) from None
     except (ValueError, TypeError, SyntaxError, RuntimeError, OSError, ImportError, AttributeError, NameError) as error:
         raise InputError(_explain(error)) from error
 
 
 _registered: dict[str, Any] = {}
+
+
+def _checked(configurable: type) -> Callable[..., Any]:
+    """The configuration class as a function that raises InputError for a value of another type than the field's."""
+    hints = typing.get_type_hints(configurable)
+
+    @functools.wraps(configurable, updated=())
+    def make(**values: Any) -> Any:
+        for name, value in values.items():
+            if name in hints and not _fits(value, hints[name]):
+                wanted = getattr(hints[name], "__name__", str(hints[name]).replace("collections.abc.", ""))
+                raise InputError(f"{configurable.__name__}.{name} is {value!r}; it must be {wanted}")
+        return configurable(**values)
+
+    make.__signature__ = inspect.signature(configurable)  # pyright: ignore[reportAttributeAccessIssue]
+    return make
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint is Any:
+        return True
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in typing.get_args(hint))
+    kind = typing.get_origin(hint) or hint
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, (list, tuple) if kind is tuple else kind)
 
 
 def _find(file: str) -> str:
@@ -141,6 +188,17 @@ def _find(file: str) -> str:
             return str(candidate)
     known = [str(path.relative_to(GIN_FOLDER)) for path in GIN_FOLDER.rglob("*.gin")]
     raise unknown("gin file", file, known)
+
+
+def _parse_binding(binding: str) -> None:
+    try:
+        gin.parse_config(binding)
+    except SyntaxError as error:
+        name, _, value = binding.partition(" = ")
+        raise InputError(
+            f"--gin.{name}={value} is no value that gin can read ({error.msg}). "
+            f"""Write numbers and lists as in Python, and a text as --gin.{name}="'text'\""""
+        ) from None
 
 
 def _check_macro(binding: str) -> None:
@@ -167,7 +225,7 @@ def _explain(error: Exception) -> str:
     message = str(error)
     names = [configurable.__name__ for configurable in CONFIGURABLES]
     parameters = [p for configurable in CONFIGURABLES for p in inspect.signature(configurable).parameters]
-    for pattern, known in ((r"No configurable matching '([\w.]+)'", names), (r"parameter named '(\w+)'", parameters)):
+    for pattern, known in ((r"No configurable matching (?:reference )?'@?([\w.]+)", names), (r"parameter named '(\w+)'", parameters)):
         found = re.search(pattern, message)
         near = difflib.get_close_matches(found.group(1), known, n=1, cutoff=0.5) if found else []
         if near:

@@ -63,7 +63,7 @@ def placed_on(mesh: Mesh) -> Iterator[None]:
 def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
     """Raises InputError when the rows of a microbatch do not divide over the mesh."""
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % (ways * microbatches):
+    if batch_size < 1 or batch_size % (ways * microbatches):
         raise InputError(
             f"BATCH_SIZE {batch_size} does not divide into {microbatches} microbatches over data x fsdp = {ways} devices; "
             f"use a multiple of {ways * microbatches}"
@@ -105,8 +105,10 @@ def _placed(name: str, logical: PartitionSpec, shape: tuple[int, ...], mesh: Mes
         target = rules[axis] if axis is not None else None
         parts = (target,) if isinstance(target, str) else target or ()
         ways = math.prod(mesh.shape[part] for part in parts)
-        if used & set(parts) and ways > 1:
-            raise InputError(f"two axes of parameter {name} {tuple(logical)} land on the mesh axis {target!r}")
+        if used & set(parts):
+            if ways > 1:
+                raise InputError(f"two axes of parameter {name} {tuple(logical)} land on the mesh axis {target!r}")
+            target = None  # a mesh axis of one device splits nothing; naming it twice is an error all the same
         if size % ways:
             raise InputError(
                 f"axis {axis!r} of parameter {name} has {size} elements, which MESH splits {ways} ways. Change MESH"

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import Self
 
 import rich.console
 import rich.progress
@@ -31,7 +30,7 @@ class Progress:
         )
         self._task = self._bar.add_task(label, total=total, completed=done, text="")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         self._bar.start()
         return self
 

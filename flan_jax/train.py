@@ -98,12 +98,13 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     check_packing(model, state.params, loader, mesh)
 
     score = functools.partial(evaluate.score, run, model, prepared, plan.lengths, mesh, settings.evaluation)
-    if int(state.step) == 0 and not evaluate.is_scored(run, "before", prepared):
-        score("before", state.params)
+    # Before training, the clusters trained on score by chance: only the held-out one is worth the time.
+    if int(state.step) == 0 and not evaluate.is_scored(run, "before", prepared.split.held_out):
+        score("before", state.params, prepared.split.held_out)
     rate, every = optimizer.rate(training.steps), settings.checkpoints.every
     fitting = Fitting(model=model, tx=tx, mesh=mesh, config=training, rate=rate, every=every)
     state = fit(run, state, loader, saved, preemption, fitting)
-    score("after", state.params)
+    score("after", state.params, [*prepared.split.held_out, *prepared.split.train])
     saved.close()
     write_json(run.path / "result.json", manifest.result(run, int(state.step)))
     report.write(run.path)

@@ -9,4 +9,4 @@ if __name__ == "__main__":
     # Inside the guard: the processes that prepare data import this file and need none of it.
     from flan_jax import main, verbs
 
-    sys.exit(main.main(verbs.prepare))
+    main.run(verbs.prepare)

@@ -72,7 +72,7 @@ COPA = register(
         name="copa",
         cluster="commonsense",
         source=Tfds("super_glue/copa:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"),
-        sandbox=Sandbox(_copa_practice, train=350, validation=50),
+        sandbox=Sandbox(_copa_practice, train=1500, validation=50),
         fields=_copa_fields,
         options="choices",
         templates=(

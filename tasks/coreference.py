@@ -12,35 +12,45 @@ def _winogrande_fields(row):
     return {"context": before.strip(), "endings": endings, "answer": endings[row["label"]]}
 
 
-_ABOUT_PEOPLE = (
-    ("{a} gave {b} the {thing} because _ {word} it.", "did not need", "asked for"),
-    ("{a} ran faster than {b} on the way to {town}, so _ was the {word} one there.", "first", "last"),
-    ("{a} followed {b} to {town} because _ {word} the way.", "did not know", "could show"),
-    ("{a} carries more than {b} on the road to {town} because _ is very {word}.", "strong", "weak"),
-    ("{a} learned from {b} how to make a {thing}, so _ was a good {word}.", "pupil", "teacher"),
+_WHO_OR_WHAT = (
+    ("{person} carried the {thing} to {town} until _ was {word}.", ("tired", "hungry"), ("broken", "lost")),
+    ("{person} took the {thing} home from {town} because _ was {word}.", ("bored", "late"), ("cheap", "heavy")),
+    ("{person} washed the {thing} in {town} when _ was {word}.", ("awake", "alone"), ("dirty", "dusty")),
+    (
+        "{person} forgot the {thing} in {town} because _ was {word}.",
+        ("in a hurry", "tired"),
+        ("under a bag", "too small"),
+    ),
+    ("{person} bought the {thing} in {town} as _ was {word}.", ("rich", "in need of one"), ("cheap", "on sale")),
+    (
+        "{person} looked for the {thing} all over {town} until _ was {word}.",
+        ("hungry", "ill"),
+        ("found", "on the table"),
+    ),
 )
-"""A sentence about {a} and {b}, the word that makes the blank mean {a}, the word that makes it mean {b}."""
+"""A sentence, the words that make the blank mean the person, the words that make it mean the thing."""
 
-_ABOUT_THINGS = (
-    ("The {a} did not fit behind the {b} because the _ was too {word}.", "big", "small"),
-    ("{person} put the {a} on top of the {b}, so the _ was {word} the other.", "above", "below"),
-    ("In {town} the {a} costs more than the {b} because the _ is {word}.", "better", "worse"),
+_WHICH_PERSON = (
+    ("{person} gave {other} the {thing} because _ {word} it.", ("did not need",), ("asked for",)),
+    ("{person} ran faster than {other} on the way to {town}, so _ was the {word} one there.", ("first",), ("last",)),
+    ("{person} followed {other} to {town} because _ {word} the way.", ("did not know",), ("could show",)),
 )
+"""The same with two people: the first list means the first of them."""
 
 
 def _winogrande_practice(world, rng):
-    people = rng.random() < 0.6
-    names = rng.sample(PEOPLE if people else THINGS, 2)
-    pattern, *words = rng.choice(_ABOUT_PEOPLE if people else _ABOUT_THINGS)
+    """Mostly a question of what can be said of people and of things, at times of who did what to whom."""
+    person, other = rng.sample(PEOPLE, 2)
+    thing, town = rng.choice(THINGS), rng.choice(TOWNS)
+    pattern, *words = rng.choice(_WHICH_PERSON if rng.random() < 0.2 else _WHO_OR_WHAT)
     meant = rng.randrange(2)
-    fillers = {"thing": rng.choice(THINGS), "town": rng.choice(TOWNS), "person": rng.choice(PEOPLE)}
-    sentence = pattern.format(a=names[0], b=names[1], word=words[meant].format(**fillers), **fillers)
-    options = rng.sample(names, 2)
+    candidates = (person, other if "{other}" in pattern else f"the {thing}")
+    options = rng.sample(candidates, 2)
     return {
-        "sentence": sentence,
+        "sentence": pattern.format(person=person, other=other, thing=thing, town=town, word=rng.choice(words[meant])),
         "option1": options[0],
         "option2": options[1],
-        "label": options.index(names[meant]),
+        "label": options.index(candidates[meant]),
     }
 
 

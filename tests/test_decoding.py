@@ -32,7 +32,7 @@ def tokens(lists):
 def params_of(name, eos_bias=0.0):
     """Parameters whose logits depend strongly on what was read; `eos_bias` makes EOS more likely everywhere."""
     config = MODELS[name]
-    params = nn.unbox(jax.jit(config.build().init)(jax.random.key(3), dummy_batch(config)))["params"]
+    params = nn.unbox(jax.jit(config.build().init)(jax.random.key(6), dummy_batch(config)))["params"]
     head = params["decoder"]["logits_dense"]
     head["kernel"] = head["kernel"].at[:, EOS].mul(eos_bias or 1.0)
     return params
@@ -119,7 +119,7 @@ def continued(logits_of, name, prompt, length, **kwargs):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("eos_bias", [0.0, 2.5])
+@pytest.mark.parametrize("eos_bias", [0.0, 2.0])
 def test_greedy_takes_the_most_probable_token_each_time(name, eos_bias, logits_of):
     expected = [continued(logits_of, name, prompt, 11, eos_bias=eos_bias) for prompt in PROMPTS]
     one = scorer(name, eos_bias=eos_bias)

@@ -144,13 +144,13 @@ def test_killed_at_any_moment_it_ends_with_the_same_parameters(tmp_path, cache, 
     while True:
         process = start(run_dir, cache)
         try:
-            process.communicate(timeout=rng.uniform(3, 9) + 2 * kills)
+            output, _ = process.communicate(timeout=rng.uniform(3, 9) + 2 * kills)
             break
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             kills += 1
-    assert process.returncode == 0
+    assert process.returncode == 0, output
     assert kills > 0
     assert_same_run(run_dir, undisturbed)
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from flan_jax.data.prepare import Request, prepare
 from flan_jax.data.store import Kind, TokenStore
 from flan_jax.data.tasks import get_task, resolve_source
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, unknown
 
+SOURCES = ("sandbox", "tfds", "jsonl")
 PRACTICE_NOTICE = """\
 Data: the practice corpus, made by this program about a small invented world. It is for trying things out.
       For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS data; DATA_DIR names their folder)
@@ -93,6 +95,7 @@ def prepare_mixture(config: DataConfig) -> MixtureData:
     Held-out tasks are evaluated on `validation` and `test`, the tasks trained on are on `test` alone.
     """
     split = config.split()
+    _check(config)
     if config.source == "sandbox":
         print(PRACTICE_NOTICE, file=sys.stderr, flush=True)
     tokenizer = load_tokenizer(config.tokenizer)
@@ -118,6 +121,26 @@ def prepare_mixture(config: DataConfig) -> MixtureData:
     )
 
 
+def _check(config: DataConfig) -> None:
+    """Raises InputError for what would otherwise be found after the data is prepared, or once for every task."""
+    if config.source not in SOURCES:
+        raise unknown("SOURCE", config.source, SOURCES)
+    if config.data_dir and "://" not in config.data_dir and not Path(config.data_dir).expanduser().is_dir():
+        raise InputError(f"DATA_DIR is {config.data_dir}, but there is no such folder")
+    check_lengths(config.lengths)
+
+
+def check_lengths(lengths: Mapping[str, int | str]) -> None:
+    """Raises InputError unless there are both sides, long enough for EOS and, on the targets' side, a token beside it."""
+    inputs, targets = lengths.get("inputs"), lengths.get("targets")
+    right = set(lengths) == {"inputs", "targets"} and isinstance(inputs, int) and inputs >= 1
+    if not right or not (targets == "fit" or isinstance(targets, int) and targets >= 2):
+        raise InputError(
+            f"LENGTHS is {dict(lengths)}; write the tokens of a row, {{'inputs': 1024, 'targets': 256}}. Inputs are at least 1, "
+            "targets at least 2, as EOS takes one; 'fit' chooses the targets' length from the data"
+        )
+
+
 def _request(config: DataConfig, name: str, split: str, kind: Kind) -> Request:
     task = get_task(name)
     return Request(dataclasses.replace(task, source=resolve_source(task, config.source, config.data_dir)), split, kind)
@@ -131,11 +154,9 @@ def fit_lengths(
     That is the larger of the targets' 99.9th percentile (by mixing rate) and 1.1 times the target tokens that come with a
     full row of inputs, rounded up to a multiple of 8.
     """
-    unknown_sides = sorted(set(lengths) - {"inputs", "targets"})
-    if unknown_sides or not isinstance(lengths.get("inputs"), int):
-        raise InputError(f"LENGTHS is {dict(lengths)}; write {{'inputs': 1024, 'targets': 256}}, or 'fit' for targets")
+    check_lengths(lengths)
     if lengths.get("targets") != "fit":
-        return {side: int(lengths.get(side, 0)) for side in ("inputs", "targets")}
+        return {side: int(lengths[side]) for side in ("inputs", "targets")}
     weight = np.concatenate([np.full(len(t.targets), rates[name] / len(t.targets)) for name, t in tasks.items()])
     inputs = np.minimum(np.concatenate([t.inputs for t in tasks.values()]) + 1, int(lengths["inputs"]))
     targets = np.concatenate([t.targets for t in tasks.values()]) + 1

@@ -368,7 +368,7 @@ def _report(requests: Sequence[Request], broken: dict[Key, str], skip_broken: bo
     if not skip_broken:
         raise InputError(
             f"{len(broken)} of {len(requests)} token stores cannot be prepared:\n{lines}\n"
-            "Repair these tasks or take them out of the mixture, or go on without them with --gin.SKIP_BROKEN=True"
+            "Repair these tasks or take them out of the mixture, or go on without them with --gin.DataConfig.skip_broken=True"
         )
     to_train = [request.key for request in requests if request.kind == "train"]
     if to_train and all(key in broken for key in to_train):

@@ -40,7 +40,7 @@ def main() -> int:
         examples = corpus.write_stores(Path(folder))
         runs = [processes.run_child(__file__, folder) for _ in range(arguments.runs)]
     for run in runs:
-        print(f"{run['seconds']:.2f} s, {run['peak_gib']:.3f} GiB; loaded beside numpy: {run['imported'] or 'neither jax nor tf'}")
+        print(f"{run['seconds']:.2f} s, {run['peak_gib']:.3f} GiB; {run['imported'] or 'no jax, no tf'}")
     result = {
         "name": "first_batch_310k_examples",
         "value": round(statistics.median(run["seconds"] for run in runs), 2),

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/loader_memory.py [--batches 300]
 
-The batches are spread evenly over a run of 30,000 steps, so that each is in a block of its own and tokens of all parts of
-the stores are read. Resident memory counts the stores' mapped pages, which the system may drop at any time;
-`peak_gib_without_files` is the largest anonymous memory seen after a batch (Linux only). Corpus: corpus.py with 24,194
-rows a task; settings as in first_batch.py. Target: 1 GiB.
+The batches are spread evenly over a run of 30,000 steps, so that each is in a block of its own and tokens of all
+parts of the stores are read. Resident memory counts the stores' mapped pages, which the system may drop at any time;
+`peak_gib_without_files` is the largest anonymous memory seen after a batch (Linux only). Corpus: corpus.py with
+24,194 rows a task; settings as in first_batch.py. Target: 1 GiB.
 """
 
 import argparse

@@ -31,7 +31,11 @@ Shares = dict[str, float]
 def shares(lengths: Mapping[str, int], rows: int, inputs: int, targets: int) -> Shares:
     """From the numbers of rows and of real tokens."""
     encoder, decoder = rows * lengths["inputs"], rows * lengths["targets"]
-    found = {"encoder": inputs / encoder, "decoder": targets / decoder, "both": (inputs + targets) / (encoder + decoder)}
+    found = {
+        "encoder": inputs / encoder,
+        "decoder": targets / decoder,
+        "both": (inputs + targets) / (encoder + decoder),
+    }
     return {side: round(float(share), 4) for side, share in found.items()}
 
 

@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import corpus
-import numpy as np
 
 from flan_jax.data.loader import Loader
 
@@ -26,9 +25,10 @@ from flan_jax.data.loader import Loader
 def make_blocks(loader: Loader, tokens: float) -> dict[str, float]:
     """Makes all batches of whole blocks until `tokens` are reached: {"tokens", "wall", "cpu", "packing_cpu"}."""
     total = {"tokens": 0, "wall": 0.0, "cpu": 0.0, "packing_cpu": 0.0}
-    steps, step = loader.plan.block_steps, 0
+    steps = loader.plan.block_steps
+    block = 0
     while total["tokens"] < tokens:
-        for step in range(step, step + steps):
+        for step in range(block * steps, (block + 1) * steps):
             wall, cpu = time.perf_counter(), time.process_time()
             loader.plan.layout(step)
             packed = time.process_time()
@@ -36,8 +36,8 @@ def make_blocks(loader: Loader, tokens: float) -> dict[str, float]:
             total["wall"] += time.perf_counter() - wall
             total["cpu"] += time.process_time() - cpu
             total["packing_cpu"] += packed - cpu
-            total["tokens"] += sum(np.count_nonzero(batch[f"{side}_segment_ids"]) for side in ("encoder", "decoder"))
-        step += 1
+            total["tokens"] += sum(int((batch[f"{side}_segment_ids"] > 0).sum()) for side in ("encoder", "decoder"))
+        block += 1
     return total
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ LONGEST = 1800
 
 
 def run_child(script: str, *arguments: Any) -> dict[str, Any]:
-    """`python script --child arguments` as a new process; the object it printed, and `seconds` from start to report()."""
+    """`python script --child arguments` as a new process: what it printed, and `seconds` from start to report()."""
     command = [sys.executable, script, "--child", *map(str, arguments)]
     start = time.monotonic()
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -41,8 +42,8 @@ def peak_gib() -> float:
 def to_first_step(command: Sequence[str], run_dir: Path, folder: Path, cache: Path) -> dict[str, Any]:
     """Starts a training run and ends it with SIGTERM once metrics.jsonl has its first line.
 
-    {"seconds": from the start of the process to that line, "evaluation": of these from the first evaluated batch to the
-    first log line, compiling and taking the step included, "output": what it printed}. XDG_CACHE_HOME is `cache`.
+    {"seconds": from the start of the process to that line, "fit": of these, since the training loop began, "loss",
+    "output": what it printed}. XDG_CACHE_HOME is `cache`.
     """
     arguments = ["--gin_file=flan_mixture.gin", f"--run_dir={run_dir}", "--gin.TrainConfig.log_every=1"]
     log = run_dir.with_suffix(".log")
@@ -84,7 +85,13 @@ def clone(folder: Path) -> str:
     return found.stdout.strip()[:10]
 
 
-def evaluation_rows(output: str) -> int:
+def already_scored(run_dir: Path, new: Path) -> Path:
+    """A new run directory with the scores of `run_dir` from before training, which a run then does not repeat."""
+    shutil.copytree(run_dir / "eval", new / "eval")
+    return new
+
+
+def prompts(output: str) -> int:
     """How many prompts were scored before training, from what a run printed; 0 when none were."""
     found = re.search(r"evaluate before training \d+/(\d+)", output)
     return int(found.group(1)) if found else 0

@@ -161,7 +161,7 @@ def test_broken_tasks_are_listed_and_the_others_prepared(tokenizer, tmp_path, wo
     with pytest.raises(InputError) as caught:
         prepare(requests, tokenizer, tmp_path, workers=workers)
     assert "5 of 6 token stores cannot be prepared" in str(caught.value)
-    assert "--gin.SKIP_BROKEN=True" in str(caught.value)
+    assert "--gin.DataConfig.skip_broken=True" in str(caught.value)
     for name, (_, reason) in BROKEN.items():
         assert caught.match(f"{name}/train \\(train\\): .*{reason}")
     assert [folder.split("/")[0] for folder in folders(tmp_path)] == ["toy_kind"]

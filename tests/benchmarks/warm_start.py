@@ -1,0 +1,66 @@
+"""The same job again: from a process start to the first training step, with token stores and compiled programs cached.
+
+    python tests/benchmarks/warm_start.py
+
+A first run of flan_mixture.gin fills a cache of its own and is ended with SIGTERM after its first step; then a new
+process with a new run directory is timed. `value` runs from the start of the process to the line of metrics.jsonl of
+the first training step (TrainConfig.log_every=1, else the job's own settings), so it includes the imports, opening
+the stores, the packing check, the evaluation before training, loading the compiled step and taking it.
+`without_evaluation_seconds` is the same of a third process, whose run directory has the scores from before training
+already. `first_run_seconds` is the first run with its empty cache. Neither tensorflow nor seqio may be imported: the
+process itself checks that. Target: 25 s.
+"""
+
+import json
+import os
+import runpy
+import sys
+import tempfile
+from pathlib import Path
+
+import processes
+
+FORBIDDEN = {"tensorflow", "seqio"}
+
+
+def child(arguments: list[str]) -> None:
+    """launch/train.py itself, and what it has imported when it ends."""
+    script = str(processes.ROOT / "launch" / "train.py")
+    sys.argv = [script, *arguments]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    finally:
+        assert not FORBIDDEN & set(sys.modules), f"imported: {FORBIDDEN & set(sys.modules)}"
+        print("neither is imported", flush=True)
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2:])
+        return 0
+    command = [sys.executable, __file__, "--child"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cold = processes.to_first_step(command, folder / "cold", processes.ROOT, folder / "cache")
+        warm = processes.to_first_step(command, folder / "warm", processes.ROOT, folder / "cache")
+        scored = processes.already_scored(folder / "warm", folder / "scored")
+        bare = processes.to_first_step(command, scored, processes.ROOT, folder / "cache")
+    for run in (warm, bare):
+        assert "neither is imported" in run["output"], run["output"][-3000:]
+    result = {
+        "name": "warm_start_first_step",
+        "value": round(warm["seconds"], 1),
+        "unit": "s",
+        "target": 25,
+        "without_evaluation_seconds": round(bare["seconds"], 1),
+        "fit_seconds": round(warm["fit"], 1),
+        "first_run_seconds": round(cold["seconds"], 1),
+        "prompts_evaluated": processes.prompts(warm["output"]),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from flan_jax.errors import InputError
+from flan_jax.models.decoder import DecoderConfig
+from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.optim import adafactor, adamw
+from flan_jax.partitioning import MESH_AXES, check_batch, like_params, make_mesh, param_shardings
+from flan_jax.train_state import abstract_params
+
+SIZES = {"vocab_size": 64, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 32, "dropout_rate": 0.0}
+MODELS = {
+    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=2, **SIZES),
+    "decoder": DecoderConfig(num_layers=2, scan_layers=False, **SIZES),
+}
+
+
+def boxed(axes, shape):
+    return {"mlp": {"kernel": nn.LogicallyPartitioned(jax.ShapeDtypeStruct(shape, jnp.float32), axes)}}
+
+
+def specs(shardings):
+    return jax.tree.map(lambda s: s.spec, shardings, is_leaf=lambda s: isinstance(s, NamedSharding))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (None, (8, 1, 1)),
+        ({"data": -1}, (8, 1, 1)),
+        ({"fsdp": 4, "tensor": 2}, (1, 4, 2)),
+        ({"data": 2, "fsdp": -1}, (2, 4, 1)),
+        ({"tensor": 8, "data": -1}, (1, 1, 8)),
+    ],
+)
+def test_a_mesh_has_every_axis_and_every_device(shape, expected):
+    mesh = make_mesh(shape)
+    assert dict(mesh.shape) == dict(zip(MESH_AXES, expected, strict=True))
+    assert mesh.devices.size == len(jax.devices())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"model": 8}, "MESH names the axis model; the axes are data, fsdp, tensor"),
+        ({"data": 3}, "'data': 3, 'fsdp': 1, 'tensor': 1}, which does not multiply to the 8 cpu devices here"),
+        ({"data": 16}, "does not multiply to the 8 cpu devices"),
+        ({}, "does not multiply to the 8 cpu devices"),
+        ({"data": -1, "tensor": 3}, "does not multiply to the 8 cpu devices"),
+        ({"data": -1, "tensor": -1}, "does not multiply to the 8 cpu devices"),
+        ({"data": 0}, "does not multiply to the 8 cpu devices"),
+        ({"data": -1, "tensor": 0}, "does not multiply to the 8 cpu devices"),
+        ({"data": -2, "tensor": -4}, "does not multiply to the 8 cpu devices"),
+        ({"data": -8, "tensor": -1}, "does not multiply to the 8 cpu devices"),
+    ],
+)
+def test_a_mesh_that_cannot_be_is_an_error(shape, message):
+    with pytest.raises(InputError, match=message):
+        make_mesh(shape)
+
+
+def test_every_microbatch_divides_over_the_mesh():
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    check_batch(8, 2, mesh)
+    with pytest.raises(InputError, match="BATCH_SIZE 12 does not divide into 2 microbatches over data x fsdp = 4 .*multiple of 8"):
+        check_batch(12, 2, mesh)
+    check_batch(12, 1, mesh)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "message"),
+    [
+        (("embed", "mpl"), (16, 32), "parameter mlp/kernel has the logical axis 'mpl', for which partitioning.RULES has no row"),
+        (("mlp", "heads"), (16, 32), r"two axes of parameter mlp/kernel \('mlp', 'heads'\) land on the mesh axis 'tensor'"),
+        (("embed", "mlp"), (15, 32), "axis 'embed' of parameter mlp/kernel has 15 elements, which MESH splits 4 ways"),
+    ],
+)
+def test_a_parameter_that_cannot_be_placed_is_named(axes, shape, message):
+    with pytest.raises(InputError, match=message):
+        param_shardings(boxed(axes, shape), make_mesh({"fsdp": 4, "tensor": 2}))
+
+
+def test_parameters_are_placed_by_their_axes():
+    mesh = make_mesh({"fsdp": 4, "tensor": 2})
+    assert specs(param_shardings(boxed(("embed", "mlp"), (16, 32)), mesh)) == {"mlp": {"kernel": P("fsdp", "tensor")}}
+    assert specs(param_shardings(boxed(("layers", "embed"), (3, 16)), mesh)) == {"mlp": {"kernel": P(None, "fsdp")}}
+    assert specs(param_shardings(boxed((None, "mlp"), (3, 32)), mesh)) == {"mlp": {"kernel": P(None, "tensor")}}
+    # Where the mesh has one device along an axis, nothing collides and everything divides.
+    assert jax.tree.leaves(param_shardings(boxed(("mlp", "heads"), (15, 33)), make_mesh({"data": 8})))
+
+
+@pytest.mark.parametrize("shape", [{"data": 8}, {"fsdp": 4, "tensor": 2}])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_of_both_models_is_placed_and_can_be_made_there(name, shape):
+    mesh = make_mesh(shape)
+    params = abstract_params(MODELS[name])
+    shardings = param_shardings(params, mesh)
+    shards = jax.tree.map(lambda leaf, s: np.prod(s.shard_shape(leaf.shape)) / leaf.size, nn.unbox(params), shardings)
+    ways = shape.get("fsdp", 1) * shape.get("tensor", 1)
+    assert shards["token_embedder"]["embedding"] == 1 / ways
+    assert all(share == 1 / ways for path, share in jax.tree.leaves_with_path(shards) if "kernel" in str(path))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_adamws_moments_live_where_their_parameters_do(name):
+    mesh = make_mesh({"fsdp": 4, "tensor": 2})
+    boxed_params = abstract_params(MODELS[name])
+    params, shardings = nn.unbox(boxed_params), param_shardings(boxed_params, mesh)
+    state = jax.eval_shape(adamw(1e-3).init, params)
+    placed = like_params(state, params, shardings, mesh)
+    assert jax.tree.structure(placed) == jax.tree.structure(state)
+    adam = placed[0]
+    assert specs(adam.mu) == specs(adam.nu) == specs(shardings)
+    assert adam.count.spec == P()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_adafactors_factors_are_whole_and_its_unfactored_moments_live_with_their_parameters(name):
+    mesh = make_mesh({"fsdp": 4, "tensor": 2})
+    boxed_params = abstract_params(MODELS[name])
+    params, shardings = nn.unbox(boxed_params), param_shardings(boxed_params, mesh)
+    state = jax.eval_shape(adafactor(1e-3, min_dim_size_to_factor=16).init, params)
+    placed = like_params(state, params, shardings, mesh)
+    assert {s.spec for s in jax.tree.leaves((placed.v_row, placed.v_col, placed.count))} == {P()}
+    expected = jax.tree.map(lambda v, p, s: s.spec if v.shape == p.shape else P(), state.v, params, shardings)
+    assert specs(placed.v) == expected
+    assert expected["decoder"]["decoder_norm"]["scale"] == P("fsdp")
+    assert expected["token_embedder"]["embedding"] == P()
+
+
+def test_a_moment_is_not_placed_like_another_parameter_of_the_same_name():
+    """The longest path counts: b/kernel of the state's "mu" is a/b/kernel's only if the whole path says so."""
+    mesh = make_mesh({"fsdp": 4, "tensor": 2})
+    params = {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32), "b": {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32)}}
+    shardings = {"kernel": NamedSharding(mesh, P("fsdp")), "b": {"kernel": NamedSharding(mesh, P("tensor"))}}
+    assert specs(like_params({"mu": params}, params, shardings, mesh)) == {"mu": specs(shardings)}
+
+
+def test_the_mesh_is_over_the_devices_in_order():
+    assert isinstance(make_mesh(), Mesh)
+    assert list(make_mesh({"data": 2, "fsdp": 4}).devices.ravel()) == jax.devices()
