@@ -57,7 +57,9 @@ class Scorer:
             ids, weights = batch["decoder_segment_ids"], batch["decoder_loss_weights"]
             log_probs = np.asarray(self._run(_token_log_probs, batch)) * weights
             counts = segments[len(sums) : len(sums) + len(some)]
-            sums += [np.bincount(ids[i], log_probs[i], n + 1)[1 : n + 1].astype(np.float32) for i, n in enumerate(counts)]
+            sums += [
+                np.bincount(ids[i], log_probs[i], n + 1)[1 : n + 1].astype(np.float32) for i, n in enumerate(counts)
+            ]
         return sums
 
     def greedy(self, prompts: Sequence[np.ndarray], max_length: int) -> list[np.ndarray]:

@@ -181,7 +181,9 @@ def score(
     """
     scorer = Scorer(model, params, mesh, rows=config.rows, eos_id=data.tokenizer.eos_id)
     stores = {key: store for key, store in data.evaluation.items() if key[0] in tasks}
-    limits = {key: len(store) if key[0] in data.split.held_out else _rows_of(key, data) for key, store in stores.items()}
+    limits = {
+        key: len(store) if key[0] in data.split.held_out else _rows_of(key, data) for key, store in stores.items()
+    }
     with Progress(f"evaluate {when} training", sum(limits.values())) as bar:
         found = predict(scorer, stores, limits, lengths, data.tokenizer, config, bar.update)
     for name, summary in summaries(found).items():

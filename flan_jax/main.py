@@ -47,10 +47,10 @@ GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
 
 def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence[str] | None = None) -> int:
     """Runs one verb of flan_jax.verbs as a program; returns its exit code."""
-    flags, bindings = _parse_flags(verb, sys.argv[1:] if arguments is None else arguments)
     # What orbax's background threads log as errors, they raise in ours too.
     absl.logging.set_verbosity(absl.logging.FATAL)
     try:
+        flags, bindings = _parse_flags(verb, sys.argv[1:] if arguments is None else arguments)
         settings = load_settings(flags.gin_file, bindings)
         jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
         run_dir = flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}"
@@ -146,8 +146,7 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
             raise InputError(f"MODEL is {settings.model!r}; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()")
         return settings
     except InputError as error:
-        # gin adds in which class the error was raised; the error itself says which setting to change.
-        raise InputError(str(error).partition("\n  In call to configurable")[0]) from None
+        raise InputError(_without_place(error)) from None
     except (ValueError, TypeError, SyntaxError, RuntimeError, OSError, ImportError, AttributeError, NameError) as error:
         raise InputError(_explain(error)) from error
 
@@ -167,6 +166,8 @@ def _checked(configurable: type) -> Callable[..., Any]:
                 raise InputError(f"{configurable.__name__}.{name} is {value!r}; it must be {wanted}")
         return configurable(**values)
 
+    # gin looks for the names of parameters where __wrapped__ leads.
+    make.__wrapped__ = configurable.__init__  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess]
     make.__signature__ = inspect.signature(configurable)  # pyright: ignore[reportAttributeAccessIssue]
     return make
 
@@ -220,12 +221,20 @@ def _check_set(macro: str) -> None:
         raise InputError(f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a gin file")
 
 
+def _without_place(error: Exception) -> str:
+    """gin adds in which class an error was raised; the error itself says which setting to change."""
+    return str(error).partition("\n  In call to configurable")[0]
+
+
 def _explain(error: Exception) -> str:
     """A gin error's message with the nearest name for what it does not know."""
-    message = str(error)
+    message = _without_place(error)
     names = [configurable.__name__ for configurable in CONFIGURABLES]
     parameters = [p for configurable in CONFIGURABLES for p in inspect.signature(configurable).parameters]
-    for pattern, known in ((r"No configurable matching (?:reference )?'@?([\w.]+)", names), (r"parameter named '(\w+)'", parameters)):
+    for pattern, known in (
+        (r"No configurable matching (?:reference )?'@?([\w.]+)", names),
+        (r"parameter named '(\w+)'", parameters),
+    ):
         found = re.search(pattern, message)
         near = difflib.get_close_matches(found.group(1), known, n=1, cutoff=0.5) if found else []
         if near:

@@ -64,7 +64,9 @@ def evaluate(settings: training.Settings, invocation: Invocation) -> None:
     like = init_state(model, settings.optimizer.build(settings.training.steps), mesh, settings.training.seed).params
     params = load_params(settings.training.warm_start or invocation.run_dir, like)
     run = Run(invocation.run_dir)
-    score(run, model, data, lengths, mesh, settings.evaluation, "after", params, [*data.split.held_out, *data.split.train])
+    score(
+        run, model, data, lengths, mesh, settings.evaluation, "after", params, [*data.split.held_out, *data.split.train]
+    )
     report.write(run.path)
     print(report.terminal_summary(run.path))
 

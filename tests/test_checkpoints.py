@@ -16,7 +16,14 @@ from flan_jax.partitioning import make_mesh
 from flan_jax.train_state import init_state
 
 MODEL = DecoderConfig(
-    num_layers=2, vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, dropout_rate=0.0, logits_via_embedding=True
+    num_layers=2,
+    vocab_size=64,
+    emb_dim=16,
+    num_heads=2,
+    head_dim=8,
+    mlp_dim=32,
+    dropout_rate=0.0,
+    logits_via_embedding=True,
 )
 WHOLE, SPLIT = (("data", 8),), (("fsdp", 4), ("tensor", 2))
 ADAMW, ADAFACTOR = adamw(1e-2), adafactor(1e-2, min_dim_size_to_factor=16)
@@ -28,7 +35,9 @@ def state_at(step, mesh=WHOLE, tx=ADAMW, seed=0, model=MODEL):
     """A state whose optimizer has seen `step` gradients; no two arrays are alike."""
     state = init_state(model, tx, make_mesh(dict(mesh)), seed)
     for i in range(step):
-        grads = jax.tree.map(lambda p, i=i: np.cos(i + np.arange(p.size, dtype=np.float32)).reshape(p.shape), state.params)
+        grads = jax.tree.map(
+            lambda p, i=i: np.cos(i + np.arange(p.size, dtype=np.float32)).reshape(p.shape), state.params
+        )
         updates, opt_state = jax.jit(tx.update)(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
@@ -124,12 +133,17 @@ def test_a_checkpoint_is_restored_onto_another_mesh(tmp_path, there, here):
     [
         (
             {"emb_dim": 32},
-            r"checkpoint of step 1 in .* does not fit this model: 11 parameters differ: "
-            r"decoder/decoder_norm/scale is \(16,\) there, \(32,\) here",
+            r"does not fit this model: 11 parameters differ: decoder/decoder_norm/scale is \(16,\) there, \(32,\) here",
         ),
         ({"vocab_size": 128}, r"1 parameters differ: token_embedder/embedding is \(64, 16\) there, \(128, 16\) here"),
-        ({"logits_via_embedding": False}, r"1 parameters differ: decoder/logits_dense/kernel is absent there, \(16, 64\) here"),
-        ({"position": "rope"}, r"1 parameters differ: decoder/relpos_bias/rel_embedding is \(2, 32\) there, absent here"),
+        (
+            {"logits_via_embedding": False},
+            r"1 parameters differ: decoder/logits_dense/kernel is absent there, \(16, 64\) here",
+        ),
+        (
+            {"position": "rope"},
+            r"1 parameters differ: decoder/relpos_bias/rel_embedding is \(2, 32\) there, absent here",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

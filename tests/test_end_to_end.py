@@ -240,7 +240,16 @@ def test_a_dry_run_shows_the_mixture_and_writes_nothing(tmp_path, cache):
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path, cache, undisturbed):
     """`ulimit -f` makes the kernel refuse what goes beyond a size, as a full disk does."""
     run_dir = tmp_path / "full"
-    command = ["bash", "-c", 'ulimit -f 60; exec "$@"', "-", sys.executable, ROOT / "launch/train.py", *FLAGS, f"--run_dir={run_dir}"]
+    command = [
+        "bash",
+        "-c",
+        'ulimit -f 60; exec "$@"',
+        "-",
+        sys.executable,
+        ROOT / "launch/train.py",
+        *FLAGS,
+        f"--run_dir={run_dir}",
+    ]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"XDG_CACHE_HOME": str(cache)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1, done.stderr

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -120,7 +119,9 @@ def test_every_row_is_predicted_in_the_stores_order(scorer, stores, tokenizer):
     for (name, split), rows in found.items():
         task = {"toy_kind": KIND, "toy_spell": SPELL}[name]
         wanted = list(render_eval(task, task.source.rows(split)))
-        assert [(row["example"], row["template"], row["inputs"]) for row in rows] == [(r.example, r.template, r.inputs) for r in wanted]
+        assert [(row["example"], row["template"], row["inputs"]) for row in rows] == [
+            (r.example, r.template, r.inputs) for r in wanted
+        ]
         assert [row["references"] for row in rows] == [list(r.references) for r in wanted]
         assert {row["template"] for row in rows} == {0, 1}, "the third template is turned around"
         assert all(("chosen" in row) == (name == "toy_kind") for row in rows)
@@ -193,28 +194,32 @@ def data(stores, tokenizer, monkeypatch):
 
 
 def test_scores_are_written_beside_those_of_before(tmp_path, data, model, params):
+    """Before training only the held-out task is scored, here."""
     run, mesh, config = Run(tmp_path), make_mesh(), EvalConfig(rows=8)
-    assert not is_scored(run, "before", data)
-    score(run, model, data, LENGTHS, mesh, config, "before", params)
-    assert is_scored(run, "before", data) and not is_scored(run, "after", data)
-    first = {name: read_json(tmp_path / "eval" / f"{name}.json") for name in ROWS}
-    score(run, model, data, LENGTHS, mesh, config, "after", params)
-    assert is_scored(run, "before", data) and is_scored(run, "after", data)
-    assert sorted(path.name for path in (tmp_path / "eval").iterdir()) == ["toy_kind.json", "toy_spell.json"]
-    for name, before in first.items():
-        written = json.loads((tmp_path / "eval" / f"{name}.json").read_text())
-        assert written == before | {"after": before["before"]}
-        assert (written["task"], written["cluster"], written["held_out"]) == (name, {"toy_kind": "zoo"}.get(name, "words"), name == "toy_kind")
-        rows = list(read_jsonl(tmp_path / "predictions" / f"{name}-before.jsonl"))
-        by_split = {split: [row for row in rows if row["split"] == split] for split in dict.fromkeys(r["split"] for r in rows)}
-        task = TASKS[name]
-        assert summarise(task, by_split) == before["before"]
-        # Of a task trained on, two examples in each template; of a held-out one, all of both splits.
-        assert {split: len(part) for split, part in by_split.items()} == (
-            {"test": 2 * 2} if name == "toy_spell" else {"validation": 34, "test": 34}
-        )
-    (tmp_path / "eval" / "toy_kind.json").unlink()
-    assert not is_scored(run, "before", data)
+    assert not is_scored(run, "before", ["toy_kind"])
+    score(run, model, data, LENGTHS, mesh, config, "before", params, ["toy_kind"])
+    assert is_scored(run, "before", ["toy_kind"]) and not is_scored(run, "before", list(ROWS))
+    assert not is_scored(run, "after", ["toy_kind"])
+    before = read_json(tmp_path / "eval" / "toy_kind.json")
+    score(run, model, data, LENGTHS, mesh, config, "after", params, list(ROWS))
+    assert is_scored(run, "before", ["toy_kind"]) and is_scored(run, "after", list(ROWS))
+    kind, spell = (read_json(tmp_path / "eval" / f"{name}.json") for name in ROWS)
+    assert kind == before | {"after": before["before"]}
+    assert {key: kind[key] for key in kind if key not in ("before", "after")} == {
+        "task": "toy_kind",
+        "cluster": "zoo",
+        "held_out": True,
+    }
+    assert spell == {"task": "toy_spell", "cluster": "words", "held_out": False, "after": spell["after"]}
+    written = {path.name for path in (tmp_path / "predictions").iterdir()}
+    assert written == {"toy_kind-before.jsonl", "toy_kind-after.jsonl", "toy_spell-after.jsonl"}
+    # Of a task trained on, two examples in each template; of a held-out one, all of both splits.
+    for task, summary, sizes in ((KIND, kind, {"validation": 34, "test": 34}), (SPELL, spell, {"test": 2 * 2})):
+        rows = list(read_jsonl(tmp_path / "predictions" / f"{task.name}-after.jsonl"))
+        by_split = {split: [row for row in rows if row["split"] == split] for split in sizes}
+        assert {split: len(part) for split, part in by_split.items()} == sizes
+        assert len(rows) == sum(sizes.values())
+        assert summarise(task, by_split) == summary["after"]
 
 
 def test_an_evaluation_needs_rows():

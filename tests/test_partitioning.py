@@ -67,7 +67,9 @@ def test_a_mesh_that_cannot_be_is_an_error(shape, message):
 def test_every_microbatch_divides_over_the_mesh():
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
     check_batch(8, 2, mesh)
-    with pytest.raises(InputError, match="BATCH_SIZE 12 does not divide into 2 microbatches over data x fsdp = 4 .*multiple of 8"):
+    with pytest.raises(
+        InputError, match="BATCH_SIZE 12 does not divide into 2 microbatches over data x fsdp = 4 .*multiple of 8"
+    ):
         check_batch(12, 2, mesh)
     check_batch(12, 1, mesh)
 
@@ -75,8 +77,16 @@ def test_every_microbatch_divides_over_the_mesh():
 @pytest.mark.parametrize(
     ("axes", "shape", "message"),
     [
-        (("embed", "mpl"), (16, 32), "parameter mlp/kernel has the logical axis 'mpl', for which partitioning.RULES has no row"),
-        (("mlp", "heads"), (16, 32), r"two axes of parameter mlp/kernel \('mlp', 'heads'\) land on the mesh axis 'tensor'"),
+        (
+            ("embed", "mpl"),
+            (16, 32),
+            "parameter mlp/kernel has the logical axis 'mpl', for which partitioning.RULES has no row",
+        ),
+        (
+            ("mlp", "heads"),
+            (16, 32),
+            r"two axes of parameter mlp/kernel \('mlp', 'heads'\) land on the mesh axis 'tensor'",
+        ),
         (("embed", "mlp"), (15, 32), "axis 'embed' of parameter mlp/kernel has 15 elements, which MESH splits 4 ways"),
     ],
 )
@@ -136,7 +146,10 @@ def test_adafactors_factors_are_whole_and_its_unfactored_moments_live_with_their
 def test_a_moment_is_not_placed_like_another_parameter_of_the_same_name():
     """The longest path counts: b/kernel of the state's "mu" is a/b/kernel's only if the whole path says so."""
     mesh = make_mesh({"fsdp": 4, "tensor": 2})
-    params = {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32), "b": {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32)}}
+    params = {
+        "kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32),
+        "b": {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32)},
+    }
     shardings = {"kernel": NamedSharding(mesh, P("fsdp")), "b": {"kernel": NamedSharding(mesh, P("tensor"))}}
     assert specs(like_params({"mu": params}, params, shardings, mesh)) == {"mu": specs(shardings)}
 

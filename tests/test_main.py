@@ -1,0 +1,241 @@
+import errno
+import re
+import signal
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from flan_jax import main, verbs
+from flan_jax.errors import InputError
+from flan_jax.preemption import Preempted
+from flan_jax.train import NotFinite
+
+RUN = """\
+include 'train.gin'
+import tasks
+MODEL = @EncoderDecoderConfig()
+EncoderDecoderConfig.vocab_size = 1536
+EncoderDecoderConfig.emb_dim = 16
+EncoderDecoderConfig.num_heads = 2
+EncoderDecoderConfig.head_dim = 8
+EncoderDecoderConfig.mlp_dim = 16
+EncoderDecoderConfig.num_encoder_layers = 1
+EncoderDecoderConfig.num_decoder_layers = 1
+DataConfig.workers = 0
+DataConfig.examples_per_dataset = 20
+DataConfig.eval_examples = 4
+MIXTURE = 'rte'
+SOURCE = 'sandbox'
+TOKENIZER = 'practice'
+LENGTHS = {'inputs': 64, 'targets': 16}
+BATCH_SIZE = 8
+STEPS = 3
+LEARNING_RATE = 1e-3
+"""
+
+
+@pytest.fixture(autouse=True)
+def left_as_found(tmp_path, monkeypatch):
+    """A program may set these for its process; the other tests want theirs back."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    compiled, handler = jax.config.jax_compilation_cache_dir, signal.getsignal(signal.SIGTERM)
+    yield
+    jax.config.update("jax_compilation_cache_dir", compiled)
+    compilation_cache.reset_cache()  # jax looks at the setting once
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def gin_file(tmp_path):
+    (tmp_path / "small.gin").write_text(RUN)
+    return f"--gin_file={tmp_path / 'small.gin'}"
+
+
+@pytest.fixture
+def refused(capsys):
+    """refused(verb, flags): what the program says before it ends with code 2. No traceback, one error of few lines."""
+
+    def error(verb, *flags):
+        code = main.main(verb, flags)
+        output = capsys.readouterr().err
+        assert code == 2, output
+        assert "Traceback" not in output
+        _, found, message = output.partition("error: ")
+        assert found and "error: " not in message and "\n\n" not in message and len(message.splitlines()) <= 5, output
+        assert "In call to configurable" not in message
+        return message.strip()
+
+    return error
+
+
+@pytest.fixture
+def settings_of(gin_file):
+    """settings_of(flags): the settings that a verb gets."""
+
+    def given(*flags):
+        seen = []
+
+        def verb(settings: main.Settings, invocation: verbs.Invocation) -> None:
+            """Remember."""
+            seen.append((settings, invocation))
+
+        assert main.main(verb, [gin_file, *flags]) == 0
+        return seen[0]
+
+    return given
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--gin.STEPZ=1", "unknown gin macro 'STEPZ'. Did you mean 'STEPS'?"),
+        ("--gin.TrainConfig.log_evry=1", "'TrainConfig' doesn't have a parameter named 'log_evry'.*Did you mean 'log_every'?"),
+        ("--gin.TrainConfg.steps=1", "No configurable matching 'TrainConfg'.*Did you mean 'TrainConfig'?"),
+        ("--gin.MODEL=@DecoderConfg()", "No configurable matching reference '@DecoderConfg.*Did you mean 'DecoderConfig'?"),
+        ("--gin.MODEL=big", "MODEL is 'big'; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()"),
+        ("--gin.MIXTURE=flan2022", "unknown mixture or task 'flan2022'. Did you mean 'flan2021'?"),
+        ("--gin.MIXTURE=rtee", "unknown mixture or task 'rtee'. Did you mean 'rte'?"),
+        ("--gin.HELD_OUT=nlu", "unknown cluster to hold out 'nlu'. Did you mean 'nli'?"),
+        ("--gin.HELD_OUT=nli", "holding 'nli' out leaves no task to train on"),
+        ("--gin.LENGTHS={'inputs': 0, 'targets': 16}", "LENGTHS is {'inputs': 0, 'targets': 16}; write .*Inputs are at least 1"),
+        ("--gin.LENGTHS={'inputs': 64, 'targets': 1}", "LENGTHS is .*targets at least 2, as EOS takes one"),
+        ("--gin.LENGTHS={'inputs': 64}", "LENGTHS is {'inputs': 64}; write"),
+        ("--gin.LENGTHS=64", "DataConfig.lengths is 64; it must be .*Mapping"),
+        ("--gin.SOURCE=sandbx", "unknown SOURCE 'sandbx'. Did you mean 'sandbox'?"),
+        ("--gin.SOURCE=jsonl", "SOURCE = 'jsonl' needs DATA_DIR"),
+        ("--gin.DATA_DIR=/nowhere/at/all", "DATA_DIR is /nowhere/at/all, but there is no such folder"),
+        ("--gin.TOKENIZER=/nowhere/spiece.model", "there is no tokenizer /nowhere/spiece.model"),
+        ("--gin.BATCH_SIZE=12", "BATCH_SIZE 12 does not divide .*use a multiple of 8"),
+        ("--gin.BATCH_SIZE=0", "BATCH_SIZE 0 does not divide .*use a multiple of 8"),
+        ("--gin.MESH={'data': 3}", "MESH is {'data': 3, .*which does not multiply to the 8 cpu devices"),
+        ("--gin.MESH={'dta': 8}", "MESH names the axis dta; the axes are data, fsdp, tensor"),
+        ("--gin.MESH=8", "TrainConfig.mesh is 8; it must be .*Mapping"),
+        ("--gin.OptimizerConfig.name=adam", "unknown optimizer 'adam'. Did you mean 'adamw'?"),
+        ("--gin.OptimizerConfig.schedule=rsqr", "unknown schedule 'rsqr'. Did you mean 'rsqrt'?"),
+        ("--gin.STEPS=0", "TrainConfig.steps is 0; it must be at least 1"),
+        ("--gin.STEPS=many", "TrainConfig.steps is 'many'; it must be int"),
+        ("--gin.STEPS=1e3", "TrainConfig.steps is 1000.0; it must be int"),
+        ("--gin.STEPS=True", "TrainConfig.steps is True; it must be int"),
+        ("--gin.LEARNING_RATE=fast", "OptimizerConfig.learning_rate is 'fast'; it must be float"),
+        ("--gin.DataConfig.packing=maybe", "DataConfig.packing is 'maybe'; it must be bool"),
+        ("--gin.CheckpointConfig.every=0", "CheckpointConfig.every is 0; it must be at least 1"),
+        ("--gin.EncoderDecoderConfig.emb_dim=0", "emb_dim is 0; it counts something"),
+        ("--gin.STEPS", "--gin.STEPS has no value; write --gin.STEPS=value"),
+        ("--gin.STEPS=", "--gin.STEPS has no value; write --gin.STEPS=value"),
+        ("--gin.HELD_OUT=a,b", "--gin.HELD_OUT=a,b is no value that gin can read"),
+    ],
+)  # fmt: skip
+def test_bad_input_says_what_and_ends_with_2(refused, gin_file, tmp_path, flag, message):
+    said = refused(verbs.train, gin_file, f"--run_dir={tmp_path / 'run'}", flag)
+    assert re.search(re.sub(r"([?()])", r"\\\1", message), said, re.DOTALL), said
+    assert not list((tmp_path / "cache").rglob("*.arrow")), "data was prepared before the mistake was found"
+
+
+def test_a_gin_file_that_is_not_there(refused):
+    assert refused(verbs.prepare, "--gin_file=flan_mixtur.gin").startswith(
+        "unknown gin file 'flan_mixtur.gin'. Did you mean 'flan_mixture.gin'? Known: flan_mixture.gin, "
+    )
+
+
+def test_a_macro_without_a_value(refused):
+    expected = "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
+    assert refused(verbs.prepare, "--gin_file=train.gin") == expected
+    assert "the gin macro TOKENIZER has no value" in refused(verbs.prepare, "--gin_file=train.gin", "--gin.MIXTURE=rte")
+
+
+def test_a_broken_gin_file(refused, tmp_path):
+    (tmp_path / "broken.gin").write_text("include 'train.gin'\nSTEPS = = 3\n")
+    assert "broken.gin" in refused(verbs.prepare, f"--gin_file={tmp_path / 'broken.gin'}")
+    (tmp_path / "module.gin").write_text("import no_such_module_of_tasks\n")
+    assert "no_such_module_of_tasks" in refused(verbs.prepare, f"--gin_file={tmp_path / 'module.gin'}")
+
+
+def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):
+    (tmp_path / "taken").write_text("")
+    said = refused(verbs.train, gin_file, f"--run_dir={tmp_path / 'taken'}")
+    assert said.startswith(f"the run directory {tmp_path / 'taken'} cannot be written (")
+
+
+def test_evaluating_a_run_that_never_was(refused, gin_file, tmp_path):
+    said = refused(verbs.evaluate, gin_file, f"--run_dir={tmp_path / 'absent'}")
+    assert said == f"there is no folder {tmp_path / 'absent'} to take parameters from. Give a run directory"
+
+
+@pytest.mark.parametrize(
+    "flags", [["--gin.STEPS=1"], ["--gin_file=train.gin", "--step=1"], ["--gin_file=train.gin", "more"]]
+)
+def test_flags_that_do_not_exist_end_with_2(flags):
+    with pytest.raises(SystemExit) as ended:
+        main.main(verbs.train, flags)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("nli", "nli"), ("'nli'", "nli"), ('"nli"', "nli"), ("None", None), ("reading_comp", "reading_comp")],
+)
+def test_a_text_may_be_written_with_and_without_quotes(settings_of, written, value):
+    assert settings_of(f"--gin.HELD_OUT={written}")[0].data.held_out == value
+
+
+def test_flags_reach_the_settings(settings_of, tmp_path):
+    settings, invocation = settings_of(
+        "--gin.DATA_DIR=/data/some-place/v1.0", "--gin.LENGTHS={'inputs': 32, 'targets': 'fit'}", "--gin.STEPS=7",
+        "--gin.MESH={'fsdp': 4, 'tensor': 2}", "--gin.TrainConfig.log_every=5", "--gin.LEARNING_RATE=0.5", "--gin.SEED=3",
+        "--gin.EncoderDecoderConfig.mlp_activations=('relu',)", "--gin.STEPS=9", "--dry_run",
+    )  # fmt: skip
+    assert settings.data.data_dir == "/data/some-place/v1.0"
+    assert settings.data.lengths == {"inputs": 32, "targets": "fit"}
+    assert (settings.training.steps, settings.training.log_every, settings.training.seed, settings.data.seed) == (
+        9,
+        5,
+        3,
+        3,
+    )
+    assert settings.training.mesh == {"fsdp": 4, "tensor": 2}
+    assert settings.optimizer.learning_rate == 0.5
+    assert settings.model.mlp_activations == ("relu",)
+    assert (invocation.run_dir, invocation.dry_run) == ("runs/small", True)
+    assert "STEPS = 9" in invocation.config_text
+    # Nothing of one command is left for the next.
+    assert settings_of()[0].training.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (None, 0, ""),
+        (Preempted(), 42, "everything is saved. The same command goes on"),
+        (InputError("write it otherwise"), 2, "error: write it otherwise\n"),
+        (NotFinite("the loss is nan at step 3"), 1, "the loss is nan at step 3"),
+        (
+            OSError(errno.ENOSPC, "No space left", "/run/file"),
+            1,
+            "error: the disk is full while writing /run/file. Make room",
+        ),
+        (OSError(errno.EIO, "Input/output error"), 1, "Traceback"),
+        (ZeroDivisionError("a bug"), 1, "Traceback"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_codes(gin_file, capsys, raised, code, said):
+    def verb(settings: main.Settings, invocation: verbs.Invocation) -> None:
+        """Fail."""
+        if raised is not None:
+            raise raised
+
+    assert main.main(verb, [gin_file]) == code
+    output = capsys.readouterr().err
+    assert said in output
+    assert ("Traceback" in output) == (code == 1 and "disk is full" not in output)
+
+
+def test_data_is_prepared_where_the_cache_is(gin_file, capsys, tmp_path):
+    assert main.main(verbs.prepare, [gin_file]) == 0
+    output = capsys.readouterr()
+    assert "1 tasks with 20 training examples and 1 evaluation sets are prepared." in output.out
+    assert "practice corpus" in output.err
+    assert len(list((tmp_path / "cache" / "flan_jax").rglob("tokens.arrow"))) == 2
+    assert not (tmp_path / "runs").exists()
