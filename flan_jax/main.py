@@ -26,11 +26,12 @@ from flan_jax.checkpoints import CheckpointConfig
 from flan_jax.data.mixture_data import DataConfig, default_cache_dir
 from flan_jax.errors import InputError, unknown
 from flan_jax.evaluate import EvalConfig
+from flan_jax.gate import PackingError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import OptimizerConfig
 from flan_jax.preemption import Preempted
-from flan_jax.train import Settings, TrainConfig
+from flan_jax.train import NotFinite, Settings, TrainConfig
 
 DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
 """Exit codes. SAVED: run the same command again to go on."""
@@ -64,6 +65,9 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
     except Preempted:
         print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
         return SAVED
+    except (NotFinite, PackingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ERROR
     except OSError as error:
         return _report_os_error(error)
     except Exception:  # noqa: BLE001 - the last line of defence: say it whole, and end with the code for "a bug or worse"
