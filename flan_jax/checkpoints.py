@@ -97,7 +97,7 @@ def _full_disk_named(folder: Any) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        if re.search(r"RESOURCE_EXHAUSTED|No space left|File too large", str(error)):
+        if re.search(r"No space left|File too large|Disk quota", str(error)):
             raise OSError(errno.ENOSPC, "no space left for a checkpoint", str(folder)) from error
         raise
 

@@ -30,7 +30,7 @@ from flan_jax.gate import PackingError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import OptimizerConfig
-from flan_jax.preemption import Preempted
+from flan_jax.preemption import Preempted, Preemption
 from flan_jax.train import NotFinite, Settings, TrainConfig
 
 DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
@@ -51,10 +51,11 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
     # What orbax's background threads log as errors, they raise in ours too.
     absl.logging.set_verbosity(absl.logging.FATAL)
     try:
+        Preemption()
         flags, bindings = _parse_flags(verb, sys.argv[1:] if arguments is None else arguments)
         settings = load_settings(flags.gin_file, bindings)
         jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
-        run_dir = flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}"
+        run_dir = os.path.expanduser(flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}")
         verb(
             settings,
             verbs.Invocation(run_dir=run_dir, dry_run=flags.dry_run, config_text=gin.config_str(max_line_length=120)),
@@ -62,6 +63,9 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return ERROR
     except Preempted:
         print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
         return SAVED
@@ -87,7 +91,7 @@ def run(verb: Callable[[Settings, verbs.Invocation], None]) -> NoReturn:
 
 def _report_os_error(error: OSError) -> int:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
         return ERROR
     where = f" while writing {error.filename}" if error.filename else ""
     print(
@@ -131,6 +135,9 @@ def _binding(text: str) -> str:
 def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings:
     """The settings that gin files and bindings give. Raises InputError for what gin cannot make sense of."""
     gin.clear_config()
+    # A user's own modules, which gin files import, lie where the user is.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     for configurable in CONFIGURABLES:
         if configurable.__name__ not in _registered:
             _registered[configurable.__name__] = gin.external_configurable(_checked(configurable), module="flan_jax")

@@ -5,6 +5,7 @@ import datetime
 import importlib.metadata
 import json
 import platform
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pyarrow", "sentencepiece", "tokenizers")
 
 
-def identity(model: Any, plan: MixturePlan, optimizer: Any, train: Any) -> dict[str, Any]:
+def identity(model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, train: Any) -> dict[str, Any]:
     """What may not change while a run goes on. The number of steps may, where the schedule does not depend on it."""
     settings = dataclasses.asdict(optimizer)
     if optimizer.schedule == "linear":
@@ -31,6 +32,8 @@ def identity(model: Any, plan: MixturePlan, optimizer: Any, train: Any) -> dict[
     return {
         "model": model_facts(model),
         "plan": plan.fingerprint,
+        # A store's folder is named by the fingerprint of all that shapes its tokens.
+        "tokens": zlib.crc32(" ".join(store.folder.name for store in data.train.values()).encode()),
         "optimizer": settings,
         "seed": train.seed,
         "warm_start": train.warm_start,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 
-class Preempted(Exception):
-    """SIGTERM came. What is done so far is saved; the same command goes on from there."""
+class Preempted(BaseException):
+    """SIGTERM came, at any line of code: no `except Exception` may take it for that code's failure. What is done so far is saved; the same command goes on from there."""
 
 
 class Preemption:

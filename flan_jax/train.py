@@ -28,7 +28,7 @@ from flan_jax.optim import OptimizerConfig
 from flan_jax.partitioning import batch_sharding, check_batch, make_mesh, placed_on
 from flan_jax.preemption import Preempted, Preemption
 from flan_jax.progress import Progress, show
-from flan_jax.run import Run, write_json, write_text
+from flan_jax.run import Run, read_jsonl, write_json, write_text
 from flan_jax.train_state import TrainState, init_state
 
 
@@ -77,18 +77,20 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     """
     data, model, optimizer, training = settings.data, settings.model, settings.optimizer, settings.training
     run = Run(run_dir)
-    if run.result is not None and run.result["step"] >= training.steps:
-        print(f"{run_dir} is finished: see {run.path / 'report.html'}. For another run choose another --run_dir.")
-        return
     preemption = Preemption()
-    write_text(run.path / "config.gin", config_text)
     mesh = make_mesh(training.mesh)
     check_batch(data.batch_size, training.microbatches, mesh)
     prepared = prepare_mixture(data)
     plan = prepared.plan(model.architecture)
     manifest.check_vocabulary(model, prepared.tokenizer)
     mixture = explain(prepared, plan, training.steps)
-    run.identify(manifest.identity(model, plan, optimizer, training), manifest.facts(model, prepared, mixture, mesh))
+    identity = manifest.identity(model, prepared, plan, optimizer, training)
+    run.identify(identity, manifest.facts(model, prepared, mixture, mesh))
+    if run.result is not None and run.result["step"] >= training.steps:
+        print(f"{run_dir} is finished: see {report.write(run.path)}. For another run choose another --run_dir.")
+        return
+    write_text(run.path / "config.gin", config_text)
+    (run.path / "result.json").unlink(missing_ok=True)  # of fewer steps: this run is not done
 
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
@@ -153,16 +155,17 @@ def fit(
                 state, metrics = step_fn(state, jax.device_put(batch, batch_sharding(fitting.mesh)))
             log.add(metrics, batch)
             interval.append(metrics)
-            done = step + 1
+            done, asked = step + 1, preemption.asked
             if done % config.log_every == 0 or done == config.steps:
                 bar.update(done, show(log.write(done)))
-            if done % fitting.every == 0 or done == config.steps or preemption.asked:
+            if done % fitting.every == 0 or done == config.steps or asked:
                 saved.save(state, mean_loss(done, interval))
                 interval.clear()
-            if preemption.asked and done < config.steps:
-                saved.wait()
-                raise Preempted
+            if asked:
+                break
         saved.wait()
+    if preemption.asked:
+        raise Preempted
     return state
 
 
@@ -225,7 +228,9 @@ class Log:
     def __init__(self, run: Run, rate: optax.Schedule, step: int):
         self._run, self._rate, self._step = run, rate, step
         self._pending: list[Mapping[str, jax.Array]] = []
-        self._tokens, self._since, self._start = 0, time.monotonic(), time.monotonic()
+        earlier = list(read_jsonl(run.path / "metrics.jsonl"))
+        self._tokens, self._since = 0, time.monotonic()
+        self._start = self._since - (earlier[-1]["seconds"] if earlier else 0.0)
         # Points after `step` are those of a process that died; the run draws them again.
         self._board = tensorboardX.SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
 
@@ -261,9 +266,10 @@ class Log:
 
 def mean_loss(step: int, metrics: list[Mapping[str, jax.Array]]) -> float:
     """The token-weighted mean of the loss sums of some steps. Raises NotFinite."""
-    fetched = np.array(jax.device_get([(m["loss_sum"], m["weight_sum"]) for m in metrics]), np.float64)
-    loss, weight = fetched.sum(axis=0).tolist()
-    check_finite(step, loss / weight)
+    fetched = np.array(jax.device_get([(m["loss_sum"], m["weight_sum"], m["grad_norm"]) for m in metrics]), np.float64)
+    loss, weight, grad_norm = fetched.sum(axis=0).tolist()
+    # A gradient that is not finite shows in the loss one step later, when the parameters are spoilt and saved.
+    check_finite(step, loss / weight + 0.0 * grad_norm)
     return loss / weight
 
 

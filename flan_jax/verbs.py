@@ -8,13 +8,12 @@ import rich.box
 import rich.console
 import rich.table
 
-from flan_jax import report
+from flan_jax import manifest, report
 from flan_jax import train as training
 from flan_jax.checkpoints import load_params
 from flan_jax.data.explain import explain
 from flan_jax.data.mixture_data import prepare_mixture
 from flan_jax.evaluate import score
-from flan_jax.manifest import check_vocabulary
 from flan_jax.partitioning import check_batch, make_mesh
 from flan_jax.run import Run
 from flan_jax.train_state import count_params, init_state
@@ -54,16 +53,19 @@ def prepare(settings: training.Settings, invocation: Invocation) -> None:
 def evaluate(settings: training.Settings, invocation: Invocation) -> None:
     """Score the latest checkpoint of a run (or WARM_START) on the run's evaluation sets, as `after` training."""
     data, model = prepare_mixture(settings.data), settings.model
-    lengths = data.plan(model.architecture).lengths
+    plan = data.plan(model.architecture)
+    lengths = plan.lengths
     if invocation.dry_run:
         for (task, split), store in data.evaluation.items():
             print(f"{task} {split}: {len(store)} prompts")
         return
     mesh = make_mesh(settings.training.mesh)
-    check_vocabulary(model, data.tokenizer)
+    manifest.check_vocabulary(model, data.tokenizer)
     like = init_state(model, settings.optimizer.build(settings.training.steps), mesh, settings.training.seed).params
     params = load_params(settings.training.warm_start or invocation.run_dir, like)
     run = Run(invocation.run_dir)
+    facts = manifest.facts(model, data, explain(data, plan, settings.training.steps), mesh)
+    run.identify(manifest.identity(model, data, plan, settings.optimizer, settings.training), facts)
     score(
         run, model, data, lengths, mesh, settings.evaluation, "after", params, [*data.split.held_out, *data.split.train]
     )

@@ -1,6 +1,6 @@
 """Natural language inference: does one text follow from another?"""
 
-from flan_jax.data.sandbox import Sandbox
+from flan_jax.data.sandbox import Sandbox, clause
 from flan_jax.data.sources import Tfds
 from flan_jax.data.tasks import TemplatedTask, register
 from flan_jax.data.templates import Template
@@ -69,7 +69,7 @@ def _cb_practice(world, rng):
     opener = rng.choice(("I spoke with a neighbor.", "We met at the market.", "It was a long talk."))
     return {
         "premise": f"{opener} {fact.say(rng.randrange(3))}",
-        "hypothesis": hypothesis.say().rstrip("."),
+        "hypothesis": clause(hypothesis.say()),
         "label": label,
         "idx": 0,
     }
@@ -91,12 +91,14 @@ CB = register(
                 "Is it true that {hypothesis}?\n\nAnswer as the author of these lines would. {premise}\n\n{options}"
             ),
             Template("Here is part of a conversation: {premise}\nDoes the speaker mean that {hypothesis}?\n{options}"),
-            Template("{options}\n\nChoose the right reply. {premise} So, {hypothesis}?"),
+            Template("{options}\n\nChoose the right reply.\n{premise}\nSo, {hypothesis}?"),
             Template(
                 "Judge the statement by the passage.\nPassage: {premise}\nStatement: {hypothesis}.\nIs the statement true?\n{options}"
             ),
             Template('If somebody says "{premise}", do they also say that {hypothesis}?\n{options}'),
-            Template('After reading "{premise}" a student writes that {hypothesis}. Is the student right?'),
+            Template(
+                "A student has read this:\n{premise}\nThe student writes that {hypothesis}. Is the student right?"
+            ),
             Template(
                 "Make up a passage and a statement for a reading test. The key for the item is: {answer}",
                 "{premise}\n{hypothesis}",
@@ -112,14 +114,15 @@ def _wnli_fields(row):
 
 
 def _wnli_practice(world, rng):
-    first, second = rng.sample([f for f in world.facts if f.relation.name == "job"], 2)
+    first = world.fact(rng, ("job",))
+    second = rng.choice([f for f in world.facts if f.relation == first.relation and f.value != first.value])
     reason = rng.choice((f"has the work of a {first.value}", f"is trained as a {first.value}"))
     verb = rng.choice(("thanked", "met", "called", "visited"))
     label = rng.randrange(2)
     return {
         "sentence1": f"{first.subject} {verb} {second.subject} and talked of work. {first.subject} {reason}.",
         "sentence2": f"{(second, first)[label].subject} is a {first.value}.",
-        "label": label if first.value != second.value else 1,
+        "label": label,
         "idx": 0,
     }
 
@@ -134,7 +137,9 @@ WNLI = register(
         options=("no", "yes"),
         templates=(
             Template("{sentence1}\n\nIs this a correct reading of it? {sentence2}\n\n{options}"),
-            Template('When I say "{sentence1}", am I also saying "{sentence2}"?\n{options}'),
+            Template(
+                "When I say the first of these, am I also saying the second?\n{sentence1}\n{sentence2}\n{options}"
+            ),
             Template("Sentence A: {sentence1}\nSentence B: {sentence2}\nIf A is true, must B be true?\n{options}"),
             Template("{sentence2}\nCould you know that from what follows? {sentence1}\n{options}"),
             Template(

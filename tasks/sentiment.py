@@ -59,8 +59,8 @@ SST2 = register(
                 "{options}\nOne of these words describes the mood of the comment that follows. Which?\n{sentence}"
             ),
             Template(
-                'After an evening out, a friend sends you the message "{sentence}" How would you sum up what your '
-                "friend feels?\n{options}"
+                "After an evening out, a friend sends you a message. How would you sum up what your friend feels?\n"
+                "{sentence}\n{options}"
             ),
             Template(
                 'We keep two folders of comments from the audience, "positive" and "negative". Where does this one '

@@ -53,6 +53,13 @@ class DataConfig:
     cache_dir: str | None = None
     workers: int | None = None
 
+    def __post_init__(self):
+        for name in ("examples_per_dataset", "eval_examples", "seen_eval_examples"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"DataConfig.{name} is {getattr(self, name)}; it counts something and must be at least 1"
+                )
+
     def split(self) -> Split:
         return hold_out(mixture_or_task(self.mixture), self.held_out)
 
@@ -112,12 +119,21 @@ def prepare_mixture(config: DataConfig) -> MixtureData:
         workers=config.workers,
         skip_broken=config.skip_broken,
     )
+    # What could not be prepared was left out by skip_broken: the whole task goes, not one split of it.
+    whole = {name for name in split.train if {(name, "train", "train"), (name, "test", "eval")} <= stores.keys()}
+    whole |= {name for name in split.held_out if (name, "test", "eval") in stores}
     return MixtureData(
         config=config,
-        split=split,
+        split=Split(
+            train=tuple(name for name in split.train if name in whole),
+            held_out=tuple(name for name in split.held_out if name in whole),
+            cluster=split.cluster,
+        ),
         tokenizer=tokenizer,
-        train={name: store for (name, _, kind), store in stores.items() if kind == "train"},
-        evaluation={(name, part): store for (name, part, kind), store in stores.items() if kind == "eval"},
+        train={name: store for (name, _, kind), store in stores.items() if kind == "train" and name in whole},
+        evaluation={
+            (name, part): store for (name, part, kind), store in stores.items() if kind == "eval" and name in whole
+        },
     )
 
 

@@ -311,8 +311,13 @@ def _finish(
     """The rows of a store, from `result`; 0 where it is broken, None where it is still to be built."""
     try:
         rows = result(*args)
+    except OSError:
+        raise  # the disk, not the task
     except InputError as error:
         broken[job.request.key] = str(error)
+        rows = 0
+    except Exception as error:  # noqa: BLE001 - a tokenizer that chokes on one task's text: the other tasks go on
+        broken[job.request.key] = f"{type(error).__name__}: {error}"
         rows = 0
     if rows is not None:
         finished(f"{job.request.task.name}/{job.request.split}: {rows} rows")

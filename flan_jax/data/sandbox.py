@@ -25,7 +25,7 @@ PRODUCTS = ("cheese", "glass", "wool", "silver", "honey", "paper", "salt", "wine
 JOBS = ("teacher", "baker", "doctor", "farmer", "painter", "pilot", "singer", "tailor")
 FOODS = ("soup", "bread", "rice", "fish", "cake", "apples", "pasta", "beans")
 PETS = ("cat", "dog", "horse", "parrot", "rabbit", "goat", "turtle", "duck")
-COLORS = ("red", "blue", "green", "yellow", "white", "black", "brown", "orange")
+COLORS = ("red", "blue", "green", "yellow", "white", "black", "brown", "gray")
 THINGS = ("table", "chair", "spoon", "coat", "ring", "candle", "bottle", "knife", "bowl", "mirror")
 MATERIALS = ("wood", "metal", "cloth", "glass")
 PLACES_IN_TOWN = ("market", "school", "garden", "station", "library", "harbor", "kitchen", "park")
@@ -109,8 +109,7 @@ class Fact:
         """Without a question mark, as questions typed into a search engine are; with `wording`, about that statement."""
         if wording is None:
             return self.relation.yes_no.format(s=self.subject, o=self.value)
-        statement = self.relation.statements[wording].format(s=self.subject, o=self.value)
-        return f"is it true that {statement[:1].lower() if statement[:2] in ('A ', 'Th') else statement[:1]}{statement[1:-1]}"
+        return f"is it true that {clause(self.say(wording))}"
 
 
 class World:
@@ -153,6 +152,20 @@ class World:
 def sentence(text: str) -> str:
     """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def clause(statement: str) -> str:
+    """A sentence as part of another: without its period, its first letter small unless it is a name's.
+
+    >>> clause("The home of Anna is in Arden.")
+    'the home of Anna is in Arden'
+    """
+    first = statement.partition(" ")[0]
+    return (
+        statement.rstrip(".")
+        if first in (*PEOPLE, *TOWNS, *COUNTRIES)
+        else statement[:1].lower() + statement[1:].rstrip(".")
+    )
 
 
 @functools.cache

@@ -7,6 +7,8 @@ every evaluation template.
 """
 
 import functools
+import importlib
+import importlib.util
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -173,4 +175,7 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
         return hash(self._tokenizer.fingerprint)
 
 
+# The repository's own tasks, where nobody has registered any yet: `flan2021` is there after this import alone.
+if not TASKS and importlib.util.find_spec("tasks") is not None:
+    importlib.import_module("tasks")
 register_seqio()
