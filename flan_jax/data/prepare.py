@@ -311,8 +311,8 @@ def _finish(
     """The rows of a store, from `result`; 0 where it is broken, None where it is still to be built."""
     try:
         rows = result(*args)
-    except OSError:
-        raise  # the disk, not the task
+    except (OSError, BrokenProcessPool):
+        raise  # the disk, or a worker that died: not this task's own failure
     except InputError as error:
         broken[job.request.key] = str(error)
         rows = 0
