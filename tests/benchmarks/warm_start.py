@@ -13,7 +13,6 @@ process itself checks that. Target: 25 s.
 
 import json
 import os
-import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -23,21 +22,21 @@ import processes
 FORBIDDEN = {"tensorflow", "seqio"}
 
 
-def child(arguments: list[str]) -> None:
-    """launch/train.py itself, and what it has imported when it ends."""
-    script = str(processes.ROOT / "launch" / "train.py")
-    sys.argv = [script, *arguments]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    finally:
-        assert not FORBIDDEN & set(sys.modules), f"imported: {FORBIDDEN & set(sys.modules)}"
-        print("neither is imported", flush=True)
+def child(arguments: list[str]) -> int:
+    """What launch/train.py does, and what it has imported when it ends."""
+    sys.path.insert(0, str(processes.ROOT))
+    from flan_jax import main as program
+    from flan_jax import verbs
+
+    code = program.main(verbs.train, arguments)
+    assert not FORBIDDEN & set(sys.modules), f"imported: {FORBIDDEN & set(sys.modules)}"
+    print("neither is imported", flush=True)
+    return code
 
 
 def main() -> int:
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2:])
-        return 0
+        return child(sys.argv[2:])
     command = [sys.executable, __file__, "--child"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
