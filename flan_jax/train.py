@@ -226,7 +226,7 @@ class Log:
     """Metrics of the steps between two log lines, fetched from the device once a line; to metrics.jsonl and TensorBoard."""
 
     def __init__(self, run: Run, rate: optax.Schedule, step: int):
-        self._run, self._rate, self._step = run, rate, step
+        self._run, self._rate = run, rate
         self._pending: list[Mapping[str, jax.Array]] = []
         earlier = list(read_jsonl(run.path / "metrics.jsonl"))
         self._tokens, self._since = 0, time.monotonic()
