@@ -5,7 +5,6 @@ import pytest
 from data.toy_tasks import KIND, SPELL
 
 from flan_jax.data.clusters import Split
-from flan_jax.data.metrics import accuracy, yes_f1
 from flan_jax.data.mixture_data import DataConfig, MixtureData
 from flan_jax.data.prepare import prepare
 from flan_jax.data.rendering import render_eval, render_train
@@ -15,13 +14,14 @@ from flan_jax.data.tasks import TASKS
 from flan_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError
-from flan_jax.evaluate import EvalConfig, is_scored, predict, score, summarise
+from flan_jax.evaluate import EvalConfig, is_scored, predict, score
 from flan_jax.generation import GenerationConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
 from flan_jax.partitioning import make_mesh
 from flan_jax.run import Run, read_json, read_jsonl
+from flan_jax.summaries import summarise
 from flan_jax.train_state import init_state
 
 SIZES = {"vocab_size": 400, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
@@ -31,60 +31,6 @@ MODELS = {
 }
 LENGTHS = {"inputs": 32, "targets": 16}
 ROWS = {"toy_kind": 2 * 17, "toy_spell": 2 * 13}  # templates that ask for the answer x kept examples
-
-
-CHOOSE = dataclasses.replace(KIND, options="choices")
-
-
-def ranked(template, answer, chosen, options=2):
-    row = {"example": answer, "template": template, "answer": answer, "right": [answer], "chosen": chosen}
-    return row | {"options": ["x"] * options}
-
-
-def test_the_mean_is_over_templates_and_the_best_template_is_chosen_on_validation():
-    """Template 0 is right once in four on test, template 1 three times; validation prefers template 0."""
-    test = [ranked(0, i, chosen) for i, chosen in enumerate([0, 9, 9, 9])]
-    test += [ranked(1, i, chosen) for i, chosen in enumerate([0, 1, 2, 9])]
-    validation = [ranked(0, 1, 1), ranked(0, 0, 0), ranked(1, 1, 1), ranked(1, 0, 1)]
-    assert summarise(CHOOSE, {"validation": validation, "test": test}) == {
-        "metric": "accuracy",
-        "mean": 50.0,
-        "best_dev_template": {"template": 0, "score": 25.0},
-        "chance": 50.0,
-        "examples": 4,
-        "templates": [
-            {"template": 0, "validation": {"accuracy": 100.0}, "test": {"accuracy": 25.0}},
-            {"template": 1, "validation": {"accuracy": 50.0}, "test": {"accuracy": 75.0}},
-        ],
-    }
-
-
-def test_without_validation_there_is_no_best_template_and_chance_is_one_in_the_options():
-    rows = [ranked(t, 0, 0, options) for t in (0, 1) for options in (2, 4)]
-    summary = summarise(CHOOSE, {"test": rows})
-    assert (summary["best_dev_template"], summary["chance"]) == (None, (50 + 25) / 2)
-
-
-def test_a_generated_answer_is_right_when_it_is_one_of_the_references():
-    rows = [
-        {"example": i, "template": t, "answer": -1, "references": ["c a t", "c-a-t"], "prediction": text}
-        for t, texts in enumerate([("c-a-t", "dog"), ("c a t", "c-a-t")])
-        for i, text in enumerate(texts)
-    ]
-    summary = summarise(SPELL, {"test": rows})
-    assert (summary["metric"], summary["mean"], summary["chance"], summary["examples"]) == ("accuracy", 75.0, None, 2)
-
-
-def test_metrics_of_fixed_options_see_the_options_themselves():
-    task = dataclasses.replace(KIND, metrics=(accuracy, yes_f1))
-    rows = [ranked(0, answer, chosen) for answer, chosen in [(1, 1), (0, 1), (0, 0), (1, 0), (1, 1)]]
-    (template,) = summarise(task, {"test": rows})["templates"]
-    assert template["test"] == pytest.approx({"accuracy": 60.0, "yes_f1": 100 * 4 / 6})
-
-
-def test_each_of_several_right_options_counts():
-    rows = [ranked(0, 0, chosen, options=3) | {"right": [0, 2]} for chosen in (0, 1, 2)]
-    assert summarise(CHOOSE, {"test": rows})["mean"] == pytest.approx(200 / 3)
 
 
 @pytest.fixture(scope="module")
