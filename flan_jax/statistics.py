@@ -186,4 +186,6 @@ def _interval(mean: float, means: np.ndarray) -> Interval:
 
 def _shown(cube: np.ndarray) -> str:
     seeds, templates, examples = cube.shape
-    return f"{seeds} x {templates} x {examples} (seeds x templates x examples), {int(np.isnan(cube).sum())} of them absent"
+    return (
+        f"{seeds} x {templates} x {examples} (seeds x templates x examples), {int(np.isnan(cube).sum())} of them absent"
+    )

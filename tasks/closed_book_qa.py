@@ -1,6 +1,6 @@
 """Closed-book question answering: what does the model know without a text to read?"""
 
-from flan_jax.data.metrics import exact_match, token_f1
+from flan_jax.data.metrics import exact_match, token_f1, trivia_qa
 from flan_jax.data.sandbox import Sandbox
 from flan_jax.data.sources import Tfds
 from flan_jax.data.tasks import TemplatedTask, register
@@ -167,7 +167,7 @@ TRIVIA_QA = register(
         source=Tfds("trivia_qa/rc:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
         sandbox=Sandbox(practice.trivia_qa, numbered=("question_id",)),
         fields=_trivia_qa_fields,
-        metrics=(exact_match, token_f1),
+        metrics=(trivia_qa,),
         templates=(
             Template("{question}\n\nGive the answer and nothing else."),
             Template(

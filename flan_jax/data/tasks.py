@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flan_jax.data.metrics import MetricFn, accuracy
+from flan_jax.data.metrics import MetricFn, accuracy, check_metrics
 from flan_jax.data.sandbox import Sandbox
 from flan_jax.data.sources import SPLITS, Source, Tfds
 from flan_jax.data.templates import OPTIONS, Fields, Template
@@ -58,6 +58,10 @@ class TemplatedTask:
             raise InputError(f"task {self.name!r}: a template shows {{options}}, but the task names no options")
         if self.options == ():
             raise InputError(f"task {self.name!r}: options is empty; write None for a generation task")
+        try:
+            check_metrics(self.metrics, self.options)
+        except InputError as error:
+            raise InputError(f"task {self.name!r}: {error}") from None
 
     @property
     def eval_templates(self) -> tuple[int, ...]:

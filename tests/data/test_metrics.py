@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -7,20 +8,70 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
+from toy_tasks import KIND
 
-from flan_jax.data.metrics import accuracy, bleu, exact_match, mean_f1, pearson_spearman, rouge, token_f1
+from flan_jax.data.metrics import (
+    MEANS,
+    accuracy,
+    bleu,
+    bleu_of,
+    bleu_statistics,
+    edit_similarity,
+    exact_match,
+    matthews,
+    mean_f1,
+    pearson_spearman,
+    rouge,
+    token_f1,
+    trivia_qa,
+    yes_f1,
+)
+from flan_jax.data.templates import Template
 from flan_jax.errors import InputError
 
-ALL = (accuracy, bleu, exact_match, mean_f1, pearson_spearman, rouge, token_f1)
+OF_A_SET = (bleu, matthews, mean_f1, pearson_spearman, yes_f1)
+BY_NAME = sorted(MEANS, key=lambda metric: metric.__name__)
+ALL = (*OF_A_SET, *BY_NAME)
+ANSWERS = st.lists(st.tuples(st.sampled_from(("no", "yes")), st.sampled_from(("no", "yes"))), min_size=1)
 
 
 def test_accuracy():
     assert accuracy(["yes", "no", "no", ["a", "b"]], ["yes", "No", "no", "b"]) == {"accuracy": 75.0}
 
 
-def test_exact_match_normalises_as_squad_does():
-    targets = ["The Eiffel Tower", ["two", "2"], "an apple", "x"]
-    assert exact_match(targets, ["eiffel tower!", "2", "apples", "y"]) == {"exact_match": 50.0}
+@pytest.mark.parametrize(
+    ("target", "prediction", "squad", "trivia"),
+    [
+        ("The Eiffel Tower", "eiffel tower!", True, True),
+        ("an apple", "apples", False, False),
+        ("the U.S.", "US", True, False),  # a punctuation mark vanishes, or becomes a space
+        ("u s", "U.S.", False, True),
+        ("rock n roll", "Rock\u2019n\u2019Roll", False, True),  # not an ASCII mark: SQuAD keeps it
+        ("rock-and-roll", "rock and roll", False, True),
+        ("rock-and-roll", "rockandroll", True, False),
+        ("Barack_Obama", "barack obama", False, True),
+        ("`Hello\u00b4 \u2018world", "hello world", False, True),
+        ("  much\n\twhite space ", "much white space", True, True),
+        ("theatre", "atre", False, False),  # an article is a whole word
+        ("the-atre", "atre", False, True),
+        ("A", "the", True, True),  # nothing is left of either
+        ("caf\u00e9", "cafe", False, False),
+        ("1,000", "1000", True, False),
+    ],
+)
+def test_what_the_official_scripts_take_for_equal(target, prediction, squad, trivia):
+    """SQuAD's evaluate-v1.1.py and TriviaQA's triviaqa_evaluation.py."""
+    assert exact_match([target], [prediction])["exact_match"] == 100 * squad
+    assert trivia_qa([target], [prediction])["exact_match"] == 100 * trivia
+
+
+def test_the_best_of_several_references_counts():
+    targets = [["two", "2"], "x"]
+    assert exact_match(targets, ["2", "y"]) == {"exact_match": 50.0}
+    assert trivia_qa([["guns n roses", "guns"], "x"], ["Guns N' Roses", "x y"]) == {
+        "exact_match": 50.0,
+        "f1": pytest.approx(100 * (1 + 2 / 3) / 2),
+    }
 
 
 def test_token_f1():
@@ -31,10 +82,59 @@ def test_token_f1():
     assert token_f1(["cat"], [""])["f1"] == 0.0
 
 
+def test_trivia_f1_splits_at_punctuation_where_squads_joins():
+    assert trivia_qa(["rock n roll"], ["rock-n-roll music"])["f1"] == pytest.approx(100 * 6 / 7)
+    assert token_f1(["rock n roll"], ["rock-n-roll music"])["f1"] == 0.0
+
+
 def test_mean_f1():
     # a: precision 2/3, recall 1 -> 0.8. b: precision 1, recall 1/2 -> 2/3. c: never found.
     targets, predictions = ["a", "a", "b", "b", "c"], ["a", "a", "b", "a", "d"]
     assert mean_f1(targets, predictions)["mean_f1"] == pytest.approx(100 * (0.8 + 2 / 3 + 0) / 3)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1))
+def test_mean_f1_is_scikit_learns_macro_average_over_the_targets_classes(pairs):
+    metrics = pytest.importorskip("sklearn.metrics")
+    targets, predictions = map(list, zip(*pairs, strict=True))
+    want = metrics.f1_score(targets, predictions, average="macro", labels=sorted(set(targets)), zero_division=0)
+    assert mean_f1(targets, predictions)["mean_f1"] == pytest.approx(100 * want)
+
+
+@given(ANSWERS)
+def test_yes_f1_and_matthews_are_scikit_learns(pairs):
+    metrics = pytest.importorskip("sklearn.metrics")
+    targets, predictions = map(list, zip(*pairs, strict=True))
+    f1 = metrics.f1_score(targets, predictions, average="binary", pos_label="yes", zero_division=0)
+    assert yes_f1(targets, predictions)["yes_f1"] == pytest.approx(100 * f1)
+    if len({*targets, *predictions}) == 2:
+        # scikit-learn has 0 where one list is all alike, too
+        want = metrics.matthews_corrcoef(targets, predictions)
+        assert matthews(targets, predictions)["matthews"] == pytest.approx(100 * want)
+
+
+def test_yes_f1_of_questions_with_several_answers_is_the_multi_label_f1():
+    """MultiRC's F1a: the matrix of questions x answers, row by row, is one list of yes and no."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    right, given_ = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0]]), np.array([[1, 1, 1], [0, 0, 0], [1, 0, 1]])
+    words = [[("no", "yes")[x] for x in matrix.ravel()] for matrix in (right, given_)]
+    want = metrics.f1_score(right, given_, average="micro")
+    assert yes_f1(*words)["yes_f1"] == pytest.approx(100 * want) == pytest.approx(100 * 6 / 10)
+
+
+def test_matthews_by_hand():
+    # 3 true, 2 false positives, 1 false, 4 true negatives: (3 x 4 - 2 x 1) / sqrt(5 x 4 x 6 x 5)
+    targets = ["yes"] * 3 + ["no"] * 2 + ["yes"] + ["no"] * 4
+    predictions = ["yes"] * 5 + ["no"] * 5
+    assert matthews(targets, predictions)["matthews"] == pytest.approx(1000 / math.sqrt(600))
+    assert matthews(["yes", "no"], ["yes", "yes"]) == {"matthews": 0.0}
+    with pytest.raises(InputError, match="for two classes; here are 'a', 'b', 'c'"):
+        matthews(["a", "b"], ["a", "c"])
+
+
+def test_edit_similarity():
+    # kitten -> sitting: three edits of seven letters
+    assert edit_similarity(["sitting"], ["kitten"])["edit_similarity"] == pytest.approx(100 * 4 / 7)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3))
@@ -55,6 +155,15 @@ def test_a_prediction_that_is_no_number_counts_as_minus_one():
     )
 
 
+def test_correlations_are_of_numbers():
+    for text in ("warm", "nan", "inf"):
+        with pytest.raises(InputError, match=f"correlations are of numbers; the target '{text}' is none"):
+            pearson_spearman(["0", text, "2"], ["0", "1", "2"])
+        assert pearson_spearman(["0", "1", "2"], ["0", text, "2"]) == pearson_spearman(
+            ["0", "1", "2"], ["0", "-1", "2"]
+        )
+
+
 def test_bleu_is_sacrebleus():
     predictions = ["the cat sat on the mat", "he reads a book (slowly)"]
     lists = [["the cat sat on a mat", "a cat was on the mat"], ["he reads the book, slowly"]]
@@ -64,6 +173,29 @@ def test_bleu_is_sacrebleus():
     assert bleu(lists, predictions)["bleu"] == pytest.approx(want)
     assert bleu(["a b c d e"], ["a b c d e"])["bleu"] == pytest.approx(100)
     assert bleu(["a b c d e"], ["A B C D E"])["bleu"] < 50
+
+
+SENTENCES = st.lists(
+    st.sampled_from(["the", "cat", "sat", "on", "a", "mat", ",", "It's", "\u00dcber"]), max_size=9
+).map(" ".join)
+
+
+@given(st.lists(st.tuples(st.lists(SENTENCES, min_size=1, max_size=2), SENTENCES), min_size=1, max_size=6), st.data())
+def test_bleu_of_summed_statistics_is_that_of_the_corpus(pairs, data):
+    targets, predictions = map(list, zip(*pairs, strict=True))
+    drawn = data.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=8))
+    columns = [[targets[i][n] if n < len(targets[i]) else None for i in drawn] for n in (0, 1)]
+    want = sacrebleu.corpus_bleu([predictions[i] for i in drawn], columns, tokenize="intl").score
+    assert bleu_of(bleu_statistics(targets, predictions)[drawn].sum(axis=0)) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("metric", BY_NAME)
+def test_the_mean_of_many_is_that_of_each(metric):
+    targets, predictions = ["the cat sat", ["a dog", "the dog ran"], "x"], ["a cat sat", "dog ran . far", ""]
+    each = [metric([target], [prediction]) for target, prediction in zip(targets, predictions, strict=True)]
+    assert metric(targets, predictions) == {
+        name: pytest.approx(np.mean([scores[name] for scores in each])) for name in each[0]
+    }
 
 
 def test_rouge_is_rouge_scores():
@@ -87,7 +219,26 @@ def test_bad_input(metric):
         metric([], [])
 
 
-@pytest.mark.parametrize("metric", [accuracy, exact_match, token_f1, bleu, rouge])
+@pytest.mark.parametrize("metric", [*BY_NAME, bleu])
 def test_an_example_without_references(metric):
     with pytest.raises(InputError, match="empty list"):
         metric([[]], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "match"),
+    [
+        (matthews, ("a", "b", "c"), "toy_kind.*for two classes; here are 'a', 'b', 'c'"),
+        (matthews, None, "matthews is a metric of fixed options, a tuple; here they are None"),
+        (mean_f1, "choices", "mean_f1 is a metric of fixed options, a tuple; here they are 'choices'"),
+        (yes_f1, ("True", "False"), "the answer 'yes', which is none of the options"),
+        (pearson_spearman, ("cold", "1"), "the target 'cold' is none"),
+        (bleu, "choices", "options that differ by example are chosen by position. Use accuracy"),
+    ],
+)
+def test_a_metric_that_cannot_score_the_task_is_refused_when_the_task_is_made(metric, options, match):
+    plain = (Template("{animal}?"),)
+    with pytest.raises(InputError, match=match):
+        dataclasses.replace(KIND, options=options, templates=plain, metrics=(accuracy, metric))
+    fitting = {bleu: None, pearson_spearman: ("0", "1", "2")}.get(metric, ("no", "yes"))
+    dataclasses.replace(KIND, options=fitting, templates=plain, metrics=(accuracy, metric))
