@@ -145,7 +145,7 @@ def score(
     }
     with Progress(f"evaluate {when} training", sum(limits.values())) as bar:
         found = predict(scorer, stores, limits, lengths, data.tokenizer, config, bar.update)
-    for name, summary in summaries(found).items():
+    for name, summary in summaries(found, data.split.held_out).items():
         rows = [{"split": split, **row} for (owner, split), rows in found.items() if owner == name for row in rows]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_text(run.path / "predictions" / f"{name}-{when}.jsonl", text)

@@ -6,12 +6,13 @@ over its own examples, so that a template counts as much as another whatever it 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from flan_jax.errors import InputError
+
+Values: TypeAlias = np.ndarray | Sequence[Any]
 
 RESAMPLES = 1000
 METRIC_RESAMPLES = 200
@@ -20,7 +21,10 @@ FLIPS = 10_000
 
 
 class Interval(NamedTuple):
-    """A mean with its bootstrap standard error and 95 % percentile interval, in the unit of the values."""
+    """A mean with its bootstrap standard error and 95 % percentile interval, in the unit of the values.
+
+    All but the mean are NaN where there is a single value, which says nothing of its spread.
+    """
 
     mean: float
     standard_error: float
@@ -38,7 +42,7 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-def bootstrap(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def bootstrap(values: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """The mean of [templates, examples] or [seeds, templates, examples] and how much other draws would move it.
 
     Examples, templates and seeds are resampled independently of each other, whole rows and columns at a time (Efron and
@@ -75,7 +79,9 @@ def bootstrap_metric(
     means = np.empty(resamples)
     for number, drawn in enumerate(weights):
         indices = rng.integers(examples, size=max(1, examples - 1))
-        means[number] = sum(n * score(int(t), indices) for t, n in enumerate(drawn) if n) / drawn.sum()
+        means[number] = sum(n * score(t, indices) for t, n in enumerate(drawn) if n) / drawn.sum()
+    if templates == examples == 1:
+        means[:] = np.nan
     return _interval(float(np.mean([score(t, np.arange(examples)) for t in range(templates)])), means)
 
 
@@ -105,7 +111,7 @@ def mean_of_tasks(tasks: Sequence[Any], *, resamples: int = RESAMPLES, seed: int
     return _interval(float(point), np.mean(means, axis=0))
 
 
-def compare(a: ArrayLike, b: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+def compare(a: Values, b: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """Run B against run A on the same templates and examples (and seeds), paired value by value.
 
     The interval is `bootstrap` of the differences (the paired bootstrap of Koehn 2004). The p-value is two-sided, from the
@@ -139,7 +145,7 @@ def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> float:
     return (extreme + 1) / (FLIPS + 1)  # the observed signs are one of the possible flips
 
 
-def _cube(values: ArrayLike) -> np.ndarray:
+def _cube(values: Values) -> np.ndarray:
     """[seeds, templates, examples] in float64. Raises InputError when it cannot be."""
     try:
         cube = np.asarray(values, np.float64)
@@ -167,7 +173,12 @@ def _draws(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
 
 
 def _resampled(cube: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """[resamples] means of a cube whose seeds are drawn so [resamples, seeds]; NaN where a resample holds no value at all."""
+    """[resamples] means of a cube whose seeds are drawn so [resamples, seeds].
+
+    NaN where a resample holds no value at all, or the cube only one.
+    """
+    if cube.size == 1:
+        return np.full(len(seeds), np.nan)
     count, templates, examples = cube.shape
     of_templates, of_examples = (_draws(rng, n, len(seeds)) for n in (templates, examples))
     present = ~np.isnan(cube.reshape(-1, examples))
@@ -180,6 +191,8 @@ def _resampled(cube: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) ->
 
 
 def _interval(mean: float, means: np.ndarray) -> Interval:
+    if np.isnan(means).all():
+        return Interval(mean, np.nan, np.nan, np.nan)
     low, high = np.nanpercentile(means, [2.5, 97.5])
     return Interval(mean, float(np.nanstd(means, ddof=1)), float(low), float(high))
 

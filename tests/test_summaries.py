@@ -1,60 +1,167 @@
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 from data.toy_tasks import KIND, SPELL
 
-from flan_jax.data.metrics import accuracy, yes_f1
-from flan_jax.summaries import summarise
+from flan_jax.data.metrics import accuracy, bleu, edit_similarity, matthews, yes_f1
+from flan_jax.data.tasks import TASKS
+from flan_jax.statistics import bootstrap
+from flan_jax.summaries import summaries, summarise
 
 CHOOSE = dataclasses.replace(KIND, options="choices")
 
 
-def ranked(template, answer, chosen, options=2):
-    row = {"example": answer, "template": template, "answer": answer, "right": [answer], "chosen": chosen}
+def ranked(example, template, right, chosen, options=2):
+    """A prediction of rank classification; `right`: an index or several."""
+    right = right if isinstance(right, list) else [right]
+    row = {"example": example, "template": template, "answer": right[0], "right": right, "chosen": chosen}
     return row | {"options": ["x"] * options}
 
 
-def test_the_mean_is_over_templates_and_the_best_template_is_chosen_on_validation():
+def generated(example, template, references, prediction):
+    row = {"example": example, "template": template, "answer": -1, "right": []}
+    return row | {"references": references, "prediction": prediction}
+
+
+def test_the_scores_of_a_ranked_task():
     """Template 0 is right once in four on test, template 1 three times; validation prefers template 0."""
-    test = [ranked(0, i, chosen) for i, chosen in enumerate([0, 9, 9, 9])]
-    test += [ranked(1, i, chosen) for i, chosen in enumerate([0, 1, 2, 9])]
-    validation = [ranked(0, 1, 1), ranked(0, 0, 0), ranked(1, 1, 1), ranked(1, 0, 1)]
-    assert summarise(CHOOSE, {"validation": validation, "test": test}) == {
+    test = [ranked(i, 0, i, chosen) for i, chosen in enumerate([0, 9, 9, 9])]
+    test += [ranked(i, 1, i, chosen) for i, chosen in enumerate([0, 1, 2, 9])]
+    validation = [ranked(0, 0, 1, 1), ranked(1, 0, 0, 0), ranked(0, 1, 1, 1), ranked(1, 1, 0, 1)]
+    summary = summarise(CHOOSE, {"validation": validation, "test": test})
+    values = [[100.0, 0.0, 0.0, 0.0], [100.0, 100.0, 100.0, 0.0]]
+    interval = bootstrap(values)
+    assert summary == {
         "metric": "accuracy",
         "mean": 50.0,
+        "median": 50.0,
+        "quartiles": [37.5, 62.5],
         "best_dev_template": {"template": 0, "score": 25.0},
+        "interval": [interval.low, interval.high],
+        "standard_error": interval.standard_error,
         "chance": 50.0,
+        "majority": 25.0,  # each position is right once in four
         "examples": 4,
+        "values": values,
         "templates": [
             {"template": 0, "validation": {"accuracy": 100.0}, "test": {"accuracy": 25.0}},
             {"template": 1, "validation": {"accuracy": 50.0}, "test": {"accuracy": 75.0}},
         ],
     }
+    assert json.loads(json.dumps(summary)) == summary
 
 
 def test_without_validation_there_is_no_best_template_and_chance_is_one_in_the_options():
-    rows = [ranked(t, 0, 0, options) for t in (0, 1) for options in (2, 4)]
+    rows = [ranked(i, t, 0, 0, options) for t in (0, 1) for i, options in enumerate((2, 4))]
     summary = summarise(CHOOSE, {"test": rows})
-    assert (summary["best_dev_template"], summary["chance"]) == (None, (50 + 25) / 2)
+    assert (summary["best_dev_template"], summary["chance"], summary["majority"]) == (None, (50 + 25) / 2, 100.0)
 
 
 def test_a_generated_answer_is_right_when_it_is_one_of_the_references():
-    rows = [
-        {"example": i, "template": t, "answer": -1, "references": ["c a t", "c-a-t"], "prediction": text}
-        for t, texts in enumerate([("c-a-t", "dog"), ("c a t", "c-a-t")])
-        for i, text in enumerate(texts)
-    ]
+    texts = [("c-a-t", "dog"), ("c a t", "c-a-t")]
+    rows = [generated(i, t, ["c a t", "c-a-t"], text) for t, line in enumerate(texts) for i, text in enumerate(line)]
     summary = summarise(SPELL, {"test": rows})
-    assert (summary["metric"], summary["mean"], summary["chance"], summary["examples"]) == ("accuracy", 75.0, None, 2)
+    assert (summary["metric"], summary["mean"], summary["examples"]) == ("accuracy", 75.0, 2)
+    assert (summary["chance"], summary["majority"]) == (None, None)
+    assert summary["values"] == [[100.0, 0.0], [100.0, 100.0]]
 
 
 def test_metrics_of_fixed_options_see_the_options_themselves():
     task = dataclasses.replace(KIND, metrics=(accuracy, yes_f1))
-    rows = [ranked(0, answer, chosen) for answer, chosen in [(1, 1), (0, 1), (0, 0), (1, 0), (1, 1)]]
-    (template,) = summarise(task, {"test": rows})["templates"]
-    assert template["test"] == pytest.approx({"accuracy": 60.0, "yes_f1": 100 * 4 / 6})
+    rows = [ranked(i, 0, *pair) for i, pair in enumerate([(1, 1), (0, 1), (0, 0), (1, 0), (1, 1)])]
+    summary = summarise(task, {"test": rows})
+    assert summary["templates"][0]["test"] == pytest.approx({"accuracy": 60.0, "yes_f1": 100 * 4 / 6})
+    assert summary["values"] == [[100.0, 0.0, 100.0, 0.0, 100.0]]
 
 
 def test_each_of_several_right_options_counts():
-    rows = [ranked(0, 0, chosen, options=3) | {"right": [0, 2]} for chosen in (0, 1, 2)]
-    assert summarise(CHOOSE, {"test": rows})["mean"] == pytest.approx(200 / 3)
+    rows = [ranked(chosen, 0, [0, 2], chosen, options=3) for chosen in (0, 1, 2)]
+    summary = summarise(CHOOSE, {"test": rows})
+    assert summary["mean"] == pytest.approx(200 / 3)
+    assert summary["majority"] == 100.0
+
+
+@pytest.mark.parametrize(("task", "wanted"), [(KIND, 60.0), (CHOOSE, 60.0)])
+def test_the_majority_is_of_the_right_answers_on_test_whatever_was_chosen(task, wanted):
+    """Validation, where class 0 is most often right, does not count; nor do the model's choices."""
+    test = [ranked(i, t, right, 0) for t in (0, 1) for i, right in enumerate([1, 1, 1, 0, 0])]
+    validation = [ranked(i, t, 0, 0) for t in (0, 1) for i in range(9)]
+    assert summarise(task, {"validation": validation, "test": test})["majority"] == wanted
+
+
+def test_the_majority_is_scored_by_the_headline_metric():
+    rows = [ranked(i, 0, right, right) for i, right in enumerate([1, 1, 1, 0])]
+    always = {
+        metric: summarise(dataclasses.replace(KIND, metrics=(metric,)), {"test": rows}) for metric in (yes_f1, matthews)
+    }
+    assert always[yes_f1]["majority"] == pytest.approx(200 * 3 / 7)
+    assert always[matthews]["majority"] == 0.0
+
+
+def test_a_metric_of_a_whole_set_has_an_interval_but_no_values():
+    """Of 40 examples two templates get 30 and 20 right: the interval is about the mean of the two BLEUs, and never 0 wide."""
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    reference = [" ".join(words[i % 3 :]) for i in range(40)]
+    rows = [
+        generated(i, t, [reference[i]], reference[i] if i < right else "one three five seven nine")
+        for t, right in enumerate((30, 20))
+        for i in range(40)
+    ]
+    summary = summarise(dataclasses.replace(SPELL, metrics=(bleu, edit_similarity)), {"test": rows})
+    low, high = summary["interval"]
+    assert (summary["metric"], summary["values"]) == ("bleu", None)
+    assert summary["mean"] == np.mean([template["test"]["bleu"] for template in summary["templates"]])
+    assert low + 5 < summary["mean"] < high - 5
+    # The same of one template: its examples alone are resampled, so that the interval is narrower.
+    alone = summarise(dataclasses.replace(SPELL, metrics=(bleu,)), {"test": rows[:40]})
+    assert 0 < alone["standard_error"] < summary["standard_error"]
+
+
+def test_the_interval_of_a_correlation_is_that_of_its_resamples():
+    rows = [ranked(i, 0, i % 2, i % 2 if i % 5 else 0) for i in range(50)]
+    summary = summarise(dataclasses.replace(KIND, metrics=(matthews,)), {"test": rows})
+    phi = summary["mean"] / 100
+    # the large-sample standard error of a correlation, (1 - phi^2) / sqrt(n), is about right for phi as well
+    assert summary["standard_error"] == pytest.approx(100 * (1 - phi**2) / np.sqrt(50), rel=0.5)
+    assert summary["values"] is None
+
+
+def length(targets, predictions):
+    """Somebody's metric of a whole set."""
+    return {"length": float(np.mean([len(text) for text in predictions]))}
+
+
+def test_the_interval_of_an_unknown_metric_is_over_templates_alone():
+    task = dataclasses.replace(SPELL, metrics=(length,))
+    rows = [generated(i, t, ["x"], "x" * (t + 1 + 4 * (i == 0))) for t in range(3) for i in range(10)]
+    summary = summarise(task, {"test": rows})
+    wanted = bootstrap([[template["test"]["length"]] for template in summary["templates"]])
+    assert summary["interval"] == [wanted.low, wanted.high]
+    single = summarise(task, {"test": rows[:10]})
+    assert (single["mean"], single["interval"], single["standard_error"]) == (1.4, None, None)
+
+
+def test_an_example_that_some_templates_were_not_asked_is_absent_there():
+    rows = [ranked(0, 0, 1, 1), ranked(0, 1, 1, 0), ranked(7, 0, 1, 1)]
+    summary = summarise(KIND, {"test": rows})
+    assert summary["values"] == [[100.0, 100.0], [0.0, None]]
+    assert (summary["mean"], summary["examples"]) == (50.0, 2)
+
+
+def test_values_are_kept_of_held_out_tasks(monkeypatch):
+    for task in (KIND, SPELL):
+        monkeypatch.setitem(TASKS, task.name, task)
+    predictions = {
+        ("toy_kind", "validation"): [ranked(0, 0, 1, 0)],
+        ("toy_kind", "test"): [ranked(0, 0, 1, 1), ranked(1, 0, 1, 0)],
+        ("toy_spell", "test"): [generated(0, 0, ["a"], "a")],
+    }
+    found = summaries(predictions, held_out=("toy_kind",))
+    assert {name: summary["values"] for name, summary in found.items()} == {
+        "toy_kind": [[100.0, 0.0]],
+        "toy_spell": None,
+    }
+    assert found["toy_kind"]["best_dev_template"] == {"template": 0, "score": 50.0}
+    assert found["toy_spell"]["mean"] == 100.0
