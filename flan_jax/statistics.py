@@ -115,7 +115,7 @@ def compare(a: Values, b: Values, *, resamples: int = RESAMPLES, seed: int = 0) 
     """Run B against run A on the same templates and examples (and seeds), paired value by value.
 
     The interval is `bootstrap` of the differences (the paired bootstrap of Koehn 2004). The p-value is two-sided, from the
-    permutation test that Dror et al. 2018 (section 3.2) recommend where a metric's distribution is unknown: if the runs were
+    permutation test that Dror et al. 2018 recommend where a metric's distribution is unknown: if the runs were
     alike, the names A and B could be exchanged on any example, so the sign of its difference (over all templates and seeds, which
     share the example) is flipped at random. It speaks of these templates and seeds; the interval, of others too.
 

@@ -32,7 +32,7 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> 
     """The scores of one task from its predictions by split, in percent where the metric is.
 
     metric: the headline metric's name, the first of the task's. mean, median, quartiles: of its scores on `test` over the
-    templates; T0 reports the last two (Sanh et al. 2022, section 6.1). best_dev_template: {"template", "score" on `test`} of the
+    templates; T0 reports the last two (Sanh et al. 2022). best_dev_template: {"template", "score" on `test`} of the
     template that is best on `validation`, the first of equals; None without one.
 
     interval, standard_error: of the mean, over other templates and examples (flan_jax.statistics.bootstrap). A metric of a whole set

@@ -69,7 +69,7 @@ def yes_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     """F1 of the answer "yes" (GLUE's measure for MRPC and QQP); 0 where it is neither right nor given.
 
     Of MultiRC, whose examples are pairs of a question and one of its answers, it is F1a: the multi-label F1 over all pairs
-    (Khashabi et al. 2018, section 4).
+    (Khashabi et al. 2018).
     """
     _check(targets, predictions)
     hits = sum(target == prediction == "yes" for target, prediction in zip(targets, predictions, strict=True))
