@@ -13,10 +13,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from flan_jax.batch import batch_spec
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.data.plan import MixturePlan
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
+from flan_jax.models.attention_backends import check_run
+from flan_jax.partitioning import placed_on
 from flan_jax.run import Run, read_json, read_jsonl
 from flan_jax.train_state import count_params
 
@@ -107,3 +110,10 @@ def check_vocabulary(model: Any, tokenizer: Tokenizer) -> None:
             f"the tokenizer {tokenizer.path} has {tokenizer.vocab_size} ids, the model an embedding of {model.vocab_size}. "
             f"Set vocab_size of {json.dumps(type(model).__name__)} to at least that, or use the model's own TOKENIZER"
         )
+
+
+def check_attention(model: Any, lengths: Mapping[str, int], mesh: Mesh) -> str:
+    """What attention runs on, for the log. Raises InputError when it cannot on this mesh, at the plan's lengths."""
+    rows = {shape[1] for shape, _ in batch_spec(model.architecture, 1, lengths).values()}
+    with placed_on(mesh):
+        return check_run(model, rows, mesh.devices.flat[0])

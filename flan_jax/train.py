@@ -84,6 +84,7 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     prepared = prepare_mixture(data)
     plan = prepared.plan(model.architecture)
     manifest.check_vocabulary(model, prepared.tokenizer)
+    print(manifest.check_attention(model, plan.lengths, mesh))
     mixture = explain(prepared, plan, training.steps)
     identity = manifest.identity(model, prepared, plan, optimizer, training)
     run.identify(identity, manifest.facts(model, prepared, mixture, mesh))

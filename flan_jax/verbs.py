@@ -83,6 +83,7 @@ def evaluate(settings: training.Settings, invocation: Invocation) -> None:
         return
     mesh = make_mesh(settings.training.mesh)
     manifest.check_vocabulary(model, data.tokenizer)
+    print(manifest.check_attention(model, lengths, mesh))
     params = load_params(settings.training.warm_start or invocation.run_dir, model, params_like(model, mesh))
     run = Run(invocation.run_dir)
     facts = manifest.facts(model, data, explain(data, plan, settings.training.steps), mesh)
@@ -153,6 +154,7 @@ def show_plan(settings: training.Settings) -> None:
     mesh = make_mesh(settings.training.mesh)
     check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
     plan, explained = _explained(settings)
+    attention = manifest.check_attention(settings.model, plan.lengths, mesh)
     console = _console()
     console.print(mixture_table(explained))
     flops = settings.model.train_flops(plan.batch_size, plan.lengths)
@@ -164,6 +166,7 @@ def show_plan(settings: training.Settings) -> None:
             f"{flops * steps / 1e15:,.3f} PFLOP in {steps:,} steps"
         ),
         f"mesh: {dict(mesh.shape)}",
+        attention,
     ):
         console.print(line, highlight=False, soft_wrap=True)
 

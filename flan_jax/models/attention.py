@@ -1,4 +1,4 @@
-"""Multi-head attention: `attend`, the one place where scores become outputs, and the module with its KV cache.
+"""Multi-head attention: the module and its KV cache. What computes it is in attention_backends.
 
 The default is T5's form (Raffel et al. 2020): no bias vectors and no 1/sqrt(head_dim) on the scores; the initial query
 kernel carries that factor instead. Fields of Attention turn it into that of Llama, Mistral, Qwen and Gemma.
@@ -11,67 +11,12 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import InputError
-from flan_jax.models.layers import ModelConfig, constrain, softcapped
+from flan_jax.models.attention_backends import AttentionMask, Heads, attend
+from flan_jax.models.layers import ModelConfig, constrain
 from flan_jax.models.rope import rotary
-
-# The lowest finite score: a row that may see nothing (padding) then gets the mean of all values instead of NaN.
-MASKED = -1e10
-
-Mask = Bool[Array, "batch 1 query key"]
-Heads = ("batch", "length", "heads", "kv")
-
-
-def _xla(
-    query: Float[Array, "batch query heads kv"],
-    key: Float[Array, "batch key kv_heads kv"],
-    value: Float[Array, "batch key kv_heads kv"],
-    *,
-    mask: Mask | None,
-    bias: Float[Array, "#batch heads query key"] | None,
-    softcap: float | None,
-    dropout: Callable[[jax.Array], jax.Array],
-) -> Float[Array, "batch query heads kv"]:
-    # b batch, q query length, k key length, h heads of the keys, g queries' heads to each of them, d kv
-    rows, length, heads, width = query.shape
-    grouped = query.reshape(rows, length, key.shape[2], -1, width)
-    scores = jnp.einsum("bqhgd,bkhd->bhgqk", grouped, key, preferred_element_type=jnp.float32)
-    by_group, scores = scores.shape, scores.reshape(rows, heads, length, -1)
-    if bias is not None:
-        scores = scores + bias.astype(jnp.float32)
-    scores = softcapped(scores, softcap)
-    if mask is not None:
-        scores = jnp.where(mask, scores, MASKED)
-    weights = dropout(jax.nn.softmax(scores, axis=-1).astype(value.dtype))
-    return jnp.einsum("bhgqk,bkhd->bqhgd", weights.reshape(by_group), value).reshape(query.shape)
-
-
-BACKENDS: dict[str, Callable[..., jax.Array]] = {"xla": _xla}
-
-
-def attend(
-    query: Float[Array, "batch query heads kv"],
-    key: Float[Array, "batch key kv_heads kv"],
-    value: Float[Array, "batch key kv_heads kv"],
-    *,
-    mask: Mask | None = None,
-    bias: Float[Array, "#batch heads query key"] | None = None,
-    softcap: float | None = None,
-    dropout: Callable[[jax.Array], jax.Array] = lambda weights: weights,
-    backend: str = "xla",
-) -> Float[Array, "batch query heads kv"]:
-    """softmax(query . key + bias, over the keys where `mask` is true) . value, in float32 between the two products.
-
-    Keys and values may have fewer heads, each for as many successive heads of the queries (grouped-query attention,
-    Ainslie et al. 2023). `softcap` bounds the scores before the mask (Gemma 2); `dropout` is applied to the attention
-    weights. Raises InputError for a backend that does not exist: another one is
-    never taken in its place.
-    """
-    if backend not in BACKENDS:
-        raise InputError(f"there is no attention backend {backend!r}; write one of: {', '.join(sorted(BACKENDS))}.")
-    return BACKENDS[backend](query, key, value, mask=mask, bias=bias, softcap=softcap, dropout=dropout)
 
 
 @flax.struct.dataclass
@@ -106,6 +51,8 @@ class Attention(nn.Module):
     The fields after `deterministic` are T5's by default. `num_kv_heads` (None: num_heads) heads of keys and values;
     `use_bias` on query, key and value; `qk_norm` makes the norms of queries and keys over head_dim; `query_scale`
     multiplies the queries; `softcap` bounds the scores.
+    The config's attention_backend computes whole rows. Decoding with a KV cache, of prompts too, runs on xla whatever the
+    backend is: a few tokens against many keys is not what the kernels are made for.
     """
 
     config: ModelConfig
@@ -137,7 +84,7 @@ class Attention(nn.Module):
         self,
         x: Float[Array, "batch query embed"],
         *,
-        mask: Mask | None,
+        mask: AttentionMask | None,
         bias: Float[Array, "#batch heads query key"] | None = None,
         rotation: tuple[Int[Array, "batch query"], Float[Array, " half"]] | None = None,
         step: CacheStep | None = None,
@@ -153,14 +100,14 @@ class Attention(nn.Module):
             query, key = (rotary(array, *rotation) for array in (query, key))
         if step is not None:
             key, value = self._append("cached_key", key, step), self._append("cached_value", value, step)
-        return self._attend(query, key, value, mask, bias)
+        return self._attend(query, key, value, mask, bias, cached=step is not None)
 
     def cross(
         self,
         x: Float[Array, "batch query embed"],
         encoded: Float[Array, "batch key embed"],
         *,
-        mask: Mask | None,
+        mask: AttentionMask | None,
         cached: bool = False,
     ) -> Float[Array, "batch query embed"]:
         """Attention to the encoder's outputs. With `cached`, the first call keeps their keys and values."""
@@ -169,16 +116,21 @@ class Attention(nn.Module):
             value = self._once("cross_value", lambda: self._heads(self.value(encoded)))
         else:
             key, value = self._heads(self.key(encoded)), self._heads(self.value(encoded))
-        return self._attend(self._heads(self.query(x)), key, value, mask, None)
+        return self._attend(self._heads(self.query(x)), key, value, mask, None, cached=cached)
 
     def _heads(self, x: Float[Array, "batch length joined_kv"]) -> Float[Array, "batch length heads kv"]:
         return constrain(x.reshape(*x.shape[:2], -1, self.config.head_dim), Heads)
 
-    def _attend(self, query: Any, key: Any, value: Any, mask: Any, bias: Any) -> Float[Array, "batch query embed"]:
+    def _attend(
+        self, query: Any, key: Any, value: Any, mask: Any, bias: Any, *, cached: bool
+    ) -> Float[Array, "batch query embed"]:
         if self.query_scale is not None:
             # In float32: rounding the factor itself to bfloat16 would change every score alike.
             query = (query.astype(jnp.float32) * self.query_scale).astype(query.dtype)
-        options = {"softcap": self.softcap, "dropout": self.dropout, "backend": self.config.attention_backend}
+        dropout = self.dropout if self.config.dropout_rate > 0 else None
+        # Parameters are made with a batch of the smallest shape, which no kernel takes.
+        backend = "xla" if cached or self.is_initializing() else self.config.attention_backend
+        options = {"softcap": self.softcap, "dropout": dropout, "backend": backend}
         out = attend(query, key, value, mask=mask, bias=bias, **options)
         return self.out(constrain(out, Heads).reshape(*out.shape[:2], self.config.joined_kv))
 

@@ -25,6 +25,7 @@ from flan_jax.batch import Batch
 from flan_jax.errors import InputError, unknown
 from flan_jax.models import rope
 from flan_jax.models.attention import Attention, CacheStep, cache_step
+from flan_jax.models.attention_backends import AttentionMask, check_config
 from flan_jax.models.layers import (
     RESIDUAL,
     Dropout,
@@ -119,6 +120,13 @@ class DecoderConfig(ModelConfig):
                 "tied_logits_scale is for a head tied to the embeddings; write logits_via_embedding=True too."
             )
         self._check_positions()
+        check_config(
+            self,
+            rule=self.prefix_lm,
+            bias=self.position == "relative",
+            softcap=self.attention_softcap is not None,
+            window=self.sliding_window is not None,
+        )
 
     def _check_positions(self):
         if self.position not in POSITIONS:
@@ -195,7 +203,7 @@ class DecoderOnlyContext:
     `near`: the keys within the sliding window, beyond which local layers do not look; None without one.
     """
 
-    mask: Bool[Array, "batch 1 length key"]
+    mask: AttentionMask
     near: Bool[Array, "batch 1 length key"] | None
     bias: Float[Array, "#batch heads length key"] | None
     positions: Int[Array, "batch length"]
@@ -211,8 +219,9 @@ class DecoderOnlyLayer(nn.Module):
     @nn.compact
     def __call__(self, x: Hidden, context: DecoderOnlyContext, kind: LayerKind) -> tuple[Hidden, None]:
         config, deterministic, mask = self.config, self.deterministic, context.mask
-        if context.near is not None:
-            mask = mask & (context.near | ~kind.local)
+        if context.near is not None and mask.dense is not None:
+            dense = mask.dense & (context.near | ~kind.local)
+            mask = mask.replace(dense=dense, local=None if config.global_every is None else kind.local)
         y = config.norm(name="pre_self_attention_layer_norm")(x)
         attention = Attention(config, deterministic, name="self_attention", **config.attention_fields())
         rotation = None if kind.frequencies is None else (context.positions, kind.frequencies)
@@ -280,7 +289,10 @@ class DecoderOnly(nn.Module):
         """The outputs after the final norm and dropout, [B, D, M] in the compute dtype."""
         tokens, positions = batch["decoder_input_tokens"], batch["decoder_positions"]
         prefix = batch.get("decoder_causal_attention") if self.config.prefix_lm else None
-        mask = decoder_mask(batch["decoder_segment_ids"], prefix)
+        segment_ids = batch["decoder_segment_ids"]
+        mask = AttentionMask(decoder_mask(segment_ids, prefix))
+        if prefix is None:
+            mask = mask.replace(segment_ids=segment_ids, window=self.config.sliding_window)
         # Distances within an example are the same counted along the packed row: one bias serves all rows.
         bias, near = self.decoder.bias(tokens.shape[1]), self._near(positions, positions)
         return self.decoder(
@@ -304,7 +316,7 @@ class DecoderOnly(nn.Module):
         """
         step = cache_step(tokens, positions, segment_ids, cache_length)
         bias = self.decoder.bias(cache_length, step.positions)
-        mask = cache_mask(step.positions, cache_length, prefix if self.config.prefix_lm else None)
+        mask = AttentionMask(cache_mask(step.positions, cache_length, prefix if self.config.prefix_lm else None))
         near = self._near(step.positions, jnp.arange(cache_length)[None])
         context = DecoderOnlyContext(mask, near, bias, step.positions, step)
         return self.decoder(self._embed(tokens, step.positions), context, deterministic)

@@ -16,10 +16,11 @@ from typing import Literal
 import flax.linen as nn
 import flax.struct
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from flan_jax.batch import Batch
 from flan_jax.models.attention import Attention, CacheStep, cache_step
+from flan_jax.models.attention_backends import AttentionMask, check_config
 from flan_jax.models.layers import (
     RESIDUAL,
     Dropout,
@@ -49,6 +50,10 @@ class EncoderDecoderConfig(ModelConfig):
     num_encoder_layers: int
     num_decoder_layers: int
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_config(self, rule=True, bias=True)
+
     @property
     def architecture(self) -> Literal["encoder_decoder"]:
         return "encoder_decoder"
@@ -77,7 +82,7 @@ class EncoderDecoderConfig(ModelConfig):
 class EncoderContext:
     """What every encoder layer sees beside its input."""
 
-    mask: Bool[Array, "batch 1 length length"]
+    mask: AttentionMask
     bias: Float[Array, "1 heads length length"]
 
 
@@ -107,7 +112,7 @@ class Encoder(nn.Module):
     def __call__(self, x: Hidden, segment_ids: Int[Array, "batch length"], deterministic: bool) -> Hidden:
         config = self.config
         bias = RelativePositionBias(config, bidirectional=True, name="relpos_bias")(x.shape[1])
-        context = EncoderContext(segment_mask(segment_ids, segment_ids), bias)
+        context = EncoderContext(AttentionMask(segment_mask(segment_ids, segment_ids)), bias)
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
         layers = config.num_encoder_layers
         x = stack_layers(EncoderLayer, config, layers, x=x, context=context, deterministic=deterministic)
@@ -119,8 +124,8 @@ class DecoderContext:
     """What every decoder layer sees beside its input; `step` only when decoding with a cache."""
 
     encoded: Float[Array, "batch encoder_length embed"]
-    mask: Bool[Array, "batch 1 length key"]
-    cross_mask: Bool[Array, "batch 1 length encoder_length"]
+    mask: AttentionMask
+    cross_mask: AttentionMask
     bias: Float[Array, "#batch heads length key"]
     step: CacheStep | None = None
 
@@ -176,7 +181,8 @@ class Decoder(nn.Module):
     ) -> DecoderContext:
         """Training and scoring: all tokens at once."""
         mask, cross_mask = decoder_mask(segment_ids), segment_mask(cross_segment_ids, encoder_segment_ids)
-        return DecoderContext(encoded, mask, cross_mask, self.relpos_bias(segment_ids.shape[1]))
+        bias = self.relpos_bias(segment_ids.shape[1])
+        return DecoderContext(encoded, AttentionMask(mask), AttentionMask(cross_mask), bias)
 
     def cached_context(
         self,
@@ -187,7 +193,8 @@ class Decoder(nn.Module):
         """Decoding: new tokens against the cache; a row holds one example."""
         mask, index = cache_mask(step.positions, step.length), jnp.arange(step.length)[None]
         cross_mask = segment_mask(jnp.ones_like(step.positions), jnp.minimum(encoder_segment_ids, 1))
-        return DecoderContext(encoded, mask, cross_mask, self.relpos_bias.between(step.positions, index), step)
+        bias = self.relpos_bias.between(step.positions, index)
+        return DecoderContext(encoded, AttentionMask(mask), AttentionMask(cross_mask), bias, step)
 
 
 class EncoderDecoder(nn.Module):

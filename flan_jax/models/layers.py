@@ -125,6 +125,7 @@ class ModelConfig:
     `dtype` is the compute dtype; parameters are always float32. `remat` names a policy of REMAT_POLICIES.
     `tied_logits_scale` multiplies the logits of a head that is tied to the embeddings; None is T5's emb_dim^-0.5.
     `logits_softcap` keeps logits within +-softcap (Gemma 2); the model's `logits` and the loss both read it.
+    `attention_backend` is a name in models.attention_backends.BACKENDS; whether it can is checked by the subclasses.
     `dense` and `embed` make every weight matrix of the model: give a subclass to change all of them.
     Raises InputError for a size or a name that cannot be built.
     """

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from flan_jax import losses
 from flan_jax.errors import InputError
 from flan_jax.models import layers, rope
-from flan_jax.models.attention import attend
+from flan_jax.models.attention_backends import AttentionMask, attend
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, param_shardings, placed_on
 from flan_jax.train_state import abstract_params, count_params
@@ -64,7 +64,7 @@ def test_a_head_of_keys_serves_successive_heads_of_queries():
     query, key, value = (jax.random.normal(jax.random.key(i), (2, 5, n, 4)) for i, n in enumerate((6, 2, 2)))
     bias = jax.random.normal(jax.random.key(3), (1, 6, 5, 5))
     mask = jnp.tril(jnp.ones((5, 5), bool))[None, None].repeat(2, axis=0)
-    options = {"mask": mask, "bias": bias, "softcap": 2.0}
+    options = {"mask": AttentionMask(mask), "bias": bias, "softcap": 2.0}
     repeated = attend(query, jnp.repeat(key, 3, axis=2), jnp.repeat(value, 3, axis=2), **options)
     np.testing.assert_allclose(attend(query, key, value, **options), repeated, rtol=1e-5, atol=1e-6)
 
