@@ -237,7 +237,7 @@ def check_config(config: ModelConfig, **asked: bool) -> None:
     """
     asked |= {"dropout": config.dropout_rate > 0, "float32": config.dtype == "float32"}
     _backend(config.attention_backend)
-    _refuse(config.attention_backend, [name for name, is_asked in asked.items() if is_asked])
+    _refuse(config.attention_backend, [name for name, is_asked in asked.items() if is_asked], config)
     _check_shape(config.attention_backend, config.head_dim, ())
 
 
@@ -252,7 +252,7 @@ def check_run(config: ModelConfig, lengths: Collection[int], device: Any) -> str
     if platforms and device.platform not in platforms:
         raise InputError(
             f"attention_backend={name!r} runs on {platforms[0]}, and these devices are {device.platform} "
-            f"({device.device_kind}); write {_others(name, lambda other: device.platform in other.platforms)}"
+            f"({device.device_kind}); write {_those(lambda other: device.platform in other.platforms)}"
         )
     if name == "cudnn" and config.head_dim > 128 and float(getattr(device, "compute_capability", 9.0)) < 9.0:
         raise InputError(
@@ -272,18 +272,18 @@ def _backend(name: str) -> Backend:
     return BACKENDS[name]
 
 
-def _refuse(name: str, asked: Collection[str]) -> None:
+def _refuse(name: str, asked: Collection[str], config: ModelConfig | None = None) -> None:
     for what in asked:
         if what in BACKENDS[name].lacks:
             thing, remedy = REMEDIES[what]
-            other = _others(name, lambda other: not set(asked) & set(other.lacks))
-            raise InputError(
-                f"attention_backend={name!r} has no {thing}; write {f'{remedy} or ' * bool(remedy)}{other}"
-            )
+            instead = _those(lambda other: not set(asked) & set(other.lacks))
+            if remedy is not None and hasattr(config, remedy.split("=")[0]):
+                instead = f"{remedy} or {instead}"
+            raise InputError(f"attention_backend={name!r} has no {thing}; write {instead}")
 
 
-def _others(name: str, can: Callable[[Backend], bool]) -> str:
-    return " or ".join(f"attention_backend={other!r}" for other in BACKENDS if other == "xla" or can(BACKENDS[other]))
+def _those(can: Callable[[Backend], bool]) -> str:
+    return " or ".join(f"attention_backend={name!r}" for name in BACKENDS if name == "xla" or can(BACKENDS[name]))
 
 
 def _check_shape(name: str, head_dim: int, lengths: Iterable[int]) -> None:

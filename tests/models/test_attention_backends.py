@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh
 
-from flan_jax import losses
+from flan_jax import losses, manifest
 from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
 from flan_jax.models import attention_backends
@@ -287,7 +287,7 @@ def test_a_config_whose_backend_cannot_is_refused(backend, wrong, message):
 
 @pytest.mark.parametrize("backend", ["pallas", "splash"])
 def test_an_encoder_decoder_is_refused(backend):
-    with pytest.raises(InputError, match="write .*attention_backend='xla'"):
+    with pytest.raises(InputError, match="an encoder, a cache.; write attention_backend='xla'"):
         EncoderDecoderConfig(**T5, attention_backend=backend)
 
 
@@ -313,6 +313,13 @@ def test_a_run_whose_backend_cannot_is_refused(backend, device, lengths, form, m
     config = DecoderConfig(**LLAMA | form, attention_backend=backend)
     with placed_on(make_mesh({"data": -1, "tensor": 2})), pytest.raises(InputError, match=message):
         check_run(config, lengths, device)
+
+
+def test_a_run_is_checked_at_the_lengths_of_its_rows(monkeypatch):
+    monkeypatch.setattr(manifest, "check_run", lambda config, lengths, device: f"{sorted(lengths)} {device.platform}")
+    lengths = {"inputs": 100, "targets": 28}
+    assert manifest.check_attention(DecoderConfig(**LLAMA), lengths, make_mesh()) == "[128] cpu"
+    assert manifest.check_attention(EncoderDecoderConfig(**T5), lengths, make_mesh()) == "[28, 100] cpu"
 
 
 def test_what_attention_runs_on_is_said():
