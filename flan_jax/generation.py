@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from flan_jax.errors import InputError
-from flan_jax.reading import Reading, advance, read, reordered, repeated
+from flan_jax.reading import Reading, advance, read, reordered, repeated, unrolled
 
 NEVER = -1e9
 """The score of what must not be chosen: finite, as in transformers, so that sums with it stay numbers."""
@@ -111,7 +111,7 @@ def continuations(
     """
     streams, limit, size = batch["streams"], settings["max_length"], {"length": length, "eos_id": eos_id}
     empty = streams < 0
-    reading = read(model, params, batch, length)
+    model, reading = unrolled(model, read(model, params, batch, length))
     if num_beams > 1:
         return _beam_search(model, params, reading, settings, empty, beams=num_beams, **size)
     choose = _sampler(settings, streams, top_k, nucleus) if sample else _most_probable

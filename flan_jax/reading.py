@@ -1,5 +1,6 @@
 """Prompts read once: padding them into a batch, and the key-value cache that generation and scoring go on from."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -102,8 +103,22 @@ def feed(model: Any, params: Any, reading: Reading, tokens: jax.Array, index: ja
     )
 
 
+def unrolled(model: Any, reading: Reading) -> tuple[Any, Reading]:
+    """The same model and reading with the layers one by one, whose caches a loop over `advance` writes in place.
+
+    A scan over layers would copy the whole cache in and out again for each token.
+    """
+    config = dataclasses.replace(model.config, scan_layers=False)
+    return config.build(), reading.replace(cache=trees.unstacked(reading.cache))
+
+
 def advance(model: Any, params: Any, reading: Reading, token: jax.Array, index: jax.Array) -> Reading:
-    """One token on: `token` is int32[B], number `index` after the prompt."""
+    """One token on, of an `unrolled` model: `token` is int32[B], number `index` after the prompt.
+
+    `params` may be stacked. They are taken apart here, inside the loop, so that XLA can read each layer where it lies:
+    taken apart before, they would be in memory twice.
+    """
+    params = trees.unstacked(params)
     hidden, cache = feed(model, params, reading, token[:, None], index)
     return reading.replace(logits=model.apply({"params": params}, hidden, method="logits")[:, 0], cache=cache)
 

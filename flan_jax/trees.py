@@ -1,7 +1,7 @@
 """Pytrees named by path: parameters are spoken of as "encoder/layers_0/mlp/wo/kernel" and chosen by one regex."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -53,6 +53,21 @@ def merge(selected: Tree, rest: Tree) -> Tree:
     {'a': 1, 'b': 2}
     """
     return jax.tree.map(lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None)
+
+
+def unstacked(tree: Tree) -> Tree:
+    """Layers that lie stacked under "layers", as a scan has them, one by one: "layers_0", "layers_1" ...
+
+    >>> unstacked({"norm": 3, "layers": {"wi": np.array([1, 2])}})
+    {'norm': 3, 'layers_0': {'wi': 1}, 'layers_1': {'wi': 2}}
+    """
+    if not isinstance(tree, Mapping):
+        return tree
+    out = {name: unstacked(branch) for name, branch in tree.items() if name != "layers"}
+    stack = tree.get("layers", {})
+    for i in range(max((len(leaf) for leaf in jax.tree.leaves(stack)), default=0)):
+        out[f"layers_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], stack)
+    return out
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -108,7 +108,7 @@ class DecoderConfig(ModelConfig):
                     f"{name} is {value!r}; it counts something: write a whole number of at least 1, or None."
                 )
         self._check_numbers("query_scale", "attention_softcap", "rope_max_wavelength", "rope_local_max_wavelength")
-        self._check_numbers("norm_epsilon", "tied_logits_scale")
+        self._check_numbers("norm_epsilon")
         object.__setattr__(self, "norm_offset", float(self.norm_offset))
         if self.num_heads % self.kv_heads:
             raise InputError(
@@ -278,7 +278,7 @@ class DecoderOnly(nn.Module):
 
     def setup(self):
         config = self.config
-        self.token_embedder = config.embed((config.vocab_size, config.emb_dim), dtype=config.dtype)
+        self.token_embedder = config.embedder()
         self.decoder = Decoder(config)
 
     def __call__(self, batch: Batch, *, deterministic: bool = True) -> Float[Array, "batch length vocab"]:

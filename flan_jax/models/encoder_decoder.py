@@ -207,7 +207,7 @@ class EncoderDecoder(nn.Module):
 
     def setup(self):
         config = self.config
-        self.token_embedder = config.embed((config.vocab_size, config.emb_dim), dtype=config.dtype)
+        self.token_embedder = config.embedder()
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
 

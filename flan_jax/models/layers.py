@@ -101,14 +101,15 @@ class Dense(nn.Module):
 
 
 class Embed(nn.Module):
-    """Rows of a (vocab, embed) table, initialised with unit variance as T5X does."""
+    """Rows of a (vocab, embed) table, by default initialised with unit variance as T5X does."""
 
     shape: tuple[int, int]
     axes: tuple[str, str] = ("vocab", "embed")
+    embedding_init: Callable[..., Any] = nn.initializers.normal(1.0)
     dtype: str = "float32"
 
     def setup(self):
-        self.embedding = parameter(self, "embedding", nn.initializers.normal(1.0), self.shape, self.axes)
+        self.embedding = parameter(self, "embedding", self.embedding_init, self.shape, self.axes)
 
     def weight(self) -> Float[Array, "vocab embed"]:
         return self.embedding.astype(self.dtype)
@@ -164,7 +165,7 @@ class ModelConfig:
         for kind, name, names in known:
             if name not in names:
                 raise unknown(kind, name, names)
-        self._check_numbers("logits_softcap")
+        self._check_numbers("logits_softcap", "tied_logits_scale")
         self._check_buckets()
 
     def _check_numbers(self, *names: str):
@@ -183,6 +184,17 @@ class ModelConfig:
                 "buckets hold one distance each, so the number must be even, at least 4, and its half below the "
                 "maximum distance. T5 uses 32 and 128."
             )
+
+    def embedder(self) -> Any:
+        """The embeddings. Those of a tied head begin as small as gives logits of unit variance (T5's: unit variance)."""
+        stddev = self.emb_dim**-0.5 / self.tied_scale if self.logits_via_embedding else 1.0
+        init = nn.initializers.normal(stddev)
+        return self.embed((self.vocab_size, self.emb_dim), embedding_init=init, dtype=self.dtype)
+
+    @property
+    def tied_scale(self) -> float:
+        """What a tied head's logits are multiplied by; T5's emb_dim^-0.5 is for a table whose rows have unit variance."""
+        return self.emb_dim**-0.5 if self.tied_logits_scale is None else self.tied_logits_scale
 
     @property
     def joined_kv(self) -> int:
@@ -384,14 +396,10 @@ def stack_layers(
 
 
 def head_kernel(config: ModelConfig, embedder: Any, logits_dense: Any) -> Float[Array, "embed vocab"]:
-    """The head's kernel; a tied one is the table times `tied_logits_scale`.
-
-    None is T5's emb_dim^-0.5, for a table whose rows have unit variance (Raffel et al. 2020).
-    """
+    """The head's kernel; a tied one is the table times the config's `tied_scale`."""
     if logits_dense is not None:
         return logits_dense.weight()
-    scale = config.emb_dim**-0.5 if config.tied_logits_scale is None else config.tied_logits_scale
-    return embedder.weight().T * jnp.asarray(scale, config.dtype)
+    return embedder.weight().T * jnp.asarray(config.tied_scale, config.dtype)
 
 
 def softcapped(x: Float[Array, "*dims"], cap: float | None) -> Float[Array, "*dims"]:

@@ -103,6 +103,19 @@ def test_configs_with_rope_scaling_hash_and_compare():
     assert configs[0] == configs[1] != configs[2]
 
 
+@pytest.mark.parametrize(
+    "form", [TIED, TIED | {"scale_embeddings": True, "post_norms": True}, {"logits_via_embedding": True}, {}]
+)
+def test_training_from_scratch_begins_near_log_vocabulary(form, make_batch, init):
+    """Unit variance of the logits adds a half; embeddings of unit variance under a head that is not scaled, dozens."""
+    config = DecoderConfig(**TINY | GATED | {"vocab_size": 500, "emb_dim": 64, "dropout_rate": 0.0} | form)
+    rng = np.random.default_rng(0)
+    rows = [[(rng.integers(1, 500, 20).tolist(), rng.integers(1, 500, 30).tolist())] for _ in range(4)]
+    batch, model = make_batch("decoder", rows, {"inputs": 20, "targets": 30}), config.build()
+    _, sums = losses.loss_and_weight(model, init(model, batch), batch)
+    assert np.log(500) - 0.1 < sums["loss_sum"] / sums["weight_sum"] < np.log(500) + 1.0
+
+
 @pytest.mark.parametrize("heads", [1, 2])
 def test_a_sharded_model_has_the_same_loss_and_gradients(heads, make_batch, examples, init):
     """Heads of keys that divide over the mesh's tensor axis, and one that does not."""

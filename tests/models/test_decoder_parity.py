@@ -159,13 +159,13 @@ def _tokens(*shape):
     return np.random.default_rng(0).integers(0, 60, shape)
 
 
-def _batch(rows):
+def _batch(rows, padding="right"):
     """Rows of examples that are fed as they are: decoder inputs are not shifted here, as Hugging Face's are not."""
     shape = len(rows), LENGTH
     names = ("decoder_input_tokens", "decoder_segment_ids", "decoder_positions")
     batch = {name: np.zeros(shape, np.int32) for name in names}
     for row, examples in enumerate(rows):
-        start = 0
+        start = 0 if padding == "right" else LENGTH - sum(map(len, examples))
         for segment, tokens in enumerate(examples, start=1):
             place = row, slice(start, start + len(tokens))
             for name, values in zip(names, (tokens, segment, range(len(tokens))), strict=True):
@@ -180,15 +180,16 @@ def _assert_same(got, expected):
     assert np.abs(got - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("scan_layers", [False])
-def test_logits_with_padding_on_the_right(scan_layers, family, stacked):
-    tokens, sizes = _tokens(2, LENGTH), (LENGTH, 13)
-    params = stacked(family.params) if scan_layers else family.params
-    model = dataclasses.replace(family.config, scan_layers=scan_layers).build()
-    batch = _batch([[row[:size]] for row, size in zip(tokens, sizes, strict=True)])
-    got, expected = np.array(jax.jit(model.apply)({"params": params}, batch)), family.expected(tokens, sizes)
-    for row, size in enumerate(sizes):
-        _assert_same(got[row, :size], expected[row, :size])
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_padded_logits_are_those_without_padding(padding, family):
+    examples, model = (
+        [row[:size] for row, size in zip(_tokens(2, LENGTH), (LENGTH, 13), strict=True)],
+        family.config.build(),
+    )
+    batch = _batch([[tokens] for tokens in examples], padding)
+    got = np.array(jax.jit(model.apply)({"params": family.params}, batch))
+    for tokens, logits, ids in zip(examples, got, batch["decoder_segment_ids"], strict=True):
+        _assert_same(logits[np.array(ids) == 1], family.expected(tokens[None], [len(tokens)])[0])
 
 
 def test_packed_logits_are_those_of_each_example_alone(family, stacked):

@@ -13,7 +13,18 @@ torch = pytest.importorskip("torch")
 HEADS, BUCKETS = 3, 8
 
 
-def test_logits_of_hugging_face_t5(init, make_batch):
+def _left(batch):
+    """Each row's padding on its other side; positions go with their tokens."""
+    sides = {name: np.array(array) for name, array in batch.items()}
+    for side in ("encoder", "decoder"):
+        sizes = np.count_nonzero(sides[f"{side}_segment_ids"], axis=1)
+        for name in [name for name in sides if name.startswith(side)]:
+            sides[name] = np.stack([np.roll(row, -size) for row, size in zip(sides[name], sizes, strict=True)])
+    return sides
+
+
+@pytest.mark.parametrize("form", ["left", "right", "packed"])
+def test_logits_of_hugging_face_t5(form, init, make_batch):
     peer = random_t5(
         noise=0.1, vocab_size=60, d_model=24, d_kv=5, d_ff=32, num_layers=2, num_heads=HEADS,
         relative_attention_num_buckets=BUCKETS, relative_attention_max_distance=16,
@@ -23,16 +34,16 @@ def test_logits_of_hugging_face_t5(init, make_batch):
         relative_attention_num_buckets=BUCKETS, relative_attention_max_distance=16, scan_layers=False,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    rows = [[(rng.integers(2, 60, n).tolist(), rng.integers(2, 60, m).tolist())] for n, m in ((30, 20), (17, 25))]
-    batch, model = make_batch("encoder_decoder", rows, {"inputs": 30, "targets": 25}), config.build()
+    examples = [(rng.integers(2, 60, n).tolist(), rng.integers(2, 60, m).tolist()) for n, m in ((30, 20), (17, 25))]
+    rows = [examples] if form == "packed" else [[example] for example in examples]
+    batch, model = make_batch("encoder_decoder", rows, {"inputs": 50, "targets": 50}), config.build()
     params = params_of(peer, init(model, batch))
-    with torch.no_grad():
-        expected = peer(
-            input_ids=torch.tensor(np.array(batch["encoder_input_tokens"], np.int64)),
-            attention_mask=torch.tensor(np.array(batch["encoder_segment_ids"], np.int64)),
-            decoder_input_ids=torch.tensor(np.array(batch["decoder_input_tokens"], np.int64)),
-        ).logits.numpy()
-    real = np.array(batch["decoder_segment_ids"]) == 1
-    got = np.array(jax.jit(model.apply)({"params": params}, batch))
-    error = np.abs(got[real] - expected[real]).max() / np.abs(expected[real]).max()
-    assert error < 1e-4
+    batch = _left(batch) if form == "left" else batch
+    got, ids = np.array(jax.jit(model.apply)({"params": params}, batch)), np.array(batch["decoder_segment_ids"])
+    for i, (inputs, targets) in enumerate(examples):
+        with torch.no_grad():
+            decoder_inputs = torch.tensor([[0, *targets[:-1]]])
+            expected = peer(input_ids=torch.tensor([inputs]), decoder_input_ids=decoder_inputs).logits[0].numpy()
+        own = got[0][ids[0] == i + 1] if form == "packed" else got[i][ids[i] == 1]
+        assert own.shape == expected.shape
+        assert np.abs(own - expected).max() < 1e-4 * np.abs(expected).max()
