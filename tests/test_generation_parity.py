@@ -110,6 +110,7 @@ def generated(peer, **settings):
 def check_that_the_test_can_tell(peer, rows, **settings):
     """No near ties, so that rounding decides nothing; different tokens, also within rows."""
     moved = copy.deepcopy(peer)
+    torch.manual_seed(1)
     with torch.no_grad():
         for parameter in moved.parameters():
             # A hundred times the rounding of float32.
@@ -144,8 +145,8 @@ def test_greedy_tokens_and_their_log_probabilities(name, eos_scale):
 @pytest.mark.parametrize(
     "name, eos_scale, num_beams, length_penalty",
     [
-        ("t5", 1.0, 2, 0.6), ("t5", 3.0, 2, 1.0), ("t5", 1.0, 4, 1.0), ("t5", 3.0, 4, 0.6), ("t5", 3.0, 4, -0.5),
-        ("llama", 1.0, 4, 0.6), ("qwen3", 1.0, 4, 1.5), ("gemma2", 1.0, 4, 1.5), ("gemma3", 2.0, 3, 1.0),
+        ("t5", 1.0, 2, 0.6), ("t5", 3.0, 2, 1.0), ("t5", 2.0, 4, 1.5), ("t5", 1.0, 4, -0.5),
+        ("llama", 1.0, 4, 0.6), ("qwen3", 1.0, 4, 0.6), ("gemma2", 1.0, 4, 1.5), ("gemma3", 2.0, 3, 1.0),
     ],
 )  # fmt: skip
 def test_beams_and_their_log_probabilities(name, num_beams, length_penalty, eos_scale):
