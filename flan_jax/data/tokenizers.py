@@ -20,7 +20,7 @@ PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 
 EOS_TOKENS = ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "[SEP]")
 PAD_TOKENS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>")
-"""Where a tokenizer.json comes without a tokenizer_config.json, the first of these in its vocabulary is taken."""
+"""Where no file beside a tokenizer.json names them, the first of these in its vocabulary is taken."""
 
 
 @runtime_checkable
@@ -86,7 +86,9 @@ class SentencePieceTokenizer:
 
 
 class HuggingFaceTokenizer:
-    """A tokenizer.json. EOS and PAD are those of the tokenizer_config.json beside it, where there is one."""
+    """A tokenizer.json. EOS and PAD are those that the files beside it name: tokenizer_config.json and
+    special_tokens_map.json by their text, or else generation_config.json and config.json by their ids.
+    """
 
     def __init__(self, path: str):
         self.path, self.extra_ids = path, 0
@@ -100,9 +102,14 @@ class HuggingFaceTokenizer:
         self._model.no_padding()
         self._vocabulary = self._model.get_vocab()
         self.vocab_size = max(self._vocabulary.values()) + 1
-        config = _config_beside(path)
-        self.eos_id = self._special("eos_token", config, EOS_TOKENS)
-        self.pad_id = self._special("pad_token", config, PAD_TOKENS, missing=PAD)
+        eos, pad = self._special("eos_token", EOS_TOKENS), self._special("pad_token", PAD_TOKENS)
+        if eos is None:
+            raise InputError(
+                f'{path} has no known eos_token: put {{"eos_token": "..."}} into tokenizer_config.json beside it'
+            )
+        self.eos_id = eos
+        # Without PAD (Llama 3) any id will do, as padding is masked; but this one is also a token of real text.
+        self.pad_id, self._padding = (PAD, None) if pad is None else (pad, pad)
         self.fingerprint = _fingerprint(content, self.eos_id)
 
     def __reduce__(self):
@@ -115,36 +122,39 @@ class HuggingFaceTokenizer:
         return [encoding.ids for encoding in self._model.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        kept = [i for i in _before_eos(ids, self.eos_id) if i != self.pad_id and i < self.vocab_size]
+        kept = [i for i in _before_eos(ids, self.eos_id) if i != self._padding and i < self.vocab_size]
         return self._model.decode(kept, skip_special_tokens=True)
 
-    def _special(self, kind: str, config: dict[str, Any], usual: tuple[str, ...], missing: int | None = None) -> int:
-        named = config.get(kind)
-        token = named.get("content") if isinstance(named, dict) else named
-        if token is not None:
-            if token not in self._vocabulary:
-                raise InputError(
-                    f"tokenizer_config.json beside {self.path} names the {kind} {token!r}, which is no token"
-                )
-            return self._vocabulary[token]
-        found = [self._vocabulary[token] for token in usual if token in self._vocabulary]
-        if not found and missing is None:
-            raise InputError(
-                f'{self.path} has no known {kind}: put {{"{kind}": "..."}} into tokenizer_config.json beside it'
-            )
-        return found[0] if found else missing  # pyright: ignore[reportReturnType]
+    def _special(self, kind: str, usual: tuple[str, ...]) -> int | None:
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            named = _beside(self.path, name).get(kind)
+            token = named.get("content") if isinstance(named, dict) else named
+            if token is not None:
+                if not isinstance(token, str) or token not in self._vocabulary:
+                    raise InputError(f"{name} beside {self.path} names the {kind} {token!r}, which is no token")
+                return self._vocabulary[token]
+        for name in ("generation_config.json", "config.json"):
+            number = _beside(self.path, name).get(f"{kind}_id")
+            number = number[0] if isinstance(number, list) and number else number
+            if number is not None:
+                if not isinstance(number, int) or not 0 <= number < self.vocab_size:
+                    raise InputError(f"{name} beside {self.path} gives {kind}_id = {number!r}, which is no token's")
+                return number
+        return next((self._vocabulary[token] for token in usual if token in self._vocabulary), None)
 
 
 def load_tokenizer(path: str | Path, extra_ids: int = 0) -> Tokenizer:
     """The tokenizer in a file: `*.model` (SentencePiece), tokenizer.json, a folder holding one, or "practice".
 
-    `extra_ids` sentinels are added to a SentencePiece model (T5's has 100). Raises InputError for anything else.
+    `extra_ids` sentinels are added to a SentencePiece model (T5's has 100); 0 is as many as the tokenizer_config.json
+    beside it says, if there is one. Raises InputError for anything else.
 
     >>> load_tokenizer("practice").encode("Is it raining?")
     [66, 131, ...]
     """
     file = tokenizer_file(path)
     if file.suffix == ".model":
+        extra_ids = extra_ids or _beside(str(file), "tokenizer_config.json").get("extra_ids", 0)
         return SentencePieceTokenizer(str(file), extra_ids)
     if extra_ids:
         raise InputError(f"extra_ids={extra_ids} is for SentencePiece models; {file} lists all its tokens itself")
@@ -203,15 +213,18 @@ def _before_eos(ids: Iterable[int], eos: int) -> list[int]:
     return kept[: kept.index(eos)] if eos in kept else kept
 
 
-def _config_beside(path: str) -> dict[str, Any]:
-    file = Path(path).with_name("tokenizer_config.json")
+def _beside(path: str, name: str) -> dict[str, Any]:
+    """The JSON object in the file of that name beside a tokenizer; empty where there is none."""
+    file = Path(path).with_name(name)
     if not file.exists():
         return {}
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is not JSON: {error}") from None
-    return config if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        raise InputError(f"{file} is no JSON object; copy it again, or delete it")
+    return config
 
 
 def _fingerprint(content: bytes, number: int) -> str:

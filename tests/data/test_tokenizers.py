@@ -1,9 +1,11 @@
+import io
 import json
 import os
 import pickle
 from pathlib import Path
 
 import pytest
+import sentencepiece
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +42,7 @@ def test_special_ids(tokenizer):
 
 
 @given(text=WORDS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_text_comes_back(tokenizer, text):
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
@@ -107,6 +109,41 @@ def test_tokenizer_json_without_padding_token_pads_with_zero(tokenizer_json):
     assert load_tokenizer(tokenizer_json(None, special=("<unk>", "</s>"))).pad_id == 0
 
 
+@pytest.mark.parametrize(
+    "file, content, eos",
+    [
+        ("special_tokens_map.json", {"eos_token": {"content": "<stop>"}}, 3),
+        ("generation_config.json", {"eos_token_id": [3, 2]}, 3),
+        ("config.json", {"eos_token_id": 3}, 3),
+    ],
+)
+def test_special_ids_are_those_of_the_folder(tokenizer_json, file, content, eos):
+    folder = tokenizer_json(None)
+    (folder / file).write_text(json.dumps(content))
+    assert load_tokenizer(folder).eos_id == eos
+
+
+def test_a_token_that_is_no_padding_is_decoded(tokenizer_json):
+    """Llama 3 has no PAD, and its token 0 is an exclamation mark."""
+    folder = tokenizer_json(None, special=())
+    content = json.loads((folder / "tokenizer.json").read_text())
+    first = next(token for token, number in content["model"]["vocab"].items() if number == 0)
+    last = max(content["model"]["vocab"].values())
+    (folder / "config.json").write_text(json.dumps({"eos_token_id": last}))
+    tok = load_tokenizer(folder)
+    assert tok.eos_id == last
+    assert tok.decode([0, 0]) == first * 2
+
+
+def test_a_folder_says_how_many_sentinels_a_sentencepiece_model_has(tokenizer, tmp_path):
+    (tmp_path / "spiece.model").write_bytes(Path(tokenizer.path).read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"extra_ids": 100}))
+    tok = load_tokenizer(tmp_path)
+    assert tok.vocab_size == tokenizer.vocab_size + 100
+    assert tok.encode("<extra_id_0>") == [tok.vocab_size - 1]
+    assert pickle.loads(pickle.dumps(tok)).fingerprint == tok.fingerprint
+
+
 def test_a_tokenizer_travels_to_another_process(tokenizer, tokenizer_json):
     for tok in (load_tokenizer(tokenizer.path, 5), load_tokenizer(tokenizer_json({"eos_token": "</s>"}))):
         again = pickle.loads(pickle.dumps(tok))
@@ -134,6 +171,16 @@ def test_no_such_file(tmp_path):
 def test_tokenizer_json_errors(tokenizer_json):
     with pytest.raises(InputError, match="names the eos_token '<end>'"):
         load_tokenizer(tokenizer_json({"eos_token": "<end>"}))
+    with pytest.raises(InputError, match=r"names the eos_token \['</s>'\]"):
+        load_tokenizer(tokenizer_json({"eos_token": ["</s>"]}))
+    folder = tokenizer_json({})
+    (folder / "config.json").write_text('{"eos_token_id": 99999}')
+    with pytest.raises(InputError, match="config.json beside .* gives eos_token_id = 99999"):
+        load_tokenizer(folder)
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="is no JSON object"):
+        load_tokenizer(folder)
+    (folder / "config.json").unlink()
     with pytest.raises(InputError, match="extra_ids=5 is for SentencePiece"):
         load_tokenizer(tokenizer_json(None), extra_ids=5)
     with pytest.raises(InputError, match=r"no known eos_token.*tokenizer_config.json"):
@@ -164,3 +211,42 @@ def test_tokenizer_json_is_read_as_transformers_reads_it(tokenizer_json):
     for text in MIXED:
         assert ours.encode(text) == theirs(text, add_special_tokens=False)["input_ids"], text
     assert ours.encode_batch(MIXED) == theirs(list(MIXED), add_special_tokens=False)["input_ids"]
+
+
+SENTENCEPIECE = {
+    "LlamaTokenizer": {"model_type": "bpe", "pad_id": -1},
+    "GemmaTokenizer": {
+        "model_type": "bpe",
+        "add_dummy_prefix": False,
+        "pad_id": 0,
+        "eos_id": 1,
+        "bos_id": 2,
+        "unk_id": 3,
+    },
+    "T5Tokenizer": {"model_type": "unigram", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+}
+
+
+@pytest.mark.parametrize("name", SENTENCEPIECE)
+def test_sentencepiece_models_are_read_as_transformers_reads_them(name, texts, tmp_path):
+    """The model alone, and the tokenizer.json that transformers makes of it."""
+    transformers = pytest.importorskip("transformers")
+    made, settings = io.BytesIO(), SENTENCEPIECE[name]
+    as_it_is = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True}
+    settings |= {} if name == "T5Tokenizer" else as_it_is
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*texts, *MIXED]), model_writer=made, vocab_size=500, hard_vocab_limit=False,
+        character_coverage=1.0, minloglevel=2, **settings,
+    )  # fmt: skip
+    (tmp_path / ("spiece.model" if name == "T5Tokenizer" else "tokenizer.model")).write_bytes(made.getvalue())
+    config = {"tokenizer_class": name, "eos_token": "</s>", "unk_token": "<unk>", "bos_token": "<s>"}
+    config |= {"pad_token": "<pad>"} if settings["pad_id"] == 0 else {}
+    config |= {"extra_ids": 100, "bos_token": None} if name == "T5Tokenizer" else {}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    theirs.save_pretrained(tmp_path / "fast")
+    # A model alone takes special tokens that stand in a text for text, as seqio's vocabularies do.
+    for folder, known in ((tmp_path, [text for text in MIXED if "<" not in text]), (tmp_path / "fast", MIXED)):
+        ours = load_tokenizer(folder)
+        assert ours.encode_batch(known) == theirs(list(known), add_special_tokens=False)["input_ids"]
+        assert (ours.eos_id, ours.pad_id) == (theirs.eos_token_id, theirs.pad_token_id or 0)
