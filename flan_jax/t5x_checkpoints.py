@@ -41,6 +41,7 @@ from flan_jax.trees import named_leaves
 VERSIONS = (2, 3)
 PLACEHOLDER = "PLACEHOLDER://"
 UNFINISHED = re.compile(r"\.tmp-|\.orbax-checkpoint-tmp")
+INDEX_FILE = re.compile(r"(.+\.)?checkpoint(_\d+)?")
 SCANNED = re.compile(r"(^|/)layers/")
 UNROLLED = re.compile(r"(^|/)layers_(\d+)/")
 CHUNK_BYTES = 64 * 2**20
@@ -74,22 +75,25 @@ class LazyArray:
 
 
 def is_checkpoint(folder: Folder) -> bool:
-    """Whether `folder` is a T5X checkpoint, finished or not, or the folder around some."""
+    """Whether `folder` is a T5X checkpoint, finished or not, the folder around some, or an index file."""
     root = epath.Path(folder).expanduser()
     if not root.is_dir():
-        return False
+        return INDEX_FILE.fullmatch(root.name) is not None and root.exists()
     return _index_folder(root) is not None or any(re.match(r"checkpoint_\d+", child.name) for child in root.iterdir())
 
 
 def read_t5x(folder: Folder) -> dict[str, LazyArray]:
     """The parameters of a T5X checkpoint by name ("encoder/layers_0/attention/key/kernel"), shaped as they are stored.
 
-    `folder` is a checkpoint_N, or the folder around them, of which the latest finished one is taken; it may be gs://.
+    `folder` is a checkpoint_N, or the folder around them, of which the latest finished one is taken; it may be gs://. It
+    may also be the index file itself, as T5X takes it: flax's checkpoints, with all arrays inside, are one file.
     Raises InputError when there is no finished checkpoint, its index cannot be read or is of an unknown version, or an
     array is absent.
     """
-    place = _find(folder)
-    index = _target(place, _index(place))
+    root = epath.Path(folder).expanduser()
+    is_file = root.exists() and not root.is_dir()
+    place = root.parent if is_file else _find(root)
+    index = _target(place, _index(root if is_file else place / "checkpoint"))
     # All at once: opening reads a small file for each array, and these may lie far away.
     opening = {name: _open(place, leaf) for name, leaf in index.items()}
     arrays = {}
@@ -155,9 +159,8 @@ def write_t5x(folder: Folder, params: Any, step: int) -> Path:
     return final
 
 
-def _find(folder: Folder) -> epath.Path:
-    """The folder that holds the index of the checkpoint that `folder` means."""
-    root = epath.Path(folder).expanduser()
+def _find(root: epath.Path) -> epath.Path:
+    """The folder that holds the index of the checkpoint that `root` means."""
     if not root.is_dir():
         raise InputError(f"there is no folder {root} to read a T5X checkpoint from. Give a checkpoint_N, or its parent")
     if UNFINISHED.search(root.name):
@@ -185,11 +188,10 @@ def _index_folder(folder: epath.Path) -> epath.Path | None:
     return None
 
 
-def _index(place: epath.Path) -> dict[str, Any]:
+def _index(path: epath.Path) -> dict[str, Any]:
     """The index as a tree, with a spec or a placeholder where an array lies in a folder of its own."""
-    path = place / "checkpoint"
     if not path.exists():
-        return _orbax_index(place)
+        return _orbax_index(path.parent)
     content = path.read_bytes()
     if content.startswith(b"model_checkpoint_path"):
         raise InputError(f"{path} belongs to a TensorFlow checkpoint. Convert it with T5X's convert_tf_checkpoint.py")
@@ -222,7 +224,7 @@ def _target(place: epath.Path, index: dict[str, Any]) -> dict[str, Any]:
     if version is not None and not isinstance(version, str) and version not in VERSIONS:
         raise InputError(f"the checkpoint {place} is of version {version}; known are {VERSIONS[0]} and {VERSIONS[1]}")
     for wrapper in ("optimizer", "_optimizer"):
-        index = index.get(wrapper, index)
+        index = index.get(wrapper, index) if isinstance(index, dict) else {}
     target = index.get("target") if isinstance(index, dict) else None
     if not isinstance(target, dict) or not target:
         raise InputError(f"the index of {place} has no parameters ('target'). Give a checkpoint that T5X wrote")

@@ -22,7 +22,7 @@ from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.partitioning import make_mesh, param_shardings
-from flan_jax.t5x_checkpoints import load_t5x_params, read_t5x, write_t5x
+from flan_jax.t5x_checkpoints import is_checkpoint, load_t5x_params, read_t5x, write_t5x
 from flan_jax.train_state import abstract_params
 from flan_jax.trees import map_named, named_leaves
 
@@ -186,6 +186,20 @@ def test_a_native_checkpoint_of_t5x(tmp_path, scanned, here):
         np.testing.assert_array_equal(lazy[name].read(), array)
 
 
+def test_a_checkpoint_of_one_file(tmp_path):
+    """Flax's own, which T5X reads as well: all arrays in the index, which has any name."""
+    index = {"version": 3, "optimizer": {"state": {"step": np.int32(0), "param_states": {}}}}
+    index["optimizer"]["target"] = traverse_util.unflatten_dict(t5x_target(False), sep="/")
+    path = tmp_path / "tiny.checkpoint_0"
+    path.write_bytes(serialization.to_bytes(index))
+    assert is_checkpoint(path) and not is_checkpoint(tmp_path)
+    assert_same(load_t5x_params(path, like(STACKED)), params_of(STACKED))
+    assert_same(load_t5x_params(native(tmp_path, t5x_target(True)) / "checkpoint", like(STACKED)), params_of(STACKED))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="tiny.checkpoint_0 is truncated or damaged"):
+        read_t5x(path)
+
+
 @pytest.mark.parametrize(("item", "wrapper"), [("state", ()), (".", ("optimizer",)), (".", ("_optimizer",))])
 @pytest.mark.parametrize("scanned", [False, True])
 def test_an_orbax_checkpoint_of_t5x(tmp_path, scanned, item, wrapper):
@@ -339,6 +353,11 @@ def test_no_checkpoint_is_an_error(tmp_path):
         (serialization.msgpack_serialize({"version": 4, "optimizer": {}}), "of version 4; known are 2 and 3"),
         (serialization.msgpack_serialize({"version": 1, "optimizer": {}}), "of version 1; known are 2 and 3"),
         (serialization.msgpack_serialize({"version": 3, "optimizer": {"state": {}}}), "has no parameters"),
+        (serialization.msgpack_serialize({"version": 3, "optimizer": np.ones(3)}), "has no parameters"),
+        (
+            serialization.msgpack_serialize({"_optimizer": {"state": {"step": "PLACEHOLDER://x"}, "target": {}}}),
+            "has no parameters",
+        ),
         (serialization.msgpack_serialize({"params": {"a": np.ones(3)}}), "has no parameters"),
         (serialization.msgpack_serialize({"target": {"a": "elsewhere"}}), "has 'elsewhere' for a, which is neither"),
         (
