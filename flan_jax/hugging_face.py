@@ -5,6 +5,7 @@ whatever the files hold.
 """
 
 import concurrent.futures
+import errno
 import functools
 import json
 import re
@@ -16,16 +17,18 @@ from typing import Any
 import jax
 import ml_dtypes
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from flan_jax import trees
 from flan_jax.errors import InputError, unknown
-from flan_jax.models.families import Family, differences, family_of, family_of_json, foreign_names
+from flan_jax.models.families import UNREAD, Family, differences, family_of, family_of_json, foreign_names
 from flan_jax.models.layers import ModelConfig
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
 SHARD_BYTES = 5 * 10**9
 """Files are cut at this size, as transformers cuts them."""
+EMBEDDING = "token_embedder/embedding"
 READERS, BLOCK = 2, 256
 STORED = {
     "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16), "F64": np.dtype("<f8"),
@@ -61,7 +64,11 @@ def load_params(folder: str | Path, config: ModelConfig, like: Any) -> Any:
         raise InputError(f"MODEL is not the model in {folder}/{CONFIG}: {'; '.join(differing)}. Change MODEL")
     leaves = trees.named_leaves(like)
     names = foreign_names(family, [name for leaf in leaves for name in _layers(leaf, leaves[leaf].shape)])
-    _compare(tensors, family, config, names, leaves)
+    repeats = {*family.embeddings, *(["lm_head.weight"] if config.logits_via_embedding else [])}
+    if names[EMBEDDING][0] not in tensors.names():
+        # A tied table is stored once, under whichever of its names.
+        names[EMBEDDING] = next(((name, False) for name in repeats & tensors.names()), names[EMBEDDING])
+    _compare(tensors, repeats, names, leaves)
     # A few at a time: most of the work is copying, which threads do side by side.
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         placed = list(pool.map(lambda name: _placed(tensors, name, leaves[name], names), leaves))
@@ -89,14 +96,18 @@ def save(
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     family, settings = _described(config, original)
+    settings = settings | {"architectures": [family.architecture], "model_type": family.model_type, "dtype": dtype}
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _write_tensors(partial, family, params, DTYPES[dtype])
-    settings = settings | {"architectures": [family.architecture], "model_type": family.model_type, "dtype": dtype}
-    (partial / CONFIG).write_text(json.dumps(settings | {"torch_dtype": dtype}, indent=2) + "\n")
-    _copy_tokenizer(partial, original, tokenizer)
-    partial.rename(target)
+    try:
+        partial.mkdir(parents=True)
+        (partial / CONFIG).write_text(json.dumps(settings | {"torch_dtype": dtype}, indent=2) + "\n")
+        _copy_tokenizer(partial, family, original, tokenizer)
+        _write_tensors(partial, family, params, DTYPES[dtype])
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 class SafetensorsFile:
@@ -112,11 +123,11 @@ class SafetensorsFile:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length)) if 0 < length < path.stat().st_size else {}
-        except (OSError, ValueError) as error:
+            self._start = 8 + length
+            self.tensors = {name: about for name, about in header.items() if name != "__metadata__"}
+            end = self._start + max((_end(about) for about in self.tensors.values()), default=0)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is missing or damaged ({error}); copy it again") from error
-        self._start = 8 + length
-        self.tensors = {name: about for name, about in header.items() if name != "__metadata__"}
-        end = self._start + max((about["data_offsets"][1] for about in self.tensors.values()), default=0)
         if not self.tensors or path.stat().st_size != end:
             raise InputError(f"{path} is damaged or cut off: it should have {end} bytes; copy it again")
 
@@ -131,8 +142,17 @@ class SafetensorsFile:
         return flat.reshape((len(rows), *shape[1:]) if shape else ())[(slice(None), *index[1:]) if index else ...]
 
 
+def _end(about: Mapping[str, Any]) -> int:
+    """Where a tensor ends. Raises ValueError when its place has not the size of its shape."""
+    start, end = about["data_offsets"]
+    dtype = STORED.get(about["dtype"])
+    if dtype is not None and end - start != int(np.prod(about["shape"], dtype=np.int64)) * dtype.itemsize:
+        raise ValueError(f"{about} is no tensor")
+    return end
+
+
 class Tensors:
-    """The tensors of a folder's safetensors files, by name."""
+    """The tensors of a folder's safetensors files, by name, and its config.json; of a Gemma 3 that sees, its text model's."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).expanduser()
@@ -140,17 +160,24 @@ class Tensors:
             raise InputError(f"{self.folder} is not a Hugging Face folder: it has no {CONFIG}")
         self.config = _read_json(self.folder / CONFIG)
         if (self.folder / INDEX).is_file():
-            self._file_of = dict(_read_json(self.folder / INDEX)["weight_map"])
+            files = _read_json(self.folder / INDEX).get("weight_map")
+            if not isinstance(files, dict) or not files:
+                raise InputError(f"{self.folder / INDEX} has no weight_map; copy it again")
         elif (self.folder / SINGLE).is_file():
-            self._file_of = dict.fromkeys(self._file(SINGLE).tensors, SINGLE)
+            files = dict.fromkeys(self._file(SINGLE).tensors, SINGLE)
         else:
             raise InputError(
                 f"{self.folder} has neither {SINGLE} nor {INDEX}. Weights in other formats: load them with transformers and "
                 "save them with save_pretrained"
             )
+        self._place = {name: (file, name) for name, file in files.items()}
+        if self.config.get("model_type") == "gemma3":
+            self.config = {"model_type": "gemma3_text", **self.config.get("text_config", {})}
+            named = {_text_name(name): place for name, place in self._place.items()}
+            self._place = {name: place for name, place in named.items() if name is not None}
 
     def names(self) -> set[str]:
-        return set(self._file_of)
+        return set(self._place)
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._about(name)["shape"])
@@ -159,32 +186,54 @@ class Tensors:
         """A tensor, or the part of it that `index` names, in the file's dtype."""
         if self._about(name)["dtype"] not in STORED:
             raise InputError(f"{name} in {self.folder} is {self._about(name)['dtype']}; known: {', '.join(STORED)}")
-        return self._file(self._file_of[name]).read(name, index)
+        file, theirs = self._place[name]
+        return self._file(file).read(theirs, index)
 
     def _about(self, name: str) -> Mapping[str, Any]:
-        tensors = self._file(self._file_of[name]).tensors
-        if name not in tensors:
-            raise InputError(f"{self.folder}/{self._file_of[name]} does not hold {name} as {INDEX} says")
-        return tensors[name]
+        file, theirs = self._place[name]
+        tensors = self._file(file).tensors
+        if theirs not in tensors:
+            raise InputError(f"{self.folder}/{file} does not hold {theirs} as {INDEX} says")
+        return tensors[theirs]
 
     @functools.cache
     def _file(self, name: str) -> SafetensorsFile:
         return SafetensorsFile(self.folder / name)
 
 
+def _text_name(name: str) -> str | None:
+    """The name in a text model of a tensor of Gemma3ForConditionalGeneration; None for what sees."""
+    if re.match(r"(model\.)?(vision_tower|multi_modal_projector)\.", name):
+        return None
+    return re.sub(r"^model\.language_model\.", "model.", name).removeprefix("language_model.")
+
+
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is no JSON object; copy it again")
+    return found
 
 
 def _family_and_config(tensors: Tensors) -> tuple[Family, ModelConfig]:
+    file = tensors.folder / CONFIG
     family = family_of_json(tensors.config)
+    if tensors.config.get("quantization_config"):
+        raise InputError(
+            f"{file} says that the weights are quantised (quantization_config), which is not supported. Take the model's "
+            "folder in bfloat16 or float32, or load it with transformers, call dequantize() and save_pretrained"
+        )
     try:
-        return family, family.read(tensors.config, "lm_head.weight" in tensors.names())
+        return family, family.read({**family.defaults, **tensors.config}, "lm_head.weight" in tensors.names())
     except KeyError as error:
-        raise InputError(f"{tensors.folder}/{CONFIG} does not say {error}") from None
+        raise InputError(f"{file} does not say {error}") from None
+    except InputError:
+        raise
+    except (TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        raise InputError(f"{file} has a setting of the wrong kind: {error}") from None
 
 
 def _layers(name: str, shape: Sequence[int]) -> list[str]:
@@ -194,17 +243,15 @@ def _layers(name: str, shape: Sequence[int]) -> list[str]:
 
 def _compare(
     tensors: Tensors,
-    family: Family,
-    config: ModelConfig,
+    repeats: set[str],
     names: Mapping[str, tuple[str, bool]],
     leaves: Mapping[str, Any],
 ) -> None:
-    """Raises InputError naming missing tensors, unknown ones, and those of another shape."""
+    """Raises InputError naming missing tensors, unknown ones that are not `repeats`, and those of another shape."""
     there = tensors.names()
     wanted = {theirs for theirs, _ in names.values()}
-    aliases = f"{family.aliases}|lm_head\\.weight" if config.logits_via_embedding else family.aliases
     problems = [f"missing: {name}" for name in sorted(wanted - there)]
-    problems += [f"unknown: {name}" for name in sorted(there - wanted) if not re.fullmatch(aliases, name)]
+    problems += [f"unknown: {name}" for name in sorted(there - wanted - repeats) if not re.fullmatch(UNREAD, name)]
     for name, leaf in leaves.items():
         stacked = "/layers/" in name
         shape = tuple(leaf.shape[stacked:])
@@ -287,8 +334,13 @@ def _write_tensors(folder: Path, family: Family, params: Any, dtype: np.dtype) -
         for name, _, read in some:
             theirs, transposed = names[name]
             array = read()
-            shard[theirs] = np.ascontiguousarray((array.T if transposed else array).astype(dtype))
-        save_file(shard, folder / file, metadata={"format": "pt"})
+            shard[theirs] = _cast(np.ascontiguousarray(array.T) if transposed else array, dtype, theirs)
+        try:
+            save_file(shard, folder / file, metadata={"format": "pt"})
+        except SafetensorError as error:
+            if re.search(r"No space left|File too large|Disk quota", str(error)):
+                raise OSError(errno.ENOSPC, "no space left for the weights", str(folder / file)) from error
+            raise
         weight_map |= dict.fromkeys(shard, file)
         total += sum(array.nbytes for array in shard.values())
     if len(files) > 1:
@@ -296,15 +348,24 @@ def _write_tensors(folder: Path, family: Family, params: Any, dtype: np.dtype) -
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
 
-def _copy_tokenizer(folder: Path, original: str | Path | None, tokenizer: str | Path | None) -> None:
-    if original is not None:
-        for name in TOKENIZER_FILES:
-            file = Path(original).expanduser() / name
-            if file.is_file():
-                shutil.copyfile(file, folder / name)
+def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(array, dtype)
+    if dtype == np.float16 and not np.isfinite(cast).all():
+        raise InputError(f"{name} has values beyond float16's 65504, or that are not finite. Take --dtype=bfloat16")
+    return cast
+
+
+def _copy_tokenizer(folder: Path, family: Family, original: str | Path | None, tokenizer: str | Path | None) -> None:
+    """The original's files; of these only the generation settings where there is another `tokenizer`, a file."""
+    for name in [] if original is None else TOKENIZER_FILES if tokenizer is None else TOKENIZER_FILES[-1:]:
+        file = Path(original or "").expanduser() / name
+        if file.is_file():
+            shutil.copyfile(file, folder / name)
     if tokenizer is not None:
         file = Path(tokenizer).expanduser()
-        shutil.copyfile(file, folder / ("spiece.model" if file.suffix == ".model" else file.name))
+        sentencepiece = "spiece.model" if family.embeddings else "tokenizer.model"
+        shutil.copyfile(file, folder / (sentencepiece if file.suffix == ".model" else "tokenizer.json"))
         beside = file.with_name("tokenizer_config.json")
         if beside.is_file():
             shutil.copyfile(beside, folder / beside.name)

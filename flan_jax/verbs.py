@@ -14,14 +14,14 @@ from flan_jax import train as training
 from flan_jax.data.explain import explain
 from flan_jax.data.mixture_data import audit_mixture, prepare_mixture, refuse_leaks, tokenizer_texts
 from flan_jax.data.plan import MixturePlan
-from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, train_tokenizer
+from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.evaluate import score
 from flan_jax.models.layers import ModelConfig
 from flan_jax.partitioning import check_batch, make_mesh
-from flan_jax.run import Run
+from flan_jax.run import Run, read_json
 from flan_jax.train_state import count_params, params_like
-from flan_jax.weights import load_params, save_params
+from flan_jax.weights import check_target, load_params, save_params
 
 __all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "prepare", "tokenizer", "train"]
 
@@ -143,6 +143,13 @@ def convert(
     tokenizer: str | None,
 ) -> None:
     """Copy a model's weights into another format: a Hugging Face folder, a T5X checkpoint, or a run's own."""
+    check_target(target)  # before the work
+    facts = Path(source) / "manifest.json"
+    if to == "hugging_face" and original is None and tokenizer is None and facts.is_file():
+        tokenizer = read_json(facts)["data"]["tokenizer"]  # what the run was tuned with
+    if tokenizer is not None:
+        tokenizer = str(tokenizer_file(tokenizer))
+        manifest.check_vocabulary(model, load_tokenizer(tokenizer))
     mesh = make_mesh({"fsdp": -1})
     params = load_params(source, model, params_like(model, mesh))
     save_params(target, to, model, params, dtype=dtype, original=original, tokenizer=tokenizer)

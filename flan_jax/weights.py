@@ -8,6 +8,13 @@ from flan_jax.errors import InputError, unknown
 from flan_jax.models.layers import ModelConfig
 
 FORMATS = ("flan_jax", "hugging_face", "t5x")
+OTHERS = {
+    "adapter_config.json": "adapters of the peft library, not a model. Load them there with their base model, call "
+    "merge_and_unload() and save_pretrained(), and give that folder",
+    "*.gguf": "GGUF files, which are not read. Give the Hugging Face folder that they were made from",
+    "*.safetensors": "safetensors but no config.json, which says what model they are of. Copy it beside them",
+}
+"""What people have that looks like a model, by a file's pattern."""
 
 
 def load_params(source: str | Path, config: ModelConfig, like: Any) -> Any:
@@ -26,14 +33,22 @@ def load_params(source: str | Path, config: ModelConfig, like: Any) -> Any:
 
 def format_of(source: str | Path) -> str:
     """One of FORMATS. Raises InputError when there is nothing, or nothing known."""
-    if hugging_face.is_folder(source):
+    if "://" not in str(source) and hugging_face.is_folder(source):
         return "hugging_face"
     if t5x_checkpoints.is_checkpoint(source):
         return "t5x"
-    if not Path(source).expanduser().is_dir():
+    if "://" in str(source):
         raise InputError(
-            f"there is no folder {source} to take parameters from. Give a run directory, a Hugging Face folder or a T5X checkpoint"
+            f"there is no T5X checkpoint at {source}, or it cannot be reached from here (network, credentials). Only T5X "
+            "checkpoints are read from a bucket; copy a run directory or a Hugging Face folder to a local one"
         )
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        what = f"{source} is a file" if folder.exists() else f"there is no folder {source} to take parameters from"
+        raise InputError(f"{what}. Give a run directory, a Hugging Face folder or a T5X checkpoint")
+    for pattern, what in OTHERS.items():
+        if any(folder.glob(pattern)):
+            raise InputError(f"{source} holds {what}")
     return "flan_jax"
 
 
@@ -48,8 +63,7 @@ def save_params(
     tokenizer: str | Path | None = None,
 ) -> None:
     """Writes parameters in one of FORMATS to `target`, which must not exist. The last three are for Hugging Face folders."""
-    if Path(target).expanduser().exists():
-        raise InputError(f"{target} exists already; name a folder that does not")
+    check_target(target)
     if kind == "hugging_face":
         hugging_face.save(target, config, params, dtype=dtype, original=original, tokenizer=tokenizer)
     elif kind == "t5x":
@@ -58,3 +72,11 @@ def save_params(
         checkpoints.save_params(target, params)
     else:
         raise unknown("format", kind, FORMATS)
+
+
+def check_target(target: str | Path) -> None:
+    """Raises InputError when `target` is not a local folder to be made."""
+    if "://" in str(target):
+        raise InputError(f"cannot write to {target}: name a local folder, and copy it from there")
+    if Path(target).expanduser().exists():
+        raise InputError(f"{target} exists already; name a folder that does not")

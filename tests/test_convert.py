@@ -1,14 +1,16 @@
 """Weights from format to format by launch/convert.py's program, and a run that starts from foreign ones and leaves with them."""
 
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
 
-from flan_jax import hugging_face, main, verbs
+from flan_jax import hugging_face, main, verbs, weights
 from flan_jax.checkpoints import load_params
 from flan_jax.data.tokenizers import PRACTICE_MODEL
+from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
@@ -62,7 +64,7 @@ def test_there_and_back_again(folder, tmp_path, capsys):
     assert main.convert([*back, f"--original={theirs}"]) == 0
     assert "parameters are in" in capsys.readouterr().out
     names = {file.name for file in theirs.iterdir()}
-    assert names == {"config.json", "model.safetensors", "spiece.model"}
+    assert names == {"config.json", "model.safetensors", "spiece.model" if name == "t5" else "tokenizer.model"}
     assert {file.name for file in (tmp_path / "back").iterdir()} == names
     for file in names - {"config.json"}:
         assert (tmp_path / "back" / file).read_bytes() == (theirs / file).read_bytes()
@@ -95,7 +97,10 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
         assert main.main(verbs.train, flags) == 0
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
-    # The run says itself what its model is.
+    # The run says itself what its model and its tokenizer are.
+    assert main.convert([str(tmp_path / "run"), str(tmp_path / "alone")]) == 0
+    (file,) = (tmp_path / "alone").glob("*.model")
+    assert file.read_bytes() == PRACTICE_MODEL.read_bytes()
     assert main.convert([str(tmp_path / "run"), str(tmp_path / "out"), f"--original={theirs}", "--dtype=bfloat16"]) == 0
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
     tuned = hugging_face.load_params(tmp_path / "out", MODELS[name], params_like(MODELS[name], make_mesh()))
@@ -116,4 +121,33 @@ def test_errors(tmp_path, capsys):
     hugging_face.save(tmp_path / "theirs", MODELS["llama"], params_of(MODELS["llama"]))
     assert "exists already" in said(tmp_path / "theirs", tmp_path / "empty")
     assert "unknown dtype 'int8'" in said(tmp_path / "theirs", tmp_path / "out", "--dtype=int8")
+    assert "there is no tokenizer" in said(tmp_path / "theirs", tmp_path / "out", "--tokenizer=gone.model")
+    assert "name a local folder" in said(tmp_path / "theirs", "gs://bucket/out")
+    assert "is a file" in said(tmp_path / "theirs" / "model.safetensors", tmp_path / "out")
+    for name, message in (
+        ("adapter_config.json", "adapters of the peft library.*merge_and_unload"),
+        ("model-Q4_K_M.gguf", "GGUF files, which are not read"),
+        ("model.safetensors", "safetensors but no config.json"),
+    ):
+        (tmp_path / name.split(".")[0]).mkdir()
+        (tmp_path / name.split(".")[0] / name).write_bytes(b"{}")
+        assert re.search(message, said(tmp_path / name.split(".")[0], tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bucket_that_cannot_be_reached(monkeypatch):
+    """No path with a bucket in it goes through pathlib, which would make gs:/ of gs://."""
+    asked = []
+    monkeypatch.setattr(weights.t5x_checkpoints, "is_checkpoint", lambda source: asked.append(source) or False)
+    with pytest.raises(InputError, match="no T5X checkpoint at gs://bucket/t5, or it cannot be reached"):
+        weights.format_of("gs://bucket/t5")
+    assert asked == ["gs://bucket/t5"]
+
+
+def test_another_tokenizer_leaves_out_the_originals(folder, tmp_path):
+    name, theirs, params = folder
+    (theirs / "tokenizer.json").write_text("{}")
+    (theirs / "generation_config.json").write_text("{}")
+    hugging_face.save(tmp_path / "out", MODELS[name], params, original=theirs, tokenizer=PRACTICE_MODEL)
+    names = {file.name for file in (tmp_path / "out").iterdir()} - {"config.json", "model.safetensors"}
+    assert names == {"generation_config.json", "spiece.model" if name == "t5" else "tokenizer.model"}

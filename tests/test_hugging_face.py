@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+import re
+import resource
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from flan_jax import hugging_face
 from flan_jax.errors import InputError
@@ -172,10 +176,80 @@ def test_several_files(peers, tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, load(tmp_path / "out")[1], params)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: transformers.LlamaForCausalLM(
+            transformers.LlamaConfig(**DECODER | {"head_dim": 14, "num_key_value_heads": 1, "vocab_size": 101})
+        ),
+        lambda: transformers.Gemma3ForCausalLM(
+            transformers.Gemma3TextConfig(**GEMMA, layer_types=["sliding_attention", "full_attention"] * 2)
+        ),
+        lambda: transformers.Gemma3ForCausalLM(
+            transformers.Gemma3TextConfig(**GEMMA, layer_types=["full_attention"] * 4)
+        ),
+        lambda: transformers.Gemma2ForCausalLM(
+            transformers.Gemma2Config(
+                **GEMMA, layer_types=["sliding_attention"] * 3 + ["full_attention"], tie_word_embeddings=False
+            )
+        ),
+        lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5 | {"d_kv": 7, "num_heads": 3})),
+    ],
+    ids=["odd sizes", "every second layer global", "no local layers", "Gemma 2 untied", "odd T5"],
+)
+def test_other_shapes(model, tmp_path):
+    torch.manual_seed(0)
+    model = model().eval()
+    model.save_pretrained(tmp_path / "theirs")
+    wanted = their_logits(model, TOKENS)
+    config, params = load(tmp_path / "theirs")
+    assert np.abs(our_logits(config, params, TOKENS) - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    hugging_face.save(tmp_path / "made", config, params)
+    again, report = type(model).from_pretrained(tmp_path / "made", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert np.array_equal(their_logits(again.eval(), TOKENS), wanted)
+    config, params = load(tmp_path / "theirs", scan_layers=False)
+    hugging_face.save(tmp_path / "unrolled", config, params)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("made", "unrolled")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    "prefix", [("model.language_model.", "lm_head."), ("language_model.model.", "language_model.lm_head.")]
+)
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_text_model_of_a_gemma_that_sees(peers, tmp_path, prefix, tied):
+    """Under transformers 5's names of its tensors, and under those of published files."""
+    torch.manual_seed(0)
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.Gemma3Config(
+        text_config=GEMMA | {"tie_word_embeddings": tied}, tie_word_embeddings=tied, mm_tokens_per_image=4,
+        vision_config=vision | {"image_size": 28, "patch_size": 14},
+    )  # fmt: skip
+    model = transformers.Gemma3ForConditionalGeneration(config).eval()
+    model.save_pretrained(tmp_path / "saved")
+    arrays = load_file(tmp_path / "saved" / "model.safetensors")
+    assert any("vision_tower" in name for name in arrays)
+    named = {
+        re.sub(
+            r"^lm_head\.", prefix[1], re.sub(r"^(model\.language_model|language_model\.model)\.", prefix[0], name)
+        ): array
+        for name, array in arrays.items()
+    }
+    (tmp_path / "theirs").mkdir()
+    save_file(named, tmp_path / "theirs" / "model.safetensors")
+    (tmp_path / "theirs" / "config.json").write_text((tmp_path / "saved" / "config.json").read_text())
+    wanted = their_logits(model, TOKENS)
+    config, params = load(tmp_path / "theirs")
+    assert np.abs(our_logits(config, params, TOKENS) - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    hugging_face.save(tmp_path / "text", config, params, original=tmp_path / "theirs")
+    text = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "text").eval()
+    assert type(text).__name__ == "Gemma3ForCausalLM"
+    assert np.allclose(their_logits(text, TOKENS), wanted, atol=1e-5)
+
+
 def copy_with(folder, target, **changes):
     """A single-file copy with tensors changed: None leaves one out."""
-    from safetensors.numpy import save_file
-
     tensors = hugging_face.Tensors(folder)
     arrays = {name: tensors.read(name) for name in tensors.names()} | changes
     target.mkdir()
@@ -199,6 +273,57 @@ def test_tensors_that_do_not_fit_are_named(peers, tmp_path):
         load(copy_with(folder, tmp_path / "d", **{"model.embed_tokens.weight": np.zeros((128, 32), np.float32)}))
 
 
+@pytest.mark.parametrize(
+    "name, kept, now",
+    [
+        ("t5_1_0", "shared.weight", "encoder.embed_tokens.weight"),
+        ("t5_1_0", "shared.weight", "lm_head.weight"),
+        ("t5_1_1", "shared.weight", "decoder.embed_tokens.weight"),
+        ("llama_tied", "model.embed_tokens.weight", "lm_head.weight"),
+    ],
+)
+def test_a_shared_table_is_found_under_each_of_its_names(peers, tmp_path, name, kept, now):
+    _, folder = peers(name)
+    table = hugging_face.Tensors(folder).read(kept)
+    _, params = load(copy_with(folder, tmp_path / "x", **{kept: None, now: table}))
+    jax.tree.map(np.testing.assert_array_equal, params, load(folder)[1])
+
+
+# What a config.json of transformers 4 says in other words, or not at all.
+OLDER = {
+    "t5_1_0": {name: None for name in ("feed_forward_proj", "scale_decoder_outputs", "dense_act_fn", "tie_word_embeddings")},
+    "llama": {
+        "rope_parameters": None, "head_dim": None, "hidden_act": None, "dtype": None, "torch_dtype": "float32", "rope_theta": 500.0,
+        "rope_scaling": {k: v for k, v in LLAMA3.items() if k != "rope_theta"}, "tie_word_embeddings": None,
+    },
+    "gemma2": {"rope_parameters": None, "layer_types": None, "hidden_activation": None, "hidden_act": "gelu_pytorch_tanh"},
+    "gemma3": {
+        "rope_parameters": None, "layer_types": None, "_sliding_window_pattern": None, "sliding_window_pattern": 6, "num_attention_heads": 4,
+        "rope_local_base_freq": 10_000.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OLDER)
+def test_config_json_of_an_older_transformers(name, peers, tmp_path):
+    _, folder = peers(name)
+    target = copy_with(folder, tmp_path / "x")
+    config = json.loads((folder / "config.json").read_text()) | OLDER[name]
+    (target / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    assert hugging_face.read_config(target) == hugging_face.read_config(folder)
+
+
+def test_tensors_that_no_model_uses_are_passed_over(peers, tmp_path):
+    """T5's first checkpoints have a bias of the cross-attention, Llama's the rotary frequencies."""
+    for name, extra in (
+        ("t5_1_0", "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"),
+        ("mistral", "model.layers.0.self_attn.rotary_emb.inv_freq"),
+    ):
+        _, folder = peers(name)
+        _, params = load(copy_with(folder, tmp_path / name, **{extra: np.ones(4, np.float32)}))
+        jax.tree.map(np.testing.assert_array_equal, params, load(folder)[1])
+
+
 def test_another_model_is_refused(peers, tmp_path):
     _, folder = peers("qwen2")
     config = dataclasses.replace(hugging_face.read_config(folder), rope_max_wavelength=7.0, num_kv_heads=4)
@@ -218,6 +343,24 @@ def test_another_model_is_refused(peers, tmp_path):
         ({"rope_parameters": {"rope_theta": 1.0, "rope_type": "yarn"}}, "unknown rope scaling in config.json 'yarn'"),
         ({"attention_bias": True}, "attention_bias = True, which is not supported"),
         ({"vocab_size": None}, "vocab_size"),
+        ({"hidden_size": "32"}, "emb_dim"),
+        ({"num_attention_heads": 0, "head_dim": None}, "setting of the wrong kind"),
+        ({"model_type": ["llama"]}, "unknown model_type"),
+        ({"rope_parameters": {"rope_theta": "far"}}, "setting of the wrong kind.*'far'"),
+        (
+            {"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+            "unknown rope scaling.*'dynamic'",
+        ),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "does not say 'factor'"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "quantised.*dequantize"),
+        (
+            {
+                "model_type": "gemma3_text",
+                "sliding_window": 6,
+                "layer_types": ["full_attention", "sliding_attention"] * 2,
+            },
+            "layer_types = .*equal distances",
+        ),
     ],
 )
 def test_configurations_that_are_not_known(peers, tmp_path, change, message):
@@ -246,6 +389,69 @@ def test_damaged_files(peers, tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "about, message",
+    [
+        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 64]}, "is no tensor"),
+        ({"dtype": "F32", "shape": [4, 4], "data_offsets": [64, 0]}, "is no tensor"),
+        ({"dtype": "F32"}, "data_offsets"),
+        (3, "missing or damaged"),
+        ([], "missing or damaged"),
+    ],
+)
+def test_a_damaged_header(tmp_path, about, message):
+    header = json.dumps({"a": about} if about else about).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    with pytest.raises(InputError, match=message):
+        hugging_face.SafetensorsFile(tmp_path / "x.safetensors")
+
+
+def test_damaged_folders_of_several_files(peers, tmp_path):
+    _, folder = peers("llama")
+    shutil.copytree(folder, tmp_path / "x")
+    first, second, *_ = sorted((tmp_path / "x").glob("*.safetensors"))
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(InputError, match=f"{second.name} does not hold .* as model.safetensors.index.json says"):
+        load(tmp_path / "x")
+    second.unlink()
+    with pytest.raises(InputError, match=f"{second.name} is missing"):
+        load(tmp_path / "x")
+    for content in ("{}", '{"weight_map": []}'):
+        (tmp_path / "x" / "model.safetensors.index.json").write_text(content)
+        with pytest.raises(InputError, match="has no weight_map"):
+            load(tmp_path / "x")
+    (tmp_path / "x" / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="config.json is no JSON object"):
+        load(tmp_path / "x")
+
+
+def test_tensors_of_other_kinds_are_named(peers, tmp_path):
+    _, folder = peers("llama")
+    name = "model.norm.weight"
+    with pytest.raises(InputError, match=f"{name} in .* is I8; known: F32"):
+        load(copy_with(folder, tmp_path / "x", **{name: np.ones(32, np.int8)}))
+
+
+def test_float16_holds_no_large_weights(peers, tmp_path):
+    _, folder = peers("llama")
+    config, params = load(copy_with(folder, tmp_path / "x", **{"model.norm.weight": np.full(32, 7e4, np.float32)}))
+    with pytest.raises(InputError, match="model.norm.weight has values beyond float16"):
+        hugging_face.save(tmp_path / "out", config, params, dtype="float16")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_leaves_nothing(peers, tmp_path):
+    config, params = load(peers("llama")[1])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="no space left for the weights"):
+            hugging_face.save(tmp_path / "out", config, params)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_overwritten_or_half_written(peers, tmp_path, monkeypatch):
     _, folder = peers("llama")
     config, params = load(folder)
@@ -255,6 +461,6 @@ def test_nothing_is_overwritten_or_half_written(peers, tmp_path, monkeypatch):
     monkeypatch.setattr(hugging_face, "_copy_tokenizer", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         hugging_face.save(tmp_path / "out", config, params)
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
     with pytest.raises(InputError, match="unknown dtype 'float8'"):
         hugging_face.save(tmp_path / "out", config, params, dtype="float8")

@@ -79,6 +79,9 @@ GEMMA = (
     ("decoder/layers_{i}/post_mlp_layer_norm/scale", "model.layers.{i}.post_feedforward_layernorm.weight"),
 )
 
+UNREAD = r".*rotary_emb\.inv_freq|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+"""Tensors that old files have and no model uses."""
+
 ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu", "silu": "silu"}
 """Hugging Face's name of an activation -> ours."""
 T5_ACTIVATIONS = {"relu": ("relu",), "gated-gelu": ("gelu", "linear"), "gated-silu": ("silu", "linear")}
@@ -89,8 +92,9 @@ T5_ACTIVATIONS = {"relu": ("relu",), "gated-gelu": ("gelu", "linear"), "gated-si
 class Family:
     """What config.json calls model_type and architectures, the table, and the configuration in both directions.
 
-    `read(config_json, has_head)` gives ours, `write(config)` the model's part of config.json. `aliases` are patterns of
-    tensors that repeat another and are not read.
+    `read(config_json, has_head)` gives ours, `write(config)` the model's part of config.json. `defaults` are the settings
+    of a config.json that does not say them. `embeddings` are further names that the token embedding may have, which a file
+    has in place of the table's, or repeats it under.
     """
 
     model_type: str
@@ -98,7 +102,8 @@ class Family:
     table: tuple[tuple[str, str], ...]
     read: Callable[[Json, bool], ModelConfig]
     write: Callable[[Any], dict[str, Any]]
-    aliases: str = r"(?!)"
+    defaults: Json = dataclasses.field(default_factory=dict)
+    embeddings: tuple[str, ...] = ()
 
 
 def foreign_names(family: Family, ours: Iterable[str]) -> dict[str, tuple[str, bool]]:
@@ -120,7 +125,7 @@ def foreign_names(family: Family, ours: Iterable[str]) -> dict[str, tuple[str, b
 def family_of_json(config: Json) -> Family:
     """The family that a config.json speaks of, or InputError with those that are known."""
     name = config.get("model_type")
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise unknown("model_type in config.json", str(name), FAMILIES)
     return FAMILIES[name]
 
@@ -240,13 +245,14 @@ def _write_t5(config: EncoderDecoderConfig) -> dict[str, Any]:
 
 def _rope(config: Json, layers: str = "full_attention") -> dict[str, Any]:
     """The rotary settings as one mapping, whichever of three ways config.json has them in."""
+    theta = config.get("rope_theta", 10_000.0)
+    if layers == "sliding_attention":
+        theta = config.get("rope_local_base_freq", 10_000.0)
     settings = config.get("rope_parameters") or {}
     settings = settings.get(layers, settings)
-    if not settings:
-        settings = {"rope_theta": config.get("rope_theta", 10_000.0)} | (config.get("rope_scaling") or {})
-        if layers == "sliding_attention":
-            settings = {"rope_theta": config.get("rope_local_base_freq", 10_000.0)}
-    return dict(settings)
+    if not settings and layers != "sliding_attention":
+        settings = config.get("rope_scaling") or {}
+    return {"rope_theta": theta, **settings}
 
 
 def _scaling(settings: Json) -> dict[str, Any] | None:
@@ -268,7 +274,7 @@ def _scaling(settings: Json) -> dict[str, Any] | None:
 
 def _read_decoder(config: Json, has_head: bool) -> dict[str, Any]:
     """What all decoder families share, as arguments of DecoderConfig."""
-    activation = config.get("hidden_act") or config.get("hidden_activation")
+    activation = config.get("hidden_activation") or config.get("hidden_act")
     if activation not in ACTIVATIONS:
         raise unknown("activation in config.json", str(activation), ACTIVATIONS)
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -323,25 +329,44 @@ def _read_gemma(config: Json, has_head: bool, **features: Any) -> DecoderConfig:
     _refuse(config, ("attention_bias", "use_bidirectional_attention"))
     gemma = {
         "query_scale": config["query_pre_attn_scalar"] ** -0.5,
-        "sliding_window": config.get("sliding_window"),
         "attention_softcap": config.get("attn_logit_softcapping"),
         "logits_softcap": config.get("final_logit_softcapping"),
         "norm_offset": 1.0,
         "post_norms": True,
         "scale_embeddings": True,
     }
-    tied = {"tie_word_embeddings": True} | dict(config)
-    return DecoderConfig(**(_read_decoder(tied, has_head) | gemma | features))
+    return DecoderConfig(**(_read_decoder(config, has_head) | gemma | _windows(config) | features))
 
 
 def _read_gemma2(config: Json, has_head: bool) -> DecoderConfig:
-    return _read_gemma(config, has_head, global_every=2)
+    return _read_gemma(config, has_head)
 
 
 def _read_gemma3(config: Json, has_head: bool) -> DecoderConfig:
-    every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
-    local = float(_rope(config, "sliding_attention")["rope_theta"])
-    return _read_gemma(config, has_head, global_every=every, qk_norm=True, rope_local_max_wavelength=local)
+    local = None
+    if _windows(config)["sliding_window"] is not None:
+        local = float(_rope(config, "sliding_attention")["rope_theta"])
+    return _read_gemma(config, has_head, qk_norm=True, rope_local_max_wavelength=local)
+
+
+def _windows(config: Json) -> dict[str, Any]:
+    """sliding_window and global_every of Gemma, whose layers are local and global by layer_types, or else by a pattern."""
+    window = config.get("sliding_window")
+    pattern = config.get("_sliding_window_pattern", config.get("sliding_window_pattern"))
+    kinds = config.get("layer_types")
+    if window is None or (kinds is not None and "sliding_attention" not in kinds):
+        return {"sliding_window": None, "global_every": None}
+    for every in (pattern, None, *range(2, len(kinds or ()) + 1)):
+        if kinds is None or kinds == _layer_types(len(kinds), every):
+            return {"sliding_window": window, "global_every": every}
+    raise InputError(
+        f"config.json sets layer_types = {kinds}; supported are global layers at equal distances, the last of each"
+    )
+
+
+def _layer_types(layers: int, global_every: int | None) -> list[str]:
+    local = [global_every is None or (i + 1) % global_every for i in range(layers)]
+    return ["sliding_attention" if one else "full_attention" for one in local]
 
 
 def _write_decoder(config: DecoderConfig) -> dict[str, Any]:
@@ -380,15 +405,15 @@ def _write_mistral(config: DecoderConfig) -> dict[str, Any]:
 def _write_gemma(config: DecoderConfig) -> dict[str, Any]:
     common = _write_decoder(config)
     local = {"rope_theta": config.rope_local_max_wavelength or config.rope_max_wavelength, "rope_type": "default"}
-    every = config.global_every or config.num_layers + 1
-    kinds = ["sliding_attention" if (i + 1) % every else "full_attention" for i in range(config.num_layers)]
+    kinds = _layer_types(config.num_layers, config.global_every if config.sliding_window else 1)
     both = {"full_attention": common["rope_parameters"], "sliding_attention": local}
     return (
         common
         | {
             "hidden_activation": common["hidden_act"],
             "query_pre_attn_scalar": round((config.query_scale or 1.0) ** -2),
-            "sliding_window": config.sliding_window,
+            # transformers asks for a window even where layer_types has no local layer.
+            "sliding_window": config.sliding_window or 4096,
             "sliding_window_pattern": config.global_every,
             "layer_types": kinds,
             "attn_logit_softcapping": config.attention_softcap,
@@ -398,17 +423,26 @@ def _write_gemma(config: DecoderConfig) -> dict[str, Any]:
     )
 
 
+_TABLES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+_SILU, _GELU = {"hidden_act": "silu"}, {"hidden_activation": "gelu_pytorch_tanh"}
+_GEMMA = _GELU | {"head_dim": 256, "query_pre_attn_scalar": 256, "sliding_window": 4096, "tie_word_embeddings": True}
+_GEMMA2 = _GEMMA | {"sliding_window_pattern": 2, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+# Gemma 3's folders with images say of the text model only what differs from this.
+_GEMMA3 = _GEMMA | {
+    "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "sliding_window_pattern": 6,
+    "rope_theta": 1_000_000.0,
+}  # fmt: skip
 FAMILIES = {
     family.model_type: family
     for family in (
-        Family("t5", "T5ForConditionalGeneration", T5, _read_t5, _write_t5, r"(en|de)coder\.embed_tokens\.weight|lm_head\.weight"),
-        Family("mt5", "MT5ForConditionalGeneration", T5, _read_mt5, _write_t5, r"(en|de)coder\.embed_tokens\.weight|lm_head\.weight"),
-        Family("llama", "LlamaForCausalLM", LLAMA, _read_llama, _write_decoder, r".*rotary_emb\.inv_freq"),
-        Family("mistral", "MistralForCausalLM", LLAMA, _read_mistral, _write_mistral),
-        Family("qwen2", "Qwen2ForCausalLM", LLAMA, _read_qwen2, _write_decoder),
-        Family("qwen3", "Qwen3ForCausalLM", LLAMA, _read_qwen3, _write_decoder),
-        Family("gemma2", "Gemma2ForCausalLM", GEMMA, _read_gemma2, _write_gemma),
-        Family("gemma3_text", "Gemma3ForCausalLM", GEMMA, _read_gemma3, _write_gemma),
+        Family("t5", "T5ForConditionalGeneration", T5, _read_t5, _write_t5, {"feed_forward_proj": "relu"}, _TABLES),
+        Family("mt5", "MT5ForConditionalGeneration", T5, _read_mt5, _write_t5, {"feed_forward_proj": "gated-gelu"}, _TABLES),
+        Family("llama", "LlamaForCausalLM", LLAMA, _read_llama, _write_decoder, _SILU),
+        Family("mistral", "MistralForCausalLM", LLAMA, _read_mistral, _write_mistral, _SILU | {"sliding_window": 4096}),
+        Family("qwen2", "Qwen2ForCausalLM", LLAMA, _read_qwen2, _write_decoder, _SILU),
+        Family("qwen3", "Qwen3ForCausalLM", LLAMA, _read_qwen3, _write_decoder, _SILU | {"head_dim": 128}),
+        Family("gemma2", "Gemma2ForCausalLM", GEMMA, _read_gemma2, _write_gemma, _GEMMA2),
+        Family("gemma3_text", "Gemma3ForCausalLM", GEMMA, _read_gemma3, _write_gemma, _GEMMA3),
     )
 }  # fmt: skip
 """By config.json's model_type."""
