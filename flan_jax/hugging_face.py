@@ -281,7 +281,8 @@ def _placed(tensors: Tensors, name: str, leaf: Any, names: Mapping[str, tuple[st
                 _fill(row, tensors, *names[layer], index[1:])
         return out
 
-    return jax.make_array_from_callback(tuple(leaf.shape), leaf.sharding, piece)
+    # Placing goes on after the call and holds the pieces till it is done: unwaited for, they would add up.
+    return jax.block_until_ready(jax.make_array_from_callback(tuple(leaf.shape), leaf.sharding, piece))
 
 
 def _fill(out: np.ndarray, tensors: Tensors, theirs: str, transposed: bool, index: tuple[slice, ...]) -> None:
