@@ -3,12 +3,19 @@
 import io
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 LONGEST = 3000
 """Characters shown of a text."""
+
+
+class Part(NamedTuple):
+    """A piece of a report that is written both as HTML and as Markdown."""
+
+    html: str
+    markdown: str = ""
 
 
 def page(title: str, body: str) -> str:
@@ -40,18 +47,71 @@ def svg(drawn: Any, label: str) -> str:
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # Ids such as "axes_1" come back in every figure of the page, and nothing refers to them.
     content = re.sub(r' id="[a-zA-Z0-9]+_\d+"', "", buffer.getvalue())
-    return f'<figure role="img" aria-label="{label}">{content[content.index("<svg") :]}</figure>'
+    return f'<figure role="img" aria-label="{escape(label)}">{content[content.index("<svg") :]}</figure>'
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], *, texts: int, bold: int | None = None) -> str:
-    """An HTML table; the first `texts` columns are set as text, the others as numbers. Row `bold` stands out."""
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], *, texts: int, bold: Collection[int] = ()) -> str:
+    """An HTML table; the first `texts` columns are set as text, the others as numbers. Rows `bold` stand out."""
 
     def line(cells: Iterable[Any], tag: str, kind: str = "") -> str:
         shown = (f"<{tag}{' class=n' * (i >= texts)}>{escape(show(cell))}</{tag}>" for i, cell in enumerate(cells))
         return f"<tr{kind}>{''.join(shown)}</tr>"
 
-    body = "\n".join(line(row, "td", " class=bold" * (i == bold)) for i, row in enumerate(rows))
+    body = "\n".join(line(row, "td", " class=bold" * (i in bold)) for i, row in enumerate(rows))
     return f'<div class="wide"><table><thead>{line(columns, "th")}</thead><tbody>\n{body}</tbody></table></div>'
+
+
+def markdown_table(
+    columns: Iterable[str], rows: Iterable[Iterable[Any]], *, texts: int, bold: Collection[int] = ()
+) -> str:
+    """The same table in Markdown."""
+    columns = list(columns)
+
+    def line(cells: Iterable[Any], mark: str = "") -> str:
+        shown = [markdown_text(show(cell)).replace("|", "\\|") for cell in cells]
+        return f"| {' | '.join(f'{mark}{cell}{mark}' if cell else cell for cell in shown)} |"
+
+    body = [line(row, "**" * (i in bold)) for i, row in enumerate(rows)]
+    rule = "|" + "|".join("---" if i < texts else "--:" for i in range(len(columns))) + "|"
+    return "\n".join([line(columns), rule, *body])
+
+
+def heading(text: str, level: int = 2) -> Part:
+    return Part(f"<h{level}>{escape(text)}</h{level}>\n", f"{'#' * level} {markdown_text(text)}")
+
+
+def paragraph(text: str, kind: str = "") -> Part:
+    return Part(f"<p{kind and f' class={kind}'}>{escape(text)}</p>\n", markdown_text(text))
+
+
+def both_table(
+    columns: str | Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    texts: int,
+    bold: Collection[int] = (),
+    dense: bool = False,
+) -> Part:
+    """`table` and `markdown_table` in one; columns may be one string with commas. A dense table is set small."""
+    columns = columns.split(",") if isinstance(columns, str) else columns
+    html = table(columns, rows, texts=texts, bold=bold)
+    markdown = markdown_table(columns, rows, texts=texts, bold=bold)
+    return Part(f"<div class=dense>{html}</div>\n" if dense else f"{html}\n", markdown)
+
+
+def folded(summary: str, part: Part) -> Part:
+    """To be opened with a click; in Markdown under a heading."""
+    html = f"<details><summary><b>{escape(summary)}</b></summary>{part.html}</details>\n"
+    return Part(html, f"### {markdown_text(summary)}\n\n{part.markdown}")
+
+
+def nothing_yet(what: str) -> Part:
+    return Part(missing(what) + "\n", f"Not there yet: {markdown_text(what)}.")
+
+
+def markdown_text(value: str) -> str:
+    """One line in which nothing is taken for HTML."""
+    return escape(" ".join(value.split()), quote=False)
 
 
 def missing(what: str) -> str:
@@ -87,6 +147,9 @@ th { vertical-align: bottom; border-bottom: 1px solid #888 } .n { text-align: ri
 td { font-variant-numeric: tabular-nums } summary { padding: .3rem 0 } dt { padding-top: .3rem } dd { margin: 0 }
 pre { margin: 0; padding: .45rem .7rem; background: #f6f6f4; white-space: pre-wrap; overflow-wrap: anywhere;
   font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; max-height: 26rem; overflow-y: auto }
+.dense table { font-size: 11.5px } .dense :is(th, td) { padding: .14rem .34rem }
+.dense td:first-child { white-space: nowrap } .verdict { font-size: 16px }
+.caption { font-size: 13px; color: #444; margin-top: .2rem } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem }
 .example { margin: .7rem 0 1.4rem; padding-left: .8rem; border-left: 3px solid #ddd }
 dl { display: grid; grid-template-columns: 8.5rem minmax(0, 1fr); gap: .25rem .6rem; margin: .4rem 0; font-size: 13px }
 @media (max-width: 600px) { dl { display: block } } @media print { body { font-size: 10pt; max-width: none }

@@ -225,7 +225,7 @@ def _task_table(run: Contents) -> str:
         "Before and after: percent, the mean over templates on test examples. Best dev. template: the test score after "
         "training of the template that is best on validation examples. Over templates: lowest and highest test score."
     )
-    return f"<h2>Scores</h2>\n{page.table(columns.split(','), rows, texts=4, bold=len(run.held_out) or None)}\n<p>{text}</p>"
+    return f"<h2>Scores</h2>\n{page.table(columns.split(','), rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
 
 
 def _named(held_out: str | Sequence[str] | None) -> str | None:
@@ -327,7 +327,7 @@ def _examples(run: Contents) -> str:
     held_out = {task["task"] for task in run.held_out}
     parts = [f"<h2>Example predictions</h2><p>Up to {EXAMPLES} test examples a task, drawn blind to the outcome.</p>"]
     for place, name in enumerate(sorted(found, key=lambda name: (name not in held_out, name))):
-        shown = "\n".join(_example(pair) for pair in _sample(folder, name)) or page.missing(
+        shown = "\n".join(example(pair) for pair in _sample(folder, name)) or page.missing(
             "no test example is predicted"
         )
         head = f"<summary><b>{escape(name)}</b>{', held out' if name in held_out else ''}</summary>"
@@ -356,17 +356,19 @@ def _sample(folder: Path, task: str) -> list[dict[str, Row]]:
     return list(pairs.values())
 
 
-def _example(pair: Mapping[str, Row]) -> str:
-    row, options = pair.get("after") or pair["before"], (pair.get("after") or pair["before"]).get("options") or []
+def example(pair: Mapping[str, Row]) -> str:
+    """One prompt with its answers as HTML: {"before": prediction, "after": prediction}, or one of them."""
+    row = pair.get("after") or pair["before"]
+    options, scored = row.get("options") or [], [when for when in WHEN if when in pair]
     parts = [f'<p class="side">test example {row["example"]}, template {row["template"]}</p>{page.text(row["inputs"])}']
     if options:
         marks = ["\u2713 right answer" * (i in row["right"]) for i in range(len(options))]
-        nothing = [None] * len(options)
-        scores = [[page.show(x, 2) for x in pair[w]["scores"]] if w in pair else nothing for w in WHEN]
+        scores = [[page.show(x, 2) for x in pair[when]["scores"]] for when in scored]
         rows = zip(map(page.clip, options), marks, *scores, strict=True)
-        parts.append(page.table(["option", "", "log-probability before", "after"], rows, texts=2, bold=row["answer"]))
+        columns = ["option", "", *(f"log-probability {when}" for when in scored)]
+        parts.append(page.table(columns, rows, texts=2, bold=[row["answer"]]))
     answers = [("right answer" if options else "reference", "", text) for text in row["references"][:3]]
-    answers += [(when, _mark(pair[when]), pair[when]["prediction"]) for when in WHEN if when in pair]
+    answers += [(when, _mark(pair[when]), pair[when]["prediction"]) for when in scored]
     cells = (f"<dt>{name} <b>{mark}</b></dt><dd>{page.text(text)}</dd>" for name, mark, text in answers)
     return f'<div class="example">{"".join(parts)}<dl>{"".join(cells)}</dl></div>'
 

@@ -1,0 +1,252 @@
+"""What the runs of a sweep were: learning curves, mixture, leakage audit, cost, software, settings, predictions."""
+
+import csv
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from flan_jax import page, report, sweep_pictures
+from flan_jax.errors import InputError
+from flan_jax.run import read_json
+from flan_jax.sweep_results import Sweep, SweepRun, label, sample_lines
+from flan_jax.sweep_scores import Results, Scored
+
+EXAMPLES = 6
+"""Predictions shown of a task."""
+LONG = 24
+"""Tables of more runs are folded."""
+PUBLISHED = Path(__file__).parent / "data" / "published_results.csv"
+REAL = {"tfds", "jsonl"}
+"""Sources of the datasets' own rows."""
+NOT_COMPARABLE = (
+    "The rows of these runs are generated: no comparison of their scores with published ones is meaningful."
+)
+Damaged = (LookupError, TypeError, ValueError, AttributeError)
+"""What a manifest or a prediction that lacks something raises where it is shown."""
+
+
+def sources(sweep: Sweep) -> set[str]:
+    return {str(_section(run, "data").get("source")) for run in sweep.runs if run.manifest}
+
+
+def _section(run: SweepRun, name: str) -> Mapping[str, Any]:
+    """A section of manifest.json; {} where it has none."""
+    section = run.manifest.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def curves(whole: Results) -> Iterator[page.Part]:
+    """Loss by step, and the held-out means during training of the setting that is shown."""
+    losses = [run.losses for run in whole.sweep.runs if len(run.losses)]
+    yield page.heading("Learning curves")
+    if not losses:
+        yield page.nothing_yet("no training step is logged")
+        return
+    points: dict[str, dict[float, list[float]]] = {}
+    for run in whole.sweep.runs:
+        for row in run.evaluated if whole.sweep.setting(run) == whole.sweep.shown else ():
+            for cluster, mean in row.items():
+                if cluster != "step" and cluster in {c.name for c in whole.shown} and isinstance(mean, int | float):
+                    points.setdefault(cluster, {}).setdefault(row["step"], []).append(mean)
+    evaluated = {
+        cluster: np.array([[step, np.mean(means)] for step, means in sorted(by_step.items())])
+        for cluster, by_step in points.items()
+    }
+    yield page.Part(sweep_pictures.curves(losses, evaluated))
+    what = f"Training loss of {len(losses)} runs"
+    yield page.paragraph(
+        f"{what}{'; held-out clusters scored during training, mean over runs' * bool(evaluated)}.", "caption"
+    )
+    if not evaluated:
+        yield page.paragraph("No run scored held-out clusters during training.")
+
+
+def _long(table: page.Part, rows: int) -> page.Part:
+    return page.folded(f"{rows} runs", table) if rows > LONG else table
+
+
+def published(whole: Results) -> Iterator[page.Part]:
+    """Numbers of papers for the same clusters and datasets; beside ours only where the rows are the datasets' own."""
+    if not PUBLISHED.exists():
+        return
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        facts = list(csv.DictReader(file))
+    rows = []
+    for fact in facts:
+        found = _ours(whole, fact)
+        if found:
+            measured = all("after" in scored.scores for scored in found)
+            ours = float(np.mean([scored.scores["after"].mean for scored in found])) if measured else None
+            about = [fact[key] for key in ("name", "metric", "system", "setting", "source")]
+            rows.append([*about, float(fact["value"]), ours])
+    if not rows:
+        return
+    yield page.heading("Published numbers")
+    columns = ["cluster or datasets", "metric", "system", "setting", "source", "published"]
+    if sources(whole.sweep) <= REAL:
+        columns.append("measured here, tuned")
+        text = (
+            "Published: copied from the named source, not measured here; other models, prompts and subsets of the data."
+        )
+        yield page.paragraph(text)
+    else:
+        rows = [row[:-1] for row in rows]
+        yield page.paragraph(f"For context only. {NOT_COMPARABLE}", "note")
+    yield page.both_table(columns, rows, texts=5, dense=True)
+
+
+def _ours(whole: Results, fact: Mapping[str, str]) -> list[Scored]:
+    """Our scores of what a published number is of; [] if we have not all of it."""
+    if fact["kind"] == "cluster":
+        return [c.mean for c in whole.shown if c.name == fact["name"] and c.mean]
+    tasks = {task.name: task for cluster in whole.shown for task in cluster.tasks if task.metric == fact["metric"]}
+    names = fact["name"].split()
+    return [tasks[name] for name in names] if all(name in tasks for name in names) else []
+
+
+def mixture(whole: Results) -> Iterator[page.Part]:
+    """What each run trained on, and the mixture of one task by task."""
+    rows, first = [], None
+    for run in whole.sweep.runs:
+        about = _section(run, "mixture")
+        try:
+            tasks, per_step = about["tasks"], about["supervised_tokens_per_batch"]
+            clusters = len({task["cluster"] for task in tasks})
+            examples = sum(task["examples"] for task in tasks)
+            sizes = [len(tasks), clusters, examples, about.get("steps"), about["batch_size"], float(per_step)]
+            detail = report.mixture_section(about)
+        except Damaged:
+            continue
+        rows.append([run.name, str(_section(run, "data").get("mixture")), *sizes])
+        first = first or (run, detail)
+    yield page.heading("Mixture")
+    if first is None:
+        yield page.nothing_yet("no manifest.json describes a mixture")
+        return
+    columns = "run,mixture,tasks,clusters,examples,steps,batch,supervised tokens a step"
+    yield _long(page.both_table(columns, rows, texts=2), len(rows))
+    detail = page.Part(first[1].partition("</h2>")[2])
+    yield page.Part(page.folded(f"Task by task: {first[0].name}", detail).html)
+
+
+def leakage(whole: Results) -> Iterator[page.Part]:
+    """The findings of the audits whose leakage.json lies in the sweep or in its runs."""
+    yield page.heading("Leakage audit")
+    audits = {run.name: run.leakage for run in whole.sweep.runs if run.leakage is not None}
+    try:
+        whole_audit = read_json(whole.sweep.path / "leakage.json")
+        audits |= {"sweep": whole_audit} if whole_audit is not None else {}
+    except (InputError, OSError) as error:
+        yield page.paragraph(str(error), "missing")
+    if not audits:
+        run = whole.sweep.runs[0]
+        name = _section(run, "data").get("mixture") or run.point.get("MIXTURE") or "MIXTURE"
+        command = f"python launch/leakage.py {label(name)} --held_out={run.held_out}"
+        yield page.paragraph(
+            "There is no leakage.json yet. This audits the mixture of a run against what it holds out:"
+        )
+        yield page.Part(page.text(command), f"    {command}")
+        return
+    rows = []
+    for name, audit in audits.items():
+        try:
+            found = [
+                [name, f["held_out"], f["trained"], f["origin"] or "-", f["duplicates"], f["examples"]]
+                for f in audit["findings"]
+            ]
+            rows += found or [[name, "no finding", "-", "-", None, None]]
+        except Damaged as error:
+            rows.append([name, f"not an audit ({type(error).__name__}: {error})", "-", "-", None, None])
+    columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
+    yield page.both_table(columns, rows, texts=4)
+
+
+def cost(whole: Results) -> Iterator[page.Part]:
+    """Seconds, device-hours and tokens of each run, and the software they ran on."""
+    rows, totals = [], np.zeros(4)
+    for run in whole.sweep.runs:
+        devices = str(run.manifest.get("devices") or "-")
+        count = re.match(r"\d+", devices)
+        hours = int(count[0]) * run.seconds / 3600 if count and run.seconds is not None else None
+        done = run.state == "finished"
+        numbers = [run.seconds, hours, _planned(run, "tokens", done), _planned(run, "flops", done)]
+        totals += [value or 0.0 for value in numbers]
+        rows.append([run.name, run.state, devices, *_cost_cells(numbers)])
+    seconds, hours, tokens, flops = _cost_cells(totals.tolist())
+    yield page.heading("Cost")
+    yield page.paragraph(f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs.")
+    yield _long(page.both_table("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3), len(rows))
+    yield page.paragraph(
+        "Seconds: of the run's process. Tokens and FLOPs: as planned, of the finished runs.", "caption"
+    )
+    yield page.heading("Software")
+    versions: dict[tuple[str, str], int] = {}
+    for run in whole.sweep.runs:
+        for pair in _section(run, "versions").items():
+            versions[pair] = versions.get(pair, 0) + 1
+    if not versions:
+        yield page.nothing_yet("no manifest.json names versions")
+        return
+    yield page.both_table("package,version,runs", [[*pair, count] for pair, count in sorted(versions.items())], texts=2)
+
+
+def _planned(run: SweepRun, key: str, done: bool) -> float | None:
+    value = run.plan.get(key)
+    return float(value) if done and isinstance(value, int | float) else None
+
+
+def _cost_cells(numbers: Sequence[float | None]) -> list[str | None]:
+    forms = ("{:,.0f}", "{:,.2f}", "{:,.0f}", "{:.2e}")
+    return [None if n is None else form.format(n) for n, form in zip(numbers, forms, strict=True)]
+
+
+def plan(whole: Results) -> Iterator[page.Part]:
+    """The plan, and what each run has for itself."""
+    sweep = whole.sweep
+    yield page.heading("Plan")
+    axes = list(dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs)))
+    facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "evaluations")]
+    facts += [(f"axis {axis}", "; ".join(map(label, values))) for axis, values in sweep.plan["axes"].items()]
+    facts += [
+        (f"evaluation {name}", label(prompts) if prompts else "as trained")
+        for name, prompts in (sweep.plan.get("evaluations") or {}).items()
+    ]
+    yield page.both_table(("", ""), facts, texts=2)
+    yield page.heading("Runs", 3)
+    differing = [axis for axis in axes if len({label(run.point.get(axis)) for run in sweep.runs}) > 1]
+    rows = [[_id(run), run.state, *(label(run.point.get(axis)) for axis in differing)] for run in sweep.runs]
+    yield _long(page.both_table(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows))
+
+
+def _id(run: SweepRun) -> str:
+    return str(run.plan["id"])
+
+
+def predictions(whole: Results) -> Iterator[page.Part]:
+    """Some tuned predictions of each held-out task of the setting that is shown, and where the others are."""
+    yield page.heading("Example predictions")
+    files: dict[tuple[str, str], Path] = {}
+    for run in whole.sweep.runs:
+        for task in run.tasks if whole.sweep.setting(run) == whole.sweep.shown else ():
+            file = run.path / "predictions" / f"{task.name}-after.jsonl"
+            if task.held_out and file.exists():
+                files.setdefault((task.cluster, task.name), file)
+    if not files:
+        yield page.nothing_yet("no tuned model's predictions are written")
+        return
+    yield page.paragraph(f"Up to {EXAMPLES} test examples a task after tuning, taken blind to the outcome.", "caption")
+    for (cluster, name), file in sorted(files.items()):
+        link = quote(str(file.relative_to(whole.sweep.path)))
+        try:
+            rows = [row for row in sample_lines(file, 4 * EXAMPLES) if row["split"] == "test"]
+            shown = "\n".join(report.example({"after": row}) for row in rows[:: len(rows) // EXAMPLES or 1][:EXAMPLES])
+        except (*Damaged, OSError) as error:
+            shown = page.missing(f"{file.name} cannot be read ({type(error).__name__}: {error})")
+        head = f'<summary><b>{escape(name)}</b> ({escape(cluster)}), <a href="{link}">all</a></summary>'
+        yield page.Part(f"<details>{head}\n{shown}</details>\n", f"- {page.markdown_text(name)}: [{link}]({link})")
