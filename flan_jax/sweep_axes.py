@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from flan_jax import page, sweep_pictures
-from flan_jax.sweep_pictures import Line, Point
+from flan_jax.statistics import Interval
+from flan_jax.sweep_pictures import Line
 from flan_jax.sweep_results import Setting, Sweep, label
-from flan_jax.sweep_scores import Cluster, Results, held_out_mean
+from flan_jax.sweep_scores import Cluster, Results, held_out_mean, spread
 
 TITLES = {
     "MODEL": "Model scale",
@@ -58,10 +59,9 @@ def _time(when: str) -> str:
     return {"before": "untuned", "after": "tuned"}.get(when, f"tuned, {when.removeprefix('after-')} at evaluation")
 
 
-def _mean_point(found: Sequence[Cluster], common: set[str], when: str) -> Point | None:
+def _mean_point(found: Sequence[Cluster], common: set[str], when: str) -> Interval | None:
     own = [cluster for cluster in found if cluster.name in common]
-    mean = held_out_mean(own, when) if len(own) == len(common) else None
-    return mean and Point(mean.mean, (mean.low, mean.high))
+    return held_out_mean(own, when) if len(own) == len(common) else None
 
 
 def _without_doubles(lines: Sequence[Line]) -> list[Line]:
@@ -91,7 +91,7 @@ def _axis_figure(
         "caption",
     )
     rows = [
-        [value, *(p and f"{p.mean:.1f} [{p.interval[0]:.1f}, {p.interval[1]:.1f}]" for p in points)]
+        [value, *(point and spread(point) for point in points)]
         for value, points in zip(values, zip(*(line.points for line in lines), strict=True), strict=True)
     ]
     yield page.both_table([axis, *(line.label for line in lines)], rows, texts=1)

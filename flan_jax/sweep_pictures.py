@@ -1,12 +1,12 @@
 """The figures of a sweep's report. Series differ in marker and line as well as in tone, so that they print in black and white."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flan_jax import page
+from flan_jax.statistics import Interval
 
 DARK, MIDDLE, GRID = "#1f3f60", "#7d8fa3", "#e8e8e8"
 CHANCE: Any = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.1}
@@ -18,19 +18,12 @@ LOOKS: Any = {
 MARKERS, TONES, DASHES = "osD^v<>P", (DARK, "#6d7f93", "#222222", "#9aa7b4"), ("-", "--", "-.", ":")
 
 
-class Point(NamedTuple):
-    """A mean in percent and its 95 % interval; the interval is None where it is not known."""
-
-    mean: float
-    interval: tuple[float, float] | None = None
-
-
 class Row(NamedTuple):
     """A line of a figure. points: of "untuned" and "tuned"; dots: what each is the mean of; note: printed at its end."""
 
     label: str
     chance: float | None
-    points: Mapping[str, Point]
+    points: Mapping[str, Interval]
     dots: Mapping[str, Sequence[float]]
     note: str = ""
 
@@ -39,7 +32,7 @@ class Line(NamedTuple):
     """A curve over an axis's values; None where nothing is scored."""
 
     label: str
-    points: Sequence[Point | None]
+    points: Sequence[Interval | None]
 
 
 def headline(rows: Sequence[Row]) -> str:
@@ -48,7 +41,7 @@ def headline(rows: Sequence[Row]) -> str:
     axes = figure.subplots()
     for y, row in enumerate(rows):
         for name, point in row.points.items():
-            _point(axes, point.mean, y + _offset(name, 0.13), point.interval, LOOKS[name])
+            axes.errorbar([point.mean], [y + _offset(name, 0.13)], xerr=_arms([point]), **POINT | LOOKS[name])
         if row.chance is not None:
             axes.plot([row.chance] * 2, [y - 0.36, y + 0.36], **CHANCE)
         axes.text(1.01, y, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
@@ -81,11 +74,6 @@ def _dot(look: Mapping[str, Any]) -> dict[str, Any]:
     return dict(look) | {"linestyle": "", "markersize": 4, "markeredgewidth": 0.8}
 
 
-def _point(axes: Any, x: float, y: float, interval: tuple[float, float] | None, look: Mapping[str, Any]) -> None:
-    error = None if interval is None else [[max(0.0, x - interval[0])], [max(0.0, interval[1] - x)]]
-    axes.errorbar([x], [y], xerr=error, **POINT | look)
-
-
 def _offset(name: str, size: float) -> float:
     return -size if name == "untuned" else size
 
@@ -115,11 +103,10 @@ def over_axis(values: Sequence[str], lines: Sequence[Line], chance: float | None
         found = [(x + shift, point) for x, point in enumerate(line.points) if point is not None]
         plain = lines[0].label == "untuned"
         look = LOOKS["untuned"] | {"linestyle": ":"} if plain and number == 0 else _look(number - plain)
-        bars = [_arms(point) for _, point in found]
         axes.errorbar(
             [x for x, _ in found],
             [point.mean for _, point in found],
-            yerr=np.array(bars).T if bars else None,
+            yerr=_arms([point for _, point in found]),
             label=page.clip(line.label, 40),
             **POINT | look | {"linewidth": 1.3},
         )
@@ -134,10 +121,10 @@ def over_axis(values: Sequence[str], lines: Sequence[Line], chance: float | None
     return page.svg(figure, f"Held-out mean by {page.clip(label, 60)}".replace('"', "").replace("<", ""))
 
 
-def _arms(point: Point) -> tuple[float, float]:
-    if point.interval is None:
-        return math.nan, math.nan
-    return max(0.0, point.mean - point.interval[0]), max(0.0, point.interval[1] - point.mean)
+def _arms(points: Sequence[Interval]) -> np.ndarray:
+    """[2, points]: how far error bars reach down and up; NaN, which is not drawn, where an interval is not known."""
+    arms = [(point.mean - point.low, point.high - point.mean) for point in points]
+    return np.maximum(np.array(arms).T.reshape(2, -1), 0.0)
 
 
 def _look(number: int) -> dict[str, Any]:

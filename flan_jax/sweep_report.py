@@ -11,9 +11,9 @@ from typing import Any
 from flan_jax import page, sweep_axes, sweep_pictures, sweep_runs
 from flan_jax.errors import InputError
 from flan_jax.run import write_text
-from flan_jax.sweep_pictures import Point, Row
+from flan_jax.sweep_pictures import Row
 from flan_jax.sweep_results import Sweep, label, read
-from flan_jax.sweep_scores import Cluster, Results, Score, Scored, held_out_mean, results
+from flan_jax.sweep_scores import Cluster, Results, Scored, held_out_mean, results, spread
 
 SIGNIFICANT = 0.05
 GENERATED = (
@@ -116,7 +116,7 @@ def _verdict(both: Sequence[Cluster]) -> str:
 
 def _picture_row(scored: Scored, name: str) -> Row:
     times = {"before": "untuned", "after": "tuned"}
-    points = {times[w]: _point(s) for w, s in scored.scores.items() if w in times}
+    points = {times[w]: s.interval for w, s in scored.scores.items() if w in times}
     dots = {times[w]: s.templates for w, s in scored.scores.items() if w in times}
     difference = scored.difference
     sure = "*" * ((scored.p or 1) < SIGNIFICANT)
@@ -127,15 +127,8 @@ def _mean_row(both: Sequence[Cluster]) -> list[Row]:
     before, after = (held_out_mean(both, when) for when in ("before", "after"))
     if before is None or after is None or len(both) < 2:
         return []
-    points = {
-        "untuned": Point(before.mean, (before.low, before.high)),
-        "tuned": Point(after.mean, (after.low, after.high)),
-    }
+    points = {"untuned": before, "tuned": after}
     return [Row(f"mean of {len(both)}", None, points, {}, f"{after.mean - before.mean:+.1f}")]
-
-
-def _point(score: Score) -> Point:
-    return Point(score.mean, (score.interval.low, score.interval.high))
 
 
 def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> page.Part:
@@ -146,7 +139,7 @@ def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> page.Pa
             rows.append([cluster.name, size, *_baselines(cluster.mean), *_before_after(cluster.mean)])
     before, after = (held_out_mean(both, when) for when in ("before", "after"))
     if before and after:
-        numbers = [_spread(before), _spread(after), f"{after.mean - before.mean:+.1f}", ""]
+        numbers = [spread(before), spread(after), f"{after.mean - before.mean:+.1f}", ""]
         rows.append([f"mean of {len(both)}", "", "", "", *numbers])
     columns = "held-out cluster,datasets,chance,majority,untuned,tuned,difference,p"
     return page.both_table(columns, rows, texts=1, bold=[len(rows) - 1] if before and after else [])
@@ -157,12 +150,8 @@ def _baselines(scored: Scored) -> list[Any]:
 
 
 def _before_after(scored: Scored) -> list[Any]:
-    spreads = [_spread(scored.scores[w].interval) if w in scored.scores else None for w in ("before", "after")]
+    spreads = [spread(scored.scores[w].interval) if w in scored.scores else None for w in ("before", "after")]
     return [*spreads, _signed(scored.difference), _p(scored.p)]
-
-
-def _spread(interval: Any) -> str:
-    return f"{interval.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
 
 
 def _signed(difference: float | None) -> str | None:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from flan_jax import statistics
-from flan_jax.errors import InputError
 from flan_jax.statistics import Interval
 from flan_jax.sweep_results import Setting, Summary, Sweep, Task
 
@@ -188,21 +188,24 @@ def _mean(name: str, tasks: Sequence[Scored], whens: Sequence[str]) -> Scored:
 def _p(pairs: Sequence[tuple[Cube, Cube]]) -> float | None:
     """The paired test of the mean over tasks; None where a task has no values by example or the prompts differ.
 
-    Each example enters with its share of that mean, so that flipping its sign is exchanging the two models on it.
+    Each example enters with what it adds to that mean, so that flipping its sign is exchanging the two models on it.
     """
-    if any(isinstance(cube, Interval) or np.isnan(cube).any() for pair in pairs for cube in pair):
+    if any(isinstance(cube, Interval) for pair in pairs for cube in pair):
         return None
-    if any(one.shape != other.shape or one.shape[-1] < 2 for one, other in pairs):
+    if any(one.shape != other.shape or (np.isnan(one) != np.isnan(other)).any() for one, other in pairs):
+        return None
+    if any(one.shape[-1] < 2 for one, _ in pairs):  # a metric of whole sets
         return None
     count = sum(one.shape[-1] for one, _ in pairs)
-    sides = [
-        np.concatenate([pair[i].mean(axis=(0, 1)) * count / (len(pairs) * pair[i].shape[-1]) for pair in pairs])
-        for i in (0, 1)
-    ]
-    try:
-        return statistics.compare(*(side[None] for side in sides)).p_value
-    except InputError:
-        return None
+    sides = [np.concatenate([_shares(pair[side]) for pair in pairs]) * count / len(pairs) for side in (0, 1)]
+    return statistics.compare(*(side[None] for side in sides)).p_value
+
+
+def _shares(cube: np.ndarray) -> np.ndarray:
+    """[examples]: what each adds to a cube's mean."""
+    seeds, templates, _ = cube.shape
+    sizes = (~np.isnan(cube)).sum(axis=-1, keepdims=True)
+    return np.nansum(cube / sizes, axis=(0, 1)) / (seeds * templates)
 
 
 def _mean_or_none(values: Sequence[float | None]) -> float | None:
@@ -234,3 +237,10 @@ def _group_mean(group: Sequence[Score]) -> Interval:
 
 def _times(cube: Cube, weight: float) -> Cube:
     return Interval(*(weight * value for value in cube)) if isinstance(cube, Interval) else weight * cube
+
+
+def spread(interval: Interval) -> str:
+    """A mean with its interval, if it has one: a single value says nothing of its spread."""
+    if math.isnan(interval.low):
+        return f"{interval.mean:.1f}"
+    return f"{interval.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}]"

@@ -243,3 +243,32 @@ def test_neither_jax_nor_tensorflow_is_imported(few):
         "assert not {'jax', 'tensorflow', 'seqio', 'flax', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(few)], check=True)
+
+
+def test_a_metric_of_a_whole_set_has_no_paired_test(few):
+    def whole_set(task):
+        for when in ("before", "after"):
+            task[when].update(values=None, interval=None, standard_error=None)
+
+    edit(few / "runs" / f"{0:010x}" / "eval" / "rte.json", whole_set)
+    nli, coreference = sweep_scores.results(sweep_results.read(few)).shown
+    assert nli.mean.p is None and coreference.mean.p is not None
+    assert "Without a paired test (a metric of a whole set): nli." in html(few)
+
+
+def test_the_paired_test_is_symmetric_and_sees_no_difference_in_equal_models(few):
+    def swap(task):
+        task["before"], task["after"] = task["after"], task["before"]
+
+    def same(task):
+        task["after"] = task["before"]
+
+    def p():
+        return sweep_scores.results(sweep_results.read(few)).shown[0].mean.p
+
+    first = p()
+    assert first < 0.05
+    for change, expected in ((swap, pytest.approx(first, rel=0.5, abs=1e-3)), (same, 1.0)):
+        for task in FEW["nli"]:
+            edit(few / "runs" / f"{0:010x}" / "eval" / f"{task}.json", change)
+        assert p() == expected
