@@ -94,7 +94,7 @@ def _axis_figure(
         [value, *(point and spread(point) for point in points)]
         for value, points in zip(values, zip(*(line.points for line in lines), strict=True), strict=True)
     ]
-    yield page.both_table([axis, *(line.label for line in lines)], rows, texts=1)
+    yield page.both_table([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
 
 
 def _shorter(values: Sequence[str]) -> tuple[list[str], str]:
