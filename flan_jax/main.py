@@ -24,6 +24,9 @@ import gin.config as gin_config
 import jax
 
 from flan_jax import verbs
+from flan_jax.ablation import sweep
+from flan_jax.ablation.local import LocalEngine
+from flan_jax.ablation.plan import AblationConfig, config_of, make_plan
 from flan_jax.checkpoints import CheckpointConfig
 from flan_jax.data.mixture_data import DataConfig, default_cache_dir
 from flan_jax.data.prompts import Prompts
@@ -36,6 +39,7 @@ from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.layers import ModelConfig
 from flan_jax.optim import OptimizerConfig
 from flan_jax.preemption import Preempted, Preemption
+from flan_jax.progress import table_console
 from flan_jax.train import NotFinite, Settings, TrainConfig
 from flan_jax.weights import FORMATS, format_of
 
@@ -48,6 +52,7 @@ MACROS = (
 )  # fmt: skip
 CONFIGURABLES = (
     Settings, DataConfig, Prompts, TrainConfig, CheckpointConfig, EvalConfig, OptimizerConfig, EncoderDecoderConfig, DecoderConfig,
+    AblationConfig,
 )  # fmt: skip
 DEFAULT_GIN_FILE = "flan_mixture.gin"
 """For programs that look at a mixture and train nothing."""
@@ -62,13 +67,13 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         # The mixture to compare with first: gin's state is that of the last settings loaded.
         diff = getattr(flags, "diff", None)
         other = load_settings(flags.gin_file, [*bindings, f"MIXTURE = {diff!r}"]) if diff else None
-        settings = load_settings(flags.gin_file, bindings)
-        jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
+        settings, config_text = resolve(flags.gin_file, bindings)
+        _keep_compiled(settings)
         run_dir = os.path.expanduser(flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}")
         invocation = verbs.Invocation(
             run_dir=run_dir,
             dry_run=flags.dry_run,
-            config_text=gin.config_str(max_line_length=120),
+            config_text=config_text,
             other=other,
             picture=getattr(flags, "picture", None),
         )
@@ -114,6 +119,59 @@ def convert(arguments: Sequence[str] | None = None) -> int:
     return _exit_code(work)
 
 
+def ablate(arguments: Sequence[str] | None = None) -> int:
+    """The program launch/ablate.py: an ablation sweep. Returns its exit code; of `run`, that of the run."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return _exit_code((lambda: _run_of_plan(arguments[1:])) if arguments[:1] == ["run"] else lambda: _sweep(arguments))
+
+
+def _run_of_plan(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="ablate.py run", description="One run of a sweep, from where it stopped.")
+    parser.add_argument("--plan", required=True, help="the sweep's directory")
+    parser.add_argument("--index", required=True, help="the run's index in runs.jsonl, or 'base'")
+    flags = parser.parse_args(arguments)
+    sweep_dir = Path(flags.plan).expanduser()
+    run = sweep.planned(sweep_dir, flags.index)
+    settings, text = resolve([str(config_of(sweep_dir, run))], [])
+    _keep_compiled(settings)
+    sweep.run_one(sweep_dir, run, settings, text)
+
+
+def _sweep(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="ablate.py",
+        description="Plan, train, evaluate and report an ablation sweep; the same command goes on where it stopped.",
+        epilog="ablate.py run --plan=SWEEP_DIR --index=I does one run of a plan. --gin.NAME=value sets a gin macro or parameter of all runs.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--gin_file", action="append", help="a gin file with AblationConfig.axes; repeatable")
+    parser.add_argument("--sweep_dir", help="where the sweep is kept (default: sweeps/<name of the first gin file>)")
+    parser.add_argument("--dry_run", action="store_true", help="list the runs and what they cost, and do nothing")
+    parser.add_argument("--status", action="store_true", help="say how far the sweep is, and do nothing")
+    parser.add_argument("--slots", type=int, default=1, help="runs side by side on this machine (default: 1)")
+    parser.add_argument("--devices", default="", help="ids of GPUs to share out among the slots, e.g. 0,1,2,3")
+    flags = parser.parse_args([a for a in arguments if not a.startswith("--gin.")])
+    gin_files: list[str] = flags.gin_file or []
+    if not gin_files and not (flags.status and flags.sweep_dir):
+        raise InputError("name a gin file with AblationConfig.axes: --gin_file=leave_one_cluster_out.gin")
+    sweep_dir = Path(flags.sweep_dir or f"sweeps/{Path(gin_files[0]).stem}").expanduser().absolute()
+    if flags.status:
+        table_console().print(sweep.status_table(sweep_dir))
+        return
+    bindings = [_binding(a.removeprefix("--gin.")) for a in arguments if a.startswith("--gin.")]
+    plan = make_plan(load_ablation(gin_files, bindings), gin_files, bindings, resolve, sweep_dir)
+    if flags.dry_run:
+        table_console().print(sweep.listing(plan))
+        return
+    engine = LocalEngine(sweep_dir, flags.slots, flags.devices.split(",") if flags.devices else ())
+    if not sweep.work(sweep_dir, plan, engine, gin_files):
+        raise SweepFailed("not all runs are finished; the same command tries the others again")
+
+
+class SweepFailed(RuntimeError):
+    """Some runs of a sweep failed."""
+
+
 def _exit_code(work: Callable[[], None]) -> int:
     """Runs `work`; what it raises, if anything, is said as a person wants it, and becomes the exit code."""
     # What orbax's background threads log as errors, they raise in ours too.
@@ -130,7 +188,7 @@ def _exit_code(work: Callable[[], None]) -> int:
     except Preempted:
         print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
         return SAVED
-    except (NotFinite, PackingError) as error:
+    except (NotFinite, PackingError, SweepFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return ERROR
     except OSError as error:
@@ -142,8 +200,8 @@ def _exit_code(work: Callable[[], None]) -> int:
 
 
 def run(program: Callable[..., Any]) -> NoReturn:
-    """For a launch script: `main` of a verb, or `convert`. Ends the process with its exit code."""
-    code = convert() if program is convert else main(program)
+    """For a launch script: `main` of a verb, or a program of its own. Ends the process with its exit code."""
+    code = program() if program in (convert, ablate) else main(program)
     sys.stdout.flush()
     sys.stderr.flush()
     # At once: threads that still save or compile would otherwise complain, or hold a failed process back.
@@ -215,6 +273,26 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
         settings = _registered["Settings"]()
         _check_model(settings.model)
         return settings
+
+
+def resolve(gin_files: Sequence[str], bindings: Sequence[str]) -> tuple[Settings, str]:
+    """The settings that gin files and bindings give, and all of the configuration as gin's text."""
+    return load_settings(gin_files, bindings), gin.config_str(max_line_length=120)
+
+
+def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> AblationConfig:
+    """The AblationConfig of gin files. Raises InputError when they have none."""
+    with _gin_explained():
+        _parse(gin_files, bindings)
+        if "axes" not in gin_config.get_bindings("AblationConfig"):
+            raise InputError(
+                f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between runs"
+            )
+        return _registered["AblationConfig"]()
+
+
+def _keep_compiled(settings: Settings) -> None:
+    jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
 
 
 def load_model(gin_files: Sequence[str]) -> ModelConfig:

@@ -60,3 +60,9 @@ class Progress:
 def show(metrics: Mapping[str, int | float]) -> str:
     """The figures of a step that fit on a line."""
     return f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.1f}%  {metrics['tokens_per_second']:,.0f} tok/s"
+
+
+def table_console() -> rich.console.Console:
+    """For tables on stdout: as wide as the terminal, and wide enough for all columns where there is none."""
+    terminal = rich.console.Console()
+    return terminal if terminal.is_terminal else rich.console.Console(width=180)

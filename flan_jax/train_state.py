@@ -88,5 +88,7 @@ def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:
     return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))
 
 
+@functools.cache
 def count_params(config: Any) -> int:
+    """Of a model's configuration; the model is traced for it, once."""
     return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))

@@ -147,7 +147,7 @@ def test_bad_input_says_what_and_ends_with_2(refused, gin_file, tmp_path, flag, 
 
 def test_a_gin_file_that_is_not_there(refused):
     assert refused(verbs.prepare, "--gin_file=flan_mixtur.gin").startswith(
-        "unknown gin file 'flan_mixtur.gin'. Did you mean 'flan_mixture.gin'? Known: flan_mixture.gin, "
+        "unknown gin file 'flan_mixtur.gin'. Did you mean 'flan_mixture.gin'? Known: "
     )
 
 

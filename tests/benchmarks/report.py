@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "ablation")]
 
 from sweep_directory import write_sweep
 
@@ -32,7 +32,7 @@ def main() -> int:
     clusters = {name: {f"task_{name[-1]}{j}": options for j, options in enumerate(OPTIONS)} for name in names}
     mixtures = [f"flan2021_{i}_clusters" for i in range(1, 6)]
     axes = {"HELD_OUT": names, "MIXTURE": mixtures, "SEED": [0, 1]}
-    command = [sys.executable, "-m", "flan_jax.sweep_report"]
+    command = [sys.executable, "-m", "flan_jax.ablation.report"]
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         sweep = write_sweep(Path(folder), axes=axes, clusters=clusters, templates=10, examples=100)
@@ -43,7 +43,7 @@ def main() -> int:
         megabytes = (sweep / "report.html").stat().st_size / 1e6
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {
-        "name": "sweep_report",
+        "name": "report",
         "value": round(statistics.median(seconds), 2),
         "unit": "seconds",
         "target": 5,

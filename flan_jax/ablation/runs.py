@@ -11,17 +11,18 @@ from urllib.parse import quote
 
 import numpy as np
 
-from flan_jax import page, report, sweep_pictures
+from flan_jax import page, report
+from flan_jax.ablation import pictures
+from flan_jax.ablation.results import Sweep, SweepRun, label, sample_lines
+from flan_jax.ablation.scores import Results, Scored
 from flan_jax.errors import InputError
 from flan_jax.run import read_json
-from flan_jax.sweep_results import Sweep, SweepRun, label, sample_lines
-from flan_jax.sweep_scores import Results, Scored
 
 EXAMPLES = 6
 """Predictions shown of a task."""
 LONG = 24
 """Tables of more runs are folded."""
-PUBLISHED = Path(__file__).parent / "data" / "published_results.csv"
+PUBLISHED = Path(__file__).parent.parent / "data" / "published_results.csv"
 REAL = {"tfds", "jsonl"}
 """Sources of the datasets' own rows."""
 NOT_COMPARABLE = (
@@ -58,7 +59,7 @@ def curves(whole: Results) -> Iterator[page.Part]:
         cluster: np.array([[step, np.mean(means)] for step, means in sorted(by_step.items())])
         for cluster, by_step in points.items()
     }
-    yield page.Part(sweep_pictures.curves(losses, evaluated))
+    yield page.Part(pictures.curves(losses, evaluated))
     what = f"Training loss of {len(losses)} runs"
     yield page.paragraph(
         f"{what}{'; held-out clusters scored during training, mean over runs' * bool(evaluated)}.", "caption"

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax import page, sweep_axes, sweep_pictures, sweep_runs
+from flan_jax import page
+from flan_jax.ablation import axes, pictures, runs
+from flan_jax.ablation.pictures import Row
+from flan_jax.ablation.results import Sweep, label, read
+from flan_jax.ablation.scores import Cluster, Results, Scored, held_out_mean, results, spread
 from flan_jax.errors import InputError
 from flan_jax.run import write_text
-from flan_jax.sweep_pictures import Row
-from flan_jax.sweep_results import Sweep, label, read
-from flan_jax.sweep_scores import Cluster, Results, Scored, held_out_mean, results, spread
 
 SIGNIFICANT = 0.05
 GENERATED = (
@@ -23,15 +24,15 @@ GENERATED = (
 
 
 RUNS = (
-    sweep_runs.curves,
-    sweep_runs.published,
-    sweep_runs.mixture,
-    sweep_runs.leakage,
-    sweep_runs.cost,
-    sweep_runs.plan,
-    sweep_runs.predictions,
+    runs.curves,
+    runs.published,
+    runs.mixture,
+    runs.leakage,
+    runs.cost,
+    runs.plan,
+    runs.predictions,
 )
-"""The sections of sweep_runs in the report's order."""
+"""The sections of runs in the report's order."""
 
 
 def write(sweep_dir: Path) -> Path:
@@ -41,7 +42,7 @@ def write(sweep_dir: Path) -> Path:
     """
     sweep = read(sweep_dir)
     whole = results(sweep)
-    parts = [list(section(whole)) for section in (_headline, _gaps, _tables, _templates, sweep_axes.axes, *RUNS)]
+    parts = [list(section(whole)) for section in (_headline, _gaps, _tables, _templates, axes.axes, *RUNS)]
     title = f"Sweep {sweep.plan.get('name') or sweep_dir.resolve().name}"
     body = "\n".join(f"<section>{''.join(part.html for part in section)}</section>" for section in parts if section)
     text = "\n\n".join(part.markdown for part in itertools.chain(*parts) if part.markdown)
@@ -56,7 +57,7 @@ def _headline(whole: Results) -> Iterator[page.Part]:
     states = [run.state for run in sweep.runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     yield page.paragraph(f"{len(states)} runs: {counts}.{_which(sweep)}")
-    if "sandbox" in sweep_runs.sources(sweep):
+    if "sandbox" in runs.sources(sweep):
         yield page.paragraph(GENERATED, "note")
     if not whole.shown:
         yield page.nothing_yet("no held-out task is scored")
@@ -66,7 +67,7 @@ def _headline(whole: Results) -> Iterator[page.Part]:
     )
     rows = [_picture_row(cluster.mean, cluster.name) for cluster in whole.shown if cluster.mean]
     rows += _mean_row(both)
-    yield page.Part(sweep_pictures.headline(rows) if rows else "")
+    yield page.Part(pictures.headline(rows) if rows else "")
     yield page.paragraph(
         "Held-out clusters, percent: the mean over datasets of the mean over templates on test examples. Error bars and "
         "brackets: 95 % bootstrap intervals over templates and examples, and over seeds where there are several. "
@@ -225,7 +226,7 @@ def _templates(whole: Results) -> Iterator[page.Part]:
     rows = [_picture_row(task, task.name) for cluster in whole.shown for task in cluster.tasks if task.scores]
     if rows:
         yield page.heading("Templates")
-        yield page.Part(sweep_pictures.strip(rows))
+        yield page.Part(pictures.strip(rows))
         yield page.paragraph(
             "One dot a template: its test score in percent, averaged over seeds; the tick is the median.", "caption"
         )
@@ -259,7 +260,9 @@ def _results(sweep: Sweep) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m flan_jax.sweep_report", description="Rewrites a sweep's report.")
+    parser = argparse.ArgumentParser(
+        prog="python -m flan_jax.ablation.report", description="Rewrites a sweep's report."
+    )
     parser.add_argument("sweep_dir", type=Path)
     try:
         print(write(parser.parse_args(arguments).sweep_dir))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax import page, sweep_pictures
+from flan_jax import page
+from flan_jax.ablation import pictures
+from flan_jax.ablation.pictures import Line
+from flan_jax.ablation.results import Setting, Sweep, label
+from flan_jax.ablation.scores import Cluster, Results, held_out_mean, spread
 from flan_jax.statistics import Interval
-from flan_jax.sweep_pictures import Line
-from flan_jax.sweep_results import Setting, Sweep, label
-from flan_jax.sweep_scores import Cluster, Results, held_out_mean, spread
 
 TITLES = {
     "MODEL": "Model scale",
@@ -84,7 +85,7 @@ def _axis_figure(
     short, pattern = _shorter(values)
     counts = _parameters(whole.sweep, axis, values)
     ticks = [f"{value}\n{counts[full]}" if full in counts else value for value, full in zip(short, values, strict=True)]
-    yield page.Part(sweep_pictures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis))
+    yield page.Part(pictures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis))
     yield page.paragraph(
         f"Mean over {', '.join(sorted(common))} (the clusters scored in every setting), percent; error bars and brackets: "
         "95 % intervals over templates and examples, and over seeds where there are several.",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sweep_directory import CLUSTERS, write_sweep
 
-from flan_jax import sweep_report, sweep_results, sweep_scores
+from flan_jax.ablation import report, results, scores
 from flan_jax.errors import InputError
 
 FEW = {"nli": {"rte": 2, "cb": 3, "anli_r1": 3}, "coreference": {"wsc": 2, "winogrande": 2, "wsc273": 2}}
@@ -20,7 +20,7 @@ MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
 def whole(tmp_path_factory):
     """Twelve runs: one failed, one runs, one waits."""
     sweep = write_sweep(tmp_path_factory.mktemp("sweep"), states={3: "failed", 7: "running", 10: "waiting"})
-    sweep_report.write(sweep)
+    report.write(sweep)
     return sweep
 
 
@@ -30,7 +30,7 @@ def few(tmp_path):
 
 
 def html(sweep):
-    return sweep_report.write(sweep).read_text()
+    return report.write(sweep).read_text()
 
 
 def edit(path, change):
@@ -60,26 +60,24 @@ def test_runs_without_a_result_are_marked_with_the_last_error(whole):
 
 def test_scores_are_the_mean_over_seeds_templates_and_tasks(whole):
     files = [whole / "runs" / f"{index:010x}" / "eval" for index in (0, 1)]
-    scores = [
-        [json.loads((f / f"{task}.json").read_text())["after"]["mean"] for task in CLUSTERS["nli"]] for f in files
-    ]
-    results = sweep_scores.results(sweep_results.read(whole))
-    nli = results.shown[0]
+    means = [[json.loads((f / f"{task}.json").read_text())["after"]["mean"] for task in CLUSTERS["nli"]] for f in files]
+    found = scores.results(results.read(whole))
+    nli = found.shown[0]
     assert nli.name == "nli" and nli.mean is not None
-    assert nli.mean.scores["after"].interval.mean == pytest.approx(np.mean(scores))
-    assert f"{np.mean(scores):.1f} [" in (whole / "report.md").read_text()
-    assert sweep_scores.held_out_mean(results.shown, "after").mean == pytest.approx(
-        np.mean([cluster.mean.scores["after"].mean for cluster in results.shown])
+    assert nli.mean.scores["after"].interval.mean == pytest.approx(np.mean(means))
+    assert f"{np.mean(means):.1f} [" in (whole / "report.md").read_text()
+    assert scores.held_out_mean(found.shown, "after").mean == pytest.approx(
+        np.mean([cluster.mean.scores["after"].mean for cluster in found.shown])
     )
 
 
 def test_clusters_of_one_run_weigh_alike_whatever_their_size(tmp_path):
     clusters = FEW | {"sentiment": {"sst2": 2}}
     sweep = write_sweep(tmp_path, axes={"HELD_OUT": [list(clusters)], "SEED": [0, 1]}, clusters=clusters)
-    found = sweep_scores.results(sweep_results.read(sweep)).shown
+    found = scores.results(results.read(sweep)).shown
     means = [cluster.mean.scores["after"].mean for cluster in found]
     assert len(means) == 3
-    assert sweep_scores.held_out_mean(found, "after").mean == pytest.approx(np.mean(means))
+    assert scores.held_out_mean(found, "after").mean == pytest.approx(np.mean(means))
 
 
 def test_results_csv_has_a_row_per_run_task_and_time(whole):
@@ -190,13 +188,13 @@ def test_a_damaged_prediction_or_mixture_stops_nothing(few):
 
 def test_no_sweep(tmp_path, few, capsys):
     with pytest.raises(InputError, match="is not a sweep's directory: there is no such directory"):
-        sweep_report.write(tmp_path / "none")
+        report.write(tmp_path / "none")
     with pytest.raises(SystemExit) as stopped:
-        sweep_report.main([str(few / "runs")])
+        report.main([str(few / "runs")])
     assert stopped.value.code == 2 and "it has no plan.json" in capsys.readouterr().err
     (few / "runs.jsonl").write_text('{"index": 0}\n')
     with pytest.raises(InputError, match="Plan the sweep anew"):
-        sweep_report.write(few)
+        report.write(few)
 
 
 def test_a_sweep_that_has_not_begun(tmp_path):
@@ -239,7 +237,7 @@ def test_the_same_directory_gives_the_same_report(few, tmp_path):
 
 def test_neither_jax_nor_tensorflow_is_imported(few):
     script = (
-        "import sys, pathlib; from flan_jax import sweep_report; sweep_report.write(pathlib.Path(sys.argv[1])); "
+        "import sys, pathlib; from flan_jax.ablation import report; report.write(pathlib.Path(sys.argv[1])); "
         "assert not {'jax', 'tensorflow', 'seqio', 'flax', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(few)], check=True)
@@ -251,7 +249,7 @@ def test_a_metric_of_a_whole_set_has_no_paired_test(few):
             task[when].update(values=None, interval=None, standard_error=None)
 
     edit(few / "runs" / f"{0:010x}" / "eval" / "rte.json", whole_set)
-    nli, coreference = sweep_scores.results(sweep_results.read(few)).shown
+    nli, coreference = scores.results(results.read(few)).shown
     assert nli.mean.p is None and coreference.mean.p is not None
     assert "Without a paired test (a metric of a whole set): nli." in html(few)
 
@@ -264,7 +262,7 @@ def test_the_paired_test_is_symmetric_and_sees_no_difference_in_equal_models(few
         task["after"] = task["before"]
 
     def p():
-        return sweep_scores.results(sweep_results.read(few)).shown[0].mean.p
+        return scores.results(results.read(few)).shown[0].mean.p
 
     first = p()
     assert first < 0.05

@@ -1,0 +1,1 @@
+"""Ablation sweeps: many runs that differ in a few settings, one report of all."""

@@ -1,0 +1,324 @@
+"""An ablation sweep: a cross of settings as a list of runs in one directory, each named by the hash of what it is.
+
+A sweep directory holds
+    plan.json           the axes, the gin files, the base model
+    runs.jsonl          a line a run: PlannedRun
+    configs/<id>.gin    each run's whole configuration: what runs is what was planned, whatever becomes of the gin files
+    base/<id>/ runs/<id>/   run directories (flan_jax.run)
+    untuned/            scores of untuned models, shared by the runs
+    status/<id>.json logs/<id>.log
+    report.html report.md results.csv
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import itertools
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.ablation.results import PLAN, RUNS
+from flan_jax.data.clusters import VIEWS
+from flan_jax.data.fingerprints import fingerprint
+from flan_jax.data.mixtures import mixture_or_task
+from flan_jax.data.tasks import TemplatedTask, get_task
+from flan_jax.errors import InputError
+from flan_jax.preemption import Preempted
+from flan_jax.run import read_json, read_jsonl, write_json, write_text
+from flan_jax.train import Settings
+from flan_jax.train_state import count_params
+
+EACH = "each"
+"""HELD_OUT's values when they are all clusters of the mixture, one after the other."""
+GIN_FILE = "gin_file"
+"""The axis whose values are further gin files: for what no single setting says, such as a model's size."""
+BASE = "base"
+KILLED = "its process was killed"
+
+Point = Mapping[str, Any]
+"""{axis: value}: where in the cross a run lies."""
+
+Resolve = Callable[[Sequence[str], Sequence[str]], tuple[Settings, str]]
+"""(gin files, bindings) -> the settings and the configuration's text."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AblationConfig:
+    """What varies between the runs of a sweep.
+
+    axes: gin macros or parameters, each with its values; there is a run for every combination. "each" as the values of
+    HELD_OUT is every cluster of MIXTURE that can be evaluated; an axis "gin_file" has gin files as its values.
+    base: the gin file of a model that is trained first and that every run starts from, in place of WARM_START.
+    """
+
+    axes: Mapping[str, Sequence[Any] | str]
+    base: str | None = None
+
+    def __post_init__(self):
+        for axis, values in self.axes.items():
+            if isinstance(values, str) and (axis, values) != ("HELD_OUT", EACH):
+                raise InputError(f"the axis {axis} of the ablation is {values!r}; write a list of its values")
+            if not values:
+                raise InputError(f"the axis {axis} of the ablation has no values; leave it out or give it some")
+            repeated = [v for i, v in enumerate(values) if v in values[:i]] if not isinstance(values, str) else []
+            if repeated:
+                raise InputError(f"the axis {axis} of the ablation has {repeated[0]!r} twice; write each value once")
+        if self.base is not None and "WARM_START" in self.axes:
+            raise InputError(
+                "the ablation has a base and an axis WARM_START, which say two things; leave one of them out"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A line of runs.jsonl. `index` is None for the base model; tokens and flops are those of all steps."""
+
+    index: int | None
+    id: str
+    name: str
+    point: Point
+    directory: str
+    steps: int
+    tokens: int
+    flops: float
+    disk: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The runs of a sweep, with their configurations as text by id."""
+
+    axes: Mapping[str, Sequence[Any]]
+    runs: tuple[PlannedRun, ...]
+    configs: Mapping[str, str]
+    base: PlannedRun | None = None
+
+
+def make_plan(
+    config: AblationConfig, gin_files: Sequence[str], bindings: Sequence[str], resolve: Resolve, sweep_dir: Path
+) -> Plan:
+    """Every combination of the axes as a run. Raises InputError for a setting that does not resolve, or for no runs."""
+    base, configs, shared = None, {}, []
+    if config.base is not None:
+        settings, text = resolve([config.base], [])
+        base = _planned(None, {}, settings)
+        configs[base.id] = text
+        shared.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
+    runs: dict[str, PlannedRun] = {}
+    for point in _points(config.axes, lambda files, more: resolve([*gin_files, *files], [*bindings, *more])[0]):
+        files, own = _overrides(point)
+        settings, text = resolve([*gin_files, *files], [*bindings, *shared, *own])
+        run = _planned(len(runs), point, settings, base.id if base else None)
+        # Two points may be the same run: a mixture that the other axis's value does not change.
+        if run.id not in runs:
+            runs[run.id], configs[run.id] = run, text
+    axes = {axis: list(dict.fromkeys(_hashable(run.point[axis]) for run in runs.values())) for axis in config.axes}
+    return Plan(axes, tuple(runs.values()), configs, base)
+
+
+def _points(axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Settings]) -> Iterator[Point]:
+    """The combinations, the last axis changing fastest. HELD_OUT's "each" depends on the others, which are set first."""
+    fixed = {axis: values for axis, values in axes.items() if not isinstance(values, str)}
+    for values in itertools.product(*fixed.values()):
+        point = dict(zip(fixed, values, strict=True))
+        if len(fixed) == len(axes):
+            yield point
+            continue
+        files, own = _overrides(point)
+        for cluster in evaluable_clusters(resolve(files, [*own, "HELD_OUT = None"])):
+            yield {axis: cluster if axis == "HELD_OUT" else point[axis] for axis in axes}
+
+
+def evaluable_clusters(settings: Settings) -> list[str]:
+    """The clusters of the mixture with a task that has a test split and a template to evaluate it in."""
+    found = VIEWS[settings.data.clusters].of(mixture_or_task(settings.data.mixture))
+    return [cluster for cluster, tasks in found.items() if any(map(_evaluable, tasks))]
+
+
+def _evaluable(task: TemplatedTask) -> bool:
+    return "test" in task.splits and bool(task.eval_templates)
+
+
+def _overrides(point: Point) -> tuple[list[str], list[str]]:
+    """(gin files, bindings) that lead to a point."""
+    files = [point[GIN_FILE]] if GIN_FILE in point else []
+    return files, [f"{axis} = {value!r}" for axis, value in point.items() if axis != GIN_FILE]
+
+
+def _planned(index: int | None, point: Point, settings: Settings, base: str | None = None) -> PlannedRun:
+    identity = run_id(settings, base)
+    model, data, steps = settings.model, settings.data, settings.training.steps
+    lengths = {side: int(data.lengths[side]) for side in ("inputs", "targets")}
+    checkpoints = settings.checkpoints
+    kept = min(checkpoints.keep_last + checkpoints.keep_best, -(-steps // checkpoints.every))
+    return PlannedRun(
+        index=index,
+        id=identity,
+        name=" ".join(f"{axis.rpartition('.')[2]}={_short(value)}" for axis, value in point.items()) or BASE,
+        point=dict(point),
+        directory=f"{BASE if index is None else 'runs'}/{identity}",
+        steps=steps,
+        tokens=steps * data.batch_size * sum(lengths.values()),
+        flops=float(steps * model.train_flops(data.batch_size, lengths)),
+        # float32 parameters and, with Adafactor, about as much again for the first checkpoint's optimizer state at most
+        disk=4 * count_params(model) * kept,
+    )
+
+
+def run_id(settings: Settings, base: str | None) -> str:
+    """Ten hexadecimal digits that depend on everything a run's results depend on.
+
+    On the resolved settings, the tasks' definitions and the base model's id, but not on where files are kept.
+    """
+    split = settings.data.split()
+    tasks = [get_task(name) for name in (*split.train, *split.held_out)]
+    shape = [(t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks]
+    parts = [_plain(settings), base, [_task_fingerprint(*each) for each in shape]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+
+
+_KNOWN: dict[str, str] = {}
+
+
+def _task_fingerprint(name: str, fields: Any, *rest: Any) -> str:
+    # Each task is in most of the runs, and to follow its functions takes a few milliseconds.
+    if name not in _KNOWN:
+        _KNOWN[name] = fingerprint(name, fields, *rest, follow=getattr(fields, "__module__", ""))
+    return _KNOWN[name]
+
+
+_PLACES = frozenset({"cache_dir", "workers", "warm_start", "untuned_dir", "mesh"})
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON, without the places of files and the number of workers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in _PLACES}
+        return {"class": type(value).__name__} | {name: _plain(each) for name, each in named.items()}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else getattr(value, "__qualname__", repr(value))
+
+
+def _short(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else Path(str(value)).stem
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def make_folders(sweep_dir: Path) -> None:
+    """Makes a sweep directory, or goes on with one. Raises InputError when the directory holds something else."""
+    if sweep_dir.is_dir() and any(sweep_dir.iterdir()) and not (sweep_dir / PLAN).exists():
+        raise InputError(f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another --sweep_dir")
+    try:
+        for folder in ("configs", "status", "logs", "runs", "untuned"):
+            (sweep_dir / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the sweep directory {sweep_dir} cannot be written ({error.strerror})") from None
+
+
+def write_plan(plan: Plan, sweep_dir: Path, gin_files: Sequence[str]) -> None:
+    """Writes plan.json, runs.jsonl and configs/, in place of those of an earlier plan; its runs stay."""
+    for name, text in plan.configs.items():
+        write_text(sweep_dir / "configs" / f"{name}.gin", text)
+    lines = [json.dumps(dataclasses.asdict(run)) for run in plan.runs]
+    write_text(sweep_dir / RUNS, "".join(f"{line}\n" for line in lines))
+    about = {"name": Path(gin_files[0]).stem, "gin_files": list(gin_files), "axes": dict(plan.axes)}
+    write_json(sweep_dir / PLAN, about | {"base": plan.base and dataclasses.asdict(plan.base)})
+
+
+def read_plan(sweep_dir: Path) -> Plan:
+    """The plan of a sweep directory, without configurations. Raises InputError when there is none."""
+    about = read_json(sweep_dir / PLAN)
+    if about is None:
+        raise InputError(f"{sweep_dir} holds no {PLAN}: it is no sweep. Give the --sweep_dir of launch/ablate.py")
+    try:
+        runs = tuple(PlannedRun(**line) for line in read_jsonl(sweep_dir / RUNS))
+        return Plan(about["axes"], runs, {}, about["base"] and PlannedRun(**about["base"]))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the plan in {sweep_dir} is of another version ({error}). Plan it anew") from None
+
+
+def config_of(sweep_dir: Path, run: PlannedRun) -> Path:
+    return sweep_dir / "configs" / f"{run.id}.gin"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status:
+    """status/<id>.json. `state` is running, finished, failed or preempted (saved: it goes on when started again)."""
+
+    state: str
+    pid: int
+    host: str
+    started: str
+    attempts: int
+    ended: str | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+def read_status(sweep_dir: Path, run: PlannedRun) -> Status | None:
+    """None while nothing has been tried. A run whose process is gone from this machine has failed."""
+    found = read_json(sweep_dir / "status" / f"{run.id}.json")
+    if found is None:
+        return None
+    status = Status(**found)
+    if status.state == "running" and status.host == socket.gethostname() and not _alive(status.pid):
+        return dataclasses.replace(status, state="failed", error=KILLED)
+    return status
+
+
+def _alive(pid: int) -> bool:
+    try:
+        # A process that has ended and that nobody has waited for still has an entry.
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not Path("/proc/self/stat").exists()
+
+
+@contextlib.contextmanager
+def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
+    """Keeps status/<id>.json while a run goes on, and says in it how that ended."""
+    before = read_status(sweep_dir, run)
+    start, attempts = time.monotonic(), 1 + (before.attempts if before else 0)
+    status = Status(state="running", pid=os.getpid(), host=socket.gethostname(), started=_now(), attempts=attempts)
+    file = sweep_dir / "status" / f"{run.id}.json"
+    write_json(file, dataclasses.asdict(status))
+
+    def end(state: str, error: str | None = None) -> None:
+        seconds = time.monotonic() - start + (before.seconds or 0.0 if before else 0.0)
+        ended = dataclasses.replace(status, state=state, ended=_now(), seconds=seconds, error=error)
+        write_json(file, dataclasses.asdict(ended))
+
+    try:
+        yield
+    except Preempted:
+        end("preempted")
+        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a full disk, perhaps: the first error is the one to hear of
+            end("failed", f"{type(error).__name__}: {error}" if not isinstance(error, InputError) else str(error))
+        raise
+    end("finished")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

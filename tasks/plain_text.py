@@ -1,0 +1,23 @@
+"""Plain text to train a base model on before it is tuned: a language model's task, and in no mixture of FLAN's.
+
+`MIXTURE = 'plain_text'` names it where a gin file imports this module.
+"""
+
+from flan_jax.data.metrics import rouge
+from flan_jax.data.sandbox import Sandbox
+from flan_jax.data.tasks import FINDERS, TemplatedTask
+from flan_jax.data.templates import Template
+from tasks.practice import plain_text as practice
+
+PLAIN_TEXT = TemplatedTask(
+    name="plain_text",
+    cluster="plain_text",
+    title="Plain text",
+    source=Sandbox(practice.document, train=12_000),
+    fields=lambda row: {"beginning": row["beginning"], "answer": row["rest"]},
+    metrics=(rouge,),
+    templates=(Template("{beginning}"),),
+)
+
+# Found by its name, yet not registered: a mixture of all registered tasks is of instructions.
+FINDERS.append(lambda name: PLAIN_TEXT if name == PLAIN_TEXT.name else None)

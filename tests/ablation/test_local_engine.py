@@ -1,0 +1,183 @@
+"""Sweeps as a user starts them: real processes, one of them broken, all of them killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = """
+include 'flan_mixture.gin'
+STEPS = 4
+BATCH_SIZE = 8
+CheckpointConfig.every = 2
+TrainConfig.log_every = 2
+DataConfig.eval_examples = 3
+DataConfig.seen_eval_examples = 1
+EncoderDecoderConfig.emb_dim = 32
+EncoderDecoderConfig.mlp_dim = 32
+EncoderDecoderConfig.num_encoder_layers = 1
+EncoderDecoderConfig.num_decoder_layers = 1
+"""
+BASE = SMALL + "import tasks.plain_text\nMIXTURE = 'plain_text'\nHELD_OUT = None\n"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "base.gin").write_text(BASE)
+    return tmp_path
+
+
+def axes(folder, text, base=True):
+    lines = f"AblationConfig.axes = {text}\n" + "AblationConfig.base = 'base.gin'\n" * base
+    (folder / "small.gin").write_text(SMALL + lines)
+
+
+def start(folder, cache, *flags):
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
+    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, ROOT / "launch/ablate.py", "--gin_file=small.gin", "--sweep_dir=sweep", *flags]
+    return subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def sweep(folder, cache, *flags, code=0):
+    process = start(folder, cache, *flags)
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == code, output
+    return output
+
+
+def statuses(folder):
+    return {path.stem: json.loads(path.read_text()) for path in (folder / "sweep/status").glob("*.json")}
+
+
+def table(folder):
+    """What the runs came to, by their names."""
+    runs = [json.loads(line) for line in (folder / "sweep/runs.jsonl").read_text().splitlines()]
+    return {
+        r["name"]: json.loads((folder / "sweep" / r["directory"] / "result.json").read_text())["tasks"] for r in runs
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "base.gin").write_text(BASE)
+    axes(folder, "{'HELD_OUT': ['sentiment', 'coreference'], 'SEED': [0, 1]}")
+    output = sweep(folder, cache, "--slots=2")
+    assert "[4/4]" in output
+    return folder
+
+
+def test_a_sweep_trains_the_base_and_every_run_from_it(undisturbed):
+    found = statuses(undisturbed)
+    assert len(found) == 5
+    assert {status["state"] for status in found.values()} == {"finished"}
+    (base,) = (undisturbed / "sweep/base").iterdir()
+    for run in (undisturbed / "sweep/runs").iterdir():
+        assert str(base) in (run / "config.gin").read_text()
+    assert (undisturbed / "sweep/report.html").exists()
+
+
+def test_a_finished_sweep_is_left_alone(undisturbed, cache):
+    before = statuses(undisturbed)
+    sweep(undisturbed, cache)
+    assert statuses(undisturbed) == before
+
+
+def test_status_says_how_far_a_sweep_is(undisturbed, cache):
+    output = sweep(undisturbed, cache, "--status")
+    assert "4 finished" in output
+    assert "HELD_OUT=sentiment SEED=1" in output
+    assert "4/4" in output
+
+
+def test_a_dry_run_lists_the_runs_and_writes_nothing(folder, cache):
+    axes(folder, "{'HELD_OUT': 'each'}")
+    output = sweep(folder, cache, "--dry_run")
+    assert "HELD_OUT=struct_to_text" in output
+    assert not (folder / "sweep").exists()
+
+
+def test_a_longer_axis_adds_runs_and_repeats_none(folder, cache):
+    axes(folder, "{'SEED': [0]}", base=False)
+    sweep(folder, cache)
+    before = statuses(folder)
+    axes(folder, "{'SEED': [0, 1]}", base=False)
+    sweep(folder, cache)
+    after = statuses(folder)
+    assert len(after) == 2
+    assert before.items() <= after.items()
+
+
+def test_a_run_that_fails_does_not_stop_the_others(folder, cache):
+    axes(folder, "{'DataConfig.max_leakage': [0.0, None], 'HELD_OUT': ['nli']}", base=False)
+    output = sweep(folder, cache, code=1)
+    assert "leaks into the held-out tasks" in output
+    assert "[1/2]" in output
+    assert sorted(status["state"] for status in statuses(folder).values()) == ["failed", "finished"]
+    status = sweep(folder, cache, "--status")
+    assert "1 failed" in status
+    output = sweep(folder, cache, code=1)
+    assert sorted(status["attempts"] for status in statuses(folder).values()) == [1, 2]
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_killed_sweep_goes_on_to_the_same_table(folder, cache, undisturbed, whole_group):
+    axes(folder, "{'HELD_OUT': ['sentiment', 'coreference'], 'SEED': [0, 1]}")
+    finished: dict[str, dict] = {}
+    dice = random.Random()
+    for _ in range(3):
+        process = start(folder, cache)
+        time.sleep(dice.uniform(5, 25))
+        if whole_group:
+            for status in statuses(folder).values():
+                if status["state"] == "running":
+                    os.kill(status["pid"], signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        found = {name: status for name, status in statuses(folder).items() if status["state"] == "finished"}
+        assert finished.items() <= found.items()  # no finished run was tried again
+        finished = found
+    sweep(folder, cache)
+    assert finished.items() <= statuses(folder).items()
+    assert table(folder) == table(undisturbed)
+
+
+def test_sigterm_saves_the_runs_and_ends_with_42(folder, cache):
+    axes(folder, "{'SEED': [0]}", base=False)
+    process = start(folder, cache, "--gin.STEPS=100000")
+    while not any(status["state"] == "running" for status in statuses(folder).values()):
+        time.sleep(0.2)
+        assert process.poll() is None
+    time.sleep(10)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 42, output
+    assert [status["state"] for status in statuses(folder).values()] == ["preempted"]
+
+
+def test_two_engines_cannot_work_on_one_sweep(folder, cache):
+    axes(folder, "{'SEED': [0]}", base=False)
+    first = start(folder, cache, "--gin.STEPS=100000")
+    while not statuses(folder):
+        time.sleep(0.2)
+        assert first.poll() is None
+    output = sweep(folder, cache, code=2)
+    assert "being worked on by process" in output
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=120)

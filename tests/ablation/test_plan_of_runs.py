@@ -1,0 +1,160 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import tasks  # noqa: F401 - registers FLAN's tasks
+from flan_jax import main
+from flan_jax.ablation import plan as ablate
+from flan_jax.ablation.plan import AblationConfig, attempt, make_folders, make_plan, read_plan, read_status, write_plan
+from flan_jax.data.tasks import TASKS
+from flan_jax.errors import InputError
+from flan_jax.preemption import Preempted
+
+TINY = [
+    "STEPS = 4", "BATCH_SIZE = 8", "EncoderDecoderConfig.emb_dim = 32", "EncoderDecoderConfig.mlp_dim = 32",
+]  # fmt: skip
+FILES = ["flan_mixture.gin"]
+
+
+def planned(axes, bindings=(), sweep_dir="sweep", base=None):
+    config = AblationConfig(axes=axes, base=base)
+    return make_plan(config, FILES, [*TINY, *bindings], main.resolve, Path(sweep_dir))
+
+
+def test_each_cluster_that_can_be_evaluated_is_held_out_once():
+    plan = planned({"HELD_OUT": "each"})
+    held_out = [run.point["HELD_OUT"] for run in plan.runs]
+    assert held_out == [
+        "nli", "reading_comp", "closed_book_qa", "commonsense", "sentiment", "paraphrase", "coreference",
+        "struct_to_text", "misc",
+    ]  # fmt: skip
+    assert [run.index for run in plan.runs] == list(range(9))
+    assert plan.axes == {"HELD_OUT": held_out}
+
+
+def test_the_axes_are_crossed_the_last_fastest():
+    plan = planned({"HELD_OUT": ["nli", "sentiment"], "SEED": [0, 1]})
+    assert [run.name for run in plan.runs] == [
+        "HELD_OUT=nli SEED=0", "HELD_OUT=nli SEED=1", "HELD_OUT=sentiment SEED=0", "HELD_OUT=sentiment SEED=1",
+    ]  # fmt: skip
+    assert len({run.id for run in plan.runs}) == 4
+
+
+def test_each_is_crossed_with_other_axes_in_the_order_of_the_axes():
+    plan = planned({"SEED": [0, 1], "HELD_OUT": "each"})
+    assert plan.runs[0].point == {"SEED": 0, "HELD_OUT": "nli"}
+    assert [run.point["SEED"] for run in plan.runs] == [0] * 9 + [1] * 9
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"MIXTURE": [f"flan2021_{n}_clusters" for n in range(1, 8)], "HELD_OUT": [["nli", "commonsense", "closed_book_qa"]]},
+        {"MIXTURE": [f"flan2021_7_clusters_{n}_each" for n in (1, 2, 3, 4)]},
+        {"train/Prompts.templates": [1, 4, 10]},
+        {"train/Prompts.instructions": ["none", "dataset_name", "natural"], "SEED": [0, 1]},
+        {"train/Prompts.shots": [0, 4]},
+        {"gin_file": ["models/t5_1_1_small.gin", "models/t5_1_1_base.gin"]},
+    ],
+)  # fmt: skip
+def test_the_papers_ablations_are_plans(axes):
+    plan = planned(axes)
+    expected = 1
+    for values in axes.values():
+        expected *= len(values)
+    assert len(plan.runs) == len({run.id for run in plan.runs}) == expected
+
+
+def test_a_runs_identity_is_what_its_results_depend_on():
+    def only(*bindings, **options):
+        return planned({"HELD_OUT": ["nli"]}, bindings, **options).runs[0].id
+
+    first = only()
+    assert only() == first
+    assert only("DataConfig.cache_dir = '/elsewhere'", sweep_dir="other") == first
+    changed = [
+        only("SEED = 1"), only("STEPS = 5"), only("train/Prompts.templates = 4"), only("LEARNING_RATE = 0.5"),
+        only("EvalConfig.rows = 8"), only("EncoderDecoderConfig.num_heads = 2"), only(base="base_lm.gin"),
+    ]  # fmt: skip
+    assert len({first, *changed}) == 8
+
+
+def test_a_changed_template_is_another_run(monkeypatch):
+    first = planned({"HELD_OUT": ["nli"]}).runs[0].id
+    task = TASKS["rte"]
+    monkeypatch.setitem(TASKS, "rte", dataclasses.replace(task, templates=task.templates[::-1]))
+    monkeypatch.setattr(ablate, "_KNOWN", {})
+    assert planned({"HELD_OUT": ["nli"]}).runs[0].id != first
+
+
+def test_points_that_are_the_same_run_are_done_once():
+    assert len(planned({"DataConfig.workers": [1, 2], "HELD_OUT": ["nli"]}).runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"SEED": []}, "has no values"),
+        ({"SEED": "each"}, "write a list"),
+        ({"SEED": [1, 1]}, "has 1 twice"),
+        ({"HELD_OUT": ["sentimental"]}, "sentiment"),
+        ({"SEEED": [1]}, "SEED"),
+        ({"gin_file": ["models/t5_giant.gin"]}, "t5_giant"),
+    ],
+)
+def test_axes_that_make_no_sense_are_refused(axes, message):
+    with pytest.raises(InputError, match=message):
+        planned(axes)
+
+
+def test_what_is_planned_is_read_back(tmp_path):
+    plan = planned({"HELD_OUT": ["nli", "sentiment"]}, sweep_dir=tmp_path)
+    make_folders(tmp_path)
+    write_plan(plan, tmp_path, FILES)
+    again = read_plan(tmp_path)
+    assert again.runs == plan.runs
+    for run in again.runs:
+        settings, _ = main.resolve([str(tmp_path / "configs" / f"{run.id}.gin")], [])
+        assert settings.data.held_out == run.point["HELD_OUT"]
+        assert settings.training.steps == 4
+
+
+def test_a_directory_of_other_things_is_no_sweep(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="no sweep"):
+        make_folders(tmp_path)
+    with pytest.raises(InputError, match="no sweep"):
+        read_plan(tmp_path)
+
+
+def test_a_status_says_how_an_attempt_ended(tmp_path):
+    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
+    make_folders(tmp_path)
+    write_plan(plan, tmp_path, FILES)
+    (run,) = plan.runs
+    assert read_status(tmp_path, run) is None
+    with pytest.raises(ZeroDivisionError), attempt(tmp_path, run):
+        assert read_status(tmp_path, run).state == "running"
+        raise ZeroDivisionError("by zero")
+    status = read_status(tmp_path, run)
+    assert (status.state, status.error, status.attempts) == ("failed", "ZeroDivisionError: by zero", 1)
+    with pytest.raises(Preempted), attempt(tmp_path, run):
+        raise Preempted
+    assert read_status(tmp_path, run).state == "preempted"
+    with attempt(tmp_path, run):
+        pass
+    assert (read_status(tmp_path, run).state, read_status(tmp_path, run).attempts) == ("finished", 3)
+
+
+def test_a_killed_process_leaves_no_run_running(tmp_path):
+    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
+    make_folders(tmp_path)
+    write_plan(plan, tmp_path, FILES)
+    (run,) = plan.runs
+    with attempt(tmp_path, run):
+        file = tmp_path / "status" / f"{run.id}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": 2**22 + 1}))
+        assert read_status(tmp_path, run).state == "failed"
+        assert "killed" in read_status(tmp_path, run).error
