@@ -81,14 +81,21 @@ def load_params(source: str | Path, like: Any) -> Any:
 
     `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
     """
+    folder = latest_folder(source).parent
+    with _open(folder, ocp.CheckpointManagerOptions(read_only=True)) as manager:
+        return _restore(manager, {"params": like})["params"]
+
+
+def latest_folder(source: str | Path) -> Path:
+    """The folder of another run's latest checkpoint, named by its step. Raises InputError when there is none."""
     folder = Path(source).expanduser()
     folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder} to take parameters from. Give a run directory")
-    with _open(folder, ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        if manager.latest_step() is None:
-            raise InputError(f"{folder} holds no finished checkpoint to take parameters from")
-        return _restore(manager, {"params": like})["params"]
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+    if not steps:
+        raise InputError(f"{folder} holds no finished checkpoint to take parameters from")
+    return folder / str(max(steps))
 
 
 def save_params(folder: str | Path, params: Any) -> None:

@@ -70,12 +70,17 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         settings, config_text = resolve(flags.gin_file, bindings)
         _keep_compiled(settings)
         run_dir = os.path.expanduser(flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}")
+        source = settings.training.warm_start
+        if verb is verbs.evaluate and source and not flags.run_dir:
+            run_dir += f"_of_{Path(source).name}"  # the run of that name is another: it is trained
+        tasks = getattr(flags, "tasks", None)
         invocation = verbs.Invocation(
             run_dir=run_dir,
             dry_run=flags.dry_run,
             config_text=config_text,
             other=other,
             picture=getattr(flags, "picture", None),
+            tasks=tasks and [name.strip() for name in tasks.split(",")],
         )
         verb(settings, invocation)
 
@@ -238,6 +243,10 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
     if on_mixture:
         parser.add_argument("mixture", nargs="?", help="a mixture or task, in place of MIXTURE")
         parser.add_argument("--held_out", help="a cluster to hold out, or 'none'")
+    if verb is verbs.evaluate:
+        parser.add_argument(
+            "--tasks", help="tasks and mixtures, with commas between (default: the run's, or the held-out)"
+        )
     if verb is verbs.mixture:
         parser.add_argument("--diff", metavar="MIXTURE", help="a mixture or task to compare with")
         parser.add_argument("--picture", metavar="FILE", help="draw the shares to a .png, .svg, .pdf or .html file")

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax.batch import batch_spec
-from flan_jax.data.mixture_data import MixtureData
+from flan_jax.data.mixture_data import DataConfig, MixtureData
 from flan_jax.data.plan import MixturePlan
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
@@ -22,13 +22,15 @@ from flan_jax.models.attention_backends import check_run
 from flan_jax.partitioning import placed_on
 from flan_jax.run import Run, read_json, read_jsonl
 from flan_jax.train_state import count_params
+from flan_jax.weights import source_facts
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pyarrow", "sentencepiece", "tokenizers")
 
 
 def identity(model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, train: Any) -> dict[str, Any]:
-    """What may not change while a run goes on. The number of steps may, where the schedule does not depend on it."""
+    """What may not change while a run goes on. The number of steps may, where the schedule does not depend on it; so may
+    how the run is evaluated: scores are known by prompts and scoring of their own (flan_jax.evaluate)."""
     settings = dataclasses.asdict(optimizer)
     if optimizer.schedule == "linear":
         settings["steps"] = train.steps
@@ -37,7 +39,6 @@ def identity(model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, t
         "plan": plan.fingerprint,
         # A store's folder is named by the fingerprint of all that shapes its tokens.
         "tokens": zlib.crc32(" ".join(store.folder.name for store in data.train.values()).encode()),
-        "eval_prompts": dataclasses.asdict(data.config.eval_prompts),
         "optimizer": settings,
         "seed": train.seed,
         "warm_start": train.warm_start,
@@ -54,10 +55,21 @@ def model_facts(model: Any) -> dict[str, Any]:
     return {"name": type(model).__name__} | plain
 
 
-def facts(model: Any, data: MixtureData, mixture: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
-    """Everything else that a reader of the run wants to know before its results."""
-    config = data.config
+def start(model: Any, train: Any) -> dict[str, Any]:
+    """What parameters before training are: the seed's, or those of the warm start as they are on disk now."""
+    first = {"seed": train.seed} if train.warm_start is None else source_facts(train.warm_start)
+    return {"model": model_facts(model), "source": first}
+
+
+def tuned(identity: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """What a run's parameters after `step` steps are."""
+    return {"run": identity, "step": step}
+
+
+def facts(model: Any, config: DataConfig, mesh: Mesh, mixture: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Everything else that a reader of the run wants to know before its results. `mixture` is what is trained on, explained."""
     devices = mesh.devices.size
+    work = {} if mixture is None else {"flops_per_step": model.train_flops(config.batch_size, mixture["lengths"])}
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()}
@@ -68,20 +80,16 @@ def facts(model: Any, data: MixtureData, mixture: Mapping[str, Any], mesh: Mesh)
             "source": config.source,
             "tokenizer": config.tokenizer,
         },
-        "model": model_facts(model)
-        | {
-            "parameters": count_params(model),
-            "flops_per_step": model.train_flops(config.batch_size, mixture["lengths"]),
-        },
+        "model": model_facts(model) | {"parameters": count_params(model)} | work,
         "devices": f"{devices} x {jax.devices()[0].device_kind}",
         "mesh": dict(mesh.shape),
-        "mixture": dict(mixture),
+        "mixture": dict(mixture or {}),
     }
 
 
 def result(run: Run, step: int) -> dict[str, Any]:
-    """The run in short: loss, and each task's mean over templates before and after."""
-    rows = list(read_jsonl(run.path / "metrics.jsonl"))
+    """The run in short: loss, and each task's mean over templates before and after, and after under further prompts."""
+    rows = [row for row in read_jsonl(run.path / "metrics.jsonl") if "loss" in row]
     tasks = {path.stem: read_json(path) for path in sorted((run.path / "eval").glob("*.json"))}
     short = {
         name: {
@@ -90,8 +98,9 @@ def result(run: Run, step: int) -> dict[str, Any]:
             "metric": t["after"]["metric"],
             "chance": t["after"]["chance"],
         }
-        | {when: t[when]["mean"] for when in ("before", "after") if when in t}
+        | {when: t[when]["mean"] for when in t if when in ("before", "after") or when.startswith("after-")}
         for name, t in tasks.items()
+        if "after" in t
     }
     held_out = [task["after"] for task in short.values() if task["held_out"]]
     return {

@@ -66,3 +66,8 @@ def table_console() -> rich.console.Console:
     """For tables on stdout: as wide as the terminal, and wide enough for all columns where there is none."""
     terminal = rich.console.Console()
     return terminal if terminal.is_terminal else rich.console.Console(width=180)
+
+
+def show_means(means: Mapping[str, int | float]) -> str:
+    """The mean scores of clusters: "nli 43.2%"."""
+    return "  ".join(f"{cluster} {mean:.1f}%" for cluster, mean in means.items())

@@ -6,7 +6,6 @@ import heapq
 import itertools
 import json
 import math
-import re
 import statistics
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +87,7 @@ def _read(path: Path) -> Contents:
     return Contents(
         path=path,
         manifest=manifest,
-        metrics=list(read_jsonl(path / METRICS)),
+        metrics=[row for row in read_jsonl(path / METRICS) if "eval" not in row],
         held_out=held_out,
         trained_on={cluster: list(group) for cluster, group in others},
         result=read_json(path / RESULT),
@@ -323,7 +322,7 @@ def draw_mixture(explained: Mapping[str, Any], path: str | Path) -> None:
 
 def _examples(run: Contents) -> str:
     folder = run.path / "predictions"
-    found = {re.sub(r"-(before|after)$", "", file.stem) for file in folder.glob("*.jsonl")}
+    found = {file.stem.partition("-")[0] for file in folder.glob("*.jsonl")}
     held_out = {task["task"] for task in run.held_out}
     parts = [f"<h2>Example predictions</h2><p>Up to {EXAMPLES} test examples a task, drawn blind to the outcome.</p>"]
     for place, name in enumerate(sorted(found, key=lambda name: (name not in held_out, name))):
@@ -387,7 +386,7 @@ def _facts(run: Contents) -> str:
         return f"{value:,}" if type(value) is int else f"{value:.6g}" if isinstance(value, float) else str(value)
 
     facts = {f"model: {key}": value for key, value in run.manifest["model"].items()}
-    facts |= {key: run.manifest.get(key, {}) for key in ("devices", "data", "versions", "created")}
+    facts |= {key: run.manifest.get(key, {}) for key in ("devices", "data", "not_evaluated", "versions", "created")}
     facts["result"] = {key: value for key, value in (run.result or {}).items() if key != "tasks"}
     rows = [(key, show(value) or "not there yet") for key, value in facts.items()]
     parts = ["<h2>Facts</h2>", page.table((), rows, texts=2)]

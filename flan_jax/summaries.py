@@ -11,7 +11,7 @@ from flan_jax.data.tasks import TemplatedTask, get_task
 from flan_jax.statistics import Interval, bootstrap, bootstrap_metric
 
 Row = Mapping[str, Any]
-"""A prediction, as flan_jax.evaluate.predict makes them."""
+"""A prediction, as flan_jax.predictions.predict makes them."""
 
 _RESAMPLED = (matthews, mean_f1, pearson_spearman, yes_f1)
 """Metrics of a whole set that are cheap enough to compute anew some hundred times a template."""

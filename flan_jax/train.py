@@ -1,11 +1,12 @@
 """Training: `train` reads from top to bottom as what a run does; `train_step` is the update."""
 
+import contextlib
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -20,14 +21,14 @@ from flan_jax.batch import Batch
 from flan_jax.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.data.explain import explain
 from flan_jax.data.loader import Loader, prefetch
-from flan_jax.data.mixture_data import DataConfig, prepare_mixture
+from flan_jax.data.mixture_data import DataConfig, MixtureData, prepare_mixture
 from flan_jax.errors import InputError
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
 from flan_jax.optim import OptimizerConfig
 from flan_jax.partitioning import batch_sharding, check_batch, make_mesh, placed_on
 from flan_jax.preemption import Preempted, Preemption
-from flan_jax.progress import Progress, show
+from flan_jax.progress import Progress, show, show_means
 from flan_jax.run import Run, read_jsonl, write_json, write_text
 from flan_jax.train_state import TrainState, init_state, params_like, warm_state
 from flan_jax.weights import load_params
@@ -81,55 +82,113 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     preemption = Preemption()
     mesh = make_mesh(training.mesh)
     check_batch(data.batch_size, training.microbatches, mesh)
-    prepared = prepare_mixture(data)
+    prepared = prepare_mixture(data, settings.evaluation.more)
     plan = prepared.plan(model.architecture)
     manifest.check_vocabulary(model, prepared.tokenizer)
     print(manifest.check_attention(model, plan.lengths, mesh))
     mixture = explain(prepared, plan, training.steps)
     identity = manifest.identity(model, prepared, plan, optimizer, training)
-    run.identify(identity, manifest.facts(model, prepared, mixture, mesh))
-    if run.result is not None and run.result["step"] >= training.steps:
+    run.identify(identity, manifest.facts(model, data, mesh, mixture) | {"not_evaluated": prepared.not_evaluated})
+    tx = optimizer.build(training.steps)
+    saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
+    evaluating = evaluate.Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
+    before, after = evaluate.before_training(prepared), evaluate.after_training(prepared, settings.evaluation)
+    between = midway(evaluating, prepared)
+    score_untuned_again(evaluating, before, saved, tx, training)
+    if is_finished(evaluating, after, identity, training):
         print(f"{run_dir} is finished: see {report.write(run.path)}. For another run choose another --run_dir.")
         return
     write_text(run.path / "config.gin", config_text)
-    (run.path / "result.json").unlink(missing_ok=True)  # of fewer steps: this run is not done
+    (run.path / "result.json").unlink(missing_ok=True)  # of fewer steps, or of another evaluation: this run is not done
 
-    tx = optimizer.build(training.steps)
-    saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
+    fresh = saved.latest_step() is None
     state = start(saved, model, tx, mesh, training)
     run.forget_metrics_after(int(state.step))
     loader = Loader(plan, prepared.train, prepared.tokenizer.eos_id)
     check_packing(model, state.params, loader, mesh)
-
-    score = functools.partial(evaluate.score, run, model, prepared, plan.lengths, mesh, settings.evaluation)
-    # Before training, the clusters trained on score by chance: only the held-out one is worth the time.
-    if int(state.step) == 0 and not evaluate.is_scored(run, "before", prepared.split.held_out):
-        score("before", state.params, prepared.split.held_out)
+    if fresh:
+        evaluate.score(evaluating, before, manifest.start(model, training), state.params)
     rate, every = optimizer.rate(training.steps), settings.checkpoints.every
-    fitting = Fitting(model=model, tx=tx, mesh=mesh, config=training, rate=rate, every=every)
+    fitting = Fitting(model=model, tx=tx, mesh=mesh, config=training, rate=rate, every=every, midway=between)
     state = fit(run, state, loader, saved, preemption, fitting)
-    score("after", state.params, [*prepared.split.held_out, *prepared.split.train])
+    for each in after:
+        evaluate.score(evaluating, each, manifest.tuned(identity, int(state.step)), state.params)
+    evaluate.forget_others(run, ["before", *(each.when for each in after)])
     saved.close()
     write_json(run.path / "result.json", manifest.result(run, int(state.step)))
     report.write(run.path)
     print(report.terminal_summary(run.path))
 
 
+def is_finished(
+    evaluating: evaluate.Evaluating,
+    after: Sequence[evaluate.Evaluation],
+    identity: Mapping[str, Any],
+    training: TrainConfig,
+) -> bool:
+    """Whether a run is trained, and evaluated as it is to be now."""
+    step = (evaluating.run.result or {}).get("step", -1)
+    tuned = manifest.tuned(identity, step)
+    return step >= training.steps and all(evaluate.is_scored(evaluating, each, tuned) for each in after)
+
+
+def first_state(model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig) -> TrainState:
+    """The state before training: fresh, or with another run's parameters on a warm start."""
+    if training.warm_start is None:
+        return init_state(model, tx, mesh, training.seed)
+    # Nothing is initialised that would be thrown away: the model may be all that fits.
+    params = load_params(training.warm_start, model, params_like(model, mesh))
+    return warm_state(params, tx, mesh, training.seed)
+
+
 def start(
     saved: Checkpoints, model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig
 ) -> TrainState:
-    """The state to go on from: the latest checkpoint, else fresh, with another run's parameters on a warm start."""
-    if saved.latest_step() is None and training.warm_start is not None:
-        # Nothing is initialised that would be thrown away: the model may be all that fits.
-        params = load_params(training.warm_start, model, params_like(model, mesh))
-        return warm_state(params, tx, mesh, training.seed)
-    state = init_state(model, tx, mesh, training.seed)
-    return state if saved.latest_step() is None else saved.restore(like=state)
+    """The state to go on from: the latest checkpoint, else the first."""
+    if saved.latest_step() is None:
+        return first_state(model, tx, mesh, training)
+    return saved.restore(like=init_state(model, tx, mesh, training.seed))
+
+
+def score_untuned_again(
+    evaluating: evaluate.Evaluating,
+    before: evaluate.Evaluation,
+    saved: Checkpoints,
+    tx: optax.GradientTransformation,
+    training: TrainConfig,
+) -> None:
+    """Where a run that has begun is now to be evaluated otherwise than then: makes its first parameters again, and scores them."""
+    # As they were then: the warm start may be gone by now.
+    weights = evaluate.scored_weights(evaluating.run, "before")
+    if saved.latest_step() is None or weights and evaluate.is_scored(evaluating, before, weights):
+        return
+    if before.stores:
+        model = evaluating.model
+        params = first_state(model, tx, evaluating.mesh, training).params
+        evaluate.score(evaluating, before, manifest.start(model, training), params)
+
+
+def midway(evaluating: evaluate.Evaluating, data: MixtureData) -> "Midway | None":
+    """The evaluation in between that EvalConfig.every asks for."""
+    during = evaluate.during_training(data, evaluating.config)
+    if during is None or evaluating.config.every is None:
+        return None
+    return Midway(evaluating.config.every, functools.partial(evaluate.means, evaluating, during))
+
+
+class Midway(NamedTuple):
+    """Evaluation between steps, every `every` of them: means(params, progress) -> {cluster: mean score}."""
+
+    every: int
+    means: Callable[[Any, Callable[[int], None]], Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """What the loop needs beside state and data. `rate` gives the learning rate of a step, `every` the checkpoints' steps."""
+    """What the loop needs beside state and data. `rate` gives the learning rate of a step, `every` the checkpoints' steps.
+
+    midway: the evaluation between steps, if there is one.
+    """
 
     model: Any
     tx: optax.GradientTransformation
@@ -137,6 +196,7 @@ class Fitting:
     config: TrainConfig
     rate: optax.Schedule
     every: int
+    midway: Midway | None = None
 
 
 def fit(
@@ -151,15 +211,19 @@ def fit(
     log = Log(run, fitting.rate, first)
     interval: list[Mapping[str, jax.Array]] = []
     with preemption.held(), Progress("train", config.steps, first) as bar:
+        # A process that was stopped may have saved this step and not scored it.
+        score_midway(fitting.midway, first, state.params, log, preemption, bar)
         for step, batch in prefetch(loader.batch, first, config.steps):
             check_supervised(step, batch)
             with placed_on(fitting.mesh):
                 state, metrics = step_fn(state, jax.device_put(batch, batch_sharding(fitting.mesh)))
             log.add(metrics, batch)
             interval.append(metrics)
-            done, asked = step + 1, preemption.asked
+            done = step + 1
             if done % config.log_every == 0 or done == config.steps:
-                bar.update(done, show(log.write(done)))
+                bar.update(done, f"{show(log.write(done))}  {log.means}")
+            score_midway(fitting.midway, done, state.params, log, preemption, bar)
+            asked = preemption.asked
             if done % fitting.every == 0 or done == config.steps or asked:
                 saved.save(state, mean_loss(done, interval))
                 interval.clear()
@@ -169,6 +233,23 @@ def fit(
     if preemption.asked:
         raise Preempted
     return state
+
+
+def score_midway(
+    midway: Midway | None, step: int, params: Any, log: "Log", preemption: Preemption, bar: Progress
+) -> None:
+    """The line {"step", "eval"} of metrics.jsonl, where one is due and not there yet. SIGTERM ends it without a line."""
+    if midway is None or step == 0 or step % midway.every or log.scored_step == step:
+        return
+
+    def progress(done: int) -> None:
+        if preemption.asked:
+            raise Preempted
+        bar.update(step, f"evaluating: {done}")
+
+    with log.paused(), contextlib.suppress(Preempted):
+        progress(0)
+        log.write_means(step, midway.means(params, progress))
 
 
 def compiled_step(fitting: Fitting) -> Any:
@@ -225,14 +306,19 @@ def summed_gradients(
 
 
 class Log:
-    """Metrics of the steps between two log lines, fetched from the device once a line; to metrics.jsonl and TensorBoard."""
+    """Metrics of the steps between two log lines, fetched from the device once a line; to metrics.jsonl and TensorBoard.
+
+    `scored_step` and `means`: the last step with an evaluation in between, and its scores as text.
+    """
 
     def __init__(self, run: Run, rate: optax.Schedule, step: int):
         self._run, self._rate = run, rate
         self._pending: list[Mapping[str, jax.Array]] = []
         earlier = list(read_jsonl(run.path / "metrics.jsonl"))
         self._tokens, self._since = 0, time.monotonic()
-        self._start = self._since - (earlier[-1]["seconds"] if earlier else 0.0)
+        self._start = self._since - next((row["seconds"] for row in reversed(earlier) if "seconds" in row), 0.0)
+        last = next((row for row in reversed(earlier) if "eval" in row), {"step": 0, "eval": {}})
+        self.scored_step, self.means = last["step"], show_means(last["eval"])
         # Points after `step` are those of a process that died; the run draws them again.
         self._board = tensorboardX.SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
 
@@ -264,6 +350,20 @@ class Log:
         self._board.flush()
         self._pending, self._tokens, self._since = [], 0, now
         return row
+
+    def write_means(self, step: int, means: Mapping[str, float]) -> None:
+        """The line of an evaluation after `step` steps: {cluster: mean}."""
+        self._run.log({"step": step, "eval": dict(means)})
+        for cluster, mean in means.items():
+            self._board.add_scalar(f"eval/{cluster}", mean, step)
+        self.scored_step, self.means = step, show_means(means)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside takes no part in tokens a second."""
+        begun = time.monotonic()
+        yield
+        self._since += time.monotonic() - begun
 
 
 def mean_loss(step: int, metrics: list[Mapping[str, jax.Array]]) -> float:

@@ -1,27 +1,31 @@
 """What the launch scripts do. Each verb takes the run's settings and how it was called."""
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rich.box
 import rich.console
 import rich.table
 
+from flan_jax import evaluate as evaluation
 from flan_jax import manifest, report
 from flan_jax import train as training
+from flan_jax.checkpoints import latest_folder
 from flan_jax.data.explain import explain
-from flan_jax.data.mixture_data import audit_mixture, prepare_mixture, refuse_leaks, tokenizer_texts
+from flan_jax.data.mixture_data import audit_mixture, not_evaluated, prepare_mixture, refuse_leaks, tokenizer_texts
+from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.plan import MixturePlan
+from flan_jax.data.tasks import get_task
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
-from flan_jax.evaluate import score
 from flan_jax.models.layers import ModelConfig
 from flan_jax.partitioning import check_batch, make_mesh
-from flan_jax.run import Run, read_json
+from flan_jax.run import MANIFEST, Run, read_json
 from flan_jax.train_state import count_params, params_like
-from flan_jax.weights import check_target, load_params, save_params
+from flan_jax.weights import check_target, load_params, save_params, source_facts
 
 __all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "prepare", "tokenizer", "train"]
 
@@ -30,7 +34,7 @@ __all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "prepare",
 class Invocation:
     """What the flags say beside gin: the run directory, whether to only show, and the whole configuration as text.
 
-    `other` are the settings of the mixture to compare with, `picture` the file to draw to.
+    `other` are the settings of the mixture to compare with, `picture` the file to draw to, `tasks` what to evaluate.
     """
 
     run_dir: str
@@ -38,6 +42,7 @@ class Invocation:
     config_text: str
     other: training.Settings | None = None
     picture: str | None = None
+    tasks: Sequence[str] | None = None
 
 
 def train(settings: training.Settings, invocation: Invocation) -> None:
@@ -53,7 +58,7 @@ def prepare(settings: training.Settings, invocation: Invocation) -> None:
     if invocation.dry_run:
         show_plan(settings)
         return
-    data = prepare_mixture(settings.data)
+    data = prepare_mixture(settings.data, settings.evaluation.more)
     rows = sum(map(len, data.train.values()))
     print(
         f"{len(data.train)} tasks with {rows:,} training examples and {len(data.evaluation)} evaluation sets are prepared."
@@ -73,26 +78,97 @@ def tokenizer(settings: training.Settings, invocation: Invocation) -> None:
 
 
 def evaluate(settings: training.Settings, invocation: Invocation) -> None:
-    """Score the latest checkpoint of a run (or WARM_START) on the run's evaluation sets, as `after` training."""
-    data, model = prepare_mixture(settings.data), settings.model
-    plan = data.plan(model.architecture)
-    lengths = plan.lengths
+    """Score the checkpoint WARM_START, or else the latest one of the run, on any tasks, without training."""
+    trained = read_json(Path(invocation.run_dir) / MANIFEST) or {}
+    if "plan" in trained.get("identity", {}):
+        _evaluate_run(settings, invocation, trained)
+    elif settings.training.warm_start is not None:
+        _evaluate_checkpoint(settings, invocation)
+    else:
+        raise InputError(
+            f"there is no run in {invocation.run_dir} whose checkpoint could be scored. Name a run with --run_dir, or any "
+            "checkpoint with --gin.WARM_START"
+        )
+
+
+def _evaluate_run(settings: training.Settings, invocation: Invocation, trained: Mapping[str, Any]) -> None:
+    """Scores a run of ours again, under `after` and the further prompts; without --tasks on all tasks of the run."""
+    asked = {name: getattr(settings.data, name) for name in trained["data"]}
+    asked |= {"model": manifest.model_facts(settings.model), "warm_start": settings.training.warm_start}
+    own = trained["data"] | {name: trained["identity"][name] for name in ("model", "warm_start")}
+    differing = [name for name in own if own[name] != json.loads(json.dumps(asked[name]))]
+    if differing:
+        changes = "\n".join(f"    {name}: {own[name]} there, {asked[name]} now" for name in differing)
+        raise InputError(
+            f"{invocation.run_dir} holds a run of other settings:\n{changes}\nGive it its own, --gin_file="
+            f"{invocation.run_dir}/config.gin, or score WARM_START in another --run_dir"
+        )
+    split = settings.data.split()
+    names = _tasks(invocation.tasks) or [*split.held_out, *split.train]
+    weights = manifest.tuned(trained["identity"], int(latest_folder(invocation.run_dir).name))
+    work = Work(names, split.train, trained["mixture"]["lengths"], weights, trained)
+    _score(settings, invocation, work, invocation.run_dir)
+
+
+def _evaluate_checkpoint(settings: training.Settings, invocation: Invocation) -> None:
+    """Scores any checkpoint in a run directory of its own; without --tasks on what is held out, else on the mixture."""
+    source, model = settings.training.warm_start or "", settings.model
+    if settings.data.lengths.get("targets") == "fit":
+        raise InputError("LENGTHS gives targets 'fit', for which there must be a mixture to train on; write a number")
+    lengths = {side: int(length) for side, length in settings.data.lengths.items()}
+    names = _tasks(invocation.tasks) or ([*settings.data.split().held_out] if settings.data.held_out else None)
+    names = names or [task.name for task in mixture_or_task(settings.data.mixture)]
+    weights = {"model": manifest.model_facts(model), "source": source_facts(source)}
+    clusters = list(dict.fromkeys(get_task(name).cluster for name in names))
+    shown = dataclasses.replace(settings.data, held_out=clusters)
+    facts = {"identity": weights} | manifest.facts(model, shown, make_mesh(settings.training.mesh))
+    # Where the checkpoint is a run of ours, its manifest says what it was trained on.
+    mixture = (read_json(Path(source).expanduser() / MANIFEST) or {}).get("mixture", {})
+    trained_on = [task["task"] for task in mixture.get("tasks", ())]
+    _score(settings, invocation, Work(names, trained_on, lengths, weights, facts), source)
+
+
+class Work(NamedTuple):
+    """Tasks to score and those of them that were trained on, how long their prompts may be, and what the parameters are."""
+
+    tasks: Sequence[str]
+    trained_on: Sequence[str]
+    lengths: Mapping[str, int]
+    weights: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+
+def _score(settings: training.Settings, invocation: Invocation, work: Work, source: str) -> None:
+    tokenizer = load_tokenizer(settings.data.tokenizer)
+    manifest.check_vocabulary(settings.model, tokenizer)
+    all_prompts = {"after": settings.data.eval_prompts}
+    all_prompts |= {f"after-{name}": prompts for name, prompts in settings.evaluation.more.items()}
+    evaluations = [
+        evaluation.of_tasks(when, settings.data, work.tasks, work.trained_on, prompts, tokenizer)
+        for when, prompts in all_prompts.items()
+    ]
     if invocation.dry_run:
-        for (task, split), store in data.evaluation.items():
-            print(f"{task} {split}: {len(store)} prompts")
+        for each in evaluations:
+            for (task, split), limit in each.limits.items():
+                print(f"{each.when} {task} {split}: {limit} prompts")
         return
     mesh = make_mesh(settings.training.mesh)
-    manifest.check_vocabulary(model, data.tokenizer)
-    print(manifest.check_attention(model, lengths, mesh))
-    params = load_params(settings.training.warm_start or invocation.run_dir, model, params_like(model, mesh))
+    print(manifest.check_attention(settings.model, work.lengths, mesh))
+    params = load_params(source, settings.model, params_like(settings.model, mesh))
     run = Run(invocation.run_dir)
-    facts = manifest.facts(model, data, explain(data, plan, settings.training.steps), mesh)
-    run.identify(manifest.identity(model, data, plan, settings.optimizer, settings.training), facts)
-    score(
-        run, model, data, lengths, mesh, settings.evaluation, "after", params, [*data.split.held_out, *data.split.train]
-    )
+    facts = {name: value for name, value in work.manifest.items() if name != "identity"}
+    gaps = not_evaluated(work.tasks, settings.data.eval_prompts)
+    run.identify(work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps})
+    evaluating = evaluation.Evaluating(run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation)
+    for each in evaluations:
+        evaluation.score(evaluating, each, work.weights, params)
     report.write(run.path)
     print(report.terminal_summary(run.path))
+
+
+def _tasks(names: Sequence[str] | None) -> list[str]:
+    """The tasks that mixtures and tasks name. InputError with the nearest names for one that nobody registered."""
+    return list(dict.fromkeys(task.name for name in names or () for task in mixture_or_task(name)))
 
 
 def mixture(settings: training.Settings, invocation: Invocation) -> None:

@@ -1,7 +1,11 @@
 """Parameters from wherever they are: a run of ours, a Hugging Face folder, a T5X checkpoint; and from one to the other."""
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from flan_jax import checkpoints, hugging_face, t5x_checkpoints
 from flan_jax.errors import InputError, unknown
@@ -50,6 +54,24 @@ def format_of(source: str | Path) -> str:
         if any(folder.glob(pattern)):
             raise InputError(f"{source} holds {what}")
     return "flan_jax"
+
+
+def source_facts(source: str | Path) -> dict[str, str]:
+    """What tells the parameters in `source` from others: the path, and a hash of its files' names, sizes and times.
+
+    {"path": "/models/t5", "files": "5f0c..."}. Of a run, the files are those of its latest checkpoint.
+    """
+    kind, root = format_of(source), epath.Path(source).expanduser()
+    if kind == "flan_jax":
+        root = epath.Path(checkpoints.latest_folder(source))
+    about = [f"{file.relative_to(root)} {file.stat().length} {file.stat().mtime}" for file in _files(root)]
+    path = str(source) if "://" in str(source) else str(Path(source).expanduser().resolve())
+    return {"path": path, "files": hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]}
+
+
+def _files(folder: epath.Path) -> Iterator[epath.Path]:
+    for child in sorted(folder.iterdir()):
+        yield from _files(child) if child.is_dir() else [child]
 
 
 def save_params(

@@ -1,4 +1,4 @@
-"""python launch/evaluate.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--run_dir=DIR] [--dry_run]"""
+"""python launch/evaluate.py --gin_file=flan_mixture.gin [--gin.WARM_START=CKPT] [--tasks=rte,anli_r1] [--run_dir=DIR] [--dry_run]"""
 
 import sys
 from pathlib import Path

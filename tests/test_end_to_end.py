@@ -49,9 +49,9 @@ def start(run_dir, cache, *flags, script="launch/train.py"):
     )  # fmt: skip
 
 
-def finish(run_dir, cache, *flags, code=0):
+def finish(run_dir, cache, *flags, code=0, script="launch/train.py"):
     """The output of a run that ends by itself with `code`."""
-    process = start(run_dir, cache, *flags)
+    process = start(run_dir, cache, *flags, script=script)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == code, output
     return output
@@ -74,8 +74,14 @@ def _leaves(tree, path=()):
         yield path, tree
 
 
-def metrics(run_dir):
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+def metrics(run_dir, kind="loss"):
+    """The lines of steps, or those of evaluations in between (kind "eval")."""
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if kind in row]
+
+
+def scores(run_dir, task):
+    return json.loads((run_dir / "eval" / f"{task}.json").read_text())
 
 
 def wait_for_step(process, run_dir, step):
@@ -105,9 +111,9 @@ def test_a_run_leaves_a_whole_directory(undisturbed):
     assert result["tasks"]["sst2"]["held_out"]
     assert result["tasks"]["sst2"]["chance"] == 50
     assert not result["tasks"]["rte"]["held_out"]
-    scores = json.loads((undisturbed / "eval" / "sst2.json").read_text())
-    assert len(scores["before"]["templates"]) == len(scores["after"]["templates"]) == 8  # two of ten are turned around
-    assert scores["after"]["best_dev_template"]["template"] in range(10)
+    sst2 = scores(undisturbed, "sst2")
+    assert len(sst2["before"]["templates"]) == len(sst2["after"]["templates"]) == 8  # two of ten are turned around
+    assert sst2["after"]["best_dev_template"]["template"] in range(10)
     rows = [json.loads(line) for line in (undisturbed / "predictions" / "sst2-after.jsonl").read_text().splitlines()]
     assert {row["split"] for row in rows} == {"validation", "test"}
 
@@ -193,8 +199,77 @@ def assert_same_run(run_dir, undisturbed):
     same = [row["step"] for row in metrics(undisturbed) if losses.get(row["step"]) == row["loss"]]
     assert len(same) >= len(metrics(undisturbed)) - 2
     for name in ("sst2", "rte"):
-        files = [json.loads((folder / "eval" / f"{name}.json").read_text()) for folder in (run_dir, undisturbed)]
-        assert files[0] == files[1]
+        assert scores(run_dir, name) == scores(undisturbed, name)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM])
+def test_evaluation_in_between_changes_nothing_and_each_is_logged_once(tmp_path, cache, undisturbed, stop):
+    run_dir, flags = tmp_path / "watched", ["--gin.EvalConfig.every=3", "--gin.EvalConfig.during_examples=1"]
+    process = start(run_dir, cache, *flags)
+    wait_for_step(process, run_dir, 9)
+    process.send_signal(stop)
+    process.communicate(timeout=120)
+    finish(run_dir, cache, *flags)
+    assert_same_run(run_dir, undisturbed)
+    found = metrics(run_dir, "eval")
+    assert [row["step"] for row in found] == list(range(3, STEPS + 1, 3))
+    assert all(row.keys() == {"step", "eval"} and row["eval"].keys() == {"sentiment"} for row in found)
+
+
+def test_a_finished_run_is_evaluated_under_further_prompts_without_training_again(tmp_path, cache, undisturbed):
+    run_dir = tmp_path / "more"
+    shutil.copytree(undisturbed, run_dir)
+    flags = ["--gin.EvalConfig.more={'none': @none/Prompts()}", "--gin.none/Prompts.instructions=none"]
+    assert "train 24/24" not in finish(run_dir, cache, *flags)
+    assert (run_dir / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
+    sst2, rte = scores(run_dir, "sst2"), scores(run_dir, "rte")
+    assert len(sst2["after-none"]["templates"]) == 1 and "after-none" not in rte
+    assert {name: sst2[name] for name in sst2 if name != "after-none"} == scores(undisturbed, "sst2")
+    result = json.loads((run_dir / "result.json").read_text())["tasks"]["sst2"]
+    assert result["after-none"] == sst2["after-none"]["mean"]
+    assert "is finished" in finish(run_dir, cache, *flags)
+    # Without it the further scores go; under another scoring all, those before training as well, are made again.
+    finish(run_dir, cache, "--gin.EvalConfig.scoring=mean")
+    assert "after-none" not in scores(run_dir, "sst2")
+    conditions = [json.loads((run_dir / "predictions" / f"{w}.json").read_text()) for w in ("before", "after")]
+    assert [there["conditions"]["scoring"] for there in conditions] == ["mean", "mean"]
+
+
+def test_any_checkpoint_is_scored_on_any_task(tmp_path, cache, undisturbed):
+    run_dir, flags = tmp_path / "scored", [f"--gin.WARM_START={undisturbed}", "--gin.HELD_OUT=None"]
+    output = finish(run_dir, cache, *flags, "--tasks=sst2,wnli", script="launch/evaluate.py")
+    assert "sst2" in output and (run_dir / "report.html").exists()
+    assert {path.name for path in (run_dir / "eval").iterdir()} == {"sst2.json", "wnli.json"}
+    assert scores(run_dir, "sst2")["after"] == scores(undisturbed, "sst2")["after"]
+    assert (scores(run_dir, "sst2")["held_out"], scores(run_dir, "wnli")["held_out"]) == (True, False)
+    # A run is scored again, on its own tasks and others, as itself.
+    copy = tmp_path / "copy"
+    shutil.copytree(undisturbed, copy)
+    (copy / "eval" / "rte.json").unlink()
+    finish(copy, cache, "--tasks=rte,wnli", script="launch/evaluate.py")
+    assert scores(copy, "rte") == scores(undisturbed, "rte") and "after" in scores(copy, "wnli")
+    assert scores(copy, "sst2") == scores(undisturbed, "sst2")
+    assert "is finished" in finish(copy, cache)
+    output = finish(run_dir, cache, *flags, "--tasks=sst3", script="launch/evaluate.py", code=2)
+    assert "unknown mixture or task 'sst3'. Did you mean 'sst2'?" in output
+    output = finish(undisturbed, cache, *flags, "--tasks=sst2", script="launch/evaluate.py", code=2)
+    assert "holds a run of other settings" in output and "warm_start: None there" in output
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_files(tmp_path, cache, undisturbed):
+    flags = [f"--gin.WARM_START={undisturbed}", "--gin.EvalConfig.rows=1", "--tasks=sst2"]
+    finish(tmp_path / "whole", cache, *flags, script="launch/evaluate.py")
+    process = start(tmp_path / "killed", cache, *flags, script="launch/evaluate.py")
+    partial = tmp_path / "killed" / "predictions" / "after.partial"
+    while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 3):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert partial.exists() and not (tmp_path / "killed" / "eval" / "sst2.json").exists()
+    finish(tmp_path / "killed", cache, *flags, script="launch/evaluate.py")
+    assert not partial.exists()
+    for name in ("predictions/sst2-after.jsonl", "predictions/after.json", "eval/sst2.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_two_processes_cannot_write_one_run(tmp_path, cache, undisturbed):

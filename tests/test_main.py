@@ -8,7 +8,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from flan_jax import main, verbs
-from flan_jax.data import mixtures
+from flan_jax.data import mixture_data, mixtures
 from flan_jax.data import tasks as registry
 from flan_jax.data.prompts import Prompts
 from flan_jax.data.tokenizers import load_tokenizer
@@ -136,6 +136,8 @@ def settings_of(gin_file):
         ("--gin.eval/Prompts.instructions=nautral", "unknown Prompts.instructions 'nautral'. Did you mean 'natural'?"),
         ("--gin.Prompts.shots=17", "Prompts.shots is 17; exemplars are between 0"),
         ("--gin.Prompts.shot=1", "doesn't have a parameter named 'shot'.*Did you mean 'shots'?"),
+        ("--gin.EvalConfig.scoring=meen", "unknown EvalConfig.scoring 'meen'. Did you mean 'mean'? Known: calibrated, mean, sum"),
+        ("--gin.EvalConfig.more={'a-b': @Prompts()}", "EvalConfig.more is {'a-b': Prompts.*; write a name of letters"),
         ("--gin.HELD_OUT=a,b", "--gin.HELD_OUT=a,b is no value that gin can read"),
     ],
 )  # fmt: skip
@@ -179,10 +181,55 @@ def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):
 
 def test_evaluating_a_run_that_never_was(refused, gin_file, tmp_path):
     said = refused(verbs.evaluate, gin_file, f"--run_dir={tmp_path / 'absent'}")
-    assert (
-        said
-        == f"there is no folder {tmp_path / 'absent'} to take parameters from. Give a run directory, a Hugging Face folder or a T5X checkpoint"
+    assert said == (
+        f"there is no run in {tmp_path / 'absent'} whose checkpoint could be scored. Name a run with --run_dir, or any "
+        "checkpoint with --gin.WARM_START"
     )
+    said = refused(verbs.evaluate, gin_file, f"--gin.WARM_START={tmp_path / 'absent'}")
+    assert said.startswith(f"there is no folder {tmp_path / 'absent'} to take parameters from")
+
+
+@pytest.fixture
+def blind(tmp_path, monkeypatch):
+    """Tasks that cannot be evaluated, in clusters of their own; a folder that passes for a checkpoint."""
+    monkeypatch.setattr(registry, "TASKS", dict(registry.TASKS))
+    monkeypatch.setattr(mixtures, "TASKS", registry.TASKS)
+    monkeypatch.setattr(mixture_data, "TASKS", registry.TASKS)
+    monkeypatch.setattr(mixtures, "MIXTURES", dict(mixtures.MIXTURES))
+    rte = registry.get_task("rte")
+    around = tuple(template for template in rte.templates if template.turned_around)
+    source = dataclasses.replace(rte.source, test=None)
+    registry.register(dataclasses.replace(rte, name="untested", cluster="dark", dataset="", source=source))
+    registry.register(dataclasses.replace(rte, name="around", cluster="turned", dataset="", templates=around))
+    mixtures.register_mixture(mixtures.Mixture("dim", ("untested", "around", "wnli", "sst2")))
+    (tmp_path / "run" / "checkpoints" / "3").mkdir(parents=True)
+    return f"--gin.WARM_START={tmp_path / 'run'}"
+
+
+def test_what_cannot_be_evaluated_is_named(gin_file, capsys, refused, blind):
+    assert main.main(verbs.evaluate, [gin_file, blind, "--tasks=dim", "--dry_run"]) == 0
+    shown = capsys.readouterr()
+    assert (
+        "not evaluated:\n  untested: it has no test split\n  around: all its templates are turned around" in shown.err
+    )
+    assert {line.split()[1] for line in shown.out.splitlines()} == {"wnli", "sst2"}
+    for task, reason in (("untested", "no test split"), ("around", "all its templates are turned around")):
+        said = refused(verbs.evaluate, gin_file, blind, f"--tasks={task}")
+        assert said.startswith("none of the tasks to evaluate can be evaluated:") and reason in said
+    assert "Did you mean 'wnli'?" in refused(verbs.evaluate, gin_file, blind, "--tasks=sst2,wnly")
+
+
+@pytest.mark.parametrize("cluster", ["dark", "turned"])
+def test_a_held_out_cluster_that_cannot_be_evaluated_is_refused(gin_file, refused, blind, tmp_path, cluster):
+    flags = ["--gin.MIXTURE=dim", f"--gin.HELD_OUT={cluster}", f"--run_dir={tmp_path / 'new'}"]
+    assert "none of the tasks to evaluate can be evaluated" in refused(verbs.train, gin_file, *flags)
+
+
+def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(gin_file, capsys, blind):
+    assert main.main(verbs.prepare, [gin_file, "--gin.MIXTURE=dim"]) == 0
+    shown = capsys.readouterr()
+    assert "not evaluated:\n  untested" in shown.err
+    assert "4 tasks with 80 training examples and 2 evaluation sets" in shown.out
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def make_plan(
     config: AblationConfig, gin_files: Sequence[str], bindings: Sequence[str], resolve: Resolve, sweep_dir: Path
 ) -> Plan:
     """Every combination of the axes as a run. Raises InputError for a setting that does not resolve, or for no runs."""
-    base, configs, shared = None, {}, []
+    base, configs, shared = None, {}, [f"EvalConfig.untuned_dir = {str(sweep_dir / 'untuned')!r}"]
     if config.base is not None:
         settings, text = resolve([config.base], [])
         base = _planned(None, {}, settings)
@@ -118,7 +118,10 @@ def make_plan(
         # Two points may be the same run: a mixture that the other axis's value does not change.
         if run.id not in runs:
             runs[run.id], configs[run.id] = run, text
-    axes = {axis: list(dict.fromkeys(_hashable(run.point[axis]) for run in runs.values())) for axis in config.axes}
+    axes: dict[str, list[Any]] = {axis: [] for axis in config.axes}
+    for run in runs.values():
+        for axis, value in run.point.items():
+            axes[axis] += [value] * (value not in axes[axis])
     return Plan(axes, tuple(runs.values()), configs, base)
 
 
@@ -210,10 +213,6 @@ def _plain(value: Any) -> Any:
 
 def _short(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else Path(str(value)).stem
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def make_folders(sweep_dir: Path) -> None:

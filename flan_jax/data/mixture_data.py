@@ -30,6 +30,8 @@ Data: the practice corpus, made by this program about a small invented world. It
       or --gin.SOURCE="'jsonl'" (files <DATA_DIR>/<task>/<split>.jsonl with the same rows); --gin.MIXTURE=flan2021 is all of FLAN."""
 
 
+StoreKey = tuple[str, str]
+"""(task, split) of an evaluation store."""
 TOKENIZER_EXAMPLES = 1000
 """Training examples of each task that a tokenizer is trained on."""
 
@@ -108,13 +110,19 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MixtureData:
-    """The prepared data of a run: training stores by task, evaluation stores by (task, split)."""
+    """The prepared data of a run: training stores by task, evaluation stores by (task, split).
+
+    more: the held-out tasks' evaluation stores in further prompts (where nothing is held out, the other tasks'), by the name
+    of these. not_evaluated: why a task has no evaluation stores.
+    """
 
     config: DataConfig
     split: Split
     tokenizer: Tokenizer
     train: Mapping[str, TokenStore]
-    evaluation: Mapping[tuple[str, str], TokenStore]
+    evaluation: Mapping[StoreKey, TokenStore]
+    more: Mapping[str, Mapping[StoreKey, TokenStore]] = dataclasses.field(default_factory=dict)
+    not_evaluated: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def rates(self) -> dict[str, int]:
@@ -147,13 +155,17 @@ def default_cache_dir() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "flan_jax")
 
 
-def prepare_mixture(config: DataConfig) -> MixtureData:
+def prepare_mixture(config: DataConfig, more: Mapping[str, Prompts] | None = None) -> MixtureData:
     """Opens the token stores of a run, preparing those that are not in the cache yet.
 
-    Held-out tasks are evaluated on `validation` and `test`, the tasks trained on are on `test` alone.
+    Held-out tasks are evaluated on `validation` and `test`, the tasks trained on are on `test` alone. Tasks that cannot be
+    evaluated are named on stderr; InputError when there are held-out tasks and all of them are such. `more`: further
+    prompts to evaluate under, by name.
     """
     split = config.split()
     _check(config)
+    gaps = not_evaluated([*split.train, *split.held_out], config.eval_prompts)
+    refuse_gaps(split.held_out, gaps)
     if config.source == "sandbox":
         print(PRACTICE_NOTICE, file=sys.stderr, flush=True)
     tokenizer = load_tokenizer(config.tokenizer)
@@ -170,19 +182,66 @@ def prepare_mixture(config: DataConfig) -> MixtureData:
     # What could not be prepared was left out by skip_broken: the whole task goes, not one split of it.
     wanted = {(name, part, kind) for name, part, kind in (request.key for request in requests(config, split))}
     whole = {*split.train, *split.held_out} - {name for name, _, _ in wanted - stores.keys()}
+    split = Split(
+        train=tuple(name for name in split.train if name in whole),
+        held_out=tuple(name for name in split.held_out if name in whole),
+        clusters=split.clusters,
+    )
     return MixtureData(
         config=config,
-        split=Split(
-            train=tuple(name for name in split.train if name in whole),
-            held_out=tuple(name for name in split.held_out if name in whole),
-            clusters=split.clusters,
-        ),
+        split=split,
         tokenizer=tokenizer,
+        more={
+            name: prepare_evaluation(config, split.held_out or split.train, prompts, tokenizer)
+            for name, prompts in (more or {}).items()
+        },
+        not_evaluated=gaps,
         train={name: store for (name, _, kind), store in stores.items() if kind == "train" and name in whole},
         evaluation={
             (name, part): store for (name, part, kind), store in stores.items() if kind == "eval" and name in whole
         },
     )
+
+
+def prepare_evaluation(
+    config: DataConfig, tasks: Sequence[str], prompts: Prompts, tokenizer: Tokenizer
+) -> dict[StoreKey, TokenStore]:
+    """The evaluation stores of `tasks` in `prompts`, `validation` and `test`; nothing for tasks that cannot be evaluated."""
+    _check(config)
+    stores = prepare(
+        _evaluation(config, tasks, EVAL_SPLITS, prompts),
+        tokenizer,
+        config.cache_dir or default_cache_dir(),
+        selection=config.selection,
+        workers=config.workers,
+        skip_broken=config.skip_broken,
+    )
+    # A task whose test split could not be prepared goes whole.
+    return {(name, part): store for (name, part, _), store in stores.items() if (name, "test", "eval") in stores}
+
+
+def not_evaluated(tasks: Sequence[str], prompts: Prompts) -> dict[str, str]:
+    """Why some of `tasks` cannot be evaluated: {"my_task": "it has no test split"}."""
+    found = {}
+    for name in tasks:
+        task = get_task(name)
+        if "test" not in task.splits:
+            found[name] = "it has no test split"
+        elif all(template.turned_around for template in prompts.shown(task)):
+            found[name] = "all its templates are turned around"
+    return found
+
+
+def refuse_gaps(wanted: Sequence[str], gaps: Mapping[str, str]) -> None:
+    """Names on stderr the tasks that are not evaluated. Raises InputError when these are all that are `wanted`."""
+    reasons = "".join(f"\n  {name}: {reason}" for name, reason in gaps.items())
+    if wanted and all(name in gaps for name in wanted):
+        raise InputError(
+            f"none of the tasks to evaluate can be evaluated:{reasons}\nName others with HELD_OUT (or --tasks), or give them a "
+            "test split and a template that asks for the answer"
+        )
+    if gaps:
+        print(f"not evaluated:{reasons}", file=sys.stderr, flush=True)
 
 
 def tokenizer_texts(config: DataConfig) -> Iterator[str]:
@@ -220,11 +279,15 @@ def refuse_leaks(leaks: Sequence[Finding]) -> None:
 
 def requests(config: DataConfig, split: Split) -> list[Request]:
     """The stores of a run."""
-    found = [_request(config, name, "train", "train") for name in split.train]
-    found += [_request(config, name, "test", "eval") for name in split.train if "test" in get_task(name).splits]
-    held_out = {name: get_task(name).splits for name in split.held_out}
-    found += [_request(config, n, part, "eval") for n, has in held_out.items() for part in EVAL_SPLITS if part in has]
-    return found
+    found = [_request(config, name, "train", "train", config.train_prompts) for name in split.train]
+    found += _evaluation(config, split.train, ("test",), config.eval_prompts)
+    return found + _evaluation(config, split.held_out, EVAL_SPLITS, config.eval_prompts)
+
+
+def _evaluation(config: DataConfig, tasks: Sequence[str], parts: Sequence[str], prompts: Prompts) -> list[Request]:
+    gaps = not_evaluated(tasks, prompts)
+    has = {name: get_task(name).splits for name in tasks if name not in gaps}
+    return [_request(config, name, part, "eval", prompts) for name, own in has.items() for part in parts if part in own]
 
 
 def _check(config: DataConfig) -> None:
@@ -245,10 +308,10 @@ def check_lengths(lengths: Mapping[str, int | str]) -> None:
         )
 
 
-def _request(config: DataConfig, name: str, split: str, kind: Kind) -> Request:
+def _request(config: DataConfig, name: str, split: str, kind: Kind, prompts: Prompts) -> Request:
     task = get_task(name)
     task = dataclasses.replace(task, source=resolve_source(task, config.source, config.data_dir))
-    return Request(task, split, kind, config.train_prompts if kind == "train" else config.eval_prompts)
+    return Request(task, split, kind, prompts)
 
 
 def fit_lengths(
