@@ -7,7 +7,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from flan_jax import main, verbs
+from flan_jax import configuration, main, verbs
 from flan_jax.data import mixture_data, mixtures
 from flan_jax.data import tasks as registry
 from flan_jax.data.prompts import Prompts
@@ -170,7 +170,7 @@ def test_a_folder_of_the_users_hides_no_gin_file(tmp_path, monkeypatch, capsys):
     """gin reads `include 'models/t5_nano.gin'` as a file of a package `models` too, if Python finds one."""
     (tmp_path / "models").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert main.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
+    assert configuration.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
 
 
 def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):

@@ -21,7 +21,7 @@ from flan_jax.run import write_json
 
 FINISHED, SAVED = 0, 42
 ORPHAN_SECONDS = 1.0
-ABLATE = Path(__file__).resolve().parent.parent / "launch" / "ablate.py"
+ABLATE = Path(__file__).resolve().parents[2] / "launch" / "ablate.py"
 
 
 def lock(sweep_dir: Path):
@@ -114,7 +114,9 @@ class LocalEngine:
         if code in (FINISHED, SAVED) or said:
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        status = status or Status(state="failed", pid=pid, host=socket.gethostname(), started=now, attempts=1)
+        status = status or Status(
+            state="failed", evaluation=run.evaluation, pid=pid, host=socket.gethostname(), started=now, attempts=1
+        )
         error = f"killed by {signal.Signals(-code).name}" if code < 0 else self._last_line(run)
         failed = dataclasses.replace(status, state="failed", ended=now, error=error)
         write_json(self.sweep_dir / "status" / f"{run.id}.json", dataclasses.asdict(failed))

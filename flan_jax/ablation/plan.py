@@ -30,7 +30,7 @@ from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.tasks import TemplatedTask, get_task
 from flan_jax.errors import InputError
 from flan_jax.preemption import Preempted
-from flan_jax.run import read_json, read_jsonl, write_json, write_text
+from flan_jax.run import RESULT, read_json, read_jsonl, write_json, write_text
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
 
@@ -77,10 +77,14 @@ class AblationConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """A line of runs.jsonl. `index` is None for the base model; tokens and flops are those of all steps."""
+    """A line of runs.jsonl. `index` is None for the base model; tokens and flops are those of all steps.
+
+    `id` is a hash of what the run is trained by, `evaluation` of what it is scored by.
+    """
 
     index: int | None
     id: str
+    evaluation: str
     name: str
     point: Point
     directory: str
@@ -116,8 +120,13 @@ def make_plan(
         settings, text = resolve([*gin_files, *files], [*bindings, *shared, *own])
         run = _planned(len(runs), point, settings, base.id if base else None)
         # Two points may be the same run: a mixture that the other axis's value does not change.
-        if run.id not in runs:
-            runs[run.id], configs[run.id] = run, text
+        same = runs.setdefault(run.id, run)
+        configs.setdefault(run.id, text)
+        if same.evaluation != run.evaluation:
+            raise InputError(
+                f"{same.name} and {run.name} differ in their evaluation alone, which is no reason to train twice; leave "
+                "that axis out and name the further prompts in EvalConfig.more"
+            )
     axes: dict[str, list[Any]] = {axis: [] for axis in config.axes}
     for run in runs.values():
         for axis, value in run.point.items():
@@ -155,7 +164,7 @@ def _overrides(point: Point) -> tuple[list[str], list[str]]:
 
 
 def _planned(index: int | None, point: Point, settings: Settings, base: str | None = None) -> PlannedRun:
-    identity = run_id(settings, base)
+    identity, evaluation = run_id(settings, base)
     model, data, steps = settings.model, settings.data, settings.training.steps
     lengths = {side: int(data.lengths[side]) for side in ("inputs", "targets")}
     checkpoints = settings.checkpoints
@@ -163,6 +172,7 @@ def _planned(index: int | None, point: Point, settings: Settings, base: str | No
     return PlannedRun(
         index=index,
         id=identity,
+        evaluation=evaluation,
         name=" ".join(f"{axis.rpartition('.')[2]}={_short(value)}" for axis, value in point.items()) or BASE,
         point=dict(point),
         directory=f"{BASE if index is None else 'runs'}/{identity}",
@@ -174,18 +184,27 @@ def _planned(index: int | None, point: Point, settings: Settings, base: str | No
     )
 
 
-def run_id(settings: Settings, base: str | None) -> str:
-    """Ten hexadecimal digits that depend on everything a run's results depend on.
+def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
+    """(a hash of all that the trained parameters depend on, one of all that only their scores depend on).
 
-    On the resolved settings, the tasks' definitions and the base model's id, but not on where files are kept.
+    That is the resolved settings, the tasks' definitions and the base model's id, but not where files are kept. A run whose
+    evaluation alone has changed is scored again and not trained again.
     """
     split = settings.data.split()
     tasks = [get_task(name) for name in (*split.train, *split.held_out)]
     shape = [(t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks]
-    parts = [_plain(settings), base, [_task_fingerprint(*each) for each in shape]]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+    training = _plain(settings)
+    evaluation = [training.pop("evaluation"), *(training["data"].pop(name) for name in _EVALUATION)]
+    training |= {"base": base, "tasks": [_task_fingerprint(*each) for each in shape]}
+    return _hash(training), _hash(evaluation)
 
 
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+_EVALUATION = ("eval_prompts", "eval_examples", "seen_eval_examples")
+"""Fields of DataConfig that shape evaluation alone."""
 _KNOWN: dict[str, str] = {}
 
 
@@ -257,6 +276,7 @@ class Status:
     """status/<id>.json. `state` is running, finished, failed or preempted (saved: it goes on when started again)."""
 
     state: str
+    evaluation: str
     pid: int
     host: str
     started: str
@@ -275,6 +295,13 @@ def read_status(sweep_dir: Path, run: PlannedRun) -> Status | None:
     if status.state == "running" and status.host == socket.gethostname() and not _alive(status.pid):
         return dataclasses.replace(status, state="failed", error=KILLED)
     return status
+
+
+def is_finished(sweep_dir: Path, run: PlannedRun) -> bool:
+    """Whether a run is trained and scored as planned."""
+    status = read_status(sweep_dir, run)
+    done = status is not None and status.state == "finished" and status.evaluation == run.evaluation
+    return done and (sweep_dir / run.directory / RESULT).exists()
 
 
 def _alive(pid: int) -> bool:
@@ -298,7 +325,14 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
     """Keeps status/<id>.json while a run goes on, and says in it how that ended."""
     before = read_status(sweep_dir, run)
     start, attempts = time.monotonic(), 1 + (before.attempts if before else 0)
-    status = Status(state="running", pid=os.getpid(), host=socket.gethostname(), started=_now(), attempts=attempts)
+    status = Status(
+        state="running",
+        evaluation=run.evaluation,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started=_now(),
+        attempts=attempts,
+    )
     file = sweep_dir / "status" / f"{run.id}.json"
     write_json(file, dataclasses.asdict(status))
 

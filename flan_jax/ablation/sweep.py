@@ -15,7 +15,17 @@ import rich.table
 
 from flan_jax.ablation import report
 from flan_jax.ablation.local import FINISHED, SAVED, LocalEngine, lock
-from flan_jax.ablation.plan import Plan, PlannedRun, Status, attempt, make_folders, read_plan, read_status, write_plan
+from flan_jax.ablation.plan import (
+    Plan,
+    PlannedRun,
+    Status,
+    attempt,
+    is_finished,
+    make_folders,
+    read_plan,
+    read_status,
+    write_plan,
+)
 from flan_jax.errors import InputError
 from flan_jax.run import RESULT, read_json, read_jsonl
 from flan_jax.train import Settings, train
@@ -26,10 +36,9 @@ EFFICIENCY = 0.3
 
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
     """One run of a plan, from where it stopped; at once when it is finished."""
-    directory = sweep_dir / run.directory
-    if read_json(directory / RESULT) is None or (s := read_status(sweep_dir, run)) is None or s.state != "finished":
+    if not is_finished(sweep_dir, run):
         with attempt(sweep_dir, run):
-            train(str(directory), settings, config_text)
+            train(str(sweep_dir / run.directory), settings, config_text)
 
 
 def planned(sweep_dir: Path, index: str) -> PlannedRun:
@@ -51,15 +60,15 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
     held = lock(sweep_dir)
     write_plan(plan, sweep_dir, gin_files)
     console = rich.console.Console(highlight=False, soft_wrap=True)
-    if plan.base is not None and not _finished(sweep_dir, plan.base):
+    if plan.base is not None and not is_finished(sweep_dir, plan.base):
         console.print(f"{plan.base.name}: {plan.base.steps:,} steps, the model that all runs start from")
         for run, code in engine.work([plan.base]):
             console.print(_ended(sweep_dir, run, code), markup=False)
-        if not _finished(sweep_dir, plan.base):
+        if not is_finished(sweep_dir, plan.base):
             console.print("no run can start without the base model", markup=False)
             return False
     failed = [run for run in plan.runs if (s := read_status(sweep_dir, run)) is not None and s.state == "failed"]
-    left = [run for run in plan.runs if not _finished(sweep_dir, run) and run not in failed] + failed
+    left = [run for run in plan.runs if not is_finished(sweep_dir, run) and run not in failed] + failed
     done = len(plan.runs) - len(left)
     for run, code in engine.work(left):
         done += code == FINISHED
@@ -68,11 +77,6 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
     console.print(f"report: {report.write(sweep_dir)}", markup=False)
     held.close()
     return done == len(plan.runs)
-
-
-def _finished(sweep_dir: Path, run: PlannedRun) -> bool:
-    status = read_status(sweep_dir, run)
-    return status is not None and status.state == "finished" and (sweep_dir / run.directory / RESULT).exists()
 
 
 def _ended(sweep_dir: Path, run: PlannedRun, code: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import tasks  # noqa: F401 - registers FLAN's tasks
-from flan_jax import main
+from flan_jax import configuration
 from flan_jax.ablation import plan as ablate
 from flan_jax.ablation.plan import AblationConfig, attempt, make_folders, make_plan, read_plan, read_status, write_plan
 from flan_jax.data.tasks import TASKS
@@ -20,7 +20,7 @@ FILES = ["flan_mixture.gin"]
 
 def planned(axes, bindings=(), sweep_dir="sweep", base=None):
     config = AblationConfig(axes=axes, base=base)
-    return make_plan(config, FILES, [*TINY, *bindings], main.resolve, Path(sweep_dir))
+    return make_plan(config, FILES, [*TINY, *bindings], configuration.resolve, Path(sweep_dir))
 
 
 def test_each_cluster_that_can_be_evaluated_is_held_out_once():
@@ -76,9 +76,18 @@ def test_a_runs_identity_is_what_its_results_depend_on():
     assert only("DataConfig.cache_dir = '/elsewhere'", sweep_dir="other") == first
     changed = [
         only("SEED = 1"), only("STEPS = 5"), only("train/Prompts.templates = 4"), only("LEARNING_RATE = 0.5"),
-        only("EvalConfig.rows = 8"), only("EncoderDecoderConfig.num_heads = 2"), only(base="base_lm.gin"),
+        only("EncoderDecoderConfig.num_heads = 2"), only(base="base_lm.gin"),
     ]  # fmt: skip
-    assert len({first, *changed}) == 8
+    assert len({first, *changed}) == 7
+
+
+def test_a_changed_evaluation_is_the_same_run_to_be_scored_again():
+    first, *others = (
+        planned({"HELD_OUT": ["nli"]}, [binding] if binding else []).runs[0]
+        for binding in ("", "EvalConfig.scoring = 'mean'", "DataConfig.eval_examples = 7", "eval/Prompts.shots = 1")
+    )
+    assert {run.id for run in others} == {first.id}
+    assert len({first.evaluation, *(run.evaluation for run in others)}) == 4
 
 
 def test_a_changed_template_is_another_run(monkeypatch):
@@ -102,6 +111,7 @@ def test_points_that_are_the_same_run_are_done_once():
         ({"HELD_OUT": ["sentimental"]}, "sentiment"),
         ({"SEEED": [1]}, "SEED"),
         ({"gin_file": ["models/t5_giant.gin"]}, "t5_giant"),
+        ({"eval/Prompts.shots": [0, 1]}, "differ in their evaluation alone.*EvalConfig.more"),
     ],
 )
 def test_axes_that_make_no_sense_are_refused(axes, message):
@@ -116,7 +126,7 @@ def test_what_is_planned_is_read_back(tmp_path):
     again = read_plan(tmp_path)
     assert again.runs == plan.runs
     for run in again.runs:
-        settings, _ = main.resolve([str(tmp_path / "configs" / f"{run.id}.gin")], [])
+        settings, _ = configuration.resolve([str(tmp_path / "configs" / f"{run.id}.gin")], [])
         assert settings.data.held_out == run.point["HELD_OUT"]
         assert settings.training.steps == 4
 

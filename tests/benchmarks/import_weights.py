@@ -26,12 +26,12 @@ MODEL = "t5_1_1_base"
 
 
 def write(folder: Path) -> None:
-    from flan_jax import hugging_face, main
+    from flan_jax import configuration, hugging_face
     from flan_jax.optim import adamw
     from flan_jax.partitioning import make_mesh
     from flan_jax.train_state import init_state
 
-    config = main.load_model([f"models/{MODEL}.gin"])
+    config = configuration.load_model([f"models/{MODEL}.gin"])
     hugging_face.save(folder, config, init_state(config, adamw(lambda step: 0.1), make_mesh(), 0).params)
     processes.report()
 
@@ -39,11 +39,11 @@ def write(folder: Path) -> None:
 def load(folder: Path) -> None:
     import jax
 
-    from flan_jax import hugging_face, main
+    from flan_jax import configuration, hugging_face
     from flan_jax.partitioning import make_mesh
     from flan_jax.train_state import params_like
 
-    config = main.load_model([f"models/{MODEL}.gin"])
+    config = configuration.load_model([f"models/{MODEL}.gin"])
     like = params_like(config, make_mesh())
     before, start = processes.peak_gib(), time.perf_counter()
     params = jax.block_until_ready(hugging_face.load_params(folder, config, like))

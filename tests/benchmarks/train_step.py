@@ -57,9 +57,9 @@ def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -
     import optax
     from flax import linen as nn
 
-    from flan_jax import losses, main, optim
+    from flan_jax import configuration, losses, optim
 
-    config = main.load_model([f"models/{model_name}.gin"])
+    config = configuration.load_model([f"models/{model_name}.gin"])
     changes = {"dropout_rate": 0.0, "scan_layers": scan_layers}
     changes |= {"start_id": None} if model_name == "llama_nano" else {}
     model, tx = dataclasses.replace(config, **changes).build(), optim.adafactor(LEARNING_RATE)
