@@ -195,7 +195,9 @@ def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     shape = [(t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks]
     training = _plain(settings)
     evaluation = [training.pop("evaluation"), *(training["data"].pop(name) for name in _EVALUATION)]
-    training |= {"base": base, "tasks": [_task_fingerprint(*each) for each in shape]}
+    # A base model is known by its id, wherever the sweep is kept.
+    training["training"]["warm_start"] = base or settings.training.warm_start
+    training["tasks"] = [_task_fingerprint(*each) for each in shape]
     return _hash(training), _hash(evaluation)
 
 
@@ -215,7 +217,7 @@ def _task_fingerprint(name: str, fields: Any, *rest: Any) -> str:
     return _KNOWN[name]
 
 
-_PLACES = frozenset({"cache_dir", "workers", "warm_start", "untuned_dir", "mesh"})
+_PLACES = frozenset({"cache_dir", "workers", "untuned_dir", "mesh"})
 
 
 def _plain(value: Any) -> Any:
@@ -231,7 +233,9 @@ def _plain(value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else Path(str(value)).stem
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value))
+    return Path(value).stem if isinstance(value, str) and value.endswith(".gin") else str(value)
 
 
 def make_folders(sweep_dir: Path) -> None:

@@ -74,11 +74,13 @@ def test_a_runs_identity_is_what_its_results_depend_on():
     first = only()
     assert only() == first
     assert only("DataConfig.cache_dir = '/elsewhere'", sweep_dir="other") == first
+    assert only(base="base_lm.gin", sweep_dir="other") == only(base="base_lm.gin")
     changed = [
         only("SEED = 1"), only("STEPS = 5"), only("train/Prompts.templates = 4"), only("LEARNING_RATE = 0.5"),
         only("EncoderDecoderConfig.num_heads = 2"), only(base="base_lm.gin"),
+        only("WARM_START = 'elsewhere'"),
     ]  # fmt: skip
-    assert len({first, *changed}) == 7
+    assert len({first, *changed}) == 8
 
 
 def test_a_changed_evaluation_is_the_same_run_to_be_scored_again():
