@@ -1,6 +1,6 @@
 """What computes attention: `attend` and the four backends behind it.
 
-    xla     the reference: any mask, bias, softcap, dropout, dtype and device; holds all scores
+    xla     the reference: any mask, bias, softcap, dropout, dtype and device; holds the scores of QUERY_BLOCK queries
     cudnn   cuDNN's flash attention, NVIDIA GPUs: any mask and bias, bfloat16
     pallas  a Triton kernel, GPUs: packed rows of causal decoders; skips what causality hides, holds no scores
     splash  a Pallas kernel, TPUs: as pallas, with sliding windows and softcaps
@@ -35,6 +35,9 @@ Keys = Float[Array, "batch key kv_heads kv"]
 Bias = Float[Array, "#batch heads query key"]
 Heads = ("batch", "length", "heads", "kv")
 
+QUERY_BLOCK = 128
+"""Queries whose scores the xla backend holds at a time, where they divide a row's length."""
+
 _INTERPRET = False
 """Tests set it: kernels then run on any device, step by step (cudnn: jax's own form of the same function)."""
 
@@ -57,6 +60,33 @@ class AttentionMask(flax.struct.PyTreeNode):
 def _xla(
     query: Query, key: Keys, value: Keys, mask: AttentionMask, bias: Bias | None, softcap: float | None, dropout: Any
 ) -> Query:
+    rows, length, heads, _ = query.shape
+    # One draw for all queries, made here: a loop's body draws nothing.
+    ones = jnp.ones((rows, heads, 1, key.shape[1]), value.dtype)
+    kept = None if dropout is None else dropout(ones)
+
+    def some(query: Any, dense: Any, bias: Any) -> jax.Array:
+        return _softmax_attention(query, key, value, dense, bias, softcap, kept)
+
+    if length <= QUERY_BLOCK or length % QUERY_BLOCK:
+        return some(query, mask.dense, bias)
+    blocks = _blocks(query, 1), _blocks(mask.dense, 2), _blocks(bias, 2)
+    # The way back computes a block's scores again, so that those of one block at a time are all there is (Rabe and Staats 2021).
+    out = jax.lax.map(lambda block: jax.checkpoint(some)(*block), blocks)
+    return jnp.moveaxis(out, 0, 1).reshape(query.shape)
+
+
+def _blocks(array: jax.Array | None, axis: int) -> jax.Array | None:
+    """The array with its queries' axis cut into blocks, and these as the leading axis."""
+    if array is None:
+        return None
+    shape = (*array.shape[:axis], -1, QUERY_BLOCK, *array.shape[axis + 1 :])
+    return jnp.moveaxis(array.reshape(shape), axis, 0)
+
+
+def _softmax_attention(
+    query: Query, key: Keys, value: Keys, dense: Any, bias: Bias | None, softcap: float | None, kept: Any
+) -> Query:
     # b batch, q query length, k key length, h heads of the keys, g queries' heads to each of them, d kv
     rows, length, heads, width = query.shape
     grouped = query.reshape(rows, length, key.shape[2], -1, width)
@@ -65,10 +95,10 @@ def _xla(
     if bias is not None:
         scores = scores + bias.astype(jnp.float32)
     scores = softcapped(scores, softcap)
-    if mask.dense is not None:
-        scores = jnp.where(mask.dense, scores, MASKED)
+    if dense is not None:
+        scores = jnp.where(dense, scores, MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    weights = weights if dropout is None else dropout(weights)
+    weights = weights if kept is None else weights * kept
     return jnp.einsum("bhgqk,bkhd->bqhgd", weights.reshape(by_group), value).reshape(query.shape)
 
 
