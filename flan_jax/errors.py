@@ -1,8 +1,10 @@
-"""The one exception that means "what you asked for cannot be done as written"."""
+"""The one exception that means "what you asked for cannot be done as written", and the programs' exit codes."""
 
 import difflib
 from collections.abc import Iterable
 
+DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
+"""Exit codes. SAVED: run the same command again to go on."""
 SHOWN = 30
 """Known names that an error lists."""
 

@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 
 from flan_jax import trees
 from flan_jax.errors import InputError, unknown
+from flan_jax.files import json_object
 from flan_jax.models.families import UNREAD, Family, differences, family_of, family_of_json, foreign_names
 from flan_jax.models.layers import ModelConfig
 
@@ -158,9 +159,9 @@ class Tensors:
         self.folder = Path(folder).expanduser()
         if not is_folder(self.folder):
             raise InputError(f"{self.folder} is not a Hugging Face folder: it has no {CONFIG}")
-        self.config = _read_json(self.folder / CONFIG)
+        self.config = json_object(self.folder / CONFIG)
         if (self.folder / INDEX).is_file():
-            files = _read_json(self.folder / INDEX).get("weight_map")
+            files = json_object(self.folder / INDEX).get("weight_map")
             if not isinstance(files, dict) or not files:
                 raise InputError(f"{self.folder / INDEX} has no weight_map; copy it again")
         elif (self.folder / SINGLE).is_file():
@@ -206,16 +207,6 @@ def _text_name(name: str) -> str | None:
     if re.match(r"(model\.)?(vision_tower|multi_modal_projector)\.", name):
         return None
     return re.sub(r"^model\.language_model\.", "model.", name).removeprefix("language_model.")
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file} is no JSON object; copy it again")
-    return found
 
 
 def _family_and_config(tensors: Tensors) -> tuple[Family, ModelConfig]:

@@ -18,16 +18,13 @@ from flan_jax.ablation.local import LocalEngine
 from flan_jax.ablation.plan import config_of, make_plan
 from flan_jax.configuration import MACROS, binding, load_ablation, load_model, load_settings, resolve
 from flan_jax.data.mixture_data import default_cache_dir
-from flan_jax.errors import InputError
+from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError
 from flan_jax.gate import PackingError
 from flan_jax.hugging_face import read_config
 from flan_jax.preemption import Preempted, Preemption
 from flan_jax.progress import table_console
 from flan_jax.train import NotFinite, Settings
 from flan_jax.weights import FORMATS, format_of
-
-DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
-"""Exit codes. SAVED: run the same command again to go on."""
 
 DEFAULT_GIN_FILE = "flan_mixture.gin"
 """For programs that look at a mixture and train nothing."""

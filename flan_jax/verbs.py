@@ -23,6 +23,7 @@ from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_f
 from flan_jax.errors import InputError
 from flan_jax.models.layers import ModelConfig
 from flan_jax.partitioning import check_batch, make_mesh
+from flan_jax.progress import table_console
 from flan_jax.run import MANIFEST, Run, read_json
 from flan_jax.train_state import count_params, params_like
 from flan_jax.weights import check_target, load_params, save_params, source_facts
@@ -174,7 +175,7 @@ def _tasks(names: Sequence[str] | None) -> list[str]:
 def mixture(settings: training.Settings, invocation: Invocation) -> None:
     """Explain a mixture: rows, rates, shares, epochs, lengths and truncation of each task."""
     plan, explained = _explained(settings)
-    console = _console()
+    console = table_console()
     if invocation.other is None:
         console.print(mixture_table(explained))
     else:
@@ -188,7 +189,7 @@ def mixture(settings: training.Settings, invocation: Invocation) -> None:
 def leakage(settings: training.Settings, invocation: Invocation) -> None:
     """Audit a mixture: do its training rows leak into the held-out tasks?"""
     found = audit_mixture(settings.data)
-    console = _console()
+    console = table_console()
     table = rich.table.Table(
         box=rich.box.SIMPLE_HEAD, title="What training shares with the held-out tasks", title_justify="left"
     )
@@ -238,7 +239,7 @@ def show_plan(settings: training.Settings) -> None:
     check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
     plan, explained = _explained(settings)
     attention = manifest.check_attention(settings.model, plan.lengths, mesh)
-    console = _console()
+    console = table_console()
     console.print(mixture_table(explained))
     flops = settings.model.train_flops(plan.batch_size, plan.lengths)
     steps = explained["steps"]
@@ -258,11 +259,6 @@ def _explained(settings: training.Settings) -> tuple[MixturePlan, dict[str, Any]
     data = prepare_mixture(settings.data)
     plan = data.plan(settings.model.architecture)
     return plan, explain(data, plan, settings.training.steps)
-
-
-def _console() -> rich.console.Console:
-    terminal = rich.console.Console()
-    return terminal if terminal.is_terminal else rich.console.Console(width=180)
 
 
 def _batch_text(plan: MixturePlan, explained: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import NamedSharding
+from same_trees import assert_same
 
 from flan_jax.checkpoints import CheckpointConfig, Checkpoints, load_params
 from flan_jax.errors import InputError
@@ -42,13 +43,6 @@ def state_at(step, mesh=WHOLE, tx=ADAMW, seed=0, model=MODEL):
         params = optax.apply_updates(state.params, updates)
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
     return state
-
-
-def assert_same(actual, expected):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
 
 
 def saved(folder, *states, config=EVERYTHING):

@@ -17,6 +17,7 @@ import pytest
 import tensorstore as ts
 from flax import serialization, traverse_util
 from jax.sharding import NamedSharding
+from same_trees import assert_same
 
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
@@ -89,13 +90,6 @@ def t5x_target(scanned):
         else:
             arrays[name] = value_of(layer_of(name)[0], leaf.shape, layer_of(name)[1])
     return arrays
-
-
-def assert_same(actual, expected):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
 
 
 # How T5X itself registers specs with flax (checkpoints.py, register_ts_spec_for_serialization).

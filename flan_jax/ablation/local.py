@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import datetime
 import fcntl
 import os
 import queue
@@ -15,11 +14,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flan_jax.ablation.plan import BASE, KILLED, PlannedRun, Status, read_status
-from flan_jax.errors import InputError
-from flan_jax.run import write_json
+from flan_jax.ablation.plan import BASE, PlannedRun, Status, now, read_status, status_file
+from flan_jax.errors import DONE, SAVED, InputError
+from flan_jax.run import read_json, write_json
 
-FINISHED, SAVED = 0, 42
 ORPHAN_SECONDS = 1.0
 ABLATE = Path(__file__).resolve().parents[2] / "launch" / "ablate.py"
 
@@ -109,17 +107,17 @@ class LocalEngine:
 
     def _note_failure(self, run: PlannedRun, pid: int, code: int) -> None:
         """What a process could not say of its own end: that it was killed, or never came to its work."""
-        status = read_status(self.sweep_dir, run)
-        said = status is not None and status.pid == pid and status.error != KILLED
-        if code in (FINISHED, SAVED) or said:
+        file = status_file(self.sweep_dir, run)
+        found = read_json(file)
+        if code in (DONE, SAVED) or (found and found["pid"] == pid and found["state"] != "running"):
             return
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        status = status or Status(
-            state="failed", evaluation=run.evaluation, pid=pid, host=socket.gethostname(), started=now, attempts=1
+        first = Status(
+            state="failed", evaluation=run.evaluation, pid=pid, host=socket.gethostname(), started=now(), attempts=1
         )
+        status = Status(**found) if found else first
         error = f"killed by {signal.Signals(-code).name}" if code < 0 else self._last_line(run)
-        failed = dataclasses.replace(status, state="failed", ended=now, error=error)
-        write_json(self.sweep_dir / "status" / f"{run.id}.json", dataclasses.asdict(failed))
+        failed = dataclasses.replace(status, state="failed", ended=now(), error=error)
+        write_json(file, dataclasses.asdict(failed))
 
     def _last_line(self, run: PlannedRun) -> str:
         lines = (self.sweep_dir / "logs" / f"{run.id}.log").read_text(errors="replace").strip().splitlines()

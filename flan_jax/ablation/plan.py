@@ -26,6 +26,7 @@ from typing import Any
 from flan_jax.ablation.results import PLAN, RUNS
 from flan_jax.data.clusters import VIEWS
 from flan_jax.data.fingerprints import fingerprint
+from flan_jax.data.mixture_data import check_lengths
 from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.tasks import TemplatedTask, get_task
 from flan_jax.errors import InputError
@@ -39,7 +40,6 @@ EACH = "each"
 GIN_FILE = "gin_file"
 """The axis whose values are further gin files: for what no single setting says, such as a model's size."""
 BASE = "base"
-KILLED = "its process was killed"
 
 Point = Mapping[str, Any]
 """{axis: value}: where in the cross a run lies."""
@@ -166,6 +166,12 @@ def _overrides(point: Point) -> tuple[list[str], list[str]]:
 def _planned(index: int | None, point: Point, settings: Settings, base: str | None = None) -> PlannedRun:
     identity, evaluation = run_id(settings, base)
     model, data, steps = settings.model, settings.data, settings.training.steps
+    if data.lengths.get("targets") == "fit":
+        raise InputError(
+            "LENGTHS has targets 'fit', which depends on each run's data, and the runs of a sweep are to be compared; write the "
+            "number that launch/train.py --dry_run shows"
+        )
+    check_lengths(data.lengths)
     lengths = {side: int(data.lengths[side]) for side in ("inputs", "targets")}
     checkpoints = settings.checkpoints
     kept = min(checkpoints.keep_last + checkpoints.keep_best, -(-steps // checkpoints.every))
@@ -290,14 +296,18 @@ class Status:
     error: str | None = None
 
 
+def status_file(sweep_dir: Path, run: PlannedRun) -> Path:
+    return sweep_dir / "status" / f"{run.id}.json"
+
+
 def read_status(sweep_dir: Path, run: PlannedRun) -> Status | None:
     """None while nothing has been tried. A run whose process is gone from this machine has failed."""
-    found = read_json(sweep_dir / "status" / f"{run.id}.json")
+    found = read_json(status_file(sweep_dir, run))
     if found is None:
         return None
     status = Status(**found)
     if status.state == "running" and status.host == socket.gethostname() and not _alive(status.pid):
-        return dataclasses.replace(status, state="failed", error=KILLED)
+        return dataclasses.replace(status, state="failed", error="its process was killed")
     return status
 
 
@@ -334,15 +344,15 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
         evaluation=run.evaluation,
         pid=os.getpid(),
         host=socket.gethostname(),
-        started=_now(),
+        started=now(),
         attempts=attempts,
     )
-    file = sweep_dir / "status" / f"{run.id}.json"
+    file = status_file(sweep_dir, run)
     write_json(file, dataclasses.asdict(status))
 
     def end(state: str, error: str | None = None) -> None:
         seconds = time.monotonic() - start + (before.seconds or 0.0 if before else 0.0)
-        ended = dataclasses.replace(status, state=state, ended=_now(), seconds=seconds, error=error)
+        ended = dataclasses.replace(status, state=state, ended=now(), seconds=seconds, error=error)
         write_json(file, dataclasses.asdict(ended))
 
     try:
@@ -357,5 +367,6 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
     end("finished")
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as status files have it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -14,7 +14,7 @@ import rich.console
 import rich.table
 
 from flan_jax.ablation import report
-from flan_jax.ablation.local import FINISHED, SAVED, LocalEngine, lock
+from flan_jax.ablation.local import LocalEngine, lock
 from flan_jax.ablation.plan import (
     Plan,
     PlannedRun,
@@ -26,7 +26,7 @@ from flan_jax.ablation.plan import (
     read_status,
     write_plan,
 )
-from flan_jax.errors import InputError
+from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.run import RESULT, read_json, read_jsonl
 from flan_jax.train import Settings, train
 
@@ -71,7 +71,7 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
     left = [run for run in plan.runs if not is_finished(sweep_dir, run) and run not in failed] + failed
     done = len(plan.runs) - len(left)
     for run, code in engine.work(left):
-        done += code == FINISHED
+        done += code == DONE
         console.print(f"[{done}/{len(plan.runs)}] {_ended(sweep_dir, run, code)}", markup=False)
         report.write(sweep_dir)
     console.print(f"report: {report.write(sweep_dir)}", markup=False)
@@ -84,7 +84,7 @@ def _ended(sweep_dir: Path, run: PlannedRun, code: int) -> str:
     took = f" after {_duration(status.seconds)}" if status and status.seconds else ""
     if code == SAVED:
         return f"{run.name}: saved{took}; the same command goes on from there"
-    if code != FINISHED:
+    if code != DONE:
         return f"{run.name}: failed{took}: {status.error if status else f'exit code {code}'}"
     return f"{run.name}: finished{took}{_scores(sweep_dir, run)}"
 

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +13,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from flan_jax.batch import PAD
 from flan_jax.errors import InputError
+from flan_jax.files import json_object
 
 PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 """The tokenizer of the practice corpus; its name as a tokenizer's path is "practice"."""
@@ -216,15 +216,7 @@ def _before_eos(ids: Iterable[int], eos: int) -> list[int]:
 def _beside(path: str, name: str) -> dict[str, Any]:
     """The JSON object in the file of that name beside a tokenizer; empty where there is none."""
     file = Path(path).with_name(name)
-    if not file.exists():
-        return {}
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise InputError(f"{file} is no JSON object; copy it again, or delete it")
-    return config
+    return json_object(file) if file.exists() else {}
 
 
 def _fingerprint(content: bytes, number: int) -> str:

@@ -113,6 +113,8 @@ def test_points_that_are_the_same_run_are_done_once():
         ({"HELD_OUT": ["sentimental"]}, "sentiment"),
         ({"SEEED": [1]}, "SEED"),
         ({"gin_file": ["models/t5_giant.gin"]}, "t5_giant"),
+        ({"LENGTHS": [{"inputs": 64, "targets": "fit"}]}, "'fit'.*write the number"),
+        ({"LENGTHS": [{"inputs": 64}]}, "LENGTHS is"),
         ({"eval/Prompts.shots": [0, 1]}, "differ in their evaluation alone.*EvalConfig.more"),
     ],
 )

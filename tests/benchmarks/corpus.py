@@ -6,7 +6,6 @@ standard deviation of the logarithm, rounded, at least 1, and independent of eac
 vocabulary of 32,000, and row i is said to be of template i mod 10. Every task has a fixed seed of its own.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,8 +74,3 @@ def open_mixture(folder: Path, lengths: Mapping[str, int | str] = LENGTHS) -> Mi
     stores = {path.name: TokenStore.open(path) for path in sorted(folder.iterdir())}
     tokenizer = load_tokenizer(config.tokenizer)
     return MixtureData(config=config, split=Split(tuple(stores), ()), tokenizer=tokenizer, train=stores, evaluation={})
-
-
-def load_average() -> float:
-    """Processes that ran or waited for a core in the last minute, beside `nproc` cores."""
-    return round(os.getloadavg()[0], 2)

@@ -9,7 +9,6 @@ Targets: 2 s, and a peak of 1 GiB resident (the files' mapped pages count).
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -50,9 +49,8 @@ def main() -> int:
         "peak_gib": round(max(run["peak_gib"] for run in runs), 3),
         "peak_gib_target": 1.0,
         "examples": examples,
-        "load_average": corpus.load_average(),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

@@ -10,8 +10,6 @@ check, the evaluation before training, compiling the step, and taking it. `fit_s
 is what the evaluation takes. The runs are ended with SIGTERM after that step. Target: 60 s.
 """
 
-import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -36,9 +34,8 @@ def main() -> int:
         "fit_seconds": round(full["fit"], 1),
         "prompts_evaluated": processes.prompts(full["output"]),
         "commit": commit,
-        "load_average": round(os.getloadavg()[0], 2),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

@@ -9,7 +9,6 @@ had when the import began, over the size of the model. Targets: a ratio of at mo
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -87,9 +86,8 @@ def main() -> int:
         "model_gib": round(loads[0]["size"], 2),
         "memory_ratio": round(max(run["grown"] / run["size"] for run in loads), 2),
         "memory_ratio_target": 1.3,
-        "load_average": round(os.getloadavg()[0], 2),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

@@ -10,8 +10,6 @@ process. Targets: 3 minutes and 4 GiB on two cores.
 
 import argparse
 import dataclasses
-import json
-import os
 import random
 import resource
 import sys
@@ -20,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import processes
 
 from flan_jax.data.leakage import audit
 from flan_jax.data.selection import Request
@@ -93,10 +93,8 @@ def main() -> int:
         "held_out_rows": arguments.held_out,
         "words": arguments.words,
         "recall": round(recall, 4),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

@@ -9,7 +9,6 @@ parts of the stores are read. Resident memory counts the stores' mapped pages, w
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -64,9 +63,8 @@ def main() -> int:
         "examples": examples,
         "batches": arguments.batches,
         "seconds": round(run["seconds"], 1),
-        "load_average": corpus.load_average(),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

@@ -11,7 +11,6 @@ Target: 8 minutes.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -62,9 +61,8 @@ def main() -> int:
         "held_out_mean": round(outcome["held_out_mean"], 1),
         "clusters": by_cluster(outcome["tasks"]),
         "commit": commit,
-        "load_average": round(os.getloadavg()[0], 2),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

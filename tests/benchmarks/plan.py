@@ -10,7 +10,6 @@ Target: 10 million tokens a second.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import corpus
+import processes
 
 from flan_jax.data.loader import Loader
 
@@ -61,9 +61,8 @@ def main() -> int:
         "tokens": total["tokens"],
         "seconds": round(total["wall"], 2),
         "share_of_cpu_packing": round(total["packing_cpu"] / total["cpu"], 3),
-        "load_average": corpus.load_average(),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

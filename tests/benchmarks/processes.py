@@ -34,6 +34,11 @@ def report(**facts: Any) -> None:
     print(json.dumps({"now": time.monotonic(), "peak_gib": peak_gib(), **facts}), flush=True)
 
 
+def print_result(result: Mapping[str, Any]) -> None:
+    """A benchmark's one line, with how busy the machine was: processes that ran or waited for a core in the last minute."""
+    print(json.dumps({**result, "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}))
+
+
 def peak_gib() -> float:
     """The largest resident memory of this process so far, mapped pages of files included.
 

@@ -8,8 +8,6 @@ the steadier figure. `megabytes` is the size of report.html. Targets: 5 s and 10
 """
 
 import argparse
-import json
-import os
 import resource
 import statistics
 import subprocess
@@ -21,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "ablation")]
 
+import processes
 from sweep_directory import write_sweep
 
 OPTIONS = (2, 3, 4, None, 2)
@@ -51,10 +50,8 @@ def main() -> int:
         "megabytes": round(megabytes, 2),
         "megabytes_target": 10,
         "runs": 100,
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 

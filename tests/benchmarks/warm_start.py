@@ -11,8 +11,6 @@ already. `first_run_seconds` is the first run with its empty cache. Neither tens
 process itself checks that. Target: 25 s.
 """
 
-import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -55,9 +53,8 @@ def main() -> int:
         "fit_seconds": round(warm["fit"], 1),
         "first_run_seconds": round(cold["seconds"], 1),
         "prompts_evaluated": processes.prompts(warm["output"]),
-        "load_average": round(os.getloadavg()[0], 2),
     }
-    print(json.dumps(result))
+    processes.print_result(result)
     return 0
 
 
