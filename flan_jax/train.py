@@ -1,8 +1,10 @@
 """Training: `train` reads from top to bottom as what a run does; `train_step` is the update."""
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +34,9 @@ from flan_jax.progress import Progress, show, show_means
 from flan_jax.run import Run, read_jsonl, write_json, write_text
 from flan_jax.train_state import TrainState, init_state, params_like, warm_state
 from flan_jax.weights import load_params
+
+# On the CPU XLA takes away jax.checkpoint's barriers before it merges what is computed twice: remat would save nothing.
+KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 class NotFinite(ArithmeticError):
@@ -207,7 +212,7 @@ def fit(
     Device and host run apart: the loss is only fetched every `log_every` steps.
     """
     config, first = fitting.config, int(state.step)
-    step_fn = compiled_step(fitting)
+    step_fn = compiled_step(fitting.model, fitting.tx, config)
     log = Log(run, fitting.rate, first)
     interval: list[Mapping[str, jax.Array]] = []
     with preemption.held(), Progress("train", config.steps, first) as bar:
@@ -252,13 +257,32 @@ def score_midway(
         log.write_means(step, midway.means(params, progress))
 
 
-def compiled_step(fitting: Fitting) -> Any:
-    """train_step under jit; the state's buffers are reused."""
-    config = fitting.config
+def compiled_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig) -> Callable[..., Any]:
+    """train_step, (state, batch) -> (state, metrics), compiled at its first call; the state's buffers are reused."""
     step = functools.partial(
-        train_step, model=fitting.model.build(), tx=fitting.tx, microbatches=config.microbatches, z_loss=config.z_loss
+        train_step, model=model.build(), tx=tx, microbatches=config.microbatches, z_loss=config.z_loss
     )
-    return jax.jit(step, donate_argnums=0)
+    options = KEEP_BARRIERS if jax.default_backend() == "cpu" else None
+    jitted = jax.jit(step, donate_argnums=0, compiler_options=options)
+
+    program = None
+
+    def compiled(state: TrainState, batch: Batch) -> Any:
+        nonlocal program
+        if program is None:
+            program = jitted.lower(state, batch).compile()
+            give_back_memory()
+        return program(state, batch)
+
+    return compiled
+
+
+def give_back_memory() -> None:
+    """To the system, what compiling has freed: glibc would keep it, hundreds of MiB beside what the step needs."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)
 
 
 def train_step(
@@ -272,8 +296,7 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update from the token-weighted mean loss of the whole batch; returns the loss sums and the gradient's norm."""
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    grads, sums = summed_gradients(state.params, batch, key, model=model, microbatches=microbatches, z_loss=z_loss)
-    grads = jax.tree.map(lambda grad: grad / jnp.maximum(sums["weight_sum"], 1), grads)
+    grads, sums = mean_gradients(state.params, batch, key, model=model, microbatches=microbatches, z_loss=z_loss)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), sums | {
@@ -281,14 +304,19 @@ def train_step(
     }
 
 
-def summed_gradients(
+def mean_gradients(
     params: Any, batch: Batch, key: jax.Array, *, model: nn.Module, microbatches: int, z_loss: float
 ) -> tuple[Any, dict[str, jax.Array]]:
-    """(gradient of the summed loss, loss sums), added up over the microbatches."""
+    """(gradient of the whole batch's mean loss, loss sums), added up over the microbatches."""
+    weight = jnp.maximum(jnp.sum(batch["decoder_loss_weights"]), 1)
 
     def gradients(piece: Batch, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-            return loss_and_weight(model, params, piece, z_loss=z_loss, deterministic=False, rngs={"dropout": key})
+            # Divided here and not afterwards, when it would be a pass over all gradients.
+            loss, sums = loss_and_weight(
+                model, params, piece, z_loss=z_loss, deterministic=False, rngs={"dropout": key}
+            )
+            return loss / weight, sums
 
         return jax.grad(loss, has_aux=True)(params)
 

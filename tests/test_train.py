@@ -12,7 +12,7 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adafactor
 from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, placed_on
-from flan_jax.train import NotFinite, check_finite, check_supervised, summed_gradients, train_step
+from flan_jax.train import NotFinite, check_finite, check_supervised, mean_gradients, train_step
 from flan_jax.train_state import init_state
 
 SIZES = {"vocab_size": 64, "emb_dim": 32, "num_heads": 4, "head_dim": 8, "mlp_dim": 64, "dropout_rate": 0.0}
@@ -101,11 +101,11 @@ def test_packing_changes_neither_loss_nor_gradient(make_batch, architecture):
     packed, alone = packed_and_alone(make_batch, architecture)
     config = MODELS[architecture]
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
-    gradients = functools.partial(summed_gradients, model=config.build(), microbatches=1, z_loss=1e-4)
+    gradients = functools.partial(mean_gradients, model=config.build(), microbatches=1, z_loss=1e-4)
     (grads, sums), (grads_alone, sums_alone) = (gradients(params, b, jax.random.key(0)) for b in (packed, alone))
     assert float(sums["weight_sum"]) == float(sums_alone["weight_sum"]) == sum(len(t) for _, t in examples(16))
     np.testing.assert_allclose(sums["loss_sum"], sums_alone["loss_sum"], rtol=1e-5)
-    assert_trees_close(grads, grads_alone, rtol=1e-3, atol=1e-3)
+    assert_trees_close(grads, grads_alone, rtol=1e-3, atol=3e-5)
 
 
 def test_the_loss_weighs_every_token_alike_whatever_the_microbatch(make_batch):
@@ -115,7 +115,7 @@ def test_the_loss_weighs_every_token_alike_whatever_the_microbatch(make_batch):
     config = MODELS["encoder_decoder"]
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
     whole, split = (
-        summed_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=n, z_loss=0.0)[1]
+        mean_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=n, z_loss=0.0)[1]
         for n in (1, 2)
     )
     assert float(split["weight_sum"]) == 9
@@ -159,5 +159,5 @@ def test_a_padded_batch_row_gives_no_gradient(make_batch):
     batch = make_batch("encoder_decoder", [[([5, 6], [7, 8])], []], LENGTHS)
     config = MODELS["encoder_decoder"]
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
-    grads, _ = summed_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=1, z_loss=0.0)
+    grads, _ = mean_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=1, z_loss=0.0)
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(grads))

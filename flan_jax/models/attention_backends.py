@@ -87,11 +87,12 @@ def _blocks(array: jax.Array | None, axis: int) -> jax.Array | None:
 def _softmax_attention(
     query: Query, key: Keys, value: Keys, dense: Any, bias: Bias | None, softcap: float | None, kept: Any
 ) -> Query:
-    # b batch, q query length, k key length, h heads of the keys, g queries' heads to each of them, d kv
+    # b batch, h heads of the keys, q queries of all the heads that share one, k keys, d kv. In this order of axes nothing of
+    # the scores' size is ever transposed, on the way back neither.
     rows, length, heads, width = query.shape
-    grouped = query.reshape(rows, length, key.shape[2], -1, width)
-    scores = jnp.einsum("bqhgd,bkhd->bhgqk", grouped, key, preferred_element_type=jnp.float32)
-    by_group, scores = scores.shape, scores.reshape(rows, heads, length, -1)
+    shared = jnp.swapaxes(query, 1, 2).reshape(rows, key.shape[2], -1, width)
+    scores = jnp.einsum("bhqd,bkhd->bhqk", shared, key, preferred_element_type=jnp.float32)
+    by_key_head, scores = scores.shape, scores.reshape(rows, heads, length, -1)
     if bias is not None:
         scores = scores + bias.astype(jnp.float32)
     scores = softcapped(scores, softcap)
@@ -99,7 +100,8 @@ def _softmax_attention(
         scores = jnp.where(dense, scores, MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     weights = weights if kept is None else weights * kept
-    return jnp.einsum("bhgqk,bkhd->bqhgd", weights.reshape(by_group), value).reshape(query.shape)
+    out = jnp.einsum("bhqk,bkhd->bhqd", weights.reshape(by_key_head), value)
+    return jnp.swapaxes(out.reshape(rows, heads, length, width), 1, 2)
 
 
 def _cudnn(

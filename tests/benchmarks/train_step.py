@@ -4,7 +4,8 @@
 
 `--model` is t5_1_1_small or t5_1_1_base (4 rows of 256 input and 64 target tokens), or llama_nano (4 rows of 512 tokens).
 Both sides: the same sizes, float32, no dropout, mean token cross-entropy, gradients, and an Adafactor update at a fixed
-rate with parameter scaling, no first moment and no relative step. After a warm-up the two take turns, so that other
+rate with parameter scaling, no first moment and no relative step; ours is the trainer's own step with the model's gin
+file, the gradient's norm and the mesh included, and the layers unrolled. After a warm-up the two take turns, so that other
 load on the machine meets both; the figures are medians. `peak_gib` and `peer_peak_gib` are the largest resident memory of
 a process that takes three steps of one side and nothing else. The last line printed is one JSON object, in tokens
 (inputs and targets) per second. Without transformers it exits with 2.
@@ -12,7 +13,6 @@ a process that takes three steps of one side and nothing else. The last line pri
 
 import argparse
 import dataclasses
-import json
 import os
 import statistics
 import sys
@@ -52,37 +52,28 @@ def example_batch(model: str) -> dict[str, np.ndarray]:
 
 
 def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -> tuple[Step, int]:
-    """(a function that takes one step and returns its loss, the number of parameters)."""
+    """(a function that takes the trainer's step and returns its loss, the number of parameters)."""
     import jax
-    import optax
-    from flax import linen as nn
 
-    from flan_jax import configuration, losses, optim
+    from flan_jax import configuration, optim
+    from flan_jax.partitioning import batch_sharding, make_mesh, placed_on
+    from flan_jax.train import TrainConfig, compiled_step
+    from flan_jax.train_state import init_state
 
     config = configuration.load_model([f"models/{model_name}.gin"])
     changes = {"dropout_rate": 0.0, "scan_layers": scan_layers}
     changes |= {"start_id": None} if model_name == "llama_nano" else {}
-    model, tx = dataclasses.replace(config, **changes).build(), optim.adafactor(LEARNING_RATE)
-    params = nn.unbox(jax.jit(model.init)(jax.random.key(0), batch))["params"]
-    state: list[Any] = [params, jax.jit(tx.init)(params)]
-
-    def mean_loss(params: Any, batch: Any) -> jax.Array:
-        loss, sums = losses.loss_and_weight(model, params, batch, z_loss=0.0)
-        return loss / sums["weight_sum"]
-
-    def update(params: Any, opt_state: Any, batch: Any) -> tuple[Any, Any, jax.Array]:
-        loss, grads = jax.value_and_grad(mean_loss)(params, batch)
-        updates, opt_state = tx.update(grads, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state, loss
-
-    jitted = jax.jit(update, donate_argnums=(0, 1))
+    config, tx, mesh = dataclasses.replace(config, **changes), optim.adafactor(LEARNING_RATE), make_mesh()
+    compiled = compiled_step(config, tx, TrainConfig(steps=1, seed=0, z_loss=0.0))
+    state = [init_state(config, tx, mesh, seed=0)]
 
     def step() -> float:
-        state[0], state[1], loss = jitted(state[0], state[1], batch)
+        with placed_on(mesh):
+            state[0], sums = compiled(state[0], jax.device_put(batch, batch_sharding(mesh)))
         jax.block_until_ready(state)
-        return float(loss)
+        return float(sums["loss_sum"] / sums["weight_sum"])
 
-    return step, sum(leaf.size for leaf in jax.tree.leaves(params))
+    return step, sum(leaf.size for leaf in jax.tree.leaves(state[0].params))
 
 
 def peer_model(model_name: str) -> Any:
@@ -158,6 +149,9 @@ def take_turns(steps: dict[str, Callable[[], float]], rounds: int, per_round: in
 def child(side: str, model: str, scan_layers: bool) -> None:
     """Three steps of one side alone, for its memory."""
     batch = example_batch(model)
+    if side == "flan_jax":
+        # What tensorboardX imports wherever it is installed; none of our users has to install it.
+        sys.modules["torch"] = None  # type: ignore[assignment]
     step, _ = our_step(model, batch, scan_layers) if side == "flan_jax" else peer_step(model, batch)
     for _ in range(3):
         step()
@@ -191,21 +185,18 @@ def main() -> int:
     value, peer_value = (count / medians[name] for name in ("flan_jax", "transformers"))
     flags = ["--model", arguments.model, *(["--scan_layers"] if arguments.scan_layers else [])]
     peaks = [processes.run_child(__file__, side, *flags)["peak_gib"] for side in ("flan_jax", "transformers")]
-    print(
-        json.dumps(
-            {
-                "name": f"train_step_{arguments.model}_cpu",
-                "value": round(value, 1),
-                "unit": "tokens/s",
-                "peer": f"transformers {sys.modules['transformers'].__version__} on torch {sys.modules['torch'].__version__}",
-                "peer_value": round(peer_value, 1),
-                "ratio": round(value / peer_value, 3),
-                "peak_gib": round(peaks[0], 2),
-                "peer_peak_gib": round(peaks[1], 2),
-                "peak_ratio": round(peaks[0] / peaks[1], 2),
-            }
-        )
-    )
+    result = {
+        "name": f"train_step_{arguments.model}_cpu",
+        "value": round(value, 1),
+        "unit": "tokens/s",
+        "peer": f"transformers {sys.modules['transformers'].__version__} on torch {sys.modules['torch'].__version__}",
+        "peer_value": round(peer_value, 1),
+        "ratio": round(value / peer_value, 3),
+        "peak_gib": round(peaks[0], 2),
+        "peer_peak_gib": round(peaks[1], 2),
+        "peak_ratio": round(peaks[0] / peaks[1], 2),
+    }
+    processes.print_result(result)
     return 0
 
 

@@ -8,6 +8,7 @@ from flan_jax import losses, trees
 from flan_jax.errors import InputError
 from flan_jax.models import layers, rope
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.train import KEEP_BARRIERS
 
 LENGTHS = {"inputs": 7, "targets": 5}
 
@@ -58,6 +59,22 @@ def test_minimal_remat_computes_no_weight_product_twice(make_batch, examples, in
     none, minimal, full = (products(remat) for remat in ("none", "minimal", "full"))
     assert none <= minimal < full
     assert full - minimal >= 14
+
+
+def test_the_trainers_options_let_remat_hold_less_on_the_cpu(make_batch, examples, init):
+    def temporaries(remat, options):
+        config = EncoderDecoderConfig(
+            vocab_size=50, emb_dim=32, num_heads=2, head_dim=16, mlp_dim=256, num_encoder_layers=8, num_decoder_layers=1,
+            scan_layers=False, remat=remat,
+        )  # fmt: skip
+        model, batch = config.build(), make_batch("encoder_decoder", [examples[:1]], {"inputs": 128, "targets": 8})
+        params = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), batch))["params"])
+        grad = jax.jit(jax.grad(lambda p: losses.loss_and_weight(model, p, batch)[0]), compiler_options=options)
+        return grad.lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    none, minimal, full = (temporaries(remat, KEEP_BARRIERS) for remat in ("none", "minimal", "full"))
+    assert full < minimal < none
+    assert full < 0.5 * temporaries("full", None)
 
 
 def test_matmul_has_the_gradients_of_dot():
