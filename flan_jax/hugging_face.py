@@ -70,10 +70,14 @@ def load_params(folder: str | Path, config: ModelConfig, like: Any) -> Any:
         # A tied table is stored once, under whichever of its names.
         names[EMBEDDING] = next(((name, False) for name in repeats & tensors.names()), names[EMBEDDING])
     _compare(tensors, repeats, names, leaves)
-    # A few at a time: most of the work is copying, which threads do side by side.
+    # The largest first: when nearly all is placed, what is read beside it is small. A few at a time: most of the work is
+    # copying, which threads do side by side.
+    order = sorted(leaves, key=lambda name: -leaves[name].size)
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-        placed = list(pool.map(lambda name: _placed(tensors, name, leaves[name], names), leaves))
-    return jax.tree.unflatten(jax.tree.structure(like), placed)
+        placed = dict(
+            zip(order, pool.map(lambda name: _placed(tensors, name, leaves[name], names), order), strict=True)
+        )
+    return jax.tree.unflatten(jax.tree.structure(like), [placed[name] for name in leaves])
 
 
 def save(
