@@ -173,6 +173,38 @@ def test_sigterm_saves_the_runs_and_ends_with_42(folder, cache):
     assert [status["state"] for status in statuses(folder).values()] == ["preempted"]
 
 
+def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(folder, cache):
+    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("a small disk of its own needs a user namespace, which this machine refuses")
+    axes(folder, "{'SEED': [0]}", base=False)
+    sweep(folder, cache)
+    one = sum(path.stat().st_blocks * 512 for path in (folder / "sweep").rglob("*"))
+    axes(folder, "{'SEED': [0, 1, 2, 3]}", base=False)
+    (folder / "disk").mkdir()
+    # The disk lives as long as the shell that made it: both sweeps run in there, and what they left is copied out.
+    command = f"{sys.executable} {ROOT}/launch/ablate.py --gin_file=small.gin --sweep_dir=disk"
+    script = f"""
+        mount -t tmpfs -o size={2 * one + one // 2} disk disk
+        {command}; echo "first code $?"; cp -r disk first
+        mount -o remount,size={20 * one} disk
+        {command}; echo "second code $?"; cp -r disk second
+    """
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    shell = ["unshare", "-rm", "sh", "-c", script]
+    output = subprocess.run(shell, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    assert "first code 1" in output.stdout, output.stdout + output.stderr
+    assert "the disk is full" in output.stdout + output.stderr
+    assert "second code 0" in output.stdout, output.stdout + output.stderr
+    first, second = (
+        {path.name: json.loads(path.read_text()) for path in (folder / when / "status").glob("*.json")}
+        for when in ("first", "second")
+    )
+    finished = {name: status for name, status in first.items() if status["state"] == "finished"}
+    assert 1 <= len(finished) < 4
+    assert finished.items() <= second.items()
+    assert [status["state"] for status in second.values()] == ["finished"] * 4
+
+
 def test_two_engines_cannot_work_on_one_sweep(folder, cache):
     axes(folder, "{'SEED': [0]}", base=False)
     first = start(folder, cache, "--gin.STEPS=100000")
