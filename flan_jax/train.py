@@ -24,6 +24,7 @@ from flan_jax.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.data.explain import explain
 from flan_jax.data.loader import Loader, prefetch
 from flan_jax.data.mixture_data import DataConfig, MixtureData, prepare_mixture
+from flan_jax.data.plan import MixturePlan
 from flan_jax.errors import InputError
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
@@ -82,18 +83,9 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     `config_text` is the configuration to keep with the run. Raises InputError for what cannot be done as written, Preempted
     after SIGTERM, NotFinite when the loss is not a number.
     """
-    data, model, optimizer, training = settings.data, settings.model, settings.optimizer, settings.training
-    run = Run(run_dir)
-    preemption = Preemption()
-    mesh = make_mesh(training.mesh)
-    check_batch(data.batch_size, training.microbatches, mesh)
-    prepared = prepare_mixture(data, settings.evaluation.more)
-    plan = prepared.plan(model.architecture)
-    manifest.check_vocabulary(model, prepared.tokenizer)
-    print(manifest.check_attention(model, plan.lengths, mesh))
-    mixture = explain(prepared, plan, training.steps)
-    identity = manifest.identity(model, prepared, plan, optimizer, training)
-    run.identify(identity, manifest.facts(model, data, mesh, mixture) | {"not_evaluated": prepared.not_evaluated})
+    model, optimizer, training = settings.model, settings.optimizer, settings.training
+    run, preemption, mesh = Run(run_dir), Preemption(), make_mesh(training.mesh)
+    prepared, plan, identity = prepare(run, settings, mesh)
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
     evaluating = evaluate.Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
@@ -123,6 +115,20 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     write_json(run.path / "result.json", manifest.result(run, int(state.step)))
     report.write(run.path)
     print(report.terminal_summary(run.path))
+
+
+def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:
+    """The data, the plan of its batches and the run's identity, checked against the model, the mesh and the run's directory."""
+    data, model, training = settings.data, settings.model, settings.training
+    check_batch(data.batch_size, training.microbatches, mesh)
+    prepared = prepare_mixture(data, settings.evaluation.more)
+    plan = prepared.plan(model.architecture)
+    manifest.check_vocabulary(model, prepared.tokenizer)
+    print(manifest.check_attention(model, plan.lengths, mesh))
+    mixture = explain(prepared, plan, training.steps)
+    identity = manifest.identity(model, prepared, plan, settings.optimizer, training)
+    run.identify(identity, manifest.facts(model, data, mesh, mixture) | {"not_evaluated": prepared.not_evaluated})
+    return prepared, plan, identity
 
 
 def is_finished(
