@@ -114,10 +114,8 @@ def mean_of_tasks(tasks: Sequence[Any], *, resamples: int = RESAMPLES, seed: int
 def compare(a: Values, b: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """Run B against run A on the same templates and examples (and seeds), paired value by value.
 
-    The interval is `bootstrap` of the differences (the paired bootstrap of Koehn 2004). The p-value is two-sided, from the
-    permutation test that Dror et al. 2018 recommend where a metric's distribution is unknown: if the runs were
-    alike, the names A and B could be exchanged on any example, so the sign of its difference (over all templates and seeds, which
-    share the example) is flipped at random. It speaks of these templates and seeds; the interval, of others too.
+    The interval is `bootstrap` of the differences (the paired bootstrap of Koehn 2004), the p-value that of `sign_flip`. It
+    speaks of these templates and seeds; the interval, of others too.
 
     Raises InputError when the two do not pair, or there are fewer than two examples (a metric of a whole set has none).
     """
@@ -130,18 +128,25 @@ def compare(a: Values, b: Values, *, resamples: int = RESAMPLES, seed: int = 0) 
     if first.shape[-1] < 2:
         raise InputError("a paired comparison needs at least two examples, with a value for each")
     interval = bootstrap(second - first, resamples=resamples, seed=seed)
-    return Comparison(*interval, p_value=_sign_flip(second - first, np.random.default_rng(seed)))
+    return Comparison(*interval, p_value=sign_flip(second - first, seed=seed))
 
 
-def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> float:
-    seeds, templates, _ = differences.shape
-    counts = (~np.isnan(differences)).sum(axis=-1, keepdims=True)
-    shares = np.nansum(differences / counts, axis=(0, 1)) / (seeds * templates)  # what each example adds to the mean
+def sign_flip(differences: Values, *, seed: int = 0) -> float:
+    """The two-sided p-value of paired differences, each run B's value less run A's: how probable so large a mean is by chance.
+
+    It is the permutation test that Dror et al. 2018 recommend where a metric's distribution is unknown: if the runs were
+    alike, the names A and B could be exchanged on any example, so the sign of its difference (over all templates and seeds, which
+    share the example) is flipped at random.
+    """
+    cube, rng = _cube(differences), np.random.default_rng(seed)
+    seeds, templates, _ = cube.shape
+    counts = (~np.isnan(cube)).sum(axis=-1, keepdims=True)
+    shares = np.nansum(cube / counts, axis=(0, 1)) / (seeds * templates)  # what each example adds to the mean
     observed = abs(shares.sum()) - 1e-9 * np.abs(shares).sum()  # sums in another order differ by rounding
     extreme = 0
     for _ in range(0, FLIPS, 500):  # 500 at a time, to hold little memory
-        signs = rng.integers(2, size=(500, shares.size), dtype=np.int8)
-        extreme += int((np.abs(signs @ (2 * shares) - shares.sum()) >= observed).sum())
+        kept = np.frombuffer(rng.bytes(500 * shares.size), np.int8).reshape(500, -1) < 0  # each with probability 1/2
+        extreme += int((np.abs(kept @ (2 * shares) - shares.sum()) >= observed).sum())
     return (extreme + 1) / (FLIPS + 1)  # the observed signs are one of the possible flips
 
 
@@ -181,13 +186,21 @@ def _resampled(cube: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) ->
         return np.full(len(seeds), np.nan)
     count, templates, examples = cube.shape
     of_templates, of_examples = (_draws(rng, n, len(seeds)) for n in (templates, examples))
-    present = ~np.isnan(cube.reshape(-1, examples))
-    sums = of_examples @ np.where(present, cube.reshape(-1, examples), 0.0).T
-    sizes = of_examples @ present.T.astype(np.float64)
+    rows = cube.reshape(-1, examples)
+    present = ~np.isnan(rows)
+    sums = _products(of_examples, np.where(present, rows, 0.0))
+    # Where every template was asked of every example, each has as many values in a resample as there are draws.
+    whole = np.full((1, 1), max(1.0, examples - 1.0))
+    sizes = whole if present.all() else _products(of_examples, present.astype(np.float64))
     weights = (seeds[:, :, None] * of_templates[:, None, :]).reshape(-1, count * templates) * (sizes > 0)
     totals = weights.sum(axis=1)
     means = (weights * sums / np.maximum(sizes, 1.0)).sum(axis=1) / np.maximum(totals, 1.0)
     return np.where(totals > 0, means, np.nan)
+
+
+def _products(draws: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """draws @ rows.T, without BLAS: on products this small its threads wait for one another longer than they compute."""
+    return np.einsum("ne,re->nr", draws, rows)
 
 
 def _interval(mean: float, means: np.ndarray) -> Interval:
