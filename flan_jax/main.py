@@ -40,7 +40,8 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         other = load_settings(flags.gin_file, [*bindings, f"MIXTURE = {diff!r}"]) if diff else None
         settings, config_text = resolve(flags.gin_file, bindings)
         _keep_compiled(settings)
-        run_dir = os.path.expanduser(flags.run_dir or f"runs/{Path(flags.gin_file[0]).stem}")
+        default = "" if verb is verbs.leakage else f"runs/{Path(flags.gin_file[0]).stem}"
+        run_dir = os.path.expanduser(flags.run_dir or default)
         source = settings.training.warm_start
         if verb is verbs.evaluate and source and not flags.run_dir:
             run_dir += f"_of_{Path(source).name}"  # the run of that name is another: it is trained
@@ -223,7 +224,9 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
         parser.add_argument("--picture", metavar="FILE", help="draw the shares to a .png, .svg, .pdf or .html file")
     flags = parser.parse_args([a for a in arguments if not a.startswith("--gin.")])
     if on_mixture:
-        flags.gin_file = flags.gin_file or [DEFAULT_GIN_FILE]
+        of_run = verb is verbs.leakage and flags.run_dir
+        own = str(Path(flags.run_dir).expanduser() / "config.gin") if of_run else DEFAULT_GIN_FILE
+        flags.gin_file = flags.gin_file or [own]
         held_out = flags.held_out or ("none" if verb is verbs.mixture else None)
         named = [f"MIXTURE={flags.mixture}"] if flags.mixture else []
         named += [f"HELD_OUT={'None' if held_out == 'none' else held_out}"] if held_out else []

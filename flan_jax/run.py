@@ -10,6 +10,8 @@ from typing import Any
 from flan_jax.errors import InputError
 
 MANIFEST, METRICS, RESULT = "manifest.json", "metrics.jsonl", "result.json"
+LEAKAGE = "leakage.json"
+"""The audit of what a run trains on against what it holds out; launch/leakage.py --run_dir writes it."""
 
 
 class Run:

@@ -24,7 +24,7 @@ from flan_jax.errors import InputError
 from flan_jax.models.layers import ModelConfig
 from flan_jax.partitioning import check_batch, make_mesh
 from flan_jax.progress import table_console
-from flan_jax.run import MANIFEST, Run, read_json
+from flan_jax.run import LEAKAGE, MANIFEST, Run, read_json, write_json
 from flan_jax.train_state import count_params, params_like
 from flan_jax.weights import check_target, load_params, save_params, source_facts
 
@@ -187,8 +187,13 @@ def mixture(settings: training.Settings, invocation: Invocation) -> None:
 
 
 def leakage(settings: training.Settings, invocation: Invocation) -> None:
-    """Audit a mixture: do its training rows leak into the held-out tasks?"""
+    """Audit a mixture, or the run in --run_dir, which keeps the findings: do its training rows leak into the held-out tasks?"""
+    if invocation.run_dir:
+        _check_audited(settings, invocation.run_dir)
     found = audit_mixture(settings.data)
+    if invocation.run_dir:
+        findings = [finding._asdict() for finding in found.findings]
+        write_json(Path(invocation.run_dir) / LEAKAGE, {"findings": findings, "labels": found.labels})
     console = table_console()
     table = rich.table.Table(
         box=rich.box.SIMPLE_HEAD, title="What training shares with the held-out tasks", title_justify="left"
@@ -207,6 +212,20 @@ def leakage(settings: training.Settings, invocation: Invocation) -> None:
             console.print(f"\n{f.held_out}, held out: {f.pair[0]}\n{f.trained}, trained on: {f.pair[1]}", markup=False)
     refuse_leaks(found.leaks(settings.data.max_leakage or 0.0))
     console.print("no leak")
+
+
+def _check_audited(settings: training.Settings, run_dir: str) -> None:
+    """Raises InputError unless the settings are those of the run in a directory, as far as the audit depends on them."""
+    own = (read_json(Path(run_dir) / MANIFEST) or {}).get("data")
+    if own is None:
+        raise InputError(
+            f"{run_dir} holds no run whose audit could be kept there; give the --run_dir of a training run"
+        )
+    asked = json.loads(json.dumps({name: getattr(settings.data, name) for name in own}))
+    if differing := [f"{name} is {own[name]} there, {asked[name]} now" for name in own if own[name] != asked[name]]:
+        raise InputError(
+            f"{run_dir} holds a run of other data: {'; '.join(differing)}. Give --run_dir alone to audit that run"
+        )
 
 
 def convert(

@@ -1,4 +1,4 @@
-"""python launch/leakage.py [MIXTURE] [--held_out=CLUSTER] [--gin_file=...] [--gin.NAME=value]"""
+"""python launch/leakage.py [MIXTURE] [--held_out=CLUSTER] [--run_dir=DIR] [--gin_file=...] [--gin.NAME=value]"""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import json
 import re
 import signal
 
@@ -7,13 +8,17 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from flan_jax import configuration, main, verbs
+import tasks  # noqa: F401 (registers)
+from flan_jax import configuration, main, manifest, verbs
+from flan_jax.ablation import report
 from flan_jax.data import mixture_data, mixtures
 from flan_jax.data import tasks as registry
 from flan_jax.data.prompts import Prompts
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
+from flan_jax.partitioning import make_mesh
 from flan_jax.preemption import Preempted
+from flan_jax.run import write_json
 from flan_jax.train import NotFinite
 
 RUN = """\
@@ -361,6 +366,26 @@ def test_leakage(gin_file, capsys, refused, leaking):
     assert main.main(verbs.leakage, [gin_file, "leaking", "--held_out=sentiment"]) == 0
     assert "no leak" in capsys.readouterr().out
     assert "nothing is held out" in refused(verbs.leakage, gin_file, "leaking")
+
+
+def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, tmp_path):
+    run_dir = tmp_path / "sweep" / "runs" / "0a"
+    run_dir.mkdir(parents=True)
+    settings = [gin_file, "--gin.MIXTURE=leaking", "--gin.HELD_OUT=nli"]
+    line = {"index": 0, "id": "0a", "name": "HELD_OUT=nli", "point": {"HELD_OUT": "nli"}, "directory": "runs/0a"}
+    write_json(tmp_path / "sweep" / "plan.json", {"axes": {"HELD_OUT": ["nli"]}})
+    (tmp_path / "sweep" / "runs.jsonl").write_text(json.dumps(line) + "\n")
+    assert "holds no run" in refused(verbs.leakage, *settings, f"--run_dir={run_dir}")
+    loaded = configuration.resolve([gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"])
+    write_json(run_dir / "manifest.json", manifest.facts(loaded[0].model, loaded[0].data, make_mesh(None)))
+    (run_dir / "config.gin").write_text(loaded[1])
+    assert "1 of 1 pairs" in report.write(tmp_path / "sweep").with_suffix(".md").read_text()
+    assert "held_out is nli there, sentiment now" in refused(
+        verbs.leakage, *settings[:2], "--held_out=sentiment", f"--run_dir={run_dir}"
+    )
+    assert "leaks into the held-out tasks" in refused(verbs.leakage, f"--run_dir={run_dir}")
+    text = report.write(tmp_path / "sweep").with_suffix(".md").read_text()
+    assert "| HELD_OUT=nli | rte | rte_again | the same source |" in text and "pairs" not in text
 
 
 def test_a_run_refuses_a_leak(gin_file, refused, leaking, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from flan_jax.errors import InputError
-from flan_jax.run import MANIFEST, METRICS, RESULT, read_json, read_jsonl
+from flan_jax.run import LEAKAGE, MANIFEST, METRICS, RESULT, read_json, read_jsonl
 
 PLAN, RUNS = "plan.json", "runs.jsonl"
 CURVE = 300
@@ -157,7 +157,7 @@ def _run(sweep: Path, row: Mapping[str, Any]) -> SweepRun:
         tasks=[task for task in tasks if task is not None],
         losses=losses,
         evaluated=evaluated,
-        leakage=part(path / "leakage.json", lambda content: content, None),
+        leakage=part(path / LEAKAGE, lambda content: content, None),
         gaps=gaps,
     )
 

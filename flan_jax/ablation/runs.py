@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -15,8 +16,6 @@ from flan_jax import page, report
 from flan_jax.ablation import pictures
 from flan_jax.ablation.results import Sweep, SweepRun, label, sample_lines
 from flan_jax.ablation.scores import Results, Scored
-from flan_jax.errors import InputError
-from flan_jax.run import read_json
 
 EXAMPLES = 6
 """Predictions shown of a task."""
@@ -137,25 +136,23 @@ def mixture(whole: Results) -> Iterator[page.Part]:
 
 
 def leakage(whole: Results) -> Iterator[page.Part]:
-    """The findings of the audits whose leakage.json lies in the sweep or in its runs."""
+    """The audits that the runs keep, and the commands for those that no run has yet."""
     yield page.heading("Leakage audit")
-    audits = {run.name: run.leakage for run in whole.sweep.runs if run.leakage is not None}
-    try:
-        whole_audit = read_json(whole.sweep.path / "leakage.json")
-        audits |= {"sweep": whole_audit} if whole_audit is not None else {}
-    except (InputError, OSError) as error:
-        yield page.paragraph(str(error), "missing")
-    if not audits:
-        run = whole.sweep.runs[0]
-        name = _section(run, "data").get("mixture") or run.point.get("MIXTURE") or "MIXTURE"
-        command = f"python launch/leakage.py {label(name)} --held_out={run.held_out}"
+    audited = [run for run in whole.sweep.runs if run.leakage is not None]
+    done = set(map(_data, audited))
+    # Runs of one mixture and one held-out cluster share what an audit finds.
+    missing = {_data(run): run for run in reversed(whole.sweep.runs) if run.manifest and _data(run) not in done}
+    if missing:
+        places = [run.path.relative_to(whole.sweep.path) for run in reversed(missing.values())][:LONG]
+        lines = [f"python launch/leakage.py --run_dir=$SWEEP_DIR/{place}" for place in places]
+        lines.append("python -m flan_jax.ablation.report $SWEEP_DIR")
         yield page.paragraph(
-            "There is no leakage.json yet. This audits the mixture of a run against what it holds out:"
+            f"{len(missing)} of {len(done) + len(missing)} pairs of a mixture and what it holds out are not audited yet. "
+            "An audit takes a minute or more of a processor. With SWEEP_DIR, this sweep's directory:"
         )
-        yield page.Part(page.text(command), f"    {command}")
-        return
+        yield page.Part(page.text("\n".join(lines)), "\n".join(f"    {line}" for line in lines))
     rows = []
-    for name, audit in audits.items():
+    for name, audit in ((run.name, run.leakage) for run in audited):
         try:
             found = [
                 [name, f["held_out"], f["trained"], f["origin"] or "-", f["duplicates"], f["examples"]]
@@ -164,8 +161,14 @@ def leakage(whole: Results) -> Iterator[page.Part]:
             rows += found or [[name, "no finding", "-", "-", None, None]]
         except Damaged as error:
             rows.append([name, f"not an audit ({type(error).__name__}: {error})", "-", "-", None, None])
-    columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
-    yield page.both_table(columns, rows, texts=4)
+    if rows:
+        columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
+        yield page.both_table(columns, rows, texts=4)
+
+
+def _data(run: SweepRun) -> str:
+    """What a run was trained on and holds out, as text."""
+    return json.dumps(_section(run, "data"), sort_keys=True)
 
 
 def cost(whole: Results) -> Iterator[page.Part]:

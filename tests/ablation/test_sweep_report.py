@@ -211,12 +211,17 @@ def test_published_numbers_stand_beside_ours_for_real_data_alone(tmp_path, sourc
     assert ("no comparison of their scores with published ones is meaningful" in page) == (source == "sandbox")
 
 
-def test_a_leakage_audit_is_shown(few):
-    assert "python launch/leakage.py flan2021 --held_out=nli" in html(few)
-    finding = {"held_out": "rte", "trained": "qnli", "origin": "one origin", "duplicates": 7, "examples": 277}
-    (few / "leakage.json").write_text(json.dumps({"findings": [finding | {"pair": None}], "labels": {}}))
+def test_runs_without_a_leakage_audit_have_the_command_for_it(few):
+    runs = sorted((few / "runs").iterdir())
     page = html(few)
-    assert "one origin" in page and "launch/leakage.py" not in page
+    assert "2 of 2 pairs" in page and all(
+        f"launch/leakage.py --run_dir=$SWEEP_DIR/runs/{run.name}\n" in page for run in runs
+    )
+    finding = {"held_out": "rte", "trained": "qnli", "origin": "one origin", "duplicates": 7, "examples": 277}
+    (runs[0] / "leakage.json").write_text(json.dumps({"findings": [finding | {"pair": None}], "labels": {}}))
+    page = html(few)
+    assert "one origin" in page and "1 of 2 pairs" in page
+    assert f"/{runs[1].name}\n" in page and f"/{runs[0].name}\n" not in page
 
 
 def test_predictions_are_escaped_and_of_the_test_split(few):
