@@ -209,22 +209,32 @@ def _task_table(run: Contents) -> str:
     tasks = [*run.held_out, *itertools.chain(*run.trained_on.values())]
     if not tasks:
         return "<h2>Scores</h2>" + page.missing("eval/ holds no scores")
+    # Further evaluations of the same parameters, each under prompts of its own.
+    more = sorted({when for task in tasks for when in task if when.startswith("after-")})
     columns = "task,cluster,held out,metric,chance,before,after,change,best dev. template,over templates,examples"
+    columns = [*columns.split(","), *(when.replace("-", ", prompts ", 1) for when in more)]
     rows = []
     for task in tasks:
         score, latest = _task_score(task), task.get("after") or task.get("before") or {}
         parts = score.parts.get("after") or score.parts.get("before")
         spread = f"{min(parts):.1f} \u2013 {max(parts):.1f}" if parts else None
         about = [task["task"], task["cluster"], "yes" if task["held_out"] else "no", latest.get("metric")]
-        rows.append([*about, *_numbers(score), spread, latest.get("examples")])
+        further = (task.get(when, {}).get("mean") for when in more)
+        rows.append([*about, *_numbers(score), spread, latest.get("examples"), *further])
     if run.held_out:
         label, mean = f"mean of {_count(_compared(run.held_out), 'task')}", _mean_score("", run.held_out)
-        rows.insert(len(run.held_out), [label, run.cluster, "yes", "", *_numbers(mean), "", ""])
+        further = (_mean_further(_compared(run.held_out), when) for when in more)
+        rows.insert(len(run.held_out), [label, run.cluster, "yes", "", *_numbers(mean), "", "", *further])
     text = (
         "Before and after: percent, the mean over templates on test examples. Best dev. template: the test score after "
         "training of the template that is best on validation examples. Over templates: lowest and highest test score."
     )
-    return f"<h2>Scores</h2>\n{page.table(columns.split(','), rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
+    return f"<h2>Scores</h2>\n{page.table(columns, rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
+
+
+def _mean_further(tasks: Sequence[Row], when: str) -> float | None:
+    means = [task[when]["mean"] for task in tasks if when in task]
+    return statistics.fmean(means) if means and len(means) == len(tasks) else None
 
 
 def _named(held_out: str | Sequence[str] | None) -> str | None:
@@ -335,7 +345,10 @@ def _examples(run: Contents) -> str:
 
 
 def _sample(folder: Path, task: str) -> list[dict[str, Row]]:
-    """{"before": row, "after": row} of a few test prompts, templates in turn; always the same ones."""
+    """{"before": row, "after": row} of a few test prompts, templates in turn; always the same ones.
+
+    Beside them "after-NAME": the example under further prompts, in the template of the same number if there is one.
+    """
 
     def prompt(row: Row) -> tuple[int, int]:
         return row["template"], row["example"]
@@ -352,14 +365,34 @@ def _sample(folder: Path, task: str) -> list[dict[str, Row]]:
     for row in rows(other):
         if prompt(row) in pairs:
             pairs[prompt(row)][other] = row
+    for when in sorted(file.stem.removeprefix(f"{task}-") for file in folder.glob(f"{task}-after-*.jsonl")):
+        for row in rows(when):
+            for (template, number), pair in pairs.items():
+                if row["example"] == number and (when not in pair or row["template"] == template):
+                    pair[when] = row
     return list(pairs.values())
 
 
 def example(pair: Mapping[str, Row]) -> str:
-    """One prompt with its answers as HTML: {"before": prediction, "after": prediction}, or one of them."""
-    row = pair.get("after") or pair["before"]
-    options, scored = row.get("options") or [], [when for when in WHEN if when in pair]
-    parts = [f'<p class="side">test example {row["example"]}, template {row["template"]}</p>{page.text(row["inputs"])}']
+    """One prompt with its answers as HTML: {"before": prediction, "after": prediction}, or one of them.
+
+    Those of "after-NAME" follow, each with the prompt that it answers.
+    """
+    same = {when: row for when, row in pair.items() if when in WHEN}
+    row = same.get("after") or same["before"]
+    parts = [_answered(f"test example {row['example']}, template {row['template']}", row, same)]
+    for when, own in pair.items():
+        if when not in WHEN:
+            parts.append(
+                _answered(f"{when.replace('-', ', prompts ', 1)}, template {own['template']}", own, {when: own})
+            )
+    return f'<div class="example">{"".join(parts)}</div>'
+
+
+def _answered(title: str, row: Row, pair: Mapping[str, Row]) -> str:
+    """The prompt of `row`, and how it was answered at each of some times."""
+    options, scored = row.get("options") or [], sorted(pair, reverse=True)  # before, after
+    parts = [f'<p class="side">{escape(title)}</p>{page.text(row["inputs"])}']
     if options:
         marks = ["\u2713 right answer" * (i in row["right"]) for i in range(len(options))]
         scores = [[page.show(x, 2) for x in pair[when]["scores"]] for when in scored]
@@ -368,8 +401,8 @@ def example(pair: Mapping[str, Row]) -> str:
         parts.append(page.table(columns, rows, texts=2, bold=[row["answer"]]))
     answers = [("right answer" if options else "reference", "", text) for text in row["references"][:3]]
     answers += [(when, _mark(pair[when]), pair[when]["prediction"]) for when in scored]
-    cells = (f"<dt>{name} <b>{mark}</b></dt><dd>{page.text(text)}</dd>" for name, mark, text in answers)
-    return f'<div class="example">{"".join(parts)}<dl>{"".join(cells)}</dl></div>'
+    cells = (f"<dt>{escape(name)} <b>{mark}</b></dt><dd>{page.text(text)}</dd>" for name, mark, text in answers)
+    return f"{''.join(parts)}<dl>{''.join(cells)}</dl>"
 
 
 def _mark(row: Row) -> str:

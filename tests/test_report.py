@@ -200,6 +200,23 @@ def test_examples_pair_before_with_after(make_run):
     assert "-1.25" in page and "log-probability before" in page
 
 
+def test_further_prompts_stand_beside_before_and_after(make_run):
+    tasks = [task("rte", before=scores(40.0), after=scores(60.0), **{"after-none": scores(52.25)}), task("cb")]
+    tasks[1] |= {"before": scores(30.0), "after": scores(50.0), "after-none": scores(41.75)}
+    whens = {"before": (3, 0), "after": (3, 1), "after-none": (0, 0)}
+    texts = {when: f"Is it so? ({when})" for when in whens}
+    rows = {f"rte-{when}": [prediction(7, t, c, text=texts[when])] for when, (t, c) in whens.items()}
+    rows["rte-after-none"] += [prediction(8, 3, 1, text="another example")]
+    run = make_run(*tasks, predictions=rows)
+    html = report.write(run).read_text()
+    assert "<th class=n>after, prompts none</th>" in html
+    assert all(f"<td class=n>{mean}</td>" in html for mean in ("52.2", "41.8", "47.0"))
+    assert texts["after"] in html and texts["after-none"] in html and "another example" not in html
+    assert "after, prompts none, template 0" in html
+    assert "<dt>after <b>&#10003; right" in html and "<dt>after-none <b>&#10007; wrong" in html
+    assert html.count('<div class="example">') == 1
+
+
 def test_generated_text_is_not_called_wrong(make_run):
     row = {"split": "test", "example": 0, "template": 0, "answer": -1, "inputs": "x", "references": ["A b."]}
     rows = {"g-before": [row | {"prediction": "c"}], "g-after": [row | {"prediction": "a B. "}]}
