@@ -134,16 +134,16 @@ def _look(number: int) -> dict[str, Any]:
     return {"marker": marker, "color": tone, "markerfacecolor": filled, "linestyle": dashes}
 
 
-def curves(losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray]) -> str:
+def curves(losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], line_is: str = "a run") -> str:
     """Training loss, a thin line a run and their median; and, if there, held-out means during training.
 
-    losses: [steps, 2] a run, step and loss. evaluated: [steps, 2] a label, step and percent.
+    losses: [steps, 2] a run, step and loss. evaluated: [steps, 2] a label, step and percent. line_is: what a line is called.
     """
     figure = page.figure(7.6, 3.1)
     left, *right = figure.subplots(1, 1 + bool(evaluated), squeeze=False)[0]
     for line in losses:
         left.plot(*line.T, color=MIDDLE, linewidth=0.6, alpha=0.7)
-    left.plot([], [], color=MIDDLE, linewidth=0.8, label="a run")
+    left.plot([], [], color=MIDDLE, linewidth=0.8, label=line_is)
     if len(losses) > 1:
         left.plot(*_median(losses).T, color="black", linewidth=1.6, label="median of the runs")
     values = np.concatenate([line[:, 1] for line in losses])

@@ -24,6 +24,7 @@ GENERATED = (
 
 
 RUNS = (
+    runs.base,
     runs.curves,
     runs.published,
     runs.mixture,
@@ -166,7 +167,7 @@ def _p(p: float | None) -> str | None:
 def _gaps(whole: Results) -> Iterator[page.Part]:
     rows = [
         [run.name, run.state, _error(run.status.get("error")), "; ".join(run.gaps) or "-", run.status.get("attempts")]
-        for run in whole.sweep.runs
+        for run in whole.sweep.everything
         if run.state != "finished" or run.gaps
     ]
     if rows:

@@ -71,13 +71,21 @@ class SweepRun(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """axes: those with more than one value beside HELD_OUT and SEED. evaluations: "after" and its further ones."""
+    """axes: those with more than one value beside HELD_OUT and SEED. evaluations: "after" and its further ones.
+
+    base: the run of the base model that all others start from, if the plan has one.
+    """
 
     path: Path
     plan: Mapping[str, Any]
     runs: Sequence[SweepRun]
     axes: Mapping[str, Sequence[str]]
     evaluations: Sequence[str]
+    base: SweepRun | None
+
+    @property
+    def everything(self) -> list[SweepRun]:
+        return [*([self.base] if self.base else []), *self.runs]
 
     def setting(self, run: SweepRun) -> Setting:
         return tuple(label(run.point.get(axis)) for axis in self.axes)
@@ -117,11 +125,12 @@ def read(path: Path) -> Sweep:
         axes = {axis: v for axis, v in axes.items() if len(v) > 1 and axis not in ("HELD_OUT", "SEED")}
         evaluations = list(dict.fromkeys(["after", *plan.get("evaluations", {})]))
         runs = [_run(path, row) for row in rows]
+        base = _run(path, plan["base"]) if plan.get("base") else None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: plan.json or runs.jsonl is not what launch/ablate.py writes ({error!r}). Plan the sweep anew"
         ) from None
-    return Sweep(path, plan, runs, axes, evaluations)
+    return Sweep(path, plan, runs, axes, evaluations, base)
 
 
 def _run(sweep: Path, row: Mapping[str, Any]) -> SweepRun:

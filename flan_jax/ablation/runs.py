@@ -41,6 +41,27 @@ def _section(run: SweepRun, name: str) -> Mapping[str, Any]:
     return section if isinstance(section, Mapping) else {}
 
 
+def base(whole: Results) -> Iterator[page.Part]:
+    """What the model was that all runs start from."""
+    run = whole.sweep.base
+    if run is None:
+        return
+    yield page.heading("Base model")
+    mixture, parameters = _section(run, "data").get("mixture"), _section(run, "model").get("parameters")
+    tokens, steps = (page.show(run.plan.get(key)) for key in ("tokens", "steps"))
+    text = f"All runs start from one model, trained from scratch on {mixture or 'its own mixture'} ({run.state})"
+    text += f"; {parameters:,} parameters" if isinstance(parameters, int) else ""
+    text += f"; {steps} steps of {tokens} tokens in all"
+    text += f"; {run.seconds:,.0f} seconds" if run.seconds is not None else ""
+    if len(run.losses):
+        step, loss = run.losses[-1]
+        text += f"; loss {loss:.3f} at step {step:,.0f}"
+    config = (run.path / "config.gin").relative_to(whole.sweep.path)
+    yield page.paragraph(f"{text}. Its configuration: {config}.")
+    if len(run.losses):
+        yield page.Part(pictures.curves([run.losses], {}, "the base model"))
+
+
 def curves(whole: Results) -> Iterator[page.Part]:
     """Loss by step, and the held-out means during training of the setting that is shown."""
     losses = [run.losses for run in whole.sweep.runs if len(run.losses)]
@@ -174,7 +195,7 @@ def _data(run: SweepRun) -> str:
 def cost(whole: Results) -> Iterator[page.Part]:
     """Seconds, device-hours and tokens of each run, and the software they ran on."""
     rows, totals = [], np.zeros(4)
-    for run in whole.sweep.runs:
+    for run in whole.sweep.everything:
         devices = str(run.manifest.get("devices") or "-")
         count = re.match(r"\d+", devices)
         hours = int(count[0]) * run.seconds / 3600 if count and run.seconds is not None else None
@@ -215,7 +236,7 @@ def plan(whole: Results) -> Iterator[page.Part]:
     sweep = whole.sweep
     yield page.heading("Plan")
     axes = list(dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs)))
-    facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "evaluations")]
+    facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "evaluations", "base")]
     facts += [(f"axis {axis}", "; ".join(map(label, values))) for axis, values in sweep.plan["axes"].items()]
     facts += [
         (f"evaluation {name}", label(prompts) if prompts else "as trained")

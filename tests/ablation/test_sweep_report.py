@@ -224,6 +224,25 @@ def test_runs_without_a_leakage_audit_have_the_command_for_it(few):
     assert f"/{runs[1].name}\n" in page and f"/{runs[0].name}\n" not in page
 
 
+def test_the_base_model_is_described_from_its_files(few):
+    assert "Base model" not in html(few)
+    first = few / "runs" / f"{0:010x}"
+    base = {"index": None, "id": "ba5e", "name": "base", "point": {}, "directory": "base/ba5e"}
+    edit(few / "plan.json", lambda plan: plan.update(base=base | {"tokens": 2_000_000, "steps": 1000}))
+    assert "its own mixture (waiting); 1,000 steps of 2,000,000 tokens in all. " in html(few)
+    for file in ("manifest.json", "metrics.jsonl", "result.json"):
+        (few / "base" / "ba5e").mkdir(parents=True, exist_ok=True)
+        shutil.copy(first / file, few / "base" / "ba5e")
+    edit(few / "base" / "ba5e" / "manifest.json", lambda manifest: manifest["data"].update(mixture="plain_text"))
+    shutil.copy(few / "status" / f"{0:010x}.json", few / "status" / "ba5e.json")
+    last = json.loads((first / "metrics.jsonl").read_text().splitlines()[-2])  # the last but an evaluation
+    assert (
+        "trained from scratch on plain_text (finished); 31,457,280 parameters; 1,000 steps of 2,000,000 tokens in all; "
+        f"612 seconds; loss {last['loss']:.3f} at step 1,000."
+    ) in html(few)
+    assert "10,192,000 tokens" in (few / "report.md").read_text()  # with those of the two runs
+
+
 def test_predictions_are_escaped_and_of_the_test_split(few):
     page = html(few)
     examples = re.findall(r"test example (\d+)", page)
