@@ -53,6 +53,8 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
             other=other,
             picture=getattr(flags, "picture", None),
             tasks=tasks and [name.strip() for name in tasks.split(",")],
+            topology=getattr(flags, "topology", None),
+            search=getattr(flags, "search", False),
         )
         verb(settings, invocation)
 
@@ -219,6 +221,9 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
         parser.add_argument(
             "--tasks", help="tasks and mixtures, with commas between (default: the run's, or the held-out)"
         )
+    if verb is verbs.preflight:
+        parser.add_argument("--topology", help="a TPU slice, e.g. v4:4x4x8 (default: the devices here)")
+        parser.add_argument("--search", action="store_true", help="try meshes and remat policies, and rank them")
     if verb is verbs.mixture:
         parser.add_argument("--diff", metavar="MIXTURE", help="a mixture or task to compare with")
         parser.add_argument("--picture", metavar="FILE", help="draw the shares to a .png, .svg, .pdf or .html file")

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -32,13 +32,13 @@ For an activation (batch, length, embed) the first rule takes data and fsdp, and
 """
 
 
-def make_mesh(shape: Mapping[str, int] | None = None) -> Mesh:
-    """A mesh over all devices. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
+def make_mesh(shape: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh over all devices, or over those given. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
 
     None is {"data": -1}. Raises InputError when the sizes do not multiply to the number of devices.
     """
     sizes = {axis: 1 for axis in MESH_AXES} | dict(shape if shape is not None else {"data": -1})
-    devices = jax.devices()
+    devices = jax.devices() if devices is None else devices
     wrong = sorted(set(sizes) - set(MESH_AXES))
     if wrong:
         raise InputError(f"MESH names the axis {', '.join(wrong)}; the axes are {', '.join(MESH_AXES)}")

@@ -263,14 +263,17 @@ def score_midway(
         log.write_means(step, midway.means(params, progress))
 
 
-def compiled_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig) -> Callable[..., Any]:
-    """train_step, (state, batch) -> (state, metrics), compiled at its first call; the state's buffers are reused."""
+def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig, platform: str) -> Any:
+    """train_step, (state, batch) -> (state, metrics), under jax.jit as a platform needs it; the state's buffers are reused."""
     step = functools.partial(
         train_step, model=model.build(), tx=tx, microbatches=config.microbatches, z_loss=config.z_loss
     )
-    options = KEEP_BARRIERS if jax.default_backend() == "cpu" else None
-    jitted = jax.jit(step, donate_argnums=0, compiler_options=options)
+    return jax.jit(step, donate_argnums=0, compiler_options=KEEP_BARRIERS if platform == "cpu" else None)
 
+
+def compiled_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig) -> Callable[..., Any]:
+    """jitted_step for the devices here, compiled at its first call."""
+    jitted = jitted_step(model, tx, config, jax.default_backend())
     program = None
 
     def compiled(state: TrainState, batch: Batch) -> Any:

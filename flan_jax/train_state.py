@@ -1,6 +1,7 @@
 """What a training step turns into the next: parameters, optimizer state, step and the random key."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -66,6 +67,23 @@ def warm_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
 
 def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: int) -> TrainState:
     """A fresh state, each array made where it will live."""
+    init, key = _initializer(config, tx), jax.random.key(seed)
+    shardings = state_shardings(config, jax.eval_shape(init, key), mesh)
+    with placed_on(mesh):
+        return jax.jit(init, out_shardings=shardings)(key)
+
+
+def state_like(config: Any, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """The shapes of a state, each with the sharding that it will have; nothing is allocated."""
+    state = jax.eval_shape(_initializer(config, tx), jax.random.key(0))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        state,
+        state_shardings(config, state, mesh),
+    )
+
+
+def _initializer(config: Any, tx: optax.GradientTransformation) -> Callable[[jax.Array], TrainState]:
     model = config.build()
 
     def init(key: jax.Array) -> TrainState:
@@ -75,10 +93,7 @@ def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
             step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params), rng=jax.random.key_data(rng)
         )
 
-    key = jax.random.key(seed)
-    shardings = state_shardings(config, jax.eval_shape(init, key), mesh)
-    with placed_on(mesh):
-        return jax.jit(init, out_shardings=shardings)(key)
+    return init
 
 
 def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:

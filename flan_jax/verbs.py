@@ -11,7 +11,7 @@ import rich.console
 import rich.table
 
 from flan_jax import evaluate as evaluation
-from flan_jax import manifest, report
+from flan_jax import manifest, preflight_report, report
 from flan_jax import train as training
 from flan_jax.checkpoints import latest_folder
 from flan_jax.data.explain import explain
@@ -28,14 +28,15 @@ from flan_jax.run import LEAKAGE, MANIFEST, Run, read_json, write_json
 from flan_jax.train_state import count_params, params_like
 from flan_jax.weights import check_target, load_params, save_params, source_facts
 
-__all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "prepare", "tokenizer", "train"]
+__all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "preflight", "prepare", "tokenizer", "train"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Invocation:
     """What the flags say beside gin: the run directory, whether to only show, and the whole configuration as text.
 
-    `other` are the settings of the mixture to compare with, `picture` the file to draw to, `tasks` what to evaluate.
+    `other` are the settings of the mixture to compare with, `picture` the file to draw to, `tasks` what to evaluate,
+    `topology` the TPU slice to compile for and `search` whether to search for a mesh there.
     """
 
     run_dir: str
@@ -44,6 +45,8 @@ class Invocation:
     other: training.Settings | None = None
     picture: str | None = None
     tasks: Sequence[str] | None = None
+    topology: str | None = None
+    search: bool = False
 
 
 def train(settings: training.Settings, invocation: Invocation) -> None:
@@ -226,6 +229,12 @@ def _check_audited(settings: training.Settings, run_dir: str) -> None:
         raise InputError(
             f"{run_dir} holds a run of other data: {'; '.join(differing)}. Give --run_dir alone to audit that run"
         )
+
+
+def preflight(settings: training.Settings, invocation: Invocation) -> None:
+    """Say whether a run fits a TPU slice, or the devices here, how long it takes and what it costs. Nothing is run."""
+    for line in preflight_report.preflight(settings, invocation.topology, invocation.search):
+        print(line, flush=True)
 
 
 def convert(

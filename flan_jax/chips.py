@@ -1,0 +1,111 @@
+"""What accelerators can do at best, and what an hour of them costs."""
+
+import csv
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from flan_jax.errors import InputError
+
+PRICES = Path(__file__).with_name("prices.csv")
+MIB, GIB = 2**20, 2**30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chip:
+    """Peaks of one chip. kind: as JAX names its devices. devices: that JAX sees of one chip.
+
+    flops: bf16 FLOP/s. hbm: bytes/s to memory. link: bytes/s out of the chip over one link, in one direction. wrap: a
+    dimension of a slice whose length is a multiple of it closes to a ring, so that two links carry a collective; None where
+    one link stands for all. memory: bytes that the compiler leaves to a program on one device.
+    """
+
+    kind: str
+    flops: float
+    hbm: float
+    link: float
+    devices: int = 1
+    wrap: int | None = None
+    memory: float | None = None
+
+
+CHIPS: dict[str, Chip] = {
+    "v3": Chip(kind="TPU v3", flops=123e12, hbm=900e9, link=70e9, devices=2, wrap=32, memory=15.48 * GIB),
+    "v4": Chip(kind="TPU v4", flops=275e12, hbm=1200e9, link=50e9, wrap=4, memory=30.75 * GIB),
+    "v5e": Chip(kind="TPU v5 lite", flops=197e12, hbm=819e9, link=50e9, wrap=16, memory=15.75 * GIB),
+    "v5p": Chip(kind="TPU v5", flops=459e12, hbm=2765e9, link=100e9, wrap=4, memory=95.74 * GIB),
+    "v6e": Chip(kind="TPU v6 lite", flops=918e12, hbm=1638e9, link=100e9, wrap=16, memory=31.25 * GIB),
+    "tpu7x": Chip(kind="TPU7x", flops=2307e12, hbm=7380e9, link=100e9, devices=2, wrap=4, memory=94.75 * GIB),
+    "a100": Chip(kind="NVIDIA A100", flops=312e12, hbm=2039e9, link=300e9),
+    "h100": Chip(kind="NVIDIA H100", flops=989e12, hbm=3350e9, link=450e9),
+    "h200": Chip(kind="NVIDIA H200", flops=989e12, hbm=4800e9, link=450e9),
+}
+"""Sources. TPUs: docs.cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e,tpu7x} ("Peak compute per chip (bf16)", HBM bandwidth,
+bidirectional ICI bandwidth per chip / ports / 2); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433), table 4; memory:
+"available HBM" in the error of libtpu 0.0.42's compiler. GPUs: NVIDIA's data sheets of the SXM forms (dense bf16; NVLink in one
+direction; A100 of 80 GB); their memory is asked of the device.
+"""
+
+
+class Price(NamedTuple):
+    """usd: of one chip for one hour. date, region: what the row of prices.csv says."""
+
+    usd: float
+    date: str
+    region: str
+
+
+class Roofline(NamedTuple):
+    """Seconds that a step takes at least, by what it waits for: matrix units, memory, links (Williams et al. 2009)."""
+
+    compute: float
+    memory: float
+    links: float
+
+    @property
+    def overlapped(self) -> float:
+        """If all three run at the same time."""
+        return max(self)
+
+    @property
+    def apart(self) -> float:
+        """If none runs beside another."""
+        return sum(self)
+
+
+def roofline(chip: Chip, *, flops: float, traffic: float, sent: float, closed: bool) -> Roofline:
+    """Of one device's work: FLOPs, bytes to and from its memory, bytes that it sends. closed: a collective's ring closes."""
+    links = 2 if closed else 1
+    parts = (flops / chip.flops, traffic / chip.hbm, sent / (chip.link * links))
+    return Roofline(*(chip.devices * part for part in parts))
+
+
+def is_torus(chip: Chip, dimensions: Sequence[int]) -> bool:
+    """Whether the slice is a torus in every dimension that it has."""
+    return chip.wrap is not None and all(size % chip.wrap == 0 for size in dimensions if size > 1)
+
+
+def chip_of(kind: str) -> str | None:
+    """The name in CHIPS of a device kind; None for one that is not there (a CPU)."""
+    # The longest that fits: "TPU v5 lite" is no "TPU v5".
+    fitting = [name for name, chip in CHIPS.items() if kind.startswith(chip.kind)]
+    return max(fitting, key=lambda name: len(CHIPS[name].kind), default=None)
+
+
+def read_prices(path: Path = PRICES) -> Mapping[str, Price]:
+    """The price table by chip. Raises InputError for a row that is not `chip,usd_per_chip_hour,date,region`."""
+    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    prices = {}
+    for row in csv.DictReader(lines):
+        try:
+            usd = float(row["usd_per_chip_hour"])
+            if not usd >= 0 or math.isinf(usd):
+                raise ValueError
+            prices[row["chip"]] = Price(usd, row["date"], row["region"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                f"{path} has the row {row}; write chip,usd_per_chip_hour,date,region, as in v4,3.22,2025-01,us"
+            ) from None
+    return prices

@@ -1,0 +1,333 @@
+"""Whether a run fits a TPU slice, or the devices here, and what it costs: its train step is compiled for them and not run.
+
+Nothing is allocated and no data is read; the compiler of libtpu needs no TPU.
+"""
+
+import dataclasses
+import importlib.util
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from flan_jax.batch import batch_spec
+from flan_jax.chips import CHIPS, Roofline, chip_of, is_torus, roofline
+from flan_jax.data.mixture_data import check_lengths
+from flan_jax.errors import InputError, unknown
+from flan_jax.hlo import Collectives, collectives
+from flan_jax.manifest import check_attention
+from flan_jax.models.layers import REMAT_POLICIES
+from flan_jax.partitioning import MESH_AXES, batch_sharding, check_batch, make_mesh, placed_on
+from flan_jax.train import Settings, TrainConfig, jitted_step
+from flan_jax.train_state import count_params, state_like
+
+REMAT = tuple(REMAT_POLICIES)
+"""From the fastest to the one that needs least."""
+WAYS_OF_TENSOR = (1, 2, 4, 8)
+"""What a search tries for the mesh axis tensor."""
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+
+
+class Target(NamedTuple):
+    """The devices to compile for. chip: its name in CHIPS, None where that has no row. memory: bytes a device has for a
+    program. dimensions: of a slice, in chips; empty for the devices here."""
+
+    name: str
+    devices: Sequence[Any]
+    chip: str | None
+    memory: float
+    dimensions: tuple[int, ...] = ()
+
+    @property
+    def chips(self) -> int:
+        return len(self.devices) // (CHIPS[self.chip].devices if self.chip else 1)
+
+    @property
+    def is_torus(self) -> bool:
+        return self.chip is not None and is_torus(CHIPS[self.chip], self.dimensions)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is compiled. lengths: {"inputs": E, "targets": D} in tokens; rows of a batch; the rest as in Settings."""
+
+    model: Any
+    optimizer: Any
+    training: TrainConfig
+    rows: int
+    lengths: dict[str, int]
+
+    @property
+    def flops(self) -> int:
+        """Of one step on all devices together, counted from the model."""
+        return self.model.train_flops(self.rows, self.lengths)
+
+
+class Compiled(NamedTuple):
+    """A job on a mesh, in bytes a device. state: parameters, optimizer and the like. batch: one batch. temporaries: all else;
+    None where it does not fit and the compiler does not say how much it is. found: the collectives, None where it does not fit.
+    """
+
+    job: Job
+    mesh: dict[str, int]
+    state: int
+    batch: int
+    temporaries: int | None
+    found: Collectives | None
+    seconds: float
+
+    @property
+    def needed(self) -> float:
+        return math.inf if self.temporaries is None else self.state + self.batch + self.temporaries
+
+    def fits(self, target: Target) -> bool:
+        return self.found is not None and self.needed <= target.memory
+
+
+def job_of(settings: Settings) -> Job:
+    """The job of a run's settings, without its data. Raises InputError where LENGTHS needs the data."""
+    lengths = settings.data.lengths
+    check_lengths(lengths)
+    if lengths["targets"] == "fit":
+        raise InputError(
+            "LENGTHS gives targets 'fit', which takes the data to find out, and preflight reads none. Write the number that "
+            "--dry_run of train.py prints"
+        )
+    return Job(
+        model=settings.model,
+        optimizer=settings.optimizer,
+        training=settings.training,
+        rows=settings.data.batch_size,
+        lengths={side: int(length) for side, length in lengths.items()},
+    )
+
+
+def slice_of(topology: str) -> Target:
+    """A TPU slice by name, as in "v4:4x4x8": the chip's version and the slice's dimensions in chips.
+
+    Raises InputError for a version or a form that there is not, and where libtpu is not installed.
+    """
+    version, _, form = topology.partition(":")
+    tpus = [name for name, chip in CHIPS.items() if chip.kind.startswith("TPU")]
+    if version not in tpus:
+        raise unknown("TPU version", version, tpus)
+    if not re.fullmatch(r"\d+(x\d+){1,2}", form):
+        raise InputError(f"--topology={topology} has no dimensions in chips; write e.g. v4:2x2x1 or v5e:4x4")
+    if importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"):
+        raise InputError(
+            "to compile for TPUs takes libtpu, which is not installed (no TPU is needed). Write: pip install -e '.[preflight]'"
+        )
+    # Without these libtpu asks the metadata server of a cloud machine, and waits.
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", f"{version}-8")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    jax.config.update("jax_platforms", "cpu")
+    dimensions = tuple(int(size) for size in form.split("x"))
+    options: dict[str, Any] = {"chips_per_host_bounds": (1, 1, 1)} if math.prod(dimensions) == 1 else {}
+    if version == "v4":
+        options["chip_config_name"] = "megacore"  # one device a chip, which is what Cloud TPUs run
+    try:
+        devices = topologies.get_topology_desc(topology_name=topology, platform="tpu", **options).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(f"there is no slice {topology}: {str(error).splitlines()[0]}") from None
+    memory = CHIPS[version].memory
+    assert memory is not None
+    return Target(topology, devices, version, memory, dimensions)
+
+
+def devices_here() -> Target:
+    """The devices of this machine; CPU devices share its memory."""
+    devices = jax.devices()
+    if devices[0].platform == "cpu":
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / len(devices)
+    else:
+        memory = devices[0].memory_stats()["bytes_limit"]
+    kind = devices[0].device_kind
+    return Target(f"{len(devices)} x {kind}, here", devices, chip_of(kind), memory)
+
+
+def mesh_on(shape: Any, target: Target) -> Mesh:
+    """make_mesh, with an error that says which axis does not fit the target."""
+    count = left = len(target.devices)
+    for axis, size in (shape or {}).items():
+        if axis in MESH_AXES and size > 0 and left % size:
+            rest = f" of which {left} are left for it" if left < count else ""
+            raise InputError(
+                f"MESH gives the axis {axis!r} {size} devices, which does not divide {target.name}: it has {count} devices{rest}. "
+                f"Write a divisor of {left}, or -1 for the rest"
+            )
+        left //= size if axis in MESH_AXES and size > 0 else 1
+    return make_mesh(shape, target.devices)
+
+
+def abstract(job: Job, target: Target) -> tuple[Mesh, Any, Any]:
+    """(mesh, state, batch), as shapes with shardings. Raises InputError for what training would refuse, too."""
+    mesh = mesh_on(job.training.mesh, target)
+    check_batch(job.rows, job.training.microbatches, mesh)
+    state = state_like(job.model, job.optimizer.build(job.training.steps), mesh)
+    rows = batch_sharding(mesh)
+    spec = batch_spec(job.model.architecture, job.rows, job.lengths)
+    batch = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for name, (shape, dtype) in spec.items()}
+    return mesh, state, batch
+
+
+def bytes_a_device(tree: Any) -> int:
+    """Of arrays given by shape and sharding, on the device that has most."""
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def compile_for(job: Job, target: Target) -> Compiled:
+    """Compiles the job's train step for the target. What does not fit there is a result too, not an error."""
+    start = time.monotonic()
+    mesh, state, batch = abstract(job, target)
+    check_attention(job.model, job.lengths, mesh)
+    own, rows = bytes_a_device(state), bytes_a_device(batch)
+    temporaries, found = None, None
+    if own + rows <= target.memory:
+        platform = target.devices[0].platform
+        tx = job.optimizer.build(job.training.steps)
+        with placed_on(mesh):
+            lowered = jitted_step(job.model, tx, job.training, platform).lower(state, batch)
+            try:
+                program = lowered.compile()
+            except jax.errors.JaxRuntimeError as error:
+                used = used_of(str(error))
+                temporaries = None if used is None else max(0, int(used) - own - rows)
+            else:
+                found = collectives(program.as_text(), len(target.devices))
+                temporaries = _temporaries(program.memory_analysis())
+    return Compiled(job, dict(mesh.shape), own, rows, temporaries, found, time.monotonic() - start)
+
+
+def _temporaries(memory: Any) -> int:
+    """What a program holds beside its arguments: new outputs and its own code, too."""
+    outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return memory.temp_size_in_bytes + outputs + memory.generated_code_size_in_bytes
+
+
+def used_of(message: str) -> float | None:
+    """Bytes that a program which does not fit would use; None where the compiler's message does not say. Raises other errors.
+
+    >>> used_of("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.25G hbm.") / 2**30
+    20.5
+    """
+    if "RESOURCE_EXHAUSTED" not in message or "hbm" not in message.lower():
+        raise RuntimeError(f"the step does not compile: {message}")
+    found = re.search(r"[Uu]sed ([\d.]+)([KMGTP]?)i?B? of ", message)
+    return float(found.group(1)) * UNITS[found.group(2)] if found else None
+
+
+def estimate(compiled: Compiled, target: Target) -> Roofline | None:
+    """The least time of a step; None for a chip that is not in CHIPS, and where the step does not fit.
+
+    FLOPs are the model's, and a third more where remat is 'full': the forward pass is done twice. The bytes to and from
+    memory are a lower bound: the update reads and writes the state, temporaries are written and read once, and each
+    microbatch reads the weights twice, and a third time under 'full'.
+    """
+    if target.chip is None or compiled.found is None:
+        return None
+    chip, job = CHIPS[target.chip], compiled.job
+    again = job.model.remat == "full"
+    width = 2 if job.model.dtype == "bfloat16" else 4
+    weights = count_params(job.model) * width / compiled.mesh["tensor"]
+    traffic = 2 * compiled.state + 2 * (compiled.temporaries or 0) + job.training.microbatches * (2 + again) * weights
+    return roofline(
+        chip,
+        flops=job.flops * (4 / 3 if again else 1) / len(target.devices),
+        traffic=traffic,
+        sent=compiled.found.sent,
+        closed=target.is_torus,
+    )
+
+
+def remedies(job: Job, target: Target) -> Iterator[tuple[tuple[str, ...], Job]]:
+    """(what to write, the job so changed): each of what saves memory by itself, then more and more of it together."""
+    mesh = dict(mesh_on(job.training.mesh, target).shape)
+    ways = mesh["data"] * mesh["fsdp"]
+    changes: dict[str, Callable[[Job], Job]] = {}
+    if mesh["data"] > 1:
+        shape = mesh | {"data": 1, "fsdp": ways}
+        changes[f"MESH={shape}"] = lambda job: with_training(job, mesh=shape)
+    if job.model.remat != REMAT[-1]:
+        changes[f"{type(job.model).__name__}.remat={REMAT[-1]}"] = lambda job: with_remat(job, REMAT[-1])
+    most = job.rows // ways
+    if most > job.training.microbatches:
+        changes[f"TrainConfig.microbatches={most}"] = lambda job: with_training(job, microbatches=most)
+    for name, change in changes.items():
+        yield (name,), change(job)
+    names: tuple[str, ...] = ()
+    for name, change in changes.items():
+        names, job = (*names, name), change(job)
+        if len(names) > 1:
+            yield names, job
+
+
+def with_remat(job: Job, policy: str) -> Job:
+    return dataclasses.replace(job, model=dataclasses.replace(job.model, remat=policy))
+
+
+def with_training(job: Job, **changes: Any) -> Job:
+    return dataclasses.replace(job, training=dataclasses.replace(job.training, **changes))
+
+
+def what_would_fit(
+    job: Job, target: Target, compiling: Callable[[Job, Target], Compiled] = compile_for
+) -> Iterator[tuple[tuple[str, ...], Compiled]]:
+    """The remedies, compiled one after the other: each alone; if none is enough, more and more together until they are."""
+    enough = False
+    for names, changed in remedies(job, target):
+        if enough and len(names) > 1:
+            return
+        try:
+            compiled = compiling(changed, target)
+        except InputError:  # sizes of this model that the mesh does not divide
+            continue
+        enough = enough or compiled.fits(target)
+        yield names, compiled
+
+
+def meshes(count: int) -> Iterator[dict[str, int]]:
+    """Meshes of `count` devices to search: for each number of ways of tensor, fsdp over none, all, and half of the rest's twos.
+
+    >>> [tuple(mesh.values()) for mesh in meshes(4)]
+    [(4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4)]
+    """
+    for tensor in (ways for ways in WAYS_OF_TENSOR if count % ways == 0):
+        rest = count // tensor
+        half = math.gcd(rest, 2 ** (int(math.log2(rest)) // 2))
+        for fsdp in dict.fromkeys((1, half, rest)):
+            yield {"data": rest // fsdp, "fsdp": fsdp, "tensor": tensor}
+
+
+def search(job: Job, target: Target) -> Iterator[Compiled]:
+    """The job compiled on each mesh, with the least recomputation that fits there.
+
+    Meshes over which the model or the batch does not divide are left out.
+    """
+    for mesh in meshes(len(target.devices)):
+        placed = with_training(job, mesh=mesh)
+        try:
+            abstract(placed, target)
+        except InputError:
+            continue
+        for policy in REMAT:
+            compiled = compile_for(with_remat(placed, policy), target)
+            yield compiled
+            if compiled.fits(target) or compiled.state + compiled.batch > target.memory:
+                break
+
+
+def ranked(results: Sequence[Compiled], target: Target) -> list[Compiled]:
+    """Those that fit, the fastest first if nothing overlaps; on chips without known peaks, those that need least first."""
+    fitting = [compiled for compiled in results if compiled.fits(target)]
+
+    def order(compiled: Compiled) -> float:
+        seconds = estimate(compiled, target)
+        return compiled.needed if seconds is None else seconds.apart
+
+    return sorted(fitting, key=order)

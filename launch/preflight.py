@@ -1,0 +1,11 @@
+"""python launch/preflight.py --gin_file=flan_mixture.gin [--topology=v4:4x4x8] [--search] [--gin.NAME=value]"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+if __name__ == "__main__":
+    from flan_jax import main, verbs
+
+    main.run(verbs.preflight)
