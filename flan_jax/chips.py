@@ -11,6 +11,7 @@ from flan_jax.errors import InputError
 
 PRICES = Path(__file__).with_name("prices.csv")
 MIB, GIB = 2**20, 2**30
+Number = int | float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class Roofline(NamedTuple):
         return sum(self)
 
 
-def roofline(chip: Chip, *, flops: float, traffic: float, sent: float, closed: bool) -> Roofline:
+def roofline(chip: Chip, *, flops: Number, traffic: Number, sent: Number, closed: bool) -> Roofline:
     """Of one device's work: FLOPs, bytes to and from its memory, bytes that it sends. closed: a collective's ring closes."""
     links = 2 if closed else 1
     parts = (flops / chip.flops, traffic / chip.hbm, sent / (chip.link * links))

@@ -46,7 +46,7 @@ class Collectives(NamedTuple):
 
     @property
     def sent(self) -> float:
-        return sum(each.sent for each in self.found)
+        return float(sum(each.sent for each in self.found))
 
 
 @dataclasses.dataclass

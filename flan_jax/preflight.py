@@ -17,7 +17,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from flan_jax.batch import batch_spec
-from flan_jax.chips import CHIPS, Roofline, chip_of, is_torus, roofline
+from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, roofline
 from flan_jax.data.mixture_data import check_lengths
 from flan_jax.errors import InputError, unknown
 from flan_jax.hlo import Collectives, collectives
@@ -41,7 +41,7 @@ class Target(NamedTuple):
     name: str
     devices: Sequence[Any]
     chip: str | None
-    memory: float
+    memory: Number
     dimensions: tuple[int, ...] = ()
 
     @property
@@ -83,7 +83,7 @@ class Compiled(NamedTuple):
     seconds: float
 
     @property
-    def needed(self) -> float:
+    def needed(self) -> Number:
         return math.inf if self.temporaries is None else self.state + self.batch + self.temporaries
 
     def fits(self, target: Target) -> bool:
@@ -196,8 +196,7 @@ def compile_for(job: Job, target: Target) -> Compiled:
             try:
                 program = lowered.compile()
             except jax.errors.JaxRuntimeError as error:
-                used = used_of(str(error))
-                temporaries = None if used is None else max(0, int(used) - own - rows)
+                temporaries = temporaries_of(str(error), own + rows)
             else:
                 found = collectives(program.as_text(), len(target.devices))
                 temporaries = _temporaries(program.memory_analysis())
@@ -210,16 +209,19 @@ def _temporaries(memory: Any) -> int:
     return memory.temp_size_in_bytes + outputs + memory.generated_code_size_in_bytes
 
 
-def used_of(message: str) -> float | None:
-    """Bytes that a program which does not fit would use; None where the compiler's message does not say. Raises other errors.
+def temporaries_of(message: str, arguments: int) -> int | None:
+    """Bytes that a program which does not fit needs beside its arguments, from the compiler's message; None where that does not
+    say. Raises RuntimeError for a message about anything else.
 
-    >>> used_of("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.25G hbm.") / 2**30
-    20.5
+    >>> temporaries_of("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.25G hbm.", 2**30) / 2**30
+    19.5
     """
     if "RESOURCE_EXHAUSTED" not in message or "hbm" not in message.lower():
         raise RuntimeError(f"the step does not compile: {message}")
-    found = re.search(r"[Uu]sed ([\d.]+)([KMGTP]?)i?B? of ", message)
-    return float(found.group(1)) * UNITS[found.group(2)] if found else None
+    if found := re.search(r"Used ([\d.]+)([KMGTP]?) of ", message):
+        return max(0, int(float(found.group(1)) * UNITS[found.group(2)]) - arguments)
+    found = re.search(r"HLO temporaries \(([\d.]+)([KMGTP]?)\)", message)
+    return int(float(found.group(1)) * UNITS[found.group(2)]) if found else None
 
 
 def estimate(compiled: Compiled, target: Target) -> Roofline | None:
@@ -326,7 +328,7 @@ def ranked(results: Sequence[Compiled], target: Target) -> list[Compiled]:
     """Those that fit, the fastest first if nothing overlaps; on chips without known peaks, those that need least first."""
     fitting = [compiled for compiled in results if compiled.fits(target)]
 
-    def order(compiled: Compiled) -> float:
+    def order(compiled: Compiled) -> Number:
         seconds = estimate(compiled, target)
         return compiled.needed if seconds is None else seconds.apart
 

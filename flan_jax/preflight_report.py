@@ -2,21 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from flan_jax.chips import CHIPS, GIB, MIB, PRICES, Price, Roofline, read_prices
-from flan_jax.preflight import (
-    Compiled,
-    Job,
-    Target,
-    compile_for,
-    devices_here,
-    estimate,
-    job_of,
-    meshes,
-    ranked,
-    search,
-    slice_of,
-    what_would_fit,
-)  # fmt: skip
+from flan_jax import preflight
+from flan_jax.chips import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
+from flan_jax.preflight import Compiled, Job, Target
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
 
@@ -26,17 +14,17 @@ written and read once, weights read {reads} times a microbatch. Collectives run 
 Only the training step counts: no evaluation, checkpoints, compilation or waiting for the slice."""
 
 
-def preflight(settings: Settings, topology: str | None, searching: bool) -> Iterator[str]:
+def lines(settings: Settings, topology: str | None, searching: bool) -> Iterator[str]:
     """The report, line by line as it is known. Raises InputError for what cannot be done as written."""
     prices = read_prices()
-    job = job_of(settings)
-    target = slice_of(topology) if topology else devices_here()
+    job = preflight.job_of(settings)
+    target = preflight.slice_of(topology) if topology else preflight.devices_here()
     yield of_target(target)
     yield of_job(job)
     if searching:
         yield from of_search(job, target, prices)
         return
-    compiled = compile_for(job, target)
+    compiled = preflight.compile_for(job, target)
     yield f"mesh {compiled.mesh}, compiled in {compiled.seconds:.0f} s"
     yield of_memory(compiled, target)
     if compiled.fits(target):
@@ -78,12 +66,12 @@ def of_job(job: Job) -> str:
     )
 
 
-def size(count: float) -> str:
+def size(count: Number) -> str:
     """Bytes for people: 2.67 GiB, 13.4 MiB."""
     return f"{count / GIB:,.2f} GiB" if count >= GIB else f"{count / MIB:,.2f} MiB"
 
 
-def span(seconds: float) -> str:
+def span(seconds: Number) -> str:
     """Seconds for people: 1.23 s, 0.45 ms; hours from one on."""
     if seconds >= 3600:
         return f"{seconds / 3600:,.1f} h"
@@ -114,7 +102,7 @@ def of_collectives(compiled: Compiled) -> Iterator[str]:
 
 
 def of_time(compiled: Compiled, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
-    seconds = estimate(compiled, target)
+    seconds = preflight.estimate(compiled, target)
     if seconds is None or target.chip is None:
         return
     yield (
@@ -152,7 +140,7 @@ def cost(seconds: Roofline, steps: int, target: Target, prices: Mapping[str, Pri
 def of_remedies(job: Job, target: Target) -> Iterator[str]:
     yield "What would make it fit (each compiled):"
     enough = False
-    for names, compiled in what_would_fit(job, target):
+    for names, compiled in preflight.what_would_fit(job, target):
         fits = compiled.fits(target)
         enough = enough or fits
         yield f"  {'fits' if fits else 'no  '}  {needed(compiled)}  " + " ".join(f'--gin."{name}"' for name in names)
@@ -167,19 +155,19 @@ def needed(compiled: Compiled) -> str:
 
 
 def of_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
-    yield f"searching {len(list(meshes(len(target.devices))))} meshes, each with the remat policies that it takes until one fits"
+    yield f"searching {len(list(preflight.meshes(len(target.devices))))} meshes, each with the remat policies that it takes until one fits"
     results: list[Compiled] = []
-    for compiled in search(job, target):
+    for compiled in preflight.search(job, target):
         results.append(compiled)
         yield f"  {'fits' if compiled.fits(target) else 'no  '}  {needed(compiled)}  {_point(compiled)}  ({compiled.seconds:.0f} s)"
-    best = ranked(results, target)
+    best = preflight.ranked(results, target)
     yield "ranked by the estimate in which nothing overlaps:" if best else "nothing fits"
     yield from _ranking(best, target, prices)
 
 
 def _ranking(best: Sequence[Compiled], target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
     for place, compiled in enumerate(best, 1):
-        seconds = estimate(compiled, target)
+        seconds = preflight.estimate(compiled, target)
         text = (
             f"{size(compiled.needed)} needed"
             if seconds is None

@@ -233,7 +233,7 @@ def _check_audited(settings: training.Settings, run_dir: str) -> None:
 
 def preflight(settings: training.Settings, invocation: Invocation) -> None:
     """Say whether a run fits a TPU slice, or the devices here, how long it takes and what it costs. Nothing is run."""
-    for line in preflight_report.preflight(settings, invocation.topology, invocation.search):
+    for line in preflight_report.lines(settings, invocation.topology, invocation.search):
         print(line, flush=True)
 
 
