@@ -147,8 +147,8 @@ th { vertical-align: bottom; border-bottom: 1px solid #888 } .n { text-align: ri
 td { font-variant-numeric: tabular-nums } summary { padding: .3rem 0 } dt { padding-top: .3rem } dd { margin: 0 }
 pre { margin: 0; padding: .45rem .7rem; background: #f6f6f4; white-space: pre-wrap; overflow-wrap: anywhere;
   font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; max-height: 26rem; overflow-y: auto }
-.dense table { font-size: 11.5px } .dense :is(th, td) { padding: .14rem .34rem }
-.dense td:first-child { white-space: nowrap } .verdict { font-size: 16px }
+.dense table { font-size: 11.2px } .dense :is(th, td) { padding: .14rem .22rem }
+.dense td:first-child { overflow-wrap: anywhere; min-width: 7.5rem } .verdict { font-size: 16px }
 .caption { font-size: 13px; color: #444; margin-top: .2rem } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem }
 .example { margin: .7rem 0 1.4rem; padding-left: .8rem; border-left: 3px solid #ddd }
 dl { display: grid; grid-template-columns: 8.5rem minmax(0, 1fr); gap: .25rem .6rem; margin: .4rem 0; font-size: 13px }

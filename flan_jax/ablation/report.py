@@ -210,7 +210,7 @@ def _dataset_table(found: Sequence[Cluster]) -> page.Part:
     for cluster in found:
         bold.append(len(rows))
         rows.append([cluster.name, *_dataset_row(cluster.mean)] if cluster.mean else [cluster.name, *[""] * 10])
-        rows += [[f"\u2002{task.name}", *_dataset_row(task)] for task in cluster.tasks]
+        rows += [[f"\u00a0\u00a0{task.name}", *_dataset_row(task)] for task in cluster.tasks]
     return page.both_table(columns, rows, texts=2, bold=bold, dense=True)
 
 
