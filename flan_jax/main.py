@@ -39,7 +39,8 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         diff = getattr(flags, "diff", None)
         other = load_settings(flags.gin_file, [*bindings, f"MIXTURE = {diff!r}"]) if diff else None
         settings, config_text = resolve(flags.gin_file, bindings)
-        _keep_compiled(settings)
+        if verb is not verbs.preflight:  # jax cannot read back what it compiled for devices that are not here
+            _keep_compiled(settings)
         default = "" if verb is verbs.leakage else f"runs/{Path(flags.gin_file[0]).stem}"
         run_dir = os.path.expanduser(flags.run_dir or default)
         source = settings.training.warm_start

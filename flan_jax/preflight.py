@@ -126,6 +126,7 @@ def slice_of(topology: str) -> Target:
     # Without these libtpu asks the metadata server of a cloud machine, and waits.
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", f"{version}-8")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # it locks a TPU for one process; here is none to lock
     jax.config.update("jax_platforms", "cpu")
     dimensions = tuple(int(size) for size in form.split("x"))
     options: dict[str, Any] = {"chips_per_host_bounds": (1, 1, 1)} if math.prod(dimensions) == 1 else {}

@@ -98,7 +98,7 @@ def of_collectives(compiled: Compiled) -> Iterator[str]:
     for each in found.found:
         yield f"  {each.kind:<20} among {each.group:>4}: {each.count:>6,} of {size(each.payload)} in all, {size(each.sent)} sent"
     if found.unknown_loops:
-        yield f"  {found.unknown_loops} loops with collectives do not say how often they run, and are counted once"
+        yield f"  {found.unknown_loops} loops with collectives do not say how often they run, and are counted once: more is sent than this, and takes longer"
 
 
 def of_time(compiled: Compiled, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:

@@ -375,13 +375,14 @@ DATA_DIR = '/nowhere'
 """
 
 
-def test_the_program_reads_no_data(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(main, "_keep_compiled", lambda settings: None)
+def test_the_program_reads_no_data(tmp_path, capsys):
+    cache = jax.config.jax_compilation_cache_dir
     (tmp_path / "small.gin").write_text(GIN)
     flags = [f"--gin_file={tmp_path / 'small.gin'}"]
     assert main.main(verbs.preflight, flags) == 0
     said = capsys.readouterr().out
     assert "devices 8 (cpu)" in said and "FITS: headroom" in said and "all-reduce" in said
+    assert jax.config.jax_compilation_cache_dir == cache
     assert main.main(verbs.preflight, [*flags, "--topology=v4:banana"]) == 2
     assert "error: --topology=v4:banana" in capsys.readouterr().err
 
