@@ -12,7 +12,7 @@ KINDS = (
 )  # fmt: skip
 _BITS = {"pred": 8, "s4": 4, "u4": 4, "bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128}
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (.*?) ([a-z][\w\-]*)\((.*)$")
+_INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$")
 _SHAPE = re.compile(r"\b([a-z]+\d*(?:e\dm\d\w*)?)\[([\d,]*)\]")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
@@ -51,18 +51,28 @@ class Collectives(NamedTuple):
 
 @dataclasses.dataclass
 class _Computation:
-    """collectives: (kind, group, payload bytes). calls: (computation, times; None for unknown)."""
+    """collectives: (kind, group, payload bytes). calls: (computation, times; None for unknown).
+
+    constants: whole numbers by name. sums: what is added to a whole number, by the sum's name. root: what it gives.
+    """
 
     collectives: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
     calls: list[tuple[str, int | None]] = dataclasses.field(default_factory=list)
-    constants: list[int] = dataclasses.field(default_factory=list)
+    constants: dict[str, int] = dataclasses.field(default_factory=dict)
+    sums: dict[str, int] = dataclasses.field(default_factory=dict)
+    root: str = ""
+
+    @property
+    def step(self) -> int:
+        """Of a loop's body: what its counter grows by. Collective matmuls on TPUs do two rounds in one."""
+        return next((self.sums[name] for name in re.findall(r"[\w.\-]+", self.root) if name in self.sums), 1)
 
 
 def collectives(text: str, devices: int) -> Collectives:
     """The collectives that one run of a compiled program does, those in loops times the loops' rounds.
 
     `text` is `compiled.as_text()` and `devices` the number of the program's, for collectives among all of them. The rounds of
-    a loop are what XLA knows of it or, as on TPUs, the one constant in its condition.
+    a loop are what XLA knows of it or, as on TPUs, the one constant in its condition by the counter's step.
     """
     computations, entry = _parse(text, devices)
     totals: dict[tuple[str, int], list[int]] = collections.defaultdict(lambda: [0, 0])
@@ -96,20 +106,30 @@ def _parse(text: str, devices: int) -> tuple[Mapping[str, _Computation], str]:
             computations[name] = _Computation()
         elif found := _INSTRUCTION.match(line):
             here = computations[name]
-            shape, opcode, rest = found.groups()
+            root, result, shape, opcode, rest = found.groups()
+            here.root = rest if root else here.root
             called = [*_CALLED.findall(rest), *_branches(rest)]
             if opcode == "while":
                 loops.append((here, *_loop(rest)))
-            elif opcode == "constant" and (number := re.match(r"(\d+)\)", rest)) and shape.startswith("s32[]"):
-                here.constants.append(int(number.group(1)))
+            elif re.match(r"[su]32\[\]", shape) and opcode in ("constant", "add"):
+                _whole_number(here, result, opcode, rest)
             elif opcode.removesuffix("-start") in KINDS:
                 here.collectives.append(_collective(opcode, name, shape, group_size(rest, devices)))
             else:
                 here.calls += [(other, 1) for other in called]
     for here, body, condition, known in loops:
-        limits = computations[condition].constants
-        here.calls.append((body, int(known) if known else limits[0] if len(limits) == 1 else None))
+        limits = [*computations[condition].constants.values()]
+        counted = -(-limits[0] // computations[body].step) if len(limits) == 1 else None
+        here.calls.append((body, int(known) if known else counted))
     return computations, entry
+
+
+def _whole_number(here: _Computation, name: str, opcode: str, rest: str) -> None:
+    operands = re.findall(r"%([\w.\-]+)", rest.partition(")")[0])
+    if opcode == "constant" and (number := re.match(r"(\d+)\)", rest)):
+        here.constants[name] = int(number.group(1))
+    elif len(operands) == 2 and operands[1] in here.constants:
+        here.sums[name] = here.constants[operands[1]] or 1
 
 
 def _branches(rest: str) -> Iterator[str]:

@@ -131,6 +131,18 @@ HloModule jit_step, is_scheduled=true
   %fusion = bf16[128,128]{1,0} fusion(%y), kind=kCustom, calls=%all-reduce-scatter.5.clone
 }
 
+%windowed (state: (f32[8], u32[])) -> (f32[8], u32[]) {
+  %two = u32[]{:T(128)} constant(2)
+  %next = u32[]{:T(128)} add(%count, %two)
+  %permute = f32[8]{0} collective-permute(%x), source_target_pairs={{0,1},{1,0}}
+  ROOT %tuple = (f32[8]{0}, u32[]{:T(128)}) tuple(%permute, %next)
+}
+
+%windowed_condition (state: (f32[8], u32[])) -> pred[] {
+  %eight = u32[]{:T(128)} constant(8)
+  ROOT %lt = pred[]{:T(512)} compare(%count, %eight), direction=LT
+}
+
 %condition (state: (s32[], f32[16])) -> pred[] {
   %constant.1 = s32[]{:T(128)} constant(24)
   ROOT %lt = pred[]{:T(512)} compare(%count, %constant.1), direction=LT
@@ -142,15 +154,21 @@ HloModule jit_step, is_scheduled=true
 
 ENTRY %main (x: f32[16]) -> f32[16] {
   %while.1 = (s32[]{:T(128)}, f32[16]{0}) while(%init), condition=%condition, body=%body
+  %while.3 = (f32[8]{0}, u32[]{:T(128)}) while(%start), condition=%windowed_condition, body=%windowed
   ROOT %while.2 = (s32[]{:T(128)}, f32[16]{0}) while(%init), condition=%unclear, body=%body
 }
 """
 
 
 def test_collectives_as_tpus_write_them():
-    """A loop's rounds in its condition, a reduce-scatter as a fused all-reduce, an asynchronous gather; a loop that says nothing."""
+    """A loop's rounds in its condition, a reduce-scatter as a fused all-reduce, an asynchronous gather, a loop in steps of two; one that says nothing."""
     assert collectives(TPU_TEXT, 8) == Collectives(
-        [Collective("all-gather", 4, 25, 25 * 256), Collective("reduce-scatter", 2, 25, 25 * 65536)], 1
+        [
+            Collective("all-gather", 4, 25, 25 * 256),
+            Collective("collective-permute", 2, 4, 4 * 32),
+            Collective("reduce-scatter", 2, 25, 25 * 65536),
+        ],
+        1,
     )
 
 
@@ -410,8 +428,3 @@ def test_a_step_compiled_for_a_tpu(v4):
     here = preflight.abstract(compiled.job, target(4))[1]
     assert compiled.state == preflight.bytes_a_device(here)
     assert np.isfinite(preflight.estimate(compiled, v4).apart)
-
-
-def test_a_step_that_a_tpu_cannot_hold(v4):
-    compiled = preflight.compile_for(job(rows=2**22), v4)
-    assert not compiled.fits(v4) and compiled.found is None
