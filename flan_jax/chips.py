@@ -46,7 +46,8 @@ CHIPS: dict[str, Chip] = {
 """Sources. TPUs: docs.cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e,tpu7x} ("Peak compute per chip (bf16)", HBM bandwidth,
 bidirectional ICI bandwidth per chip / ports / 2); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433), table 4; memory:
 "available HBM" in the error of libtpu 0.0.42's compiler. GPUs: NVIDIA's data sheets of the SXM forms (dense bf16; NVLink in one
-direction; A100 of 80 GB); their memory is asked of the device.
+direction; A100 of 80 GB); their memory is asked of the device. Not looked up in these, but remembered: tpu7x's memory rate and
+links, the links of v3 and v4, all rows of GPUs. Check them before you rely on an estimate.
 """
 
 
