@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from flan_jax.batch import batch_spec
 from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, roofline
-from flan_jax.data.mixture_data import check_lengths
+from flan_jax.data.mixture_data import fixed_lengths
 from flan_jax.errors import InputError, unknown
 from flan_jax.hlo import Collectives, collectives
 from flan_jax.manifest import check_attention
@@ -92,19 +92,17 @@ class Compiled(NamedTuple):
 
 def job_of(settings: Settings) -> Job:
     """The job of a run's settings, without its data. Raises InputError where LENGTHS needs the data."""
-    lengths = settings.data.lengths
-    check_lengths(lengths)
-    if lengths["targets"] == "fit":
-        raise InputError(
-            "LENGTHS gives targets 'fit', which takes the data to find out, and preflight reads none. Write the number that "
-            "--dry_run of train.py prints"
-        )
+    lengths = fixed_lengths(
+        settings.data.lengths,
+        "LENGTHS gives targets 'fit', which takes the data to find out, and preflight reads none. Write the number that "
+        "--dry_run of train.py prints",
+    )
     return Job(
         model=settings.model,
         optimizer=settings.optimizer,
         training=settings.training,
         rows=settings.data.batch_size,
-        lengths={side: int(length) for side, length in lengths.items()},
+        lengths=lengths,
     )
 
 

@@ -15,7 +15,14 @@ from flan_jax import manifest, preflight_report, report
 from flan_jax import train as training
 from flan_jax.checkpoints import latest_folder
 from flan_jax.data.explain import explain
-from flan_jax.data.mixture_data import audit_mixture, not_evaluated, prepare_mixture, refuse_leaks, tokenizer_texts
+from flan_jax.data.mixture_data import (
+    audit_mixture,
+    fixed_lengths,
+    not_evaluated,
+    prepare_mixture,
+    refuse_leaks,
+    tokenizer_texts,
+)
 from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.plan import MixturePlan
 from flan_jax.data.tasks import get_task
@@ -117,9 +124,10 @@ def _evaluate_run(settings: training.Settings, invocation: Invocation, trained: 
 def _evaluate_checkpoint(settings: training.Settings, invocation: Invocation) -> None:
     """Scores any checkpoint in a run directory of its own; without --tasks on what is held out, else on the mixture."""
     source, model = settings.training.warm_start or "", settings.model
-    if settings.data.lengths.get("targets") == "fit":
-        raise InputError("LENGTHS gives targets 'fit', for which there must be a mixture to train on; write a number")
-    lengths = {side: int(length) for side, length in settings.data.lengths.items()}
+    lengths = fixed_lengths(
+        settings.data.lengths,
+        "LENGTHS gives targets 'fit', for which there must be a mixture to train on; write a number",
+    )
     names = _tasks(invocation.tasks) or ([*settings.data.split().held_out] if settings.data.held_out else None)
     names = names or [task.name for task in mixture_or_task(settings.data.mixture)]
     weights = {"model": manifest.model_facts(model), "source": source_facts(source)}

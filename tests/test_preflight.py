@@ -380,23 +380,9 @@ def test_lengths_that_take_data_are_refused(lengths, message):
 # The program
 
 
-GIN = """\
-include 'flan_mixture.gin'
-EncoderDecoderConfig.emb_dim = 16
-EncoderDecoderConfig.num_heads = 2
-EncoderDecoderConfig.head_dim = 8
-EncoderDecoderConfig.mlp_dim = 16
-EncoderDecoderConfig.num_encoder_layers = 1
-EncoderDecoderConfig.num_decoder_layers = 1
-SOURCE = 'tfds'
-DATA_DIR = '/nowhere'
-"""
-
-
-def test_the_program_reads_no_data(tmp_path, capsys):
+def test_the_program_reads_no_data(capsys):
     cache = jax.config.jax_compilation_cache_dir
-    (tmp_path / "small.gin").write_text(GIN)
-    flags = [f"--gin_file={tmp_path / 'small.gin'}"]
+    flags = ["--gin_file=flan_mixture.gin", "--gin.SOURCE='tfds'", "--gin.DATA_DIR='/nowhere'"]
     assert main.main(verbs.preflight, flags) == 0
     said = capsys.readouterr().out
     assert "devices 8 (cpu)" in said and "FITS: headroom" in said and "all-reduce" in said

@@ -111,10 +111,11 @@ class LocalEngine:
         found = read_json(file)
         if code in (DONE, SAVED) or (found and found["pid"] == pid and found["state"] != "running"):
             return
-        first = Status(
-            state="failed", evaluation=run.evaluation, pid=pid, host=socket.gethostname(), started=now(), attempts=1
-        )
-        status = Status(**found) if found else first
+        if found:
+            status = Status(**found)
+        else:
+            host, started = socket.gethostname(), now()
+            status = Status(state="failed", evaluation=run.evaluation, pid=pid, host=host, started=started, attempts=1)
         error = f"killed by {signal.Signals(-code).name}" if code < 0 else self._last_line(run)
         failed = dataclasses.replace(status, state="failed", ended=now(), error=error)
         write_json(file, dataclasses.asdict(failed))

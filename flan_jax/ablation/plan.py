@@ -26,7 +26,7 @@ from typing import Any
 from flan_jax.ablation.results import PLAN, RUNS
 from flan_jax.data.clusters import VIEWS
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.mixture_data import check_lengths
+from flan_jax.data.mixture_data import fixed_lengths
 from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.tasks import TemplatedTask, get_task
 from flan_jax.errors import InputError
@@ -166,13 +166,11 @@ def _overrides(point: Point) -> tuple[list[str], list[str]]:
 def _planned(index: int | None, point: Point, settings: Settings, base: str | None = None) -> PlannedRun:
     identity, evaluation = run_id(settings, base)
     model, data, steps = settings.model, settings.data, settings.training.steps
-    if data.lengths.get("targets") == "fit":
-        raise InputError(
-            "LENGTHS has targets 'fit', which depends on each run's data, and the runs of a sweep are to be compared; write the "
-            "number that launch/train.py --dry_run shows"
-        )
-    check_lengths(data.lengths)
-    lengths = {side: int(data.lengths[side]) for side in ("inputs", "targets")}
+    lengths = fixed_lengths(
+        data.lengths,
+        "LENGTHS has targets 'fit', which depends on each run's data, and the runs of a sweep are to be compared; write the "
+        "number that launch/train.py --dry_run shows",
+    )
     checkpoints = settings.checkpoints
     kept = min(checkpoints.keep_last + checkpoints.keep_best, -(-steps // checkpoints.every))
     return PlannedRun(

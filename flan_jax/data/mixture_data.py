@@ -308,6 +308,14 @@ def check_lengths(lengths: Mapping[str, int | str]) -> None:
         )
 
 
+def fixed_lengths(lengths: Mapping[str, int | str], refusal: str) -> dict[str, int]:
+    """The lengths as numbers. Raises InputError, with `refusal` as its text where targets are 'fit': that takes the data."""
+    check_lengths(lengths)
+    if lengths["targets"] == "fit":
+        raise InputError(refusal)
+    return {side: int(length) for side, length in lengths.items()}
+
+
 def _request(config: DataConfig, name: str, split: str, kind: Kind, prompts: Prompts) -> Request:
     task = get_task(name)
     task = dataclasses.replace(task, source=resolve_source(task, config.source, config.data_dir))
