@@ -23,7 +23,8 @@ from flan_jax.gate import PackingError
 from flan_jax.hugging_face import read_config
 from flan_jax.preemption import Preempted, Preemption
 from flan_jax.progress import table_console
-from flan_jax.train import NotFinite, Settings
+from flan_jax.train import Settings
+from flan_jax.training_log import NotFinite
 from flan_jax.weights import FORMATS, format_of
 
 DEFAULT_GIN_FILE = "flan_mixture.gin"

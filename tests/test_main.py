@@ -19,7 +19,7 @@ from flan_jax.errors import InputError
 from flan_jax.partitioning import make_mesh
 from flan_jax.preemption import Preempted
 from flan_jax.run import write_json
-from flan_jax.train import NotFinite
+from flan_jax.training_log import NotFinite
 
 RUN = """\
 include 'train.gin'

@@ -12,8 +12,9 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adafactor
 from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, placed_on
-from flan_jax.train import NotFinite, check_finite, check_supervised, mean_gradients, train_step
+from flan_jax.train import check_supervised, mean_gradients, train_step
 from flan_jax.train_state import init_state
+from flan_jax.training_log import NotFinite, check_finite
 
 SIZES = {"vocab_size": 64, "emb_dim": 32, "num_heads": 4, "head_dim": 8, "mlp_dim": 64, "dropout_rate": 0.0}
 MODELS = {
