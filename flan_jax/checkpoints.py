@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,38 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from flan_jax.errors import InputError
+from flan_jax import hosts
+from flan_jax.errors import InputError, unknown
 from flan_jax.train_state import TrainState
 from flan_jax.trees import named_leaves
+
+ON_FAILURE = ("stop", "skip")
+
+
+class CheckpointFailed(RuntimeError):
+    """A checkpoint could not be saved."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """A checkpoint every `every` steps and at the end; kept are the `keep_last` latest and the `keep_best` of lowest loss."""
+    """A checkpoint every `every` steps and at the end; kept are the `keep_last` latest and the `keep_best` of lowest loss.
+
+    on_failure: what to do when one cannot be saved: 'stop', or 'skip' it and say so; the last one must be saved.
+    """
 
     every: int = 200
     keep_last: int = 2
     keep_best: int = 1
+    on_failure: str = "stop"
 
     def __post_init__(self):
         for name, least in (("every", 1), ("keep_last", 1), ("keep_best", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"CheckpointConfig.{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.on_failure not in ON_FAILURE:
+            raise unknown("CheckpointConfig.on_failure", self.on_failure, ON_FAILURE)
+        if self.on_failure == "skip" and hosts.together():
+            raise InputError("CheckpointConfig.on_failure is 'skip', which one process alone can do; write 'stop'")
 
 
 class Checkpoints:
@@ -50,7 +66,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             enable_async_checkpointing=True,
         )
-        self._manager = _open(folder, options)
+        self._manager, self._skips = _open(folder, options), config.on_failure == "skip"
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
@@ -59,8 +75,13 @@ class Checkpoints:
         """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before."""
         params, rest = _items(state)
         items = ocp.args.Composite(params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest))
-        with _full_disk_named(self._manager.directory):
-            self._manager.save(int(state.step), args=items, metrics={"loss": loss})
+        try:
+            with _failure_named(self._manager.directory):
+                self._manager.save(int(state.step), args=items, metrics={"loss": loss})
+        except (OSError, CheckpointFailed) as error:
+            if not self._skips:
+                raise
+            print(f"a checkpoint was not saved, and training goes on: {error}", file=sys.stderr, flush=True)
 
     def restore(self, like: TrainState) -> TrainState:
         """The latest checkpoint, each array placed as in `like`. Raises InputError when it is of another model."""
@@ -69,7 +90,7 @@ class Checkpoints:
         return like.replace(params=restored["params"], **restored["rest"])
 
     def wait(self) -> None:
-        with _full_disk_named(self._manager.directory):
+        with _failure_named(self._manager.directory):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -101,20 +122,20 @@ def latest_folder(source: str | Path) -> Path:
 def save_params(folder: str | Path, params: Any) -> None:
     """Parameters alone, as checkpoint 0 of a new run directory that load_params reads."""
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    with _open(Path(folder).expanduser() / "checkpoints", options) as manager, _full_disk_named(folder):
+    with _open(Path(folder).expanduser() / "checkpoints", options) as manager, _failure_named(folder):
         manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
         manager.wait_until_finished()
 
 
 @contextlib.contextmanager
-def _full_disk_named(folder: Any) -> Iterator[None]:
-    """tensorstore's errors for a full disk as the OSError that every other writer raises."""
+def _failure_named(folder: Any) -> Iterator[None]:
+    """tensorstore's errors for a full disk as the OSError that every other writer raises, others as CheckpointFailed."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
         if re.search(r"No space left|File too large|Disk quota", str(error)):
             raise OSError(errno.ENOSPC, "no space left for a checkpoint", str(folder)) from error
-        raise
+        raise CheckpointFailed(f"a checkpoint in {folder} could not be saved: {error}") from error
 
 
 def _open(folder: Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:

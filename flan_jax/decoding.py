@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from flan_jax.batch import Architecture
 from flan_jax.errors import InputError
 from flan_jax.generation import GenerationConfig, continuations
-from flan_jax.partitioning import batch_sharding, placed_on
+from flan_jax.partitioning import place_rows, placed_on, replicated
 from flan_jax.reading import bucket, prompt_batch
 from flan_jax.scoring import branch_batch, branch_sums, pair_batch, pair_log_probs
 
@@ -47,12 +47,13 @@ class Scorer:
 
     def _pair_sums(self, prompts: Any, answers: Any) -> Iterator[np.ndarray]:
         batch = pair_batch(prompts, answers, self.rows)
-        log_probs = np.asarray(self._run(_compiled(pair_log_probs, self.model), batch))
+        log_probs = np.asarray(self._run(_compiled(pair_log_probs, self.model, self.mesh), batch))
         for ids, row in zip(batch["decoder_segment_ids"], log_probs, strict=True):
             yield np.bincount(ids, row)[1:]
 
     def _branch_sums(self, prompts: Any, answers: Any) -> np.ndarray:
-        return np.asarray(self._run(_compiled(branch_sums, self.model), branch_batch(prompts, answers, self.rows)))
+        function = _compiled(branch_sums, self.model, self.mesh)
+        return np.asarray(self._run(function, branch_batch(prompts, answers, self.rows)))
 
     def generate(
         self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int] | None = None
@@ -66,7 +67,7 @@ class Scorer:
         if len(streams) != len(prompts):
             raise InputError(f"{len(prompts)} prompts have {len(streams)} streams; write one for each prompt")
         static = {"length": bucket(config.max_length), "eos_id": self.eos_id} | config.compiled()
-        function = _compiled(continuations, self.model, **static)
+        function = _compiled(continuations, self.model, self.mesh, **static)
         found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
         for some in self._batches(prompts):
             batch = prompt_batch(self.architecture, [prompts[i] for i in some], self.rows)
@@ -85,12 +86,15 @@ class Scorer:
             yield order[start : start + self.rows]
 
     def _run(self, function: Any, batch: dict[str, np.ndarray], *arguments: Any) -> jax.Array:
-        placed = jax.device_put(batch, batch_sharding(self.mesh))
+        placed = place_rows(batch, self.mesh, self.rows)
         with placed_on(self.mesh):
             return function(self.params, placed, *arguments)
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(function: Any, model: nn.Module, **static: Any) -> Any:
-    """jax.jit, made once for each function and model, so that scoring before and after training compiles once."""
-    return jax.jit(functools.partial(function, model, **static))
+def _compiled(function: Any, model: nn.Module, mesh: Mesh, **static: Any) -> Any:
+    """jax.jit, made once for each function, model and mesh, so that scoring before and after training compiles once.
+
+    What it returns is whole on every device: each of several processes reads all of it.
+    """
+    return jax.jit(functools.partial(function, model, **static), out_shardings=replicated(mesh))

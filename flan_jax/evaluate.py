@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from flan_jax import hosts
 from flan_jax.data.mixture_data import (
     DataConfig,
     MixtureData,
@@ -30,6 +31,7 @@ from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError
 from flan_jax.predictions import Journal, check_scoring, predict
+from flan_jax.preemption import stop_together
 from flan_jax.progress import Progress
 from flan_jax.run import Run, read_json, write_json, write_text
 from flan_jax.summaries import summaries
@@ -169,24 +171,24 @@ def score(evaluating: Evaluating, evaluation: Evaluation, weights: Mapping[str, 
     """Scores `params`, writes predictions/<task>-<when>.jsonl and, under `when`, eval/<task>.json.
 
     `weights` says what the parameters are. Does nothing where these scores are there already; goes on where a process that was
-    killed stopped, with the same result. Scores before training are shared through `untuned_dir`.
+    killed stopped, with the same result. Scores before training are shared through `untuned_dir`. Several processes score in
+    step, all the same; the one whose run `writes` keeps them.
     """
-    if is_scored(evaluating, evaluation, weights):
+    if hosts.leads_word(is_scored(evaluating, evaluation, weights)):
         return
     run, when, identity = evaluating.run, evaluation.when, _identity(evaluating, evaluation, weights)
     shared = _shared_folder(evaluating.config, when, identity)
-    kept = read_json(shared / "scores.json") if shared else None
     partial = run.path / "predictions" / f"{when}.partial"
-    scorer = evaluating.scorer(params)
-    if kept is not None and shared is not None:
-        texts = {name: (shared / f"{name}.jsonl").read_text("utf-8") for name in evaluation.tasks}
-        scores = kept["scores"]
-    else:
-        texts, scores = _score_now(evaluating, evaluation, scorer, Journal(partial, identity | {"rows": scorer.rows}))
-        if shared is not None:
+    found = _shared_scores(shared, evaluation) if shared is not None and run.writes else None
+    if not hosts.leads_word(found is not None):
+        scorer = evaluating.scorer(params)
+        journal = Journal(partial, identity | {"rows": scorer.rows}, writes=run.writes)
+        found = texts, scores = _score_now(evaluating, evaluation, scorer, journal)
+        if shared is not None and run.writes:
             _share(shared, texts, {"identity": identity, "scores": scores})
-    _keep(run, evaluation, identity, texts, scores)
-    partial.unlink(missing_ok=True)
+    if found is not None and run.writes:
+        _keep(run, evaluation, identity, *found)
+        partial.unlink(missing_ok=True)
 
 
 def is_scored(evaluating: Evaluating, evaluation: Evaluation, weights: Mapping[str, Any]) -> bool:
@@ -220,6 +222,8 @@ def means(
 
 def forget(run: Run, when: str) -> None:
     """Removes the scores under `when`, and what they were made of."""
+    if not run.writes:
+        return
     folder = run.path / "predictions"
     (folder / f"{when}.json").unlink(missing_ok=True)  # first: without it nothing counts as scored
     for file in (run.path / "eval").glob("*.json"):
@@ -269,9 +273,14 @@ def _score_now(
     """(lines of predictions, summary) of each task."""
     label = f"evaluate {evaluation.when} training" if "-" not in evaluation.when else f"evaluate {evaluation.when}"
     with Progress(label, sum(evaluation.limits.values())) as bar:
+
+        def progress(done: int) -> None:
+            stop_together()
+            bar.update(done)
+
         found = predict(
             scorer, evaluation.stores, evaluation.limits, evaluating.lengths, evaluating.tokenizer,
-            scoring=evaluating.config.scoring, once=journal, progress=bar.update,
+            scoring=evaluating.config.scoring, once=journal, progress=progress,
         )  # fmt: skip
     texts = dict.fromkeys(evaluation.tasks, "")
     for (name, split), rows in found.items():
@@ -306,6 +315,14 @@ def _shared_folder(config: EvalConfig, when: str, identity: Mapping[str, Any]) -
     except OSError as error:
         raise InputError(f"EvalConfig.untuned_dir {folder.parent} cannot be written ({error.strerror})") from None
     return folder
+
+
+def _shared_scores(folder: Path, evaluation: Evaluation) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """(lines of predictions, summary) of each task, where another run has left them."""
+    kept = read_json(folder / "scores.json")
+    if kept is None:
+        return None
+    return {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in evaluation.tasks}, kept["scores"]
 
 
 def _share(folder: Path, texts: Mapping[str, str], content: Mapping[str, Any]) -> None:

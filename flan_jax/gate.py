@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from flan_jax.data.loader import Loader
 from flan_jax.losses import loss_and_weight
-from flan_jax.partitioning import batch_sharding, placed_on
+from flan_jax.partitioning import place_rows, placed_on
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest relative difference of the loss and of the gradient's norm, by compute dtype. A leak is of the order of 1."""
@@ -41,8 +41,8 @@ def check_packing(config: Any, params: Any, loader: Loader, mesh: Mesh) -> dict[
     together = _gradients(config, params, _padded([packed], rows), mesh)
     apart = _gradients(config, params, _padded(alone, rows), mesh)
     differences = {
-        "loss": _norm_of_difference(together[0], apart[0]),
-        "gradient": _norm_of_difference(together[1], apart[1]),
+        "loss": float(_norm_of_difference(together[0], apart[0])),
+        "gradient": float(_norm_of_difference(together[1], apart[1])),
     }
     limit = TOLERANCE[config.dtype]
     if not max(differences.values()) <= limit:  # also true of NaN
@@ -90,7 +90,7 @@ def _padded(rows: list[dict[str, np.ndarray]], count: int) -> dict[str, np.ndarr
 
 def _gradients(config: Any, params: Any, batch: Mapping[str, np.ndarray], mesh: Mesh) -> tuple[jax.Array, Any]:
     """(mean loss, its gradient), without dropout."""
-    placed = jax.device_put(dict(batch), batch_sharding(mesh))
+    placed = place_rows(batch, mesh, len(batch["decoder_target_tokens"]))
     with placed_on(mesh):
         return _loss_and_gradient(config.build(), params, placed)
 
@@ -104,6 +104,7 @@ def _loss_and_gradient(model: nn.Module, params: Any, batch: Mapping[str, jax.Ar
     return jax.value_and_grad(loss)(params)
 
 
-def _norm_of_difference(a: Any, b: Any) -> float:
-    """Relative to the norm of b."""
-    return float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b)) / optax.tree.norm(b))
+@jax.jit
+def _norm_of_difference(a: Any, b: Any) -> jax.Array:
+    """Relative to the norm of b. One program: several processes would start the sums of many in different orders."""
+    return optax.tree.norm(jax.tree.map(jnp.subtract, a, b)) / optax.tree.norm(b)

@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 import absl.logging
 import jax
 
-from flan_jax import verbs
+from flan_jax import hosts, verbs
 from flan_jax.ablation import sweep
 from flan_jax.ablation.local import LocalEngine
 from flan_jax.ablation.plan import config_of, make_plan
+from flan_jax.checkpoints import CheckpointFailed
 from flan_jax.configuration import MACROS, binding, load_ablation, load_model, load_settings, resolve
+from flan_jax.data.loader import DataStalled
 from flan_jax.data.mixture_data import default_cache_dir
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError
 from flan_jax.gate import PackingError
@@ -36,6 +38,8 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
 
     def work() -> None:
         flags, bindings = _parse_flags(verb, sys.argv[1:] if arguments is None else arguments)
+        if verb in (verbs.train, verbs.evaluate):
+            _join(flags)
         # The mixture to compare with first: gin's state is that of the last settings loaded.
         diff = getattr(flags, "diff", None)
         other = load_settings(flags.gin_file, [*bindings, f"MIXTURE = {diff!r}"]) if diff else None
@@ -110,7 +114,9 @@ def _run_of_plan(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="ablate.py run", description="One run of a sweep, from where it stopped.")
     parser.add_argument("--plan", required=True, help="the sweep's directory")
     parser.add_argument("--index", required=True, help="the run's index in runs.jsonl, or 'base'")
+    _add_host_flags(parser)
     flags = parser.parse_args(arguments)
+    _join(flags)
     sweep_dir = Path(flags.plan).expanduser()
     run = sweep.planned(sweep_dir, flags.index)
     settings, text = resolve([str(config_of(sweep_dir, run))], [])
@@ -160,24 +166,39 @@ def _exit_code(work: Callable[[], None]) -> int:
     try:
         Preemption()
         work()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("stopped by Ctrl-C. The same command goes on from the last checkpoint.", file=sys.stderr)
-        return ERROR
+        hosts.leave()
     except Preempted:
         print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
+        hosts.leave()
         return SAVED
-    except (NotFinite, PackingError, SweepFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ERROR
-    except OSError as error:
-        return _report_os_error(error)
-    except Exception:  # noqa: BLE001 - the last line of defence: say it whole, and end with the code for "a bug or worse"
-        traceback.print_exc()
-        return ERROR
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last line of defence: whatever it is, say what it means
+        code, text = _told(error)
+        if text is None:
+            text = traceback.format_exc()
+            if isinstance(error, jax.errors.JaxRuntimeError):
+                hosts.await_cause()  # it may be that another process is gone
+        print(text, file=sys.__stderr__ if hosts.together() else sys.stderr, flush=True)
+        hosts.fail(text, code)
+        return code
     return DONE
+
+
+def _told(error: BaseException) -> tuple[int, str | None]:
+    """(exit code, what a person is told); no text for what is a bug or worse, or another process's end."""
+    if isinstance(error, InputError):
+        return BAD_INPUT, f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return ERROR, "stopped by Ctrl-C. The same command goes on from the last checkpoint."
+    if isinstance(error, OSError):
+        return ERROR, f"error: {_of_the_system(error)}"
+    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+        return ERROR, (
+            f"error: out of memory on {jax.devices()[0].platform}: {str(error).splitlines()[0]}\nLower BATCH_SIZE, raise "
+            "TrainConfig.microbatches, set the model's remat, or give MESH a larger fsdp; launch/preflight.py says what fits"
+        )
+    if isinstance(error, (NotFinite, PackingError, DataStalled, CheckpointFailed, SweepFailed)):
+        return ERROR, f"error: {error}"
+    return ERROR, None
 
 
 def run(program: Callable[..., Any]) -> NoReturn:
@@ -189,16 +210,11 @@ def run(program: Callable[..., Any]) -> NoReturn:
     os._exit(code)
 
 
-def _report_os_error(error: OSError) -> int:
+def _of_the_system(error: OSError) -> str:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        print(f"error: {error}", file=sys.stderr)
-        return ERROR
+        return str(error)
     where = f" while writing {error.filename}" if error.filename else ""
-    print(
-        f"error: the disk is full{where}. Make room; the same command goes on from the last checkpoint.",
-        file=sys.stderr,
-    )
-    return ERROR
+    return f"the disk is full{where}. Make room; the same command goes on from the last checkpoint."
 
 
 def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -219,6 +235,8 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
     if on_mixture:
         parser.add_argument("mixture", nargs="?", help="a mixture or task, in place of MIXTURE")
         parser.add_argument("--held_out", help="a cluster to hold out, or 'none'")
+    if verb in (verbs.train, verbs.evaluate):
+        _add_host_flags(parser)
     if verb is verbs.evaluate:
         parser.add_argument(
             "--tasks", help="tasks and mixtures, with commas between (default: the run's, or the held-out)"
@@ -239,6 +257,17 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
         named += [f"HELD_OUT={'None' if held_out == 'none' else held_out}"] if held_out else []
         bindings = named + bindings
     return flags, [binding(text) for text in bindings]
+
+
+def _add_host_flags(parser: argparse.ArgumentParser) -> None:
+    """T5X's, for several processes that do not find one another by themselves."""
+    parser.add_argument("--coordinator_address", metavar="HOST:PORT", help="of the first process")
+    parser.add_argument("--process_count", type=int, help="how many processes do the run together")
+    parser.add_argument("--process_index", type=int, help="which of them this is, from 0")
+
+
+def _join(flags: argparse.Namespace) -> None:
+    hosts.join(flags.coordinator_address, flags.process_count, flags.process_index)
 
 
 def _keep_compiled(settings: Settings) -> None:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import platform
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -66,14 +68,28 @@ def tuned(identity: Mapping[str, Any], step: int) -> dict[str, Any]:
     return {"run": identity, "step": step}
 
 
+def facts_of_process(identity: Mapping[str, Any], config_text: str) -> dict[str, Any]:
+    """What processes that do a run together must have in common. Tasks' code is in the names of the stores it made."""
+    sources = [file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.py"))]
+    return {
+        "code": hashlib.sha256(b"".join(sources)).hexdigest()[:16],
+        "versions": versions(),
+        "configuration": hashlib.sha256(config_text.encode()).hexdigest()[:16],
+    } | dict(identity)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide what is computed."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
 def facts(model: Any, config: DataConfig, mesh: Mesh, mixture: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Everything else that a reader of the run wants to know before its results. `mixture` is what is trained on, explained."""
     devices = mesh.devices.size
     work = {} if mixture is None else {"flops_per_step": model.train_flops(config.batch_size, mixture["lengths"])}
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": versions(),
         "data": {
             "mixture": config.mixture,
             "held_out": config.held_out,

@@ -75,6 +75,27 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
+def own_rows(mesh: Mesh, rows: int) -> slice:
+    """Of a batch of `rows`, those that this process's devices hold, and any that lie between them."""
+    indices: Any = batch_sharding(mesh).addressable_devices_indices_map((rows,))
+    held = [index[0].indices(rows) for index in indices.values()]
+    return slice(min(start for start, _, _ in held), max(stop for _, stop, _ in held))
+
+
+def place_rows(batch: Mapping[str, np.ndarray], mesh: Mesh, rows: int, first: int = 0) -> dict[str, jax.Array]:
+    """A batch of `rows` over the mesh, of which this process has those from `first` on, at least its `own_rows`."""
+    sharding = batch_sharding(mesh)
+
+    def place(part: np.ndarray) -> jax.Array:
+        def shard(index: Any) -> np.ndarray:
+            start, stop, _ = index[0].indices(rows)
+            return part[start - first : stop - first]
+
+        return jax.make_array_from_callback((rows, *part.shape[1:]), sharding, shard)
+
+    return {name: place(part) for name, part in batch.items()}
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 

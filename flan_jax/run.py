@@ -17,11 +17,16 @@ LEAKAGE = "leakage.json"
 class Run:
     """A run directory that this process writes. Raises InputError when it cannot be written or another process writes it.
 
-    The lock is held until the process ends, however it ends.
+    The lock is held until the process ends, however it ends. Of several processes that do a run together, one `writes`; for
+    the others what is here that writes does nothing.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, writes: bool = True):
+        self.path, self.writes = Path(path), writes
+        if writes:
+            self._take()
+
+    def _take(self) -> None:
         try:
             for folder in ("eval", "predictions", "checkpoints"):
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
@@ -59,17 +64,30 @@ class Run:
                     f"{self.path} holds another run. What differs:\n{changes}\n"
                     "Go on with its own settings, or choose another --run_dir for these"
                 )
-        write_json(self.path / MANIFEST, {"identity": identity, **facts})
+        self.write_json(MANIFEST, {"identity": identity, **facts})
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replaces a file of the run at once."""
+        if self.writes:
+            write_text(self.path / name, text)
+
+    def write_json(self, name: str, content: Any) -> None:
+        self.write_text(name, as_json(content))
+
+    def remove(self, name: str) -> None:
+        if self.writes:
+            (self.path / name).unlink(missing_ok=True)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
-        with (self.path / METRICS).open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        if self.writes:
+            with (self.path / METRICS).open("a") as file:
+                file.write(json.dumps(row) + "\n")
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops the lines of metrics.jsonl of later steps, which a resumed run writes again."""
         kept = [row for row in read_jsonl(self.path / METRICS) if row["step"] <= step]
-        write_text(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+        self.write_text(METRICS, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def read_json(path: Path) -> Any:
@@ -103,7 +121,11 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

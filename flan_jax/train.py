@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,21 +16,21 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from flan_jax import evaluate, manifest, report
+from flan_jax import evaluate, hosts, manifest, report
 from flan_jax.batch import Batch
 from flan_jax.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.data.explain import explain
 from flan_jax.data.loader import Loader, prefetch
 from flan_jax.data.mixture_data import DataConfig, MixtureData, prepare_mixture
 from flan_jax.data.plan import MixturePlan
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, unknown
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
 from flan_jax.optim import OptimizerConfig
-from flan_jax.partitioning import batch_sharding, check_batch, make_mesh, placed_on
+from flan_jax.partitioning import check_batch, make_mesh, own_rows, place_rows, placed_on
 from flan_jax.preemption import Preempted, Preemption
 from flan_jax.progress import Progress, show
-from flan_jax.run import Run, write_json, write_text
+from flan_jax.run import RESULT, Run
 from flan_jax.train_state import TrainState, init_state, params_like, warm_state
 from flan_jax.training_log import Log, mean_loss
 from flan_jax.weights import load_params
@@ -38,11 +39,16 @@ from flan_jax.weights import load_params
 KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
+NOT_FINITE = ("stop", "skip")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """steps: optimizer updates. microbatches: pieces that a batch's gradient is summed over. log_every: steps a line.
 
     warm_start: where training takes its first parameters from: a run directory, a Hugging Face folder, a T5X checkpoint. mesh: sizes by axis, None for {"data": -1}.
+    not_finite: what to do where loss or gradient is NaN or infinite: 'stop', or 'skip' the update (a whole log line of such
+    stops all the same). stall_seconds: how long a batch may take before the run stops.
     """
 
     steps: int
@@ -52,9 +58,13 @@ class TrainConfig:
     microbatches: int = 1
     z_loss: float = 1e-4
     log_every: int = 10
+    not_finite: str = "stop"
+    stall_seconds: int = 600
 
     def __post_init__(self):
-        for name in ("steps", "microbatches", "log_every"):
+        if self.not_finite not in NOT_FINITE:
+            raise unknown("TrainConfig.not_finite", self.not_finite, NOT_FINITE)
+        for name in ("steps", "microbatches", "log_every", "stall_seconds"):
             if getattr(self, name) < 1:
                 raise InputError(f"TrainConfig.{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -78,23 +88,27 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     after SIGTERM, NotFinite when the loss is not a number.
     """
     model, optimizer, training = settings.model, settings.optimizer, settings.training
-    run, preemption, mesh = Run(run_dir), Preemption(), make_mesh(training.mesh)
+    preemption, mesh = Preemption(), make_mesh(training.mesh)
+    with hosts.lead_first():
+        run = Run(run_dir, writes=hosts.lead())
     prepared, plan, identity = prepare(run, settings, mesh)
+    hosts.agree(manifest.facts_of_process(identity, config_text))
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
     evaluating = evaluate.Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
     before, after = evaluate.before_training(prepared), evaluate.after_training(prepared, settings.evaluation)
     between = midway(evaluating, prepared)
     score_untuned_again(evaluating, before, saved, tx, training)
-    if is_finished(evaluating, after, identity, training):
-        print(f"{run_dir} is finished: see {report.write(run.path)}. For another run choose another --run_dir.")
+    if hosts.leads_word(is_finished(evaluating, after, identity, training)):
+        print(f"{run_dir} is finished: see {write_report(run)}. For another run choose another --run_dir.")
         return
-    write_text(run.path / "config.gin", config_text)
-    (run.path / "result.json").unlink(missing_ok=True)  # of fewer steps, or of another evaluation: this run is not done
+    run.write_text("config.gin", config_text)
+    run.remove(RESULT)  # of fewer steps, or of another evaluation: this run is not done
 
     fresh = saved.latest_step() is None
     state = start(saved, model, tx, mesh, training)
-    run.forget_metrics_after(int(state.step))
+    with hosts.lead_first():
+        run.forget_metrics_after(int(state.step))
     loader = Loader(plan, prepared.train, prepared.tokenizer.eos_id)
     check_packing(model, state.params, loader, mesh)
     if fresh:
@@ -106,16 +120,23 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
         evaluate.score(evaluating, each, manifest.tuned(identity, int(state.step)), state.params)
     evaluate.forget_others(run, ["before", *(each.when for each in after)])
     saved.close()
-    write_json(run.path / "result.json", manifest.result(run, int(state.step)))
-    report.write(run.path)
-    print(report.terminal_summary(run.path))
+    if run.writes:
+        run.write_json(RESULT, manifest.result(run, int(state.step)))
+    if write_report(run):
+        print(report.terminal_summary(run.path))
+
+
+def write_report(run: Run) -> Path | None:
+    """The file of a run's report, which the process that writes has made."""
+    return report.write(run.path) if run.writes else None
 
 
 def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:
     """The data, the plan of its batches and the run's identity, checked against the model, the mesh and the run's directory."""
     data, model, training = settings.data, settings.model, settings.training
     check_batch(data.batch_size, training.microbatches, mesh)
-    prepared = prepare_mixture(data, settings.evaluation.more)
+    with hosts.lead_first():
+        prepared = prepare_mixture(data, settings.evaluation.more)
     plan = prepared.plan(model.architecture)
     manifest.check_vocabulary(model, prepared.tokenizer)
     print(manifest.check_attention(model, plan.lengths, mesh))
@@ -165,7 +186,9 @@ def score_untuned_again(
     """Where a run that has begun is now to be evaluated otherwise than then: makes its first parameters again, and scores them."""
     # As they were then: the warm start may be gone by now.
     weights = evaluate.scored_weights(evaluating.run, "before")
-    if saved.latest_step() is None or weights and evaluate.is_scored(evaluating, before, weights):
+    if hosts.leads_word(
+        saved.latest_step() is None or bool(weights and evaluate.is_scored(evaluating, before, weights))
+    ):
         return
     if before.stores:
         model = evaluating.model
@@ -209,26 +232,29 @@ def fit(
 ) -> TrainState:
     """The loop, from the state's step to the last, with metrics, checkpoints and an end at SIGTERM.
 
-    Device and host run apart: the loss is only fetched every `log_every` steps.
+    Device and host run apart: the loss is only fetched every `log_every` steps. Each of several processes makes the rows
+    of its own devices.
     """
-    config, first = fitting.config, int(state.step)
+    config, first, size = fitting.config, int(state.step), loader.plan.batch_size
+    rows = own_rows(fitting.mesh, size)
     step_fn = compiled_step(fitting.model, fitting.tx, config)
     log = Log(run, fitting.rate, first)
     interval: list[Mapping[str, jax.Array]] = []
     with preemption.held(), Progress("train", config.steps, first) as bar:
         # A process that was stopped may have saved this step and not scored it.
         score_midway(fitting.midway, first, state.params, log, preemption, bar)
-        for step, batch in prefetch(loader.batch, first, config.steps):
+        make_batch = functools.partial(loader.batch, rows=rows)
+        for step, batch in prefetch(make_batch, first, config.steps, patience=config.stall_seconds):
             check_supervised(step, batch)
             with placed_on(fitting.mesh):
-                state, metrics = step_fn(state, jax.device_put(batch, batch_sharding(fitting.mesh)))
-            log.add(metrics, batch)
+                state, metrics = step_fn(state, place_rows(batch, fitting.mesh, size, rows.start))
+            log.add(metrics)
             interval.append(metrics)
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
                 bar.update(done, f"{show(log.write(done))}  {log.means}")
             score_midway(fitting.midway, done, state.params, log, preemption, bar)
-            asked = preemption.asked
+            asked = preemption.stops()
             if done % fitting.every == 0 or done == config.steps or asked:
                 saved.save(state, mean_loss(done, interval))
                 interval.clear()
@@ -248,7 +274,7 @@ def score_midway(
         return
 
     def progress(done: int) -> None:
-        if preemption.asked:
+        if preemption.stops():
             raise Preempted
         bar.update(step, f"evaluating: {done}")
 
@@ -260,8 +286,9 @@ def score_midway(
 def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig, platform: str) -> Any:
     """train_step, (state, batch) -> (state, metrics), under jax.jit as a platform needs it; the state's buffers are reused."""
     step = functools.partial(
-        train_step, model=model.build(), tx=tx, microbatches=config.microbatches, z_loss=config.z_loss
-    )
+        train_step, model=model.build(), tx=tx, microbatches=config.microbatches, z_loss=config.z_loss,
+        skip=config.not_finite == "skip",
+    )  # fmt: skip
     return jax.jit(step, donate_argnums=0, compiler_options=KEEP_BARRIERS if platform == "cpu" else None)
 
 
@@ -296,15 +323,26 @@ def train_step(
     tx: optax.GradientTransformation,
     microbatches: int = 1,
     z_loss: float,
+    skip: bool = False,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update from the token-weighted mean loss of the whole batch; returns the loss sums and the gradient's norm."""
+    """One update from the token-weighted mean loss of the whole batch; returns the loss sums and the gradient's norm.
+
+    With `skip`, one whose loss or gradient is not finite leaves parameters and optimizer state as they are, and counts for
+    nothing but "skipped".
+    """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     grads, sums = mean_gradients(state.params, batch, key, model=model, microbatches=microbatches, z_loss=z_loss)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), sums | {
-        "grad_norm": optax.tree.norm(grads)
-    }
+    tokens = sum(jnp.count_nonzero(ids) for name, ids in batch.items() if name.endswith("segment_ids"))
+    metrics = sums | {"tokens": tokens, "grad_norm": optax.tree.norm(grads)}
+    after = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+    if skip:
+        good = jnp.isfinite(metrics["loss_sum"]) & jnp.isfinite(metrics["grad_norm"])
+        kept = state.replace(step=state.step + 1)
+        after = jax.tree.map(functools.partial(jnp.where, good), after, kept)
+        metrics = jax.tree.map(lambda value: jnp.where(good, value, 0), metrics) | {"skipped": ~good}
+    return after, metrics
 
 
 def mean_gradients(

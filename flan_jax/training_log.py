@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import tensorboardX
 
-from flan_jax.batch import Batch
 from flan_jax.progress import show_means
 from flan_jax.run import Run, read_jsonl
 
@@ -29,22 +28,27 @@ class Log:
         self._run, self._rate = run, rate
         self._pending: list[Mapping[str, jax.Array]] = []
         earlier = list(read_jsonl(run.path / "metrics.jsonl"))
-        self._tokens, self._since = 0, time.monotonic()
+        self._since = time.monotonic()
         self._start = self._since - next((row["seconds"] for row in reversed(earlier) if "seconds" in row), 0.0)
         last = next((row for row in reversed(earlier) if "eval" in row), {"step": 0, "eval": {}})
         self.scored_step, self.means = last["step"], show_means(last["eval"])
         # Points after `step` are those of a process that died; the run draws them again.
-        self._board = tensorboardX.SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
+        self._board = tensorboardX.SummaryWriter(
+            str(run.path / "tensorboard"), purge_step=step + 1, write_to_disk=run.writes
+        )
 
-    def add(self, metrics: Mapping[str, jax.Array], batch: Batch) -> None:
+    def add(self, metrics: Mapping[str, jax.Array]) -> None:
         self._pending.append(metrics)
-        self._tokens += sum(int(np.count_nonzero(a)) for n, a in batch.items() if n.endswith("segment_ids"))
 
     def write(self, step: int) -> dict[str, int | float]:
         """The line of metrics.jsonl for the steps since the last. Raises NotFinite."""
         fetched = jax.device_get(self._pending)
         total = {name: float(np.sum([m[name] for m in fetched], dtype=np.float64)) for name in fetched[0]}
         weight, now = total["weight_sum"], time.monotonic()
+        if total.get("skipped") == len(fetched):
+            raise NotFinite(
+                f"the loss was not finite in any of the {len(fetched)} steps before step {step}; all were skipped"
+            )
         seconds = now - self._since
         row = {
             "step": step,
@@ -53,16 +57,18 @@ class Log:
             "accuracy": 100 * total["correct_sum"] / weight,
             "learning_rate": float(np.asarray(self._rate(step - 1))),
             "grad_norm": total["grad_norm"] / len(fetched),
-            "tokens_per_second": self._tokens / seconds,
+            "tokens_per_second": total["tokens"] / seconds,
             "supervised_tokens_per_second": weight / seconds,
             "seconds": now - self._start,
         }
+        if total.get("skipped"):
+            row["skipped"] = int(total["skipped"])
         check_finite(step, row["loss"])
         self._run.log(row)
         for name, value in row.items():
             self._board.add_scalar(f"train/{name}", value, step)
         self._board.flush()
-        self._pending, self._tokens, self._since = [], 0, now
+        self._pending, self._since = [], now
         return row
 
     def write_means(self, step: int, means: Mapping[str, float]) -> None:

@@ -289,6 +289,11 @@ def test_flags_reach_the_settings(settings_of, tmp_path):
             1,
             "error: the disk is full while writing /run/file. Make room",
         ),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore"),
+            1,
+            "error: out of memory on cpu: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nLower BATCH_SIZE",
+        ),
         (OSError(errno.EIO, "Input/output error"), 1, "error: [Errno 5] Input/output error"),
         (ZeroDivisionError("a bug"), 1, "Traceback"),
     ],

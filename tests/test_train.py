@@ -12,9 +12,10 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adafactor
 from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, placed_on
+from flan_jax.run import Run
 from flan_jax.train import check_supervised, mean_gradients, train_step
 from flan_jax.train_state import init_state
-from flan_jax.training_log import NotFinite, check_finite
+from flan_jax.training_log import Log, NotFinite, check_finite
 
 SIZES = {"vocab_size": 64, "emb_dim": 32, "num_heads": 4, "head_dim": 8, "mlp_dim": 64, "dropout_rate": 0.0}
 MODELS = {
@@ -162,3 +163,37 @@ def test_a_padded_batch_row_gives_no_gradient(make_batch):
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
     grads, _ = mean_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=1, z_loss=0.0)
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(grads))
+
+
+def test_a_skipped_step_changes_nothing_and_the_next_goes_on(make_batch):
+    config, tx = MODELS["decoder"], adafactor(1e-2, min_dim_size_to_factor=16)
+    good, _ = packed_and_alone(make_batch, "decoder")
+    bad = good | {"decoder_loss_weights": good["decoder_loss_weights"] * jnp.nan}
+    step = functools.partial(train_step, model=config.build(), tx=tx, z_loss=1e-4)
+    skipping, plain = jax.jit(functools.partial(step, skip=True)), jax.jit(step)
+    first = init_state(config, tx, mesh := one_device(), seed=0)
+    with placed_on(mesh):
+        after_bad, metrics = skipping(first, bad)
+        assert bool(metrics["skipped"]) and metrics["loss_sum"] == metrics["weight_sum"] == metrics["grad_norm"] == 0
+        assert after_bad.step == 1
+        jax.tree.map(np.testing.assert_array_equal, after_bad.params, first.params)
+        jax.tree.map(np.testing.assert_array_equal, after_bad.opt_state, first.opt_state)
+        after_good, metrics = skipping(after_bad, good)
+        assert not metrics["skipped"]
+        expected, _ = plain(after_bad, good)
+        jax.tree.map(np.testing.assert_array_equal, after_good, expected)
+        assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain(first, bad)[0].params))
+
+
+def test_a_line_of_skipped_steps_alone_ends_the_run(tmp_path):
+    log = Log(Run(tmp_path / "run"), lambda step: 0.1, 0)
+    names = ("loss_sum", "z_loss_sum", "correct_sum", "weight_sum", "tokens", "grad_norm")
+    bad = dict.fromkeys(names, jnp.zeros(())) | {"skipped": jnp.array(True)}
+    good = dict.fromkeys(names, jnp.array(2.0)) | {"skipped": jnp.array(False)}
+    log.add(bad)
+    log.add(good)
+    row = log.write(2)
+    assert (row["skipped"], row["loss"]) == (1, 0.0)
+    log.add(bad)
+    with pytest.raises(NotFinite, match="all were skipped"):
+        log.write(3)

@@ -88,10 +88,17 @@ def empty_batch(plan: MixturePlan, rows: int) -> dict[str, np.ndarray]:
     return {name: np.zeros(shape, dtype) for name, (shape, dtype) in spec.items()}
 
 
-def prefetch(make: Callable[[int], T], start: int, stop: int, depth: int = 2) -> Iterator[tuple[int, T]]:
+class DataStalled(RuntimeError):
+    """No batch has come for longer than one may take."""
+
+
+def prefetch(
+    make: Callable[[int], T], start: int, stop: int, depth: int = 2, patience: float | None = None
+) -> Iterator[tuple[int, T]]:
     """(step, make(step)) for start <= step < stop, made up to `depth` ahead in a thread.
 
-    An exception in `make` is raised here. Closing the iterator ends the thread.
+    An exception in `make` is raised here, and DataStalled when it takes over `patience` seconds. Closing the iterator ends
+    the thread.
     """
     ready: queue.Queue = queue.Queue(maxsize=depth)
     closed = threading.Event()
@@ -114,13 +121,21 @@ def prefetch(make: Callable[[int], T], start: int, stop: int, depth: int = 2) ->
         offer((-1, None, None))
 
     threading.Thread(target=work, name="prefetch", daemon=True).start()
+    wanted = start
     try:
         while True:
-            step, item, error = ready.get()
+            try:
+                step, item, error = ready.get(timeout=patience)
+            except queue.Empty:
+                raise DataStalled(
+                    f"batch {wanted} has not come for {patience:g} s: the disk of the token stores does not answer. The same "
+                    "command goes on from the last checkpoint; TrainConfig.stall_seconds is the time limit"
+                ) from None
             if error is not None:
                 raise error
             if step < 0:
                 return
+            wanted = step + 1
             yield step, item
     finally:
         closed.set()

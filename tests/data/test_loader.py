@@ -1,8 +1,10 @@
+import threading
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from flan_jax.data.loader import Loader, prefetch
+from flan_jax.data.loader import DataStalled, Loader, prefetch
 from flan_jax.data.plan import MixturePlan, TaskLengths
 from flan_jax.data.store import TokenStore, schema, token_column, write_store
 
@@ -104,3 +106,12 @@ def test_prefetch_raises_what_making_a_batch_raised():
 
     with pytest.raises(KeyError, match="no such row"):
         list(prefetch(make_batch, 0, 5))
+
+
+def test_prefetch_names_the_batch_that_does_not_come():
+    stuck = threading.Event()
+    batches = prefetch(lambda step: stuck.wait() if step == 4 else step, 3, 7, patience=0.2)
+    assert next(batches) == (3, 3)
+    with pytest.raises(DataStalled, match=r"batch 4 has not come for 0\.2 s"):
+        next(batches)
+    stuck.set()

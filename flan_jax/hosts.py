@@ -1,0 +1,225 @@
+"""Several processes that do one run together, one on each host: they find one another, agree, and end together.
+
+JAX joins them (jax.distributed). By itself it lets the others wait for minutes where one of them fails, and says of a
+process that died no more than that. Here each process has a pulse, and a thread that waits for news of an end: whoever
+fails says so, whoever falls silent is named by the first process, and then all end at once, with the same exit code.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+from jax._src import distributed  # the key-value store has no public name; orbax takes it from here, too
+from jax.experimental import multihost_utils
+
+from flan_jax.errors import BAD_INPUT, ERROR, InputError
+
+PULSE_SECONDS = 2.0
+SILENT_SECONDS = 30.0
+"""A process whose pulse stands still for so long is taken for dead."""
+JOIN_SECONDS = 300
+"""So long the processes wait for one another at the start."""
+DAY = 24 * 3600 * 1000
+"""In milliseconds, as all times of the client: longer than anything that is waited for. A death ends the wait."""
+END, PULSE = "flan_jax/end", "flan_jax/pulse/"
+
+# What all processes do in the same order has the same number in each.
+_numbers, _polls = itertools.count(), itertools.count()
+_leaving = threading.Event()
+
+
+def join(address: str | None = None, count: int | None = None, index: int | None = None) -> None:
+    """Makes this process one of several, if it is: by the flags, or found by itself under Slurm, on a TPU pod, on Kubernetes.
+
+    To be called before anything computes. Raises InputError for flags that say half of it.
+    """
+    given = {"--coordinator_address": address, "--process_count": count, "--process_index": index}
+    missing = [name for name, value in given.items() if value is None]
+    if missing and len(missing) < 3:
+        raise InputError(
+            f"{', '.join(missing)} missing: give all three of {', '.join(given)}, or none to have them found"
+        )
+    if not missing:
+        _check(str(address), int(count or 0), int(index or 0))
+    elif os.environ.get("SLURM_NTASKS") == "1":
+        return  # alone in its step: two such on a node would ask for the same port
+    waiting = threading.Timer(JOIN_SECONDS, _end_waiting, (address, count, index))
+    waiting.daemon = True
+    waiting.start()
+    try:
+        # Our own timer comes first: at JAX's time limit the process is aborted.
+        jax.distributed.initialize(address, count, index, initialization_timeout=JOIN_SECONDS + 60)
+    except ValueError as error:
+        if missing and "should be defined" in str(error):
+            return  # nothing was found: there is this process alone
+        raise
+    finally:
+        waiting.cancel()
+    _watch()
+
+
+def _check(address: str, count: int, index: int) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(
+            f"--coordinator_address={address}: write the first process's host and a free port, 10.0.0.1:8476"
+        )
+    if count < 1 or not 0 <= index < count:
+        raise InputError(f"--process_index={index} of --process_count={count}: the indices are 0 to {count - 1}")
+
+
+def _end_waiting(address: str | None, count: int | None, index: int | None) -> None:
+    who = f"process {index} of {count}" if index is not None else "this process"
+    where = f" at {address}" if address else ""
+    _print(
+        f"error: {who} waited {JOIN_SECONDS} s for the others{where}. Is each of them started with the same address and count, "
+        "does the first one's name resolve here, and is its port open?"
+    )
+    os._exit(BAD_INPUT)
+
+
+def together() -> bool:
+    """Whether there are several processes."""
+    return _client() is not None and jax.process_count() > 1
+
+
+def lead() -> bool:
+    """Whether this is the process that writes and prints for all."""
+    return not together() or jax.process_index() == 0
+
+
+def name() -> str:
+    """Of this process, for messages: "process 3 on tpu-worker-3"."""
+    return f"process {jax.process_index()} on {socket.gethostname()}"
+
+
+def _client() -> Any:
+    return distributed.global_state.client
+
+
+def barrier() -> None:
+    """Until all processes have come to it."""
+    if together():
+        _client().wait_at_barrier(f"flan_jax/barrier/{next(_numbers)}", DAY)
+
+
+@contextlib.contextmanager
+def lead_first() -> Iterator[None]:
+    """Inside, the first process goes first: what it leaves on a shared disk the others find there."""
+    if not lead():
+        barrier()
+    yield
+    if lead():
+        barrier()
+
+
+def agree(facts: Mapping[str, Any]) -> None:
+    """Raises InputError where this process's facts, plain JSON, are not those of the first, naming what differs."""
+    own = json.loads(json.dumps(facts))
+    first = leads_word(own)
+    if differing := [fact for fact in {**first, **own} if first.get(fact) != own.get(fact)]:
+        changes = "\n".join(f"    {fact}: {first.get(fact)} there, {own.get(fact)} here" for fact in differing)
+        raise InputError(
+            f"{name()} would not do the same as the first process:\n{changes}\nGive all the same code, files and settings"
+        )
+
+
+def leads_word(value: Any) -> Any:
+    """The first process's `value`, plain JSON, in all of them: for what is read from files that change."""
+    if not together():
+        return value
+    client, key = _client(), f"flan_jax/word/{next(_numbers)}"
+    if lead():
+        client.key_value_set(key, json.dumps(value))
+        return value
+    return json.loads(client.blocking_key_value_get(key, DAY))
+
+
+def stop_agreed() -> bool:
+    """Whether all are to stop here, as SIGTERM came to one of them. All must ask equally often, at the same places."""
+    return multihost_utils.reached_preemption_sync_point(next(_polls))
+
+
+def leave() -> None:
+    """At a good end: waits for the others, since the first process must not go before them."""
+    if together():
+        barrier()
+        _leaving.set()
+        jax.distributed.shutdown()
+
+
+def fail(error: str, code: int) -> None:
+    """Tells the others that this process ends, and why; they end with the same exit code."""
+    if together():
+        _announce(f"{name()}: {error}", code)
+
+
+def await_cause() -> None:
+    """After an error that may be another process's: gives the news of it time to come, which ends this process."""
+    if together():
+        time.sleep(SILENT_SECONDS + 5 * PULSE_SECONDS)
+
+
+def _announce(text: str, code: int) -> None:
+    try:
+        _client().key_value_set(END, json.dumps({"text": text, "code": code}))
+    except jax.errors.JaxRuntimeError:
+        pass  # somebody was faster, or nobody is there any more to hear it
+
+
+def _watch() -> None:
+    if not together():
+        return
+    if not lead():
+        # What all would print, the first prints.
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process's life
+    threading.Thread(target=_beat, name="pulse", daemon=True).start()
+    threading.Thread(target=_end_with_others, name="end", daemon=True).start()
+    if lead():
+        threading.Thread(target=_listen, name="listen", daemon=True).start()
+
+
+def _beat() -> None:
+    client, key = _client(), f"{PULSE}{jax.process_index()}"
+    while not _leaving.wait(PULSE_SECONDS):
+        client.key_value_increment(key, 1)
+
+
+def _listen() -> None:
+    """In the first process: names whoever falls silent."""
+    client = _client()
+    heard = {index: ("", time.monotonic()) for index in range(jax.process_count())}
+    while not _leaving.wait(PULSE_SECONDS):
+        now = time.monotonic()
+        for key, count in client.key_value_dir_get(PULSE):
+            index = int(key.rpartition("/")[2])
+            if heard[index][0] != count:
+                heard[index] = (count, now)
+        if silent := [str(index) for index, (_, since) in heard.items() if now - since > SILENT_SECONDS]:
+            who = f"process {', '.join(silent)}"
+            _announce(f"{who}: not heard of for {SILENT_SECONDS:.0f} s; it was killed, is frozen or is cut off", ERROR)
+            return
+
+
+def _end_with_others() -> None:
+    client = _client()
+    while not _leaving.is_set():
+        try:
+            end = json.loads(client.blocking_key_value_get(END, DAY))
+        except jax.errors.JaxRuntimeError:
+            continue  # a day without news, or the end of a good run
+        _print(f"error: {name()} ends because of {end['text']}")
+        os._exit(end["code"])
+
+
+def _print(text: str) -> None:
+    """On the process's real stderr."""
+    print(text, file=sys.__stderr__, flush=True)

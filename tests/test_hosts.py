@@ -1,0 +1,173 @@
+"""Several processes that do one run together: the same run, whoever is stopped, and an end for all when one ends."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from small_runs import ROOT, STEPS, assert_same_run, metrics, parameters, scores, start, wait_for_step
+
+DEVICES = 8
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def start_all(run_dir, cache, count, *flags, of_one=()):
+    """`count` processes with 8 CPU devices in all; `of_one` are flags of the last alone."""
+    address = f"localhost:{free_port()}"
+    return [
+        start(
+            run_dir, cache, f"--coordinator_address={address}", f"--process_count={count}", f"--process_index={index}",
+            *flags, *(of_one if index == count - 1 else ()), devices=DEVICES // count,
+        )
+        for index in range(count)
+    ]  # fmt: skip
+
+
+def ends(processes):
+    """[(exit code, output)]"""
+    return [(process.wait(timeout=600), process.stdout.read()) for process in processes]
+
+
+def finish_all(run_dir, cache, count, *flags, code=0, of_one=()):
+    found = ends(start_all(run_dir, cache, count, *flags, of_one=of_one))
+    assert [each for each, _ in found] == [code] * count, found
+    return [output for _, output in found]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    """Of two processes."""
+    run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    finish_all(run_dir, cache, 2)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, cache):
+    """The same on one process."""
+    run_dir = tmp_path_factory.mktemp("runs") / "alone"
+    process = start(run_dir, cache, devices=DEVICES)
+    assert process.wait(timeout=600) == 0, process.stdout.read()
+    return run_dir
+
+
+def assert_nearly_same_run(run_dir, other):
+    """The same but for the order in which the devices' sums are added up."""
+    ours, theirs = parameters(run_dir), parameters(other)
+    for name in theirs:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4, err_msg=name)
+    losses = [{row["step"]: row["loss"] for row in metrics(each)} for each in (run_dir, other)]
+    np.testing.assert_allclose([losses[0][STEPS], losses[0][2]], [losses[1][STEPS], losses[1][2]], rtol=1e-4)
+
+
+def test_two_processes_do_what_one_does(tmp_path, cache, alone):
+    """On a mesh that splits each parameter over both."""
+    finish_all(tmp_path / "two", cache, 2, "--gin.MESH={'fsdp': 2, 'tensor': 4}")
+    assert_nearly_same_run(tmp_path / "two", alone)
+    assert scores(tmp_path / "two", "sst2")["after"].keys() == scores(alone, "sst2")["after"].keys()
+    predictions = [(each / "predictions" / "sst2-after.jsonl").read_text() for each in (tmp_path / "two", alone)]
+    assert len(predictions[0].splitlines()) == len(predictions[1].splitlines())
+
+
+def test_sigterm_to_one_saves_in_all_and_other_numbers_of_processes_go_on(tmp_path, cache, undisturbed):
+    run_dir = tmp_path / "elastic"
+    processes = start_all(run_dir, cache, 2)
+    wait_for_step(processes[0], run_dir, 6)
+    processes[1].send_signal(signal.SIGTERM)
+    found = ends(processes)
+    assert [code for code, _ in found] == [42, 42], found
+    assert "everything is saved" in found[0][1]
+    assert metrics(run_dir)[-1]["step"] < STEPS
+    finish_all(run_dir, cache, 4)
+    assert_nearly_same_run(run_dir, undisturbed)
+
+
+def killed(run_dir, cache, victim):
+    """What the other of two processes printed, after one was killed in the middle of training."""
+    processes = start_all(run_dir, cache, 2)
+    wait_for_step(processes[0], run_dir, 8)
+    processes[victim].kill()
+    begun = time.monotonic()
+    code, output = ends(processes)[1 - victim]
+    assert time.monotonic() - begun < 60
+    assert code not in (0, 42)
+    return output
+
+
+def test_a_killed_process_is_named_ends_the_others_and_the_same_command_goes_on(tmp_path, cache, undisturbed):
+    output = killed(tmp_path / "killed", cache, victim=1)
+    assert "process 1: not heard of" in output
+    assert "process 0 on" in output
+    finish_all(tmp_path / "killed", cache, 2)
+    assert_same_run(tmp_path / "killed", undisturbed)
+
+
+def test_without_the_first_process_the_others_end(tmp_path, cache, undisturbed):
+    """There is nobody to tell them why: JAX ends them."""
+    assert "coordination service" in killed(tmp_path / "killed", cache, victim=0)
+
+
+def test_a_process_with_other_settings_is_named_and_ends_all(tmp_path, cache, undisturbed):
+    outputs = finish_all(tmp_path / "other", cache, 2, code=2, of_one=("--gin.LEARNING_RATE=0.5",))
+    assert "process 1" in outputs[0] and "would not do the same as the first process" in outputs[0]
+    assert "optimizer" in outputs[1] and "Traceback" not in outputs[0] + outputs[1]
+    assert not (tmp_path / "other" / "config.gin").exists()
+
+
+def joined(code, *arguments, **environment):
+    text = f"from flan_jax import hosts, main; hosts.JOIN_SECONDS = 2; {code}"
+    return subprocess.run(
+        [sys.executable, "-c", text, *arguments], env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment, cwd=ROOT,
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_process_that_nobody_joins_says_whom_it_waited_for():
+    address = f"localhost:{free_port()}"
+    for index in (0, 1):
+        done = joined(f"hosts.join({address!r}, 2, {index})")
+        assert done.returncode == 2
+        assert f"process {index} of 2 waited 2 s for the others at {address}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--process_count=2"], "--coordinator_address, --process_index missing"),
+        (["--coordinator_address=here", "--process_count=2", "--process_index=0"], "host and a free port"),
+        (["--coordinator_address=a:1", "--process_count=2", "--process_index=2"], "the indices are 0 to 1"),
+    ],
+)
+def test_flags_that_say_half_of_it_are_refused(flags, expected):
+    arguments = ["--gin_file=flan_mixture.gin", *flags]
+    done = joined(f"from flan_jax import verbs; raise SystemExit(main.main(verbs.train, {arguments!r}))")
+    assert done.returncode == 2
+    assert expected in done.stderr and "Traceback" not in done.stderr
+
+
+def test_one_task_of_slurm_is_a_process_alone():
+    slurm = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_NODELIST": "nowhere",
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+    }
+    done = joined("hosts.join(); import json; print(json.dumps([hosts.together(), hosts.lead()]))", **slurm)
+    assert json.loads(done.stdout) == [False, True], done.stderr
