@@ -8,11 +8,14 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.errors import InputError
 
 MESH_AXES = ("data", "fsdp", "tensor")
+SLICES = "slices"
+"""What MESH calls the number of TPU slices."""
 
 RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("batch", ("data", "fsdp")),
@@ -35,22 +38,57 @@ For an activation (batch, length, embed) the first rule takes data and fsdp, and
 def make_mesh(shape: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh over all devices, or over those given. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
 
-    None is {"data": -1}. Raises InputError when the sizes do not multiply to the number of devices.
+    None is {"data": -1}. On TPUs the devices lie in the mesh as the wires between them ask for: tensor on neighbours first,
+    then fsdp. {"slices": 2, ...} is for two TPU slices: the sizes are those of one slice, and the mesh has twice its data,
+    so that only the gradients' sum goes over the network between slices. Raises InputError when the sizes do not multiply to
+    the number of devices, naming the axis that does not divide.
     """
-    sizes = {axis: 1 for axis in MESH_AXES} | dict(shape if shape is not None else {"data": -1})
     devices = jax.devices() if devices is None else devices
-    wrong = sorted(set(sizes) - set(MESH_AXES))
+    given = dict(shape if shape is not None else {"data": -1})
+    slices = _check_slices(given.pop(SLICES, 1), devices)
+    sizes = mesh_sizes(given, len(devices) // slices, devices[0].platform)
+    ordered = [sizes[axis] for axis in MESH_AXES]
+    if slices > 1:
+        placed = mesh_utils.create_hybrid_device_mesh(ordered, [slices, 1, 1], devices, allow_split_physical_axes=True)
+    elif devices[0].platform == "tpu":
+        placed = mesh_utils.create_device_mesh(ordered, devices, allow_split_physical_axes=True)
+    else:
+        placed = np.array(devices).reshape(ordered)
+    return Mesh(placed, MESH_AXES)
+
+
+def _check_slices(slices: int, devices: Sequence[Any]) -> int:
+    """`slices`, if the devices are of so many."""
+    # GPUs have a slice_index too, one a host.
+    there = len({device.slice_index for device in devices}) if devices[0].platform == "tpu" else 1
+    if slices != there:
+        raise InputError(
+            f"MESH is for {slices} slices; the {len(devices)} {devices[0].platform} devices here are of {there}. "
+            + (f"Write {SLICES!r}: {there} in MESH" if there > 1 else f"Leave {SLICES!r} out of MESH")
+        )
+    return slices
+
+
+def mesh_sizes(given: Mapping[str, int], count: int, platform: str) -> dict[str, int]:
+    """The size of each mesh axis on `count` devices, -1 worked out. Raises InputError where there is no such mesh."""
+    wrong = sorted(set(given) - set(MESH_AXES))
     if wrong:
         raise InputError(f"MESH names the axis {', '.join(wrong)}; the axes are {', '.join(MESH_AXES)}")
+    sizes, left = {axis: 1 for axis in MESH_AXES} | dict(given), count
+    for axis, size in given.items():
+        if size > 0 and left % size:
+            rest = f", of which {left} are left for it" if left < count else ""
+            raise InputError(
+                f"MESH gives the axis {axis!r} {size} devices, which does not divide the {count} {platform} devices here{rest}. "
+                f"Write a divisor of {left}, or -1 for the rest"
+            )
+        left //= size if size > 0 else 1
     rest = [axis for axis, size in sizes.items() if size == -1]
-    given = math.prod(size for size in sizes.values() if size != -1)
-    if len(rest) == 1 and given > 0 and len(devices) % given == 0:
-        sizes[rest[0]] = len(devices) // given
-    if min(sizes.values()) < 1 or math.prod(sizes.values()) != len(devices):
-        raise InputError(
-            f"MESH is {sizes}, which does not multiply to the {len(devices)} {devices[0].platform} devices here"
-        )
-    return Mesh(np.array(devices).reshape([sizes[axis] for axis in MESH_AXES]), MESH_AXES)
+    if len(rest) == 1:
+        sizes[rest[0]] = left
+    if min(sizes.values()) < 1 or math.prod(sizes.values()) != count:
+        raise InputError(f"MESH is {sizes}, which does not multiply to the {count} {platform} devices here")
+    return sizes
 
 
 @contextlib.contextmanager

@@ -1,16 +1,21 @@
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from flan_jax import configuration, preflight
+from flan_jax.chips import CHIPS
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adafactor, adamw
-from flan_jax.partitioning import MESH_AXES, check_batch, like_params, make_mesh, param_shardings
+from flan_jax.partitioning import MESH_AXES, check_batch, like_params, make_mesh, mesh_sizes, param_shardings
 from flan_jax.train_state import abstract_params
 
 SIZES = {"vocab_size": 64, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 32, "dropout_rate": 0.0}
@@ -48,10 +53,19 @@ def test_a_mesh_has_every_axis_and_every_device(shape, expected):
     ("shape", "message"),
     [
         ({"model": 8}, "MESH names the axis model; the axes are data, fsdp, tensor"),
-        ({"data": 3}, "'data': 3, 'fsdp': 1, 'tensor': 1}, which does not multiply to the 8 cpu devices here"),
-        ({"data": 16}, "does not multiply to the 8 cpu devices"),
+        (
+            {"data": 3},
+            "the axis 'data' 3 devices, which does not divide the 8 cpu devices here. Write a divisor of 8, or -1",
+        ),
+        ({"data": 16}, "the axis 'data' 16 devices, which does not divide the 8"),
+        ({"data": -1, "tensor": 3}, "the axis 'tensor' 3 devices, which does not divide the 8"),
+        ({"fsdp": 4, "tensor": 4}, "the axis 'tensor' 4 devices, .* 8 cpu devices here, of which 2 are left for it"),
+        ({"data": 4}, "'data': 4, 'fsdp': 1, 'tensor': 1}, which does not multiply to the 8 cpu devices here"),
         ({}, "does not multiply to the 8 cpu devices"),
-        ({"data": -1, "tensor": 3}, "does not multiply to the 8 cpu devices"),
+        (
+            {"slices": 2, "data": -1},
+            "MESH is for 2 slices; the 8 cpu devices here are of 1. Leave 'slices' out of MESH",
+        ),
         ({"data": -1, "tensor": -1}, "does not multiply to the 8 cpu devices"),
         ({"data": 0}, "does not multiply to the 8 cpu devices"),
         ({"data": -1, "tensor": 0}, "does not multiply to the 8 cpu devices"),
@@ -152,6 +166,53 @@ def test_a_moment_is_not_placed_like_another_parameter_of_the_same_name():
     }
     shardings = {"kernel": NamedSharding(mesh, P("fsdp")), "b": {"kernel": NamedSharding(mesh, P("tensor"))}}
     assert specs(like_params({"mu": params}, params, shardings, mesh)) == {"mu": specs(shardings)}
+
+
+MESH_FILES = sorted((configuration.GIN_FOLDER / "mesh").glob("*.gin"))
+
+
+def mesh_of(file):
+    """The MESH that a gin file sets."""
+    return configuration.load_settings(["flan_mixture.gin", str(file)], []).training.mesh
+
+
+@pytest.mark.parametrize("file", MESH_FILES, ids=lambda file: file.stem)
+def test_a_mesh_file_fits_the_devices_that_it_is_named_after(file):
+    kind, _, form = file.stem.partition("_")
+    count = math.prod(int(size) for size in form.split("x")) * (CHIPS[kind].devices if kind in CHIPS else 1)
+    assert math.prod(mesh_sizes(mesh_of(file), count, "tpu").values()) == count
+    with pytest.raises(InputError, match="MESH gives the axis 'fsdp' .*, which does not divide the 3 tpu devices here"):
+        mesh_sizes(mesh_of(file), 3, "tpu")
+
+
+@pytest.fixture(scope="module")
+def slice_of():
+    """slice_of(topology): the devices of a TPU slice."""
+    pytest.importorskip("libtpu", reason="libtpu knows TPU slices without one: pip install -e '.[preflight]'")
+    return lambda topology: preflight.slice_of(topology).devices
+
+
+@pytest.mark.parametrize("file", [f for f in MESH_FILES if f.stem.startswith("v")], ids=lambda file: file.stem)
+def test_a_mesh_files_tensor_axis_lies_on_neighbouring_chips(slice_of, file):
+    mesh = make_mesh(mesh_of(file), slice_of(file.stem.replace("_", ":")))
+    assert len({*mesh.devices.flat}) == mesh.devices.size
+    for line in mesh.devices.reshape(-1, mesh.shape["tensor"]):
+        places = np.array([device.coords for device in line])
+        assert np.abs(np.diff(places, axis=0)).sum(axis=1).max(initial=0) <= 1
+
+
+def test_slices_split_the_data_axis(slice_of):
+    slice_of("v4:2x2x2")  # what libtpu has to be told, it is told there
+    options = {"chip_config_name": "megacore", "num_slices": 2}
+    devices = topologies.get_topology_desc(topology_name="v4:2x2x2", platform="tpu", **options).devices
+    mesh = make_mesh({"slices": 2, "data": -1, "fsdp": 2, "tensor": 2}, devices)
+    assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "tensor": 2}
+    halves = [{device.slice_index for device in half.flat} for half in np.split(mesh.devices, 2)]
+    assert halves == [{0}, {1}]
+    with pytest.raises(InputError, match="MESH is for 1 slices; the 16 tpu devices here are of 2. Write 'slices': 2"):
+        make_mesh({"data": -1}, devices)
+    with pytest.raises(InputError, match="the axis 'tensor' 16 devices, which does not divide the 8 tpu devices"):
+        make_mesh({"slices": 2, "tensor": 16}, devices)
 
 
 def test_the_mesh_is_over_the_devices_in_order():
