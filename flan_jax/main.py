@@ -61,6 +61,7 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
             tasks=tasks and [name.strip() for name in tasks.split(",")],
             topology=getattr(flags, "topology", None),
             search=getattr(flags, "search", False),
+            profile=getattr(flags, "profile", None),
         )
         verb(settings, invocation)
 
@@ -173,10 +174,9 @@ def _exit_code(work: Callable[[], None]) -> int:
         return SAVED
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last line of defence: whatever it is, say what it means
         code, text = _told(error)
-        if text is None:
-            text = traceback.format_exc()
-            if isinstance(error, jax.errors.JaxRuntimeError):
-                hosts.await_cause()  # it may be that another process is gone
+        text = text or traceback.format_exc()
+        if _is_of_a_computation(error):
+            hosts.await_cause()  # it may be that another process is gone
         print(text, file=sys.__stderr__ if hosts.together() else sys.stderr, flush=True)
         hosts.fail(text, code)
         return code
@@ -210,6 +210,13 @@ def run(program: Callable[..., Any]) -> NoReturn:
     os._exit(code)
 
 
+def _is_of_a_computation(error: BaseException | None) -> bool:
+    """Whether JAX raised it, or what it comes from."""
+    while error is not None and not isinstance(error, jax.errors.JaxRuntimeError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _of_the_system(error: OSError) -> str:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return str(error)
@@ -237,6 +244,8 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
         parser.add_argument("--held_out", help="a cluster to hold out, or 'none'")
     if verb in (verbs.train, verbs.evaluate):
         _add_host_flags(parser)
+    if verb is verbs.train:
+        parser.add_argument("--profile", metavar="N:M", help="trace the steps N to M into the run's profile/")
     if verb is verbs.evaluate:
         parser.add_argument(
             "--tasks", help="tasks and mixtures, with commas between (default: the run's, or the held-out)"

@@ -188,10 +188,9 @@ def compile_for(job: Job, target: Target) -> Compiled:
     own, rows = bytes_a_device(state), bytes_a_device(batch)
     temporaries, found = None, None
     if own + rows <= target.memory:
-        platform = target.devices[0].platform
         tx = job.optimizer.build(job.training.steps)
         with placed_on(mesh):
-            lowered = jitted_step(job.model, tx, job.training, platform).lower(state, batch)
+            lowered = jitted_step(job.model, tx, job.training, state).lower(state, batch)
             try:
                 program = lowered.compile()
             except jax.errors.JaxRuntimeError as error:

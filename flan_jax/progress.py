@@ -59,7 +59,11 @@ class Progress:
 
 def show(metrics: Mapping[str, int | float]) -> str:
     """The figures of a step that fit on a line."""
-    return f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.1f}%  {metrics['tokens_per_second']:,.0f} tok/s"
+    mfu = f"  MFU {metrics['mfu']:.1f}%" if "mfu" in metrics else ""
+    return (
+        f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.1f}%  {metrics['tokens_per_second']:,.0f} tok/s, "
+        f"{metrics['supervised_tokens_per_second']:,.0f} supervised, {metrics['packed']:.0f}% packed{mfu}"
+    )
 
 
 def table_console() -> rich.console.Console:

@@ -31,8 +31,8 @@ from flan_jax.partitioning import check_batch, make_mesh, own_rows, place_rows, 
 from flan_jax.preemption import Preempted, Preemption
 from flan_jax.progress import Progress, show
 from flan_jax.run import RESULT, Run
-from flan_jax.train_state import TrainState, init_state, params_like, warm_state
-from flan_jax.training_log import Log, mean_loss
+from flan_jax.train_state import TrainState, init_state, params_like, state_like, warm_state
+from flan_jax.training_log import NO_STEPS, Log, mean_loss, seconds_at_peak
 from flan_jax.weights import load_params
 
 # On the CPU XLA takes away jax.checkpoint's barriers before it merges what is computed twice: remat would save nothing.
@@ -81,11 +81,11 @@ class Settings:
     evaluation: evaluate.EvalConfig
 
 
-def train(run_dir: str, settings: Settings, config_text: str) -> None:
+def train(run_dir: str, settings: Settings, config_text: str, *, profile: range = NO_STEPS) -> None:
     """A whole run: prepare, score the held-out cluster, train, score again, report. Goes on where an earlier one ended.
 
-    `config_text` is the configuration to keep with the run. Raises InputError for what cannot be done as written, Preempted
-    after SIGTERM, NotFinite when the loss is not a number.
+    `config_text` is the configuration to keep with the run, `profile` the steps to trace, counted from 0. Raises InputError
+    for what cannot be done as written, Preempted after SIGTERM, NotFinite when the loss is not a number.
     """
     model, optimizer, training = settings.model, settings.optimizer, settings.training
     preemption, mesh = Preemption(), make_mesh(training.mesh)
@@ -114,7 +114,9 @@ def train(run_dir: str, settings: Settings, config_text: str) -> None:
     if fresh:
         evaluate.score(evaluating, before, manifest.start(model, training), state.params)
     rate, every = optimizer.rate(training.steps), settings.checkpoints.every
-    fitting = Fitting(model=model, tx=tx, mesh=mesh, config=training, rate=rate, every=every, midway=between)
+    fitting = Fitting(
+        model=model, tx=tx, mesh=mesh, config=training, rate=rate, every=every, midway=between, profile=profile
+    )
     state = fit(run, state, loader, saved, preemption, fitting)
     for each in after:
         evaluate.score(evaluating, each, manifest.tuned(identity, int(state.step)), state.params)
@@ -173,7 +175,7 @@ def start(
     """The state to go on from: the latest checkpoint, else the first."""
     if saved.latest_step() is None:
         return first_state(model, tx, mesh, training)
-    return saved.restore(like=init_state(model, tx, mesh, training.seed))
+    return saved.restore(like=state_like(model, tx, mesh))
 
 
 def score_untuned_again(
@@ -215,7 +217,7 @@ class Midway(NamedTuple):
 class Fitting:
     """What the loop needs beside state and data. `rate` gives the learning rate of a step, `every` the checkpoints' steps.
 
-    midway: the evaluation between steps, if there is one.
+    midway: the evaluation between steps, if there is one. profile: the steps to trace, from 0.
     """
 
     model: Any
@@ -225,6 +227,7 @@ class Fitting:
     rate: optax.Schedule
     every: int
     midway: Midway | None = None
+    profile: range = NO_STEPS
 
 
 def fit(
@@ -238,15 +241,18 @@ def fit(
     config, first, size = fitting.config, int(state.step), loader.plan.batch_size
     rows = own_rows(fitting.mesh, size)
     step_fn = compiled_step(fitting.model, fitting.tx, config)
-    log = Log(run, fitting.rate, first)
+    flops = fitting.model.train_flops(size, loader.plan.lengths)
+    at_peak = seconds_at_peak(flops, fitting.mesh.devices.flat)
+    row_tokens = size * sum(loader.plan.lengths.values())
+    log = Log(run, fitting.rate, first, row_tokens=row_tokens, seconds_at_peak=at_peak, profile=fitting.profile)
     interval: list[Mapping[str, jax.Array]] = []
     with preemption.held(), Progress("train", config.steps, first) as bar:
         # A process that was stopped may have saved this step and not scored it.
         score_midway(fitting.midway, first, state.params, log, preemption, bar)
         make_batch = functools.partial(loader.batch, rows=rows)
-        for step, batch in prefetch(make_batch, first, config.steps, patience=config.stall_seconds):
+        for step, batch in log.steps(prefetch(make_batch, first, config.steps, patience=config.stall_seconds)):
             check_supervised(step, batch)
-            with placed_on(fitting.mesh):
+            with log.phase("dispatch" if step > first else "compile"), placed_on(fitting.mesh):
                 state, metrics = step_fn(state, place_rows(batch, fitting.mesh, size, rows.start))
             log.add(metrics)
             interval.append(metrics)
@@ -256,7 +262,8 @@ def fit(
             score_midway(fitting.midway, done, state.params, log, preemption, bar)
             asked = preemption.stops()
             if done % fitting.every == 0 or done == config.steps or asked:
-                saved.save(state, mean_loss(done, interval))
+                with log.phase("checkpoint"):
+                    saved.save(state, mean_loss(done, interval))
                 interval.clear()
             if asked:
                 break
@@ -278,29 +285,34 @@ def score_midway(
             raise Preempted
         bar.update(step, f"evaluating: {done}")
 
-    with log.paused(), contextlib.suppress(Preempted):
+    with log.phase("evaluation"), contextlib.suppress(Preempted):
         progress(0)
         log.write_means(step, midway.means(params, progress))
 
 
-def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig, platform: str) -> Any:
-    """train_step, (state, batch) -> (state, metrics), under jax.jit as a platform needs it; the state's buffers are reused."""
+def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig, state: TrainState) -> Any:
+    """train_step, (state, batch) -> (state, metrics), under jax.jit for the devices of `state`, arrays or shapes with shardings.
+
+    The state's buffers are reused, and it stays placed as it is: left to itself XLA may place what Adafactor keeps otherwise.
+    """
     step = functools.partial(
         train_step, model=model.build(), tx=tx, microbatches=config.microbatches, z_loss=config.z_loss,
         skip=config.not_finite == "skip",
     )  # fmt: skip
-    return jax.jit(step, donate_argnums=0, compiler_options=KEEP_BARRIERS if platform == "cpu" else None)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    device = min(state.step.sharding.device_set, key=lambda device: device.id)
+    options = KEEP_BARRIERS if device.platform == "cpu" else None
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options)
 
 
 def compiled_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig) -> Callable[..., Any]:
     """jitted_step for the devices here, compiled at its first call."""
-    jitted = jitted_step(model, tx, config, jax.default_backend())
     program = None
 
     def compiled(state: TrainState, batch: Batch) -> Any:
         nonlocal program
         if program is None:
-            program = jitted.lower(state, batch).compile()
+            program = jitted_step(model, tx, config, state).lower(state, batch).compile()
             give_back_memory()
         return program(state, batch)
 

@@ -33,6 +33,7 @@ from flan_jax.partitioning import check_batch, make_mesh
 from flan_jax.progress import table_console
 from flan_jax.run import LEAKAGE, MANIFEST, Run, read_json, write_json
 from flan_jax.train_state import count_params, params_like
+from flan_jax.training_log import NO_STEPS, profiled_steps
 from flan_jax.weights import check_target, load_params, save_params, source_facts
 
 __all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "preflight", "prepare", "tokenizer", "train"]
@@ -43,7 +44,7 @@ class Invocation:
     """What the flags say beside gin: the run directory, whether to only show, and the whole configuration as text.
 
     `other` are the settings of the mixture to compare with, `picture` the file to draw to, `tasks` what to evaluate,
-    `topology` the TPU slice to compile for and `search` whether to search for a mesh there.
+    `topology` the TPU slice to compile for, `search` whether to search for a mesh there, `profile` the steps to trace, "N:M".
     """
 
     run_dir: str
@@ -54,14 +55,17 @@ class Invocation:
     tasks: Sequence[str] | None = None
     topology: str | None = None
     search: bool = False
+    profile: str | None = None
 
 
 def train(settings: training.Settings, invocation: Invocation) -> None:
     """Tune a model on a mixture and score it on the held-out cluster before and after."""
+    text = invocation.profile
+    profile = NO_STEPS if text is None else profiled_steps(text, settings.training.steps)
     if invocation.dry_run:
         show_plan(settings)
     else:
-        training.train(invocation.run_dir, settings, invocation.config_text)
+        training.train(invocation.run_dir, settings, invocation.config_text, profile=profile)
 
 
 def prepare(settings: training.Settings, invocation: Invocation) -> None:
