@@ -59,8 +59,9 @@ def make_mesh(shape: Mapping[str, int] | None = None, devices: Sequence[Any] | N
 
 def _check_slices(slices: int, devices: Sequence[Any]) -> int:
     """`slices`, if the devices are of so many."""
-    # GPUs have a slice_index too, one a host.
-    there = len({device.slice_index for device in devices}) if devices[0].platform == "tpu" else 1
+    # A TPU slice alone may have no slice_index; GPUs have one too, one a host.
+    tpus = devices[0].platform == "tpu"
+    there = len({getattr(device, "slice_index", 0) for device in devices}) if tpus else 1
     if slices != there:
         raise InputError(
             f"MESH is for {slices} slices; the {len(devices)} {devices[0].platform} devices here are of {there}. "

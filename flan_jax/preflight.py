@@ -24,7 +24,7 @@ from flan_jax.hlo import Collectives, collectives
 from flan_jax.manifest import check_attention
 from flan_jax.models.layers import REMAT_POLICIES
 from flan_jax.partitioning import MESH_AXES, batch_sharding, check_batch, make_mesh, placed_on
-from flan_jax.train import Settings, TrainConfig, jitted_step
+from flan_jax.train import Settings, TrainConfig, check_options, jitted_step
 from flan_jax.train_state import count_params, state_like
 
 REMAT = tuple(REMAT_POLICIES)
@@ -185,6 +185,7 @@ def compile_for(job: Job, target: Target) -> Compiled:
     start = time.monotonic()
     mesh, state, batch = abstract(job, target)
     check_attention(job.model, job.lengths, mesh)
+    check_options(job.training.compiler_options, target.devices[0])
     own, rows = bytes_a_device(state), bytes_a_device(batch)
     temporaries, found = None, None
     if own + rows <= target.memory:

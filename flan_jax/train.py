@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from flan_jax import evaluate, hosts, manifest, report
 from flan_jax.batch import Batch
@@ -49,6 +49,7 @@ class TrainConfig:
     warm_start: where training takes its first parameters from: a run directory, a Hugging Face folder, a T5X checkpoint. mesh: sizes by axis, None for {"data": -1}.
     not_finite: what to do where loss or gradient is NaN or infinite: 'stop', or 'skip' the update (a whole log line of such
     stops all the same). stall_seconds: how long a batch may take before the run stops.
+    compiler_options: XLA's flags for the training step, {"xla_...": value}.
     """
 
     steps: int
@@ -60,6 +61,7 @@ class TrainConfig:
     log_every: int = 10
     not_finite: str = "stop"
     stall_seconds: int = 600
+    compiler_options: Mapping[str, Any] | None = None
 
     def __post_init__(self):
         if self.not_finite not in NOT_FINITE:
@@ -136,6 +138,7 @@ def write_report(run: Run) -> Path | None:
 def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:
     """The data, the plan of its batches and the run's identity, checked against the model, the mesh and the run's directory."""
     data, model, training = settings.data, settings.model, settings.training
+    check_options(training.compiler_options, mesh.devices.flat[0])
     check_batch(data.batch_size, training.microbatches, mesh)
     with hosts.lead_first():
         prepared = prepare_mixture(data, settings.evaluation.more)
@@ -301,8 +304,21 @@ def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfi
     )  # fmt: skip
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     device = min(state.step.sharding.device_set, key=lambda device: device.id)
-    options = KEEP_BARRIERS if device.platform == "cpu" else None
+    options = (KEEP_BARRIERS if device.platform == "cpu" else {}) | dict(config.compiler_options or {})
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options)
+
+
+def check_options(options: Mapping[str, Any] | None, device: Any) -> None:
+    """Raises InputError for the first option that the compiler for this device does not take. Not to be called in placed_on."""
+    one = jax.ShapeDtypeStruct((), np.float32, sharding=SingleDeviceSharding(device))
+    for name, value in (options or {}).items():
+        try:
+            jax.jit(lambda x: x, compiler_options={name: value}).lower(one).compile()
+        except (jax.errors.JaxRuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"TrainConfig.compiler_options sets {name} to {value!r}, which this compiler for {device.device_kind} does not "
+                f"take ({str(error).splitlines()[0]}). Leave it out, or write a name and value of this version of XLA"
+            ) from None
 
 
 def compiled_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig) -> Callable[..., Any]:

@@ -7,13 +7,14 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
+from flan_jax import configuration, preflight
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adafactor
 from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, placed_on
 from flan_jax.run import Run
-from flan_jax.train import TrainConfig, check_supervised, compiled_step, mean_gradients, train_step
+from flan_jax.train import TrainConfig, check_options, check_supervised, compiled_step, mean_gradients, train_step
 from flan_jax.train_state import init_state
 from flan_jax.training_log import Log, NotFinite, check_finite
 
@@ -197,3 +198,24 @@ def test_a_line_of_skipped_steps_alone_ends_the_run(tmp_path):
     log.add(bad)
     with pytest.raises(NotFinite, match="all were skipped"):
         log.write(3)
+
+
+@pytest.mark.parametrize(
+    "name", ["xla_gpu_enable_latncy_hiding_scheduler", "xla_cpu_copy_insertion_use_region_analysis"]
+)
+def test_an_option_that_the_compiler_does_not_take_is_named(name):
+    with pytest.raises(
+        InputError, match=f"TrainConfig.compiler_options sets {name} to 'perhaps', which this compiler for cpu"
+    ):
+        check_options({name: "perhaps"}, jax.devices()[0])
+
+
+@pytest.mark.parametrize("file", sorted((configuration.GIN_FOLDER / "xla").glob("*.gin")), ids=lambda file: file.stem)
+def test_every_option_in_the_gin_files_is_there(file):
+    options = configuration.load_settings(["flan_mixture.gin", str(file)], []).training.compiler_options
+    assert options
+    if file.stem == "tpu":
+        pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")
+    # What is for GPUs every build of jaxlib can read.
+    device = preflight.slice_of("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
+    check_options(options, device)

@@ -1,5 +1,6 @@
 """What launch/ablate.py does with a sweep: list it, run it here, say how far it is."""
 
+import contextlib
 import datetime
 import statistics
 import time
@@ -13,6 +14,7 @@ import rich.box
 import rich.console
 import rich.table
 
+from flan_jax import hosts
 from flan_jax.ablation import report
 from flan_jax.ablation.local import LocalEngine, lock
 from flan_jax.ablation.plan import (
@@ -35,9 +37,9 @@ EFFICIENCY = 0.3
 
 
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
-    """One run of a plan, from where it stopped; at once when it is finished."""
-    if not is_finished(sweep_dir, run):
-        with attempt(sweep_dir, run):
+    """One run of a plan, from where it stopped; at once when it is finished. Of several processes the first keeps its status."""
+    if not hosts.leads_word(is_finished(sweep_dir, run)):
+        with attempt(sweep_dir, run) if hosts.lead() else contextlib.nullcontext():
             train(str(sweep_dir / run.directory), settings, config_text)
 
 

@@ -1,0 +1,110 @@
+"""Memory of going on with a run on another mesh: a state of 1 GB, saved on fsdp 8, restored on fsdp 2 x tensor 4.
+
+    python tests/benchmarks/restore_reshard.py [--back]
+
+The state is T5 1.1 base's with Adafactor, in float32, on eight fake CPU devices of one process, which so holds all shards.
+`value` is the largest resident memory of a fresh process that restores it as a run that goes on does (train.start), less
+what the process had when the restore began, over the size of the shards that it restores: 1 is the restored state alone.
+The restored arrays must be those that were saved. `seconds` is the restore alone. --back goes from fsdp 2 x tensor 4 to fsdp 8. Target: 1.5.
+"""
+
+import argparse
+import functools
+import os
+import sys
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import processes
+
+TARGET = 1.5
+MODEL = "t5_1_1_base"
+MESHES = ({"fsdp": 8}, {"fsdp": 2, "tensor": 4})
+
+
+def setting(shape: dict[str, int], seed: int) -> tuple[Any, ...]:
+    """(model, optimizer, mesh, training) as train.start takes them."""
+    from flan_jax import configuration, optim
+    from flan_jax.partitioning import make_mesh
+    from flan_jax.train import TrainConfig
+
+    config = configuration.load_model([f"models/{MODEL}.gin"])
+    return config, optim.adafactor(1e-3), make_mesh(shape), TrainConfig(steps=1, seed=seed, mesh=shape)
+
+
+def checksum(state: Any) -> int:
+    """Of all arrays, whole, whatever the sharding."""
+    import jax
+    import numpy as np
+
+    return functools.reduce(lambda crc, leaf: zlib.crc32(np.asarray(leaf).data, crc), jax.tree.leaves(state), 0)
+
+
+def save(folder: Path, number: int) -> None:
+    from flan_jax.checkpoints import CheckpointConfig, Checkpoints
+    from flan_jax.train_state import init_state
+
+    config, tx, mesh, training = setting(MESHES[number], seed=0)
+    state = init_state(config, tx, mesh, training.seed)
+    saved = Checkpoints(folder, CheckpointConfig())
+    saved.save(state, loss=1.0)
+    saved.close()
+    processes.report(checksum=checksum(state))
+
+
+def restore(folder: Path, number: int) -> None:
+    import jax
+
+    from flan_jax.checkpoints import CheckpointConfig, Checkpoints
+    from flan_jax.train import start
+
+    config, tx, mesh, training = setting(MESHES[number], seed=1)
+    jax.block_until_ready(jax.device_put(0.0))  # the backend
+    saved = Checkpoints(folder, CheckpointConfig())
+    before, begun = processes.peak_gib(), time.monotonic()
+    state = jax.block_until_ready(start(saved, config, tx, mesh, training))
+    seconds, peak = time.monotonic() - begun, processes.peak_gib()
+    shards = [shard for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
+    size = sum(shard.data.nbytes for shard in shards) / 2**30
+    processes.report(
+        restoring=seconds, used_gib=peak - before, size_gib=size, checksum=checksum(state), mesh=dict(mesh.shape)
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--back", action="store_true", help="from fsdp 2 x tensor 4 to fsdp 8")
+    parser.add_argument("--child", choices=("save", "restore"), help=argparse.SUPPRESS)
+    arguments, rest = parser.parse_known_args()
+    if arguments.child:
+        {"save": save, "restore": restore}[arguments.child](Path(rest[0]), int(rest[1]))
+        return 0
+    there, here = (1, 0) if arguments.back else (0, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        before = processes.run_child(__file__, "save", folder, there)
+        run = processes.run_child(__file__, "restore", folder, here)
+    assert run["checksum"] == before["checksum"], "what was restored is not what was saved"
+    result = {
+        "name": "restore_reshard_1gb",
+        "value": round(run["used_gib"] / run["size_gib"], 2),
+        "unit": "of the restored shards",
+        "target": TARGET,
+        "from": MESHES[there],
+        "to": MESHES[here],
+        "used_gib": round(run["used_gib"], 2),
+        "size_gib": round(run["size_gib"], 2),
+        "seconds": round(run["restoring"], 2),
+    }
+    processes.print_result(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
