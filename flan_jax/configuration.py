@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -19,6 +20,10 @@ import gin
 import gin.config as gin_config
 
 from flan_jax.ablation.plan import AblationConfig
+from flan_jax.ablation.skypilot import SkyPilotEngine
+from flan_jax.ablation.slurm import SlurmEngine
+from flan_jax.ablation.submission import QueueEngine
+from flan_jax.ablation.xpk import XpkEngine
 from flan_jax.checkpoints import CheckpointConfig
 from flan_jax.data.mixture_data import DataConfig
 from flan_jax.data.prompts import Prompts
@@ -36,8 +41,9 @@ MACROS = (
 )  # fmt: skip
 CONFIGURABLES = (
     Settings, DataConfig, Prompts, TrainConfig, CheckpointConfig, EvalConfig, OptimizerConfig, EncoderDecoderConfig, DecoderConfig,
-    AblationConfig,
+    AblationConfig, SlurmEngine, SkyPilotEngine, XpkEngine,
 )  # fmt: skip
+ENGINES = {engine.name: engine for engine in (SlurmEngine, SkyPilotEngine, XpkEngine)}
 GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
 
 
@@ -79,6 +85,24 @@ def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> Ablation
                 f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between runs"
             )
         return _registered["AblationConfig"]()
+
+
+def load_engine(name: str, gin_files: Sequence[str], bindings: Sequence[str]) -> QueueEngine:
+    """The settings of the engine of that name. Raises InputError for an unknown engine, and for what has no value."""
+    if name not in ENGINES:
+        raise unknown("engine", name, ["local", *ENGINES])
+    engine = ENGINES[name]
+    with _gin_explained():
+        _parse(gin_files, bindings)
+        given = gin_config.get_bindings(engine.__name__)
+        fields, absent = dataclasses.fields(engine), dataclasses.MISSING
+        required = [f.name for f in fields if f.default is absent and f.default_factory is absent]
+        if missing := [f"{engine.__name__}.{field}" for field in required if field not in given]:
+            raise InputError(
+                f"{', '.join(missing)} has no value; write --gin.{missing[0]}=value, or give a gin file of your own like "
+                f"gin/engines/{name}.gin"
+            )
+        return _registered[engine.__name__]()
 
 
 def load_model(gin_files: Sequence[str]) -> ModelConfig:
@@ -166,7 +190,7 @@ def _fits(value: Any, hint: Any) -> bool:
     kind = typing.get_origin(hint) or hint
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return isinstance(value, (list, tuple) if kind is tuple else kind)
+    return isinstance(value, (list, tuple) if kind in (tuple, Sequence) else kind)
 
 
 def _find(file: str) -> str:

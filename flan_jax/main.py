@@ -13,11 +13,11 @@ import absl.logging
 import jax
 
 from flan_jax import hosts, verbs
-from flan_jax.ablation import sweep
+from flan_jax.ablation import report, submission, sweep
 from flan_jax.ablation.local import LocalEngine
 from flan_jax.ablation.plan import config_of, make_plan
 from flan_jax.checkpoints import CheckpointFailed
-from flan_jax.configuration import MACROS, binding, load_ablation, load_model, load_settings, resolve
+from flan_jax.configuration import MACROS, binding, load_ablation, load_engine, load_model, load_settings, resolve
 from flan_jax.data.loader import DataStalled
 from flan_jax.data.mixture_data import default_cache_dir
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError
@@ -31,6 +31,8 @@ from flan_jax.weights import FORMATS, format_of
 
 DEFAULT_GIN_FILE = "flan_mixture.gin"
 """For programs that look at a mixture and train nothing."""
+LOCAL = "local"
+"""The engine of this machine."""
 
 
 def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence[str] | None = None) -> int:
@@ -126,6 +128,42 @@ def _run_of_plan(arguments: Sequence[str]) -> None:
 
 
 def _sweep(arguments: Sequence[str]) -> None:
+    flags = _sweep_flags([a for a in arguments if not a.startswith("--gin.")])
+    gin_files: list[str] = flags.gin_file or []
+    if not gin_files and not ((flags.status or flags.report) and flags.sweep_dir):
+        raise InputError("name a gin file with AblationConfig.axes: --gin_file=leave_one_cluster_out.gin")
+    sweep_dir = Path(flags.sweep_dir or f"sweeps/{Path(gin_files[0]).stem}").expanduser().absolute()
+    if flags.status:
+        table_console().print(sweep.status_table(sweep_dir))
+        return
+    if flags.report:
+        print(report.write(sweep_dir))
+        return
+    bindings = [binding(a.removeprefix("--gin.")) for a in arguments if a.startswith("--gin.")]
+    queue = None if flags.engine == LOCAL else load_engine(flags.engine, gin_files, bindings)
+    plan = make_plan(load_ablation(gin_files, bindings), gin_files, bindings, resolve, sweep_dir)
+    if queue is not None:
+        if flags.slots is not None or flags.devices:
+            raise InputError(f"--slots and --devices are for this machine; {flags.engine} has settings of its own")
+        lines = (
+            submission.shown(sweep_dir, plan, queue)
+            if flags.dry_run
+            else submission.submit(sweep_dir, plan, queue, gin_files)
+        )
+        for line in lines:
+            print(line, flush=True)
+        return
+    if flags.dry_run:
+        table_console().print(sweep.listing(plan))
+        return
+    engine = LocalEngine(
+        sweep_dir, 1 if flags.slots is None else flags.slots, flags.devices.split(",") if flags.devices else ()
+    )
+    if not sweep.work(sweep_dir, plan, engine, gin_files):
+        raise SweepFailed("not all runs are finished; the same command tries the others again")
+
+
+def _sweep_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ablate.py",
         description="Plan, train, evaluate and report an ablation sweep; the same command goes on where it stopped.",
@@ -134,26 +172,21 @@ def _sweep(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--gin_file", action="append", help="a gin file with AblationConfig.axes; repeatable")
     parser.add_argument("--sweep_dir", help="where the sweep is kept (default: sweeps/<name of the first gin file>)")
-    parser.add_argument("--dry_run", action="store_true", help="list the runs and what they cost, and do nothing")
+    parser.add_argument(
+        "--engine",
+        default=LOCAL,
+        help="who runs it: local (default), slurm, skypilot or xpk, with settings as in gin/engines; see launch/README.md",
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="list the runs and what they cost, or what would be submitted; do nothing",
+    )
     parser.add_argument("--status", action="store_true", help="say how far the sweep is, and do nothing")
-    parser.add_argument("--slots", type=int, default=1, help="runs side by side on this machine (default: 1)")
+    parser.add_argument("--report", action="store_true", help="write the report of what is there, and do nothing else")
+    parser.add_argument("--slots", type=int, help="runs side by side on this machine (default: 1)")
     parser.add_argument("--devices", default="", help="ids of GPUs to share out among the slots, e.g. 0,1,2,3")
-    flags = parser.parse_args([a for a in arguments if not a.startswith("--gin.")])
-    gin_files: list[str] = flags.gin_file or []
-    if not gin_files and not (flags.status and flags.sweep_dir):
-        raise InputError("name a gin file with AblationConfig.axes: --gin_file=leave_one_cluster_out.gin")
-    sweep_dir = Path(flags.sweep_dir or f"sweeps/{Path(gin_files[0]).stem}").expanduser().absolute()
-    if flags.status:
-        table_console().print(sweep.status_table(sweep_dir))
-        return
-    bindings = [binding(a.removeprefix("--gin.")) for a in arguments if a.startswith("--gin.")]
-    plan = make_plan(load_ablation(gin_files, bindings), gin_files, bindings, resolve, sweep_dir)
-    if flags.dry_run:
-        table_console().print(sweep.listing(plan))
-        return
-    engine = LocalEngine(sweep_dir, flags.slots, flags.devices.split(",") if flags.devices else ())
-    if not sweep.work(sweep_dir, plan, engine, gin_files):
-        raise SweepFailed("not all runs are finished; the same command tries the others again")
+    return parser.parse_args(arguments)
 
 
 class SweepFailed(RuntimeError):

@@ -1,7 +1,7 @@
 """An ablation sweep: a cross of settings as a list of runs in one directory, each named by the hash of what it is.
 
 A sweep directory holds
-    plan.json           the axes, the gin files, the base model
+    plan.json           the axes, the gin files, the base model, a fingerprint of both plan files
     runs.jsonl          a line a run: PlannedRun
     configs/<id>.gin    each run's whole configuration: what runs is what was planned, whatever becomes of the gin files
     base/<id>/ runs/<id>/   run directories (flan_jax.run)
@@ -243,9 +243,13 @@ def _short(value: Any) -> str:
 
 
 def make_folders(sweep_dir: Path) -> None:
-    """Makes a sweep directory, or goes on with one. Raises InputError when the directory holds something else."""
+    """Makes a sweep directory, or goes on with one. Raises InputError when the directory holds something else, or a plan
+    that was edited."""
     if sweep_dir.is_dir() and any(sweep_dir.iterdir()) and not (sweep_dir / PLAN).exists():
         raise InputError(f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another --sweep_dir")
+    about = read_json(sweep_dir / PLAN) if sweep_dir.is_dir() else None
+    if about is not None and "fingerprint" in about and (sweep_dir / RUNS).exists():
+        _check_unedited(sweep_dir, about)
     try:
         for folder in ("configs", "status", "logs", "runs", "untuned"):
             (sweep_dir / folder).mkdir(parents=True, exist_ok=True)
@@ -257,18 +261,40 @@ def write_plan(plan: Plan, sweep_dir: Path, gin_files: Sequence[str]) -> None:
     """Writes plan.json, runs.jsonl and configs/, in place of those of an earlier plan; its runs stay."""
     for name, text in plan.configs.items():
         write_text(sweep_dir / "configs" / f"{name}.gin", text)
-    lines = [json.dumps(dataclasses.asdict(run)) for run in plan.runs]
-    write_text(sweep_dir / RUNS, "".join(f"{line}\n" for line in lines))
+    lines = "".join(json.dumps(dataclasses.asdict(run)) + "\n" for run in plan.runs)
     about = {"name": Path(gin_files[0]).stem, "gin_files": list(gin_files), "axes": dict(plan.axes)}
-    write_json(sweep_dir / PLAN, about | {"base": plan.base and dataclasses.asdict(plan.base)})
+    about["base"] = plan.base and dataclasses.asdict(plan.base)
+    about["fingerprint"] = _fingerprint(about, lines)
+    # Jobs in a queue read both files at any time: left alone where nothing changes.
+    if (read_json(sweep_dir / PLAN) or {}).get("fingerprint") != about["fingerprint"] or not (
+        sweep_dir / RUNS
+    ).exists():
+        write_text(sweep_dir / RUNS, lines)
+        write_json(sweep_dir / PLAN, about)
+
+
+def _fingerprint(about: Mapping[str, Any], lines: str) -> str:
+    """Of plan.json without its fingerprint, and of runs.jsonl."""
+    return _hash([{name: value for name, value in about.items() if name != "fingerprint"}, lines])
+
+
+def _check_unedited(sweep_dir: Path, about: Mapping[str, Any]) -> None:
+    file = sweep_dir / RUNS
+    lines = file.read_text(encoding="utf-8") if file.exists() else ""
+    if about["fingerprint"] != _fingerprint(about, lines):
+        raise InputError(
+            f"{PLAN} or {RUNS} in {sweep_dir} is not what launch/ablate.py wrote: they were edited, or their writing was cut "
+            f"short. To change a sweep, change its gin files; to have back what was planned, delete {RUNS} and plan again"
+        )
 
 
 def read_plan(sweep_dir: Path) -> Plan:
-    """The plan of a sweep directory, without configurations. Raises InputError when there is none."""
+    """The plan of a sweep directory, without configurations. Raises InputError when there is none, or an edited one."""
     about = read_json(sweep_dir / PLAN)
     if about is None:
         raise InputError(f"{sweep_dir} holds no {PLAN}: it is no sweep. Give the --sweep_dir of launch/ablate.py")
     try:
+        _check_unedited(sweep_dir, about)
         runs = tuple(PlannedRun(**line) for line in read_jsonl(sweep_dir / RUNS))
         return Plan(about["axes"], runs, {}, about["base"] and PlannedRun(**about["base"]))
     except (KeyError, TypeError) as error:

@@ -15,9 +15,10 @@ import rich.console
 import rich.table
 
 from flan_jax import hosts
-from flan_jax.ablation import report
+from flan_jax.ablation import report, submission
 from flan_jax.ablation.local import LocalEngine, lock
 from flan_jax.ablation.plan import (
+    BASE,
     Plan,
     PlannedRun,
     Status,
@@ -44,13 +45,14 @@ def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: s
 
 
 def planned(sweep_dir: Path, index: str) -> PlannedRun:
-    """The run of a plan by its index, or the base model by "base". Raises InputError when there is none."""
+    """The run of a plan by its index or id, or the base model by "base". Raises InputError when there is none."""
     plan = read_plan(sweep_dir)
-    by_index = {str(run.index): run for run in plan.runs} | ({"base": plan.base} if plan.base else {})
-    if index not in by_index:
+    known = {run.id: run for run in plan.runs} | {str(run.index): run for run in plan.runs}
+    known |= {BASE: plan.base, plan.base.id: plan.base} if plan.base else {}
+    if index not in known:
         last = f"0 to {len(plan.runs) - 1}" + (" or 'base'" if plan.base else "")
-        raise InputError(f"--index={index}: the plan in {sweep_dir} has the indices {last}")
-    return by_index[index]
+        raise InputError(f"--index={index}: the plan in {sweep_dir} has the indices {last}, and no run of that id")
+    return known[index]
 
 
 def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[str]) -> bool:
@@ -58,6 +60,7 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
 
     The report is written anew whenever a run ends.
     """
+    submission.check_engine(sweep_dir, plan, "local")
     make_folders(sweep_dir)
     held = lock(sweep_dir)
     write_plan(plan, sweep_dir, gin_files)
@@ -147,7 +150,8 @@ def status_table(sweep_dir: Path) -> rich.table.Table:
         counts[state] = counts.get(state, 0) + 1
     title = f"{sweep_dir}: " + ", ".join(f"{count} {state}" for state, count in counts.items())
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=title, title_justify="left")
-    for name in ("index", "run", "state"):
+    jobs = submission.last_jobs(sweep_dir)
+    for name in ("index", "run", *(["job"] if jobs else []), "state"):
         table.add_column(name)
     for name in ("step", "loss", "time"):
         table.add_column(name, justify="right")
@@ -158,6 +162,7 @@ def status_table(sweep_dir: Path) -> rich.table.Table:
         table.add_row(
             "" if run.index is None else str(run.index),
             run.name,
+            *([jobs.get(run.id, "")] if jobs else []),
             _state(status),
             f"{last['step']:,}/{run.steps:,}" if last else f"0/{run.steps:,}",
             f"{last['loss']:.3f}" if last else "",

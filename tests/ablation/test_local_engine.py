@@ -8,25 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = """
-include 'flan_mixture.gin'
-STEPS = 4
-BATCH_SIZE = 8
-CheckpointConfig.every = 2
-TrainConfig.log_every = 2
-DataConfig.eval_examples = 3
-DataConfig.seen_eval_examples = 1
-EncoderDecoderConfig.emb_dim = 32
-EncoderDecoderConfig.mlp_dim = 32
-EncoderDecoderConfig.num_encoder_layers = 1
-EncoderDecoderConfig.num_decoder_layers = 1
-"""
-BASE = SMALL + "import tasks.plain_text\nMIXTURE = 'plain_text'\nHELD_OUT = None\n"
+from tiny_sweeps import ROOT, axes, start, statuses, sweep, table
 
 
 @pytest.fixture(scope="module")
@@ -36,48 +20,12 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "base.gin").write_text(BASE)
     return tmp_path
-
-
-def axes(folder, text, base=True):
-    lines = f"AblationConfig.axes = {text}\n" + "AblationConfig.base = 'base.gin'\n" * base
-    (folder / "small.gin").write_text(SMALL + lines)
-
-
-def start(folder, cache, *flags):
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
-    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, ROOT / "launch/ablate.py", "--gin_file=small.gin", "--sweep_dir=sweep", *flags]
-    return subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-
-
-def sweep(folder, cache, *flags, code=0):
-    process = start(folder, cache, *flags)
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == code, output
-    return output
-
-
-def statuses(folder):
-    return {path.stem: json.loads(path.read_text()) for path in (folder / "sweep/status").glob("*.json")}
-
-
-def table(folder):
-    """What the runs came to, by their names."""
-    runs = [json.loads(line) for line in (folder / "sweep/runs.jsonl").read_text().splitlines()]
-    return {
-        r["name"]: json.loads((folder / "sweep" / r["directory"] / "result.json").read_text())["tasks"] for r in runs
-    }
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "base.gin").write_text(BASE)
     axes(folder, "{'HELD_OUT': ['sentiment', 'coreference'], 'SEED': [0, 1]}")
     output = sweep(folder, cache, "--slots=2")
     assert "[4/4]" in output

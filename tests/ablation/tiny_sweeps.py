@@ -1,0 +1,63 @@
+"""Sweeps of a few steps of a tiny model, as a user starts them: for the tests of the engines."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = """
+include 'flan_mixture.gin'
+STEPS = 4
+BATCH_SIZE = 8
+CheckpointConfig.every = 2
+TrainConfig.log_every = 2
+DataConfig.eval_examples = 3
+DataConfig.seen_eval_examples = 1
+EncoderDecoderConfig.emb_dim = 32
+EncoderDecoderConfig.mlp_dim = 32
+EncoderDecoderConfig.num_encoder_layers = 1
+EncoderDecoderConfig.num_decoder_layers = 1
+"""
+BASE = SMALL + "import tasks.plain_text\nMIXTURE = 'plain_text'\nHELD_OUT = None\n"
+
+
+def axes(folder, text, base=True):
+    lines = f"AblationConfig.axes = {text}\n" + "AblationConfig.base = 'base.gin'\n" * base
+    (folder / "base.gin").write_text(BASE)
+    (folder / "small.gin").write_text(SMALL + lines)
+
+
+def start(folder, cache, *flags, **more):
+    """A process of launch/ablate.py in `folder`, with small.gin and the sweep directory sweep/. `more`: its environment."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
+    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", **more}
+    command = [sys.executable, ROOT / "launch/ablate.py", "--gin_file=small.gin", "--sweep_dir=sweep", *flags]
+    return subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def sweep(folder, cache, *flags, code=0, **more):
+    process = start(folder, cache, *flags, **more)
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == code, output
+    return output
+
+
+def statuses(folder):
+    return {path.stem: json.loads(path.read_text()) for path in (folder / "sweep/status").glob("*.json")}
+
+
+def runs(folder):
+    return [json.loads(line) for line in (folder / "sweep/runs.jsonl").read_text().splitlines()]
+
+
+def table(folder):
+    """What the runs came to, by their names."""
+    return {
+        r["name"]: json.loads((folder / "sweep" / r["directory"] / "result.json").read_text())["tasks"]
+        for r in runs(folder)
+    }
