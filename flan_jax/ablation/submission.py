@@ -79,10 +79,15 @@ class Batch(NamedTuple):
         return [*([self.base] if self.base else []), *self.runs]
 
 
+def check_client(program: str, install: str) -> None:
+    """Raises InputError when a client is not there, saying how to get it."""
+    if shutil.which(program) is None:
+        raise InputError(f"{program} is not installed here, or not on the PATH: {install}")
+
+
 def call(argv: Sequence[str], install: str) -> str:
     """What a client prints. Raises InputError with its own words when it refuses, or when it is not there."""
-    if shutil.which(argv[0]) is None:
-        raise InputError(f"{argv[0]} is not installed here, or not on the PATH: {install}")
+    check_client(argv[0], install)
     done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         said = (done.stdout + done.stderr).strip()[-4000:] or "it printed nothing"
@@ -134,8 +139,8 @@ def _left(sweep_dir: Path, plan: Plan) -> list[PlannedRun]:
 def batch_of(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Batch:
     """Every run that is neither finished nor in the queue. The client is asked only where something was submitted before."""
     check_engine(sweep_dir, plan, engine.name)
-    left = _left(sweep_dir, plan)
-    jobs = {run.id: job for run in left if (job := last_jobs(sweep_dir).get(run.id)) is not None}
+    left, known = _left(sweep_dir, plan), last_jobs(sweep_dir)
+    jobs = {run.id: known[run.id] for run in left if run.id in known}
     there = engine.queued() if jobs else set()
     queued = [run for run in left if jobs.get(run.id) in there]
     new = [run for run in left if run not in queued]
@@ -165,8 +170,7 @@ def submit(sweep_dir: Path, plan: Plan, engine: QueueEngine, gin_files: Sequence
     Raises InputError, before anything is submitted, for a client that is not there and for settings that cannot work; and for
     what the client refuses: what was submitted until then is known, and the same command goes on after it.
     """
-    if shutil.which(engine.client) is None:
-        raise InputError(f"{engine.client} is not installed here, or not on the PATH: {engine.install}")
+    check_client(engine.client, engine.install)
     engine.check(sweep_dir)
     make_folders(sweep_dir)
     held = lock(sweep_dir)
