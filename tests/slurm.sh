@@ -74,7 +74,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 # More cores than the machine has, and no waiting between rounds of scheduling.
 SlurmdParameters=config_overrides
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
 ReturnToService=2
 KillWait=20
 CONF

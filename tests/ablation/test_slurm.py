@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import ROOT, axes, runs, statuses, sweep, table
 
+from flan_jax.ablation.plan import PlannedRun
+from flan_jax.ablation.slurm import SlurmEngine
 from flan_jax.ablation.submission import last_jobs
 from flan_jax.run import read_jsonl
 
@@ -94,3 +96,31 @@ def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbe
     assert last_jobs(disturbed / "sweep") == jobs
     sweep(disturbed, cache, "--report")
     assert "2 runs: 2 finished" in (disturbed / "sweep/report.md").read_text()
+
+
+PROGRAM = """#!/bin/bash
+# The second has more to save.
+trap 'sleep $SLURM_PROCID; exit 42' TERM
+echo $SLURMD_NODENAME $SLURM_PROCID ${SLURM_RESTART_COUNT:-0} ${@: -1} >> %(said)s
+[ -n "$SLURM_RESTART_COUNT" ] && exit
+sleep 60 & wait
+"""
+
+
+def test_a_run_of_two_nodes_has_a_process_on_each_and_goes_on_when_both_have_saved(tmp_path, cluster):
+    said, sweep_dir = tmp_path / "said", tmp_path / "sweep"
+    (sweep_dir / "logs").mkdir(parents=True)
+    (tmp_path / "python").write_text(PROGRAM % {"said": said})
+    (tmp_path / "python").chmod(0o755)
+    more = {"evaluation": "e", "point": {}, "directory": "runs/ab", "steps": 1, "tokens": 1, "flops": 1.0, "disk": 1}
+    run = PlannedRun(index=3, id="ab", name="SEED=3", **more)
+    engine = SlurmEngine(nodes=2, activate=f"export PATH={tmp_path}:$PATH")
+    ((name, script),) = engine.files(sweep_dir, [run]).items()
+    (sweep_dir / name).write_text(script)
+    (command,) = engine.commands(sweep_dir, [run], None)
+    (job,) = command.jobs(slurm(cluster, *command.argv))
+    wait(lambda: said.exists() and len(said.read_text().splitlines()) == 2)
+    slurm(cluster, "scancel", "--signal=TERM", job)
+    wait(lambda: not slurm(cluster, "squeue", "--noheader").strip())
+    lines = [f"node{node} {node - 1} {restart} --index=ab" for restart in (0, 1) for node in (1, 2)]
+    assert sorted(said.read_text().splitlines()) == sorted(lines)
