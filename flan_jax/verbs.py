@@ -11,7 +11,7 @@ import rich.console
 import rich.table
 
 from flan_jax import evaluate as evaluation
-from flan_jax import manifest, preflight_report, report
+from flan_jax import hosts, manifest, preflight_report, report
 from flan_jax import train as training
 from flan_jax.checkpoints import latest_folder
 from flan_jax.data.explain import explain
@@ -159,10 +159,11 @@ def _score(settings: training.Settings, invocation: Invocation, work: Work, sour
     manifest.check_vocabulary(settings.model, tokenizer)
     all_prompts = {"after": settings.data.eval_prompts}
     all_prompts |= {f"after-{name}": prompts for name, prompts in settings.evaluation.more.items()}
-    evaluations = [
-        evaluation.of_tasks(when, settings.data, work.tasks, work.trained_on, prompts, tokenizer)
-        for when, prompts in all_prompts.items()
-    ]
+    with hosts.lead_first():
+        evaluations = [
+            evaluation.of_tasks(when, settings.data, work.tasks, work.trained_on, prompts, tokenizer)
+            for when, prompts in all_prompts.items()
+        ]
     if invocation.dry_run:
         for each in evaluations:
             for (task, split), limit in each.limits.items():
@@ -171,15 +172,16 @@ def _score(settings: training.Settings, invocation: Invocation, work: Work, sour
     mesh = make_mesh(settings.training.mesh)
     print(manifest.check_attention(settings.model, work.lengths, mesh))
     params = load_params(source, settings.model, params_like(settings.model, mesh))
-    run = Run(invocation.run_dir)
+    with hosts.lead_first():
+        run = Run(invocation.run_dir, writes=hosts.lead())
     facts = {name: value for name, value in work.manifest.items() if name != "identity"}
     gaps = not_evaluated(work.tasks, settings.data.eval_prompts)
     run.identify(work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps})
     evaluating = evaluation.Evaluating(run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation)
     for each in evaluations:
         evaluation.score(evaluating, each, work.weights, params)
-    report.write(run.path)
-    print(report.terminal_summary(run.path))
+    if training.write_report(run):
+        print(report.terminal_summary(run.path))
 
 
 def _tasks(names: Sequence[str] | None) -> list[str]:

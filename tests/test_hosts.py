@@ -27,13 +27,14 @@ def free_port():
         return found.getsockname()[1]
 
 
-def start_all(run_dir, cache, count, *flags, of_one=()):
+def start_all(run_dir, cache, count, *flags, of_one=(), script="launch/train.py"):
     """`count` processes with 8 CPU devices in all; `of_one` are flags of the last alone."""
     address = f"localhost:{free_port()}"
     return [
         start(
             run_dir, cache, f"--coordinator_address={address}", f"--process_count={count}", f"--process_index={index}",
             *flags, *(of_one if index == count - 1 else ()), devices=DEVICES // count,
+            script=script,
         )
         for index in range(count)
     ]  # fmt: skip
@@ -44,8 +45,8 @@ def ends(processes):
     return [(process.wait(timeout=600), process.stdout.read()) for process in processes]
 
 
-def finish_all(run_dir, cache, count, *flags, code=0, of_one=()):
-    found = ends(start_all(run_dir, cache, count, *flags, of_one=of_one))
+def finish_all(run_dir, cache, count, *flags, code=0, **settings):
+    found = ends(start_all(run_dir, cache, count, *flags, **settings))
     assert [each for each, _ in found] == [code] * count, found
     return [output for _, output in found]
 
@@ -83,6 +84,14 @@ def test_two_processes_do_what_one_does(tmp_path, cache, alone):
     assert scores(tmp_path / "two", "sst2")["after"].keys() == scores(alone, "sst2")["after"].keys()
     predictions = [(each / "predictions" / "sst2-after.jsonl").read_text() for each in (tmp_path / "two", alone)]
     assert len(predictions[0].splitlines()) == len(predictions[1].splitlines())
+
+
+def test_two_processes_evaluate_together(tmp_path, cache, alone):
+    flags = (f"--gin.WARM_START={alone}", "--tasks=sst2", "--gin.MESH={'fsdp': 2, 'tensor': 4}")
+    output, _ = finish_all(tmp_path / "scored", cache, 2, *flags, script="launch/evaluate.py")
+    assert "sst2" in output
+    ours, theirs = scores(tmp_path / "scored", "sst2")["after"], scores(alone, "sst2")["after"]
+    assert (ours["examples"], len(ours["templates"])) == (theirs["examples"], len(theirs["templates"]))
 
 
 def test_sigterm_to_one_saves_in_all_and_other_numbers_of_processes_go_on(tmp_path, cache, undisturbed):
