@@ -22,6 +22,7 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("length", None),
     ("vocab", "tensor"),
     ("embed", "fsdp"),
+    ("activation_embed", "tensor"),
     ("joined_kv", "tensor"),
     ("mlp", "tensor"),
     ("heads", "tensor"),
@@ -31,7 +32,9 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
 )
 """Logical axis -> mesh axes. Rows are split over data and fsdp together; fsdp also splits the parameters.
 
-For an activation (batch, length, embed) the first rule takes data and fsdp, and embed stays whole.
+Between layers an activation (batch, length, activation_embed) is split over tensor too, though no matmul splits it there
+(Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", section 4.2.2, who split the length):
+it is gathered where a matmul wants it whole, and the matmul after that scatters what it would have reduced to every device.
 """
 
 
@@ -172,6 +175,11 @@ def _placed(name: str, logical: PartitionSpec, shape: tuple[int, ...], mesh: Mes
         if size % ways:
             raise InputError(
                 f"axis {axis!r} of parameter {name} has {size} elements, which MESH splits {ways} ways. Change MESH"
+            )
+        if axis == "embed" and size % mesh.shape["tensor"]:
+            raise InputError(
+                f"axis {axis!r} of parameter {name} has {size} elements, and MESH splits activations of that size "
+                f"{mesh.shape['tensor']} ways over tensor. Change MESH"
             )
         used |= set(parts)
         axes.append(target)

@@ -26,6 +26,7 @@ from flan_jax.data.plan import MixturePlan
 from flan_jax.errors import InputError, unknown
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
+from flan_jax.models.layers import kernels_as
 from flan_jax.optim import OptimizerConfig
 from flan_jax.partitioning import check_batch, make_mesh, own_rows, place_rows, placed_on
 from flan_jax.preemption import Preempted, Preemption
@@ -378,6 +379,7 @@ def mean_gradients(
 ) -> tuple[Any, dict[str, jax.Array]]:
     """(gradient of the whole batch's mean loss, loss sums), added up over the microbatches."""
     weight = jnp.maximum(jnp.sum(batch["decoder_loss_weights"]), 1)
+    params = kernels_as(model.config.dtype, params)
 
     def gradients(piece: Batch, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -387,7 +389,8 @@ def mean_gradients(
             )
             return loss / weight, sums
 
-        return jax.grad(loss, has_aux=True)(params)
+        grads, sums = jax.grad(loss, has_aux=True)(params)
+        return jax.tree.map(lambda grad: grad.astype(jnp.float32), grads), sums
 
     if microbatches == 1:
         return gradients(batch, key)

@@ -14,8 +14,17 @@ from flan_jax.chips import CHIPS
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.models.layers import RESIDUAL, constrain
 from flan_jax.optim import adafactor, adamw
-from flan_jax.partitioning import MESH_AXES, check_batch, like_params, make_mesh, mesh_sizes, param_shardings
+from flan_jax.partitioning import (
+    MESH_AXES,
+    check_batch,
+    like_params,
+    make_mesh,
+    mesh_sizes,
+    param_shardings,
+    placed_on,
+)
 from flan_jax.train_state import abstract_params
 
 SIZES = {"vocab_size": 64, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 32, "dropout_rate": 0.0}
@@ -107,6 +116,17 @@ def test_every_microbatch_divides_over_the_mesh():
 def test_a_parameter_that_cannot_be_placed_is_named(axes, shape, message):
     with pytest.raises(InputError, match=message):
         param_shardings(boxed(axes, shape), make_mesh({"fsdp": 4, "tensor": 2}))
+
+
+def test_activations_between_layers_are_split_over_tensor_too():
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    with placed_on(mesh):
+        x = jax.jit(lambda x: constrain(x, RESIDUAL))(jnp.zeros((4, 3, 16)))
+    assert x.sharding.shard_shape(x.shape) == (1, 3, 8)
+    with pytest.raises(
+        InputError, match="has 12 elements, and MESH splits activations of that size 8 ways over tensor"
+    ):
+        param_shardings(boxed(("embed", None), (12, 3)), make_mesh({"tensor": 8}))
 
 
 def test_parameters_are_placed_by_their_axes():

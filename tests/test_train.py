@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ from jax.sharding import Mesh
 
 from flan_jax import configuration, preflight
 from flan_jax.errors import InputError
+from flan_jax.losses import loss_and_weight
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adafactor
@@ -109,6 +111,20 @@ def test_packing_changes_neither_loss_nor_gradient(make_batch, architecture):
     assert float(sums["weight_sum"]) == float(sums_alone["weight_sum"]) == sum(len(t) for _, t in examples(16))
     np.testing.assert_allclose(sums["loss_sum"], sums_alone["loss_sum"], rtol=1e-5)
     assert_trees_close(grads, grads_alone, rtol=1e-3, atol=3e-5)
+
+
+def test_gradients_computed_in_bfloat16_are_those_of_the_float32_parameters(make_batch):
+    """Kernels are cast before they are differentiated, which changes no gradient by more than bfloat16's rounding."""
+    batch, _ = packed_and_alone(make_batch, "encoder_decoder")
+    model = dataclasses.replace(MODELS["encoder_decoder"], dtype="bfloat16").build()
+    params = init_state(model.config, optax.sgd(1.0), one_device(), seed=0).params
+    found, sums = mean_gradients(params, batch, jax.random.key(0), model=model, microbatches=1, z_loss=0.0)
+    expected = jax.grad(lambda params: loss_and_weight(model, params, batch, z_loss=0.0)[0] / sums["weight_sum"])(
+        params
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
+    difference = optax.tree.norm(jax.tree.map(jnp.subtract, found, expected)) / optax.tree.norm(expected)
+    assert difference < 2**-7
 
 
 def test_the_loss_weighs_every_token_alike_whatever_the_microbatch(make_batch):

@@ -1,7 +1,7 @@
 """What both architectures are made of: Dense (the only matmul), Embed, RMSNorm, Mlp, positions, masks, the layer stack.
 
 Parameters are float32 and carry logical axis names (vocab, embed, joined_kv, mlp, heads, relpos_buckets, layers);
-activations are computed in `config.dtype` and name theirs (batch, length, embed, heads, kv, mlp, vocab).
+activations are computed in `config.dtype` and name theirs (batch, length, activation_embed, heads, kv, mlp, vocab).
 Names and layout follow T5X's T5 1.1, so that its checkpoints map one to one.
 """
 
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax.linen.spmd import with_logical_constraint as constrain
 from jaxtyping import Array, Bool, Float, Int
 
+from flan_jax import trees
 from flan_jax.errors import InputError, unknown
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -36,7 +37,7 @@ REMAT_POLICIES: dict[str, Callable[..., bool] | None] = {
 
 Axes = tuple[str, ...]
 Hidden = Float[Array, "batch length embed"]
-RESIDUAL = ("batch", "length", "embed")
+RESIDUAL = ("batch", "length", "activation_embed")
 
 
 def parameter(module: nn.Module, name: str, init: Callable[..., Any], shape: tuple[int, ...], axes: Axes) -> Any:
@@ -98,6 +99,15 @@ class Dense(nn.Module):
     def __call__(self, x: Float[Array, "*batch features_in"]) -> Float[Array, "*batch features_out"]:
         y = matmul(x.astype(self.dtype), self.weight())
         return y + lead_axes(self.bias.astype(self.dtype), y.ndim) if self.use_bias else y
+
+
+def kernels_as(dtype: str, params: Any) -> Any:
+    """The parameters with every kernel cast to the compute dtype, as its Dense casts it.
+
+    To be differentiated with respect to: the gradients of all layers then lie in memory in that dtype, in which each of them
+    is computed anyway, and not in float32.
+    """
+    return trees.map_named(lambda name, leaf: leaf.astype(dtype) if name.endswith("kernel") else leaf, params)
 
 
 class Embed(nn.Module):
