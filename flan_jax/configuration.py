@@ -76,14 +76,18 @@ def resolve(gin_files: Sequence[str], bindings: Sequence[str]) -> tuple[Settings
     return load_settings(gin_files, bindings), gin.config_str(max_line_length=120)
 
 
-def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> AblationConfig:
-    """The AblationConfig of gin files. Raises InputError when they have none."""
+def is_sweep(gin_files: Sequence[str], bindings: Sequence[str]) -> bool:
+    """Whether gin files and bindings say what varies between the runs of a sweep."""
     with _gin_explained():
         _parse(gin_files, bindings)
-        if "axes" not in gin_config.get_bindings("AblationConfig"):
-            raise InputError(
-                f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between runs"
-            )
+        return "axes" in gin_config.get_bindings("AblationConfig")
+
+
+def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> AblationConfig:
+    """The AblationConfig of gin files. Raises InputError when they have none."""
+    if not is_sweep(gin_files, bindings):
+        raise InputError(f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between runs")
+    with _gin_explained():
         return _registered["AblationConfig"]()
 
 

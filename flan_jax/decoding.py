@@ -14,7 +14,7 @@ from flan_jax.errors import InputError
 from flan_jax.generation import GenerationConfig, continuations
 from flan_jax.partitioning import place_rows, placed_on, replicated
 from flan_jax.reading import bucket, prompt_batch
-from flan_jax.scoring import branch_batch, branch_sums, pair_batch, pair_log_probs
+from flan_jax.scoring import Answers, branch_batch, branch_sums, pair_batch, pair_log_probs
 
 
 class Scorer:
@@ -38,22 +38,20 @@ class Scorer:
         if not all(len(choices) and all(map(len, choices)) for choices in answers):
             raise InputError("a prompt has no answers or an answer no tokens; an answer holds at least its EOS")
         sums: list[np.ndarray] = [np.zeros(0, np.float32)] * len(prompts)
-        score = self._pair_sums if self.architecture == "encoder_decoder" else self._branch_sums
         for some in self._batches(prompts):
-            found = score([prompts[i] for i in some], [answers[i] for i in some])
+            function, batch = self.ranking([prompts[i] for i in some], [answers[i] for i in some])
+            found = np.asarray(self._run(function, batch))
+            if self.architecture == "encoder_decoder":
+                found = [np.bincount(*row)[1:] for row in zip(batch["decoder_segment_ids"], found, strict=True)]
             for i, row in zip(some, found, strict=False):
                 sums[i] = row[: len(answers[i])].astype(np.float32)
         return sums
 
-    def _pair_sums(self, prompts: Any, answers: Any) -> Iterator[np.ndarray]:
-        batch = pair_batch(prompts, answers, self.rows)
-        log_probs = np.asarray(self._run(_compiled(pair_log_probs, self.model, self.mesh), batch))
-        for ids, row in zip(batch["decoder_segment_ids"], log_probs, strict=True):
-            yield np.bincount(ids, row)[1:]
-
-    def _branch_sums(self, prompts: Any, answers: Any) -> np.ndarray:
-        function = _compiled(branch_sums, self.model, self.mesh)
-        return np.asarray(self._run(function, branch_batch(prompts, answers, self.rows)))
+    def ranking(self, prompts: Sequence[np.ndarray], answers: Answers) -> tuple[Any, dict[str, np.ndarray]]:
+        """(the function under jax.jit, its batch): what log_probs runs with the parameters, on at most `rows` prompts."""
+        if self.architecture == "encoder_decoder":
+            return _compiled(pair_log_probs, self.model, self.mesh), pair_batch(prompts, answers, self.rows)
+        return _compiled(branch_sums, self.model, self.mesh), branch_batch(prompts, answers, self.rows)
 
     def generate(
         self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int] | None = None

@@ -15,15 +15,25 @@ import jax
 from flan_jax import hosts, verbs
 from flan_jax.ablation import report, submission, sweep
 from flan_jax.ablation.local import LocalEngine
-from flan_jax.ablation.plan import config_of, make_plan
+from flan_jax.ablation.plan import Plan, config_of, make_plan
 from flan_jax.checkpoints import CheckpointFailed
-from flan_jax.configuration import MACROS, binding, load_ablation, load_engine, load_model, load_settings, resolve
+from flan_jax.configuration import (
+    MACROS,
+    binding,
+    is_sweep,
+    load_ablation,
+    load_engine,
+    load_model,
+    load_settings,
+    resolve,
+)
 from flan_jax.data.loader import DataStalled
 from flan_jax.data.mixture_data import default_cache_dir
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError
 from flan_jax.gate import PackingError
 from flan_jax.hugging_face import read_config
 from flan_jax.preemption import Preempted, Preemption
+from flan_jax.preflight import DoesNotFit
 from flan_jax.progress import table_console
 from flan_jax.train import Settings
 from flan_jax.training_log import NotFinite
@@ -45,6 +55,7 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         # The mixture to compare with first: gin's state is that of the last settings loaded.
         diff = getattr(flags, "diff", None)
         other = load_settings(flags.gin_file, [*bindings, f"MIXTURE = {diff!r}"]) if diff else None
+        plan = _plan_of(flags.gin_file, bindings) if verb is verbs.preflight else None
         settings, config_text = resolve(flags.gin_file, bindings)
         if verb is not verbs.preflight:  # jax cannot read back what it compiled for devices that are not here
             _keep_compiled(settings)
@@ -64,10 +75,19 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
             topology=getattr(flags, "topology", None),
             search=getattr(flags, "search", False),
             profile=getattr(flags, "profile", None),
+            runs=getattr(flags, "runs", None),
+            plan=plan,
         )
         verb(settings, invocation)
 
     return _exit_code(work)
+
+
+def _plan_of(gin_files: Sequence[str], bindings: Sequence[str]) -> Plan | None:
+    """The plan of a sweep's gin files; None where they are those of a single run."""
+    if not is_sweep(gin_files, bindings):
+        return None
+    return make_plan(load_ablation(gin_files, bindings), gin_files, bindings, resolve, Path("sweep"))
 
 
 def convert(arguments: Sequence[str] | None = None) -> int:
@@ -229,7 +249,7 @@ def _told(error: BaseException) -> tuple[int, str | None]:
             f"error: out of memory on {jax.devices()[0].platform}: {str(error).splitlines()[0]}\nLower BATCH_SIZE, raise "
             "TrainConfig.microbatches, set the model's remat, or give MESH a larger fsdp; launch/preflight.py says what fits"
         )
-    if isinstance(error, (NotFinite, PackingError, DataStalled, CheckpointFailed, SweepFailed)):
+    if isinstance(error, (NotFinite, PackingError, DataStalled, CheckpointFailed, DoesNotFit, SweepFailed)):
         return ERROR, f"error: {error}"
     return ERROR, None
 
@@ -286,6 +306,7 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
     if verb is verbs.preflight:
         parser.add_argument("--topology", help="a TPU slice, e.g. v4:4x4x8 (default: the devices here)")
         parser.add_argument("--search", action="store_true", help="try meshes and remat policies, and rank them")
+        parser.add_argument("--runs", type=int, help="runs like this one: what they cost together")
     if verb is verbs.mixture:
         parser.add_argument("--diff", metavar="MIXTURE", help="a mixture or task to compare with")
         parser.add_argument("--picture", metavar="FILE", help="draw the shares to a .png, .svg, .pdf or .html file")

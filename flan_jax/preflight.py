@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from flan_jax.batch import batch_spec
+from flan_jax.batch import EOS, batch_spec
 from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, roofline
 from flan_jax.data.mixture_data import fixed_lengths
+from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError, unknown
 from flan_jax.hlo import Collectives, collectives
 from flan_jax.manifest import check_attention
@@ -32,6 +34,10 @@ REMAT = tuple(REMAT_POLICIES)
 WAYS_OF_TENSOR = (1, 2, 4, 8)
 """What a search tries for the mesh axis tensor."""
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+
+
+class DoesNotFit(RuntimeError):
+    """What preflight ends with where the run, or all that a search tried, needs more memory than there is."""
 
 
 class Target(NamedTuple):
@@ -55,12 +61,15 @@ class Target(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is compiled. lengths: {"inputs": E, "targets": D} in tokens; rows of a batch; the rest as in Settings."""
+    """What is compiled. lengths: {"inputs": E, "targets": D} in tokens; rows of a batch, eval_rows of an evaluation's; the
+    rest as in Settings.
+    """
 
     model: Any
     optimizer: Any
     training: TrainConfig
     rows: int
+    eval_rows: int
     lengths: dict[str, int]
 
     @property
@@ -102,6 +111,7 @@ def job_of(settings: Settings) -> Job:
         optimizer=settings.optimizer,
         training=settings.training,
         rows=settings.data.batch_size,
+        eval_rows=settings.evaluation.rows,
         lengths=lengths,
     )
 
@@ -182,23 +192,52 @@ def bytes_a_device(tree: Any) -> int:
 
 def compile_for(job: Job, target: Target) -> Compiled:
     """Compiles the job's train step for the target. What does not fit there is a result too, not an error."""
+    return _compile(job, target, _train_step)
+
+
+def compile_evaluation(job: Job, target: Target) -> Compiled:
+    """Compiles the ranking of options for the target: prompts and answers as long as the lengths allow.
+
+    The whole training state counts: the trainer evaluates beside it.
+    """
+    return _compile(job, target, _ranking)
+
+
+def _train_step(job: Job, mesh: Mesh, state: Any, batch: Any) -> tuple[Any, tuple[Any, Any]]:
+    tx = job.optimizer.build(job.training.steps)
+    return jitted_step(job.model, tx, job.training, state), (state, batch)
+
+
+def _ranking(job: Job, mesh: Mesh, state: Any, batch: Any) -> tuple[Any, tuple[Any, Any]]:
+    scorer = Scorer(job.model, state.params, mesh, rows=job.eval_rows, eos_id=EOS)
+    prompt, answer = (np.ones(job.lengths[side], np.int32) for side in ("inputs", "targets"))
+    function, arrays = scorer.ranking([prompt] * scorer.rows, [[answer]] * scorer.rows)
+    rows = batch_sharding(mesh)
+    return function, (
+        state.params,
+        jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=rows), arrays),
+    )
+
+
+def _compile(job: Job, target: Target, program: Callable[..., tuple[Any, tuple[Any, Any]]]) -> Compiled:
+    """`program` gives what to compile, under jax.jit, and its arguments, the last of which is a batch."""
     start = time.monotonic()
     mesh, state, batch = abstract(job, target)
     check_attention(job.model, job.lengths, mesh)
     check_options(job.training.compiler_options, target.devices[0])
-    own, rows = bytes_a_device(state), bytes_a_device(batch)
+    jitted, arguments = program(job, mesh, state, batch)
+    own, rows = bytes_a_device(state), bytes_a_device(arguments[1])
     temporaries, found = None, None
     if own + rows <= target.memory:
-        tx = job.optimizer.build(job.training.steps)
         with placed_on(mesh):
-            lowered = jitted_step(job.model, tx, job.training, state).lower(state, batch)
+            lowered = jitted.lower(*arguments)
             try:
-                program = lowered.compile()
+                compiled = lowered.compile()
             except jax.errors.JaxRuntimeError as error:
                 temporaries = temporaries_of(str(error), own + rows)
             else:
-                found = collectives(program.as_text(), len(target.devices))
-                temporaries = _temporaries(program.memory_analysis())
+                found = collectives(compiled.as_text(), len(target.devices))
+                temporaries = _temporaries(compiled.memory_analysis())
     return Compiled(job, dict(mesh.shape), own, rows, temporaries, found, time.monotonic() - start)
 
 

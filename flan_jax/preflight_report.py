@@ -1,10 +1,11 @@
 """What preflight says: bytes, FLOPs, collectives, seconds and dollars as lines of text."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from flan_jax import preflight
 from flan_jax.chips import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
-from flan_jax.preflight import Compiled, Job, Target
+from flan_jax.preflight import Compiled, DoesNotFit, Job, Target
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
 
@@ -14,10 +15,22 @@ written and read once, weights read {reads} times a microbatch. Collectives run 
 Only the training step counts: no evaluation, checkpoints, compilation or waiting for the slice."""
 
 
-def lines(settings: Settings, topology: str | None, searching: bool) -> Iterator[str]:
-    """The report, line by line as it is known. Raises InputError for what cannot be done as written."""
+class Sweep(NamedTuple):
+    """runs: of a sweep, its base model's among them. flops: of all their steps."""
+
+    runs: int
+    flops: Number
+
+
+def lines(settings: Settings, topology: str | None, searching: bool, sweep: Sweep | int | None = None) -> Iterator[str]:
+    """The report, line by line as it is known. `sweep`: what the run is one of, or how many there are like it.
+
+    Raises InputError for what cannot be done as written, and DoesNotFit at the end.
+    """
     prices = read_prices()
     job = preflight.job_of(settings)
+    if isinstance(sweep, int):
+        sweep = Sweep(sweep, sweep * job.flops * job.training.steps)
     target = preflight.slice_of(topology) if topology else preflight.devices_here()
     yield of_target(target)
     yield of_job(job)
@@ -25,13 +38,24 @@ def lines(settings: Settings, topology: str | None, searching: bool) -> Iterator
         yield from of_search(job, target, prices)
         return
     compiled = preflight.compile_for(job, target)
-    yield f"mesh {compiled.mesh}, compiled in {compiled.seconds:.0f} s"
+    yield f"the training step on mesh {compiled.mesh}, compiled in {compiled.seconds:.0f} s"
     yield of_memory(compiled, target)
-    if compiled.fits(target):
-        yield from of_collectives(compiled)
-        yield from of_time(compiled, target, prices)
-    else:
+    if not compiled.fits(target):
         yield from of_remedies(job, target)
+        raise does_not_fit(compiled, target)
+    yield from of_collectives(compiled)
+    yield from of_time(compiled, target, prices, sweep)
+    evaluation = preflight.compile_evaluation(job, target)
+    yield f"the evaluation's step, options ranked in batches of {job.eval_rows} prompts, compiled in {evaluation.seconds:.0f} s"
+    yield of_memory(evaluation, target)
+    if not evaluation.fits(target):
+        yield "Write fewer prompts: --gin.EvalConfig.rows=N"
+        raise does_not_fit(evaluation, target)
+
+
+def does_not_fit(compiled: Compiled, target: Target) -> DoesNotFit:
+    """The last line of a report on what does not fit."""
+    return DoesNotFit(f"DOES NOT FIT {target.name}: a device needs {needed(compiled).strip()} of {size(target.memory)}")
 
 
 def of_target(target: Target) -> str:
@@ -101,7 +125,9 @@ def of_collectives(compiled: Compiled) -> Iterator[str]:
         yield f"  {found.unknown_loops} loops with collectives do not say how often they run, and are counted once: more is sent than this, and takes longer"
 
 
-def of_time(compiled: Compiled, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
+def of_time(
+    compiled: Compiled, target: Target, prices: Mapping[str, Price], sweep: Sweep | None = None
+) -> Iterator[str]:
     seconds = preflight.estimate(compiled, target)
     if seconds is None or target.chip is None:
         return
@@ -109,12 +135,16 @@ def of_time(compiled: Compiled, target: Target, prices: Mapping[str, Price]) -> 
         f"a step takes at least: {span(seconds.compute)} of compute, {span(seconds.memory)} of memory traffic, "
         f"{span(seconds.links)} of collectives"
     )
-    yield f"estimate: {cost(seconds, compiled.job.training.steps, target, prices)}"
+    job = compiled.job
+    yield f"estimate: {cost(seconds, job.training.steps, target, prices)}"
+    if sweep is not None:
+        times = sweep.flops / (job.flops * job.training.steps)
+        yield f"the sweep of {sweep.runs:,} runs, {times:,.1f} times this one's FLOPs: {hours(seconds, times * job.training.steps, target, prices)}"
     if price := prices.get(target.chip):
         yield f"  at ${price.usd:.2f} a chip and hour, list price of {price.date}, {price.region}: edit {PRICES}"
     else:
         yield f"  no price of {target.chip} in {PRICES}: add a row"
-    full = compiled.job.model.remat == "full"
+    full = job.model.remat == "full"
     yield ASSUMPTIONS.format(
         again=", a third more for remat 'full'" if full else "",
         reads=3 if full else 2,
@@ -124,12 +154,14 @@ def of_time(compiled: Compiled, target: Target, prices: Mapping[str, Price]) -> 
 
 def cost(seconds: Roofline, steps: int, target: Target, prices: Mapping[str, Price]) -> str:
     """A step, the run's hours and its dollars, from all overlapping to nothing."""
-    both = (seconds.overlapped, seconds.apart)
-    steps_take = [each * steps for each in both]
-    text = (
-        f"{span(both[0])} a step if all overlaps, {span(both[1])} if nothing does; {steps:,} steps "
-        f"{span(steps_take[0])} to {span(steps_take[1])}"
-    )
+    each = f"{span(seconds.overlapped)} a step if all overlaps, {span(seconds.apart)} if nothing does"
+    return f"{each}; {steps:,} steps {hours(seconds, steps, target, prices)}"
+
+
+def hours(seconds: Roofline, steps: Number, target: Target, prices: Mapping[str, Price]) -> str:
+    """Of so many steps, one after the other, and their dollars."""
+    steps_take = [seconds.overlapped * steps, seconds.apart * steps]
+    text = f"{span(steps_take[0])} to {span(steps_take[1])}"
     price = prices.get(target.chip or "")
     if price is None:
         return text
@@ -161,7 +193,9 @@ def of_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator
         results.append(compiled)
         yield f"  {'fits' if compiled.fits(target) else 'no  '}  {needed(compiled)}  {_point(compiled)}  ({compiled.seconds:.0f} s)"
     best = preflight.ranked(results, target)
-    yield "ranked by the estimate in which nothing overlaps:" if best else "nothing fits"
+    if not best:
+        raise DoesNotFit(f"DOES NOT FIT {target.name}: no mesh with any remat policy")
+    yield "ranked by the estimate in which nothing overlaps:"
     yield from _ranking(best, target, prices)
 
 

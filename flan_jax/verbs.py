@@ -13,6 +13,7 @@ import rich.table
 from flan_jax import evaluate as evaluation
 from flan_jax import hosts, manifest, preflight_report, report
 from flan_jax import train as training
+from flan_jax.ablation.plan import Plan
 from flan_jax.checkpoints import latest_folder
 from flan_jax.data.explain import explain
 from flan_jax.data.mixture_data import (
@@ -44,7 +45,8 @@ class Invocation:
     """What the flags say beside gin: the run directory, whether to only show, and the whole configuration as text.
 
     `other` are the settings of the mixture to compare with, `picture` the file to draw to, `tasks` what to evaluate,
-    `topology` the TPU slice to compile for, `search` whether to search for a mesh there, `profile` the steps to trace, "N:M".
+    `topology` the TPU slice to compile for, `search` whether to search for a mesh there, and the run is one of `runs`
+    alike or of the runs of `plan`. `profile`: the steps to trace, "N:M".
     """
 
     run_dir: str
@@ -56,6 +58,8 @@ class Invocation:
     topology: str | None = None
     search: bool = False
     profile: str | None = None
+    runs: int | None = None
+    plan: Plan | None = None
 
 
 def train(settings: training.Settings, invocation: Invocation) -> None:
@@ -247,7 +251,15 @@ def _check_audited(settings: training.Settings, run_dir: str) -> None:
 
 def preflight(settings: training.Settings, invocation: Invocation) -> None:
     """Say whether a run fits a TPU slice, or the devices here, how long it takes and what it costs. Nothing is run."""
-    for line in preflight_report.lines(settings, invocation.topology, invocation.search):
+    runs, plan = invocation.runs, invocation.plan
+    if runs is not None and (runs < 1 or plan is not None):
+        wrong = "the gin files are those of a sweep, whose runs are counted" if plan else "a sweep has at least one"
+        raise InputError(f"--runs={runs}, but {wrong}; leave it out")
+    sweep = runs
+    if plan is not None:
+        every = [*plan.runs, *([plan.base] if plan.base else [])]
+        sweep = preflight_report.Sweep(len(every), sum(run.flops for run in every))
+    for line in preflight_report.lines(settings, invocation.topology, invocation.search, sweep):
         print(line, flush=True)
 
 

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from flan_jax import chips, configuration, main, preflight, preflight_report, verbs
 from flan_jax.errors import InputError
 from flan_jax.hlo import Collective, Collectives, collectives, group_size
+from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import OptimizerConfig
 from flan_jax.train import TrainConfig
@@ -22,13 +23,14 @@ from flan_jax.train_state import init_state
 MODEL = EncoderDecoderConfig(
     vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_encoder_layers=2, num_decoder_layers=2
 )
+DECODER = DecoderConfig(vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_layers=2)
 
 
 def job(*, model=MODEL, mesh=None, microbatches=1, rows=16, steps=10):
     training = TrainConfig(steps=steps, seed=0, mesh=mesh, microbatches=microbatches)
     optimizer = OptimizerConfig(learning_rate=1e-3)
     lengths = {"inputs": 16, "targets": 8}
-    return preflight.Job(model=model, optimizer=optimizer, training=training, rows=rows, lengths=lengths)
+    return preflight.Job(model=model, optimizer=optimizer, training=training, rows=rows, eval_rows=8, lengths=lengths)
 
 
 def target(count=8, *, memory=math.inf, chip=None, dimensions=()):
@@ -200,6 +202,24 @@ def test_the_state_is_as_large_as_a_real_one():
     state = init_state(MODEL, job().optimizer.build(10), preflight.mesh_on(mesh, target()), 0)
     assert compiled.state == sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
     assert compiled.batch == 16 // 4 * (3 * 16 + 5 * 8) * 4
+    assert compiled.fits(target()) and compiled.temporaries > 0
+
+
+@pytest.mark.parametrize(
+    "model, arrays",
+    [
+        (MODEL, 2 * 16 + 3 * 8),  # prompts and their segments; answers, their inputs and segments
+        (
+            DECODER,
+            2 * (1 + 16) + 9 + 2,
+        ),  # PAD before the prompt; eight of the answer's tokens are fed, and room is in steps
+    ],
+)
+def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(model, arrays):
+    one = job(model=model, mesh={"fsdp": 8})
+    compiled = preflight.compile_evaluation(one, target())
+    assert compiled.batch == 4 * arrays
+    assert compiled.state == preflight.bytes_a_device(preflight.abstract(one, target())[1])
     assert compiled.fits(target()) and compiled.temporaries > 0
 
 
@@ -389,6 +409,49 @@ def test_the_program_reads_no_data(capsys):
     assert jax.config.jax_compilation_cache_dir == cache
     assert main.main(verbs.preflight, [*flags, "--topology=v4:banana"]) == 2
     assert "error: --topology=v4:banana" in capsys.readouterr().err
+
+
+def small_devices(monkeypatch, **fields):
+    """The devices here, with other fields."""
+    here = preflight.devices_here()._replace(**fields)
+    monkeypatch.setattr(preflight, "devices_here", lambda: here)
+
+
+@pytest.mark.parametrize("flags", [[], ["--search"]])
+def test_what_does_not_fit_is_the_last_line_and_another_exit_code(flags, monkeypatch, capsys):
+    small_devices(monkeypatch, memory=2**16)
+    assert main.main(verbs.preflight, ["--gin_file=flan_mixture.gin", *flags]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: DOES NOT FIT 8 x cpu, here: ")
+
+
+def test_an_evaluation_that_does_not_fit_is_said(monkeypatch, capsys):
+    def compiling(job, target):
+        return preflight.Compiled(job, {}, 0, 0, 2**30, None, 0.0)
+
+    monkeypatch.setattr(preflight, "compile_evaluation", compiling)
+    assert main.main(verbs.preflight, ["--gin_file=flan_mixture.gin"]) == 1
+    said = capsys.readouterr()
+    assert "FITS: headroom" in said.out and "--gin.EvalConfig.rows=N" in said.out
+    assert "DOES NOT FIT" in said.err
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--gin_file=flan_mixture.gin", "--runs=3"], "the sweep of 3 runs, 3.0 times this one's FLOPs"),
+        (["--gin_file=number_of_templates.gin", "--gin.AblationConfig.base=None"], "the sweep of 3 runs, 3.0 times"),
+    ],
+)
+def test_a_sweep_is_known_by_its_runs_or_its_gin_file(flags, said, monkeypatch, capsys):
+    small_devices(monkeypatch, chip="v4")
+    assert main.main(verbs.preflight, flags) == 0
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--runs=0"], ["--gin_file=leave_one_cluster_out.gin", "--runs=2"]])
+def test_a_number_of_runs_that_cannot_be(flags, capsys):
+    assert main.main(verbs.preflight, ["--gin_file=flan_mixture.gin", *flags]) == 2
+    assert "leave it out" in capsys.readouterr().err
 
 
 # A TPU
