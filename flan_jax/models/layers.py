@@ -301,14 +301,18 @@ class RelativePositionBias(nn.Module):
     def __call__(self, length: int) -> Float[Array, "1 heads length length"]:
         """The bias among `length` tokens in a row.
 
-        It depends on key - query alone: 2 length - 1 values per head are looked up and then laid out by reshaping, so
-        that the gradient is a sum and not a scatter of length^2 elements.
+        A product with one-hot buckets, as in T5X: its gradient is another product and not a scatter of length^2 elements,
+        and a TPU makes the buckets as it multiplies. They are made again for the gradient, not kept until then.
         """
-        distances = 2 * length - 1
-        values = self._at(jnp.arange(1 - length, length))
-        # In rows one element shorter than the repeated values, row q starts q values earlier.
-        rows = jnp.tile(jnp.pad(values, ((0, 0), (0, 1))), (1, length))[:, : length * distances]
-        return rows.reshape(1, -1, length, distances)[..., length - 1 :]
+        index = jnp.arange(length)
+        buckets, distance = self.rel_embedding.shape[1], self.config.relative_attention_max_distance
+        dtype = self.config.dtype
+
+        def bias(table: jax.Array) -> jax.Array:
+            bucket = relative_position_bucket(index[None, :] - index[:, None], self.bidirectional, buckets, distance)
+            return jnp.einsum("hb,qkb->hqk", table.astype(dtype), jax.nn.one_hot(bucket, buckets, dtype=dtype))
+
+        return jax.checkpoint(bias)(self.rel_embedding)[None]
 
     def between(
         self, query_positions: Int[Array, "#rows query"], key_positions: Int[Array, "#rows key"]
