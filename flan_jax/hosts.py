@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-from jax._src import distributed  # the key-value store has no public name; orbax takes it from here, too
+from jax._src import clusters, distributed  # neither has a public name; orbax takes the key-value store from here, too
 from jax.experimental import multihost_utils
 
 from flan_jax.errors import BAD_INPUT, ERROR, InputError
@@ -49,21 +49,23 @@ def join(address: str | None = None, count: int | None = None, index: int | None
         )
     if not missing:
         _check(str(address), int(count or 0), int(index or 0))
-    elif os.environ.get("SLURM_NTASKS") == "1":
-        return  # alone in its step: two such on a node would ask for the same port
+    elif os.environ.get("SLURM_NTASKS") == "1" or not _is_found():
+        return  # a step of one task is alone, too: two such on a node would ask for the same port
     waiting = threading.Timer(JOIN_SECONDS, _end_waiting, (address, count, index))
     waiting.daemon = True
     waiting.start()
     try:
         # Our own timer comes first: at JAX's time limit the process is aborted.
         jax.distributed.initialize(address, count, index, initialization_timeout=JOIN_SECONDS + 60)
-    except ValueError as error:
-        if missing and "should be defined" in str(error):
-            return  # nothing was found: there is this process alone
-        raise
     finally:
         waiting.cancel()
     _watch()
+
+
+def _is_found() -> bool:
+    """Whether JAX sees by itself that there are other processes, or that there may be."""
+    kinds = clusters.ClusterEnv._cluster_types
+    return any(not kind.opt_in_only_method and kind.is_env_present() for kind in kinds)
 
 
 def _check(address: str, count: int, index: int) -> None:
