@@ -71,15 +71,25 @@ class Checkpoints:
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, loss: float) -> None:
-        """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before."""
+    def save(self, state: TrainState, loss: float, must: bool = True) -> None:
+        """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before.
+
+        Whether the one before was saved is known only now. Where failures are to be skipped, its own is one unless it `must`
+        be saved.
+        """
         params, rest = _items(state)
         items = ocp.args.Composite(params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest))
+        with self._skipped(self._skips):
+            self.wait()
+        with self._skipped(self._skips and not must), _failure_named(self._manager.directory):
+            self._manager.save(int(state.step), args=items, metrics={"loss": loss})
+
+    @contextlib.contextmanager
+    def _skipped(self, skips: bool) -> Iterator[None]:
         try:
-            with _failure_named(self._manager.directory):
-                self._manager.save(int(state.step), args=items, metrics={"loss": loss})
+            yield
         except (OSError, CheckpointFailed) as error:
-            if not self._skips:
+            if not skips:
                 raise
             print(f"a checkpoint was not saved, and training goes on: {error}", file=sys.stderr, flush=True)
 

@@ -267,7 +267,7 @@ def fit(
             asked = preemption.stops()
             if done % fitting.every == 0 or done == config.steps or asked:
                 with log.phase("checkpoint"):
-                    saved.save(state, mean_loss(done, interval))
+                    saved.save(state, mean_loss(done, interval), must=asked or done == config.steps)
                 interval.clear()
             if asked:
                 break
