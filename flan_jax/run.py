@@ -53,6 +53,8 @@ class Run:
 
         Raises InputError when the directory holds a run of another identity, naming what differs.
         """
+        if not self.writes:
+            return
         identity = json.loads(json.dumps(identity))
         before = read_json(self.path / MANIFEST)
         if before is not None:

@@ -116,7 +116,7 @@ def test_numbers_change_without_compiling_again():
     for max_length, temperature, seed in ((5, 0.7, 0), (8, 1.3, 1), (3, 0.2, 2)):
         rows = one.generate(tokens(PROMPTS), GenerationConfig(max_length, temperature=temperature, seed=seed))
         assert max(map(len, rows)) <= max_length
-        sizes.append(decoding._compiled(continuations, one.model, **static)._cache_size())
+        sizes.append(decoding._compiled(continuations, one.model, one.mesh, **static)._cache_size())
     assert sizes == sizes[:1] * 3 and sizes[0] > 0
 
 
