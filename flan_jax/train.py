@@ -254,7 +254,7 @@ def fit(
         # A process that was stopped may have saved this step and not scored it.
         score_midway(fitting.midway, first, state.params, log, preemption, bar)
         make_batch = functools.partial(loader.batch, rows=rows)
-        for step, batch in log.steps(prefetch(make_batch, first, config.steps, patience=config.stall_seconds)):
+        for step, batch in log.steps(prefetch(make_batch, first, config.steps, patience=float(config.stall_seconds))):
             check_supervised(step, batch)
             with log.phase("dispatch" if step > first else "compile"), placed_on(fitting.mesh):
                 state, metrics = step_fn(state, place_rows(batch, fitting.mesh, size, rows.start))

@@ -93,7 +93,7 @@ class DataStalled(RuntimeError):
 
 
 def prefetch(
-    make: Callable[[int], T], start: int, stop: int, depth: int = 2, patience: int | float | None = None
+    make: Callable[[int], T], start: int, stop: int, depth: int = 2, patience: float | None = None
 ) -> Iterator[tuple[int, T]]:
     """(step, make(step)) for start <= step < stop, made up to `depth` ahead in a thread.
 
