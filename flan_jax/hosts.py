@@ -217,7 +217,8 @@ def _end_with_others() -> None:
         try:
             end = json.loads(client.blocking_key_value_get(END, DAY))
         except jax.errors.JaxRuntimeError:
-            continue  # a day without news, or the end of a good run
+            _leaving.wait(PULSE_SECONDS)  # a day without news, or an end: a good one, or of the first process
+            continue
         _print(f"error: {name()} ends because of {end['text']}")
         os._exit(end["code"])
 

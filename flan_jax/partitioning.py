@@ -38,18 +38,20 @@ it is gathered where a matmul wants it whole, and the matmul after that scatters
 """
 
 
-def make_mesh(shape: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None) -> Mesh:
+def make_mesh(
+    shape: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None, where: str | None = None
+) -> Mesh:
     """A mesh over all devices, or over those given. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
 
     None is {"data": -1}. On TPUs the devices lie in the mesh as the wires between them ask for: tensor on neighbours first,
     then fsdp. {"slices": 2, ...} is for two TPU slices: the sizes are those of one slice, and the mesh has twice its data,
     so that only the gradients' sum goes over the network between slices. Raises InputError when the sizes do not multiply to
-    the number of devices, naming the axis that does not divide.
+    the number of devices, naming the axis that does not divide; `where` are the devices, for that.
     """
     devices = jax.devices() if devices is None else devices
     given = dict(shape if shape is not None else {"data": -1})
     slices = _check_slices(given.pop(SLICES, 1), devices)
-    sizes = mesh_sizes(given, len(devices) // slices, devices[0].platform)
+    sizes = mesh_sizes(given, len(devices) // slices, devices[0].platform, where)
     ordered = [sizes[axis] for axis in MESH_AXES]
     if slices > 1:
         placed = mesh_utils.create_hybrid_device_mesh(ordered, [slices, 1, 1], devices, allow_split_physical_axes=True)
@@ -73,7 +75,7 @@ def _check_slices(slices: int, devices: Sequence[Any]) -> int:
     return slices
 
 
-def mesh_sizes(given: Mapping[str, int], count: int, platform: str) -> dict[str, int]:
+def mesh_sizes(given: Mapping[str, int], count: int, platform: str, where: str | None = None) -> dict[str, int]:
     """The size of each mesh axis on `count` devices, -1 worked out. Raises InputError where there is no such mesh."""
     wrong = sorted(set(given) - set(MESH_AXES))
     if wrong:
@@ -83,7 +85,7 @@ def mesh_sizes(given: Mapping[str, int], count: int, platform: str) -> dict[str,
         if size > 0 and left % size:
             rest = f", of which {left} are left for it" if left < count else ""
             raise InputError(
-                f"MESH gives the axis {axis!r} {size} devices, which does not divide the {count} {platform} devices here{rest}. "
+                f"MESH gives the axis {axis!r} {size} devices, which does not divide {where or f'the {count} {platform} devices here'}{rest}. "
                 f"Write a divisor of {left}, or -1 for the rest"
             )
         left //= size if size > 0 else 1

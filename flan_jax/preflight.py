@@ -25,7 +25,7 @@ from flan_jax.errors import InputError, unknown
 from flan_jax.hlo import Collectives, collectives
 from flan_jax.manifest import check_attention
 from flan_jax.models.layers import REMAT_POLICIES
-from flan_jax.partitioning import MESH_AXES, batch_sharding, check_batch, make_mesh, placed_on
+from flan_jax.partitioning import batch_sharding, check_batch, make_mesh, placed_on
 from flan_jax.train import Settings, TrainConfig, check_options, jitted_step
 from flan_jax.train_state import count_params, state_like
 
@@ -161,17 +161,8 @@ def devices_here() -> Target:
 
 
 def mesh_on(shape: Any, target: Target) -> Mesh:
-    """make_mesh, with an error that says which axis does not fit the target."""
-    count = left = len(target.devices)
-    for axis, size in (shape or {}).items():
-        if axis in MESH_AXES and size > 0 and left % size:
-            rest = f" of which {left} are left for it" if left < count else ""
-            raise InputError(
-                f"MESH gives the axis {axis!r} {size} devices, which does not divide {target.name}: it has {count} devices{rest}. "
-                f"Write a divisor of {left}, or -1 for the rest"
-            )
-        left //= size if axis in MESH_AXES and size > 0 else 1
-    return make_mesh(shape, target.devices)
+    """make_mesh of the target's devices, which it names where an axis does not fit them."""
+    return make_mesh(shape, target.devices, f"{target.name}: it has {len(target.devices)} devices")
 
 
 def abstract(job: Job, target: Target) -> tuple[Mesh, Any, Any]:

@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import processes
 from small_runs import STEPS, parameters, start
-from test_hosts import free_port
+from test_hosts import RTE, free_port
 
-FLAGS = ("--gin.CheckpointConfig.every=1", "--gin.MESH={'fsdp': 2, 'tensor': 4}")
+FLAGS = (*RTE, "--gin.CheckpointConfig.every=1", "--gin.MESH={'fsdp': 2, 'tensor': 4}")
 
 
 def start_both(run_dir, cache):
