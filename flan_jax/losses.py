@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax.batch import Batch
+from flan_jax.partitioning import HEAD, constrain, gathered
 
 Sums = dict[str, Float[Array, ""]]
 
@@ -80,6 +81,8 @@ def _pad_length(array: jax.Array, padding: int) -> jax.Array:
 def _chunked(kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int) -> Any:
     """(loss_sum, z_loss_sum, correct_sum) over all chunks, for evaluation: no gradient is computed."""
 
+    kernel = gathered(kernel, HEAD)
+
     def body(total: Any, piece: Any) -> tuple[Any, None]:
         sums, _ = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
         return jax.tree.map(jnp.add, total, sums), None
@@ -92,15 +95,17 @@ def _chunked_forward(
     kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int
 ) -> Any:
     """The sums and, from the same logits, their gradients: cheaper than to compute the logits again on the way back."""
+    kernel = gathered(kernel, HEAD)
 
     def body(total: Any, piece: Any) -> tuple[Any, Any]:
         sums, logits_grad = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
         logits_grad = logits_grad.astype(kernel.dtype)
         hidden_grad = jnp.einsum("blv,mv->blm", logits_grad, kernel)
         kernel_grad = jnp.einsum("blm,blv->mv", piece[0], logits_grad, preferred_element_type=jnp.float32)
+        kernel_grad = constrain(kernel_grad, HEAD)
         return jax.tree.map(jnp.add, total, (sums, kernel_grad)), hidden_grad
 
-    zeros = (jnp.zeros((), jnp.float32),) * 3, jnp.zeros(kernel.shape, jnp.float32)
+    zeros = (jnp.zeros((), jnp.float32),) * 3, constrain(jnp.zeros(kernel.shape, jnp.float32), HEAD)
     (sums, kernel_grad), hidden_grad = _over_chunks(body, zeros, (hidden, targets, weights), chunk)
     return sums, (kernel_grad.astype(kernel.dtype), hidden_grad)
 

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.linen.spmd import with_logical_constraint as constrain
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -36,6 +37,8 @@ Between layers an activation (batch, length, activation_embed) is split over ten
 (Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", section 4.2.2, who split the length):
 it is gathered where a matmul wants it whole, and the matmul after that scatters what it would have reduced to every device.
 """
+HEAD = ("embed", "vocab")
+"""The logical axes of the kernel from hidden states to logits."""
 
 
 def make_mesh(
@@ -102,6 +105,15 @@ def placed_on(mesh: Mesh) -> Iterator[None]:
     """Inside, the models' logical axes mean this mesh."""
     with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
         yield
+
+
+def gathered(kernel: jax.Array, axes: Sequence[str]) -> jax.Array:
+    """The kernel as a product uses it: split over tensor alone, whatever of it fsdp keeps elsewhere.
+
+    Left to itself XLA chooses whether to move the kernel or the activations, and where these are few, data, fsdp and tensor
+    all have more than one device and the output is split over tensor, the sum that it then computes is wrong (jaxlib 0.10.2).
+    """
+    return constrain(kernel, tuple(None if axis == "embed" else axis for axis in axes))
 
 
 def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:

@@ -97,7 +97,9 @@ def test_two_processes_do_what_one_does(tmp_path, cache, alone):
 
 def test_two_processes_evaluate_together(tmp_path, cache, alone):
     flags = (f"--gin.WARM_START={alone}", "--tasks=sst2,gigaword", "--gin.DataConfig.eval_examples=1")
-    two = finish_all(tmp_path / "two", cache, 2, *flags, "--gin.MESH={'fsdp': 2, 'tensor': 4}", script="launch/evaluate.py")
+    two = finish_all(
+        tmp_path / "two", cache, 2, *flags, "--gin.MESH={'fsdp': 2, 'tensor': 4}", script="launch/evaluate.py"
+    )
     assert "gigaword" in two[0] and "gigaword" not in two[1]
     finish(tmp_path / "one", cache, *RTE, *flags, script="launch/evaluate.py")
     for task in ("sst2", "gigaword"):

@@ -14,11 +14,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.linen.spmd import with_logical_constraint as constrain
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax import trees
 from flan_jax.errors import InputError, unknown
+from flan_jax.partitioning import HEAD, constrain, gathered
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=True),
@@ -50,27 +50,27 @@ def lead_axes(vector: Float[Array, " features"], rank: int) -> Float[Array, "*on
     return vector.reshape((1,) * (rank - 1) + vector.shape)
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def matmul(
-    x: Float[Array, "*batch features_in"], kernel: Float[Array, "features_in features_out"]
+    x: Float[Array, "*batch features_in"], kernel: Float[Array, "features_in features_out"], axes: Axes
 ) -> Float[Array, "*batch features_out"]:
-    """x @ kernel, with the kernel's gradient as one product in the kernel's own layout.
+    """x @ kernel, with the kernel's gradient as one product in the kernel's own layout. `axes` are the kernel's logical axes.
 
     Automatic differentiation gives that gradient transposed; on CPU XLA then writes every incoming gradient transposed
     as well, which takes longer than the product.
     """
-    return jnp.dot(x, kernel)
+    return jnp.dot(x, gathered(kernel, axes))
 
 
-def _matmul_forward(x: Any, kernel: Any) -> Any:
-    return jnp.dot(x, kernel), (x, kernel)
+def _matmul_forward(x: Any, kernel: Any, axes: Axes) -> Any:
+    return jnp.dot(x, gathered(kernel, axes)), (x, kernel)
 
 
-def _matmul_backward(saved: Any, grad: Any) -> Any:
+def _matmul_backward(axes: Axes, saved: Any, grad: Any) -> Any:
     x, kernel = saved
     batch = tuple(range(x.ndim - 1))
-    x_grad = jax.lax.dot_general(grad, kernel, (((grad.ndim - 1,), (1,)), ((), ())))
-    return x_grad, jax.lax.dot_general(x, grad, ((batch, batch), ((), ())))
+    x_grad = jax.lax.dot_general(grad, gathered(kernel, axes), (((grad.ndim - 1,), (1,)), ((), ())))
+    return x_grad, constrain(jax.lax.dot_general(x, grad, ((batch, batch), ((), ()))), axes)
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
@@ -97,7 +97,7 @@ class Dense(nn.Module):
         return self.kernel.astype(self.dtype)
 
     def __call__(self, x: Float[Array, "*batch features_in"]) -> Float[Array, "*batch features_out"]:
-        y = matmul(x.astype(self.dtype), self.weight())
+        y: Any = matmul(x.astype(self.dtype), self.weight(), self.axes)
         return y + lead_axes(self.bias.astype(self.dtype), y.ndim) if self.use_bias else y
 
 
@@ -425,5 +425,5 @@ def head_logits(
     hidden: Hidden, kernel: Float[Array, "embed vocab"], softcap: float | None = None
 ) -> Float[Array, "batch length vocab"]:
     """hidden @ kernel in float32, soft-capped."""
-    logits = softcapped(jnp.dot(hidden, kernel, preferred_element_type=jnp.float32), softcap)
+    logits = softcapped(jnp.dot(hidden, gathered(kernel, HEAD), preferred_element_type=jnp.float32), softcap)
     return constrain(logits, ("batch", "length", "vocab"))

@@ -81,7 +81,7 @@ def test_matmul_has_the_gradients_of_dot():
     x, kernel, weight = (
         jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, 3, 4), (4, 5), (2, 3, 5)])
     )
-    got = jax.grad(lambda x, k: jnp.sum(layers.matmul(x, k) * weight), argnums=(0, 1))(x, kernel)
+    got = jax.grad(lambda x, k: jnp.sum(layers.matmul(x, k, ("embed", "mlp")) * weight), argnums=(0, 1))(x, kernel)
     _assert_close(got, jax.grad(lambda x, k: jnp.sum(jnp.dot(x, k) * weight), argnums=(0, 1))(x, kernel))
 
 
