@@ -11,7 +11,7 @@ from flan_jax.errors import InputError
 
 MANIFEST, METRICS, RESULT = "manifest.json", "metrics.jsonl", "result.json"
 LEAKAGE = "leakage.json"
-"""The audit of what a run trains on against what it holds out; launch/leakage.py --run_dir writes it."""
+"""The audit of what a run trains on against what it holds out; a sweep on this machine writes it, and launch/leakage.py --run_dir."""
 
 
 class Run:

@@ -213,8 +213,7 @@ def leakage(settings: training.Settings, invocation: Invocation) -> None:
         _check_audited(settings, invocation.run_dir)
     found = audit_mixture(settings.data)
     if invocation.run_dir:
-        findings = [finding._asdict() for finding in found.findings]
-        write_json(Path(invocation.run_dir) / LEAKAGE, {"findings": findings, "labels": found.labels})
+        write_json(Path(invocation.run_dir) / LEAKAGE, found.kept())
     console = table_console()
     table = rich.table.Table(
         box=rich.box.SIMPLE_HEAD, title="What training shares with the held-out tasks", title_justify="left"

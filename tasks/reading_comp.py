@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from flan_jax.data.metrics import accuracy, exact_match, token_f1, yes_f1
+from flan_jax.data.metrics import accuracy, drop, exact_match, token_f1, yes_f1
 from flan_jax.data.sandbox import Sandbox, sentence
 from flan_jax.data.sources import Tfds
 from flan_jax.data.tasks import TemplatedTask, register
@@ -230,7 +230,7 @@ DROP = register(
         source=Tfds("drop:2.0.0", train="train[:-200]", validation="train[-200:]", test="dev"),
         sandbox=Sandbox(practice.drop, numbered=("query_id",)),
         fields=_drop_fields,
-        metrics=(token_f1, exact_match),
+        metrics=(drop,),
         templates=(
             Template("{passage}\n\n{question}\n\nAnswer with a number, a date, a name or a short phrase."),
             Template(

@@ -26,7 +26,7 @@ from typing import Any
 from flan_jax.ablation.results import PLAN, RUNS
 from flan_jax.data.clusters import VIEWS
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.mixture_data import fixed_lengths
+from flan_jax.data.mixture_data import DataConfig, fixed_lengths
 from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.tasks import TemplatedTask, get_task
 from flan_jax.errors import InputError
@@ -96,12 +96,13 @@ class PlannedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep, with their configurations as text by id."""
+    """The runs of a sweep, with their configurations as text, and their data, by id; a plan that was read has neither."""
 
     axes: Mapping[str, Sequence[Any]]
     runs: tuple[PlannedRun, ...]
     configs: Mapping[str, str]
     base: PlannedRun | None = None
+    data: Mapping[str, DataConfig] = dataclasses.field(default_factory=dict)
 
 
 def make_plan(
@@ -115,6 +116,7 @@ def make_plan(
         configs[base.id] = text
         shared.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
     runs: dict[str, PlannedRun] = {}
+    data: dict[str, DataConfig] = {}
     for point in _points(config.axes, lambda files, more: resolve([*gin_files, *files], [*bindings, *more])[0]):
         files, own = _overrides(point)
         settings, text = resolve([*gin_files, *files], [*bindings, *shared, *own])
@@ -122,6 +124,7 @@ def make_plan(
         # Two points may be the same run: a mixture that the other axis's value does not change.
         same = runs.setdefault(run.id, run)
         configs.setdefault(run.id, text)
+        data.setdefault(run.id, settings.data)
         if same.evaluation != run.evaluation:
             raise InputError(
                 f"{same.name} and {run.name} differ in their evaluation alone, which is no reason to train twice; leave "
@@ -131,7 +134,7 @@ def make_plan(
     for run in runs.values():
         for axis, value in run.point.items():
             axes[axis] += [value] * (value not in axes[axis])
-    return Plan(axes, tuple(runs.values()), configs, base)
+    return Plan(axes, tuple(runs.values()), configs, base, data)
 
 
 def _points(axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Settings]) -> Iterator[Point]:
@@ -289,7 +292,7 @@ def _check_unedited(sweep_dir: Path, about: Mapping[str, Any]) -> None:
 
 
 def read_plan(sweep_dir: Path) -> Plan:
-    """The plan of a sweep directory, without configurations. Raises InputError when there is none, or an edited one."""
+    """The plan of a sweep directory. Raises InputError when there is none, or an edited one."""
     about = read_json(sweep_dir / PLAN)
     if about is None:
         raise InputError(f"{sweep_dir} holds no {PLAN}: it is no sweep. Give the --sweep_dir of launch/ablate.py")

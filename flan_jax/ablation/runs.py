@@ -185,6 +185,11 @@ def leakage(whole: Results) -> Iterator[page.Part]:
     if rows:
         columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
         yield page.both_table(columns, rows, texts=4)
+        yield page.paragraph(
+            "Near-duplicates: held-out examples whose input shares about 70 % or more of its word 5-grams with one trained on. "
+            "Its examples: those that are scored, or all of them where launch/leakage.py made the audit.",
+            "caption",
+        )
 
 
 def _data(run: SweepRun) -> str:

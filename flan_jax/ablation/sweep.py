@@ -29,8 +29,9 @@ from flan_jax.ablation.plan import (
     read_status,
     write_plan,
 )
+from flan_jax.data.mixture_data import audit_runs
 from flan_jax.errors import DONE, SAVED, InputError
-from flan_jax.run import RESULT, read_json, read_jsonl
+from flan_jax.run import LEAKAGE, RESULT, read_json, read_jsonl, write_json
 from flan_jax.train import Settings, train
 
 EFFICIENCY = 0.3
@@ -79,9 +80,26 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
         done += code == DONE
         console.print(f"[{done}/{len(plan.runs)}] {_ended(sweep_dir, run, code)}", markup=False)
         report.write(sweep_dir)
+    _audit(sweep_dir, plan, console)
     console.print(f"report: {report.write(sweep_dir)}", markup=False)
     held.close()
     return done == len(plan.runs)
+
+
+def _audit(sweep_dir: Path, plan: Plan, console: rich.console.Console) -> None:
+    """Keeps the leakage audit of each finished run that holds something out and has none yet."""
+    left = [
+        run
+        for run in plan.runs
+        if plan.data[run.id].held_out is not None
+        and is_finished(sweep_dir, run)
+        and not (sweep_dir / run.directory / LEAKAGE).exists()
+    ]
+    if not left:
+        return
+    console.print(f"leakage audit of {len(left)} run{'s' * (len(left) > 1)}")
+    for run, found in zip(left, audit_runs([plan.data[run.id] for run in left]), strict=True):
+        write_json(sweep_dir / run.directory / LEAKAGE, found.kept())
 
 
 def _ended(sweep_dir: Path, run: PlannedRun, code: int) -> str:

@@ -61,18 +61,33 @@ class Audit:
         """Findings of one origin, or with near-duplicates of more than `max_share` of a held-out task's examples."""
         return [found for found in self.findings if found.origin or found.duplicates > max_share * found.examples]
 
+    def between(self, trained: Sequence[str], held_out: Sequence[str]) -> "Audit":
+        """The part of it that is about these tasks."""
+        found = tuple(f for f in self.findings if f.trained in trained and f.held_out in held_out)
+        labels = {name: tuple(o for o in trained if o in self.labels.get(name, ())) for name in held_out}
+        return Audit(found, {name: own for name, own in labels.items() if own})
+
+    def kept(self) -> dict[str, Any]:
+        """As leakage.json has it."""
+        return {"findings": [finding._asdict() for finding in self.findings], "labels": self.labels}
+
 
 def audit(
-    train: Sequence[Request], held_out: Sequence[Request], *, cap: int | None = None, workers: int | None = None
+    train: Sequence[Request],
+    held_out: Sequence[Request],
+    *,
+    cap: int | None = None,
+    held_out_cap: int | None = None,
+    workers: int | None = None,
 ) -> Audit:
     """Compares the training rows of some tasks with the evaluation rows of others, by their bare input fields.
 
-    Requests of one task and several splits are taken together. `cap` limits the rows of each training request. Near-duplicates
+    Requests of one task and several splits are taken together. `cap` and `held_out_cap` limit the rows of each request. Near-duplicates
     are found by MinHash (Broder 1997) and locality-sensitive hashing of word 5-grams, `workers` processes side by side.
     """
     index = _Index()
     for request in held_out:
-        index.add(request)
+        index.add(request, held_out_cap)
     tasks = {request.task.name: request.task for request in held_out}
     trained = {request.task.name: request.task for request in train}
     found = dict(zip(trained, _search(index, train, cap, workers), strict=True))
@@ -114,9 +129,9 @@ class _Index:
         self._lsh = MinHashLSH(SIMILARITY, PERMUTATIONS, weights=FEW_MISSED)
         self._known: dict[tuple[str, int], tuple[Any, str]] = {}
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, cap: int | None) -> None:
         name = request.task.name
-        for text, minhash in _hashed(_inputs(request, None)):
+        for text, minhash in _hashed(_inputs(request, cap)):
             key = name, self.counts.get(name, 0)
             self.counts[name] = key[1] + 1
             self._known[key] = minhash, text

@@ -54,6 +54,24 @@ def trivia_qa(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     }
 
 
+def drop(targets: Sequence, predictions: Sequence) -> dict[str, float]:
+    """DROP's EM and F1 (Dua et al. 2019, section 5) of answers as one text, as TFDS has them.
+
+    As SQuAD's, but hyphens split words, numbers are compared by value, a word counts once, and an answer that has numbers shares
+    nothing with a prediction that has none of them. The F1 of one example is rounded to whole percents, as in the official script.
+
+    >>> drop(["12.0 yards", "12 yards"], ["the 12-yards", "13 yards"])
+    {'exact_match': 50.0, 'f1': 50.0}
+    """
+    normalized = _drop_normalized
+    return {
+        "exact_match": _mean(targets, predictions, lambda t, p: float(normalized(t) == normalized(p))),
+        "f1": _mean(
+            targets, predictions, lambda t, p: _drop_f1(set(normalized(t).split()), set(normalized(p).split()))
+        ),
+    }
+
+
 def mean_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     """F1 of each class that is among the targets, averaged without weights (SuperGLUE's measure for CB)."""
     _check(targets, predictions)
@@ -159,12 +177,12 @@ def rouge(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     return {kind: 100.0 * float(np.mean([score[kind].fmeasure for score in scores])) for kind in kinds}
 
 
-MEANS: set[MetricFn] = {accuracy, exact_match, token_f1, trivia_qa, edit_similarity, rouge}
+MEANS: set[MetricFn] = {accuracy, exact_match, token_f1, trivia_qa, drop, edit_similarity, rouge}
 """Metrics of many examples that are the mean of the metric of each. A metric of yours may join them; its scores then have
 intervals over examples too."""
 
 _OF_CLASSES = (mean_f1, yes_f1, matthews, pearson_spearman)
-_OF_TEXTS = (exact_match, token_f1, trivia_qa, edit_similarity, bleu, rouge)
+_OF_TEXTS = (exact_match, token_f1, trivia_qa, drop, edit_similarity, bleu, rouge)
 
 
 def check_metrics(metrics: Sequence[MetricFn], options: tuple[str, ...] | str | None) -> None:
@@ -215,8 +233,11 @@ def _listed(target: str | Sequence[str]) -> list[str]:
 
 def _normalized(text: str) -> str:
     """The official SQuAD script's normalize_answer."""
-    kept = "".join(letter for letter in text.lower() if letter not in string.punctuation)
-    return _without_articles(kept)
+    return _without_articles(_without_punctuation(text.lower()))
+
+
+def _without_punctuation(text: str) -> str:
+    return "".join(letter for letter in text if letter not in string.punctuation)
 
 
 def _trivia_qa_normalized(text: str) -> str:
@@ -237,6 +258,29 @@ def _bag_f1(target: str, prediction: str) -> float:
     want, got = target.split(), prediction.split()
     common = sum((collections.Counter(want) & collections.Counter(got)).values())
     return 2 * common / (len(want) + len(got)) if common else 0.0
+
+
+def _drop_normalized(text: str) -> str:
+    """The official DROP script's normalize_answer."""
+    tokens = (token if _is_number(token) else _without_punctuation(token) for token in re.split(" |-", text.lower()))
+    values = (str(float(token)) if _is_number(token) else _without_articles(token) for token in tokens)
+    return " ".join(filter(None, values))
+
+
+def _drop_f1(want: set[str], got: set[str]) -> float:
+    """Of the words of two normalised texts."""
+    numbers = set(filter(_is_number, want))
+    if numbers and not numbers & got:
+        return 0.0
+    return 1.0 if want == got else round(2 * len(want & got) / (len(want) + len(got)), 2)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _sentences(text: str) -> str:

@@ -255,14 +255,39 @@ def tokenizer_texts(config: DataConfig) -> Iterator[str]:
 
 
 def audit_mixture(config: DataConfig) -> Audit:
-    """The leakage audit of a run's split. Raises InputError when nothing is held out."""
-    split = config.split()
+    """The leakage audit of a run's split, with all rows of the held-out tasks. Raises InputError when nothing is held out."""
+    return audit(*_audited(config, config.split()), cap=config.examples_per_dataset, workers=config.workers)
+
+
+def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
+    """The leakage audit of each of several runs, with the rows that they score. What they share is read and compared once.
+
+    Raises InputError when one of them holds nothing out.
+    """
+    alike: dict[str, dict[int, DataConfig]] = {}
+    for number, c in enumerate(configs):
+        same = (c.source, c.data_dir, c.examples_per_dataset, c.eval_prompts, c.eval_examples)
+        alike.setdefault(repr(same), {})[number] = c
+    found: dict[int, Audit] = {}
+    for group in alike.values():
+        pairs = [_audited(c, c.split()) for c in group.values()]
+        train, held_out = (
+            list({r.key: r for side in sides for r in side}.values()) for sides in zip(*pairs, strict=True)
+        )
+        c = next(iter(group.values()))
+        caps = {"cap": c.examples_per_dataset, "held_out_cap": c.eval_examples}
+        whole = audit(train, held_out, **caps, workers=c.workers)
+        for number, sides in zip(group, pairs, strict=True):
+            found[number] = whole.between(*(list(dict.fromkeys(r.task.name for r in side)) for side in sides))
+    return [found[number] for number in range(len(configs))]
+
+
+def _audited(config: DataConfig, split: Split) -> tuple[list[Request], list[Request]]:
+    """(what is trained on, what is held out). Raises InputError when nothing is held out."""
     if not split.held_out:
         raise InputError("nothing is held out, so nothing can leak; name a cluster with HELD_OUT")
     asked = requests(config, split)
-    held_out = [request for request in asked if request.task.name in split.held_out]
-    trained = [request for request in asked if request.kind == "train"]
-    return audit(trained, held_out, cap=config.examples_per_dataset, workers=config.workers)
+    return [r for r in asked if r.kind == "train"], [r for r in asked if r.task.name in split.held_out]
 
 
 def refuse_leaks(leaks: Sequence[Finding]) -> None:

@@ -42,6 +42,16 @@ def test_a_sweep_trains_the_base_and_every_run_from_it(undisturbed):
     assert (undisturbed / "sweep/report.html").exists()
 
 
+def test_a_sweeps_runs_are_audited_together(undisturbed):
+    for run in (undisturbed / "sweep/runs").iterdir():
+        audit = json.loads((run / "leakage.json").read_text())
+        tasks = json.loads((run / "result.json").read_text())["tasks"]
+        assert audit.keys() == {"findings", "labels"}
+        assert all(tasks[found["held_out"]]["held_out"] for found in audit["findings"])
+    assert "Leakage audit" in (page := (undisturbed / "sweep/report.md").read_text())
+    assert "are not audited yet" not in page
+
+
 def test_a_finished_sweep_is_left_alone(undisturbed, cache):
     before = statuses(undisturbed)
     sweep(undisturbed, cache)

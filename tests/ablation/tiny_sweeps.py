@@ -13,6 +13,7 @@ STEPS = 4
 BATCH_SIZE = 8
 CheckpointConfig.every = 2
 TrainConfig.log_every = 2
+DataConfig.examples_per_dataset = 200
 DataConfig.eval_examples = 3
 DataConfig.seen_eval_examples = 1
 EncoderDecoderConfig.emb_dim = 32

@@ -1,9 +1,9 @@
-"""The share of training that waits for input: flan_mixture.gin's small model on its own rows, one process.
+"""The share of training that waits for input: flan_mixture.gin's small model on its own rows, two processes.
 
     python tests/benchmarks/input_share.py [--steps 100]
 
 `value` is the time that the loop waited for a batch over the time that its steps took, in percent, from metrics.jsonl
-without its first line, whose interval compiles. `device` is the same of waiting for the device, of which there should be
+without its first line, whose interval compiles; the first process writes it. `device` is the same of waiting for the device, of which there should be
 much: the host is then ahead. On accelerators steps are shorter: `input_ms` is the wait a step. Target: 3 %.
 """
 
@@ -14,7 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import processes
+from test_hosts import free_port
 
 TARGET = 3.0
 FLAGS = (
@@ -31,8 +34,17 @@ def main() -> int:
     steps = parser.parse_args().steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [sys.executable, "launch/train.py", *FLAGS, f"--gin.STEPS={steps}", f"--run_dir={folder / 'run'}"]
-        subprocess.run(command, check=True, cwd=processes.ROOT, env=processes.environment(folder / "cache"))
+        where = (f"--coordinator_address=localhost:{free_port()}", "--process_count=2", f"--run_dir={folder / 'run'}")
+        command = [sys.executable, "launch/train.py", *FLAGS, f"--gin.STEPS={steps}", "--gin.MESH={'data': 2}", *where]
+        both = [
+            subprocess.Popen(
+                [*command, f"--process_index={index}"], cwd=processes.ROOT, env=processes.environment(folder / "cache")
+            )
+            for index in range(2)
+        ]
+        ends = [process.wait() for process in both]
+        if any(ends):
+            return 1
         rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     seconds = rows[-1]["seconds"] - rows[0]["seconds"]
     waited = {phase: sum(row.get(f"{phase}_seconds", 0.0) for row in rows[1:]) for phase in ("input", "device")}

@@ -6,10 +6,12 @@ from toy_tasks import KIND, SPELL, Rows
 import tasks  # noqa: F401 (registers)
 from flan_jax.data import tasks as registry
 from flan_jax.data.leakage import ONE_ORIGIN, audit
+from flan_jax.data.mixture_data import DataConfig, audit_mixture, audit_runs
 from flan_jax.data.selection import Request
 from flan_jax.data.sources import Tfds
 from flan_jax.data.tasks import TASKS, TemplatedTask
 from flan_jax.data.templates import Template
+from flan_jax.errors import InputError
 
 WORDS = [
     "one",
@@ -119,6 +121,23 @@ def test_one_origin(monkeypatch):
 
 def test_the_cap_limits_training_rows():
     assert not found([copying("near", OTHER, LONG)], [copying("held", LONG)], cap=1).findings
+
+
+def test_the_audits_of_several_runs_are_those_of_each():
+    """What one audit of all of them finds is given to each by its tasks; nothing is left out or added."""
+    config = DataConfig(
+        mixture="practice", held_out="nli", source="sandbox", data_dir=None, tokenizer="practice", batch_size=8, seed=0,
+        lengths={"inputs": 64, "targets": 32}, examples_per_dataset=60, eval_examples=1_000_000, workers=0,
+    )  # fmt: skip
+    changes = ({}, {"held_out": ("sentiment", "commonsense")}, {"mixture": "flan2021"})
+    configs = [dataclasses.replace(config, **each) for each in (*changes, {"examples_per_dataset": 5})]
+    audits = audit_runs(configs)
+    assert audits == [audit_mixture(each) for each in configs]
+    assert audits[2].findings and audits[0].labels
+    few = dataclasses.replace(configs[2], eval_examples=5)
+    assert {f.examples for f in audit_runs([few])[0].findings} == {10}  # of the validation and of the test split
+    with pytest.raises(InputError, match="nothing is held out"):
+        audit_runs([config, dataclasses.replace(config, held_out=None)])
 
 
 def test_shared_label_spaces():

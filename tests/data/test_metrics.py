@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from toy_tasks import KIND
@@ -16,6 +16,7 @@ from flan_jax.data.metrics import (
     bleu,
     bleu_of,
     bleu_statistics,
+    drop,
     edit_similarity,
     exact_match,
     matthews,
@@ -85,6 +86,25 @@ def test_token_f1():
 def test_trivia_f1_splits_at_punctuation_where_squads_joins():
     assert trivia_qa(["rock n roll"], ["rock-n-roll music"])["f1"] == pytest.approx(100 * 6 / 7)
     assert token_f1(["rock n roll"], ["rock-n-roll music"])["f1"] == 0.0
+
+
+def test_drop_by_hand():
+    # a word counts once: {12.0, yards} and {12.0, long, yards} share two of 2 + 3
+    assert drop(["12 yards"], ["12.00-yards long, yards"]) == {"exact_match": 0.0, "f1": 80.0}
+    assert drop(["12 yards"], ["13 yards"]) == {"exact_match": 0.0, "f1": 0.0}
+    assert drop([["$5.50", "the 5.5"]], ["5.5"]) == {"exact_match": 100.0, "f1": 100.0}
+    assert drop(["yards"], ["12 yards"])["f1"] == 67.0  # 2/3, rounded as the official script does
+
+
+DROP_TEXTS = st.text(st.sampled_from("a12.5-$ th,en\n"), max_size=12)
+
+
+@settings(deadline=None)  # its first import takes a second
+@given(DROP_TEXTS, DROP_TEXTS)
+def test_drop_is_the_lm_evaluation_harness_copy_of_the_official_script(target, prediction):
+    reference = pytest.importorskip("lm_eval.tasks.drop.utils")
+    em, f1 = reference.get_metrics([prediction], [target])
+    assert drop([target], [prediction]) == {"exact_match": 100 * em, "f1": pytest.approx(100 * f1)}
 
 
 def test_mean_f1():
