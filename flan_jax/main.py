@@ -135,7 +135,7 @@ def ablate(arguments: Sequence[str] | None = None) -> int:
 
 def _run_of_plan(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="ablate.py run", description="One run of a sweep, from where it stopped.")
-    parser.add_argument("--plan", required=True, help="the sweep's directory")
+    parser.add_argument("--plan", required=True, type=_folder, help="the sweep's directory")
     parser.add_argument("--index", required=True, help="the run's index in runs.jsonl, or 'base'")
     _add_host_flags(parser)
     flags = parser.parse_args(arguments)
@@ -191,7 +191,9 @@ def _sweep_flags(arguments: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--gin_file", action="append", help="a gin file with AblationConfig.axes; repeatable")
-    parser.add_argument("--sweep_dir", help="where the sweep is kept (default: sweeps/<name of the first gin file>)")
+    parser.add_argument(
+        "--sweep_dir", type=_folder, help="where the sweep is kept (default: sweeps/<name of the first gin file>)"
+    )
     parser.add_argument(
         "--engine",
         default=LOCAL,
@@ -207,6 +209,16 @@ def _sweep_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, help="runs side by side on this machine (default: 1)")
     parser.add_argument("--devices", default="", help="ids of GPUs to share out among the slots, e.g. 0,1,2,3")
     return parser.parse_args(arguments)
+
+
+def _folder(name: str) -> str:
+    """The type of the flags that name where a run or a sweep is kept."""
+    if "://" in name:
+        raise argparse.ArgumentTypeError(
+            f"{name} is not a folder: runs and sweeps are kept in files. Mount the bucket (gcsfuse) on every host, and name the "
+            "folder in it"
+        )
+    return name
 
 
 class SweepFailed(RuntimeError):
@@ -289,7 +301,9 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
     parser.add_argument(
         "--gin_file", action="append", required=not on_mixture, help="a gin file; looked for in gin/ too; repeatable"
     )
-    parser.add_argument("--run_dir", help="where the run is kept (default: runs/<name of the first gin file>)")
+    parser.add_argument(
+        "--run_dir", type=_folder, help="where the run is kept (default: runs/<name of the first gin file>)"
+    )
     parser.add_argument("--dry_run", action="store_true", help="show what would be done, without a run directory")
     bindings = [a.removeprefix("--gin.") for a in arguments if a.startswith("--gin.")]
     if on_mixture:

@@ -51,9 +51,9 @@ def finish(run_dir, cache, *flags, code=0, script="launch/train.py"):
     return output
 
 
-def parameters(run_dir):
+def parameters(run_dir, steps=STEPS):
     """The parameters of the last checkpoint, by name, whichever devices wrote them."""
-    folder = run_dir / "checkpoints" / str(STEPS) / "params"
+    folder = run_dir / "checkpoints" / str(steps) / "params"
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with ocp.StandardCheckpointer() as checkpointer:
         there = checkpointer.metadata(folder).item_metadata

@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import functools
 import json
 import re
 import signal
@@ -353,6 +354,22 @@ def test_mixture_errors(refused, tmp_path):
     assert "unknown cluster to hold out 'nlu'" in refused(verbs.mixture, "practice", "--held_out=nlu")
     few = ("rte", "--gin.DataConfig.examples_per_dataset=5", "--gin.DataConfig.workers=0")
     assert "ends in .png, .svg, .pdf or .html" in refused(verbs.mixture, *few, f"--picture={tmp_path / 'x.txt'}")
+
+
+@pytest.mark.parametrize(
+    ("program", "flags"),
+    [
+        (functools.partial(main.main, verbs.train), ["--gin_file=flan_mixture.gin", "--run_dir=gs://bucket/run"]),
+        (main.ablate, ["--gin_file=leave_one_cluster_out.gin", "--sweep_dir=gs://bucket/sweep"]),
+        (main.ablate, ["run", "--index=0", "--plan=gs://bucket/sweep"]),
+    ],
+)
+def test_a_bucket_that_is_not_mounted_is_no_folder(program, flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        program(flags)
+    assert "Mount the bucket" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
     python tests/benchmarks/random_kills.py [--kills 50] [--seed 0]
 
-The run has 8 CPU devices, 4 in each process, fsdp 2 x tensor 4. Again and again one of its processes, at random, is killed
-after a random time; the other ends by itself, and the same commands go on. `value` is the number of kills; `equal`: whether all
-parameters are bit for bit those of the undisturbed run, and `slowest_end` the longest that the other process took to end.
-Targets: 50 kills, equal, 60 s.
+The run has 8 CPU devices, 4 in each process, fsdp 2 x tensor 4, and saves every step. Again and again, at any time between its
+start and its first steps, one of its processes is killed, and the other ends by itself, or, four times in five, both are;
+the same commands go on. `value` is the number of kills before its end, `alone` those of one process, `steps_at_kills` the
+steps saved by then; `equal`: whether all parameters are bit for bit those of the undisturbed run, and `slowest_end` the
+longest that the other process took to end. Targets: 50 kills, equal, 60 s.
 """
 
 import argparse
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,40 +20,40 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import processes
-from small_runs import STEPS, parameters, start
+from small_runs import parameters, start
 from test_hosts import RTE, free_port
 
-FLAGS = (*RTE, "--gin.CheckpointConfig.every=1", "--gin.MESH={'fsdp': 2, 'tensor': 4}")
+STEPS, ALONE = 150, 0.2
+FLAGS = (*RTE, f"--gin.STEPS={STEPS}", "--gin.CheckpointConfig.every=1", "--gin.MESH={'fsdp': 2, 'tensor': 4}")
 
 
-def start_both(run_dir, cache):
+def start_both(run_dir, cache, *flags):
     where = (f"--coordinator_address=localhost:{free_port()}", "--process_count=2")
-    return [start(run_dir, cache, *FLAGS, *where, f"--process_index={index}", devices=4) for index in range(2)]
+    return [start(run_dir, cache, *FLAGS, *flags, *where, f"--process_index={index}", devices=4) for index in range(2)]
 
 
-def end(process):
-    output, _ = process.communicate(timeout=120)
+def end(process, timeout=1200):
+    output, _ = process.communicate(timeout=timeout)
     return process.returncode, output
 
 
-def finish(run_dir, cache):
-    ended = [end(process) for process in start_both(run_dir, cache)]
+def finish(run_dir, cache, *flags):
+    ended = [end(process) for process in start_both(run_dir, cache, *flags)]
     assert [code for code, _ in ended] == [0, 0], ended
 
 
 def killed(run_dir, cache, rng, longest):
-    """(seconds that the other process took to end, whether the run was finished before the kill)."""
+    """Seconds that the other process took to end; None where both were killed."""
     both = start_both(run_dir, cache)
     time.sleep(rng.uniform(1.0, longest))
-    finished = any(process.poll() == 0 for process in both)
-    victim, other = rng.sample(both, 2)
-    victim.kill()
+    assert all(process.poll() is None for process in both), "the run ended before it was killed: give it more steps"
+    victims = [rng.choice(both)] if rng.random() < ALONE else both
+    for victim in victims:
+        victim.kill()
     begun = time.monotonic()
-    try:
-        end(victim), end(other)
-    except subprocess.TimeoutExpired:
-        other.kill()
-    return time.monotonic() - begun, finished
+    for process in both:
+        end(process, timeout=120)
+    return time.monotonic() - begun if len(victims) == 1 else None
 
 
 def main():
@@ -61,24 +61,27 @@ def main():
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
-    rng, slowest, kills = random.Random(flags.seed), 0.0, 0
+    rng, seconds, saved = random.Random(flags.seed), [], []
     with tempfile.TemporaryDirectory() as folder:
         cache, undisturbed, disturbed = Path(folder, "cache"), Path(folder, "undisturbed"), Path(folder, "disturbed")
         finish(undisturbed, cache)
         begun = time.monotonic()
-        finish(Path(folder, "timed"), cache)  # with what is compiled and prepared there already
+        finish(Path(folder, "short"), cache, "--gin.STEPS=8")  # with what is prepared and compiled there already
         longest = time.monotonic() - begun
-        while kills < flags.kills:
-            seconds, finished = killed(disturbed, cache, rng, longest)
-            slowest, kills = max(slowest, seconds), kills + 1
-            if finished:  # the rest of the kills would meet a run that is done
-                break
+        for _ in range(flags.kills):
+            seconds.append(killed(disturbed, cache, rng, longest))
+            steps = [int(each.name) for each in (disturbed / "checkpoints").glob("*") if each.name.isdigit()]
+            saved.append(max(steps, default=0))
+            print(f"kill {len(saved)}: step {saved[-1]}, the other ended after {seconds[-1]} s", flush=True)
         finish(disturbed, cache)
-        ours, theirs = parameters(disturbed), parameters(undisturbed)
+        ours, theirs = parameters(disturbed, STEPS), parameters(undisturbed, STEPS)
         equal = ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
-    facts = {"benchmark": "random_kills", "value": kills, "unit": "kills", "target": 50}
-    processes.print_result({**facts, "equal": equal, "steps": STEPS, "slowest_end_s": round(slowest, 1)})
+    alone = [each for each in seconds if each is not None]
+    facts = {"name": "random_kills", "value": len(seconds), "unit": "kills", "target": 50, "alone": len(alone)}
+    facts |= {"equal": equal, "steps": STEPS, "steps_at_kills": saved, "slowest_end": round(max(alone, default=0.0), 1)}
+    processes.print_result(facts)
+    return 0 if equal else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
