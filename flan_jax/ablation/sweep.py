@@ -1,10 +1,15 @@
 """What launch/ablate.py does with a sweep: list it, run it here, say how far it is."""
 
+import concurrent.futures
 import contextlib
+import dataclasses
 import datetime
+import os
 import statistics
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,7 @@ from flan_jax.ablation.plan import (
     read_status,
     write_plan,
 )
+from flan_jax.data.leakage import Audit
 from flan_jax.data.mixture_data import audit_runs
 from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.run import LEAKAGE, RESULT, read_json, read_jsonl, write_json
@@ -36,6 +42,8 @@ from flan_jax.train import Settings, train
 
 EFFICIENCY = 0.3
 """Of the rate of large matrix products, what a small model's training reaches: the estimate before anything has run."""
+
+LOW_PRIORITY = 19
 
 
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
@@ -73,6 +81,7 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
         if not is_finished(sweep_dir, plan.base):
             console.print("no run can start without the base model", markup=False)
             return False
+    keep_audits = _audit_beside(sweep_dir, plan)
     failed = [run for run in plan.runs if (s := read_status(sweep_dir, run)) is not None and s.state == "failed"]
     left = [run for run in plan.runs if not is_finished(sweep_dir, run) and run not in failed] + failed
     done = len(plan.runs) - len(left)
@@ -80,26 +89,44 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
         done += code == DONE
         console.print(f"[{done}/{len(plan.runs)}] {_ended(sweep_dir, run, code)}", markup=False)
         report.write(sweep_dir)
-    _audit(sweep_dir, plan, console)
+    keep_audits()
     console.print(f"report: {report.write(sweep_dir)}", markup=False)
     held.close()
     return done == len(plan.runs)
 
 
-def _audit(sweep_dir: Path, plan: Plan, console: rich.console.Console) -> None:
-    """Keeps the leakage audit of each finished run that holds something out and has none yet."""
+def _audit_beside(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
+    """Begins the leakage audits that are missing, in a thread of low priority: it takes what the runs leave of the processors.
+
+    The function that is returned waits for them and keeps each with its run, where that is finished.
+    """
     left = [
         run
         for run in plan.runs
-        if plan.data[run.id].held_out is not None
-        and is_finished(sweep_dir, run)
-        and not (sweep_dir / run.directory / LEAKAGE).exists()
+        if plan.data[run.id].held_out is not None and not (sweep_dir / run.directory / LEAKAGE).exists()
     ]
-    if not left:
-        return
-    console.print(f"leakage audit of {len(left)} run{'s' * (len(left) > 1)}")
-    for run, found in zip(left, audit_runs([plan.data[run.id] for run in left]), strict=True):
-        write_json(sweep_dir / run.directory / LEAKAGE, found.kept())
+    future: concurrent.futures.Future[list[Audit]] = concurrent.futures.Future()
+
+    def work() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
+        try:
+            # In this thread: processes of a pool would keep a sweep that is stopped from ending.
+            future.set_result(audit_runs([dataclasses.replace(plan.data[run.id], workers=0) for run in left]))
+        except Exception as error:  # noqa: BLE001 - raised again below
+            future.set_exception(error)
+
+    def finish() -> None:
+        try:
+            audits = future.result()
+        except InputError as error:  # what is wrong with the data, the runs have said too
+            print(f"no leakage audit: {error}", file=sys.stderr, flush=True)
+            return
+        for run, found in zip(left, audits, strict=True):
+            if is_finished(sweep_dir, run):
+                write_json(sweep_dir / run.directory / LEAKAGE, found.kept())
+
+    threading.Thread(target=work, daemon=True).start()
+    return finish
 
 
 def _ended(sweep_dir: Path, run: PlannedRun, code: int) -> str:
