@@ -16,6 +16,8 @@ from small_runs import ROOT, STEPS, assert_same_run, finish, metrics, parameters
 DEVICES = 8
 # One task of options: generation, token by token over gloo, would take most of the time.
 RTE = ("--gin.MIXTURE=rte", "--gin.HELD_OUT=None")
+# Splits each parameter over two processes, and among four.
+MESH = "--gin.MESH={'fsdp': 2, 'tensor': 4}"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def start_all(run_dir, cache, count, *flags, of_one=(), script="launch/train.py"
     return [
         start(
             run_dir, cache, f"--coordinator_address={address}", f"--process_count={count}", f"--process_index={index}",
-            *RTE, *flags, *(of_one if index == count - 1 else ()), devices=DEVICES // count,
+            *RTE, MESH, *flags, *(of_one if index == count - 1 else ()), devices=DEVICES // count,
             script=script,
         )
         for index in range(count)
@@ -88,18 +90,15 @@ def assert_nearly_same_predictions(run_dir, other, task):
         assert mine["inputs"] == yours["inputs"] and ("sums" in mine or mine["prediction"] == yours["prediction"])
 
 
-def test_two_processes_do_what_one_does(tmp_path, cache, alone):
-    """On a mesh that splits each parameter over both."""
-    finish_all(tmp_path / "two", cache, 2, "--gin.MESH={'fsdp': 2, 'tensor': 4}")
-    assert_nearly_same_run(tmp_path / "two", alone)
-    assert_nearly_same_predictions(tmp_path / "two", alone, "rte")
+def test_two_processes_do_what_one_does(undisturbed, alone):
+    """Which has all of each parameter on every device."""
+    assert_nearly_same_run(undisturbed, alone)
+    assert_nearly_same_predictions(undisturbed, alone, "rte")
 
 
 def test_two_processes_evaluate_together(tmp_path, cache, alone):
     flags = (f"--gin.WARM_START={alone}", "--tasks=sst2,gigaword", "--gin.DataConfig.eval_examples=1")
-    two = finish_all(
-        tmp_path / "two", cache, 2, *flags, "--gin.MESH={'fsdp': 2, 'tensor': 4}", script="launch/evaluate.py"
-    )
+    two = finish_all(tmp_path / "two", cache, 2, *flags, script="launch/evaluate.py")
     assert "gigaword" in two[0] and "gigaword" not in two[1]
     finish(tmp_path / "one", cache, *RTE, *flags, script="launch/evaluate.py")
     for task in ("sst2", "gigaword"):
