@@ -349,3 +349,5 @@ def _join(flags: argparse.Namespace) -> None:
 
 def _keep_compiled(settings: Settings) -> None:
     jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
+    # JAX keeps what took a second. Scoring compiles a dozen smaller programs, and each run of a sweep is a new process.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -33,8 +33,9 @@ def dummy_batch(config: Any) -> dict[str, jax.Array]:
     return {name: jnp.ones(shape, dtype) for name, (shape, dtype) in spec.items()}
 
 
+@functools.cache
 def abstract_params(config: Any) -> Any:
-    """The parameters' shapes with their logical axis names, without allocating them."""
+    """The parameters' shapes with their logical axis names, without allocating them; the model is traced for it, once."""
     model = config.build()
     return jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))["params"]
 
@@ -103,7 +104,6 @@ def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:
     return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))
 
 
-@functools.cache
 def count_params(config: Any) -> int:
-    """Of a model's configuration; the model is traced for it, once."""
+    """Of a model's configuration."""
     return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))
