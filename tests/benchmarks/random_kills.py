@@ -20,16 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import processes
-from small_runs import parameters, start
-from test_hosts import RTE, free_port
+from small_runs import parameters
+from test_hosts import start_all
 
 STEPS, ALONE = 150, 0.2
-FLAGS = (*RTE, f"--gin.STEPS={STEPS}", "--gin.CheckpointConfig.every=1", "--gin.MESH={'fsdp': 2, 'tensor': 4}")
-
-
-def start_both(run_dir, cache, *flags):
-    where = (f"--coordinator_address=localhost:{free_port()}", "--process_count=2")
-    return [start(run_dir, cache, *FLAGS, *flags, *where, f"--process_index={index}", devices=4) for index in range(2)]
+FLAGS = (f"--gin.STEPS={STEPS}", "--gin.CheckpointConfig.every=1")
 
 
 def end(process, timeout=1200):
@@ -38,13 +33,13 @@ def end(process, timeout=1200):
 
 
 def finish(run_dir, cache, *flags):
-    ended = [end(process) for process in start_both(run_dir, cache, *flags)]
+    ended = [end(process) for process in start_all(run_dir, cache, 2, *FLAGS, *flags)]
     assert [code for code, _ in ended] == [0, 0], ended
 
 
 def killed(run_dir, cache, rng, longest):
     """Seconds that the other process took to end; None where both were killed."""
-    both = start_both(run_dir, cache)
+    both = start_all(run_dir, cache, 2, *FLAGS)
     time.sleep(rng.uniform(1.0, longest))
     assert all(process.poll() is None for process in both), "the run ended before it was killed: give it more steps"
     victims = [rng.choice(both)] if rng.random() < ALONE else both
