@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 ROOT = Path(__file__).resolve().parent.parent
-STEPS = 24
+STEPS = 16
 FLAGS = (
     "--gin_file=flan_mixture.gin",
     f"--gin.STEPS={STEPS}",

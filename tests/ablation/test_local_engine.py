@@ -26,15 +26,15 @@ def folder(tmp_path):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("undisturbed")
-    axes(folder, "{'HELD_OUT': ['sentiment', 'coreference'], 'SEED': [0, 1]}")
+    axes(folder, "{'HELD_OUT': ['sentiment', 'coreference']}")
     output = sweep(folder, cache, "--slots=2")
-    assert "[4/4]" in output
+    assert "[2/2]" in output
     return folder
 
 
 def test_a_sweep_trains_the_base_and_every_run_from_it(undisturbed):
     found = statuses(undisturbed)
-    assert len(found) == 5
+    assert len(found) == 3
     assert {status["state"] for status in found.values()} == {"finished"}
     (base,) = (undisturbed / "sweep/base").iterdir()
     for run in (undisturbed / "sweep/runs").iterdir():
@@ -60,8 +60,8 @@ def test_a_finished_sweep_is_left_alone(undisturbed, cache):
 
 def test_status_says_how_far_a_sweep_is(undisturbed, cache):
     output = sweep(undisturbed, cache, "--status")
-    assert "4 finished" in output
-    assert "HELD_OUT=sentiment SEED=1" in output
+    assert "2 finished" in output
+    assert "HELD_OUT=sentiment" in output
     assert "4/4" in output
 
 
@@ -97,7 +97,7 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, cache):
 
 @pytest.mark.parametrize("whole_group", [False, True])
 def test_a_killed_sweep_goes_on_to_the_same_table(folder, cache, undisturbed, whole_group):
-    axes(folder, "{'HELD_OUT': ['sentiment', 'coreference'], 'SEED': [0, 1]}")
+    axes(folder, "{'HELD_OUT': ['sentiment', 'coreference']}")
     finished: dict[str, dict] = {}
     dice = random.Random()
     for _ in range(3):
@@ -137,12 +137,12 @@ def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
     axes(folder, "{'SEED': [0]}", base=False)
     sweep(folder, cache)
     one = sum(path.stat().st_blocks * 512 for path in (folder / "sweep").rglob("*"))
-    axes(folder, "{'SEED': [0, 1, 2, 3]}", base=False)
+    axes(folder, "{'SEED': [0, 1, 2]}", base=False)
     (folder / "disk").mkdir()
     # The disk lives as long as the shell that made it: both sweeps run in there, and what they left is copied out.
     command = f"{sys.executable} {ROOT}/launch/ablate.py --gin_file=small.gin --sweep_dir=disk"
     script = f"""
-        mount -t tmpfs -o size={2 * one + one // 2} disk disk
+        mount -t tmpfs -o size={one + one // 2} disk disk
         {command}; echo "first code $?"; cp -r disk first
         mount -o remount,size={20 * one} disk
         {command}; echo "second code $?"; cp -r disk second
@@ -158,9 +158,9 @@ def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
         for when in ("first", "second")
     )
     finished = {name: status for name, status in first.items() if status["state"] == "finished"}
-    assert 1 <= len(finished) < 4
+    assert 1 <= len(finished) < 3
     assert finished.items() <= second.items()
-    assert [status["state"] for status in second.values()] == ["finished"] * 4
+    assert [status["state"] for status in second.values()] == ["finished"] * 3
 
 
 def test_two_engines_cannot_work_on_one_sweep(folder, cache):

@@ -160,17 +160,18 @@ def small_tasks():
 
 
 def test_every_task_of_ours(registries, small_tasks, tokenizer, tmp_path):
-    """The practice rows of every registered task come out of seqio with the tokens that our stores hold."""
+    """The practice rows of every registered task, of one of its splits in turn, come out of seqio with our stores' tokens."""
     assert len(small_tasks) == 70
     registries[0].update(small_tasks)
     register_seqio(tokenizer.path)
     lengths = {"inputs": 100, "targets": 20}
     requests = [
         Request(dataclasses.replace(task, source=resolve_source(task, "sandbox")), split, kind)
-        for task in small_tasks.values()
-        for split, kind in SPLITS
+        for number, task in enumerate(small_tasks.values())
+        for split, kind in [SPLITS[number % 3]]
         if split in task.splits
     ]
+    assert len(requests) > 60
     stores = prepare(requests, tokenizer, tmp_path, workers=0)
     for (name, split, _), store in stores.items():
         assert theirs(name, lengths, split) == ours(store, lengths, tokenizer.eos_id), name
