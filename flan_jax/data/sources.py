@@ -1,5 +1,6 @@
 """Where a task's rows are: TFDS builders, JSON-lines files. (The practice corpus is in sandbox.py.)"""
 
+import contextlib
 import dataclasses
 import glob
 import json
@@ -49,18 +50,28 @@ class Tfds:
         import tensorflow_datasets as tfds  # the only reader of TFRecords; takes seconds to import
 
         expression = self.expression(split)
-        try:
+        with self._failures_as(f"TFDS does not know {self.name!r}"):
             builder = tfds.builder(self.name, data_dir=self.data_dir)
-        except Exception as error:
-            raise InputError(f"TFDS does not know {self.name!r}: {_gist(error)}") from error
         if not builder.info.splits:
             raise InputError(self._not_on_disk(builder))
-        try:
+        with self._failures_as(f"split {expression!r} of {self.name!r} cannot be read"):
             dataset = builder.as_dataset(split=expression, shuffle_files=False)  # pyright: ignore[reportCallIssue]
-        except (ValueError, KeyError) as error:
-            raise InputError(f"split {expression!r} of {self.name!r} cannot be read: {error}") from error
-        for row in tfds.as_numpy(dataset):
-            yield _plain(row)
+            for row in tfds.as_numpy(dataset):
+                yield _plain(row)
+
+    @contextlib.contextmanager
+    def _failures_as(self, what: str) -> Iterator[None]:
+        """TFDS and TensorFlow raise what they like: their words behind ours, and what a bucket asks for."""
+        try:
+            yield
+        except Exception as error:
+            text = f"{what}: {_gist(error)}"
+            if "://" in (self.data_dir or ""):
+                text = (
+                    f"{self.name} cannot be read from {self.data_dir}: {_gist(error)}\nIs the bucket there, are you logged in "
+                    "(gcloud auth application-default login), and may you read it (the role Storage Object Viewer)?"
+                )
+            raise InputError(text) from error
 
     def _not_on_disk(self, builder) -> str:
         return (

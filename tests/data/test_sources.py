@@ -1,4 +1,5 @@
 import json
+import shutil
 import time
 
 import numpy as np
@@ -212,6 +213,28 @@ def test_tfds_unknown_names(tmp_path, name):
     with pytest.raises(InputError, match=f"TFDS does not know '{name}'") as caught:
         list(Tfds(name, train="train", data_dir=str(tmp_path)).rows("train"))
     assert len(str(caught.value)) < 500
+
+
+def test_tfds_files_that_are_cut_off(tfds_folder, tmp_path):
+    shutil.copytree(tfds_folder, tmp_path / "cut")
+    (records,) = (tmp_path / "cut").rglob("*.tfrecord*")
+    records.write_bytes(records.read_bytes()[:-5])
+    with pytest.raises(InputError, match="'train' of 'flan_jax_toy:1.0.0' cannot be read: .*truncated record"):
+        numbers(toy(str(tmp_path / "cut"), train="train"), "train")
+
+
+def test_a_bucket_without_permission_says_what_to_ask_for(monkeypatch):
+    """What TensorFlow raises of Google Cloud's 403; there is no bucket to ask."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    def refuse(*_, **__):
+        raise tf.errors.PermissionDeniedError(None, None, "HTTP response code 403")
+
+    monkeypatch.setattr(tfds, "builder", refuse)
+    source = Tfds("super_glue/rte:1.0.2", train="train", data_dir="gs://bucket/tfds")
+    with pytest.raises(InputError, match="(?s)cannot be read from gs://bucket/tfds: .*403.*Storage Object Viewer"):
+        list(source.rows("train"))
 
 
 def toy_fields(row):
