@@ -1,7 +1,6 @@
 """What a training step turns into the next: parameters, optimizer state, step and the random key."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -54,9 +53,7 @@ def warm_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
 
     def init(params: Any) -> TrainState:
         _, rng = jax.random.split(jax.random.key(seed))
-        return TrainState(
-            step=jnp.zeros((), jnp.int32), params=None, opt_state=tx.init(params), rng=jax.random.key_data(rng)
-        )
+        return _at_step_0(params, tx, rng).replace(params=None)
 
     state = jax.eval_shape(init, params)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
@@ -68,33 +65,36 @@ def warm_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
 
 def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: int) -> TrainState:
     """A fresh state, each array made where it will live."""
-    init, key = _initializer(config, tx), jax.random.key(seed)
-    shardings = state_shardings(config, jax.eval_shape(init, key), mesh)
+    model = config.build()
+
+    def init(key: jax.Array) -> TrainState:
+        params_key, rng = jax.random.split(key)
+        return _at_step_0(nn.unbox(model.init(params_key, dummy_batch(config))["params"]), tx, rng)
+
+    shardings = state_shardings(config, abstract_state(config, tx), mesh)
     with placed_on(mesh):
-        return jax.jit(init, out_shardings=shardings)(key)
+        return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
+
+
+def _at_step_0(params: Any, tx: optax.GradientTransformation, rng: jax.Array) -> TrainState:
+    return TrainState(
+        step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params), rng=jax.random.key_data(rng)
+    )
+
+
+def abstract_state(config: Any, tx: optax.GradientTransformation) -> TrainState:
+    """The shapes of a state, without allocating it."""
+    return jax.eval_shape(lambda params: _at_step_0(params, tx, jax.random.key(0)), nn.unbox(abstract_params(config)))
 
 
 def state_like(config: Any, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """The shapes of a state, each with the sharding that it will have; nothing is allocated."""
-    state = jax.eval_shape(_initializer(config, tx), jax.random.key(0))
+    state = abstract_state(config, tx)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         state,
         state_shardings(config, state, mesh),
     )
-
-
-def _initializer(config: Any, tx: optax.GradientTransformation) -> Callable[[jax.Array], TrainState]:
-    model = config.build()
-
-    def init(key: jax.Array) -> TrainState:
-        params_key, rng = jax.random.split(key)
-        params = nn.unbox(model.init(params_key, dummy_batch(config))["params"])
-        return TrainState(
-            step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params), rng=jax.random.key_data(rng)
-        )
-
-    return init
 
 
 def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:

@@ -405,6 +405,8 @@ def stack_layers(
         in_axes=in_axes,
         length=num_layers,
         metadata_params={nn.PARTITION_NAME: "layers"},
+        # The check is of broadcast variables, of which there are none, and traces every layer a second time.
+        check_constancy_invariants=False,
     )
     return scanned(config, **attributes, name="layers")(x, context, *differing)[0]
 

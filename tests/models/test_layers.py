@@ -32,6 +32,36 @@ def test_scanned_equals_unrolled(make_config, make_batch, examples, init, stacke
     _assert_close(_value_and_grad(scanned, stacked(params), batch), (loss, stacked(grads)))
 
 
+class Halved(nn.Module):
+    """x -> 2 x + 2 where dropout keeps it, with a parameter of its own."""
+
+    config: EncoderDecoderConfig
+
+    @nn.compact
+    def __call__(self, x, context):
+        self.param("kernel", nn.initializers.normal(), (8,))
+        return 2 * x + layers.Dropout(0.5)(jnp.ones_like(x), deterministic=False), None
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+def test_each_layer_draws_its_own_parameters_and_dropout(scan_layers):
+    config = EncoderDecoderConfig(
+        vocab_size=50, emb_dim=8, num_heads=2, head_dim=4, mlp_dim=8, num_encoder_layers=2, num_decoder_layers=1,
+        scan_layers=scan_layers,
+    )  # fmt: skip
+
+    class Stack(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return layers.stack_layers(Halved, config, 2, x=x, context=None)
+
+    keys = {name: jax.random.key(number) for number, name in enumerate(("params", "dropout"))}
+    x, variables = Stack().init_with_output(keys, jnp.zeros((4, 6, 32)))
+    assert set(np.unique(x)) == {0, 2, 4, 6}  # with one mask for both layers 0 and 6 alone
+    kernels = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(nn.unbox(variables))])
+    assert len(np.unique(kernels)) == 16
+
+
 @pytest.mark.parametrize("remat, scan_layers", [("minimal", True), ("full", False)])
 def test_remat_changes_nothing(remat, scan_layers, make_batch, examples, init):
     config = EncoderDecoderConfig(
