@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import quick
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 16
@@ -33,10 +34,9 @@ FLAGS = (
 
 def start(run_dir, cache, *flags, script="launch/train.py", devices=1):
     """The process of one run, on CPU devices, with a cache that the module's tests share."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
-    if devices > 1:
-        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    environment["XLA_FLAGS"] = f"{quick.XLA_FLAGS} --xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, ROOT / script, *FLAGS, f"--run_dir={run_dir}", *flags],
         env=environment, cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

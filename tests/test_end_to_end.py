@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import quick
 from small_runs import FLAGS, ROOT, STEPS, assert_same_run, finish, metrics, scores, start, wait_for_step
 
 
@@ -201,7 +202,7 @@ def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(tmp
         f"code = main.main(verbs.train, {flags!r})\n"
         "print(sorted({'tensorflow', 'tensorflow_datasets', 'seqio'} & set(sys.modules))); sys.exit(code)"
     )
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"XDG_CACHE_HOME": str(cache)}
+    environment = os.environ | {"XLA_FLAGS": quick.XLA_FLAGS, "XDG_CACHE_HOME": str(cache)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -224,7 +225,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, cache, undisturbed, on_
     run_dir = tmp_path / "full"
     command = ["bash", "-c", 'ulimit -f 60; exec "$@"', "-", sys.executable, ROOT / "launch/train.py", *FLAGS]
     command += [f"--run_dir={run_dir}", f"--gin.CheckpointConfig.on_failure={on_failure}"]
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"XDG_CACHE_HOME": str(cache)}
+    environment = os.environ | {"XLA_FLAGS": quick.XLA_FLAGS, "XDG_CACHE_HOME": str(cache)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1, done.stderr
     assert "the disk is full" in done.stderr

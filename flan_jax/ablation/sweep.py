@@ -43,7 +43,8 @@ from flan_jax.train import Settings, train
 EFFICIENCY = 0.3
 """Of the rate of large matrix products, what a small model's training reaches: the estimate before anything has run."""
 
-LOW_PRIORITY = 19
+LOW_PRIORITY = 5
+"""Of the audit: it gives way to the runs, and still ends on a machine that others keep busy."""
 
 
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import quick
 from tiny_sweeps import ROOT, axes, start, statuses, sweep, table
 
 
@@ -147,7 +148,7 @@ def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
         mount -o remount,size={20 * one} disk
         {command}; echo "second code $?"; cp -r disk second
     """
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick.XLA_FLAGS}
     shell = ["unshare", "-rm", "sh", "-c", script]
     output = subprocess.run(shell, cwd=folder, env=environment, check=True, capture_output=True, text=True)
     assert "first code 1" in output.stdout, output.stdout + output.stderr

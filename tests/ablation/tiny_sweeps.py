@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import quick
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
 include 'flan_mixture.gin'
@@ -32,8 +34,8 @@ def axes(folder, text, base=True):
 
 def start(folder, cache, *flags, **more):
     """A process of launch/ablate.py in `folder`, with small.gin and the sweep directory sweep/. `more`: its environment."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
-    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", **more}
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick.XLA_FLAGS, **more}
     command = [sys.executable, ROOT / "launch/ablate.py", "--gin_file=small.gin", "--sweep_dir=sweep", *flags]
     return subprocess.Popen(
         command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
