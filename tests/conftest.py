@@ -4,11 +4,8 @@ import os
 import pathlib
 import tempfile
 
-import quick
-
 os.environ["JAX_PLATFORMS"] = "cpu"
-flags = (os.environ.get("XLA_FLAGS", ""), quick.XLA_FLAGS, "--xla_force_host_platform_device_count=8")
-os.environ["XLA_FLAGS"] = " ".join(flags)
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Tests that compile for TPUs run side by side; libtpu lets in one process otherwise.
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")

@@ -1,3 +1,3 @@
-"""What makes XLA's CPU compiler quick rather than thorough: most of the tests' time is compilation, of programs that run once."""
+"""What makes XLA's CPU compiler quick rather than thorough, for the runs that tests start as processes."""
 
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
