@@ -1,6 +1,7 @@
 """The one exception that means "what you asked for cannot be done as written", and the programs' exit codes."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
@@ -11,6 +12,14 @@ SHOWN = 30
 
 class InputError(ValueError):
     """Bad input: says what happened, why, and what to write instead. The process ends with exit code 2."""
+
+
+def of_the_system(error: OSError) -> str:
+    """What a person is told of it: of a full disk, what to do."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return str(error)
+    where = f" while writing {error.filename}" if error.filename else ""
+    return f"the disk is full{where}. Make room; the same command goes on from the last checkpoint."
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

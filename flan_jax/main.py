@@ -1,7 +1,6 @@
 """The programs: flags to settings to the verb, and an exit code."""
 
 import argparse
-import errno
 import os
 import sys
 import traceback
@@ -29,7 +28,7 @@ from flan_jax.configuration import (
 )
 from flan_jax.data.loader import DataStalled
 from flan_jax.data.mixture_data import default_cache_dir
-from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError
+from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, of_the_system
 from flan_jax.gate import PackingError
 from flan_jax.hugging_face import read_config
 from flan_jax.preemption import Preempted, Preemption
@@ -255,7 +254,7 @@ def _told(error: BaseException) -> tuple[int, str | None]:
     if isinstance(error, KeyboardInterrupt):
         return ERROR, "stopped by Ctrl-C. The same command goes on from the last checkpoint."
     if isinstance(error, OSError):
-        return ERROR, f"error: {_of_the_system(error)}"
+        return ERROR, f"error: {of_the_system(error)}"
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
         return ERROR, (
             f"error: out of memory on {jax.devices()[0].platform}: {str(error).splitlines()[0]}\nLower BATCH_SIZE, raise "
@@ -280,13 +279,6 @@ def _is_of_a_computation(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, jax.errors.JaxRuntimeError):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _of_the_system(error: OSError) -> str:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return str(error)
-    where = f" while writing {error.filename}" if error.filename else ""
-    return f"the disk is full{where}. Make room; the same command goes on from the last checkpoint."
 
 
 def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -5,7 +5,11 @@ import pathlib
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Compiling these tiny programs well takes longer than running them, here and in the processes that tests start.
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+)
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Tests that compile for TPUs run side by side; libtpu lets in one process otherwise.
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
@@ -18,6 +22,13 @@ import numpy as np
 import pytest
 
 from flan_jax.batch import batch_spec
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """XDG_CACHE_HOME of the processes that tests start: what one made ready the others find, those of other workers, too."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-import quick
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 16
@@ -32,14 +31,18 @@ FLAGS = (
 )
 
 
+def environment(cache, devices=1):
+    """Of a process with so many CPU devices and a cache of its own; of two flags for the devices XLA takes the last."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    return inherited | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
 def start(run_dir, cache, *flags, script="launch/train.py", devices=1):
-    """The process of one run, on CPU devices, with a cache that the module's tests share."""
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
-    environment["XLA_FLAGS"] = f"{quick.XLA_FLAGS} --xla_force_host_platform_device_count={devices}"
+    """The process of one run, on CPU devices."""
     return subprocess.Popen(
         [sys.executable, ROOT / script, *FLAGS, f"--run_dir={run_dir}", *flags],
-        env=environment, cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment(cache, devices), cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 

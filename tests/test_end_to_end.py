@@ -1,7 +1,6 @@
 """Whole runs as a user starts them: finished, killed at any moment, preempted, started twice."""
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -10,13 +9,7 @@ import sys
 import time
 
 import pytest
-import quick
-from small_runs import FLAGS, ROOT, STEPS, assert_same_run, finish, metrics, scores, start, wait_for_step
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+from small_runs import FLAGS, ROOT, STEPS, assert_same_run, environment, finish, metrics, scores, start, wait_for_step
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +70,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_parameters(tmp_path, cache, 
     while True:
         process = start(run_dir, cache)
         try:
-            output, _ = process.communicate(timeout=rng.uniform(3, 9) + 2 * kills)
+            output, _ = process.communicate(timeout=rng.uniform(3, 9) * 1.5**kills)
             break
         except subprocess.TimeoutExpired:
             process.kill()
@@ -202,9 +195,8 @@ def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(tmp
         f"code = main.main(verbs.train, {flags!r})\n"
         "print(sorted({'tensorflow', 'tensorflow_datasets', 'seqio'} & set(sys.modules))); sys.exit(code)"
     )
-    environment = os.environ | {"XLA_FLAGS": quick.XLA_FLAGS, "XDG_CACHE_HOME": str(cache)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], env=environment(cache), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
@@ -225,8 +217,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, cache, undisturbed, on_
     run_dir = tmp_path / "full"
     command = ["bash", "-c", 'ulimit -f 60; exec "$@"', "-", sys.executable, ROOT / "launch/train.py", *FLAGS]
     command += [f"--run_dir={run_dir}", f"--gin.CheckpointConfig.on_failure={on_failure}"]
-    environment = os.environ | {"XLA_FLAGS": quick.XLA_FLAGS, "XDG_CACHE_HOME": str(cache)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, env=environment(cache), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1, done.stderr
     assert "the disk is full" in done.stderr
     # The last checkpoint must be there, whatever happened to those before.

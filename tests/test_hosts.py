@@ -20,11 +20,6 @@ RTE = ("--gin.MIXTURE=rte", "--gin.HELD_OUT=None")
 MESH = "--gin.MESH={'fsdp': 2, 'tensor': 4}"
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def free_port():
     with contextlib.closing(socket.socket()) as found:
         found.bind(("localhost", 0))

@@ -64,6 +64,12 @@ def assert_trees_close(actual, expected, **tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected)
 
 
+def gradients(config, params, batch, microbatches=1, z_loss=0.0):
+    """(gradients, sums) of one batch, without dropout."""
+    of_model = functools.partial(mean_gradients, model=config.build(), microbatches=microbatches, z_loss=z_loss)
+    return jax.jit(of_model)(params, batch, jax.random.key(0))
+
+
 @pytest.fixture(scope="module")
 def on_one_device():
     """on_one_device(architecture, batch): the losses and parameters to compare with, computed once."""
@@ -106,8 +112,8 @@ def test_packing_changes_neither_loss_nor_gradient(make_batch, architecture):
     packed, alone = packed_and_alone(make_batch, architecture)
     config = MODELS[architecture]
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
-    gradients = functools.partial(mean_gradients, model=config.build(), microbatches=1, z_loss=1e-4)
-    (grads, sums), (grads_alone, sums_alone) = (gradients(params, b, jax.random.key(0)) for b in (packed, alone))
+    grads, sums = gradients(config, params, packed, z_loss=1e-4)
+    grads_alone, sums_alone = gradients(config, params, alone, z_loss=1e-4)
     assert float(sums["weight_sum"]) == float(sums_alone["weight_sum"]) == sum(len(t) for _, t in examples(16))
     np.testing.assert_allclose(sums["loss_sum"], sums_alone["loss_sum"], rtol=1e-5)
     assert_trees_close(grads, grads_alone, rtol=1e-3, atol=3e-5)
@@ -133,10 +139,7 @@ def test_the_loss_weighs_every_token_alike_whatever_the_microbatch(make_batch):
     batch = make_batch("encoder_decoder", rows, LENGTHS)
     config = MODELS["encoder_decoder"]
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
-    whole, split = (
-        mean_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=n, z_loss=0.0)[1]
-        for n in (1, 2)
-    )
+    whole, split = (gradients(config, params, batch, microbatches=n)[1] for n in (1, 2))
     assert float(split["weight_sum"]) == 9
     np.testing.assert_allclose(split["loss_sum"], whole["loss_sum"], rtol=1e-6)
 
@@ -178,7 +181,7 @@ def test_a_padded_batch_row_gives_no_gradient(make_batch):
     batch = make_batch("encoder_decoder", [[([5, 6], [7, 8])], []], LENGTHS)
     config = MODELS["encoder_decoder"]
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
-    grads, _ = mean_gradients(params, batch, jax.random.key(0), model=config.build(), microbatches=1, z_loss=0.0)
+    grads, _ = gradients(config, params, batch)
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(grads))
 
 
@@ -198,7 +201,8 @@ def test_a_skipped_step_changes_nothing_and_the_next_goes_on(make_batch):
         after_good, metrics = skipping(after_bad, good)
         assert not metrics["skipped"]
         expected, _ = plain(after_bad, good)
-        jax.tree.map(np.testing.assert_array_equal, after_good, expected)
+        # Another program, so the same to rounding.
+        assert_trees_close(after_good, expected, rtol=1e-5, atol=1e-7)
         assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain(first, bad)[0].params))
 
 

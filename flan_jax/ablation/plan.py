@@ -29,7 +29,7 @@ from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.mixture_data import DataConfig, fixed_lengths
 from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.tasks import TemplatedTask, get_task
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, of_the_system
 from flan_jax.preemption import Preempted
 from flan_jax.run import RESULT, read_json, read_jsonl, write_json, write_text
 from flan_jax.train import Settings
@@ -389,9 +389,15 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
         raise
     except BaseException as error:
         with contextlib.suppress(OSError):  # a full disk, perhaps: the first error is the one to hear of
-            end("failed", f"{type(error).__name__}: {error}" if not isinstance(error, InputError) else str(error))
+            end("failed", _told(error))
         raise
     end("finished")
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    return of_the_system(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
 def now() -> str:

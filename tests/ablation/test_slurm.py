@@ -23,11 +23,6 @@ SUBMIT = ("--engine=slurm", "--gin_file=slurm.gin", STEPS)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def cluster():
     """The environment in which Slurm's programs find the cluster."""
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]

@@ -1,14 +1,11 @@
 """Sweeps of a few steps of a tiny model, as a user starts them: for the tests of the engines."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
-import quick
+from small_runs import ROOT, environment
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
 include 'flan_mixture.gin'
 STEPS = 4
@@ -34,11 +31,9 @@ def axes(folder, text, base=True):
 
 def start(folder, cache, *flags, **more):
     """A process of launch/ablate.py in `folder`, with small.gin and the sweep directory sweep/. `more`: its environment."""
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick.XLA_FLAGS, **more}
     command = [sys.executable, ROOT / "launch/ablate.py", "--gin_file=small.gin", "--sweep_dir=sweep", *flags]
     return subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command, env=environment(cache) | more, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
 

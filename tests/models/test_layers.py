@@ -32,7 +32,7 @@ def test_scanned_equals_unrolled(make_config, make_batch, examples, init, stacke
     _assert_close(_value_and_grad(scanned, stacked(params), batch), (loss, stacked(grads)))
 
 
-class Halved(nn.Module):
+class Doubling(nn.Module):
     """x -> 2 x + 2 where dropout keeps it, with a parameter of its own."""
 
     config: EncoderDecoderConfig
@@ -53,7 +53,7 @@ def test_each_layer_draws_its_own_parameters_and_dropout(scan_layers):
     class Stack(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return layers.stack_layers(Halved, config, 2, x=x, context=None)
+            return layers.stack_layers(Doubling, config, 2, x=x, context=None)
 
     keys = {name: jax.random.key(number) for number, name in enumerate(("params", "dropout"))}
     x, variables = Stack().init_with_output(keys, jnp.zeros((4, 6, 32)))
