@@ -5,7 +5,8 @@ import pathlib
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Compiling these tiny programs well takes longer than running them, here and in the processes that tests start.
+# Compiling these tiny programs well takes longer than running them, here and in the processes that tests start. What
+# XLA makes of programs when it optimises them is seen by tests/benchmarks and by the README's commands alone.
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
 )

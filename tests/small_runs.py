@@ -32,7 +32,7 @@ FLAGS = (
 
 
 def environment(cache, devices=1):
-    """Of a process with so many CPU devices and a cache of its own; of two flags for the devices XLA takes the last."""
+    """Of a process with so many CPU devices, and `cache` for what it keeps; of two flags for the devices XLA takes the last."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     return inherited | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}

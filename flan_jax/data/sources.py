@@ -64,8 +64,6 @@ class Tfds:
         """TFDS and TensorFlow raise what they like: their words behind ours, and what a bucket asks for."""
         try:
             yield
-        except InputError:
-            raise
         except Exception as error:
             text = f"{what}: {_gist(error)}"
             if "://" in (self.data_dir or ""):
