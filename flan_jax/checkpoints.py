@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -96,7 +97,7 @@ class Checkpoints:
     def restore(self, like: TrainState) -> TrainState:
         """The latest checkpoint, each array placed as in `like`. Raises InputError when it is of another model."""
         params, rest = _items(like)
-        restored = _restore(self._manager, {"params": params, "rest": rest})
+        restored = _restore(self._manager.directory, {"params": params, "rest": rest})
         return like.replace(params=restored["params"], **restored["rest"])
 
     def wait(self) -> None:
@@ -112,9 +113,7 @@ def load_params(source: str | Path, like: Any) -> Any:
 
     `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
     """
-    folder = latest_folder(source).parent
-    with _open(folder, ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        return _restore(manager, {"params": like})["params"]
+    return _restore(latest_folder(source).parent, {"params": like})["params"]
 
 
 def latest_folder(source: str | Path) -> Path:
@@ -148,9 +147,9 @@ def _failure_named(folder: Any) -> Iterator[None]:
         raise CheckpointFailed(f"a checkpoint in {folder} could not be saved: {error}") from error
 
 
-def _open(folder: Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
+def _open(folder: Path, options: ocp.CheckpointManagerOptions, **limits: Any) -> ocp.CheckpointManager:
     # Without handlers, a manager that has not saved yet reads no metadata of what is there.
-    handlers = {"params": ocp.StandardCheckpointHandler(), "rest": ocp.StandardCheckpointHandler()}
+    handlers = {name: ocp.StandardCheckpointHandler(**limits) for name in ("params", "rest")}
     return ocp.CheckpointManager(folder.resolve(), options=options, item_handlers=handlers)
 
 
@@ -162,18 +161,20 @@ def _items(state: TrainState) -> tuple[Any, dict[str, Any]]:
     return state.params, {"opt_state": state.opt_state, "step": state.step, "rng": state.rng}
 
 
-def _restore(manager: ocp.CheckpointManager, like: dict[str, Any]) -> dict[str, Any]:
-    step = manager.latest_step()
-    assert step is not None, "callers look whether there is a checkpoint"
+def _restore(folder: Any, like: dict[str, Any]) -> dict[str, Any]:
     abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
-    try:
-        _compare(manager.item_metadata(step).params, abstract["params"])
-        args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
-        restored = manager.restore(step, args=ocp.args.Composite(**args))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"the checkpoint of step {step} in {manager.directory} does not fit this model: {error}"
-        ) from None
+    # What is read at one time is memory beside the state: no more than twice the largest array, which orbax takes whole.
+    largest = max(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    with _open(Path(folder), options, restore_concurrent_gb=2 * largest / 1e9) as manager:
+        step = manager.latest_step()
+        assert step is not None, "callers look whether there is a checkpoint"
+        try:
+            _compare(manager.item_metadata(step).params, abstract["params"])
+            args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
+            restored = manager.restore(step, args=ocp.args.Composite(**args))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the checkpoint of step {step} in {folder} does not fit this model: {error}") from None
     return {name: restored[name] for name in like}
 
 

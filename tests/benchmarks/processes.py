@@ -22,11 +22,22 @@ LONGEST = 1800
 
 def run_child(script: str, *arguments: Any) -> dict[str, Any]:
     """`python script --child arguments` as a new process: what it printed, and `seconds` from start to report()."""
-    command = [sys.executable, script, "--child", *map(str, arguments)]
+    return run_children(script, arguments)[0]
+
+
+def run_children(script: str, *each: Sequence[Any]) -> list[dict[str, Any]]:
+    """As run_child, with a process for each of several lists of arguments, side by side."""
     start = time.monotonic()
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found = json.loads(printed.splitlines()[-1])
-    return found | {"seconds": found.pop("now") - start}
+    children = [
+        subprocess.Popen([sys.executable, script, "--child", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+        for arguments in each
+    ]
+    printed = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        raise SystemExit(f"{script} {each}: exit codes {[child.returncode for child in children]}")
+    # Gloo prints to stdout, too, without a line's end.
+    found = [json.loads(output[output.rindex('{"now"') :].splitlines()[0]) for output in printed]
+    return [facts | {"seconds": facts.pop("now") - start} for facts in found]
 
 
 def report(**facts: Any) -> None:
