@@ -6,6 +6,7 @@ import errno
 import math
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from flan_jax.errors import InputError, unknown
 from flan_jax.train_state import TrainState
 from flan_jax.trees import named_leaves
 
+SEEN_SECONDS = 60
+"""So long a host waits for a shared disk to show it what another wrote."""
 ON_FAILURE = ("stop", "skip")
 
 
@@ -70,7 +73,8 @@ class Checkpoints:
         self._manager, self._skips = _open(folder, options), config.on_failure == "skip"
 
     def latest_step(self) -> int | None:
-        return self._manager.latest_step()
+        """As the first process sees it: others may look into a folder that their host keeps an older copy of."""
+        return hosts.leads_word(self._manager.latest_step())
 
     def save(self, state: TrainState, loss: float, must: bool = True) -> None:
         """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before.
@@ -97,7 +101,9 @@ class Checkpoints:
     def restore(self, like: TrainState) -> TrainState:
         """The latest checkpoint, each array placed as in `like`. Raises InputError when it is of another model."""
         params, rest = _items(like)
-        restored = _restore(self._manager.directory, {"params": params, "rest": rest})
+        step = self.latest_step()
+        assert step is not None, "callers look whether there is a checkpoint"
+        restored = _restore(Path(self._manager.directory), step, {"params": params, "rest": rest})
         return like.replace(params=restored["params"], **restored["rest"])
 
     def wait(self) -> None:
@@ -113,7 +119,8 @@ def load_params(source: str | Path, like: Any) -> Any:
 
     `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
     """
-    return _restore(latest_folder(source).parent, {"params": like})["params"]
+    folder = latest_folder(source)
+    return _restore(folder.parent, hosts.leads_word(int(folder.name)), {"params": like})["params"]
 
 
 def latest_folder(source: str | Path) -> Path:
@@ -161,14 +168,13 @@ def _items(state: TrainState) -> tuple[Any, dict[str, Any]]:
     return state.params, {"opt_state": state.opt_state, "step": state.step, "rng": state.rng}
 
 
-def _restore(folder: Any, like: dict[str, Any]) -> dict[str, Any]:
+def _restore(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
+    _await(folder / str(step))
     abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
     # What is read at one time is memory beside the state: no more than twice the largest array, which orbax takes whole.
     largest = max(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
     options = ocp.CheckpointManagerOptions(read_only=True)
-    with _open(Path(folder), options, restore_concurrent_gb=2 * largest / 1e9) as manager:
-        step = manager.latest_step()
-        assert step is not None, "callers look whether there is a checkpoint"
+    with _open(folder, options, restore_concurrent_gb=2 * largest / 1e9) as manager:
         try:
             _compare(manager.item_metadata(step).params, abstract["params"])
             args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
@@ -176,6 +182,17 @@ def _restore(folder: Any, like: dict[str, Any]) -> dict[str, Any]:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"the checkpoint of step {step} in {folder} does not fit this model: {error}") from None
     return {name: restored[name] for name in like}
+
+
+def _await(checkpoint: Path) -> None:
+    """Until this host sees a checkpoint that another wrote. Raises InputError when it does not come."""
+    for _ in range(SEEN_SECONDS):
+        if checkpoint.is_dir():
+            return
+        time.sleep(1)
+    raise InputError(
+        f"{hosts.name()} does not see {checkpoint}; the run directory must be on a disk that all hosts see"
+    )
 
 
 def _compare(there: Any, here: Any) -> None:

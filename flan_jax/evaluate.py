@@ -36,7 +36,7 @@ from flan_jax.progress import Progress
 from flan_jax.run import Run, read_json, write_json, write_text
 from flan_jax.summaries import summaries
 
-VERSION = 1
+VERSION = 2
 """Part of what an evaluation is known by. Raise it when predictions or summaries come out otherwise than before."""
 
 
@@ -47,8 +47,8 @@ class EvalConfig:
 
     untuned_dir: a folder where the scores before training are kept for all runs that start from the same parameters.
     every: score the held-out tasks every so many steps of training, on `during_examples` test examples of each; None: not.
-    more: further prompts under which the held-out tasks are scored after training, by name: {"none": Prompts(...)} gives
-    "after-none".
+    more: further prompts under which the held-out tasks are scored before and after training, by name: {"none": Prompts(...)}
+    gives "before-none" and "after-none".
     """
 
     rows: int = 32
@@ -88,7 +88,8 @@ class Evaluating:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Which prompts are scored, and under which name: "before" or "after" training, "after-NAME" under other prompts.
+    """Which prompts are scored, and under which name: "before" or "after" training, "after-NAME" (and "before-NAME") under
+    other prompts.
 
     `limits` is how many rows of each store. `held_out` are the tasks that are not trained on.
     """
@@ -104,18 +105,14 @@ class Evaluation:
         return list(dict.fromkeys(name for name, _ in self.stores))
 
 
-def before_training(data: MixtureData) -> Evaluation:
-    """Of the held-out tasks alone: on those to be trained on an untuned model scores by chance."""
-    return _evaluation("before", data, data.config.eval_prompts, data.evaluation, data.split.held_out)
+def before_training(data: MixtureData, config: EvalConfig) -> list[Evaluation]:
+    """Of the held-out tasks alone, under all prompts: on those to be trained on an untuned model scores by chance."""
+    return _evaluations("before", data, config, data.split.held_out)
 
 
 def after_training(data: MixtureData, config: EvalConfig) -> list[Evaluation]:
     """Of all tasks (`seen_eval_examples` of those trained on), then of the held-out ones under further prompts."""
-    tasks = [*data.split.held_out, *data.split.train]
-    after = _evaluation("after", data, data.config.eval_prompts, data.evaluation, tasks)
-    return [after] + [
-        _evaluation(f"after-{name}", data, config.more[name], stores, tasks) for name, stores in data.more.items()
-    ]
+    return _evaluations("after", data, config, [*data.split.held_out, *data.split.train])
 
 
 def during_training(data: MixtureData, config: EvalConfig) -> Evaluation | None:
@@ -160,6 +157,14 @@ def _evaluation(
 ) -> Evaluation:
     chosen = {key: stores[key] for name in tasks for key in stores if key[0] == name}
     return _of_stores(when, prompts, chosen, data.split.held_out, data.config.seen_eval_examples)
+
+
+def _evaluations(when: str, data: MixtureData, config: EvalConfig, tasks: Sequence[str]) -> list[Evaluation]:
+    """Under the prompts of evaluation, and under each of the further ones."""
+    first = _evaluation(when, data, data.config.eval_prompts, data.evaluation, tasks)
+    return [first] + [
+        _evaluation(f"{when}-{name}", data, config.more[name], stores, tasks) for name, stores in data.more.items()
+    ]
 
 
 def _rows(store: TokenStore, examples: int) -> int:
@@ -306,7 +311,7 @@ def _keep(
 
 def _shared_folder(config: EvalConfig, when: str, identity: Mapping[str, Any]) -> Path | None:
     """Where all runs keep these scores; None where each keeps its own."""
-    if when != "before" or config.untuned_dir is None:
+    if not when.startswith("before") or config.untuned_dir is None:
         return None
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(config.untuned_dir).expanduser() / key

@@ -2,7 +2,8 @@
 
 JAX joins them (jax.distributed). By itself it lets the others wait for minutes where one of them fails, and says of a
 process that died no more than that. Here each process has a pulse, and a thread that waits for news of an end: whoever
-fails says so, whoever falls silent is named by the first process, and then all end at once, with the same exit code.
+fails says so, whoever falls silent is named by the first process, or the first by the others, and then all end at once, with
+the same exit code. Nothing of this asks for the devices, whose search may be what fails.
 """
 
 import contextlib
@@ -13,18 +14,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 import jax
 from jax._src import clusters, distributed  # neither has a public name; orbax takes the key-value store from here, too
 from jax.experimental import multihost_utils
 
-from flan_jax.errors import BAD_INPUT, ERROR, InputError
+from flan_jax.errors import BAD_INPUT, SAVED, InputError
 
 PULSE_SECONDS = 2.0
 SILENT_SECONDS = 30.0
 """A process whose pulse stands still for so long is taken for dead."""
+JAX_SECONDS = 50
+"""The same of JAX, which says nothing of who it was: only where our own word does not come through."""
 JOIN_SECONDS = 300
 """So long the processes wait for one another at the start."""
 DAY = 24 * 3600 * 1000
@@ -34,6 +37,7 @@ END, PULSE = "flan_jax/end", "flan_jax/pulse/"
 # What all processes do in the same order has the same number in each.
 _numbers, _polls = itertools.count(), itertools.count()
 _leaving = threading.Event()
+_last_words: list[Callable[[str, int], None]] = []
 
 
 def join(address: str | None = None, count: int | None = None, index: int | None = None) -> None:
@@ -50,13 +54,21 @@ def join(address: str | None = None, count: int | None = None, index: int | None
     if not missing:
         _check(str(address), int(count or 0), int(index or 0))
     elif os.environ.get("SLURM_NTASKS") == "1" or not _is_found():
+        _check_found()
         return  # a step of one task is alone, too: two such on a node would ask for the same port
     waiting = threading.Timer(JOIN_SECONDS, _end_waiting, (address, count, index))
     waiting.daemon = True
     waiting.start()
     try:
         # Our own timer comes first: at JAX's time limit the process is aborted.
-        jax.distributed.initialize(address, count, index, initialization_timeout=JOIN_SECONDS + 60)
+        jax.distributed.initialize(
+            address,
+            count,
+            index,
+            initialization_timeout=JOIN_SECONDS + 60,
+            heartbeat_timeout_seconds=JAX_SECONDS,
+            shutdown_timeout_seconds=JAX_SECONDS,
+        )
     finally:
         waiting.cancel()
     _watch()
@@ -66,6 +78,16 @@ def _is_found() -> bool:
     """Whether JAX sees by itself that there are other processes, or that there may be."""
     kinds = clusters.ClusterEnv._cluster_types
     return any(not kind.opt_in_only_method and kind.is_env_present() for kind in kinds)
+
+
+def _check_found() -> None:
+    """Raises InputError in a pod of a Kubernetes job whose others JAX cannot find: each would do the whole run."""
+    if {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= os.environ.keys():
+        raise InputError(
+            "this is a pod of an indexed Kubernetes job, and its others were not found: pip install kubernetes, and let the "
+            "pods' service account get and list pods; or give --coordinator_address, --process_count and --process_index "
+            "(localhost:8476, 1 and 0 for a pod alone)"
+        )
 
 
 def _check(address: str, count: int, index: int) -> None:
@@ -90,21 +112,29 @@ def _end_waiting(address: str | None, count: int | None, index: int | None) -> N
 
 def together() -> bool:
     """Whether there are several processes."""
-    return _client() is not None and jax.process_count() > 1
+    return _client() is not None and _count() > 1
 
 
 def lead() -> bool:
     """Whether this is the process that writes and prints for all."""
-    return not together() or jax.process_index() == 0
+    return not together() or _index() == 0
 
 
 def name() -> str:
     """Of this process, for messages: "process 3 on tpu-worker-3"."""
-    return f"process {jax.process_index()} on {socket.gethostname()}"
+    return f"process {_index()} on {socket.gethostname()}"
 
 
 def _client() -> Any:
     return distributed.global_state.client
+
+
+def _count() -> int:
+    return distributed.global_state.num_processes
+
+
+def _index() -> int:
+    return distributed.global_state.process_id
 
 
 def barrier() -> None:
@@ -164,6 +194,16 @@ def fail(error: str, code: int) -> None:
         _announce(f"{name()}: {error}", code)
 
 
+@contextlib.contextmanager
+def last_words(say: Callable[[str, int], None]) -> Iterator[None]:
+    """Inside, say(why, exit code) is called before this process is ended because of another's end."""
+    _last_words.append(say)
+    try:
+        yield
+    finally:
+        _last_words.remove(say)
+
+
 def await_cause() -> None:
     """After an error that may be another process's: gives the news of it time to come, which ends this process."""
     if together():
@@ -190,15 +230,31 @@ def _watch() -> None:
 
 
 def _beat() -> None:
-    client, key = _client(), f"{PULSE}{jax.process_index()}"
+    """A call to the first process, too: in the others its answers are that one's pulse."""
+    client, key, answered = _client(), f"{PULSE}{_index()}", [time.monotonic()]
+    if not lead():
+        threading.Thread(target=_listen_to_first, args=(answered,), name="first", daemon=True).start()
     while not _leaving.wait(PULSE_SECONDS):
-        client.key_value_increment(key, 1)
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            client.key_value_increment(key, 1)
+            answered[0] = time.monotonic()
+
+
+def _listen_to_first(answered: list[float]) -> None:
+    """Ends this process when the first has not answered for long: there is nobody then to tell all."""
+    while not _leaving.wait(PULSE_SECONDS):
+        if time.monotonic() - answered[0] > SILENT_SECONDS:
+            _end(_silent(["0"]), SAVED)
+
+
+def _silent(processes: list[str]) -> str:
+    return f"process {', '.join(processes)}: not heard of for {SILENT_SECONDS:.0f} s; it was killed, is frozen or is cut off"
 
 
 def _listen() -> None:
     """In the first process: names whoever falls silent."""
     client = _client()
-    heard = {index: ("", time.monotonic()) for index in range(jax.process_count())}
+    heard = {index: ("", time.monotonic()) for index in range(_count())}
     while not _leaving.wait(PULSE_SECONDS):
         now = time.monotonic()
         for key, count in client.key_value_dir_get(PULSE):
@@ -206,8 +262,8 @@ def _listen() -> None:
             if heard[index][0] != count:
                 heard[index] = (count, now)
         if silent := [str(index) for index, (_, since) in heard.items() if now - since > SILENT_SECONDS]:
-            who = f"process {', '.join(silent)}"
-            _announce(f"{who}: not heard of for {SILENT_SECONDS:.0f} s; it was killed, is frozen or is cut off", ERROR)
+            # As where a machine was taken away with notice: the checkpoints are there, and nothing says that it was the run's fault.
+            _announce(_silent(silent), SAVED)
             return
 
 
@@ -219,8 +275,16 @@ def _end_with_others() -> None:
         except jax.errors.JaxRuntimeError:
             _leaving.wait(PULSE_SECONDS)  # a day without news, or an end: a good one, or of the first process
             continue
-        _print(f"error: {name()} ends because of {end['text']}")
-        os._exit(end["code"])
+        _end(end["text"], end["code"])
+
+
+def _end(text: str, code: int) -> NoReturn:
+    goes_on = ". The same command goes on from the last checkpoint" if code == SAVED else ""
+    _print(f"error: {name()} ends because of {text}{goes_on}")
+    for say in _last_words:
+        with contextlib.suppress(Exception):
+            say(text, code)
+    os._exit(code)
 
 
 def _print(text: str) -> None:

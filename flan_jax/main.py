@@ -40,6 +40,8 @@ from flan_jax.weights import FORMATS, format_of
 
 DEFAULT_GIN_FILE = "flan_mixture.gin"
 """For programs that look at a mixture and train nothing."""
+NOT_RESUMED = (verbs.mixture, verbs.leakage, verbs.preflight, verbs.tokenizer)
+"""Verbs that begin anew when they were stopped; the others go on from what they saved."""
 LOCAL = "local"
 """The engine of this machine."""
 
@@ -79,7 +81,7 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         )
         verb(settings, invocation)
 
-    return _exit_code(work)
+    return _exit_code(work, resumed=verb not in NOT_RESUMED)
 
 
 def _plan_of(gin_files: Sequence[str], bindings: Sequence[str]) -> Plan | None:
@@ -123,7 +125,7 @@ def convert(arguments: Sequence[str] | None = None) -> int:
             tokenizer=flags.tokenizer,
         )
 
-    return _exit_code(work)
+    return _exit_code(work, resumed=False)
 
 
 def ablate(arguments: Sequence[str] | None = None) -> int:
@@ -224,8 +226,11 @@ class SweepFailed(RuntimeError):
     """Some runs of a sweep failed."""
 
 
-def _exit_code(work: Callable[[], None]) -> int:
-    """Runs `work`; what it raises, if anything, is said as a person wants it, and becomes the exit code."""
+def _exit_code(work: Callable[[], None], resumed: bool = True) -> int:
+    """Runs `work`; what it raises, if anything, is said as a person wants it, and becomes the exit code.
+
+    resumed: whether the same command goes on where it was stopped.
+    """
     # What orbax's background threads log as errors, they raise in ours too.
     absl.logging.set_verbosity(absl.logging.FATAL)
     try:
@@ -233,6 +238,9 @@ def _exit_code(work: Callable[[], None]) -> int:
         work()
         hosts.leave()
     except Preempted:
+        if not resumed:
+            print("stopped by SIGTERM before the end. The same command begins anew.", file=sys.stderr)
+            return ERROR
         print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
         hosts.leave()
         return SAVED
@@ -252,7 +260,7 @@ def _told(error: BaseException) -> tuple[int, str | None]:
     if isinstance(error, InputError):
         return BAD_INPUT, f"error: {error}"
     if isinstance(error, KeyboardInterrupt):
-        return ERROR, "stopped by Ctrl-C. The same command goes on from the last checkpoint."
+        return ERROR, "stopped by Ctrl-C. The same command goes on from what was saved, if it saves anything."
     if isinstance(error, OSError):
         return ERROR, f"error: {of_the_system(error)}"
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
@@ -337,6 +345,7 @@ def _add_host_flags(parser: argparse.ArgumentParser) -> None:
 
 def _join(flags: argparse.Namespace) -> None:
     hosts.join(flags.coordinator_address, flags.process_count, flags.process_index)
+    Preemption()  # again: of one process, too, JAX takes SIGTERM for itself
 
 
 def _keep_compiled(settings: Settings) -> None:

@@ -114,7 +114,7 @@ def result(run: Run, step: int) -> dict[str, Any]:
             "metric": t["after"]["metric"],
             "chance": t["after"]["chance"],
         }
-        | {when: t[when]["mean"] for when in t if when in ("before", "after") or when.startswith("after-")}
+        | {when: t[when]["mean"] for when in t if when.partition("-")[0] in ("before", "after")}
         for name, t in tasks.items()
         if "after" in t
     }

@@ -210,7 +210,7 @@ def _task_table(run: Contents) -> str:
     if not tasks:
         return "<h2>Scores</h2>" + page.missing("eval/ holds no scores")
     # Further evaluations of the same parameters, each under prompts of its own.
-    more = sorted({when for task in tasks for when in task if when.startswith("after-")})
+    more = sorted({when for task in tasks for when in task if when.startswith(("before-", "after-"))})
     columns = "task,cluster,held out,metric,chance,before,after,change,best dev. template,over templates,examples"
     columns = [*columns.split(","), *(when.replace("-", ", prompts ", 1) for when in more)]
     rows = []

@@ -50,7 +50,7 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> 
     ranked = task.options is not None
     return _spread(task, list(test.values())) | {
         "best_dev_template": None if best is None else {"template": best, "score": test[best].headline},
-        "chance": float(np.mean([100 / len(row["options"]) for row in rows])) if ranked else None,
+        "chance": float(np.mean([100 * len(row["right"]) / len(row["options"]) for row in rows])) if ranked else None,
         "majority": _majority(task, next(iter(test.values())).rows) if ranked else None,
         "examples": len({row["example"] for row in rows}),
         "templates": [

@@ -99,7 +99,10 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
     evaluating = evaluate.Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
-    before, after = evaluate.before_training(prepared), evaluate.after_training(prepared, settings.evaluation)
+    before, after = (
+        evaluate.before_training(prepared, settings.evaluation),
+        evaluate.after_training(prepared, settings.evaluation),
+    )
     between = midway(evaluating, prepared)
     score_untuned_again(evaluating, before, saved, tx, training)
     if hosts.leads_word(is_finished(evaluating, after, identity, training)):
@@ -114,8 +117,8 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
         run.forget_metrics_after(int(state.step))
     loader = Loader(plan, prepared.train, prepared.tokenizer.eos_id)
     check_packing(model, state.params, loader, mesh)
-    if fresh:
-        evaluate.score(evaluating, before, manifest.start(model, training), state.params)
+    for each in before if fresh else ():
+        evaluate.score(evaluating, each, manifest.start(model, training), state.params)
     rate, every = optimizer.rate(training.steps), settings.checkpoints.every
     fitting = Fitting(
         model=model, tx=tx, mesh=mesh, config=training, rate=rate, every=every, midway=between, profile=profile
@@ -123,7 +126,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     state = fit(run, state, loader, saved, preemption, fitting)
     for each in after:
         evaluate.score(evaluating, each, manifest.tuned(identity, int(state.step)), state.params)
-    evaluate.forget_others(run, ["before", *(each.when for each in after)])
+    evaluate.forget_others(run, [each.when for each in (*before, *after)])
     saved.close()
     if run.writes:
         run.write_json(RESULT, manifest.result(run, int(state.step)))
@@ -184,7 +187,7 @@ def start(
 
 def score_untuned_again(
     evaluating: evaluate.Evaluating,
-    before: evaluate.Evaluation,
+    before: Sequence[evaluate.Evaluation],
     saved: Checkpoints,
     tx: optax.GradientTransformation,
     training: TrainConfig,
@@ -193,13 +196,15 @@ def score_untuned_again(
     # As they were then: the warm start may be gone by now.
     weights = evaluate.scored_weights(evaluating.run, "before")
     if hosts.leads_word(
-        saved.latest_step() is None or bool(weights and evaluate.is_scored(evaluating, before, weights))
+        saved.latest_step() is None
+        or bool(weights and all(evaluate.is_scored(evaluating, each, weights) for each in before))
     ):
         return
-    if before.stores:
+    if any(each.stores for each in before):
         model = evaluating.model
         params = first_state(model, tx, evaluating.mesh, training).params
-        evaluate.score(evaluating, before, manifest.start(model, training), params)
+        for each in before:
+            evaluate.score(evaluating, each, manifest.start(model, training), params)
 
 
 def midway(evaluating: evaluate.Evaluating, data: MixtureData) -> "Midway | None":

@@ -184,9 +184,11 @@ def profiled_steps(text: str, steps: int) -> range:
 
 
 def mean_loss(step: int, metrics: list[Mapping[str, jax.Array]]) -> float:
-    """The token-weighted mean of the loss sums of some steps. Raises NotFinite."""
+    """The token-weighted mean of the loss sums of some steps; infinite where all were skipped. Raises NotFinite."""
     fetched = np.array(jax.device_get([(m["loss_sum"], m["weight_sum"], m["grad_norm"]) for m in metrics]), np.float64)
     loss, weight, grad_norm = fetched.sum(axis=0).tolist()
+    if weight == 0:
+        return math.inf
     # A gradient that is not finite shows in the loss one step later, when the parameters are spoilt and saved.
     check_finite(step, loss / weight + 0.0 * grad_norm)
     return loss / weight

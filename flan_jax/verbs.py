@@ -175,6 +175,8 @@ def _score(settings: training.Settings, invocation: Invocation, work: Work, sour
         return
     mesh = make_mesh(settings.training.mesh)
     print(manifest.check_attention(settings.model, work.lengths, mesh))
+    same = {"weights": work.weights, "tasks": work.tasks, "trained on": work.trained_on, "lengths": work.lengths}
+    hosts.agree(manifest.facts_of_process(same, invocation.config_text))
     params = load_params(source, settings.model, params_like(settings.model, mesh))
     with hosts.lead_first():
         run = Run(invocation.run_dir, writes=hosts.lead())

@@ -251,7 +251,7 @@ WEIGHTS = {"seed": 0}
 def test_scores_are_written_beside_those_of_before(tmp_path, data, params, setting_of):
     """Before training only the held-out task is scored."""
     setting = setting_of(tmp_path)
-    before, (after,) = before_training(data), after_training(data, setting.config)
+    (before,), (after,) = before_training(data, setting.config), after_training(data, setting.config)
     assert (before.tasks, after.tasks) == (["toy_kind"], ["toy_kind", "toy_spell"])
     assert not is_scored(setting, before, WEIGHTS)
     score(setting, before, WEIGHTS, params)
@@ -356,6 +356,8 @@ def test_further_prompts_are_scored_under_their_own_name(tmp_path, data, params,
     for each in (after, none):
         score(setting, each, WEIGHTS, params)
     assert (none.when, none.tasks, none.prompts) == ("after-none", ["toy_kind"], more["none"])
+    before = before_training(dataclasses.replace(data, more={"none": kind}), setting.config)
+    assert [(each.when, each.tasks) for each in before] == [("before", ["toy_kind"]), ("before-none", ["toy_kind"])]
     scores = read_json(tmp_path / "eval" / "toy_kind.json")
     assert scores["after-none"] == scores["after"], "the prompts here are the same, by another name"
     assert (tmp_path / "predictions" / "toy_kind-after-none.jsonl").exists()
@@ -366,7 +368,7 @@ def test_further_prompts_are_scored_under_their_own_name(tmp_path, data, params,
 
 
 def test_scores_before_training_are_shared_by_runs_with_the_same_start(tmp_path, data, params, setting_of):
-    before = before_training(data)
+    (before,) = before_training(data, EvalConfig())
     settings = [setting_of(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "abc"]
     score(settings[0], before, WEIGHTS, params)
     Dying.lives = 0
@@ -381,7 +383,7 @@ def test_scores_before_training_are_shared_by_runs_with_the_same_start(tmp_path,
 
 def test_two_runs_that_share_at_the_same_time_spoil_nothing(tmp_path, data, params, setting_of, monkeypatch):
     """The second run finishes while the first is about to put its scores into the shared folder."""
-    before = before_training(data)
+    (before,) = before_training(data, EvalConfig())
     first, second = (setting_of(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "ab")
     rename, share = evaluate.os.rename, []
 
@@ -431,4 +433,4 @@ def test_a_shared_folder_that_cannot_be_made(tmp_path, data, params, setting_of)
     (tmp_path / "file").write_text("")
     setting = setting_of(tmp_path / "run", untuned_dir=str(tmp_path / "file" / "untuned"))
     with pytest.raises(InputError, match="EvalConfig.untuned_dir .* cannot be written"):
-        score(setting, before_training(data), WEIGHTS, params)
+        score(setting, before_training(data, EvalConfig())[0], WEIGHTS, params)

@@ -113,29 +113,34 @@ def test_sigterm_to_one_saves_in_all_and_other_numbers_of_processes_go_on(tmp_pa
     assert_nearly_same_run(run_dir, undisturbed)
 
 
-def killed(run_dir, cache, victim):
-    """What the other of two processes printed, after one was killed in the middle of training."""
+def lost(run_dir, cache, victim, how=signal.SIGKILL):
+    """(exit code of the other of two processes, what it printed), after one was killed or frozen in the middle of training."""
     processes = start_all(run_dir, cache, 2)
     wait_for_step(processes[0], run_dir, 8)
-    processes[victim].kill()
+    processes[victim].send_signal(how)
     begun = time.monotonic()
-    code, output = ends(processes)[1 - victim]
+    (end,) = ends([processes[1 - victim]])
     assert time.monotonic() - begun < 60
-    assert code not in (0, 42)
-    return output
+    processes[victim].kill()
+    processes[victim].wait()
+    return end
 
 
 def test_a_killed_process_is_named_ends_the_others_and_the_same_command_goes_on(tmp_path, cache, undisturbed):
-    output = killed(tmp_path / "killed", cache, victim=1)
-    assert "process 1: not heard of" in output
+    code, output = lost(tmp_path / "killed", cache, victim=1)
+    assert code == 42
+    assert "process 1: not heard of" in output and "The same command goes on from the last checkpoint" in output
     assert "process 0 on" in output
     finish_all(tmp_path / "killed", cache, 2)
     assert_same_run(tmp_path / "killed", undisturbed)
 
 
 def test_without_the_first_process_the_others_end(tmp_path, cache, undisturbed):
-    """There is nobody to tell them why: JAX ends them."""
-    assert "coordination service" in killed(tmp_path / "killed", cache, victim=0)
+    """Killed, its end is seen at once, and JAX ends the others; frozen, it is missed."""
+    code, output = lost(tmp_path / "killed", cache, victim=0)
+    assert code not in (0, 1, 2) and "coordination service" in output
+    code, output = lost(tmp_path / "frozen", cache, victim=0, how=signal.SIGSTOP)
+    assert code == 42 and "process 1 on" in output and "process 0: not heard of" in output
 
 
 def test_a_process_with_other_settings_is_named_and_ends_all(tmp_path, cache, undisturbed):

@@ -314,6 +314,16 @@ def test_exit_codes(gin_file, capsys, raised, code, said):
     assert ("Traceback" in output) == (type(raised) is ZeroDivisionError)
 
 
+def test_a_program_that_saves_nothing_does_not_say_that_it_did(gin_file, capsys, monkeypatch):
+    def verb(settings: main.Settings, invocation: verbs.Invocation) -> None:
+        """Be stopped."""
+        raise Preempted
+
+    monkeypatch.setattr(main, "NOT_RESUMED", (verb,))
+    assert main.main(verb, [gin_file]) == 1
+    assert "stopped by SIGTERM before the end. The same command begins anew.\n" in capsys.readouterr().err
+
+
 def test_data_is_prepared_where_the_cache_is(gin_file, capsys, tmp_path):
     assert main.main(verbs.prepare, [gin_file]) == 0
     output = capsys.readouterr()

@@ -51,13 +51,14 @@ def _lines(whole: Results, settings: Sequence[Setting], common: set[str], other:
     """(label, points) of the untuned and the tuned model under each evaluation, where the other axes are held at `other`."""
     names = [name for i, name in enumerate(whole.sweep.axes) if i != number]
     where = [f"{axis.rpartition('.')[2]} = {value}" for axis, value in zip(names, other, strict=True)]
-    for when in ("before", *whole.sweep.evaluations):
+    for when in (*(when.replace("after", "before") for when in whole.sweep.evaluations), *whole.sweep.evaluations):
         points = [_mean_point(whole.found.get(setting, ()), common, when) for setting in settings]
         yield ", ".join([_time(when), *where]), points
 
 
 def _time(when: str) -> str:
-    return {"before": "untuned", "after": "tuned"}.get(when, f"tuned, {when.removeprefix('after-')} at evaluation")
+    time, _, prompts = when.partition("-")
+    return {"before": "untuned", "after": "tuned"}[time] + (f", {prompts} at evaluation" if prompts else "")
 
 
 def _mean_point(found: Sequence[Cluster], common: set[str], when: str) -> Interval | None:

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.ablation.results import PLAN, RUNS
+from flan_jax import evaluate
+from flan_jax.ablation.results import KILLED, PLAN, RUNS, was_killed
 from flan_jax.data.clusters import VIEWS
 from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.mixture_data import DataConfig, fixed_lengths
@@ -31,7 +32,7 @@ from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.tasks import TemplatedTask, get_task
 from flan_jax.errors import InputError, of_the_system
 from flan_jax.preemption import Preempted
-from flan_jax.run import RESULT, read_json, read_jsonl, write_json, write_text
+from flan_jax.run import METRICS, RESULT, read_json, read_jsonl, write_json, write_text
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
 
@@ -40,6 +41,9 @@ EACH = "each"
 GIN_FILE = "gin_file"
 """The axis whose values are further gin files: for what no single setting says, such as a model's size."""
 BASE = "base"
+PLANNING = "planning"
+"""A file that is there while a plan is written: one that was cut short is no edited one."""
+FOLDERS = ("configs", "status", "logs", "runs", "untuned")
 
 Point = Mapping[str, Any]
 """{axis: value}: where in the cross a run lies."""
@@ -201,7 +205,7 @@ def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     tasks = [get_task(name) for name in (*split.train, *split.held_out)]
     shape = [(t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks]
     training = _plain(settings)
-    evaluation = [training.pop("evaluation"), *(training["data"].pop(name) for name in _EVALUATION)]
+    evaluation = [evaluate.VERSION, training.pop("evaluation"), *(training["data"].pop(name) for name in _EVALUATION)]
     # A base model is known by its id, wherever the sweep is kept.
     training["training"]["warm_start"] = base or settings.training.warm_start
     training["tasks"] = [_task_fingerprint(*each) for each in shape]
@@ -248,13 +252,17 @@ def _short(value: Any) -> str:
 def make_folders(sweep_dir: Path) -> None:
     """Makes a sweep directory, or goes on with one. Raises InputError when the directory holds something else, or a plan
     that was edited."""
-    if sweep_dir.is_dir() and any(sweep_dir.iterdir()) and not (sweep_dir / PLAN).exists():
+    cut_short = (sweep_dir / PLANNING).exists()  # a plan was being written when its process was killed
+    if sweep_dir.is_dir() and any(sweep_dir.iterdir()) and not (sweep_dir / PLAN).exists() and not cut_short:
         raise InputError(f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another --sweep_dir")
     about = read_json(sweep_dir / PLAN) if sweep_dir.is_dir() else None
-    if about is not None and "fingerprint" in about and (sweep_dir / RUNS).exists():
+    if about is not None and "fingerprint" in about and (sweep_dir / RUNS).exists() and not cut_short:
         _check_unedited(sweep_dir, about)
     try:
-        for folder in ("configs", "status", "logs", "runs", "untuned"):
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+        if about is None:
+            (sweep_dir / PLANNING).touch()
+        for folder in FOLDERS:
             (sweep_dir / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the sweep directory {sweep_dir} cannot be written ({error.strerror})") from None
@@ -272,8 +280,10 @@ def write_plan(plan: Plan, sweep_dir: Path, gin_files: Sequence[str]) -> None:
     if (read_json(sweep_dir / PLAN) or {}).get("fingerprint") != about["fingerprint"] or not (
         sweep_dir / RUNS
     ).exists():
+        (sweep_dir / PLANNING).touch()
         write_text(sweep_dir / RUNS, lines)
         write_json(sweep_dir / PLAN, about)
+    (sweep_dir / PLANNING).unlink(missing_ok=True)
 
 
 def _fingerprint(about: Mapping[str, Any], lines: str) -> str:
@@ -333,9 +343,7 @@ def read_status(sweep_dir: Path, run: PlannedRun) -> Status | None:
     if found is None:
         return None
     status = Status(**found)
-    if status.state == "running" and status.host == socket.gethostname() and not _alive(status.pid):
-        return dataclasses.replace(status, state="failed", error="its process was killed")
-    return status
+    return dataclasses.replace(status, state="failed", error=KILLED) if was_killed(found) else status
 
 
 def is_finished(sweep_dir: Path, run: PlannedRun) -> bool:
@@ -345,27 +353,14 @@ def is_finished(sweep_dir: Path, run: PlannedRun) -> bool:
     return done and (sweep_dir / run.directory / RESULT).exists()
 
 
-def _alive(pid: int) -> bool:
-    try:
-        # A process that has ended and that nobody has waited for still has an entry.
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX"
-    except OSError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not Path("/proc/self/stat").exists()
-
-
 @contextlib.contextmanager
-def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
-    """Keeps status/<id>.json while a run goes on, and says in it how that ended."""
+def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[Callable[..., None]]:
+    """Keeps status/<id>.json while a run goes on, and says in it how that ended.
+
+    Its value, called with "failed" or "preempted" and the reason, says so for a process that is about to be ended.
+    """
     before = read_status(sweep_dir, run)
-    start, attempts = time.monotonic(), 1 + (before.attempts if before else 0)
+    start, attempts, spent = time.monotonic(), 1 + (before.attempts if before else 0), _spent(sweep_dir, run, before)
     status = Status(
         state="running",
         evaluation=run.evaluation,
@@ -373,17 +368,19 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
         host=socket.gethostname(),
         started=now(),
         attempts=attempts,
+        seconds=spent,
     )
     file = status_file(sweep_dir, run)
     write_json(file, dataclasses.asdict(status))
 
     def end(state: str, error: str | None = None) -> None:
-        seconds = time.monotonic() - start + (before.seconds or 0.0 if before else 0.0)
-        ended = dataclasses.replace(status, state=state, ended=now(), seconds=seconds, error=error)
+        ended = dataclasses.replace(
+            status, state=state, ended=now(), seconds=spent + time.monotonic() - start, error=error
+        )
         write_json(file, dataclasses.asdict(ended))
 
     try:
-        yield
+        yield end
     except Preempted:
         end("preempted")
         raise
@@ -392,6 +389,16 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[None]:
             end("failed", _told(error))
         raise
     end("finished")
+
+
+def _spent(sweep_dir: Path, run: PlannedRun, before: Status | None) -> float:
+    """Seconds of all attempts so far. One that was killed has said nothing: it lasted at least until its last metrics."""
+    if before is None:
+        return 0.0
+    metrics = sweep_dir / run.directory / METRICS
+    killed = before.ended is None and metrics.exists()
+    last = metrics.stat().st_mtime - datetime.datetime.fromisoformat(before.started).timestamp() if killed else 0.0
+    return (before.seconds or 0.0) + max(0.0, last)
 
 
 def _told(error: BaseException) -> str:

@@ -1,7 +1,9 @@
 """A sweep's directory as far as it is written: its plan, its runs' scores, and what of them is missing or damaged."""
 
 import json
+import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -12,6 +14,8 @@ from flan_jax.errors import InputError
 from flan_jax.run import LEAKAGE, MANIFEST, METRICS, RESULT, read_json, read_jsonl
 
 PLAN, RUNS = "plan.json", "runs.jsonl"
+KILLED = "its process was killed"
+"""The error of a run whose process is gone."""
 CURVE = 300
 """Points read of a loss curve, about."""
 Setting: TypeAlias = tuple[str, ...]
@@ -37,7 +41,7 @@ class Summary(NamedTuple):
 
 
 class Task(NamedTuple):
-    """eval/<task>.json. scores: by "before", "after", "after-NAME"."""
+    """eval/<task>.json. scores: by "before", "after", and "before-NAME", "after-NAME" under further prompts."""
 
     name: str
     cluster: str
@@ -123,13 +127,14 @@ def read(path: Path) -> Sweep:
     try:
         axes = {axis: list(dict.fromkeys(map(label, values))) for axis, values in plan["axes"].items()}
         axes = {axis: v for axis, v in axes.items() if len(v) > 1 and axis not in ("HELD_OUT", "SEED")}
-        evaluations = list(dict.fromkeys(["after", *plan.get("evaluations", {})]))
         runs = [_run(path, row) for row in rows]
         base = _run(path, plan["base"]) if plan.get("base") else None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: plan.json or runs.jsonl is not what launch/ablate.py writes ({error!r}). Plan the sweep anew"
         ) from None
+    whens = {when for run in runs for task in run.tasks if task.held_out for when in task.scores}
+    evaluations = ["after", *sorted(when for when in whens if when.startswith("after-"))]
     return Sweep(path, plan, runs, axes, evaluations, base)
 
 
@@ -147,6 +152,8 @@ def _run(sweep: Path, row: Mapping[str, Any]) -> SweepRun:
 
     path = sweep / row["directory"]
     status = part(sweep / "status" / f"{row['id']}.json", _mapping, {})
+    if was_killed(status):
+        status = {**status, "state": "failed", "error": KILLED}
     finished = (path / RESULT).exists()
     state = "finished" if finished else str(status.get("state", "unknown" if gaps else "waiting"))
     tasks = [part(file, _task, None) for file in sorted((path / "eval").glob("*.json"))]
@@ -171,6 +178,28 @@ def _run(sweep: Path, row: Mapping[str, Any]) -> SweepRun:
     )
 
 
+def was_killed(status: Mapping[str, Any]) -> bool:
+    """Whether the process of a run that says that it is running is gone from this machine."""
+    here = status.get("state") == "running" and status.get("host") == socket.gethostname()
+    return here and isinstance(status.get("pid"), int) and not _alive(status["pid"])
+
+
+def _alive(pid: int) -> bool:
+    try:
+        # A process that has ended and that nobody has waited for still has an entry.
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not Path("/proc/self/stat").exists()
+
+
 def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, InputError):
         return str(error).removeprefix(str(path)).strip()
@@ -187,7 +216,7 @@ def _task(content: Any) -> Task:
     scores = {
         when: _summary(summary)
         for when, summary in content.items()
-        if (when == "before" or when.startswith("after")) and summary is not None
+        if when.partition("-")[0] in ("before", "after") and summary is not None
     }
     return Task(str(content["task"]), str(content["cluster"]), bool(content["held_out"]), scores)
 

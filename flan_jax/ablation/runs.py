@@ -241,12 +241,8 @@ def plan(whole: Results) -> Iterator[page.Part]:
     sweep = whole.sweep
     yield page.heading("Plan")
     axes = list(dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs)))
-    facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "evaluations", "base")]
+    facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")]
     facts += [(f"axis {axis}", "; ".join(map(label, values))) for axis, values in sweep.plan["axes"].items()]
-    facts += [
-        (f"evaluation {name}", label(prompts) if prompts else "as trained")
-        for name, prompts in (sweep.plan.get("evaluations") or {}).items()
-    ]
     yield page.both_table(("", ""), facts, texts=2)
     yield page.heading("Runs", 3)
     differing = [axis for axis in axes if len({label(run.point.get(axis)) for run in sweep.runs}) > 1]

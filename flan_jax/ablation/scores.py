@@ -131,7 +131,7 @@ def _cluster(name: str, runs: Mapping[str, Mapping[str, Task]]) -> Cluster:
 
 
 def _order(when: str) -> tuple[bool, str]:
-    return when != "before", when
+    return not when.startswith("before"), when
 
 
 def _cube(scores: Sequence[Summary]) -> Cube:

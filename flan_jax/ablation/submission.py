@@ -2,15 +2,17 @@
 
 What was submitted is kept in submitted.jsonl in the sweep's directory, a line a job:
     {"run": id, "engine": "slurm", "job": the queue's name of the job, "time": iso}
+Before the queue is asked, the line is there with "job": null. Where that is what is left, nobody knows whether the queue took it.
 """
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from flan_jax.ablation.local import ABLATE, lock
 from flan_jax.ablation.plan import Plan, PlannedRun, is_finished, make_folders, now, write_plan
@@ -18,6 +20,8 @@ from flan_jax.errors import InputError
 from flan_jax.run import read_jsonl, write_text
 
 SUBMITTED = "submitted.jsonl"
+UNSURE = re.compile(r"timed? ?out|connection|running asynchronously|unreachable|unavailable", re.IGNORECASE)
+"""Words of a client that failed and may yet have submitted."""
 BASE_JOB = "BASE_JOB"
 """In what a dry run shows: the job of the base model, which has no name before it is submitted."""
 ROOT = ABLATE.parents[1]
@@ -109,14 +113,14 @@ def check_mounted(sweep_dir: Path, mount: str, setting: str) -> None:
         )
 
 
-def read_submitted(sweep_dir: Path) -> list[dict[str, str]]:
+def read_submitted(sweep_dir: Path) -> list[dict[str, Any]]:
     """The lines of submitted.jsonl, the oldest first."""
     return list(read_jsonl(sweep_dir / SUBMITTED))
 
 
 def last_jobs(sweep_dir: Path) -> dict[str, str]:
     """{run's id: the job that it was last submitted as}."""
-    return {line["run"]: line["job"] for line in read_submitted(sweep_dir)}
+    return {line["run"]: line["job"] or "unknown" for line in read_submitted(sweep_dir)}
 
 
 def check_engine(sweep_dir: Path, plan: Plan, name: str) -> None:
@@ -124,10 +128,22 @@ def check_engine(sweep_dir: Path, plan: Plan, name: str) -> None:
     left = {run.id for run in _left(sweep_dir, plan)}
     others = [line for line in read_submitted(sweep_dir) if line["run"] in left and line["engine"] != name]
     if others:
-        jobs = ", ".join(line["job"] for line in others[:5]) + (" ..." if len(others) > 5 else "")
+        jobs = ", ".join(line["job"] or "unknown" for line in others[:5]) + (" ..." if len(others) > 5 else "")
         raise InputError(
             f"runs of {sweep_dir} that are not finished were submitted to {others[0]['engine']} (jobs {jobs}), where they may "
             f"still start. Go on with that engine, or cancel them there and delete {sweep_dir / SUBMITTED}"
+        )
+
+
+def _check_sure(sweep_dir: Path) -> None:
+    """Raises InputError where a submission was cut short, after which a second one may be one too many."""
+    unsure = [line for line in read_submitted(sweep_dir) if line["job"] is None]
+    if unsure:
+        runs = ", ".join(line["run"] for line in unsure[:5]) + (" ..." if len(unsure) > 5 else "")
+        raise InputError(
+            f"the submission to {unsure[0]['engine']} of {unsure[0]['time']} (runs {runs}) was cut short, and nobody knows whether its "
+            f'queue took the jobs. Look there; cancel those that it has, delete the lines with "job": null from '
+            f"{sweep_dir / SUBMITTED}, and give the same command again"
         )
 
 
@@ -139,6 +155,7 @@ def _left(sweep_dir: Path, plan: Plan) -> list[PlannedRun]:
 def batch_of(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Batch:
     """Every run that is neither finished nor in the queue. The client is asked only where something was submitted before."""
     check_engine(sweep_dir, plan, engine.name)
+    _check_sure(sweep_dir)
     left, known = _left(sweep_dir, plan), last_jobs(sweep_dir)
     jobs = {run.id: known[run.id] for run in left if run.id in known}
     there = engine.queued() if jobs else set()
@@ -182,8 +199,7 @@ def submit(sweep_dir: Path, plan: Plan, engine: QueueEngine, gin_files: Sequence
     for runs in ([batch.base] if batch.base else [], batch.runs):
         for command in engine.commands(sweep_dir, runs, after) if runs else ():
             yield shlex.join(command.argv)
-            jobs = command.jobs(call(command.argv, engine.install))
-            _keep(sweep_dir, engine.name, command.runs, jobs)
+            jobs = _submit(sweep_dir, engine, command)
             yield f"    {', '.join(jobs)}"
             after = jobs[0] if runs == [batch.base] else after
     yield from _remarks(batch, engine)
@@ -191,10 +207,28 @@ def submit(sweep_dir: Path, plan: Plan, engine: QueueEngine, gin_files: Sequence
     held.close()
 
 
-def _keep(sweep_dir: Path, engine: str, runs: Sequence[PlannedRun], jobs: Sequence[str]) -> None:
-    lines = [{"run": run.id, "engine": engine, "job": job, "time": now()} for run, job in zip(runs, jobs, strict=True)]
-    text = "".join(json.dumps(line) + "\n" for line in (*read_submitted(sweep_dir), *lines))
-    write_text(sweep_dir / SUBMITTED, text)
+def _submit(sweep_dir: Path, engine: QueueEngine, command: Command) -> Sequence[str]:
+    """The jobs of a command. A process that ends in between leaves lines without a job."""
+    before = read_submitted(sweep_dir)
+
+    def keep(jobs: Sequence[str | None]) -> None:
+        runs = [run.id for run in command.runs]
+        lines = [
+            {"run": run, "engine": engine.name, "job": job, "time": now()}
+            for run, job in zip(runs, jobs, strict=bool(jobs))
+        ]
+        write_text(sweep_dir / SUBMITTED, "".join(json.dumps(line) + "\n" for line in (*before, *lines)))
+
+    keep([None] * len(command.runs))
+    try:
+        answer = call(command.argv, engine.install)
+    except InputError as error:
+        if not UNSURE.search(str(error)):
+            keep([])
+        raise
+    jobs = command.jobs(answer)
+    keep(jobs)
+    return jobs
 
 
 def _remarks(batch: Batch, engine: QueueEngine) -> Iterator[str]:

@@ -50,7 +50,12 @@ LOW_PRIORITY = 5
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
     """One run of a plan, from where it stopped; at once when it is finished. Of several processes the first keeps its status."""
     if not hosts.leads_word(is_finished(sweep_dir, run)):
-        with attempt(sweep_dir, run) if hosts.lead() else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if hosts.lead():
+                ended = stack.enter_context(attempt(sweep_dir, run))
+                stack.enter_context(
+                    hosts.last_words(lambda why, code: ended("preempted" if code == SAVED else "failed", why))
+                )
             train(str(sweep_dir / run.directory), settings, config_text)
 
 

@@ -181,7 +181,9 @@ def prepare_mixture(config: DataConfig, more: Mapping[str, Prompts] | None = Non
     )
     # What could not be prepared was left out by skip_broken: the whole task goes, not one split of it.
     wanted = {(name, part, kind) for name, part, kind in (request.key for request in requests(config, split))}
-    whole = {*split.train, *split.held_out} - {name for name, _, _ in wanted - stores.keys()}
+    broken = {name for name, _, _ in wanted - stores.keys()}
+    gaps |= dict.fromkeys(sorted(broken), "its data could not be read, and DataConfig.skip_broken left it out")
+    whole = {*split.train, *split.held_out} - broken
     split = Split(
         train=tuple(name for name in split.train if name in whole),
         held_out=tuple(name for name in split.held_out if name in whole),
@@ -229,6 +231,8 @@ def not_evaluated(tasks: Sequence[str], prompts: Prompts) -> dict[str, str]:
             found[name] = "it has no test split"
         elif all(template.turned_around for template in prompts.shown(task)):
             found[name] = "all its templates are turned around"
+        elif prompts.shots and "train" not in task.splits:
+            found[name] = "it has no training split to draw exemplars from"
     return found
 
 
@@ -286,8 +290,17 @@ def _audited(config: DataConfig, split: Split) -> tuple[list[Request], list[Requ
     """(what is trained on, what is held out). Raises InputError when nothing is held out."""
     if not split.held_out:
         raise InputError("nothing is held out, so nothing can leak; name a cluster with HELD_OUT")
-    asked = requests(config, split)
+    asked = [r for r in requests(config, split) if not config.skip_broken or _is_there(r)]
     return [r for r in asked if r.kind == "train"], [r for r in asked if r.task.name in split.held_out]
+
+
+def _is_there(request: Request) -> bool:
+    """Whether a source can be read, where skip_broken leaves out those that cannot."""
+    try:
+        request.task.source.fingerprint(request.split)
+    except InputError:
+        return False
+    return True
 
 
 def refuse_leaks(leaks: Sequence[Finding]) -> None:

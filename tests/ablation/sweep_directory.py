@@ -36,7 +36,7 @@ def write_sweep(
     clusters = clusters or CLUSTERS
     axes = axes or {"HELD_OUT": list(clusters), "SEED": [0, 1]}
     plan = {"name": "leave_one_cluster_out", "gin_files": ["leave_one_cluster_out.gin"], "axes": axes}
-    plan |= {"evaluations": {name: {} for name in evaluations}, "fingerprint": "5f3a90c1"}
+    plan["fingerprint"] = "5f3a90c1"
     write_json(path / "plan.json", plan)
     runs = []
     for index, values in enumerate(itertools.product(*axes.values())):

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,29 @@ def test_what_was_submitted_before_a_refusal_is_known(tmp_path, clients):
     with pytest.raises(InputError, match="exit code 1"):
         go(where, by=by)
     assert last_jobs(where) == {"aa": "sweep-aa-0", "bb": "sweep-bb-0"}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_submission_of_which_nobody_knows_is_not_repeated(cluster, clients, killed):
+    """The client failed in a way that leaves open whether the queue took the jobs, or we were killed before its answer."""
+    clients("sbatch", "sbatch: error: Socket timed out on send/recv operation", 1)
+    if not killed:
+        with pytest.raises(InputError, match="timed out"):
+            go(cluster)
+    else:
+        (cluster.parent / "bin/sbatch").write_text(f"#!/bin/sh\necho sbatch >> {cluster.parent}/calls\nkill -9 $PPID\n")
+        code = "import sys; sys.path[:0] = sys.argv[1:3]; import test_engines as t; t.go(t.Path(sys.argv[3]))"
+        where = [str(Path(__file__).parent), str(Path(__file__).parents[2]), str(cluster)]
+        assert subprocess.run([sys.executable, "-c", code, *where], check=False).returncode == -9
+    calls = clients.calls()
+    for _ in range(2):
+        with pytest.raises(InputError, match="was cut short, and nobody knows .*delete the lines with"):
+            go(cluster)
+    assert clients.calls() == calls
+    (cluster / "submitted.jsonl").write_text("")
+    clients("sbatch", "10$n")
+    go(cluster)
+    assert set(last_jobs(cluster)) == {"aa", "bb", "cc", "dd"}
 
 
 def test_a_queue_that_cannot_be_asked_gets_nothing(cluster, clients):

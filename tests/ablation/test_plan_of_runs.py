@@ -1,5 +1,8 @@
 import dataclasses
+import datetime
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,16 @@ import pytest
 import tasks  # noqa: F401 - registers FLAN's tasks
 from flan_jax import configuration
 from flan_jax.ablation import plan as ablate
-from flan_jax.ablation.plan import AblationConfig, attempt, make_folders, make_plan, read_plan, read_status, write_plan
+from flan_jax.ablation.plan import (
+    AblationConfig,
+    Status,
+    attempt,
+    make_folders,
+    make_plan,
+    read_plan,
+    read_status,
+    write_plan,
+)
 from flan_jax.data.tasks import TASKS
 from flan_jax.errors import InputError
 from flan_jax.preemption import Preempted
@@ -141,6 +153,48 @@ def test_a_directory_of_other_things_is_no_sweep(tmp_path):
         make_folders(tmp_path)
     with pytest.raises(InputError, match="no sweep"):
         read_plan(tmp_path)
+
+
+def test_a_plan_whose_writing_was_cut_short_is_written_anew(tmp_path):
+    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
+    make_folders(tmp_path)  # and killed
+    make_folders(tmp_path)
+    write_plan(plan, tmp_path, FILES)
+    longer = planned({"SEED": [0, 1]}, sweep_dir=tmp_path)
+    kept = (tmp_path / "plan.json").read_text()
+    write_plan(longer, tmp_path, FILES)
+    (tmp_path / "plan.json").write_text(kept)  # as if killed between the two files,
+    (tmp_path / "planning").touch()  # of which this file says that they are being written
+    make_folders(tmp_path)
+    write_plan(longer, tmp_path, FILES)
+    assert read_plan(tmp_path).runs == longer.runs
+    (tmp_path / "plan.json").write_text(kept)
+    with pytest.raises(InputError, match="edited"):
+        make_folders(tmp_path)
+
+
+def test_a_killed_attempt_counts_in_what_the_run_took(tmp_path):
+    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
+    make_folders(tmp_path)
+    write_plan(plan, tmp_path, FILES)
+    (run,) = plan.runs
+    hour_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    status = Status(
+        state="running",
+        evaluation="",
+        pid=2**22 + 1,
+        host=socket.gethostname(),
+        started=hour_ago.isoformat(),
+        attempts=1,
+    )
+    (tmp_path / "status" / f"{run.id}.json").write_text(json.dumps(dataclasses.asdict(status)))
+    metrics = tmp_path / run.directory / "metrics.jsonl"
+    metrics.parent.mkdir(parents=True)
+    metrics.touch()
+    os.utime(metrics, (hour_ago.timestamp() + 600,) * 2)  # ten minutes after the start
+    with attempt(tmp_path, run):
+        assert read_status(tmp_path, run).seconds == pytest.approx(600, abs=2)
+    assert read_status(tmp_path, run).seconds == pytest.approx(600, abs=30)
 
 
 def test_a_status_says_how_an_attempt_ended(tmp_path):
