@@ -10,6 +10,8 @@ from typing import NamedTuple
 KINDS = (
     "all-gather", "all-reduce", "all-to-all", "collective-broadcast", "collective-permute", "ragged-all-to-all", "reduce-scatter",
 )  # fmt: skip
+BETWEEN_SLICES = "between slices"
+"""The kind of what a device sends over the network to other slices: its part of a collective that spans them."""
 _BITS = {"pred": 8, "s4": 4, "u4": 4, "bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128}
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$")
@@ -32,7 +34,7 @@ class Collective(NamedTuple):
     @property
     def sent(self) -> float:
         """Bytes that each device sends when a ring does it (Chan et al. 2007, "Collective communication", section 4)."""
-        if self.kind in ("collective-permute", "collective-broadcast"):
+        if self.kind in ("collective-permute", "collective-broadcast", BETWEEN_SLICES):
             return float(self.payload)
         rounds = 2 if self.kind == "all-reduce" else 1
         return rounds * self.payload * (self.group - 1) / self.group
@@ -46,7 +48,8 @@ class Collectives(NamedTuple):
 
     @property
     def sent(self) -> float:
-        return float(sum(each.sent for each in self.found))
+        """Over the links of a slice: not between slices."""
+        return float(sum(each.sent for each in self.found if each.kind != BETWEEN_SLICES))
 
 
 @dataclasses.dataclass
@@ -113,6 +116,8 @@ def _parse(text: str, devices: int) -> tuple[Mapping[str, _Computation], str]:
                 loops.append((here, *_loop(rest)))
             elif re.match(r"[su]32\[\]", shape) and opcode in ("constant", "add"):
                 _whole_number(here, result, opcode, rest)
+            elif opcode == "send" and "xla_megascale_runtime" in rest:
+                here.collectives.append((BETWEEN_SLICES, 2, _bytes(*_SHAPE.findall(shape)[0])))
             elif opcode.removesuffix("-start") in KINDS:
                 here.collectives.append(_collective(opcode, name, shape, group_size(rest, devices)))
             else:

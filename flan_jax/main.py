@@ -318,7 +318,9 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
             "--tasks", help="tasks and mixtures, with commas between (default: the run's, or the held-out)"
         )
     if verb is verbs.preflight:
-        parser.add_argument("--topology", help="a TPU slice, e.g. v4:4x4x8 (default: the devices here)")
+        parser.add_argument(
+            "--topology", help="a TPU slice, e.g. v4:4x4x8, or 2xv4:4x4x8 for two of them (default: the devices here)"
+        )
         parser.add_argument("--search", action="store_true", help="try meshes and remat policies, and rank them")
         parser.add_argument("--runs", type=int, help="runs like this one: what they cost together")
     if verb is verbs.mixture:

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +26,7 @@ from flan_jax.errors import InputError, unknown
 from flan_jax.hlo import Collectives, collectives
 from flan_jax.manifest import check_attention
 from flan_jax.models.layers import REMAT_POLICIES
-from flan_jax.partitioning import batch_sharding, check_batch, make_mesh, placed_on
+from flan_jax.partitioning import SLICES, batch_sharding, check_batch, make_mesh, placed_on
 from flan_jax.train import Settings, TrainConfig, check_options, jitted_step
 from flan_jax.train_state import count_params, state_like
 
@@ -33,6 +34,8 @@ REMAT = tuple(REMAT_POLICIES)
 """From the fastest to the one that needs least."""
 WAYS_OF_TENSOR = (1, 2, 4, 8)
 """What a search tries for the mesh axis tensor."""
+MESHES = Path(__file__).resolve().parents[1] / "gin" / "mesh"
+"""A file for each of the usual slices."""
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
 
@@ -42,13 +45,14 @@ class DoesNotFit(RuntimeError):
 
 class Target(NamedTuple):
     """The devices to compile for. chip: its name in CHIPS, None where that has no row. memory: bytes a device has for a
-    program. dimensions: of a slice, in chips; empty for the devices here."""
+    program. dimensions: of a slice, in chips; empty for the devices here. slices: how many of these."""
 
     name: str
     devices: Sequence[Any]
     chip: str | None
     memory: Number
     dimensions: tuple[int, ...] = ()
+    slices: int = 1
 
     @property
     def chips(self) -> int:
@@ -117,16 +121,20 @@ def job_of(settings: Settings) -> Job:
 
 
 def slice_of(topology: str) -> Target:
-    """A TPU slice by name, as in "v4:4x4x8": the chip's version and the slice's dimensions in chips.
+    """A TPU slice by name, as in "v4:4x4x8": the chip's version and the slice's dimensions in chips; "2xv4:4x4x8" is two of them.
 
     Raises InputError for a version or a form that there is not, and where libtpu is not installed.
     """
-    version, _, form = topology.partition(":")
+    several = re.match(r"([1-9]\d*)x(?=[a-z])", topology)
+    slices, one = (int(several.group(1)), topology[several.end() :]) if several else (1, topology)
+    version, _, form = one.partition(":")
     tpus = [name for name, chip in CHIPS.items() if chip.kind.startswith("TPU")]
     if version not in tpus:
         raise unknown("TPU version", version, tpus)
     if not re.fullmatch(r"\d+(x\d+){1,2}", form):
-        raise InputError(f"--topology={topology} has no dimensions in chips; write e.g. v4:2x2x1 or v5e:4x4")
+        raise InputError(
+            f"--topology={topology} has no dimensions in chips; write e.g. v4:2x2x1 or v5e:4x4, or 2xv4:4x4x8 for two slices"
+        )
     if importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"):
         raise InputError(
             "to compile for TPUs takes libtpu, which is not installed (no TPU is needed). Write: pip install -e '.[preflight]'"
@@ -141,12 +149,17 @@ def slice_of(topology: str) -> Target:
     if version == "v4":
         options["chip_config_name"] = "megacore"  # one device a chip, which is what Cloud TPUs run
     try:
-        devices = topologies.get_topology_desc(topology_name=topology, platform="tpu", **options).devices
+        options |= {"num_slices": slices} if slices > 1 else {}
+        devices = topologies.get_topology_desc(topology_name=one, platform="tpu", **options).devices
     except jax.errors.JaxRuntimeError as error:
-        raise InputError(f"there is no slice {topology}: {str(error).splitlines()[0]}") from None
+        usual = {file.stem.partition("_")[2] for file in MESHES.glob(f"{version}_*.gin")}
+        raise InputError(
+            f"there is no slice {one}: {str(error).splitlines()[0]}. Usual ones of {version}, in chips: "
+            f"{', '.join(sorted(usual, key=lambda name: (math.prod(map(int, name.split('x'))), name))) or 'none known'}"
+        ) from None
     memory = CHIPS[version].memory
     assert memory is not None
-    return Target(topology, devices, version, memory, dimensions)
+    return Target(topology, devices, version, memory, dimensions, slices)
 
 
 def devices_here() -> Target:
@@ -280,9 +293,11 @@ def remedies(job: Job, target: Target) -> Iterator[tuple[tuple[str, ...], Job]]:
     """(what to write, the job so changed): each of what saves memory by itself, then more and more of it together."""
     mesh = dict(mesh_on(job.training.mesh, target).shape)
     ways = mesh["data"] * mesh["fsdp"]
+    if target.slices > 1:
+        mesh |= {"data": mesh["data"] // target.slices, SLICES: target.slices}
     changes: dict[str, Callable[[Job], Job]] = {}
     if mesh["data"] > 1:
-        shape = mesh | {"data": 1, "fsdp": ways}
+        shape = mesh | {"data": 1, "fsdp": mesh["data"] * mesh["fsdp"]}
         changes[f"MESH={shape}"] = lambda job: with_training(job, mesh=shape)
     if job.model.remat != REMAT[-1]:
         changes[f"{type(job.model).__name__}.remat={REMAT[-1]}"] = lambda job: with_remat(job, REMAT[-1])
@@ -340,8 +355,9 @@ def search(job: Job, target: Target) -> Iterator[Compiled]:
 
     Meshes over which the model or the batch does not divide are left out.
     """
-    for mesh in meshes(len(target.devices)):
-        placed = with_training(job, mesh=mesh)
+    several = {SLICES: target.slices} if target.slices > 1 else {}
+    for mesh in meshes(len(target.devices) // target.slices):
+        placed = with_training(job, mesh=mesh | several)
         try:
             abstract(placed, target)
         except InputError:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from flan_jax import preflight
 from flan_jax.chips import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
+from flan_jax.hlo import BETWEEN_SLICES
 from flan_jax.preflight import Compiled, DoesNotFit, Job, Target
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
@@ -121,6 +122,8 @@ def of_collectives(compiled: Compiled) -> Iterator[str]:
     yield "collectives a step and device (loops counted with their rounds):" + ("" if found.found else " none")
     for each in found.found:
         yield f"  {each.kind:<20} among {each.group:>4}: {each.count:>6,} of {size(each.payload)} in all, {size(each.sent)} sent"
+    if any(each.kind == BETWEEN_SLICES for each in found.found):
+        yield "  between slices: over the data centre's network, which the estimate below does not count"
     if found.unknown_loops:
         yield f"  {found.unknown_loops} loops with collectives do not say how often they run, and are counted once: more is sent than this, and takes longer"
 
@@ -187,7 +190,7 @@ def needed(compiled: Compiled) -> str:
 
 
 def of_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
-    yield f"searching {len(list(preflight.meshes(len(target.devices))))} meshes, each with the remat policies that it takes until one fits"
+    yield f"searching {len(list(preflight.meshes(len(target.devices) // target.slices)))} meshes, each with the remat policies that it takes until one fits"
     results: list[Compiled] = []
     for compiled in preflight.search(job, target):
         results.append(compiled)
@@ -211,4 +214,4 @@ def _ranking(best: Sequence[Compiled], target: Target, prices: Mapping[str, Pric
 
 
 def _point(compiled: Compiled) -> str:
-    return f"MESH={compiled.mesh} remat={compiled.job.model.remat}"
+    return f"MESH={compiled.job.training.mesh} remat={compiled.job.model.remat}"

@@ -10,7 +10,7 @@ from flan_jax import page
 from flan_jax.ablation import pictures
 from flan_jax.ablation.pictures import Line
 from flan_jax.ablation.results import Setting, Sweep, label
-from flan_jax.ablation.scores import Cluster, Results, held_out_mean, spread
+from flan_jax.ablation.scores import Cluster, Results, difference, held_out_mean, shown_p, spread
 from flan_jax.statistics import Interval
 
 TITLES = {
@@ -41,6 +41,8 @@ def axes(whole: Results) -> Iterator[page.Part]:
             for line in _lines(whole, [(*other[:number], v, *other[number:]) for v in values], common, other, number)
         ]
         yield from _axis_figure(whole, axis, values, _without_doubles(lines), common)
+        settings = {other: [(*other[:number], v, *other[number:]) for v in values] for other in others}
+        yield from _differences(whole, axis, values, settings, common, number)
     if not sweep.axes and len(sweep.evaluations) > 1:
         yield page.heading("Prompts at evaluation")
         points = [_mean_point(whole.shown, common, when) for when in sweep.evaluations]
@@ -49,11 +51,16 @@ def axes(whole: Results) -> Iterator[page.Part]:
 
 def _lines(whole: Results, settings: Sequence[Setting], common: set[str], other: Setting, number: int) -> Iterator[Any]:
     """(label, points) of the untuned and the tuned model under each evaluation, where the other axes are held at `other`."""
-    names = [name for i, name in enumerate(whole.sweep.axes) if i != number]
-    where = [f"{axis.rpartition('.')[2]} = {value}" for axis, value in zip(names, other, strict=True)]
     for when in (*(when.replace("after", "before") for when in whole.sweep.evaluations), *whole.sweep.evaluations):
         points = [_mean_point(whole.found.get(setting, ()), common, when) for setting in settings]
-        yield ", ".join([_time(when), *where]), points
+        yield _line_label(whole, when, other, number), points
+
+
+def _line_label(whole: Results, when: str, other: Setting, number: int) -> str:
+    """The time, and where the axes other than number `number` are held."""
+    names = [name for i, name in enumerate(whole.sweep.axes) if i != number]
+    where = [f"{axis.rpartition('.')[2]} = {value}" for axis, value in zip(names, other, strict=True)]
+    return ", ".join([_time(when), *where])
 
 
 def _time(when: str) -> str:
@@ -97,6 +104,38 @@ def _axis_figure(
         for value, points in zip(values, zip(*(line.points for line in lines), strict=True), strict=True)
     ]
     yield page.both_table([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
+
+
+def _differences(
+    whole: Results,
+    axis: str,
+    values: Sequence[str],
+    settings: Mapping[Setting, Sequence[Setting]],
+    common: set[str],
+    number: int,
+) -> Iterator[page.Part]:
+    """Each value of an axis against its first, tuned, paired; by what the other axes are held at."""
+    columns, lines = [], []
+    for other, points in settings.items():
+        for when in whole.sweep.evaluations:
+            first, *rest = (whole.found.get(setting, ()) for setting in points)
+            found = [difference(first, each, common, when) if common else None for each in rest]
+            if any(found):
+                columns.append(_line_label(whole, when, other, number))
+                lines.append([each and f"{_signed(each.interval)}, p {shown_p(each.p) or '-'}" for each in found])
+    if columns:
+        rows = [[value, *cells] for value, *cells in zip(values[1:], *lines, strict=True)]
+        yield page.both_table([f"less {values[0]}", *columns], rows, texts=1, dense=True)
+        yield page.paragraph(
+            f"What each value of {axis} scores above {values[0]}, of the same templates and examples, with a 95 % interval of "
+            "the difference and the p of a paired permutation test, not corrected for the number of tests.",
+            "caption",
+        )
+
+
+def _signed(interval: Interval) -> str:
+    bounds = "" if np.isnan(interval.low) else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return f"{interval.mean:+.1f}{bounds}"
 
 
 def _shorter(values: Sequence[str]) -> tuple[list[str], str]:

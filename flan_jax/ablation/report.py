@@ -12,7 +12,7 @@ from flan_jax import page
 from flan_jax.ablation import axes, pictures, runs
 from flan_jax.ablation.pictures import Row
 from flan_jax.ablation.results import Sweep, label, read
-from flan_jax.ablation.scores import Cluster, Results, Scored, held_out_mean, results, spread
+from flan_jax.ablation.scores import Cluster, Results, Scored, held_out_mean, results, shown_p, spread
 from flan_jax.errors import InputError
 from flan_jax.run import write_text
 
@@ -153,15 +153,11 @@ def _baselines(scored: Scored) -> list[Any]:
 
 def _before_after(scored: Scored) -> list[Any]:
     spreads = [spread(scored.scores[w].interval) if w in scored.scores else None for w in ("before", "after")]
-    return [*spreads, _signed(scored.difference), _p(scored.p)]
+    return [*spreads, _signed(scored.difference), shown_p(scored.p)]
 
 
 def _signed(difference: float | None) -> str | None:
     return None if difference is None else f"{difference:+.1f}"
-
-
-def _p(p: float | None) -> str | None:
-    return None if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _gaps(whole: Results) -> Iterator[page.Part]:
@@ -176,6 +172,12 @@ def _gaps(whole: Results) -> Iterator[page.Part]:
             "Runs that wait, run or failed, and files that could not be read. Their scores are missing above."
         )
         yield page.both_table("run,state,last error,not readable,attempts", rows, texts=4)
+    missing = {task: reason for run in whole.sweep.runs for task, reason in runs.not_evaluated(run).items()}
+    if missing:
+        if not rows:
+            yield page.heading("Gaps")
+        named = "; ".join(f"{task} ({reason})" for task, reason in sorted(missing.items()))
+        yield page.paragraph(f"Tasks that no score is of: {named}.", "missing")
 
 
 def _error(error: Any) -> str:
@@ -205,11 +207,11 @@ def _tables(whole: Results) -> Iterator[page.Part]:
 
 
 def _dataset_table(found: Sequence[Cluster]) -> page.Part:
-    columns = "dataset,metric,chance,majority,untuned,tuned,difference,p,median,best dev.,size"
+    columns = "dataset,metric,chance,majority,untuned,tuned,difference,p,median,best dev.,size,other metrics (tuned)"
     rows, bold = [], []
     for cluster in found:
         bold.append(len(rows))
-        rows.append([cluster.name, *_dataset_row(cluster.mean)] if cluster.mean else [cluster.name, *[""] * 10])
+        rows.append([cluster.name, *_dataset_row(cluster.mean)] if cluster.mean else [cluster.name, *[""] * 11])
         rows += [[f"\u00a0\u00a0{task.name}", *_dataset_row(task)] for task in cluster.tasks]
     return page.both_table(columns, rows, texts=2, bold=bold, dense=True)
 
@@ -220,7 +222,16 @@ def _dataset_row(scored: Scored) -> list[Any]:
     median = None if tuned is None or tuned.median is None else f"{tuned.median:.1f}{spread or ''}"
     last = tuned or scored.scores.get("before")
     size = f"{scored.examples:,} \u00d7 {len(last.templates)}" if last and scored.examples else ""
-    return [scored.metric or "", *_baselines(scored), *_before_after(scored), median, tuned and tuned.best, size]
+    others = ", ".join(f"{name} {score:.1f}" for name, score in tuned.others.items()) if tuned else ""
+    return [
+        scored.metric or "",
+        *_baselines(scored),
+        *_before_after(scored),
+        median,
+        tuned and tuned.best,
+        size,
+        others,
+    ]
 
 
 def _templates(whole: Results) -> Iterator[page.Part]:
@@ -244,7 +255,8 @@ def _results(sweep: Sweep) -> str:
     axes = list(dict.fromkeys(axis for run in sweep.runs for axis in run.point))
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
-    columns = ["index", "id", "run", "state", *axes, "cluster", "task", "held_out", "when", *NUMBERS, "template_scores"]
+    columns = ["index", "id", "run", "state", *axes, "cluster", "task", "held_out", "when", *NUMBERS]
+    columns += ["template_scores", "other_metrics"]
     rows.writerow(columns)
     for run in sweep.runs:
         start = [run.plan.get("index"), run.plan["id"], run.name, run.state]
@@ -254,7 +266,8 @@ def _results(sweep: Sweep) -> str:
             spread = [*(s.quartiles or ("", "")), *(s.interval or ("", ""))]
             numbers = [s.metric, s.mean, s.median, *spread, s.error, s.best, s.chance, s.majority, s.examples]
             templates = " ".join(f"{index}:{score:.4f}" for index, score in s.templates.items())
-            rows.writerow([*start, task.cluster, task.name, task.held_out, when, *numbers, templates])
+            others = " ".join(f"{name}:{score:.4f}" for name, score in s.others.items())
+            rows.writerow([*start, task.cluster, task.name, task.held_out, when, *numbers, templates, others])
         if not scored:
             rows.writerow(start + [""] * (len(columns) - len(start)))
     return file.getvalue()

@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 
 class Summary(NamedTuple):
-    """The scores of a task at one time in percent. values: templates x examples, for held-out tasks' plain averages."""
+    """The scores of a task at one time in percent. values: templates x examples, for held-out tasks' plain averages.
+
+    others: the task's further metrics, each a mean over templates.
+    """
 
     metric: str
     mean: float
@@ -38,6 +41,7 @@ class Summary(NamedTuple):
     examples: int | None
     values: np.ndarray | None
     templates: Mapping[int, float]
+    others: Mapping[str, float]
 
 
 class Task(NamedTuple):
@@ -238,6 +242,11 @@ def _summary(content: Any) -> Summary:
         examples=None if content.get("examples") is None else int(content["examples"]),
         values=None if values is None else _values(values, len(scores)),
         templates=scores,
+        others={
+            name: float(np.mean([float(t["test"][name]) for t in content["templates"]]))
+            for name in content["templates"][0]["test"]
+            if name != metric
+        },
     )
 
 

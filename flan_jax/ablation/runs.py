@@ -41,6 +41,11 @@ def _section(run: SweepRun, name: str) -> Mapping[str, Any]:
     return section if isinstance(section, Mapping) else {}
 
 
+def not_evaluated(run: SweepRun) -> Mapping[str, str]:
+    """Why some of a run's tasks have no scores."""
+    return {str(task): str(reason) for task, reason in _section(run, "not_evaluated").items()}
+
+
 def base(whole: Results) -> Iterator[page.Part]:
     """What the model was that all runs start from."""
     run = whole.sweep.base
@@ -94,26 +99,27 @@ def _long(table: page.Part, rows: int) -> page.Part:
 
 def published(whole: Results) -> Iterator[page.Part]:
     """Numbers of papers for the same clusters and datasets; beside ours only where the rows are the datasets' own."""
-    if not PUBLISHED.exists():
-        return
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         facts = list(csv.DictReader(file))
     rows = []
     for fact in facts:
         found = _ours(whole, fact)
         if found:
-            measured = all("after" in scored.scores for scored in found)
+            # A cluster's published mean is of other datasets and metrics (F1a of MultiRC) than ours.
+            measured = fact["kind"] == "tasks" and all("after" in scored.scores for scored in found)
             ours = float(np.mean([scored.scores["after"].mean for scored in found])) if measured else None
             about = [fact[key] for key in ("name", "metric", "system", "setting", "source")]
             rows.append([*about, float(fact["value"]), ours])
-    if not rows:
-        return
     yield page.heading("Published numbers")
+    if not rows:
+        yield page.paragraph("None is known here of these clusters and datasets.", "missing")
+        return
     columns = ["cluster or datasets", "metric", "system", "setting", "source", "published"]
     if sources(whole.sweep) <= REAL:
         columns.append("measured here, tuned")
         text = (
-            "Published: copied from the named source, not measured here; other models, prompts and subsets of the data."
+            "Published: copied from the named source, not measured here; other models, prompts and subsets of the data. Of a "
+            "cluster's published mean there is none of ours: it is of other datasets and metrics."
         )
         yield page.paragraph(text)
     else:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ class Score:
     quartiles: tuple[float, float] | None = None
     best: float | None = None
     templates: Sequence[float] = ()
+    others: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def mean(self) -> float:
@@ -135,7 +136,7 @@ def _order(when: str) -> tuple[bool, str]:
 
 
 def _cube(scores: Sequence[Summary]) -> Cube:
-    """The runs' values; of a metric of a whole set its template scores over seeds, or what its one run says."""
+    """The runs' values; of a metric of a whole set what the runs say of its spread, or its template scores over seeds."""
     values = [score.values for score in scores if score.values is not None]
     if len(values) == len(scores) and len({v.shape for v in values}) == 1:
         return np.stack(values)
@@ -148,11 +149,19 @@ def _cube(scores: Sequence[Summary]) -> Cube:
 
 
 def _given(scores: Sequence[Summary]) -> Interval | None:
-    """The interval that a single run's summary says."""
-    score = scores[0]
-    if len(scores) > 1 or score.error is None or score.interval is None:
+    """The interval that the runs' summaries say: of several seeds by their errors and by how much the seeds differ.
+
+    The seeds share templates and examples, so that what these add to the variance does not grow less with more seeds.
+    """
+    if any(score.error is None or score.interval is None for score in scores):
         return None
-    return Interval(score.mean, score.error, *score.interval)
+    (score, *others), errors = scores, [score.error or 0.0 for score in scores]
+    if not others and score.interval is not None:
+        return Interval(score.mean, errors[0], *score.interval)
+    means = [score.mean for score in scores]
+    error = math.sqrt(np.mean(np.square(errors)) + np.var(means, ddof=1) / len(means))
+    mean = float(np.mean(means))
+    return Interval(mean, error, mean - 1.96 * error, mean + 1.96 * error)
 
 
 def _task(name: str, runs: Sequence[Task]) -> Scored:
@@ -172,7 +181,9 @@ def _score(own: Sequence[Summary]) -> Score:
         low, median, high = map(float, np.percentile(templates, [25, 50, 75]))
         quartiles = low, high
     best = _mean_or_none([score.best for score in own])
-    return Score([_cube(own)], _given(own), median, quartiles, best, templates)
+    shared = [name for name in own[0].others if all(name in score.others for score in own)]
+    others = {name: float(np.mean([score.others[name] for score in own])) for name in shared}
+    return Score([_cube(own)], _given(own), median, quartiles, best, templates, others)
 
 
 def _mean(name: str, tasks: Sequence[Scored], whens: Sequence[str]) -> Scored:
@@ -226,6 +237,47 @@ def held_out_mean(found: Sequence[Cluster], when: str) -> Interval | None:
     )
 
 
+class Difference(NamedTuple):
+    """Of the held-out mean in one setting from that in another, paired by template and example. p: None as for Scored."""
+
+    interval: Interval
+    p: float | None
+
+
+def difference(one: Sequence[Cluster], other: Sequence[Cluster], names: Iterable[str], when: str) -> Difference | None:
+    """What `other` is above `one` in the mean over the clusters `names`; None where they are not scored alike then."""
+    pairs: list[tuple[Cube, Cube]] = []
+    clusters = [[{c.name: c for c in found}.get(name) for found in (one, other)] for name in sorted(names)]
+    for pair in clusters:
+        sides = [{t.name: t.scores[when].cubes[0] for t in _whole(c) if when in t.scores} for c in pair]
+        if not sides[0] or sides[0].keys() != sides[1].keys():
+            return None
+        weight = 1 / (len(clusters) * len(sides[0]))
+        pairs += [(_times(sides[0][task], weight), _times(sides[1][task], weight)) for task in sides[0]]
+    apart = [cube for cube in (_less(b, a) for a, b in pairs) if cube is not None]
+    seeds = {len(cube) for cube in apart if not isinstance(cube, Interval)}
+    if not apart or len(apart) < len(pairs) or len(seeds) > 1:
+        return None
+    count = float(len(pairs))
+    scaled = [(_times(a, count), _times(b, count)) for a, b in pairs]
+    return Difference(statistics.mean_of_tasks([_times(cube, count) for cube in apart]), _p(scaled))
+
+
+def _whole(cluster: Cluster | None) -> list[Scored]:
+    """The tasks that are in a cluster's mean."""
+    return [task for task in cluster.tasks if task.name not in cluster.left_out] if cluster else []
+
+
+def _less(b: Cube, a: Cube) -> Cube | None:
+    """b - a; of metrics of whole sets as if the two were independent, which makes the interval wider than it is."""
+    if isinstance(a, Interval) and isinstance(b, Interval):
+        mean, error = b.mean - a.mean, math.hypot(a.standard_error, b.standard_error)
+        return Interval(mean, error, mean - 1.96 * error, mean + 1.96 * error)
+    if isinstance(a, Interval) or isinstance(b, Interval) or a.shape != b.shape:
+        return None
+    return b - a
+
+
 def _group_mean(group: Sequence[Score]) -> Interval:
     if len(group) == 1:
         return group[0].interval
@@ -244,3 +296,7 @@ def spread(interval: Interval) -> str:
     if math.isnan(interval.low):
         return f"{interval.mean:.1f}"
     return f"{interval.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
+
+
+def shown_p(p: float | None) -> str | None:
+    return None if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
