@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -290,7 +291,19 @@ def _score_now(
     texts = dict.fromkeys(evaluation.tasks, "")
     for (name, split), rows in found.items():
         texts[name] += "".join(json.dumps({"split": split, **row}, ensure_ascii=False) + "\n" for row in rows)
-    return texts, summaries(found, evaluation.held_out)
+    scores = summaries(found, evaluation.held_out)
+    _warn_of_truncation(evaluation.when, scores)
+    return texts, scores
+
+
+def _warn_of_truncation(when: str, scores: Mapping[str, Mapping[str, Any]]) -> None:
+    cut = [f"{name} {score['truncated']:.0f} %" for name, score in scores.items() if score["truncated"] >= 0.5]
+    if cut:
+        print(
+            f"{when}: prompts whose end the model does not see, as LENGTHS are shorter: {', '.join(cut)}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _keep(

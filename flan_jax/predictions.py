@@ -87,7 +87,7 @@ def predict(
         ranked = stores[batch[0].key].answers[batch[0].row] >= 0
         answer = functools.partial(asking.rank, batch, priors) if ranked else functools.partial(asking.generate, batch)
         for item, prediction in zip(batch, once(answer), strict=True):
-            found[item.key][item.row] = _about(stores[item.key], item.row) | prediction
+            found[item.key][item.row] = _about(stores[item.key], item.row, lengths) | prediction
         done += len(batch)
         progress(done)
     return found
@@ -198,8 +198,14 @@ def _plain(values: Sequence[float] | np.ndarray) -> list[float]:
     return [round(float(value), 5) for value in values]
 
 
-def _about(store: TokenStore, row: int) -> dict[str, Any]:
-    """`answer` is the index of the right option, `right` of all that are right; -1 and none where there are no options."""
+def _about(store: TokenStore, row: int, lengths: Mapping[str, int]) -> dict[str, Any]:
+    """`answer` is the index of the right option, `right` of all that are right; -1 and none where there are no options.
+
+    "truncated" is there where the model saw the prompt, or an option, without its end.
+    """
+    kept = {side: length - 1 for side, length in lengths.items()}  # and EOS
+    longest = max(map(len, store.options(row)), default=0)
+    truncated = store.inputs.lengths[row] > kept["inputs"] or longest > kept["targets"]
     return {
         "example": int(store.examples[row]),
         "template": int(store.templates[row]),
@@ -207,4 +213,4 @@ def _about(store: TokenStore, row: int) -> dict[str, Any]:
         "right": store.right(row),
         "inputs": store.inputs_text(row),
         "references": store.references(row),
-    }
+    } | ({"truncated": True} if truncated else {})

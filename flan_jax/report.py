@@ -229,7 +229,13 @@ def _task_table(run: Contents) -> str:
         "Before and after: percent, the mean over templates on test examples. Best dev. template: the test score after "
         "training of the template that is best on validation examples. Over templates: lowest and highest test score."
     )
+    cut = [f"{task['task']} {share:.0f} %" for task in tasks if (share := _truncated(task)) >= 0.5]
+    text += f" <b>Prompts whose end the model did not see</b>, as LENGTHS are shorter: {', '.join(cut)}." if cut else ""
     return f"<h2>Scores</h2>\n{page.table(columns, rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
+
+
+def _truncated(task: Row) -> float:
+    return (task.get("after") or task.get("before") or {}).get("truncated") or 0.0
 
 
 def _mean_further(tasks: Sequence[Row], when: str) -> float | None:

@@ -41,7 +41,7 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> 
     chance: the expected score of a blind guess in percent. majority: the headline score of always giving the answer that is most
     often right on `test`, the same option or, where options differ by example, the same position. Both are None for generation.
 
-    examples: how many on `test`. values: [templates][examples] the headline metric on each of them, None where it is of a whole set.
+    examples: how many on `test`. truncated: percent of its prompts that were longer than the model saw. values: [templates][examples] the headline metric on each of them, None where it is of a whole set.
     templates: [{"template": index, "test": {metric: score}, "validation": {...}}, ...]
     """
     scored = {split: _by_template(task, rows) for split, rows in predictions.items()}
@@ -53,6 +53,7 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> 
         "chance": float(np.mean([100 * len(row["right"]) / len(row["options"]) for row in rows])) if ranked else None,
         "majority": _majority(task, next(iter(test.values())).rows) if ranked else None,
         "examples": len({row["example"] for row in rows}),
+        "truncated": 100 * sum(row.get("truncated", False) for row in rows) / len(rows),
         "templates": [
             {"template": index} | {split: found[index].metrics for split, found in scored.items()} for index in test
         ],

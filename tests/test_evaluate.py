@@ -245,6 +245,19 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
+def test_what_the_model_does_not_see_the_end_of_is_counted(scorer, stores, tokenizer):
+    key = ("toy_kind", "test")
+    limit, sizes = {key: len(stores[key])}, stores[key].inputs.lengths
+    short = {"inputs": int(np.median(sizes)) + 1, "targets": LENGTHS["targets"]}
+    found = predict(scorer, {key: stores[key]}, limit, short, tokenizer)
+    assert [row.get("truncated", False) for row in found[key]] == [size + 1 > short["inputs"] for size in sizes]
+    summary = summarise(KIND, {"test": found[key]})
+    assert 0 < summary["truncated"] < 100
+    assert summary["truncated"] == pytest.approx(100 * np.mean(sizes + 1 > short["inputs"]))
+    options = predict(scorer, {key: stores[key]}, limit, LENGTHS | {"targets": 1}, tokenizer)
+    assert all(row["truncated"] for row in options[key])
+
+
 WEIGHTS = {"seed": 0}
 
 

@@ -48,6 +48,28 @@ def test_masks_that_hold_pass(setting):
     assert max(gate.check_packing(*setting).values()) < 1e-4
 
 
+def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
+    """Within the spread of so few of them: the relative error of a norm from k of them is about sqrt(1 / 2k)."""
+    config, params, loader, mesh = setting
+    here, there = ({name: a[:8] for name, a in loader.batch(0).items()}, jax.tree.map(np.copy, loader.batch(0)))
+    there["decoder_loss_weights"][tuple(np.argwhere(there["decoder_loss_weights"])[0])] = 0.0
+    found = [gate._gradients(config, params, batch, mesh) for batch in (here, there)]
+    true = [_gradient(config, params, batch) for batch in (here, there)]
+    apart, norm = (float(optax.tree.norm(tree)) for tree in (jax.tree.map(np.subtract, *true), true[1]))
+    assert float(found[1].norm) == pytest.approx(norm, rel=1e-4)
+    relative = float(gate._differences(*found)[1])
+    assert relative > 0.01 and relative == pytest.approx(apart / norm, rel=0.6)
+
+
+def _gradient(config, params, batch):
+    def loss(params):
+        total, sums = gate.loss_and_weight(config.build(), params, batch, z_loss=0.0)
+        return total / sums["weight_sum"]
+
+    batch = {name: jax.numpy.asarray(array) for name, array in batch.items()}
+    return jax.grad(loss)(params)
+
+
 @pytest.mark.parametrize("leak", ["encoder", "decoder", "cross"])
 def test_a_mask_that_leaks_stops_the_run(make_batch, monkeypatch, leak):
     """Each of the three masks of an encoder-decoder, replaced by one that forgets the segments."""

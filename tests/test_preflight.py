@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax import chips, configuration, main, preflight, preflight_report, verbs
+from flan_jax import chips, configuration, hlo, main, preflight, preflight_report, verbs
 from flan_jax.errors import InputError
 from flan_jax.hlo import Collective, Collectives, collectives, group_size
 from flan_jax.models.decoder import DecoderConfig
@@ -464,8 +464,22 @@ def v4():
 
 
 def test_a_slice_that_there_is_not(v4):
-    with pytest.raises(InputError, match="there is no slice v4:3x3x3"):
+    with pytest.raises(
+        InputError, match="there is no slice v4:3x3x3.*Usual ones of v4, in chips: 2x2x1, 2x2x2, .*4x4x8"
+    ):
         preflight.slice_of("v4:3x3x3")
+
+
+def test_two_slices(v4):
+    two = preflight.slice_of("2xv4:2x2x1")
+    assert (two.chips, len(two.devices), two.slices) == (8, 8, 2)
+    compiled = preflight.compile_for(job(mesh={"slices": 2, "data": 2, "fsdp": 2}), two)
+    one = preflight.compile_for(job(mesh={"data": 2, "fsdp": 2}), v4)
+    assert compiled.mesh == {"data": 4, "fsdp": 2, "tensor": 1} and compiled.state == one.state
+    between = [each for each in compiled.found.found if each.kind == hlo.BETWEEN_SLICES]
+    assert between and not [each for each in one.found.found if each.kind == hlo.BETWEEN_SLICES]
+    with pytest.raises(InputError, match="MESH is for 1 slices.*Write 'slices': 2"):
+        preflight.compile_for(job(mesh={"data": 8}), two)
 
 
 def test_a_step_compiled_for_a_tpu(v4):

@@ -44,6 +44,7 @@ def test_the_scores_of_a_ranked_task():
         "chance": 50.0,
         "majority": 25.0,  # each position is right once in four
         "examples": 4,
+        "truncated": 0.0,
         "values": values,
         "templates": [
             {"template": 0, "validation": {"accuracy": 100.0}, "test": {"accuracy": 25.0}},

@@ -172,10 +172,20 @@ def _gaps(whole: Results) -> Iterator[page.Part]:
             "Runs that wait, run or failed, and files that could not be read. Their scores are missing above."
         )
         yield page.both_table("run,state,last error,not readable,attempts", rows, texts=4)
+    cut = {
+        task.name: score.truncated
+        for run in whole.sweep.runs
+        for task in run.tasks
+        for score in task.scores.values()
+        if task.held_out and score.truncated is not None and score.truncated >= 0.5
+    }
     missing = {task: reason for run in whole.sweep.runs for task, reason in runs.not_evaluated(run).items()}
+    if (missing or cut) and not rows:
+        yield page.heading("Gaps")
+    if cut:
+        named = ", ".join(f"{task} {share:.0f} %" for task, share in sorted(cut.items()))
+        yield page.paragraph(f"Prompts whose end the model did not see, as LENGTHS are shorter: {named}.", "missing")
     if missing:
-        if not rows:
-            yield page.heading("Gaps")
         named = "; ".join(f"{task} ({reason})" for task, reason in sorted(missing.items()))
         yield page.paragraph(f"Tasks that no score is of: {named}.", "missing")
 
@@ -246,7 +256,7 @@ def _templates(whole: Results) -> Iterator[page.Part]:
 
 NUMBERS = (
     "metric", "mean", "median", "q25", "q75", "low", "high", "standard_error", "best_dev_score", "chance", "majority",
-    "examples",
+    "examples", "truncated",
 )  # fmt: skip
 
 
@@ -265,6 +275,7 @@ def _results(sweep: Sweep) -> str:
         for task, when, s in scored:
             spread = [*(s.quartiles or ("", "")), *(s.interval or ("", ""))]
             numbers = [s.metric, s.mean, s.median, *spread, s.error, s.best, s.chance, s.majority, s.examples]
+            numbers.append(s.truncated)
             templates = " ".join(f"{index}:{score:.4f}" for index, score in s.templates.items())
             others = " ".join(f"{name}:{score:.4f}" for name, score in s.others.items())
             rows.writerow([*start, task.cluster, task.name, task.held_out, when, *numbers, templates, others])

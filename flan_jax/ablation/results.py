@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Summary(NamedTuple):
     """The scores of a task at one time in percent. values: templates x examples, for held-out tasks' plain averages.
 
-    others: the task's further metrics, each a mean over templates.
+    others: the task's further metrics, each a mean over templates. truncated: of its prompts.
     """
 
     metric: str
@@ -39,6 +39,7 @@ class Summary(NamedTuple):
     chance: float | None
     majority: float | None
     examples: int | None
+    truncated: float | None
     values: np.ndarray | None
     templates: Mapping[int, float]
     others: Mapping[str, float]
@@ -240,6 +241,7 @@ def _summary(content: Any) -> Summary:
         chance=_number(content.get("chance")),
         majority=_number(content.get("majority")),
         examples=None if content.get("examples") is None else int(content["examples"]),
+        truncated=_number(content.get("truncated")),
         values=None if values is None else _values(values, len(scores)),
         templates=scores,
         others={
