@@ -114,11 +114,13 @@ def _sketched(model: nn.Module, params: Any, batch: Mapping[str, jax.Array]) -> 
 
     loss, gradient = jax.value_and_grad(mean_loss)(params)
     leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(gradient)]
-    products = sum(
-        jax.lax.map(lambda k, leaf=leaf: jnp.sum(_signs(leaf.shape, k) * leaf), first + jnp.arange(PROJECTIONS))
-        for first, leaf in zip(range(0, PROJECTIONS * len(leaves), PROJECTIONS), leaves, strict=True)
-    )
-    return _Gradients(loss, optax.tree.norm(leaves), jnp.asarray(products))
+
+    def product(k: jax.Array) -> jax.Array:
+        of_leaves = [jnp.sum(_signs(leaf.shape, PROJECTIONS * n + k) * leaf) for n, leaf in enumerate(leaves)]
+        return sum(of_leaves, jnp.float32(0.0))
+
+    products = jax.lax.map(product, jnp.arange(PROJECTIONS))
+    return _Gradients(loss, optax.tree.norm(leaves), products)
 
 
 def _signs(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
