@@ -29,12 +29,15 @@ from flan_jax.data.clusters import VIEWS
 from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.mixture_data import DataConfig, fixed_lengths
 from flan_jax.data.mixtures import mixture_or_task
-from flan_jax.data.tasks import TemplatedTask, get_task
+from flan_jax.data.sources import Jsonl
+from flan_jax.data.tasks import TemplatedTask, get_task, resolve_source
+from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError, of_the_system
 from flan_jax.preemption import Preempted
 from flan_jax.run import METRICS, RESULT, read_json, read_jsonl, write_json, write_text
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
+from flan_jax.weights import source_facts
 
 EACH = "each"
 """HELD_OUT's values when they are all clusters of the mixture, one after the other."""
@@ -198,8 +201,9 @@ def _planned(index: int | None, point: Point, settings: Settings, base: str | No
 def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     """(a hash of all that the trained parameters depend on, one of all that only their scores depend on).
 
-    That is the resolved settings, the tasks' definitions and the base model's id, but not where files are kept. A run whose
-    evaluation alone has changed is scored again and not trained again.
+    That is the resolved settings, the tasks' definitions, the base model's id and the files that it reads (jsonl rows, a
+    tokenizer, a warm start), but not where its own are kept. A run whose evaluation alone has changed is scored again and not
+    trained again.
     """
     split = settings.data.split()
     tasks = [get_task(name) for name in (*split.train, *split.held_out)]
@@ -209,7 +213,25 @@ def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     # A base model is known by its id, wherever the sweep is kept.
     training["training"]["warm_start"] = base or settings.training.warm_start
     training["tasks"] = [_task_fingerprint(*each) for each in shape]
+    training |= {"files": files} if (files := _files_read(settings, base, tasks)) else {}
     return _hash(training), _hash(evaluation)
+
+
+def _files_read(settings: Settings, base: str | None, tasks: Sequence[TemplatedTask]) -> dict[str, Any]:
+    """What the files are like that a run of these settings reads; those that are not here are left out."""
+    data, warm_start = settings.data, settings.training.warm_start
+    found: dict[str, Any] = {}
+    with contextlib.suppress(InputError, OSError):
+        if base is None and warm_start is not None:
+            found["warm start"] = source_facts(warm_start)["files"]
+    if Path(data.tokenizer).expanduser().exists():
+        found["tokenizer"] = hashlib.sha256(tokenizer_file(data.tokenizer).read_bytes()).hexdigest()
+    for task in tasks:
+        source = resolve_source(task, data.source, data.data_dir)
+        for split in task.splits if isinstance(source, Jsonl) else ():
+            with contextlib.suppress(InputError):  # not there: the run will say so
+                found[f"{task.name}/{split}"] = source.fingerprint(split)
+    return found
 
 
 def _hash(content: Any) -> str:

@@ -2,6 +2,7 @@ import dataclasses
 import datetime
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from flan_jax.ablation.plan import (
     write_plan,
 )
 from flan_jax.data.tasks import TASKS
+from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.preemption import Preempted
 
@@ -153,6 +155,24 @@ def test_a_directory_of_other_things_is_no_sweep(tmp_path):
         make_folders(tmp_path)
     with pytest.raises(InputError, match="no sweep"):
         read_plan(tmp_path)
+
+
+def test_a_run_whose_files_have_changed_is_another(tmp_path):
+    rows = tmp_path / "rte" / "train.jsonl"
+    rows.parent.mkdir()
+    rows.write_text("{}\n")
+    tokenizer = Path(shutil.copy(tokenizer_file("practice"), tmp_path / "own.model"))
+    bindings = ["SOURCE = 'jsonl'", f"DATA_DIR = {str(tmp_path)!r}", f"TOKENIZER = {str(tokenizer)!r}"]
+
+    def identity():
+        return planned({"SEED": [0]}, bindings).runs[0].id
+
+    ids = [identity(), identity()]
+    rows.write_text("{}\n{}\n")
+    ids.append(identity())
+    tokenizer.write_bytes(tokenizer.read_bytes() + b"x")
+    ids.append(identity())
+    assert ids[0] == ids[1] and len(set(ids)) == 3
 
 
 def test_a_plan_whose_writing_was_cut_short_is_written_anew(tmp_path):
