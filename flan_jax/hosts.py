@@ -26,8 +26,9 @@ from flan_jax.errors import BAD_INPUT, SAVED, InputError
 PULSE_SECONDS = 2.0
 SILENT_SECONDS = 30.0
 """A process whose pulse stands still for so long is taken for dead."""
-JAX_SECONDS = 50
-"""The same of JAX, which says nothing of who it was: only where our own word does not come through."""
+JAX_SECONDS = 80
+"""The same of JAX, which says nothing of who it was: only where our own word does not come through. It counts from the last
+beat, and beats twice in that time, so that it may come after half of it."""
 JOIN_SECONDS = 300
 """So long the processes wait for one another at the start."""
 DAY = 24 * 3600 * 1000

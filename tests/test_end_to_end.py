@@ -128,7 +128,8 @@ def test_a_finished_run_is_evaluated_under_further_prompts_without_training_agai
     assert (run_dir / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
     sst2, rte = scores(run_dir, "sst2"), scores(run_dir, "rte")
     assert len(sst2["after-none"]["templates"]) == 1 and "after-none" not in rte
-    assert {name: sst2[name] for name in sst2 if name != "after-none"} == scores(undisturbed, "sst2")
+    assert sst2["before-none"]["examples"] == sst2["before"]["examples"] and "before-none" not in rte
+    assert {name: sst2[name] for name in sst2 if "-none" not in name} == scores(undisturbed, "sst2")
     result = json.loads((run_dir / "result.json").read_text())["tasks"]["sst2"]
     assert result["after-none"] == sst2["after-none"]["mean"]
     assert "is finished" in finish(run_dir, cache, *flags)
