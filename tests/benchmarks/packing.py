@@ -21,6 +21,8 @@ from pathlib import Path
 import corpus
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.data.plan import MixturePlan
 
