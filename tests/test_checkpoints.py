@@ -15,6 +15,7 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.optim import adafactor, adamw
 from flan_jax.partitioning import make_mesh
 from flan_jax.train_state import init_state
+from flan_jax.training_log import mean_loss
 
 MODEL = DecoderConfig(
     num_layers=2,
@@ -51,6 +52,21 @@ def saved(folder, *states, config=EVERYTHING):
         checkpoints.save(state, loss=1.0)
     checkpoints.wait()
     checkpoints.close()
+
+
+def test_steps_that_were_all_skipped_are_saved_and_are_nobodys_best(tmp_path):
+    """As where SIGTERM comes right after a step that was left out."""
+    skipped = {"loss_sum": 0.0, "weight_sum": 0.0, "grad_norm": 0.0}
+    nothing = mean_loss(3, [jax.tree.map(jax.numpy.float32, skipped)])
+    checkpoints = Checkpoints(tmp_path, CheckpointConfig(keep_last=1, keep_best=1))
+    for state, loss in ((state_at(1), 2.0), (state_at(2), nothing), (state_at(3), nothing)):
+        checkpoints.save(state, loss=loss)
+    checkpoints.wait()
+    checkpoints.close()
+    assert sorted(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()) == [1, 3]
+    again = Checkpoints(tmp_path, CheckpointConfig(keep_last=1, keep_best=1))
+    assert again.latest_step() == 3 and int(again.restore(like=state_at(0)).step) == 3
+    again.close()
 
 
 @pytest.mark.parametrize("changes", [{"every": 0}, {"keep_last": 0}, {"keep_best": -1}])
