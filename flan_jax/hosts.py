@@ -236,7 +236,7 @@ def _beat() -> None:
     if not lead():
         threading.Thread(target=_listen_to_first, args=(answered,), name="first", daemon=True).start()
     while not _leaving.wait(PULSE_SECONDS):
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # no answer: what _listen_to_first waits for
             client.key_value_increment(key, 1)
             answered[0] = time.monotonic()
 
@@ -283,7 +283,7 @@ def _end(text: str, code: int) -> NoReturn:
     goes_on = ". The same command goes on from the last checkpoint" if code == SAVED else ""
     _print(f"error: {name()} ends because of {text}{goes_on}")
     for say in _last_words:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(OSError):  # a full disk, perhaps; what it was is printed
             say(text, code)
     os._exit(code)
 

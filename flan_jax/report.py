@@ -219,8 +219,8 @@ def _task_table(run: Contents) -> str:
         parts = score.parts.get("after") or score.parts.get("before")
         spread = f"{min(parts):.1f} \u2013 {max(parts):.1f}" if parts else None
         about = [task["task"], task["cluster"], "yes" if task["held_out"] else "no", latest.get("metric")]
-        further = (task.get(when, {}).get("mean") for when in more)
-        rows.append([*about, *_numbers(score), spread, latest.get("examples"), *further])
+        rows.append([*about, *_numbers(score), spread, latest.get("examples")])
+        rows[-1] += [task.get(when, {}).get("mean") for when in more]
     if run.held_out:
         label, mean = f"mean of {_count(_compared(run.held_out), 'task')}", _mean_score("", run.held_out)
         further = (_mean_further(_compared(run.held_out), when) for when in more)
@@ -229,13 +229,10 @@ def _task_table(run: Contents) -> str:
         "Before and after: percent, the mean over templates on test examples. Best dev. template: the test score after "
         "training of the template that is best on validation examples. Over templates: lowest and highest test score."
     )
-    cut = [f"{task['task']} {share:.0f} %" for task in tasks if (share := _truncated(task)) >= 0.5]
-    text += f" <b>Prompts whose end the model did not see</b>, as LENGTHS are shorter: {', '.join(cut)}." if cut else ""
+    cut = {task["task"]: (task.get("after") or task.get("before") or {}).get("truncated") or 0.0 for task in tasks}
+    named = ", ".join(f"{task} {share:.0f} %" for task, share in cut.items() if share >= 0.5)
+    text += f" <b>Prompts whose end the model did not see</b>, as LENGTHS are shorter: {named}." if named else ""
     return f"<h2>Scores</h2>\n{page.table(columns, rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
-
-
-def _truncated(task: Row) -> float:
-    return (task.get("after") or task.get("before") or {}).get("truncated") or 0.0
 
 
 def _mean_further(tasks: Sequence[Row], when: str) -> float | None:

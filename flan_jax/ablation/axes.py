@@ -51,7 +51,7 @@ def axes(whole: Results) -> Iterator[page.Part]:
 
 def _lines(whole: Results, settings: Sequence[Setting], common: set[str], other: Setting, number: int) -> Iterator[Any]:
     """(label, points) of the untuned and the tuned model under each evaluation, where the other axes are held at `other`."""
-    for when in (*(when.replace("after", "before") for when in whole.sweep.evaluations), *whole.sweep.evaluations):
+    for when in (*(when.replace("after", "before", 1) for when in whole.sweep.evaluations), *whole.sweep.evaluations):
         points = [_mean_point(whole.found.get(setting, ()), common, when) for setting in settings]
         yield _line_label(whole, when, other, number), points
 
