@@ -20,7 +20,8 @@ class Chip:
 
     flops: bf16 FLOP/s. hbm: bytes/s to memory. link: bytes/s out of the chip over one link, in one direction. wrap: a
     dimension of a slice whose length is a multiple of it closes to a ring, so that two links carry a collective; None where
-    one link stands for all. memory: bytes that the compiler leaves to a program on one device.
+    one link stands for all. memory: bytes that the compiler leaves to a program on one device. network: bytes/s out of the chip
+    to other slices, over the data centre's network.
     """
 
     kind: str
@@ -30,21 +31,22 @@ class Chip:
     devices: int = 1
     wrap: int | None = None
     memory: float | None = None
+    network: float | None = None
 
 
 CHIPS: dict[str, Chip] = {
     "v3": Chip(kind="TPU v3", flops=123e12, hbm=900e9, link=70e9, devices=2, wrap=32, memory=15.48 * GIB),
     "v4": Chip(kind="TPU v4", flops=275e12, hbm=1200e9, link=50e9, wrap=4, memory=30.75 * GIB),
-    "v5e": Chip(kind="TPU v5 lite", flops=197e12, hbm=819e9, link=50e9, wrap=16, memory=15.75 * GIB),
-    "v5p": Chip(kind="TPU v5", flops=459e12, hbm=2765e9, link=100e9, wrap=4, memory=95.74 * GIB),
-    "v6e": Chip(kind="TPU v6 lite", flops=918e12, hbm=1638e9, link=100e9, wrap=16, memory=31.25 * GIB),
+    "v5e": Chip(kind="TPU v5 lite", flops=197e12, hbm=819e9, link=50e9, wrap=16, memory=15.75 * GIB, network=3.125e9),
+    "v5p": Chip(kind="TPU v5", flops=459e12, hbm=2765e9, link=100e9, wrap=4, memory=95.74 * GIB, network=6.25e9),
+    "v6e": Chip(kind="TPU v6 lite", flops=918e12, hbm=1638e9, link=100e9, wrap=16, memory=31.25 * GIB, network=12.5e9),
     "tpu7x": Chip(kind="TPU7x", flops=2307e12, hbm=7380e9, link=100e9, devices=2, wrap=4, memory=94.75 * GIB),
     "a100": Chip(kind="NVIDIA A100", flops=312e12, hbm=2039e9, link=300e9),
     "h100": Chip(kind="NVIDIA H100", flops=989e12, hbm=3350e9, link=450e9),
     "h200": Chip(kind="NVIDIA H200", flops=989e12, hbm=4800e9, link=450e9),
 }
 """Sources. TPUs: docs.cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e,tpu7x} ("Peak compute per chip (bf16)", HBM bandwidth,
-bidirectional ICI bandwidth per chip / ports / 2); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433), table 4; memory:
+bidirectional ICI bandwidth per chip / ports / 2, data center network bandwidth per chip, or per pod / 256); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433), table 4; memory:
 "available HBM" in the error of libtpu 0.0.42's compiler. GPUs: NVIDIA's data sheets of the SXM forms (dense bf16; NVLink in one
 direction; A100 of 80 GB); their memory is asked of the device. Not looked up in these, but remembered: tpu7x's memory rate and
 links, the links of v3 and v4, all rows of GPUs. Check them before you rely on an estimate.
@@ -60,15 +62,17 @@ class Price(NamedTuple):
 
 
 class Roofline(NamedTuple):
-    """Seconds that a step takes at least, by what it waits for: matrix units, memory, links (Williams et al. 2009)."""
+    """Seconds that a step takes at least, by what it waits for: matrix units, memory, links within a slice, and the network
+    between slices (Williams et al. 2009)."""
 
     compute: float
     memory: float
     links: float
+    network: float = 0.0
 
     @property
     def overlapped(self) -> float:
-        """If all three run at the same time."""
+        """If all of them run at the same time."""
         return max(self)
 
     @property
@@ -77,10 +81,15 @@ class Roofline(NamedTuple):
         return sum(self)
 
 
-def roofline(chip: Chip, *, flops: Number, traffic: Number, sent: Number, closed: bool) -> Roofline:
-    """Of one device's work: FLOPs, bytes to and from its memory, bytes that it sends. closed: a collective's ring closes."""
+def roofline(
+    chip: Chip, *, flops: Number, traffic: Number, sent: Number, closed: bool, between: Number = 0
+) -> Roofline:
+    """Of one device's work: FLOPs, bytes to and from its memory, bytes that it sends, and sends between slices.
+
+    closed: a collective's ring closes. A network whose speed is not known takes no time.
+    """
     links = 2 if closed else 1
-    parts = (flops / chip.flops, traffic / chip.hbm, sent / (chip.link * links))
+    parts = (flops / chip.flops, traffic / chip.hbm, sent / (chip.link * links), between / (chip.network or math.inf))
     return Roofline(*(chip.devices * part for part in parts))
 
 

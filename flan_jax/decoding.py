@@ -64,18 +64,25 @@ class Scorer:
         streams = range(len(prompts)) if streams is None else streams
         if len(streams) != len(prompts):
             raise InputError(f"{len(prompts)} prompts have {len(streams)} streams; write one for each prompt")
-        static = {"length": bucket(config.max_length), "eos_id": self.eos_id} | config.compiled()
-        function = _compiled(continuations, self.model, self.mesh, **static)
         found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
         for some in self._batches(prompts):
-            batch = prompt_batch(self.architecture, [prompts[i] for i in some], self.rows)
-            batch["streams"] = np.full(self.rows, -1, np.int32)
-            batch["streams"][: len(some)] = [streams[i] for i in some]
+            function, batch = self.writing([prompts[i] for i in some], config, [streams[i] for i in some])
             written = np.asarray(self._run(function, batch, config.settings()))
             for i, row in zip(some, written[:, : config.max_length], strict=False):
                 ends = np.flatnonzero(row == self.eos_id)
                 found[i] = row[: ends[0]] if len(ends) else row
         return found
+
+    def writing(
+        self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int]
+    ) -> tuple[Any, dict[str, np.ndarray]]:
+        """(the function under jax.jit, its batch): what generate runs with the parameters, the batch and config.settings(), on at
+        most `rows` prompts."""
+        static = {"length": bucket(config.max_length), "eos_id": self.eos_id} | config.compiled()
+        batch = prompt_batch(self.architecture, prompts, self.rows)
+        batch["streams"] = np.full(self.rows, -1, np.int32)
+        batch["streams"][: len(streams)] = streams
+        return _compiled(continuations, self.model, self.mesh, **static), batch
 
     def _batches(self, prompts: Sequence[np.ndarray]) -> Iterator[list[int]]:
         """The numbers of the prompts of each batch."""

@@ -48,8 +48,13 @@ class Collectives(NamedTuple):
 
     @property
     def sent(self) -> float:
-        """Over the links of a slice: not between slices."""
+        """Over the links of a slice, in bytes a device."""
         return float(sum(each.sent for each in self.found if each.kind != BETWEEN_SLICES))
+
+    @property
+    def between(self) -> float:
+        """Between slices, in bytes a device."""
+        return float(sum(each.sent for each in self.found if each.kind == BETWEEN_SLICES))
 
 
 @dataclasses.dataclass

@@ -23,6 +23,7 @@ from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, roofline
 from flan_jax.data.mixture_data import fixed_lengths
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError, unknown
+from flan_jax.generation import GenerationConfig
 from flan_jax.hlo import Collectives, collectives
 from flan_jax.manifest import check_attention
 from flan_jax.models.layers import REMAT_POLICIES
@@ -37,6 +38,9 @@ WAYS_OF_TENSOR = (1, 2, 4, 8)
 MESHES = Path(__file__).resolve().parents[1] / "gin" / "mesh"
 """A file for each of the usual slices."""
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+
+
+Program = tuple[Any, tuple[Any, ...]]
 
 
 class DoesNotFit(RuntimeError):
@@ -199,32 +203,47 @@ def compile_for(job: Job, target: Target) -> Compiled:
     return _compile(job, target, _train_step)
 
 
-def compile_evaluation(job: Job, target: Target) -> Compiled:
-    """Compiles the ranking of options for the target: prompts and answers as long as the lengths allow.
+def compile_ranking(job: Job, target: Target) -> Compiled:
+    """Compiles an evaluation's ranking of options for the target: prompts and answers as long as the lengths allow.
 
     The whole training state counts: the trainer evaluates beside it.
     """
     return _compile(job, target, _ranking)
 
 
-def _train_step(job: Job, mesh: Mesh, state: Any, batch: Any) -> tuple[Any, tuple[Any, Any]]:
+def compile_generation(job: Job, target: Target) -> Compiled:
+    """Compiles an evaluation's writing of answers, greedily and with its key-value cache, as compile_ranking does the other."""
+    return _compile(job, target, _generation)
+
+
+def _train_step(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
     tx = job.optimizer.build(job.training.steps)
     return jitted_step(job.model, tx, job.training, state), (state, batch)
 
 
-def _ranking(job: Job, mesh: Mesh, state: Any, batch: Any) -> tuple[Any, tuple[Any, Any]]:
+def _ranking(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
     scorer = Scorer(job.model, state.params, mesh, rows=job.eval_rows, eos_id=EOS)
     prompt, answer = (np.ones(job.lengths[side], np.int32) for side in ("inputs", "targets"))
     function, arrays = scorer.ranking([prompt] * scorer.rows, [[answer]] * scorer.rows)
+    return function, (state.params, _in_rows(arrays, mesh))
+
+
+def _generation(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
+    scorer = Scorer(job.model, state.params, mesh, rows=job.eval_rows, eos_id=EOS)
+    prompts = [np.ones(job.lengths["inputs"], np.int32)] * scorer.rows
+    config = GenerationConfig(job.lengths["targets"])
+    function, arrays = scorer.writing(prompts, config, range(scorer.rows))
+    return function, (state.params, _in_rows(arrays, mesh), config.settings())
+
+
+def _in_rows(arrays: Any, mesh: Mesh) -> Any:
+    """The shapes of a batch's arrays, with their sharding."""
     rows = batch_sharding(mesh)
-    return function, (
-        state.params,
-        jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=rows), arrays),
-    )
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=rows), arrays)
 
 
-def _compile(job: Job, target: Target, program: Callable[..., tuple[Any, tuple[Any, Any]]]) -> Compiled:
-    """`program` gives what to compile, under jax.jit, and its arguments, the last of which is a batch."""
+def _compile(job: Job, target: Target, program: Callable[..., Program]) -> Compiled:
+    """`program` gives what to compile, under jax.jit, and its arguments, the second of which is a batch."""
     start = time.monotonic()
     mesh, state, batch = abstract(job, target)
     check_attention(job.model, job.lengths, mesh)
@@ -286,6 +305,7 @@ def estimate(compiled: Compiled, target: Target) -> Roofline | None:
         traffic=traffic,
         sent=compiled.found.sent,
         closed=target.is_torus,
+        between=compiled.found.between,
     )
 
 

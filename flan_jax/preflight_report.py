@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from flan_jax import preflight
 from flan_jax.chips import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
-from flan_jax.hlo import BETWEEN_SLICES
 from flan_jax.preflight import Compiled, DoesNotFit, Job, Target
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
@@ -44,14 +43,18 @@ def lines(settings: Settings, topology: str | None, searching: bool, sweep: Swee
     if not compiled.fits(target):
         yield from of_remedies(job, target)
         raise does_not_fit(compiled, target)
-    yield from of_collectives(compiled)
+    yield from of_collectives(compiled, target)
     yield from of_time(compiled, target, prices, sweep)
-    evaluation = preflight.compile_evaluation(job, target)
-    yield f"the evaluation's step, options ranked in batches of {job.eval_rows} prompts, compiled in {evaluation.seconds:.0f} s"
-    yield of_memory(evaluation, target)
-    if not evaluation.fits(target):
-        yield "Write fewer prompts: --gin.EvalConfig.rows=N"
-        raise does_not_fit(evaluation, target)
+    for what, compiling in (
+        ("options ranked", preflight.compile_ranking),
+        (f"answers of up to {job.lengths['targets']} tokens written", preflight.compile_generation),
+    ):
+        evaluation = compiling(job, target)
+        yield f"an evaluation's step, {what} for {job.eval_rows} prompts, compiled in {evaluation.seconds:.0f} s"
+        yield of_memory(evaluation, target)
+        if not evaluation.fits(target):
+            yield "Write fewer prompts: --gin.EvalConfig.rows=N"
+            raise does_not_fit(evaluation, target)
 
 
 def does_not_fit(compiled: Compiled, target: Target) -> DoesNotFit:
@@ -116,14 +119,14 @@ def of_memory(compiled: Compiled, target: Target) -> str:
     return f"a device: {parts}\nDOES NOT FIT: {size(-left)} too much"
 
 
-def of_collectives(compiled: Compiled) -> Iterator[str]:
+def of_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
     found = compiled.found
     assert found is not None
     yield "collectives a step and device (loops counted with their rounds):" + ("" if found.found else " none")
     for each in found.found:
         yield f"  {each.kind:<20} among {each.group:>4}: {each.count:>6,} of {size(each.payload)} in all, {size(each.sent)} sent"
-    if any(each.kind == BETWEEN_SLICES for each in found.found):
-        yield "  between slices: over the data centre's network, which the estimate below does not count"
+    if found.between and target.chip is not None and CHIPS[target.chip].network is None:
+        yield f"  between slices: how fast a {target.chip}'s network is, is not known here: the estimate does not count it"
     if found.unknown_loops:
         yield f"  {found.unknown_loops} loops with collectives do not say how often they run, and are counted once: more is sent than this, and takes longer"
 
@@ -134,9 +137,10 @@ def of_time(
     seconds = preflight.estimate(compiled, target)
     if seconds is None or target.chip is None:
         return
+    between = f", {span(seconds.network)} between slices" if seconds.network else ""
     yield (
         f"a step takes at least: {span(seconds.compute)} of compute, {span(seconds.memory)} of memory traffic, "
-        f"{span(seconds.links)} of collectives"
+        f"{span(seconds.links)} of collectives{between}"
     )
     job = compiled.job
     yield f"estimate: {cost(seconds, job.training.steps, target, prices)}"

@@ -1,7 +1,9 @@
 """A small whole run of launch/train.py, as a user starts it, and what it leaves."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +38,12 @@ def environment(cache, devices=1):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     return inherited | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
 
 
 def start(run_dir, cache, *flags, script="launch/train.py", devices=1):

@@ -1,29 +1,22 @@
 """Several processes that do one run together: the same run, whoever is stopped, and an end for all when one ends."""
 
-import contextlib
+import concurrent.futures
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from small_runs import ROOT, STEPS, assert_same_run, finish, metrics, parameters, start, wait_for_step
+from small_runs import ROOT, STEPS, assert_same_run, finish, free_port, metrics, parameters, start, wait_for_step
 
 DEVICES = 8
 # One task of options: generation, token by token over gloo, would take most of the time.
 RTE = ("--gin.MIXTURE=rte", "--gin.HELD_OUT=None")
 # Splits each parameter over two processes, and among four.
 MESH = "--gin.MESH={'fsdp': 2, 'tensor': 4}"
-
-
-def free_port():
-    with contextlib.closing(socket.socket()) as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
 
 
 def start_all(run_dir, cache, count, *flags, of_one=(), script="launch/train.py"):
@@ -191,3 +184,42 @@ def test_one_task_of_slurm_is_a_process_alone():
     }
     done = joined("hosts.join(); import json; print(json.dumps([hosts.together(), hosts.lead()]))", **slurm)
     assert json.loads(done.stdout) == [False, True], done.stderr
+
+
+def test_a_kubernetes_pod_that_does_not_find_its_others_does_not_do_the_run_alone():
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"}
+    done = joined(
+        "from flan_jax.errors import InputError\ntry: hosts.join()\nexcept InputError as error: print(error)", **pod
+    )
+    assert "its others were not found: pip install kubernetes" in done.stdout, done.stderr
+
+
+def test_a_process_that_fails_ends_the_others_while_they_look_for_devices():
+    """Which takes all of them: JAX would wait for the one that does not come."""
+    address = f"localhost:{free_port()}"
+    look = f"hosts.join({address!r}, 2, 0); import jax; jax.devices()"
+    fail = f"hosts.join({address!r}, 2, 1); hosts.fail('its disk is full', 1); import os; os._exit(1)"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        begun = time.monotonic()
+        looking, failing = pool.map(joined, (look, fail))
+    assert (looking.returncode, failing.returncode) == (1, 1)
+    assert time.monotonic() - begun < 60
+    assert "process 0 on" in looking.stderr and "ends because of process 1 on" in looking.stderr
+    assert "its disk is full" in looking.stderr
+
+
+def test_sigterm_to_the_one_process_of_a_cluster_saves(tmp_path, cache):
+    """JAX joins it as one of several, as on a slice of one host, and would take the signal for itself."""
+    (process,) = start_all(tmp_path / "one", cache, 1)
+    wait_for_step(process, tmp_path / "one", 6)
+    process.send_signal(signal.SIGTERM)
+    ((code, output),) = ends([process])
+    assert code == 42 and "everything is saved" in output
+
+
+def test_hosts_that_would_evaluate_differently_are_named(tmp_path, cache, alone):
+    flags = (f"--gin.WARM_START={alone}", "--tasks=sst2")
+    settings = {"of_one": ("--gin.DataConfig.eval_examples=2",), "script": "launch/evaluate.py"}
+    outputs = finish_all(tmp_path / "two", cache, 2, *flags, code=2, **settings)
+    assert "process 1" in outputs[0] and "would not do the same as the first process" in outputs[0]
+    assert not list(tmp_path.rglob("predictions/*"))

@@ -52,12 +52,15 @@ def test_a_device_kind_is_known_by_its_name(kind, name):
 
 def test_roofline_of_one_second_each():
     one = functools.partial(chips.roofline, flops=275e12, traffic=1200e9, sent=50e9)
-    assert one(chips.CHIPS["v4"], closed=False) == (1.0, 1.0, 1.0)
+    assert one(chips.CHIPS["v4"], closed=False) == (1.0, 1.0, 1.0, 0.0)
     seconds = one(chips.CHIPS["v4"], closed=True)
-    assert (seconds, seconds.overlapped, seconds.apart) == ((1.0, 1.0, 0.5), 1.0, 2.5)
+    assert (seconds, seconds.overlapped, seconds.apart) == ((1.0, 1.0, 0.5, 0.0), 1.0, 2.5)
     # Two devices share a chip, and so its peaks.
     two = chips.roofline(chips.CHIPS["tpu7x"], flops=2307e12, traffic=0.0, sent=200e9, closed=False)
-    assert two == (2.0, 0.0, 4.0)
+    assert two == (2.0, 0.0, 4.0, 0.0)
+    # Between slices, over the network.
+    slow = chips.roofline(chips.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9)
+    assert (slow, slow.overlapped) == ((1.0, 0.0, 0.0, 2.0), 2.0)
 
 
 @pytest.mark.parametrize(
@@ -217,10 +220,25 @@ def test_the_state_is_as_large_as_a_real_one():
 )
 def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(model, arrays):
     one = job(model=model, mesh={"fsdp": 8})
-    compiled = preflight.compile_evaluation(one, target())
+    compiled = preflight.compile_ranking(one, target())
     assert compiled.batch == 4 * arrays
     assert compiled.state == preflight.bytes_a_device(preflight.abstract(one, target())[1])
     assert compiled.fits(target()) and compiled.temporaries > 0
+
+
+@pytest.mark.parametrize("model", [MODEL, DECODER])
+def test_generation_holds_its_cache_split_as_the_heads_are(model):
+    """Rows over fsdp, heads over tensor: of the cache's keys and values a device has its part, and none has all of it."""
+    long = dataclasses.replace(
+        job(model=model, mesh={"fsdp": 4, "tensor": 2}), lengths={"inputs": 16, "targets": 8192}, eval_rows=64
+    )
+    compiled = preflight.compile_generation(long, target())
+    room = 8192 + (17 if model is DECODER else 0)
+    cache = (
+        2 * 2 * 64 * room * 2 * 8 * 4 // 8
+    )  # keys and values, layers, rows, positions, heads, head_dim, bytes, devices
+    assert cache < compiled.temporaries < 4 * cache
+    assert compiled.state == preflight.compile_ranking(long, target()).state
 
 
 def test_collectives_grow_with_the_scanned_layers():
@@ -424,11 +442,12 @@ def test_what_does_not_fit_is_the_last_line_and_another_exit_code(flags, monkeyp
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: DOES NOT FIT 8 x cpu, here: ")
 
 
-def test_an_evaluation_that_does_not_fit_is_said(monkeypatch, capsys):
+@pytest.mark.parametrize("step", ["compile_ranking", "compile_generation"])
+def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
     def compiling(job, target):
         return preflight.Compiled(job, {}, 0, 0, 2**30, None, 0.0)
 
-    monkeypatch.setattr(preflight, "compile_evaluation", compiling)
+    monkeypatch.setattr(preflight, step, compiling)
     assert main.main(verbs.preflight, ["--gin_file=flan_mixture.gin"]) == 1
     said = capsys.readouterr()
     assert "FITS: headroom" in said.out and "--gin.EvalConfig.rows=N" in said.out
@@ -478,6 +497,10 @@ def test_two_slices(v4):
     assert compiled.mesh == {"data": 4, "fsdp": 2, "tensor": 1} and compiled.state == one.state
     between = [each for each in compiled.found.found if each.kind == hlo.BETWEEN_SLICES]
     assert between and not [each for each in one.found.found if each.kind == hlo.BETWEEN_SLICES]
+    # The network of v4 is not known; if it were v5p's:
+    known = preflight.estimate(compiled, two._replace(chip="v5p"))
+    assert preflight.estimate(compiled, two).network == 0.0 < compiled.found.between / 6.25e9 == known.network
+    assert "between slices" in "".join(preflight_report.of_collectives(compiled, two))
     with pytest.raises(InputError, match="MESH is for 1 slices.*Write 'slices': 2"):
         preflight.compile_for(job(mesh={"data": 8}), two)
 

@@ -10,8 +10,11 @@ import sys
 import time
 
 import pytest
-from small_runs import environment
+from small_runs import environment, free_port, wait_for_step
 from tiny_sweeps import ROOT, axes, start, statuses, sweep, table
+
+from flan_jax.ablation.plan import make_folders, make_plan, write_plan
+from flan_jax.configuration import load_ablation, resolve
 
 
 @pytest.fixture
@@ -127,6 +130,33 @@ def test_a_second_engine_is_refused_and_sigterm_saves_the_runs_and_ends_with_42(
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 42, output
     assert [status["state"] for status in statuses(folder).values()] == ["preempted"]
+
+
+def test_the_status_of_a_run_on_two_hosts_says_whose_end_ended_it(folder, cache):
+    axes(folder, "{'SEED': [0]}", base=False)
+    files, bindings = [str(folder / "small.gin")], ["STEPS = 100000"]
+    plan = make_plan(load_ablation(files, bindings), files, bindings, resolve, folder / "sweep")
+    make_folders(folder / "sweep")
+    write_plan(plan, folder / "sweep", files)
+    address = f"--coordinator_address=localhost:{free_port()}"
+    command = [
+        sys.executable,
+        ROOT / "launch/ablate.py",
+        "run",
+        "--plan=sweep",
+        "--index=0",
+        address,
+        "--process_count=2",
+    ]
+    first, second = (
+        subprocess.Popen([*command, f"--process_index={index}"], env=environment(cache), cwd=folder) for index in (0, 1)
+    )
+    wait_for_step(first, folder / "sweep" / plan.runs[0].directory, 4)
+    second.kill()
+    assert first.wait(timeout=120) == 42
+    ((_, status),) = statuses(folder).items()
+    assert status["state"] == "preempted" and "process 1: not heard of" in status["error"]
+    second.wait()
 
 
 def size(folder):

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import processes
-from test_hosts import free_port
+from small_runs import free_port
 
 TARGET = 3.0
 FLAGS = (

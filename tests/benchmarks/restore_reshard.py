@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import processes
-from test_hosts import free_port
+from small_runs import free_port
 
 TARGET = 1.5
 GIVEN = os.environ.get("XLA_FLAGS", "")
