@@ -171,17 +171,40 @@ def _items(state: TrainState) -> tuple[Any, dict[str, Any]]:
 def _restore(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
     _await(folder / str(step))
     abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
-    # What is read at one time is memory beside the state: no more than twice the largest array, which orbax takes whole.
-    largest = max(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
     options = ocp.CheckpointManagerOptions(read_only=True)
-    with _open(folder, options, restore_concurrent_gb=2 * largest / 1e9) as manager:
-        try:
-            _compare(manager.item_metadata(step).params, abstract["params"])
+    with _open(folder, options) as manager:
+        there = manager.item_metadata(step)
+    try:
+        _compare(there.params, abstract["params"])
+        with _open(folder, options, restore_concurrent_gb=_read_at_once(there, abstract) / 1e9) as manager:
             args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
             restored = manager.restore(step, args=ocp.args.Composite(**args))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"the checkpoint of step {step} in {folder} does not fit this model: {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the checkpoint of step {step} in {folder} does not fit this model: {error}") from None
     return {name: restored[name] for name in like}
+
+
+def _read_at_once(there: Any, here: Mapping[str, Any]) -> int:
+    """Bytes that a restore may read at a time, which are memory beside the state: a tenth of what this host is to hold, or, if
+    that is more, the largest part that orbax reads in one go: a device's, rounded up to the chunks that it was saved in.
+    """
+    held, largest = 0, 0
+    for item, tree in here.items():
+        saved = named_leaves(there[item])
+        for name, leaf in named_leaves(tree).items():
+            storage = getattr(saved.get(name), "storage", None)
+            chunks = storage.chunk_shape if storage else leaf.shape
+            for bounds in _parts(leaf):
+                held += leaf.dtype.itemsize * math.prod(stop - start for start, stop in bounds)
+                rounded = (-(-stop // c) * c - start // c * c for (start, stop), c in zip(bounds, chunks, strict=True))
+                largest = max(largest, leaf.dtype.itemsize * math.prod(rounded))
+    return max(held // 10, largest + 1024)  # orbax asks for more than it reads
+
+
+def _parts(leaf: Any) -> set[tuple[tuple[int, int], ...]]:
+    """What this host's devices are to hold of an array, as (start, stop) of each dimension."""
+    indices = leaf.sharding.addressable_devices_indices_map(leaf.shape).values()
+    return {tuple(part.indices(size)[:2] for part, size in zip(index, leaf.shape, strict=True)) for index in indices}
 
 
 def _await(checkpoint: Path) -> None:
