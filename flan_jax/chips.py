@@ -3,9 +3,10 @@
 import csv
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flan_jax.errors import InputError
 
@@ -103,6 +104,20 @@ def chip_of(kind: str) -> str | None:
     # The longest that fits: "TPU v5 lite" is no "TPU v5".
     fitting = [name for name, chip in CHIPS.items() if kind.startswith(chip.kind)]
     return max(fitting, key=lambda name: len(CHIPS[name].kind), default=None)
+
+
+def memory_of(devices: Sequence[Any]) -> Number:
+    """Bytes that each of these devices, all of one kind, has for a program; CPU devices share the machine's.
+
+    A device of another host cannot be asked: one of this host must be among them, but for what CHIPS knows.
+    """
+    kind, memory = devices[0].device_kind, None
+    if devices[0].platform == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / len(devices)
+    if chip := chip_of(kind):
+        memory = CHIPS[chip].memory
+    here = (device for device in devices if device.process_index == device.client.process_index())
+    return memory or next(here).memory_stats()["bytes_limit"]
 
 
 def read_prices(path: Path = PRICES) -> Mapping[str, Price]:

@@ -6,10 +6,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax.batch import Architecture
+from flan_jax.chips import memory_of
 from flan_jax.errors import InputError
 from flan_jax.generation import GenerationConfig, continuations
 from flan_jax.partitioning import place_rows, placed_on, replicated
@@ -78,11 +80,22 @@ class Scorer:
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """(the function under jax.jit, its batch): what generate runs with the parameters, the batch and config.settings(), on at
         most `rows` prompts."""
-        static = {"length": bucket(config.max_length), "eos_id": self.eos_id} | config.compiled()
+        static = {"length": bucket(config.max_length), "eos_id": self.eos_id, "regathers": self._regathers()}
         batch = prompt_batch(self.architecture, prompts, self.rows)
         batch["streams"] = np.full(self.rows, -1, np.int32)
         batch["streams"][: len(streams)] = streams
-        return _compiled(continuations, self.model, self.mesh, **static), batch
+        return _compiled(continuations, self.model, self.mesh, **static, **config.compiled()), batch
+
+    def _regathers(self) -> bool:
+        """Whether the parameters that fsdp splits are gathered for each token: once for all is quicker, but they are in memory then.
+
+        A third of a device's is room enough for them beside their own parts, the optimizer's and the cache.
+        """
+        if self.mesh.shape["fsdp"] == 1:
+            return False
+        width = jnp.dtype(self.model.config.dtype).itemsize
+        whole = width * sum(leaf.size for leaf in jax.tree.leaves(self.params)) / self.mesh.shape["tensor"]
+        return whole > memory_of(list(self.mesh.devices.flat)) / 3
 
     def _batches(self, prompts: Sequence[np.ndarray]) -> Iterator[list[int]]:
         """The numbers of the prompts of each batch."""

@@ -103,15 +103,16 @@ def continuations(
     top_k: int | None,
     nucleus: bool,
     num_beams: int,
+    regathers: bool = False,
 ) -> jax.Array:
     """int32[B, length]: up to settings["max_length"] tokens for each row; EOS and after it, EOS again.
 
     `batch` is a `prompt_batch` and "streams", int32[B]: which of the seed's random streams is the row's, -1
-    for rows of padding, which nothing waits for.
+    for rows of padding, which nothing waits for. `regathers`: as in Reading.
     """
     streams, limit, size = batch["streams"], settings["max_length"], {"length": length, "eos_id": eos_id}
     empty = streams < 0
-    model, reading = unrolled(model, read(model, params, batch, length))
+    model, reading = unrolled(model, read(model, params, batch, length).replace(regathers=regathers))
     if num_beams > 1:
         return _beam_search(model, params, reading, settings, empty, beams=num_beams, **size)
     choose = _sampler(settings, streams, top_k, nucleus) if sample else _most_probable

@@ -19,7 +19,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from flan_jax.batch import EOS, batch_spec
-from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, roofline
+from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, memory_of, roofline
 from flan_jax.data.mixture_data import fixed_lengths
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError, unknown
@@ -167,14 +167,10 @@ def slice_of(topology: str) -> Target:
 
 
 def devices_here() -> Target:
-    """The devices of this machine; CPU devices share its memory."""
+    """The devices of this machine."""
     devices = jax.devices()
-    if devices[0].platform == "cpu":
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / len(devices)
-    else:
-        memory = devices[0].memory_stats()["bytes_limit"]
     kind = devices[0].device_kind
-    return Target(f"{len(devices)} x {kind}, here", devices, chip_of(kind), memory)
+    return Target(f"{len(devices)} x {kind}, here", devices, chip_of(kind), memory_of(devices))
 
 
 def mesh_on(shape: Any, target: Target) -> Mesh:

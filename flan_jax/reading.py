@@ -49,6 +49,7 @@ class Reading(flax.struct.PyTreeNode):
     inputs: what decode_hidden takes before the tokens: the encoder's outputs and segment ids, or nothing.
     positions: int32[B], of the first token after the prompt. logits: float32[B, V], of the next token.
     cache: leaves [..., B, cache_length, heads, head_dim], after an axis of layers where these are scanned.
+    regathers: whether each token gathers anew what fsdp splits of the parameters.
     """
 
     inputs: tuple[jax.Array, ...]
@@ -56,6 +57,7 @@ class Reading(flax.struct.PyTreeNode):
     logits: jax.Array
     cache: Any
     cache_length: int = flax.struct.field(pytree_node=False)
+    regathers: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 def read(model: Any, params: Any, batch: dict[str, jax.Array], room: int) -> Reading:
@@ -118,6 +120,9 @@ def advance(model: Any, params: Any, reading: Reading, token: jax.Array, index: 
     `params` may be stacked. They are taken apart here, inside the loop, so that XLA can read each layer where it lies:
     taken apart before, they would be in memory twice.
     """
+    if reading.regathers:
+        # What depends on the token XLA cannot take out of the loop: otherwise it gathers all layers before, and keeps them.
+        params, token = jax.lax.optimization_barrier((params, token))
     params = trees.unstacked(params)
     hidden, cache = feed(model, params, reading, token[:, None], index)
     return reading.replace(logits=model.apply({"params": params}, hidden, method="logits")[:, 0], cache=cache)

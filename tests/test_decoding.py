@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flan_jax import decoding
 from flan_jax.decoding import Scorer
 from flan_jax.generation import GenerationConfig
 from flan_jax.models.decoder import DecoderConfig
@@ -109,6 +110,16 @@ def test_a_mesh_with_split_parameters_scores_the_same(name):
     for a, b in zip(
         split.generate(prompts, GenerationConfig(4)), scorer(name).generate(prompts, GenerationConfig(4)), strict=True
     ):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
+@pytest.mark.parametrize("beams", [1, 2])
+def test_parameters_gathered_for_each_token_write_the_same(name, beams, monkeypatch):
+    prompts, config = tokens(PROMPTS), GenerationConfig(4, num_beams=beams)
+    want = scorer(name, mesh={"fsdp": 8}).generate(prompts, config)
+    monkeypatch.setattr(decoding, "memory_of", lambda devices: 0)
+    for a, b in zip(scorer(name, mesh={"fsdp": 8}).generate(prompts, config), want, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

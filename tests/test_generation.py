@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from test_decoding import EOS, MODELS, PROMPTS, logits_of, scorer, tokens
 
-from flan_jax import decoding
 from flan_jax.errors import InputError
-from flan_jax.generation import GenerationConfig, continuations
+from flan_jax.generation import GenerationConfig
 
 __all__ = ["logits_of"]  # a fixture
 
@@ -112,11 +111,11 @@ def test_a_low_temperature_and_one_token_to_choose_from_are_greedy():
 
 def test_numbers_change_without_compiling_again():
     one, sizes = scorer("relative"), []
-    static = {"length": 8, "eos_id": EOS} | GenerationConfig(5, temperature=1.0).compiled()
+    function, _ = one.writing(tokens(PROMPTS), GenerationConfig(5, temperature=1.0), range(len(PROMPTS)))
     for max_length, temperature, seed in ((5, 0.7, 0), (8, 1.3, 1), (3, 0.2, 2)):
         rows = one.generate(tokens(PROMPTS), GenerationConfig(max_length, temperature=temperature, seed=seed))
         assert max(map(len, rows)) <= max_length
-        sizes.append(decoding._compiled(continuations, one.model, one.mesh, **static)._cache_size())
+        sizes.append(function._cache_size())
     assert sizes == sizes[:1] * 3 and sizes[0] > 0
 
 

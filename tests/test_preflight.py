@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax import chips, configuration, hlo, main, preflight, preflight_report, verbs
+from flan_jax import chips, configuration, decoding, hlo, main, preflight, preflight_report, verbs
 from flan_jax.errors import InputError
 from flan_jax.hlo import Collective, Collectives, collectives, group_size
 from flan_jax.models.decoder import DecoderConfig
@@ -514,3 +514,13 @@ def test_a_step_compiled_for_a_tpu(v4):
     here = preflight.abstract(compiled.job, target(4))[1]
     assert compiled.state == preflight.bytes_a_device(here)
     assert np.isfinite(preflight.estimate(compiled, v4).apart)
+
+
+@pytest.mark.parametrize("model, layers", [(MODEL, "num_decoder_layers"), (DECODER, "num_layers")])
+def test_generation_gathers_parameters_once_only_where_there_is_room(model, layers, v4, monkeypatch):
+    wide = dataclasses.replace(model, dtype="bfloat16", emb_dim=1024, mlp_dim=4096, **{layers: 8})
+    one = job(model=wide, mesh={"fsdp": 4})
+    once = preflight.compile_generation(one, v4)
+    monkeypatch.setattr(decoding, "memory_of", lambda devices: once.state)
+    each = preflight.compile_generation(one, v4)
+    assert once.temporaries > 2 * each.temporaries
