@@ -163,6 +163,8 @@ def _sweep(arguments: Sequence[str]) -> None:
     bindings = [binding(a.removeprefix("--gin.")) for a in arguments if a.startswith("--gin.")]
     queue = None if flags.engine == LOCAL else load_engine(flags.engine, gin_files, bindings)
     plan = make_plan(load_ablation(gin_files, bindings), gin_files, bindings, resolve, sweep_dir)
+    if plan.left_out:
+        print(f"not held out, as nothing of them can be evaluated: {', '.join(plan.left_out)}", flush=True)
     if queue is not None:
         if flags.slots is not None or flags.devices:
             raise InputError(f"--slots and --devices are for this machine; {flags.engine} has settings of its own")

@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +103,17 @@ class PlannedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep, with their configurations as text, and their data, by id; a plan that was read has neither."""
+    """The runs of a sweep, with their configurations as text, and their data, by id; a plan that was read has neither.
+
+    left_out: clusters that "each" does not hold out, as nothing of them can be evaluated.
+    """
 
     axes: Mapping[str, Sequence[Any]]
     runs: tuple[PlannedRun, ...]
     configs: Mapping[str, str]
     base: PlannedRun | None = None
     data: Mapping[str, DataConfig] = dataclasses.field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
 
 def make_plan(
@@ -141,7 +145,13 @@ def make_plan(
     for run in runs.values():
         for axis, value in run.point.items():
             axes[axis] += [value] * (value not in axes[axis])
-    return Plan(axes, tuple(runs.values()), configs, base, data)
+    left_out = _left_out(data.values()) if EACH in config.axes.values() else []
+    return Plan(axes, tuple(runs.values()), configs, base, data, left_out)
+
+
+def _left_out(data: Iterable[DataConfig]) -> list[str]:
+    found = (_clusters(each).items() for each in data)
+    return list(dict.fromkeys(name for clusters in found for name, tasks in clusters if not _evaluable(tasks)))
 
 
 def _points(axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Settings]) -> Iterator[Point]:
@@ -159,12 +169,15 @@ def _points(axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Sett
 
 def evaluable_clusters(settings: Settings) -> list[str]:
     """The clusters of the mixture with a task that has a test split and a template to evaluate it in."""
-    found = VIEWS[settings.data.clusters].of(mixture_or_task(settings.data.mixture))
-    return [cluster for cluster, tasks in found.items() if any(map(_evaluable, tasks))]
+    return [cluster for cluster, tasks in _clusters(settings.data).items() if _evaluable(tasks)]
 
 
-def _evaluable(task: TemplatedTask) -> bool:
-    return "test" in task.splits and bool(task.eval_templates)
+def _clusters(data: DataConfig) -> Mapping[str, Sequence[TemplatedTask]]:
+    return VIEWS[data.clusters].of(mixture_or_task(data.mixture))
+
+
+def _evaluable(tasks: Sequence[TemplatedTask]) -> bool:
+    return any("test" in task.splits and task.eval_templates for task in tasks)
 
 
 def _overrides(point: Point) -> tuple[list[str], list[str]]:
@@ -297,6 +310,7 @@ def write_plan(plan: Plan, sweep_dir: Path, gin_files: Sequence[str]) -> None:
     lines = "".join(json.dumps(dataclasses.asdict(run)) + "\n" for run in plan.runs)
     about = {"name": Path(gin_files[0]).stem, "gin_files": list(gin_files), "axes": dict(plan.axes)}
     about["base"] = plan.base and dataclasses.asdict(plan.base)
+    about["left_out"] = list(plan.left_out)
     about["fingerprint"] = _fingerprint(about, lines)
     # Jobs in a queue read both files at any time: left alone where nothing changes.
     if (read_json(sweep_dir / PLAN) or {}).get("fingerprint") != about["fingerprint"] or not (

@@ -180,8 +180,11 @@ def _gaps(whole: Results) -> Iterator[page.Part]:
         if task.held_out and score.truncated is not None and score.truncated >= 0.5
     }
     missing = {task: reason for run in whole.sweep.runs for task, reason in runs.not_evaluated(run).items()}
-    if (missing or cut) and not rows:
+    left_out = whole.sweep.plan.get("left_out", [])
+    if (missing or cut or left_out) and not rows:
         yield page.heading("Gaps")
+    if left_out:
+        yield page.paragraph(f"Not held out, as nothing of them can be evaluated: {', '.join(left_out)}.", "missing")
     if cut:
         named = ", ".join(f"{task} {share:.0f} %" for task, share in sorted(cut.items()))
         yield page.paragraph(f"Prompts whose end the model did not see, as LENGTHS are shorter: {named}.", "missing")

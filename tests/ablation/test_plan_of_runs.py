@@ -46,6 +46,17 @@ def test_each_cluster_that_can_be_evaluated_is_held_out_once():
     ]  # fmt: skip
     assert [run.index for run in plan.runs] == list(range(9))
     assert plan.axes == {"HELD_OUT": held_out}
+    assert plan.left_out == []
+
+
+def test_a_cluster_without_test_rows_is_left_out_and_said(monkeypatch):
+    for task in [*TASKS.values()]:
+        if task.cluster == "sentiment":
+            source = dataclasses.replace(task.source, test=None)
+            monkeypatch.setitem(TASKS, task.name, dataclasses.replace(task, source=source))
+    plan = planned({"HELD_OUT": "each"})
+    assert "sentiment" not in plan.axes["HELD_OUT"] and plan.left_out == ["sentiment"]
+    assert planned({"HELD_OUT": plan.axes["HELD_OUT"]}).left_out == []
 
 
 def test_the_axes_are_crossed_the_last_fastest():

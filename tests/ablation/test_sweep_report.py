@@ -204,6 +204,12 @@ def test_a_damaged_prediction_or_mixture_stops_nothing(few):
     assert "rte-after.jsonl cannot be read (KeyError: &#x27;example&#x27;)" in html(few)
 
 
+def test_clusters_that_could_not_be_held_out_are_a_marked_gap(few):
+    assert "Not held out" not in html(few)
+    edit(few / "plan.json", lambda plan: plan.update(left_out=["translation"]))
+    assert "Not held out, as nothing of them can be evaluated: translation." in html(few)
+
+
 def test_no_sweep(tmp_path, few, capsys):
     with pytest.raises(InputError, match="is not a sweep's directory: there is no such directory"):
         report.write(tmp_path / "none")
