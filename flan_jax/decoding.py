@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from flan_jax import hosts
 from flan_jax.batch import Architecture
 from flan_jax.chips import memory_of
 from flan_jax.errors import InputError
@@ -31,6 +32,8 @@ class Scorer:
         self.architecture: Architecture = config.architecture
         self.model, self.params, self.mesh, self.eos_id = config.build(), params, mesh, eos_id
         self.rows = -(-rows // ways) * ways
+        # Hosts whose devices report other sizes must run the same program all the same.
+        self.regathers = hosts.leads_word(self._too_large_to_gather())
 
     def log_probs(self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
         """For each prompt, float32[answers]: the sum of the log-probabilities of each answer's tokens.
@@ -80,16 +83,16 @@ class Scorer:
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """(the function under jax.jit, its batch): what generate runs with the parameters, the batch and config.settings(), on at
         most `rows` prompts."""
-        static = {"length": bucket(config.max_length), "eos_id": self.eos_id, "regathers": self._regathers()}
+        static = {"length": bucket(config.max_length), "eos_id": self.eos_id, "regathers": self.regathers}
         batch = prompt_batch(self.architecture, prompts, self.rows)
         batch["streams"] = np.full(self.rows, -1, np.int32)
         batch["streams"][: len(streams)] = streams
         return _compiled(continuations, self.model, self.mesh, **static, **config.compiled()), batch
 
-    def _regathers(self) -> bool:
-        """Whether the parameters that fsdp splits are gathered for each token: once for all is quicker, but they are in memory then.
+    def _too_large_to_gather(self) -> bool:
+        """Whether generation gathers what fsdp splits of the parameters for each token: once is quicker, but all are in memory then.
 
-        A third of a device's is room enough for them beside their own parts, the optimizer's and the cache.
+        A third of a device's is room for them beside their own parts, the optimizer's and the cache.
         """
         if self.mesh.shape["fsdp"] == 1:
             return False

@@ -1,14 +1,17 @@
 import dataclasses
 import functools
 import shutil
+import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 from same_trees import assert_same
 
+from flan_jax import checkpoints
 from flan_jax.checkpoints import CheckpointConfig, Checkpoints, load_params
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
@@ -209,3 +212,16 @@ def test_what_a_killed_save_left_is_no_checkpoint(tmp_path):
     checkpoints.wait()
     checkpoints.close()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["1", "2"]
+
+
+def test_a_restore_reads_a_tenth_of_what_the_host_holds_or_the_largest_part_of_one_device():
+    mesh = make_mesh({"fsdp": 2, "tensor": 4})
+    sharding = NamedSharding(mesh, PartitionSpec(None, "fsdp", "tensor"))
+    leaf = jax.ShapeDtypeStruct((12, 768, 1536), jnp.float32, sharding=sharding)
+    saved = types.SimpleNamespace(storage=types.SimpleNamespace(chunk_shape=(12, 96, 1536)))
+    # Half of the rows, in whole chunks, for a device that keeps a quarter of each.
+    part = 4 * 12 * 384 * 1536
+    assert checkpoints._read_at_once({"params": {"a": saved}}, {"params": {"a": leaf}}) == part + 1024
+    names = [f"layer_{i}" for i in range(20)]
+    there, here = dict.fromkeys(names, saved), dict.fromkeys(names, leaf)
+    assert checkpoints._read_at_once({"params": there}, {"params": here}) == 20 * 2 * part // 10
