@@ -172,9 +172,9 @@ def _restore(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
     _await(folder / str(step))
     abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
     options = ocp.CheckpointManagerOptions(read_only=True)
-    with _open(folder, options) as manager:
-        there = manager.item_metadata(step)
     try:
+        with _open(folder, options) as manager:
+            there = manager.item_metadata(step)
         _compare(there.params, abstract["params"])
         with _open(folder, options, restore_concurrent_gb=_read_at_once(there, abstract) / 1e9) as manager:
             args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
@@ -193,7 +193,7 @@ def _read_at_once(there: Any, here: Mapping[str, Any]) -> int:
         saved = named_leaves(there[item])
         for name, leaf in named_leaves(tree).items():
             storage = getattr(saved.get(name), "storage", None)
-            chunks = storage.chunk_shape if storage else leaf.shape
+            chunks = storage.chunk_shape if storage and len(storage.chunk_shape) == len(leaf.shape) else leaf.shape
             for bounds in _parts(leaf):
                 held += leaf.dtype.itemsize * math.prod(stop - start for start, stop in bounds)
                 rounded = (-(-stop // c) * c - start // c * c for (start, stop), c in zip(bounds, chunks, strict=True))
@@ -203,6 +203,8 @@ def _read_at_once(there: Any, here: Mapping[str, Any]) -> int:
 
 def _parts(leaf: Any) -> set[tuple[tuple[int, int], ...]]:
     """What this host's devices are to hold of an array, as (start, stop) of each dimension."""
+    if leaf.sharding is None:
+        return {tuple((0, size) for size in leaf.shape)}
     indices = leaf.sharding.addressable_devices_indices_map(leaf.shape).values()
     return {tuple(part.indices(size)[:2] for part, size in zip(index, leaf.shape, strict=True)) for index in indices}
 

@@ -47,7 +47,8 @@ CHIPS: dict[str, Chip] = {
     "h200": Chip(kind="NVIDIA H200", flops=989e12, hbm=4800e9, link=450e9),
 }
 """Sources. TPUs: docs.cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e,tpu7x} ("Peak compute per chip (bf16)", HBM bandwidth,
-bidirectional ICI bandwidth per chip / ports / 2, data center network bandwidth per chip, or per pod / 256); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433), table 4; memory:
+bidirectional ICI bandwidth per chip / ports / 2, data center
+network bandwidth per chip, or per pod / 256); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433), table 4; memory:
 "available HBM" in the error of libtpu 0.0.42's compiler. GPUs: NVIDIA's data sheets of the SXM forms (dense bf16; NVLink in one
 direction; A100 of 80 GB); their memory is asked of the device. Not looked up in these, but remembered: tpu7x's memory rate and
 links, the links of v3 and v4, all rows of GPUs. Check them before you rely on an estimate.
@@ -106,18 +107,18 @@ def chip_of(kind: str) -> str | None:
     return max(fitting, key=lambda name: len(CHIPS[name].kind), default=None)
 
 
-def memory_of(devices: Sequence[Any]) -> Number:
-    """Bytes that each of these devices, all of one kind, has for a program; CPU devices share the machine's.
+def memory_of(devices: Sequence[Any]) -> Number | None:
+    """Bytes that each of these devices, all of one kind, has for a program; CPU devices share their machine's.
 
-    A device of another host cannot be asked: one of this host must be among them, but for what CHIPS knows.
+    Where CHIPS does not say, one of this host is asked; None where that does not say either.
     """
-    kind, memory = devices[0].device_kind, None
+    chip = chip_of(devices[0].device_kind)
+    if chip and CHIPS[chip].memory:
+        return CHIPS[chip].memory
+    here = [device for device in devices if device.process_index == device.client.process_index()]
     if devices[0].platform == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / len(devices)
-    if chip := chip_of(kind):
-        memory = CHIPS[chip].memory
-    here = (device for device in devices if device.process_index == device.client.process_index())
-    return memory or next(here).memory_stats()["bytes_limit"]
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / len(here)
+    return (here[0].memory_stats() or {}).get("bytes_limit")
 
 
 def read_prices(path: Path = PRICES) -> Mapping[str, Price]:

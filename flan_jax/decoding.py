@@ -81,8 +81,10 @@ class Scorer:
     def writing(
         self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int]
     ) -> tuple[Any, dict[str, np.ndarray]]:
-        """(the function under jax.jit, its batch): what generate runs with the parameters, the batch and config.settings(), on at
-        most `rows` prompts."""
+        """(the function under jax.jit, its batch): what generate runs with the parameters, on at most `rows` prompts.
+
+        Its third argument is config.settings().
+        """
         static = {"length": bucket(config.max_length), "eos_id": self.eos_id, "regathers": self.regathers}
         batch = prompt_batch(self.architecture, prompts, self.rows)
         batch["streams"] = np.full(self.rows, -1, np.int32)
@@ -90,15 +92,18 @@ class Scorer:
         return _compiled(continuations, self.model, self.mesh, **static, **config.compiled()), batch
 
     def _too_large_to_gather(self) -> bool:
-        """Whether generation gathers what fsdp splits of the parameters for each token: once is quicker, but all are in memory then.
+        """Whether generation gathers what fsdp splits of the parameters anew for each token. Once is quicker, but keeps them whole.
 
-        A third of a device's is room for them beside their own parts, the optimizer's and the cache.
+        A third of a device's memory may go to that: where fsdp has two ways its own parts take as much, in float32, and the
+        cache has the rest. Adam's moments beside them may take too much of it; preflight says so.
         """
         if self.mesh.shape["fsdp"] == 1:
             return False
         width = jnp.dtype(self.model.config.dtype).itemsize
-        whole = width * sum(leaf.size for leaf in jax.tree.leaves(self.params)) / self.mesh.shape["tensor"]
-        return whole > memory_of(list(self.mesh.devices.flat)) / 3
+        read = {name: part for name, part in self.params.items() if name != "encoder"}  # which reads the prompts alone
+        whole = width * sum(leaf.size for leaf in jax.tree.leaves(read)) / self.mesh.shape["tensor"]
+        memory = memory_of(list(self.mesh.devices.flat))
+        return memory is None or whole > memory / 3
 
     def _batches(self, prompts: Sequence[np.ndarray]) -> Iterator[list[int]]:
         """The numbers of the prompts of each batch."""

@@ -247,10 +247,10 @@ def _exit_code(work: Callable[[], None], resumed: bool = True) -> int:
         hosts.leave()
         return SAVED
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last line of defence: whatever it is, say what it means
-        code, text = _told(error)
-        text = text or traceback.format_exc()
-        if _is_of_a_computation(error):
-            hosts.await_cause()  # it may be that another process is gone
+        code, told = _told(error)
+        text = told or traceback.format_exc()
+        if told is None or _may_be_anothers(error):
+            hosts.await_cause()
         print(text, file=sys.__stderr__ if hosts.together() else sys.stderr, flush=True)
         hosts.fail(text, code)
         return code
@@ -284,9 +284,9 @@ def run(program: Callable[..., Any]) -> NoReturn:
     os._exit(code)
 
 
-def _is_of_a_computation(error: BaseException | None) -> bool:
-    """Whether JAX raised it, or what it comes from."""
-    while error is not None and not isinstance(error, jax.errors.JaxRuntimeError):
+def _may_be_anothers(error: BaseException | None) -> bool:
+    """Whether it, or what it comes from, is how the end of another process shows: in a computation, or in what all save together."""
+    while error is not None and not isinstance(error, (jax.errors.JaxRuntimeError, CheckpointFailed)):
         error = error.__cause__ or error.__context__
     return error is not None
 

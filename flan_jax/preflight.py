@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from flan_jax.batch import EOS, batch_spec
 from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, memory_of, roofline
 from flan_jax.data.mixture_data import fixed_lengths
+from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError, unknown
 from flan_jax.generation import GenerationConfig
@@ -41,6 +42,7 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
 
 Program = tuple[Any, tuple[Any, ...]]
+"""A function under jax.jit and its arguments as shapes, the second of which is a batch."""
 
 
 class DoesNotFit(RuntimeError):
@@ -70,7 +72,7 @@ class Target(NamedTuple):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
     """What is compiled. lengths: {"inputs": E, "targets": D} in tokens; rows of a batch, eval_rows of an evaluation's; the
-    rest as in Settings.
+    rest as in Settings. writes: whether there are tasks without options, to which an evaluation writes answers.
     """
 
     model: Any
@@ -79,6 +81,7 @@ class Job:
     rows: int
     eval_rows: int
     lengths: dict[str, int]
+    writes: bool = True
 
     @property
     def flops(self) -> int:
@@ -121,6 +124,7 @@ def job_of(settings: Settings) -> Job:
         rows=settings.data.batch_size,
         eval_rows=settings.evaluation.rows,
         lengths=lengths,
+        writes=any(task.options is None for task in mixture_or_task(settings.data.mixture)),
     )
 
 
@@ -169,8 +173,12 @@ def slice_of(topology: str) -> Target:
 def devices_here() -> Target:
     """The devices of this machine."""
     devices = jax.devices()
-    kind = devices[0].device_kind
-    return Target(f"{len(devices)} x {kind}, here", devices, chip_of(kind), memory_of(devices))
+    kind, memory = devices[0].device_kind, memory_of(devices)
+    if memory is None:
+        raise InputError(
+            f"how much memory a {kind} has for programs is not known. Name a TPU slice: --topology=v5e:4x4"
+        )
+    return Target(f"{len(devices)} x {kind}, here", devices, chip_of(kind), memory)
 
 
 def mesh_on(shape: Any, target: Target) -> Mesh:
@@ -239,7 +247,6 @@ def _in_rows(arrays: Any, mesh: Mesh) -> Any:
 
 
 def _compile(job: Job, target: Target, program: Callable[..., Program]) -> Compiled:
-    """`program` gives what to compile, under jax.jit, and its arguments, the second of which is a batch."""
     start = time.monotonic()
     mesh, state, batch = abstract(job, target)
     check_attention(job.model, job.lengths, mesh)

@@ -11,7 +11,7 @@ from flan_jax.train_state import count_params
 
 ASSUMPTIONS = """Assumed: peaks are reached, so real steps are slower (published training runs reach 0.4 to 0.7 of the FLOP/s). FLOPs are the
 model's matrix products, padding included{again}. Memory traffic is a lower bound: the state read and written, temporaries
-written and read once, weights read {reads} times a microbatch. Collectives run one by one around a ring, on {links} of a chip.
+written and read once, weights read {reads} times a microbatch. Collectives run one by one around a ring, on {links} of a chip{network}.
 Only the training step counts: no evaluation, checkpoints, compilation or waiting for the slice."""
 
 
@@ -45,16 +45,24 @@ def lines(settings: Settings, topology: str | None, searching: bool, sweep: Swee
         raise does_not_fit(compiled, target)
     yield from of_collectives(compiled, target)
     yield from of_time(compiled, target, prices, sweep)
-    for what, compiling in (
-        ("options ranked", preflight.compile_ranking),
-        (f"answers of up to {job.lengths['targets']} tokens written", preflight.compile_generation),
-    ):
-        evaluation = compiling(job, target)
-        yield f"an evaluation's step, {what} for {job.eval_rows} prompts, compiled in {evaluation.seconds:.0f} s"
-        yield of_memory(evaluation, target)
-        if not evaluation.fits(target):
-            yield "Write fewer prompts: --gin.EvalConfig.rows=N"
-            raise does_not_fit(evaluation, target)
+    yield from of_evaluation(job, target)
+
+
+def of_evaluation(job: Job, target: Target) -> Iterator[str]:
+    """Raises DoesNotFit."""
+    steps = {"options ranked": preflight.compile_ranking}
+    if job.writes:
+        steps[f"answers of up to {job.lengths['targets']} tokens written"] = preflight.compile_generation
+    for what, compiling in steps.items():
+        compiled = compiling(job, target)
+        ways = compiled.mesh["data"] * compiled.mesh["fsdp"]
+        rows = -(-job.eval_rows // ways) * ways  # as many as Scorer takes
+        yield f"an evaluation's step, {what} for {rows} prompts, compiled in {compiled.seconds:.0f} s"
+        yield of_memory(compiled, target)
+        if not compiled.fits(target):
+            fewer = f"fewer prompts (--gin.EvalConfig.rows={ways}), " if rows > ways else ""
+            yield f"Write {fewer}shorter LENGTHS or a MESH with more ways of tensor or fsdp"
+            raise does_not_fit(compiled, target)
 
 
 def does_not_fit(compiled: Compiled, target: Target) -> DoesNotFit:
@@ -156,6 +164,7 @@ def of_time(
         again=", a third more for remat 'full'" if full else "",
         reads=3 if full else 2,
         links="both links (the slice is a torus)" if target.is_torus else "one link",
+        network=", and between slices at the network's full rate" if seconds.network else "",
     )
 
 

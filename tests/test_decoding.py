@@ -117,9 +117,11 @@ def test_a_mesh_with_split_parameters_scores_the_same(name):
 @pytest.mark.parametrize("beams", [1, 2])
 def test_parameters_gathered_for_each_token_write_the_same(name, beams, monkeypatch):
     prompts, config = tokens(PROMPTS), GenerationConfig(4, num_beams=beams)
-    want = scorer(name, mesh={"fsdp": 8}).generate(prompts, config)
+    once = scorer(name, mesh={"fsdp": 8})
     monkeypatch.setattr(decoding, "memory_of", lambda devices: 0)
-    for a, b in zip(scorer(name, mesh={"fsdp": 8}).generate(prompts, config), want, strict=True):
+    each = scorer(name, mesh={"fsdp": 8})
+    assert each.regathers and not once.regathers and not scorer(name, mesh={"data": 8}).regathers
+    for a, b in zip(each.generate(prompts, config), once.generate(prompts, config), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

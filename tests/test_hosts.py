@@ -197,8 +197,8 @@ def test_a_kubernetes_pod_that_does_not_find_its_others_does_not_do_the_run_alon
 def test_a_process_that_fails_ends_the_others_while_they_look_for_devices():
     """Which takes all of them: JAX would wait for the one that does not come."""
     address = f"localhost:{free_port()}"
-    look = f"hosts.join({address!r}, 2, 0); import jax; jax.devices()"
-    fail = f"hosts.join({address!r}, 2, 1); hosts.fail('its disk is full', 1); import os; os._exit(1)"
+    look = f"hosts.JOIN_SECONDS = 60; hosts.join({address!r}, 2, 0); import jax; jax.devices()"
+    fail = f"hosts.JOIN_SECONDS = 60; hosts.join({address!r}, 2, 1); hosts.fail('its disk is full', 1); import os; os._exit(1)"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         begun = time.monotonic()
         looking, failing = pool.map(joined, (look, fail))

@@ -445,12 +445,12 @@ def test_what_does_not_fit_is_the_last_line_and_another_exit_code(flags, monkeyp
 @pytest.mark.parametrize("step", ["compile_ranking", "compile_generation"])
 def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
     def compiling(job, target):
-        return preflight.Compiled(job, {}, 0, 0, 2**30, None, 0.0)
+        return preflight.Compiled(job, {"data": 4, "fsdp": 2, "tensor": 1}, 0, 0, 2**30, None, 0.0)
 
     monkeypatch.setattr(preflight, step, compiling)
     assert main.main(verbs.preflight, ["--gin_file=flan_mixture.gin"]) == 1
     said = capsys.readouterr()
-    assert "FITS: headroom" in said.out and "--gin.EvalConfig.rows=N" in said.out
+    assert "FITS: headroom" in said.out and "--gin.EvalConfig.rows=8" in said.out
     assert "DOES NOT FIT" in said.err
 
 

@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,9 @@ class PlannedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep, with their configurations as text, and their data, by id; a plan that was read has neither.
+    """The runs of a sweep, with their configurations as text, and their data, by id.
 
-    left_out: clusters that "each" does not hold out, as nothing of them can be evaluated.
+    left_out: clusters that "each" does not hold out, as nothing of them can be evaluated. A plan that was read has none of these.
     """
 
     axes: Mapping[str, Sequence[Any]]
@@ -145,13 +145,11 @@ def make_plan(
     for run in runs.values():
         for axis, value in run.point.items():
             axes[axis] += [value] * (value not in axes[axis])
-    left_out = _left_out(data.values()) if EACH in config.axes.values() else []
+    left_out = []
+    if config.axes.get("HELD_OUT") == EACH:
+        there = dict.fromkeys(name for each in data.values() for name in _clusters(each))
+        left_out = [name for name in there if name not in axes["HELD_OUT"]]
     return Plan(axes, tuple(runs.values()), configs, base, data, left_out)
-
-
-def _left_out(data: Iterable[DataConfig]) -> list[str]:
-    found = (_clusters(each).items() for each in data)
-    return list(dict.fromkeys(name for clusters in found for name, tasks in clusters if not _evaluable(tasks)))
 
 
 def _points(axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Settings]) -> Iterator[Point]:
@@ -163,7 +161,13 @@ def _points(axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Sett
             yield point
             continue
         files, own = _overrides(point)
-        for cluster in evaluable_clusters(resolve(files, [*own, "HELD_OUT = None"])):
+        settings = resolve(files, [*own, "HELD_OUT = None"])
+        clusters = evaluable_clusters(settings)
+        if not clusters:
+            raise InputError(
+                f"no cluster of {settings.data.mixture!r} has a task with a test split and a template to ask it in"
+            )
+        for cluster in clusters:
             yield {axis: cluster if axis == "HELD_OUT" else point[axis] for axis in axes}
 
 

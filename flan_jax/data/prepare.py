@@ -267,11 +267,18 @@ def _build_pickled(data: bytes) -> int | None:
 @contextlib.contextmanager
 def _ctrl_c_held() -> Iterator[None]:
     """Ctrl-C waits until the end. Processes started meanwhile inherit that, until they are ready to die without a traceback."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before, came, handler = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), [], None
+    if threading.current_thread() is threading.main_thread():
+        # Another thread, of numpy's for instance, may take the signal all the same; this one then hears of it.
+        handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
     try:
         yield
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker() -> None:

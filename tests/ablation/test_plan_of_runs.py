@@ -57,6 +57,8 @@ def test_a_cluster_without_test_rows_is_left_out_and_said(monkeypatch):
     plan = planned({"HELD_OUT": "each"})
     assert "sentiment" not in plan.axes["HELD_OUT"] and plan.left_out == ["sentiment"]
     assert planned({"HELD_OUT": plan.axes["HELD_OUT"]}).left_out == []
+    with pytest.raises(InputError, match="no cluster of 'sst2' has a task with a test split"):
+        planned({"HELD_OUT": "each"}, ["MIXTURE = 'sst2'"])
 
 
 def test_the_axes_are_crossed_the_last_fastest():

@@ -4,9 +4,10 @@
 
 The run has 8 CPU devices, 4 in each process, fsdp 2 x tensor 4, and saves every step. Again and again, at any time between its
 start and its first steps, one of its processes is killed, and the other ends by itself, or, four times in five, both are;
-the same commands go on. `value` is the number of kills before its end, `alone` those of one process, `steps_at_kills` the
-steps saved by then; `equal`: whether all parameters are bit for bit those of the undisturbed run, and `slowest_end` the
-longest that the other process took to end. Targets: 50 kills, equal, 60 s.
+the same commands go on. A run that is further than so many kills should find it is killed sooner after its start. `value` is
+the number of kills before its end, `alone` those of one process, `steps_at_kills` the steps saved by then; `equal`: whether
+all parameters are bit for bit those of the undisturbed run, and `slowest_end` the longest that the other process took to
+end. Targets: 50 kills, equal, 60 s.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def main():
         finish(Path(folder, "short"), cache, "--gin.STEPS=8")  # with what is prepared and compiled there already
         longest = time.monotonic() - begun
         for number in range(flags.kills):
-            # Where it is further than that many kills should find it, it is killed while it starts: it may not end before the last.
+            # It may not end before the last kill.
             ahead = number and saved[-1] / STEPS > number / flags.kills
             seconds.append(killed(disturbed, cache, rng, longest / 2 if ahead else longest))
             steps = [int(each.name) for each in (disturbed / "checkpoints").glob("*") if each.name.isdigit()]

@@ -3,7 +3,7 @@
     python tests/benchmarks/rank_scoring.py [--architecture encoder_decoder] [--rounds 3]
 
 200 questions of 200 tokens with four options of five tokens, float32; a decoder of 8 layers, 512 wide with 8 heads,
-32,000 tokens, or an encoder-decoder of T5 1.1 small's sizes. The peer scores question and option together, once for
+or an encoder-decoder of T5 1.1 small's sizes, and 32,000 tokens. The peer scores question and option together, once for
 each option, as lm-evaluation-harness does: with transformers' Llama or T5 on torch where it is installed (the same
 sizes; the Llama's Mlp has three kernels as ours), otherwise with our own model, as "peer" says. Batches hold the same
 number of rows. After a warm-up the two take turns; the figures are medians. The last line printed is one JSON object,
@@ -98,8 +98,8 @@ def our_scores(config: Any, make_batch: Callable[..., dict[str, jax.Array]]) -> 
 
     @jax.jit
     def forward(params: object, questions: jax.Array, answers: jax.Array) -> jax.Array:
-        logits = model.apply({"params": params}, make_batch(questions, answers))
-        log_probs = jax.nn.log_softmax(logits[:, -ANSWER:])
+        hidden = model.apply({"params": params}, make_batch(questions, answers), method="hidden")[:, -ANSWER:]
+        log_probs = jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits"))
         return jnp.take_along_axis(log_probs, answers[..., None], axis=-1).sum((1, 2))
 
     def plain(questions: np.ndarray, options: np.ndarray) -> np.ndarray:
