@@ -197,12 +197,13 @@ def fail(error: str, code: int) -> None:
 
 @contextlib.contextmanager
 def last_words(say: Callable[[str, int], None]) -> Iterator[None]:
-    """Inside, say(why, exit code) is called before this process is ended because of another's end."""
+    """Inside, say(why, exit code) is called before this process is ended because of another's end.
+
+    After an error, too: that may be how the other's end showed here first.
+    """
     _last_words.append(say)
-    try:
-        yield
-    finally:
-        _last_words.remove(say)
+    yield
+    _last_words.remove(say)
 
 
 def await_cause() -> None:
