@@ -178,7 +178,8 @@ def _charts(run: Contents) -> str:
 
 
 def _bars(scores: Sequence[Score], dot: str, *, faint: bool) -> str:
-    """Horizontal pairs of bars, told apart by hatching as well as by tone; dots are what a bar is the mean of."""
+    """Horizontal bars, in pairs where there are both, told apart by hatching as well as by tone; dots are what a bar is the mean of."""
+    shown = [when for when in WHEN if any(when in score.means for score in scores)]
     figure = page.figure(7.6, 0.75 + 0.52 * len(scores))
     axes = figure.subplots()
     bar: Any = {"height": 0.36, "linewidth": 0.7, "edgecolor": "#999999" if faint else "#444444"}
@@ -188,7 +189,7 @@ def _bars(scores: Sequence[Score], dot: str, *, faint: bool) -> str:
     mark: Any = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.3}
     for y, score in enumerate(scores):
         for when, mean in score.means.items():
-            place, parts = y + (-0.2 if when == "before" else 0.2), score.parts[when]
+            place, parts = y + 0.4 * shown.index(when) - 0.2 * (len(shown) - 1), score.parts[when]
             axes.barh(place, mean, **looks[when])
             axes.scatter(parts, place + np.linspace(-0.11, 0.11, len(parts) + 2)[1:-1], **dots)
             # In a column at the right end of the bar's row, where neither dots nor the chance mark can cross it.
@@ -198,7 +199,7 @@ def _bars(scores: Sequence[Score], dot: str, *, faint: bool) -> str:
     axes.set_yticks(range(len(scores)), [page.clip(score.label, 32) for score in scores], parse_math=False)
     axes.set(ylim=(len(scores) - 0.45, -0.55), xlim=(min(0, axes.get_xlim()[0]), 108), xticks=range(0, 101, 20))
     axes.tick_params(axis="y", length=0)
-    handles = [axes.barh([0], [np.nan], label=f"{when}: mean", **looks[when]) for when in WHEN]
+    handles = [axes.barh([0], [np.nan], label=f"{when}: mean", **looks[when]) for when in shown]
     handles.append(axes.scatter([], [], label=dot, **dots))
     handles += axes.plot([], [], label="chance", **mark) if any(score.chance is not None for score in scores) else []
     figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False, fontsize=8)
