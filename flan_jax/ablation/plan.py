@@ -145,10 +145,8 @@ def make_plan(
     for run in runs.values():
         for axis, value in run.point.items():
             axes[axis] += [value] * (value not in axes[axis])
-    left_out = []
-    if config.axes.get("HELD_OUT") == EACH:
-        there = dict.fromkeys(name for each in data.values() for name in _clusters(each))
-        left_out = [name for name in there if name not in axes["HELD_OUT"]]
+    there = dict.fromkeys(name for each in data.values() for name in _clusters(each))
+    left_out = [name for name in there if name not in axes["HELD_OUT"]] if EACH in config.axes.values() else []
     return Plan(axes, tuple(runs.values()), configs, base, data, left_out)
 
 

@@ -139,22 +139,15 @@ def test_the_status_of_a_run_on_two_hosts_says_whose_end_ended_it(folder, cache)
     make_folders(folder / "sweep")
     write_plan(plan, folder / "sweep", files)
     address = f"--coordinator_address=localhost:{free_port()}"
-    command = [
-        sys.executable,
-        ROOT / "launch/ablate.py",
-        "run",
-        "--plan=sweep",
-        "--index=0",
-        address,
-        "--process_count=2",
-    ]
+    command = [sys.executable, ROOT / "launch/ablate.py", "run", "--plan=sweep", "--index=0", address]
     first, second = (
-        subprocess.Popen([*command, f"--process_index={index}"], env=environment(cache), cwd=folder) for index in (0, 1)
+        subprocess.Popen([*command, "--process_count=2", f"--process_index={i}"], env=environment(cache), cwd=folder)
+        for i in (0, 1)
     )
     wait_for_step(first, folder / "sweep" / plan.runs[0].directory, 4)
     second.kill()
     assert first.wait(timeout=120) == 42
-    ((_, status),) = statuses(folder).items()
+    (status,) = statuses(folder).values()
     assert status["state"] == "preempted" and "process 1: not heard of" in status["error"]
     second.wait()
 
