@@ -17,8 +17,8 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from flan_jax import hosts
 from flan_jax.errors import InputError, unknown
+from flan_jax.pytrees import named_leaves
 from flan_jax.train_state import TrainState
-from flan_jax.trees import named_leaves
 
 SEEN_SECONDS = 60
 """So long a host waits for a shared disk to show it what another wrote."""

@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 
 from flan_jax import hosts
 from flan_jax.batch import Architecture
-from flan_jax.chips import memory_of
 from flan_jax.errors import InputError
 from flan_jax.generation import GenerationConfig, continuations
+from flan_jax.hardware import memory_of
 from flan_jax.partitioning import place_rows, placed_on, replicated
 from flan_jax.reading import bucket, prompt_batch
 from flan_jax.scoring import Answers, branch_batch, branch_sums, pair_batch, pair_log_probs

@@ -17,24 +17,18 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax import hosts
-from flan_jax.data.mixture_data import (
-    DataConfig,
-    MixtureData,
-    StoreKey,
-    not_evaluated,
-    prepare_evaluation,
-    refuse_gaps,
-)
+from flan_jax.data.mixture_data import DataConfig, MixtureData, StoreKey, not_evaluated, prepare_evaluation, refuse_gaps
 from flan_jax.data.prompts import Prompts
 from flan_jax.data.store import TokenStore
 from flan_jax.data.tasks import get_task
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError
+from flan_jax.json_files import read_json, write_json, write_text
 from flan_jax.predictions import Journal, check_scoring, predict
 from flan_jax.preemption import stop_together
 from flan_jax.progress import Progress
-from flan_jax.run import Run, read_json, write_json, write_text
+from flan_jax.run_dir import Run
 from flan_jax.summaries import summaries
 
 VERSION = 2

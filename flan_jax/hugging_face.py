@@ -20,9 +20,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from flan_jax import trees
+from flan_jax import pytrees
 from flan_jax.errors import InputError, unknown
-from flan_jax.files import json_object
+from flan_jax.json_files import json_object
 from flan_jax.models.families import UNREAD, Family, differences, family_of, family_of_json, foreign_names
 from flan_jax.models.layers import ModelConfig
 
@@ -63,7 +63,7 @@ def load_params(folder: str | Path, config: ModelConfig, like: Any) -> Any:
     differing = differences(config, theirs)
     if differing:
         raise InputError(f"MODEL is not the model in {folder}/{CONFIG}: {'; '.join(differing)}. Change MODEL")
-    leaves = trees.named_leaves(like)
+    leaves = pytrees.named_leaves(like)
     names = foreign_names(family, [name for leaf in leaves for name in _layers(leaf, leaves[leaf].shape)])
     repeats = {*family.embeddings, *(["lm_head.weight"] if config.logits_via_embedding else [])}
     if names[EMBEDDING][0] not in tensors.names():
@@ -307,7 +307,7 @@ def _described(config: ModelConfig, original: str | Path | None) -> tuple[Family
 
 def _unrolled(params: Any) -> Iterator[tuple[str, tuple[int, ...], Any]]:
     """(unrolled name, shape, function that brings the array to the host) of each tensor."""
-    for name, leaf in trees.named_leaves(params).items():
+    for name, leaf in pytrees.named_leaves(params).items():
         if "/layers/" not in name:
             yield name, tuple(leaf.shape), lambda leaf=leaf: np.asarray(leaf)
             continue

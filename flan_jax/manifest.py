@@ -20,9 +20,10 @@ from flan_jax.data.mixture_data import DataConfig, MixtureData
 from flan_jax.data.plan import MixturePlan
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
+from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.attention_backends import check_run
 from flan_jax.partitioning import placed_on
-from flan_jax.run import Run, read_json, read_jsonl
+from flan_jax.run_dir import Run
 from flan_jax.train_state import count_params
 from flan_jax.weights import source_facts
 

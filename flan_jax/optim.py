@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from flan_jax import trees
+from flan_jax import pytrees
 from flan_jax.errors import InputError, unknown
 
 Schedule = optax.Schedule | float
@@ -76,7 +76,7 @@ def adafactor(
     )
 
     def init(params: Any) -> AdafactorState:
-        moments = jax.tree.map(lambda p, s: _init_moments(p, s, settings), params, trees.match(params, stacked))
+        moments = jax.tree.map(lambda p, s: _init_moments(p, s, settings), params, pytrees.match(params, stacked))
         return AdafactorState(jnp.zeros((), jnp.int32), *_unzip(params, moments, 3))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdafactorState]:
@@ -88,7 +88,7 @@ def adafactor(
         def leaf(grad: Any, v_row: Any, v_col: Any, v: Any, param: Any, is_stacked: bool) -> tuple[Any, ...]:
             return _update_leaf(grad, (v_row, v_col, v), param, is_stacked, rate, decay, settings)
 
-        moments, mask = (state.v_row, state.v_col, state.v), trees.match(params, stacked)
+        moments, mask = (state.v_row, state.v_col, state.v), pytrees.match(params, stacked)
         updates, *moments = _unzip(params, jax.tree.map(leaf, updates, *moments, params, mask), 4)
         return updates, AdafactorState(jnp.asarray(optax.safe_increment(state.count)), *moments)
 
@@ -157,7 +157,7 @@ def adamw(
 
 def _decayed(params: Any) -> Any:
     """True for weight matrices: norms' scales and biases, stacked or not, are not decayed."""
-    return trees.map_named(lambda name, _: not name.endswith(("scale", "bias")), params)
+    return pytrees.map_named(lambda name, _: not name.endswith(("scale", "bias")), params)
 
 
 def constant(learning_rate: float, warmup_steps: int = 0, total_steps: int | None = None) -> optax.Schedule:

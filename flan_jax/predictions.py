@@ -16,8 +16,8 @@ from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError, unknown
 from flan_jax.generation import GenerationConfig
+from flan_jax.json_files import read_jsonl, write_text
 from flan_jax.reading import bucket
-from flan_jax.run import read_jsonl, write_text
 
 SCORINGS = ("sum", "mean", "calibrated")
 UNCONDITIONAL = "Answer:"

@@ -19,12 +19,12 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from flan_jax.batch import EOS, batch_spec
-from flan_jax.chips import CHIPS, Number, Roofline, chip_of, is_torus, memory_of, roofline
 from flan_jax.data.mixture_data import fixed_lengths
 from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.decoding import Scorer
 from flan_jax.errors import InputError, unknown
 from flan_jax.generation import GenerationConfig
+from flan_jax.hardware import CHIPS, Number, Roofline, chip_of, is_torus, memory_of, roofline
 from flan_jax.hlo import Collectives, collectives
 from flan_jax.manifest import check_attention
 from flan_jax.models.layers import REMAT_POLICIES

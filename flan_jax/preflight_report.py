@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flan_jax import preflight
-from flan_jax.chips import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
+from flan_jax.hardware import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
 from flan_jax.preflight import Compiled, DoesNotFit, Job, Target
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flan_jax import trees
+from flan_jax import pytrees
 from flan_jax.batch import PAD, Architecture
 from flan_jax.errors import InputError
 
@@ -111,7 +111,7 @@ def unrolled(model: Any, reading: Reading) -> tuple[Any, Reading]:
     A scan over layers would copy the whole cache in and out again for each token.
     """
     config = dataclasses.replace(model.config, scan_layers=False)
-    return config.build(), reading.replace(cache=trees.unstacked(reading.cache))
+    return config.build(), reading.replace(cache=pytrees.unstacked(reading.cache))
 
 
 def advance(model: Any, params: Any, reading: Reading, token: jax.Array, index: jax.Array) -> Reading:
@@ -123,7 +123,7 @@ def advance(model: Any, params: Any, reading: Reading, token: jax.Array, index: 
     if reading.regathers:
         # What depends on the token XLA cannot take out of the loop: otherwise it gathers all layers before, and keeps them.
         params, token = jax.lax.optimization_barrier((params, token))
-    params = trees.unstacked(params)
+    params = pytrees.unstacked(params)
     hidden, cache = feed(model, params, reading, token[:, None], index)
     return reading.replace(logits=model.apply({"params": params}, hidden, method="logits")[:, 0], cache=cache)
 
@@ -150,7 +150,7 @@ def reordered(reading: Reading, beams: jax.Array) -> Reading:
         picked = jax.vmap(functools.partial(jnp.take, axis=axis), in_axes=(axis, 0), out_axes=axis)(grouped, beams)
         return picked.reshape(leaf.shape)
 
-    return reading.replace(cache=trees.map_named(pick, reading.cache))
+    return reading.replace(cache=pytrees.map_named(pick, reading.cache))
 
 
 def _rows_axis(leaf: jax.Array) -> int:

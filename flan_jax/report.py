@@ -17,7 +17,8 @@ import numpy as np
 
 from flan_jax import page
 from flan_jax.errors import InputError
-from flan_jax.run import MANIFEST, METRICS, RESULT, read_json, read_jsonl, write_text
+from flan_jax.json_files import read_json, read_jsonl, write_text
+from flan_jax.run_dir import MANIFEST, METRICS, RESULT
 
 WHEN = ("before", "after")
 EXAMPLES, POINTS = 10, 1500  # predictions shown a task, points of a curve

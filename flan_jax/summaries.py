@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
 from flan_jax.data.metrics import MEANS, bleu, bleu_of, bleu_statistics, matthews, mean_f1, pearson_spearman, yes_f1
 from flan_jax.data.tasks import TemplatedTask, get_task
-from flan_jax.statistics import Interval, bootstrap, bootstrap_metric
 
 Row = Mapping[str, Any]
 """A prediction, as flan_jax.predictions.predict makes them."""
@@ -35,7 +35,7 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> 
     templates; T0 reports the last two (Sanh et al. 2022). best_dev_template: {"template", "score" on `test`} of the
     template that is best on `validation`, the first of equals; None without one.
 
-    interval, standard_error: of the mean, over other templates and examples (flan_jax.statistics.bootstrap). A metric of a whole set
+    interval, standard_error: of the mean, over other templates and examples (flan_jax.bootstrap.bootstrap). A metric of a whole set
     is computed anew on resampled examples if it is one of ours; that of another is over templates alone. None of a single value.
 
     chance: the expected score of a blind guess in percent. majority: the headline score of always giving the answer that is most

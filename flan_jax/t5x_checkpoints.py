@@ -36,7 +36,7 @@ from etils import epath
 from flax import serialization, traverse_util
 
 from flan_jax.errors import InputError
-from flan_jax.trees import named_leaves
+from flan_jax.pytrees import named_leaves
 
 VERSIONS = (2, 3)
 PLACEHOLDER = "PLACEHOLDER://"

@@ -31,7 +31,7 @@ from flan_jax.optim import OptimizerConfig
 from flan_jax.partitioning import check_batch, make_mesh, own_rows, place_rows, placed_on
 from flan_jax.preemption import Preempted, Preemption
 from flan_jax.progress import Progress, show
-from flan_jax.run import RESULT, Run
+from flan_jax.run_dir import RESULT, Run
 from flan_jax.train_state import TrainState, init_state, params_like, state_like, warm_state
 from flan_jax.training_log import NO_STEPS, Log, mean_loss, seconds_at_peak
 from flan_jax.weights import load_params

@@ -12,10 +12,11 @@ import numpy as np
 import optax
 import tensorboardX
 
-from flan_jax.chips import CHIPS, Number, chip_of
 from flan_jax.errors import InputError
+from flan_jax.hardware import CHIPS, Number, chip_of
+from flan_jax.json_files import read_jsonl
 from flan_jax.progress import show_means
-from flan_jax.run import Run, read_jsonl
+from flan_jax.run_dir import Run
 
 T = TypeVar("T")
 Phase = Literal["input", "dispatch", "device", "checkpoint", "evaluation", "compile"]

@@ -29,10 +29,11 @@ from flan_jax.data.plan import MixturePlan
 from flan_jax.data.tasks import get_task
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
+from flan_jax.json_files import read_json, write_json
 from flan_jax.models.layers import ModelConfig
 from flan_jax.partitioning import check_batch, make_mesh
 from flan_jax.progress import table_console
-from flan_jax.run import LEAKAGE, MANIFEST, Run, read_json, write_json
+from flan_jax.run_dir import LEAKAGE, MANIFEST, Run
 from flan_jax.train_state import count_params, params_like
 from flan_jax.training_log import NO_STEPS, profiled_steps
 from flan_jax.weights import check_target, load_params, save_params, source_facts

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from flan_jax import trees
+from flan_jax import pytrees
 
 
 def random_t5(noise=0.0, **sizes):
@@ -27,7 +27,7 @@ def params_of(peer, params):
     """The peer's weights as our parameters; `params` are ours, unrolled, for names and shapes."""
     state = {name: value.numpy() for name, value in peer.state_dict().items()}
     shapes = jax.tree.map(jnp.shape, params)
-    params = trees.map_named(lambda name, leaf: jnp.asarray(_parameter(name, state)), params)
+    params = pytrees.map_named(lambda name, leaf: jnp.asarray(_parameter(name, state)), params)
     assert jax.tree.map(jnp.shape, params) == shapes
     return params
 

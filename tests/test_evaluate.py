@@ -27,12 +27,13 @@ from flan_jax.evaluate import (
     score,
 )
 from flan_jax.generation import GenerationConfig
+from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
 from flan_jax.partitioning import make_mesh
 from flan_jax.predictions import option_scores, predict
-from flan_jax.run import Run, read_json, read_jsonl
+from flan_jax.run_dir import Run
 from flan_jax.summaries import summarise
 from flan_jax.train_state import init_state
 

@@ -11,8 +11,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from flan_jax import configuration, preflight
-from flan_jax.chips import CHIPS
 from flan_jax.errors import InputError
+from flan_jax.hardware import CHIPS
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.layers import RESIDUAL, matmul

@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax import chips, configuration, decoding, hlo, main, preflight, preflight_report, verbs
+from flan_jax import configuration, decoding, hardware, hlo, main, preflight, preflight_report, verbs
 from flan_jax.errors import InputError
 from flan_jax.hlo import Collective, Collectives, collectives, group_size
 from flan_jax.models.decoder import DecoderConfig
@@ -47,19 +47,19 @@ def target(count=8, *, memory=math.inf, chip=None, dimensions=()):
     ],
 )  # fmt: skip
 def test_a_device_kind_is_known_by_its_name(kind, name):
-    assert chips.chip_of(kind) == name
+    assert hardware.chip_of(kind) == name
 
 
 def test_roofline_of_one_second_each():
-    one = functools.partial(chips.roofline, flops=275e12, traffic=1200e9, sent=50e9)
-    assert one(chips.CHIPS["v4"], closed=False) == (1.0, 1.0, 1.0, 0.0)
-    seconds = one(chips.CHIPS["v4"], closed=True)
+    one = functools.partial(hardware.roofline, flops=275e12, traffic=1200e9, sent=50e9)
+    assert one(hardware.CHIPS["v4"], closed=False) == (1.0, 1.0, 1.0, 0.0)
+    seconds = one(hardware.CHIPS["v4"], closed=True)
     assert (seconds, seconds.overlapped, seconds.apart) == ((1.0, 1.0, 0.5, 0.0), 1.0, 2.5)
     # Two devices share a chip, and so its peaks.
-    two = chips.roofline(chips.CHIPS["tpu7x"], flops=2307e12, traffic=0.0, sent=200e9, closed=False)
+    two = hardware.roofline(hardware.CHIPS["tpu7x"], flops=2307e12, traffic=0.0, sent=200e9, closed=False)
     assert two == (2.0, 0.0, 4.0, 0.0)
     # Between slices, over the network.
-    slow = chips.roofline(chips.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9)
+    slow = hardware.roofline(hardware.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9)
     assert (slow, slow.overlapped) == ((1.0, 0.0, 0.0, 2.0), 2.0)
 
 
@@ -70,12 +70,12 @@ def test_roofline_of_one_second_each():
     ],
 )  # fmt: skip
 def test_a_slice_is_a_torus_when_every_dimension_closes(chip, dimensions, torus):
-    assert chips.is_torus(chips.CHIPS[chip], dimensions) == torus
+    assert hardware.is_torus(hardware.CHIPS[chip], dimensions) == torus
 
 
 def test_every_tpu_has_a_price():
-    prices = chips.read_prices()
-    assert set(prices) == {name for name, chip in chips.CHIPS.items() if chip.kind.startswith("TPU")}
+    prices = hardware.read_prices()
+    assert set(prices) == {name for name, chip in hardware.CHIPS.items() if chip.kind.startswith("TPU")}
     assert all(price.usd > 0 and price.date for price in prices.values())
 
 
@@ -83,12 +83,12 @@ def test_every_tpu_has_a_price():
 def test_a_wrong_price_is_named(row, tmp_path):
     (tmp_path / "prices.csv").write_text(f"# edited\nchip,usd_per_chip_hour,date,region\n{row}\n")
     with pytest.raises(InputError, match="prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region"):
-        chips.read_prices(tmp_path / "prices.csv")
+        hardware.read_prices(tmp_path / "prices.csv")
 
 
 def test_hours_and_dollars():
-    prices = {"v4": chips.Price(3.0, "2025-01", "us")}
-    text = preflight_report.cost(chips.Roofline(1.0, 0.5, 0.5), 3600, target(4, chip="v4"), prices)
+    prices = {"v4": hardware.Price(3.0, "2025-01", "us")}
+    text = preflight_report.cost(hardware.Roofline(1.0, 0.5, 0.5), 3600, target(4, chip="v4"), prices)
     assert text == "1.00 s a step if all overlaps, 2.00 s if nothing does; 3,600 steps 1.0 h to 2.0 h, $12.00 to $24.00"
 
 

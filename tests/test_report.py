@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax import report
 from flan_jax.errors import InputError
-from flan_jax.run import write_json
+from flan_jax.json_files import write_json
 
 NASTY = '<script>alert(1)</script> & "x" naïve 日本語 \ud83d'
 

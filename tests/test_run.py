@@ -8,11 +8,10 @@ import time
 import pytest
 
 from flan_jax.errors import InputError
-from flan_jax.run import Run, read_json, read_jsonl, write_json, write_text
+from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
+from flan_jax.run_dir import Run
 
-HOLD = (
-    "import sys, time; from flan_jax.run import Run; run = Run(sys.argv[1]); print('held', flush=True); time.sleep(60)"
-)
+HOLD = "import sys, time; from flan_jax.run_dir import Run; run = Run(sys.argv[1]); print('held', flush=True); time.sleep(60)"
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_text_survives_a_write_that_fails(tmp_path, monkeypatch):
 def test_a_reader_never_sees_half_a_text(tmp_path):
     """Another process writes the file over and over; whoever reads sees one whole text."""
     write = (
-        "import sys, pathlib; from flan_jax.run import write_json\n"
+        "import sys, pathlib; from flan_jax.run_dir import write_json\n"
         "i = 0\nwhile True:\n    i += 1; write_json(pathlib.Path(sys.argv[1]), [i] * (2000 + i % 2 * 2000))"
     )
     file = tmp_path / "numbers.json"

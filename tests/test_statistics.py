@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from flan_jax.bootstrap import Comparison, Interval, bootstrap, bootstrap_metric, compare, mean_of_tasks
 from flan_jax.errors import InputError
-from flan_jax.statistics import Comparison, Interval, bootstrap, bootstrap_metric, compare, mean_of_tasks
 
 PERCENT = st.one_of(st.sampled_from((0.0, 100.0)), st.floats(0, 100))
 SHAPES = st.one_of(

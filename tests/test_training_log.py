@@ -8,8 +8,9 @@ import pytest
 
 from flan_jax import training_log
 from flan_jax.errors import InputError
+from flan_jax.json_files import read_jsonl
 from flan_jax.progress import show
-from flan_jax.run import Run, read_jsonl
+from flan_jax.run_dir import Run
 from flan_jax.training_log import Log, profiled_steps, seconds_at_peak
 
 # Six real tokens of sixteen.

@@ -1,40 +1,40 @@
 import jax.numpy as jnp
 
-from flan_jax import trees
+from flan_jax import pytrees
 
 TREE = {"encoder": {"mlp": {"wi": 1, "wo": 2}, "norm": {"scale": 3}}, "head": 4}
 
 
 def test_leaves_are_named_by_path():
-    assert trees.named_leaves(TREE) == {"encoder/mlp/wi": 1, "encoder/mlp/wo": 2, "encoder/norm/scale": 3, "head": 4}
+    assert pytrees.named_leaves(TREE) == {"encoder/mlp/wi": 1, "encoder/mlp/wo": 2, "encoder/norm/scale": 3, "head": 4}
 
 
 def test_match_searches_the_whole_name():
-    assert trees.match(TREE, r"mlp/|^head$") == {
+    assert pytrees.match(TREE, r"mlp/|^head$") == {
         "encoder": {"mlp": {"wi": True, "wo": True}, "norm": {"scale": False}},
         "head": True,
     }
 
 
 def test_merge_undoes_partition():
-    selected, rest = trees.partition(TREE, trees.match(TREE, "norm"))
+    selected, rest = pytrees.partition(TREE, pytrees.match(TREE, "norm"))
     assert selected == {"encoder": {"mlp": {"wi": None, "wo": None}, "norm": {"scale": 3}}, "head": None}
     assert rest == {"encoder": {"mlp": {"wi": 1, "wo": 2}, "norm": {"scale": None}}, "head": 4}
-    assert trees.merge(selected, rest) == TREE
-    assert trees.merge(rest, selected) == TREE
+    assert pytrees.merge(selected, rest) == TREE
+    assert pytrees.merge(rest, selected) == TREE
 
 
 def test_map_named_sees_names_and_all_trees():
-    assert trees.map_named(lambda name, a, b: f"{name}={a + b}", {"x": 1}, {"x": jnp.int32(2)}) == {"x": "x=3"}
+    assert pytrees.map_named(lambda name, a, b: f"{name}={a + b}", {"x": 1}, {"x": jnp.int32(2)}) == {"x": "x=3"}
 
 
 def test_stacked_layers_are_taken_apart_wherever_they_lie():
     stack = {"mlp": {"wi": jnp.arange(6).reshape(3, 2)}, "norm": {"scale": jnp.arange(3)}}
-    got = trees.unstacked({"encoder": {"layers": stack, "norm": 7}, "head": 8})
-    assert {name: jnp.asarray(leaf).tolist() for name, leaf in trees.named_leaves(got).items()} == {
+    got = pytrees.unstacked({"encoder": {"layers": stack, "norm": 7}, "head": 8})
+    assert {name: jnp.asarray(leaf).tolist() for name, leaf in pytrees.named_leaves(got).items()} == {
         "encoder/layers_0/mlp/wi": [0, 1], "encoder/layers_0/norm/scale": 0,
         "encoder/layers_1/mlp/wi": [2, 3], "encoder/layers_1/norm/scale": 1,
         "encoder/layers_2/mlp/wi": [4, 5], "encoder/layers_2/norm/scale": 2,
         "encoder/norm": 7, "head": 8,
     }  # fmt: skip
-    assert trees.unstacked(got) == got, "unrolled layers stay as they are"
+    assert pytrees.unstacked(got) == got, "unrolled layers stay as they are"

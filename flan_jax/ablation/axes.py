@@ -11,7 +11,7 @@ from flan_jax.ablation import pictures
 from flan_jax.ablation.pictures import Line
 from flan_jax.ablation.results import Setting, Sweep, label
 from flan_jax.ablation.scores import Cluster, Results, difference, held_out_mean, shown_p, spread
-from flan_jax.statistics import Interval
+from flan_jax.bootstrap import Interval
 
 TITLES = {
     "MODEL": "Model scale",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flan_jax.ablation.plan import BASE, PlannedRun, Status, now, read_status, status_file
 from flan_jax.errors import DONE, SAVED, InputError
-from flan_jax.run import read_json, write_json
+from flan_jax.json_files import read_json, write_json
 
 ORPHAN_SECONDS = 1.0
 ABLATE = Path(__file__).resolve().parents[2] / "launch" / "ablate.py"

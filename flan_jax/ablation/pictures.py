@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan_jax import page
-from flan_jax.statistics import Interval
+from flan_jax.bootstrap import Interval
 
 DARK, MIDDLE, GRID = "#1f3f60", "#7d8fa3", "#e8e8e8"
 CHANCE: Any = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.1}

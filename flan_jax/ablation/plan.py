@@ -4,7 +4,7 @@ A sweep directory holds
     plan.json           the axes, the gin files, the base model, a fingerprint of both plan files
     runs.jsonl          a line a run: PlannedRun
     configs/<id>.gin    each run's whole configuration: what runs is what was planned, whatever becomes of the gin files
-    base/<id>/ runs/<id>/   run directories (flan_jax.run)
+    base/<id>/ runs/<id>/   run directories (flan_jax.run_dir)
     untuned/            scores of untuned models, shared by the runs
     status/<id>.json logs/<id>.log
     report.html report.md results.csv
@@ -33,8 +33,9 @@ from flan_jax.data.sources import Jsonl
 from flan_jax.data.tasks import TemplatedTask, get_task, resolve_source
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError, of_the_system
+from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
 from flan_jax.preemption import Preempted
-from flan_jax.run import METRICS, RESULT, read_json, read_jsonl, write_json, write_text
+from flan_jax.run_dir import METRICS, RESULT
 from flan_jax.train import Settings
 from flan_jax.train_state import count_params
 from flan_jax.weights import source_facts

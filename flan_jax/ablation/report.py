@@ -14,7 +14,7 @@ from flan_jax.ablation.pictures import Row
 from flan_jax.ablation.results import Sweep, label, read
 from flan_jax.ablation.scores import Cluster, Results, Scored, held_out_mean, results, shown_p, spread
 from flan_jax.errors import InputError
-from flan_jax.run import write_text
+from flan_jax.json_files import write_text
 
 SIGNIFICANT = 0.05
 GENERATED = (

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from flan_jax.errors import InputError
-from flan_jax.run import LEAKAGE, MANIFEST, METRICS, RESULT, read_json, read_jsonl
+from flan_jax.json_files import read_json, read_jsonl
+from flan_jax.run_dir import LEAKAGE, MANIFEST, METRICS, RESULT
 
 PLAN, RUNS = "plan.json", "runs.jsonl"
 KILLED = "its process was killed"

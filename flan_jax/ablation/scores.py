@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from flan_jax import statistics
+from flan_jax import bootstrap
 from flan_jax.ablation.results import Setting, Summary, Sweep, Task
-from flan_jax.statistics import Interval
+from flan_jax.bootstrap import Interval
 
 Cube: TypeAlias = Any
 """What statistics.mean_of_tasks takes: float[seeds, templates, examples] in percent, or an Interval."""
@@ -38,7 +38,7 @@ class Score:
 
     @functools.cached_property
     def interval(self) -> Interval:
-        return self.given or statistics.mean_of_tasks(self.cubes)
+        return self.given or bootstrap.mean_of_tasks(self.cubes)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ def _p(pairs: Sequence[tuple[Cube, Cube]]) -> float | None:
         return None
     count = sum(one.shape[-1] for one, _ in pairs)
     sides = [np.concatenate([_shares(pair[side]) for pair in pairs]) * count / len(pairs) for side in (0, 1)]
-    return statistics.sign_flip((sides[1] - sides[0])[None])
+    return bootstrap.sign_flip((sides[1] - sides[0])[None])
 
 
 def _shares(cube: np.ndarray) -> np.ndarray:
@@ -232,7 +232,7 @@ def held_out_mean(found: Sequence[Cluster], when: str) -> Interval | None:
     groups: dict[tuple[str, ...], list[Score]] = {}
     for cluster, mean in zip(found, means, strict=True):  # Clusters scored in the same runs share their seeds.
         groups.setdefault(cluster.runs, []).append(mean.scores[when])
-    return statistics.mean_of_tasks(
+    return bootstrap.mean_of_tasks(
         [_times(_group_mean(group), len(group) * len(groups) / len(found)) for group in groups.values()]
     )
 
@@ -260,7 +260,7 @@ def difference(one: Sequence[Cluster], other: Sequence[Cluster], names: Iterable
         return None
     count = float(len(pairs))
     scaled = [(_times(a, count), _times(b, count)) for a, b in pairs]
-    return Difference(statistics.mean_of_tasks([_times(cube, count) for cube in apart]), _p(scaled))
+    return Difference(bootstrap.mean_of_tasks([_times(cube, count) for cube in apart]), _p(scaled))
 
 
 def _whole(cluster: Cluster | None) -> list[Scored]:
@@ -282,7 +282,7 @@ def _group_mean(group: Sequence[Score]) -> Interval:
     if len(group) == 1:
         return group[0].interval
     count = sum(len(score.cubes) for score in group)
-    return statistics.mean_of_tasks(
+    return bootstrap.mean_of_tasks(
         [_times(cube, count / (len(group) * len(score.cubes))) for score in group for cube in score.cubes]
     )
 

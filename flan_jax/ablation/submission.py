@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from flan_jax.ablation.local import ABLATE, lock
 from flan_jax.ablation.plan import Plan, PlannedRun, is_finished, make_folders, now, write_plan
 from flan_jax.errors import InputError
-from flan_jax.run import read_jsonl, write_text
+from flan_jax.json_files import read_jsonl, write_text
 
 SUBMITTED = "submitted.jsonl"
 UNSURE = re.compile(r"timed? ?out|connection|running asynchronously|unreachable|unavailable", re.IGNORECASE)

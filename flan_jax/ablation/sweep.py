@@ -37,7 +37,8 @@ from flan_jax.ablation.plan import (
 from flan_jax.data.leakage import Audit
 from flan_jax.data.mixture_data import audit_runs
 from flan_jax.errors import DONE, SAVED, InputError
-from flan_jax.run import LEAKAGE, RESULT, read_json, read_jsonl, write_json
+from flan_jax.json_files import read_json, read_jsonl, write_json
+from flan_jax.run_dir import LEAKAGE, RESULT
 from flan_jax.train import Settings, train
 
 EFFICIENCY = 0.3

@@ -13,7 +13,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from flan_jax.batch import PAD
 from flan_jax.errors import InputError
-from flan_jax.files import json_object
+from flan_jax.json_files import json_object
 
 PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 """The tokenizer of the practice corpus; its name as a tokenizer's path is "practice"."""

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from flan_jax import trees
+from flan_jax import pytrees
 from flan_jax.errors import InputError, unknown
 from flan_jax.partitioning import HEAD, constrain, gathered
 
@@ -107,7 +107,7 @@ def kernels_as(dtype: str, params: Any) -> Any:
     To be differentiated with respect to: the gradients of all layers then lie in memory in that dtype, in which each of them
     is computed anyway, and not in float32.
     """
-    return trees.map_named(lambda name, leaf: leaf.astype(dtype) if name.endswith("kernel") else leaf, params)
+    return pytrees.map_named(lambda name, leaf: leaf.astype(dtype) if name.endswith("kernel") else leaf, params)
 
 
 class Embed(nn.Module):

@@ -14,7 +14,7 @@ from tiny_sweeps import ROOT, axes, runs, statuses, sweep, table
 from flan_jax.ablation.plan import PlannedRun
 from flan_jax.ablation.slurm import SlurmEngine
 from flan_jax.ablation.submission import last_jobs
-from flan_jax.run import read_jsonl
+from flan_jax.json_files import read_jsonl
 
 AXES = "{'HELD_OUT': ['sentiment', 'coreference']}"
 LAST = 80

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax import losses, trees
+from flan_jax import losses, pytrees
 from flan_jax.models.decoder import DecoderConfig
 
 transformers = pytest.importorskip("transformers")
@@ -125,7 +125,7 @@ class Family:
         self.config = DecoderConfig(**OURS | ours, scan_layers=False)
         blank = init(self.config.build(), make_batch("decoder", [[([5], [6])]], {"inputs": 1, "targets": 1}))
         state = self.peer.state_dict()
-        assert {self.their_name(name) for name in trees.named_leaves(blank)} == set(state) - (
+        assert {self.their_name(name) for name in pytrees.named_leaves(blank)} == set(state) - (
             {"lm_head.weight"} if self.config.logits_via_embedding else set()
         )
         self.params = self.in_our_layout(blank, state)
@@ -139,7 +139,7 @@ class Family:
             array = tensors[self.their_name(name)].numpy()
             return jnp.asarray(array.T if name.endswith("kernel") else array)
 
-        return trees.map_named(leaf, like)
+        return pytrees.map_named(leaf, like)
 
     def expected(self, tokens, sizes):
         """Their logits of rows padded on the right after `sizes` tokens."""

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax import losses, trees
+from flan_jax import losses, pytrees
 from flan_jax.errors import InputError
 from flan_jax.models import layers, rope
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
@@ -137,7 +137,7 @@ def test_tied_head_is_the_scaled_table(make_config, make_batch, examples, init):
     config = make_config(logits_via_embedding=True, logits_softcap=None)
     batch, model = make_batch(config.architecture, [examples[:1]], LENGTHS), config.build()
     params = init(model, batch)
-    assert not [name for name in trees.named_leaves(params) if "logits_dense" in name]
+    assert not [name for name in pytrees.named_leaves(params) if "logits_dense" in name]
     hidden = model.apply({"params": params}, batch, method="hidden")
     expected = hidden @ params["token_embedder"]["embedding"].T / 16**0.5
     np.testing.assert_allclose(model.apply({"params": params}, batch), expected, rtol=1e-5, atol=1e-5)
