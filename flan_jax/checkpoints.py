@@ -15,8 +15,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from flan_jax import hosts
 from flan_jax.errors import InputError, unknown
+from flan_jax.parallel import multihost
 from flan_jax.pytrees import named_leaves
 from flan_jax.train_state import TrainState
 
@@ -47,7 +47,7 @@ class CheckpointConfig:
                 raise InputError(f"CheckpointConfig.{name} is {getattr(self, name)}; it must be at least {least}")
         if self.on_failure not in ON_FAILURE:
             raise unknown("CheckpointConfig.on_failure", self.on_failure, ON_FAILURE)
-        if self.on_failure == "skip" and hosts.together():
+        if self.on_failure == "skip" and multihost.together():
             raise InputError("CheckpointConfig.on_failure is 'skip', which one process alone can do; write 'stop'")
 
 
@@ -74,7 +74,7 @@ class Checkpoints:
 
     def latest_step(self) -> int | None:
         """As the first process sees it: others may look into a folder that their host keeps an older copy of."""
-        return hosts.leads_word(self._manager.latest_step())
+        return multihost.leads_word(self._manager.latest_step())
 
     def save(self, state: TrainState, loss: float, must: bool = True) -> None:
         """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before.
@@ -120,7 +120,7 @@ def load_params(source: str | Path, like: Any) -> Any:
     `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
     """
     folder = latest_folder(source)
-    return _restore(folder.parent, hosts.leads_word(int(folder.name)), {"params": like})["params"]
+    return _restore(folder.parent, multihost.leads_word(int(folder.name)), {"params": like})["params"]
 
 
 def latest_folder(source: str | Path) -> Path:
@@ -216,7 +216,7 @@ def _await(checkpoint: Path) -> None:
             return
         time.sleep(1)
     raise InputError(
-        f"{hosts.name()} does not see {checkpoint}; the run directory must be on a disk that all hosts see"
+        f"{multihost.name()} does not see {checkpoint}; the run directory must be on a disk that all hosts see"
     )
 
 

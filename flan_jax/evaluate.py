@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax import hosts
 from flan_jax.data.mixture_data import DataConfig, MixtureData, StoreKey, not_evaluated, prepare_evaluation, refuse_gaps
 from flan_jax.data.prompts import Prompts
 from flan_jax.data.store import TokenStore
 from flan_jax.data.tasks import get_task
 from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.decoding import Scorer
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
 from flan_jax.json_files import read_json, write_json, write_text
+from flan_jax.parallel import multihost
+from flan_jax.parallel.preemption import stop_together
 from flan_jax.predictions import Journal, check_scoring, predict
-from flan_jax.preemption import stop_together
 from flan_jax.progress import Progress
 from flan_jax.run_dir import Run
 from flan_jax.summaries import summaries
@@ -174,13 +174,13 @@ def score(evaluating: Evaluating, evaluation: Evaluation, weights: Mapping[str, 
     killed stopped, with the same result. Scores before training are shared through `untuned_dir`. Several processes score in
     step, all the same; the one whose run `writes` keeps them.
     """
-    if hosts.leads_word(is_scored(evaluating, evaluation, weights)):
+    if multihost.leads_word(is_scored(evaluating, evaluation, weights)):
         return
     run, when, identity = evaluating.run, evaluation.when, _identity(evaluating, evaluation, weights)
     shared = _shared_folder(evaluating.config, when, identity)
     partial = run.path / "predictions" / f"{when}.partial"
     found = _shared_scores(shared, evaluation) if shared is not None and run.writes else None
-    if not hosts.leads_word(found is not None):
+    if not multihost.leads_word(found is not None):
         scorer = evaluating.scorer(params)
         journal = Journal(partial, identity | {"rows": scorer.rows}, writes=run.writes)
         found = texts, scores = _score_now(evaluating, evaluation, scorer, journal)

@@ -9,13 +9,12 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # pyr
 
 from flan_jax.data.store import trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
-from flan_jax.decoding import Scorer
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import unknown
-from flan_jax.generation import GenerationConfig
-from flan_jax.manifest import check_vocabulary
-from flan_jax.models.layers import ModelConfig
-from flan_jax.partitioning import make_mesh
-from flan_jax.train_state import params_like
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.params import check_vocabulary, params_like
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights import load_params
 
 SAME = ("temperature", "top_k", "top_p", "num_beams", "length_penalty", "seed")

@@ -23,8 +23,8 @@ from safetensors.numpy import save_file
 from flan_jax import pytrees
 from flan_jax.errors import InputError, unknown
 from flan_jax.json_files import json_object
+from flan_jax.models.config import ModelConfig
 from flan_jax.models.families import UNREAD, Family, differences, family_of, family_of_json, foreign_names
-from flan_jax.models.layers import ModelConfig
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
 SHARD_BYTES = 5 * 10**9

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax.batch import Batch
-from flan_jax.partitioning import HEAD, constrain, gathered
+from flan_jax.parallel.sharding import HEAD, constrain, gathered
 
 Sums = dict[str, Float[Array, ""]]
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import absl.logging
 import jax
 
-from flan_jax import hosts, verbs
+from flan_jax import verbs
 from flan_jax.ablation import report, submission, sweep
 from flan_jax.ablation.local import LocalEngine
 from flan_jax.ablation.plan import Plan, config_of, make_plan
@@ -31,7 +31,8 @@ from flan_jax.data.mixture_data import default_cache_dir
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, of_the_system
 from flan_jax.gate import PackingError
 from flan_jax.hugging_face import read_config
-from flan_jax.preemption import Preempted, Preemption
+from flan_jax.parallel import multihost
+from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.preflight import DoesNotFit
 from flan_jax.progress import table_console
 from flan_jax.train import Settings
@@ -238,21 +239,21 @@ def _exit_code(work: Callable[[], None], resumed: bool = True) -> int:
     try:
         Preemption()
         work()
-        hosts.leave()
+        multihost.leave()
     except Preempted:
         if not resumed:
             print("stopped by SIGTERM before the end. The same command begins anew.", file=sys.stderr)
             return ERROR
         print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
-        hosts.leave()
+        multihost.leave()
         return SAVED
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last line of defence: whatever it is, say what it means
         code, told = _told(error)
         text = told or traceback.format_exc()
         if told is None or _may_be_anothers(error):
-            hosts.await_cause()
-        print(text, file=sys.__stderr__ if hosts.together() else sys.stderr, flush=True)
-        hosts.fail(text, code)
+            multihost.await_cause()
+        print(text, file=sys.__stderr__ if multihost.together() else sys.stderr, flush=True)
+        multihost.fail(text, code)
         return code
     return DONE
 
@@ -348,7 +349,7 @@ def _add_host_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _join(flags: argparse.Namespace) -> None:
-    hosts.join(flags.coordinator_address, flags.process_count, flags.process_index)
+    multihost.join(flags.coordinator_address, flags.process_count, flags.process_index)
     Preemption()  # again: of one process, too, JAX takes SIGTERM for itself
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
-import json
 import platform
 import zlib
 from collections.abc import Mapping
@@ -15,16 +14,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.batch import batch_spec
 from flan_jax.data.mixture_data import DataConfig, MixtureData
 from flan_jax.data.plan import MixturePlan
-from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.errors import InputError
 from flan_jax.json_files import read_json, read_jsonl
-from flan_jax.models.attention_backends import check_run
-from flan_jax.partitioning import placed_on
+from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
-from flan_jax.train_state import count_params
 from flan_jax.weights import source_facts
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
@@ -127,19 +121,3 @@ def result(run: Run, step: int) -> dict[str, Any]:
         "held_out_mean": float(np.mean(held_out)) if held_out else None,
         "tasks": short,
     }
-
-
-def check_vocabulary(model: Any, tokenizer: Tokenizer) -> None:
-    """Raises InputError when the tokenizer gives ids that the model has no embedding for."""
-    if tokenizer.vocab_size > model.vocab_size:
-        raise InputError(
-            f"the tokenizer {tokenizer.path} has {tokenizer.vocab_size} ids, the model an embedding of {model.vocab_size}. "
-            f"Set vocab_size of {json.dumps(type(model).__name__)} to at least that, or use the model's own TOKENIZER"
-        )
-
-
-def check_attention(model: Any, lengths: Mapping[str, int], mesh: Mesh) -> str:
-    """What attention runs on, for the log. Raises InputError when it cannot on this mesh, at the plan's lengths."""
-    rows = {shape[1] for shape, _ in batch_spec(model.architecture, 1, lengths).values()}
-    with placed_on(mesh):
-        return check_run(model, rows, mesh.devices.flat[0])

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flan_jax import hosts
 from flan_jax.data.mixture_data import StoreKey
 from flan_jax.data.store import TokenStore, trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.decoding import Scorer
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.prefill import bucket
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, unknown
-from flan_jax.generation import GenerationConfig
 from flan_jax.json_files import read_jsonl, write_text
-from flan_jax.reading import bucket
+from flan_jax.parallel import multihost
 
 SCORINGS = ("sum", "mean", "calibrated")
 UNCONDITIONAL = "Answer:"
@@ -45,8 +45,8 @@ class Journal:
         first, *others = [*read_jsonl(path)] or [{}]
         header = {"identity": json.loads(json.dumps(identity))}
         found = others if first == header else []
-        hosts.agree({f"results in {path}": len(found)})
-        hosts.barrier()  # until all have read it
+        multihost.agree({f"results in {path}": len(found)})
+        multihost.barrier()  # until all have read it
         if writes:
             write_text(path, "".join(json.dumps(line) + "\n" for line in (header, *found)))
         self._path, self._found, self._writes = path, iter(found), writes

@@ -21,16 +21,18 @@ from jax.sharding import Mesh
 from flan_jax.batch import EOS, batch_spec
 from flan_jax.data.mixture_data import fixed_lengths
 from flan_jax.data.mixtures import mixture_or_task
-from flan_jax.decoding import Scorer
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, unknown
-from flan_jax.generation import GenerationConfig
 from flan_jax.hardware import CHIPS, Number, Roofline, chip_of, is_torus, memory_of, roofline
 from flan_jax.hlo import Collectives, collectives
-from flan_jax.manifest import check_attention
-from flan_jax.models.layers import REMAT_POLICIES
-from flan_jax.partitioning import SLICES, batch_sharding, check_batch, make_mesh, placed_on
+from flan_jax.models.attention_backends import check_attention
+from flan_jax.models.config import REMAT_POLICIES
+from flan_jax.models.params import count_params
+from flan_jax.parallel.mesh import SLICES, check_batch, make_mesh
+from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.train import Settings, TrainConfig, check_options, jitted_step
-from flan_jax.train_state import count_params, state_like
+from flan_jax.train_state import state_like
 
 REMAT = tuple(REMAT_POLICIES)
 """From the fastest to the one that needs least."""

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from flan_jax import evaluate, hosts, manifest, report
+from flan_jax import evaluate, manifest, report
 from flan_jax.batch import Batch
 from flan_jax.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.data.explain import explain
@@ -26,13 +26,17 @@ from flan_jax.data.plan import MixturePlan
 from flan_jax.errors import InputError, unknown
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
+from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.layers import kernels_as
+from flan_jax.models.params import check_vocabulary, params_like
 from flan_jax.optim import OptimizerConfig
-from flan_jax.partitioning import check_batch, make_mesh, own_rows, place_rows, placed_on
-from flan_jax.preemption import Preempted, Preemption
+from flan_jax.parallel import multihost
+from flan_jax.parallel.mesh import check_batch, make_mesh
+from flan_jax.parallel.preemption import Preempted, Preemption
+from flan_jax.parallel.sharding import own_rows, place_rows, placed_on
 from flan_jax.progress import Progress, show
 from flan_jax.run_dir import RESULT, Run
-from flan_jax.train_state import TrainState, init_state, params_like, state_like, warm_state
+from flan_jax.train_state import TrainState, init_state, state_like, warm_state
 from flan_jax.training_log import NO_STEPS, Log, mean_loss, seconds_at_peak
 from flan_jax.weights import load_params
 
@@ -92,10 +96,10 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     """
     model, optimizer, training = settings.model, settings.optimizer, settings.training
     preemption, mesh = Preemption(), make_mesh(training.mesh)
-    with hosts.lead_first():
-        run = Run(run_dir, writes=hosts.lead())
+    with multihost.lead_first():
+        run = Run(run_dir, writes=multihost.lead())
     prepared, plan, identity = prepare(run, settings, mesh)
-    hosts.agree(manifest.facts_of_process(identity, config_text))
+    multihost.agree(manifest.facts_of_process(identity, config_text))
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
     evaluating = evaluate.Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
@@ -105,7 +109,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     )
     between = midway(evaluating, prepared)
     score_untuned_again(evaluating, before, saved, tx, training)
-    if hosts.leads_word(is_finished(evaluating, after, identity, training)):
+    if multihost.leads_word(is_finished(evaluating, after, identity, training)):
         print(f"{run_dir} is finished: see {write_report(run)}. For another run choose another --run_dir.")
         return
     run.write_text("config.gin", config_text)
@@ -113,7 +117,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
 
     fresh = saved.latest_step() is None
     state = start(saved, model, tx, mesh, training)
-    with hosts.lead_first():
+    with multihost.lead_first():
         run.forget_metrics_after(int(state.step))
     loader = Loader(plan, prepared.train, prepared.tokenizer.eos_id)
     check_packing(model, state.params, loader, mesh)
@@ -144,11 +148,11 @@ def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, Mixt
     data, model, training = settings.data, settings.model, settings.training
     check_options(training.compiler_options, mesh.devices.flat[0])
     check_batch(data.batch_size, training.microbatches, mesh)
-    with hosts.lead_first():
+    with multihost.lead_first():
         prepared = prepare_mixture(data, settings.evaluation.more)
     plan = prepared.plan(model.architecture)
-    manifest.check_vocabulary(model, prepared.tokenizer)
-    print(manifest.check_attention(model, plan.lengths, mesh))
+    check_vocabulary(model, prepared.tokenizer)
+    print(check_attention(model, plan.lengths, mesh))
     mixture = explain(prepared, plan, training.steps)
     identity = manifest.identity(model, prepared, plan, settings.optimizer, training)
     run.identify(identity, manifest.facts(model, data, mesh, mixture) | {"not_evaluated": prepared.not_evaluated})
@@ -195,7 +199,7 @@ def score_untuned_again(
     """Where a run that has begun is now to be evaluated otherwise than then: makes its first parameters again, and scores them."""
     # As they were then: the warm start may be gone by now.
     weights = evaluate.scored_weights(evaluating.run, "before")
-    if hosts.leads_word(
+    if multihost.leads_word(
         saved.latest_step() is None
         or bool(weights and all(evaluate.is_scored(evaluating, each, weights) for each in before))
     ):

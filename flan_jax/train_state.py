@@ -1,6 +1,5 @@
 """What a training step turns into the next: parameters, optimizer state, step and the random key."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -10,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from flan_jax.batch import batch_spec
-from flan_jax.partitioning import like_params, param_shardings, placed_on, replicated
+from flan_jax.models.params import abstract_params, dummy_batch
+from flan_jax.parallel.sharding import like_params, param_shardings, placed_on, replicated
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -24,28 +23,6 @@ class TrainState(flax.struct.PyTreeNode):
     params: Any
     opt_state: Any
     rng: Any
-
-
-def dummy_batch(config: Any) -> dict[str, jax.Array]:
-    """A batch of the smallest shape, to initialise with: no parameter's shape depends on it."""
-    spec = batch_spec(config.architecture, 1, {"inputs": 8, "targets": 8})
-    return {name: jnp.ones(shape, dtype) for name, (shape, dtype) in spec.items()}
-
-
-@functools.cache
-def abstract_params(config: Any) -> Any:
-    """The parameters' shapes with their logical axis names, without allocating them; the model is traced for it, once."""
-    model = config.build()
-    return jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))["params"]
-
-
-def params_like(config: Any, mesh: Mesh) -> Any:
-    """The parameters' shapes, each with the sharding that it will have."""
-    boxed = abstract_params(config)
-    place = functools.partial(
-        jax.tree.map, lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-    )
-    return place(nn.unbox(boxed), param_shardings(boxed, mesh))
 
 
 def warm_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: int) -> TrainState:
@@ -102,8 +79,3 @@ def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:
     params = param_shardings(abstract_params(config), mesh)
     opt_state = like_params(state.opt_state, state.params, params, mesh)
     return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))
-
-
-def count_params(config: Any) -> int:
-    """Of a model's configuration."""
-    return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))

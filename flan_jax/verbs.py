@@ -11,7 +11,7 @@ import rich.console
 import rich.table
 
 from flan_jax import evaluate as evaluation
-from flan_jax import hosts, manifest, preflight_report, report
+from flan_jax import manifest, preflight_report, report
 from flan_jax import train as training
 from flan_jax.ablation.plan import Plan
 from flan_jax.checkpoints import latest_folder
@@ -30,11 +30,13 @@ from flan_jax.data.tasks import get_task
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import read_json, write_json
-from flan_jax.models.layers import ModelConfig
-from flan_jax.partitioning import check_batch, make_mesh
+from flan_jax.models.attention_backends import check_attention
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.params import check_vocabulary, count_params, params_like
+from flan_jax.parallel import multihost
+from flan_jax.parallel.mesh import check_batch, make_mesh
 from flan_jax.progress import table_console
 from flan_jax.run_dir import LEAKAGE, MANIFEST, Run
-from flan_jax.train_state import count_params, params_like
 from flan_jax.training_log import NO_STEPS, profiled_steps
 from flan_jax.weights import check_target, load_params, save_params, source_facts
 
@@ -161,10 +163,10 @@ class Work(NamedTuple):
 
 def _score(settings: training.Settings, invocation: Invocation, work: Work, source: str) -> None:
     tokenizer = load_tokenizer(settings.data.tokenizer)
-    manifest.check_vocabulary(settings.model, tokenizer)
+    check_vocabulary(settings.model, tokenizer)
     all_prompts = {"after": settings.data.eval_prompts}
     all_prompts |= {f"after-{name}": prompts for name, prompts in settings.evaluation.more.items()}
-    with hosts.lead_first():
+    with multihost.lead_first():
         evaluations = [
             evaluation.of_tasks(when, settings.data, work.tasks, work.trained_on, prompts, tokenizer)
             for when, prompts in all_prompts.items()
@@ -175,12 +177,12 @@ def _score(settings: training.Settings, invocation: Invocation, work: Work, sour
                 print(f"{each.when} {task} {split}: {limit} prompts")
         return
     mesh = make_mesh(settings.training.mesh)
-    print(manifest.check_attention(settings.model, work.lengths, mesh))
+    print(check_attention(settings.model, work.lengths, mesh))
     same = {"weights": work.weights, "tasks": work.tasks, "trained on": work.trained_on, "lengths": work.lengths}
-    hosts.agree(manifest.facts_of_process(same, invocation.config_text))
+    multihost.agree(manifest.facts_of_process(same, invocation.config_text))
     params = load_params(source, settings.model, params_like(settings.model, mesh))
-    with hosts.lead_first():
-        run = Run(invocation.run_dir, writes=hosts.lead())
+    with multihost.lead_first():
+        run = Run(invocation.run_dir, writes=multihost.lead())
     facts = {name: value for name, value in work.manifest.items() if name != "identity"}
     gaps = not_evaluated(work.tasks, settings.data.eval_prompts)
     run.identify(work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps})
@@ -282,7 +284,7 @@ def convert(
         tokenizer = read_json(facts)["data"]["tokenizer"]  # what the run was tuned with
     if tokenizer is not None:
         tokenizer = str(tokenizer_file(tokenizer))
-        manifest.check_vocabulary(model, load_tokenizer(tokenizer))
+        check_vocabulary(model, load_tokenizer(tokenizer))
     mesh = make_mesh({"fsdp": -1})
     params = load_params(source, model, params_like(model, mesh))
     save_params(target, to, model, params, dtype=dtype, original=original, tokenizer=tokenizer)
@@ -294,7 +296,7 @@ def show_plan(settings: training.Settings) -> None:
     mesh = make_mesh(settings.training.mesh)
     check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
     plan, explained = _explained(settings)
-    attention = manifest.check_attention(settings.model, plan.lengths, mesh)
+    attention = check_attention(settings.model, plan.lengths, mesh)
     console = table_console()
     console.print(mixture_table(explained))
     flops = settings.model.train_flops(plan.batch_size, plan.lengths)

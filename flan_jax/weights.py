@@ -9,7 +9,7 @@ from etils import epath
 
 from flan_jax import checkpoints, hugging_face, t5x_checkpoints
 from flan_jax.errors import InputError, unknown
-from flan_jax.models.layers import ModelConfig
+from flan_jax.models.config import ModelConfig
 
 FORMATS = ("flan_jax", "hugging_face", "t5x")
 OTHERS = {

@@ -16,7 +16,7 @@ from flan_jax.checkpoints import CheckpointConfig, Checkpoints, load_params
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.optim import adafactor, adamw
-from flan_jax.partitioning import make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.train_state import init_state
 from flan_jax.training_log import mean_loss
 

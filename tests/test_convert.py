@@ -13,9 +13,10 @@ from flan_jax.data.tokenizers import PRACTICE_MODEL
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.models.params import params_like
 from flan_jax.optim import adamw
-from flan_jax.partitioning import make_mesh
-from flan_jax.train_state import init_state, params_like
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.train_state import init_state
 
 SIZES = {"vocab_size": 2048, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
 MODELS = {

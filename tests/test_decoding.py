@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax import decoding
-from flan_jax.decoding import Scorer
-from flan_jax.generation import GenerationConfig
+from flan_jax.decoding import scorer as decoding
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.prefill import bucket
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.partitioning import make_mesh
-from flan_jax.reading import bucket
-from flan_jax.train_state import dummy_batch
+from flan_jax.models.params import dummy_batch
+from flan_jax.parallel.mesh import make_mesh
 
 SIZES = {"vocab_size": 40, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
 MODELS = {

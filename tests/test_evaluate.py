@@ -14,7 +14,8 @@ from flan_jax.data.selection import Request
 from flan_jax.data.store import trim_and_append_eos
 from flan_jax.data.tasks import TASKS
 from flan_jax.data.tokenizers import load_tokenizer, train_tokenizer
-from flan_jax.decoding import Scorer
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
 from flan_jax.evaluate import (
     EvalConfig,
@@ -26,12 +27,11 @@ from flan_jax.evaluate import (
     means,
     score,
 )
-from flan_jax.generation import GenerationConfig
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
-from flan_jax.partitioning import make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.predictions import option_scores, predict
 from flan_jax.run_dir import Run
 from flan_jax.summaries import summarise

@@ -8,7 +8,7 @@ from flan_jax.data.loader import Loader
 from flan_jax.models import encoder_decoder
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.partitioning import make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.train_state import init_state
 
 SIZES = {"vocab_size": 64, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 32}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from test_decoding import EOS, MODELS, PROMPTS, logits_of, scorer, tokens
 
+from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError
-from flan_jax.generation import GenerationConfig
 
 __all__ = ["logits_of"]  # a fixture
 

@@ -18,13 +18,13 @@ from flan_jax.data.prepare import prepare
 from flan_jax.data.rendering import render_eval
 from flan_jax.data.selection import Request
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer
-from flan_jax.decoding import Scorer
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
-from flan_jax.generation import GenerationConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
-from flan_jax.partitioning import make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.predictions import predict
 from flan_jax.train_state import init_state
 

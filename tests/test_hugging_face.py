@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from flan_jax import hugging_face
 from flan_jax.errors import InputError
-from flan_jax.partitioning import make_mesh
-from flan_jax.train_state import params_like
+from flan_jax.models.params import params_like
+from flan_jax.parallel.mesh import make_mesh
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")

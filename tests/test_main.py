@@ -18,8 +18,8 @@ from flan_jax.data.prompts import Prompts
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_json
-from flan_jax.partitioning import make_mesh
-from flan_jax.preemption import Preempted
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.parallel.preemption import Preempted
 from flan_jax.training_log import NotFinite
 
 RUN = """\

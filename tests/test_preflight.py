@@ -11,7 +11,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax import configuration, decoding, hardware, hlo, main, preflight, preflight_report, verbs
+from flan_jax import configuration, hardware, hlo, main, preflight, preflight_report, verbs
+from flan_jax.decoding import scorer
 from flan_jax.errors import InputError
 from flan_jax.hlo import Collective, Collectives, collectives, group_size
 from flan_jax.models.decoder import DecoderConfig
@@ -520,6 +521,6 @@ def test_generation_gathers_parameters_once_only_where_there_is_room(model, laye
     wide = dataclasses.replace(model, dtype="bfloat16", emb_dim=1024, mlp_dim=4096, **{layers: 8})
     one = job(model=wide, mesh={"fsdp": 4})
     once = preflight.compile_generation(one, v4)
-    monkeypatch.setattr(decoding, "memory_of", lambda devices: once.state)
+    monkeypatch.setattr(scorer, "memory_of", lambda devices: once.state)
     each = preflight.compile_generation(one, v4)
     assert once.temporaries > 2 * each.temporaries

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flan_jax import configuration
-from flan_jax.train_state import count_params
+from flan_jax.models.params import count_params
 
 PUBLISHED = {
     "t5_1_0_small": 60_506_624,

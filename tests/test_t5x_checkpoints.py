@@ -22,10 +22,11 @@ from same_trees import assert_same
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.partitioning import make_mesh, param_shardings
+from flan_jax.models.params import abstract_params
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.parallel.sharding import param_shardings
 from flan_jax.pytrees import map_named, named_leaves
 from flan_jax.t5x_checkpoints import is_checkpoint, load_t5x_params, read_t5x, write_t5x
-from flan_jax.train_state import abstract_params
 
 SIZES = {"vocab_size": 48, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
 

@@ -14,7 +14,8 @@ from flan_jax.losses import loss_and_weight
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adafactor
-from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, placed_on
+from flan_jax.parallel.mesh import MESH_AXES, make_mesh
+from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.run_dir import Run
 from flan_jax.train import TrainConfig, check_options, check_supervised, compiled_step, mean_gradients, train_step
 from flan_jax.train_state import init_state

@@ -34,10 +34,10 @@ from flan_jax.data.tasks import TemplatedTask, get_task, resolve_source
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError, of_the_system
 from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
-from flan_jax.preemption import Preempted
+from flan_jax.models.params import count_params
+from flan_jax.parallel.preemption import Preempted
 from flan_jax.run_dir import METRICS, RESULT
 from flan_jax.train import Settings
-from flan_jax.train_state import count_params
 from flan_jax.weights import source_facts
 
 EACH = "each"

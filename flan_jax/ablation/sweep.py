@@ -19,7 +19,6 @@ import rich.box
 import rich.console
 import rich.table
 
-from flan_jax import hosts
 from flan_jax.ablation import report, submission
 from flan_jax.ablation.local import LocalEngine, lock
 from flan_jax.ablation.plan import (
@@ -38,6 +37,7 @@ from flan_jax.data.leakage import Audit
 from flan_jax.data.mixture_data import audit_runs
 from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.json_files import read_json, read_jsonl, write_json
+from flan_jax.parallel import multihost
 from flan_jax.run_dir import LEAKAGE, RESULT
 from flan_jax.train import Settings, train
 
@@ -50,12 +50,12 @@ LOW_PRIORITY = 5
 
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
     """One run of a plan, from where it stopped; at once when it is finished. Of several processes the first keeps its status."""
-    if not hosts.leads_word(is_finished(sweep_dir, run)):
+    if not multihost.leads_word(is_finished(sweep_dir, run)):
         with contextlib.ExitStack() as stack:
-            if hosts.lead():
+            if multihost.lead():
                 ended = stack.enter_context(attempt(sweep_dir, run))
                 stack.enter_context(
-                    hosts.last_words(lambda why, code: ended("preempted" if code == SAVED else "failed", why))
+                    multihost.last_words(lambda why, code: ended("preempted" if code == SAVED else "failed", why))
                 )
             train(str(sweep_dir / run.directory), settings, config_text)
 

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import InputError
 from flan_jax.models.attention_backends import AttentionMask, Heads, attend
-from flan_jax.models.layers import ModelConfig, constrain
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.layers import constrain
 from flan_jax.models.rope import rotary
 
 

@@ -12,7 +12,7 @@ the segments of a packed row: cudnn is given the whole mask, the other two the s
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import flax.struct
@@ -21,11 +21,14 @@ import jax.numpy as jnp
 from flax.linen.spmd import logical_to_mesh_axes
 from jax.experimental.pallas.ops.gpu import attention as triton
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError, unknown
-from flan_jax.models.layers import ModelConfig, softcapped
+from flan_jax.models.blocks import softcapped
+from flan_jax.models.config import ModelConfig
+from flan_jax.parallel.sharding import placed_on
 
 # The lowest finite score: a row that may see nothing (padding) then gets the mean of all values instead of NaN.
 MASKED = -1e10
@@ -347,3 +350,10 @@ def _check_split(name: str, heads: int, kv_heads: int, rows: int = 0) -> None:
                 f"attention_backend={name!r} runs on whole {what}, and {count} do not divide over {' x '.join(axes)} = {ways} "
                 "devices; write a MESH that divides them, or attention_backend='xla'"
             )
+
+
+def check_attention(model: Any, lengths: Mapping[str, int], mesh: Mesh) -> str:
+    """What attention runs on, for the log. Raises InputError when it cannot on this mesh, at the plan's lengths."""
+    rows = {shape[1] for shape, _ in batch_spec(model.architecture, 1, lengths).values()}
+    with placed_on(mesh):
+        return check_run(model, rows, mesh.devices.flat[0])

@@ -26,22 +26,10 @@ from flan_jax.errors import InputError, unknown
 from flan_jax.models import rope
 from flan_jax.models.attention import Attention, CacheStep, cache_step
 from flan_jax.models.attention_backends import AttentionMask, check_config
-from flan_jax.models.layers import (
-    RESIDUAL,
-    Dropout,
-    Hidden,
-    Mlp,
-    ModelConfig,
-    RelativePositionBias,
-    RMSNorm,
-    cache_mask,
-    constrain,
-    decoder_mask,
-    head_kernel,
-    head_logits,
-    stack_layers,
-    window_mask,
-)
+from flan_jax.models.blocks import Mlp, RelativePositionBias, head_kernel, head_logits, stack_layers
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.layers import RESIDUAL, Dropout, Hidden, RMSNorm, constrain
+from flan_jax.models.masks import cache_mask, decoder_mask, window_mask
 
 POSITIONS = ("relative", "rope")
 

@@ -21,22 +21,10 @@ from jaxtyping import Array, Float, Int
 from flan_jax.batch import Batch
 from flan_jax.models.attention import Attention, CacheStep, cache_step
 from flan_jax.models.attention_backends import AttentionMask, check_config
-from flan_jax.models.layers import (
-    RESIDUAL,
-    Dropout,
-    Hidden,
-    Mlp,
-    ModelConfig,
-    RelativePositionBias,
-    RMSNorm,
-    cache_mask,
-    constrain,
-    decoder_mask,
-    head_kernel,
-    head_logits,
-    segment_mask,
-    stack_layers,
-)
+from flan_jax.models.blocks import Mlp, RelativePositionBias, head_kernel, head_logits, stack_layers
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.layers import RESIDUAL, Dropout, Hidden, RMSNorm, constrain
+from flan_jax.models.masks import cache_mask, decoder_mask, segment_mask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

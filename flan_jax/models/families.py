@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flan_jax.errors import InputError, unknown
+from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.models.layers import ModelConfig
 
 Json = Mapping[str, Any]
 

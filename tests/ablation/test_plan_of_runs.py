@@ -24,7 +24,7 @@ from flan_jax.ablation.plan import (
 from flan_jax.data.tasks import TASKS
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
-from flan_jax.preemption import Preempted
+from flan_jax.parallel.preemption import Preempted
 
 TINY = [
     "STEPS = 4", "BATCH_SIZE = 8", "EncoderDecoderConfig.emb_dim = 32", "EncoderDecoderConfig.mlp_dim = 32",

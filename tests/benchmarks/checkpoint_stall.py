@@ -29,7 +29,8 @@ import processes
 
 from flan_jax import configuration, optim
 from flan_jax.checkpoints import CheckpointConfig, Checkpoints
-from flan_jax.partitioning import batch_sharding, make_mesh, placed_on
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.train import TrainConfig, compiled_step
 from flan_jax.train_state import init_state, state_like
 

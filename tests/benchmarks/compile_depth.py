@@ -35,7 +35,8 @@ def child(model: str, depth: int) -> None:
 
     from flan_jax import configuration
     from flan_jax.batch import batch_spec
-    from flan_jax.partitioning import make_mesh, placed_on
+    from flan_jax.parallel.mesh import make_mesh
+    from flan_jax.parallel.sharding import placed_on
     from flan_jax.train import jitted_step
     from flan_jax.train_state import state_like
 

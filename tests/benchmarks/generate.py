@@ -27,11 +27,11 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from flan_jax.decoding import Scorer
-from flan_jax.generation import GenerationConfig
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.partitioning import make_mesh
-from flan_jax.train_state import dummy_batch
+from flan_jax.models.params import dummy_batch
+from flan_jax.parallel.mesh import make_mesh
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 

@@ -27,7 +27,7 @@ MODEL = "t5_1_1_base"
 def write(folder: Path) -> None:
     from flan_jax import configuration, hugging_face
     from flan_jax.optim import adamw
-    from flan_jax.partitioning import make_mesh
+    from flan_jax.parallel.mesh import make_mesh
     from flan_jax.train_state import init_state
 
     config = configuration.load_model([f"models/{MODEL}.gin"])
@@ -39,8 +39,8 @@ def load(folder: Path) -> None:
     import jax
 
     from flan_jax import configuration, hugging_face
-    from flan_jax.partitioning import make_mesh
-    from flan_jax.train_state import params_like
+    from flan_jax.models.params import params_like
+    from flan_jax.parallel.mesh import make_mesh
 
     config = configuration.load_model([f"models/{MODEL}.gin"])
     like = params_like(config, make_mesh())

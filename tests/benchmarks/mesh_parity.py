@@ -28,7 +28,8 @@ import processes
 from flan_jax import configuration
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import prepare_mixture
-from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, placed_on
+from flan_jax.parallel.mesh import MESH_AXES, make_mesh
+from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.train import compiled_step
 from flan_jax.train_state import init_state
 

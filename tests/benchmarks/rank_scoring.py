@@ -29,11 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from flan_jax.decoding import Scorer
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.partitioning import make_mesh
-from flan_jax.train_state import dummy_batch
+from flan_jax.models.params import dummy_batch
+from flan_jax.parallel.mesh import make_mesh
 
 QUESTIONS, LENGTH, OPTIONS, ANSWER, ROWS = 200, 200, 4, 5, 20
 VOCABULARY, WIDTH, LAYERS = 32000, 512, 8

@@ -40,7 +40,7 @@ def set_devices(count: int) -> None:
 def setting(shape: dict[str, int], seed: int) -> tuple[Any, ...]:
     """(model, optimizer, mesh, training) as train.start takes them."""
     from flan_jax import configuration, optim
-    from flan_jax.partitioning import make_mesh
+    from flan_jax.parallel.mesh import make_mesh
     from flan_jax.train import TrainConfig
 
     config = configuration.load_model([f"models/{MODEL}.gin"])

@@ -56,7 +56,8 @@ def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -
     import jax
 
     from flan_jax import configuration, optim
-    from flan_jax.partitioning import batch_sharding, make_mesh, placed_on
+    from flan_jax.parallel.mesh import make_mesh
+    from flan_jax.parallel.sharding import batch_sharding, placed_on
     from flan_jax.train import TrainConfig, compiled_step
     from flan_jax.train_state import init_state
 

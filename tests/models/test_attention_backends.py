@@ -16,12 +16,13 @@ from flan_jax import losses, manifest
 from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
 from flan_jax.models import attention_backends
-from flan_jax.models.attention_backends import AttentionMask, attend, check_run
+from flan_jax.models.attention_backends import AttentionMask, attend, check_attention, check_run
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.models.layers import decoder_mask, window_mask
-from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, param_shardings, placed_on
-from flan_jax.train_state import abstract_params, params_like
+from flan_jax.models.masks import decoder_mask, window_mask
+from flan_jax.models.params import abstract_params, params_like
+from flan_jax.parallel.mesh import MESH_AXES, make_mesh
+from flan_jax.parallel.sharding import batch_sharding, param_shardings, placed_on
 
 KERNELS = ("cudnn", "pallas", "splash")
 LLAMA = {
@@ -318,8 +319,8 @@ def test_a_run_whose_backend_cannot_is_refused(backend, device, lengths, form, m
 def test_a_run_is_checked_at_the_lengths_of_its_rows(monkeypatch):
     monkeypatch.setattr(manifest, "check_run", lambda config, lengths, device: f"{sorted(lengths)} {device.platform}")
     lengths = {"inputs": 100, "targets": 28}
-    assert manifest.check_attention(DecoderConfig(**LLAMA), lengths, make_mesh()) == "[128] cpu"
-    assert manifest.check_attention(EncoderDecoderConfig(**T5), lengths, make_mesh()) == "[28, 100] cpu"
+    assert check_attention(DecoderConfig(**LLAMA), lengths, make_mesh()) == "[128] cpu"
+    assert check_attention(EncoderDecoderConfig(**T5), lengths, make_mesh()) == "[28, 100] cpu"
 
 
 def test_what_attention_runs_on_is_said():

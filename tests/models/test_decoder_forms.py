@@ -11,11 +11,13 @@ from jax.sharding import Mesh
 
 from flan_jax import losses
 from flan_jax.errors import InputError
-from flan_jax.models import layers, rope
+from flan_jax.models import rope
 from flan_jax.models.attention_backends import AttentionMask, attend
 from flan_jax.models.decoder import DecoderConfig
-from flan_jax.partitioning import MESH_AXES, batch_sharding, make_mesh, param_shardings, placed_on
-from flan_jax.train_state import abstract_params, count_params
+from flan_jax.models.masks import decoder_mask, window_mask
+from flan_jax.models.params import abstract_params, count_params
+from flan_jax.parallel.mesh import MESH_AXES, make_mesh
+from flan_jax.parallel.sharding import batch_sharding, param_shardings, placed_on
 
 TINY = {"vocab_size": 50, "emb_dim": 16, "num_heads": 4, "head_dim": 8, "mlp_dim": 24, "num_layers": 4}
 GATED = {"mlp_activations": ("silu", "linear"), "position": "rope"}
@@ -71,7 +73,7 @@ def test_a_head_of_keys_serves_successive_heads_of_queries():
 
 def test_a_window_counts_the_token_itself_and_positions_within_the_example():
     positions = jnp.asarray([[0, 1, 2, 3, 0, 1]])
-    near = layers.window_mask(positions, positions, 2) & layers.decoder_mask(jnp.asarray([[1, 1, 1, 1, 2, 2]]))
+    near = window_mask(positions, positions, 2) & decoder_mask(jnp.asarray([[1, 1, 1, 1, 2, 2]]))
     assert near[0, 0].astype(int).tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],

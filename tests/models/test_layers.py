@@ -7,7 +7,9 @@ import pytest
 from flan_jax import losses, pytrees
 from flan_jax.errors import InputError
 from flan_jax.models import layers, rope
+from flan_jax.models.blocks import relative_position_bucket, stack_layers
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.models.masks import decoder_mask, segment_mask
 from flan_jax.train import KEEP_BARRIERS
 
 LENGTHS = {"inputs": 7, "targets": 5}
@@ -53,7 +55,7 @@ def test_each_layer_draws_its_own_parameters_and_dropout(scan_layers):
     class Stack(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return layers.stack_layers(Doubling, config, 2, x=x, context=None)
+            return stack_layers(Doubling, config, 2, x=x, context=None)
 
     keys = {name: jax.random.key(number) for number, name in enumerate(("params", "dropout"))}
     x, variables = Stack().init_with_output(keys, jnp.zeros((4, 6, 32)))
@@ -186,7 +188,7 @@ def test_relative_position_buckets(bidirectional):
         True: [15, 15, 10, 8, 7, 1, 0, 17, 23, 24, 26, 31, 31],
         False: [31, 31, 17, 8, 7, 1, 0, 0, 0, 0, 0, 0, 0],
     }
-    assert layers.relative_position_bucket(relative, bidirectional, 32, 128).tolist() == expected[bidirectional]
+    assert relative_position_bucket(relative, bidirectional, 32, 128).tolist() == expected[bidirectional]
 
 
 def test_rotary_scores_depend_on_distance_alone():
@@ -203,15 +205,15 @@ def test_rotary_scores_depend_on_distance_alone():
 
 def test_masks():
     ids, prefix = jnp.asarray([[1, 1, 1, 2, 0]]), jnp.asarray([[1, 1, 0, 1, 0]])
-    assert layers.decoder_mask(ids)[0, 0].astype(int).tolist() == [
+    assert decoder_mask(ids)[0, 0].astype(int).tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
         [0, 0, 0, 1, 0],
         [0, 0, 0, 0, 0],
     ]
-    assert layers.decoder_mask(ids, prefix)[0, 0].astype(int).tolist()[:2] == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]
-    assert layers.segment_mask(jnp.asarray([[1, 2]]), jnp.asarray([[1, 1, 2, 0]]))[0, 0].astype(int).tolist() == [
+    assert decoder_mask(ids, prefix)[0, 0].astype(int).tolist()[:2] == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]
+    assert segment_mask(jnp.asarray([[1, 2]]), jnp.asarray([[1, 1, 2, 0]]))[0, 0].astype(int).tolist() == [
         [1, 1, 0, 0],
         [0, 0, 1, 0],
     ]

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax import hosts
 from flan_jax.batch import Architecture
+from flan_jax.decoding.generation import GenerationConfig, continuations
+from flan_jax.decoding.option_scoring import Answers, branch_batch, branch_sums, pair_batch, pair_log_probs
+from flan_jax.decoding.prefill import bucket, prompt_batch
 from flan_jax.errors import InputError
-from flan_jax.generation import GenerationConfig, continuations
 from flan_jax.hardware import memory_of
-from flan_jax.partitioning import place_rows, placed_on, replicated
-from flan_jax.reading import bucket, prompt_batch
-from flan_jax.scoring import Answers, branch_batch, branch_sums, pair_batch, pair_log_probs
+from flan_jax.parallel import multihost
+from flan_jax.parallel.sharding import place_rows, placed_on, replicated
 
 
 class Scorer:
@@ -33,7 +33,7 @@ class Scorer:
         self.model, self.params, self.mesh, self.eos_id = config.build(), params, mesh, eos_id
         self.rows = -(-rows // ways) * ways
         # Hosts whose devices report other sizes must run the same program all the same.
-        self.regathers = hosts.leads_word(self._too_large_to_gather())
+        self.regathers = multihost.leads_word(self._too_large_to_gather())
 
     def log_probs(self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
         """For each prompt, float32[answers]: the sum of the log-probabilities of each answer's tokens.

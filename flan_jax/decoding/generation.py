@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from flan_jax.decoding.prefill import Reading, advance, read, reordered, repeated, unrolled
 from flan_jax.errors import InputError
-from flan_jax.reading import Reading, advance, read, reordered, repeated, unrolled
 
 NEVER = -1e9
 """The score of what must not be chosen: finite, as in transformers, so that sums with it stay numbers."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.batch import PAD
-from flan_jax.reading import SHORT_BUCKETS, Reading, bucket, feed, prompt_batch, read
+from flan_jax.decoding.prefill import SHORT_BUCKETS, Reading, bucket, feed, prompt_batch, read
 
 Answers = Sequence[Sequence[np.ndarray]]
 

@@ -1,0 +1,51 @@
+"""The parameters of a model without allocating them: shapes, shardings, count."""
+
+import functools
+import json
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from flan_jax.batch import batch_spec
+from flan_jax.data.tokenizers import Tokenizer
+from flan_jax.errors import InputError
+from flan_jax.parallel.sharding import param_shardings
+
+
+def dummy_batch(config: Any) -> dict[str, jax.Array]:
+    """A batch of the smallest shape, to initialise with: no parameter's shape depends on it."""
+    spec = batch_spec(config.architecture, 1, {"inputs": 8, "targets": 8})
+    return {name: jnp.ones(shape, dtype) for name, (shape, dtype) in spec.items()}
+
+
+@functools.cache
+def abstract_params(config: Any) -> Any:
+    """The parameters' shapes with their logical axis names, without allocating them; the model is traced for it, once."""
+    model = config.build()
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))["params"]
+
+
+def params_like(config: Any, mesh: Mesh) -> Any:
+    """The parameters' shapes, each with the sharding that it will have."""
+    boxed = abstract_params(config)
+    place = functools.partial(
+        jax.tree.map, lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+    )
+    return place(nn.unbox(boxed), param_shardings(boxed, mesh))
+
+
+def count_params(config: Any) -> int:
+    """Of a model's configuration."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))
+
+
+def check_vocabulary(model: Any, tokenizer: Tokenizer) -> None:
+    """Raises InputError when the tokenizer gives ids that the model has no embedding for."""
+    if tokenizer.vocab_size > model.vocab_size:
+        raise InputError(
+            f"the tokenizer {tokenizer.path} has {tokenizer.vocab_size} ids, the model an embedding of {model.vocab_size}. "
+            f"Set vocab_size of {json.dumps(type(model).__name__)} to at least that, or use the model's own TOKENIZER"
+        )
