@@ -26,13 +26,13 @@ from flan_jax.ablation.submission import QueueEngine
 from flan_jax.ablation.xpk import XpkEngine
 from flan_jax.checkpoints import CheckpointConfig
 from flan_jax.data.mixture_data import DataConfig
-from flan_jax.data.prompts import Prompts
 from flan_jax.errors import InputError, unknown
 from flan_jax.evaluate import EvalConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import OptimizerConfig
+from flan_jax.tasks.prompts import Prompts
 from flan_jax.train import Settings, TrainConfig
 
 MACROS = (

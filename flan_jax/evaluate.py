@@ -17,9 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax.data.mixture_data import DataConfig, MixtureData, StoreKey, not_evaluated, prepare_evaluation, refuse_gaps
-from flan_jax.data.prompts import Prompts
 from flan_jax.data.store import TokenStore
-from flan_jax.data.tasks import get_task
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
@@ -30,6 +28,8 @@ from flan_jax.predictions import Journal, check_scoring, predict
 from flan_jax.progress import Progress
 from flan_jax.run_dir import Run
 from flan_jax.summaries import summaries
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.task import get_task
 
 VERSION = 2
 """Part of what an evaluation is known by. Raise it when predictions or summaries come out otherwise than before."""

@@ -14,13 +14,13 @@ import rich.console
 import rich.table
 import rich.text
 
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import kept_examples, render
-from flan_jax.data.sources import SPLITS
-from flan_jax.data.tasks import TemplatedTask, get_task, resolve_source
-from flan_jax.data.templates import OPTIONS, Template, options_suffix, pieces
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import kept_examples, render
+from flan_jax.tasks.sources import SPLITS
+from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
+from flan_jax.tasks.templates import OPTIONS, Template, options_suffix, pieces
 
 FIELD, SUFFIX, LOSS, CUT = "cyan", "yellow", "black on green", "red strike"
 

@@ -20,7 +20,6 @@ from jax.sharding import Mesh
 
 from flan_jax.batch import EOS, batch_spec
 from flan_jax.data.mixture_data import fixed_lengths
-from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, unknown
@@ -31,6 +30,7 @@ from flan_jax.models.config import REMAT_POLICIES
 from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import SLICES, check_batch, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
+from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.train import Settings, TrainConfig, check_options, jitted_step
 from flan_jax.train_state import state_like
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
-from flan_jax.data.metrics import MEANS, bleu, bleu_of, bleu_statistics, matthews, mean_f1, pearson_spearman, yes_f1
-from flan_jax.data.tasks import TemplatedTask, get_task
+from flan_jax.tasks.metrics import MEANS, bleu, bleu_of, bleu_statistics, matthews, mean_f1, pearson_spearman, yes_f1
+from flan_jax.tasks.task import TemplatedTask, get_task
 
 Row = Mapping[str, Any]
 """A prediction, as flan_jax.predictions.predict makes them."""

@@ -24,9 +24,7 @@ from flan_jax.data.mixture_data import (
     refuse_leaks,
     tokenizer_texts,
 )
-from flan_jax.data.mixtures import mixture_or_task
 from flan_jax.data.plan import MixturePlan
-from flan_jax.data.tasks import get_task
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import read_json, write_json
@@ -37,6 +35,8 @@ from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch, make_mesh
 from flan_jax.progress import table_console
 from flan_jax.run_dir import LEAKAGE, MANIFEST, Run
+from flan_jax.tasks.mixtures import mixture_or_task
+from flan_jax.tasks.task import get_task
 from flan_jax.training_log import NO_STEPS, profiled_steps
 from flan_jax.weights import check_target, load_params, save_params, source_facts
 

@@ -1,10 +1,10 @@
 """Natural language inference: does one text follow from another?"""
 
-from flan_jax.data.metrics import accuracy, mean_f1
-from flan_jax.data.sandbox import Sandbox
-from flan_jax.data.sources import Tfds
-from flan_jax.data.tasks import TemplatedTask, register
-from flan_jax.data.templates import Template
+from flan_jax.tasks.metrics import accuracy, mean_f1
+from flan_jax.tasks.practice_world import Sandbox
+from flan_jax.tasks.sources import Tfds
+from flan_jax.tasks.task import TemplatedTask, register
+from flan_jax.tasks.templates import Template
 from tasks.practice import nli as practice
 
 

@@ -5,14 +5,10 @@ import pytest
 from data.toy_tasks import KIND, SPELL
 
 from flan_jax import evaluate
-from flan_jax.data.clusters import Split
 from flan_jax.data.mixture_data import DataConfig, MixtureData
 from flan_jax.data.prepare import prepare
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import render_eval, render_train
 from flan_jax.data.selection import Request
 from flan_jax.data.store import trim_and_append_eos
-from flan_jax.data.tasks import TASKS
 from flan_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
@@ -35,6 +31,10 @@ from flan_jax.parallel.mesh import make_mesh
 from flan_jax.predictions import option_scores, predict
 from flan_jax.run_dir import Run
 from flan_jax.summaries import summarise
+from flan_jax.tasks.clusters import Split
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import render_eval, render_train
+from flan_jax.tasks.task import TASKS
 from flan_jax.train_state import init_state
 
 SIZES = {"vocab_size": 400, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}

@@ -15,7 +15,6 @@ from lm_eval.api.task import ConfigurableTask
 from flan_jax import harness
 from flan_jax.checkpoints import save_params
 from flan_jax.data.prepare import prepare
-from flan_jax.data.rendering import render_eval
 from flan_jax.data.selection import Request
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
@@ -26,6 +25,7 @@ from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.predictions import predict
+from flan_jax.tasks.rendering import render_eval
 from flan_jax.train_state import init_state
 
 SIZES = {"vocab_size": 2048, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}

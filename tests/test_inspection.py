@@ -6,10 +6,10 @@ import rich.console
 from data.toy_tasks import KIND, SPELL
 
 from flan_jax import inspection
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import kept_examples
-from flan_jax.data.templates import Template
 from flan_jax.data.tokenizers import load_tokenizer
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import kept_examples
+from flan_jax.tasks.templates import Template
 
 PRACTICE = load_tokenizer("practice")
 

@@ -12,14 +12,15 @@ from jax.experimental.compilation_cache import compilation_cache
 import tasks  # noqa: F401 (registers)
 from flan_jax import configuration, main, manifest, verbs
 from flan_jax.ablation import report
-from flan_jax.data import mixture_data, mixtures
-from flan_jax.data import tasks as registry
-from flan_jax.data.prompts import Prompts
+from flan_jax.data import mixture_data
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_json
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.preemption import Preempted
+from flan_jax.tasks import mixtures
+from flan_jax.tasks import task as registry
+from flan_jax.tasks.prompts import Prompts
 from flan_jax.training_log import NotFinite
 
 RUN = """\

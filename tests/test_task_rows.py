@@ -3,7 +3,7 @@
 import pytest
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.data.tasks import get_task
+from flan_jax.tasks.task import get_task
 
 
 def arc(labels, answer):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import tasks as flan
-from flan_jax.data.clusters import CLUSTER_TITLES, RELEASED
-from flan_jax.data.mixtures import MIXTURES, mixture_or_task
-from flan_jax.data.sources import SPLITS
-from flan_jax.data.templates import OPTIONS, Template
+from flan_jax.tasks.clusters import CLUSTER_TITLES, RELEASED
+from flan_jax.tasks.mixtures import MIXTURES, mixture_or_task
+from flan_jax.tasks.sources import SPLITS
+from flan_jax.tasks.templates import OPTIONS, Template
 
 FLAN = {task.name: task for task in mixture_or_task(flan.FLAN2021.name)}
 every_task = pytest.mark.parametrize("name", FLAN)

@@ -25,18 +25,18 @@ from typing import Any
 
 from flan_jax import evaluate
 from flan_jax.ablation.results import KILLED, PLAN, RUNS, was_killed
-from flan_jax.data.clusters import VIEWS
 from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.mixture_data import DataConfig, fixed_lengths
-from flan_jax.data.mixtures import mixture_or_task
-from flan_jax.data.sources import Jsonl
-from flan_jax.data.tasks import TemplatedTask, get_task, resolve_source
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError, of_the_system
 from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
 from flan_jax.models.params import count_params
 from flan_jax.parallel.preemption import Preempted
 from flan_jax.run_dir import METRICS, RESULT
+from flan_jax.tasks.clusters import VIEWS
+from flan_jax.tasks.mixtures import mixture_or_task
+from flan_jax.tasks.sources import Jsonl
+from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
 from flan_jax.train import Settings
 from flan_jax.weights import source_facts
 

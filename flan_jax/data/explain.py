@@ -6,7 +6,7 @@ import numpy as np
 
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.data.plan import MixturePlan
-from flan_jax.data.tasks import get_task
+from flan_jax.tasks.task import get_task
 
 
 def explain(data: MixtureData, plan: MixturePlan, steps: int) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import kept_examples, render
 from flan_jax.data.selection import Request
-from flan_jax.data.sources import Tfds
-from flan_jax.data.tasks import TemplatedTask, find_task
 from flan_jax.errors import InputError
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import kept_examples, render
+from flan_jax.tasks.sources import Tfds
+from flan_jax.tasks.task import TemplatedTask, find_task
 
 SIMILARITY = 0.7
 """Inputs are near-duplicates when the Jaccard similarity of their word 5-grams is estimated to be at least this."""

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from flan_jax.batch import Architecture
-from flan_jax.data.clusters import VIEWS, Split, hold_out
 from flan_jax.data.leakage import Audit, Finding, audit
-from flan_jax.data.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixing_rates, mixture_or_task
 from flan_jax.data.plan import MixturePlan, TaskLengths
 from flan_jax.data.prepare import prepare
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import ASSIGNMENTS, ZERO_SHOT, render_train
 from flan_jax.data.selection import Request, Selection
 from flan_jax.data.store import Kind, TokenStore
-from flan_jax.data.tasks import TASKS, get_task, resolve_source
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError, unknown
+from flan_jax.tasks.clusters import VIEWS, Split, hold_out
+from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixing_rates, mixture_or_task
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import ASSIGNMENTS, ZERO_SHOT, render_train
+from flan_jax.tasks.task import TASKS, get_task, resolve_source
 
 EVAL_SPLITS = ("validation", "test")
 SOURCES = ("sandbox", "tfds", "jsonl")

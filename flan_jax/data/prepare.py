@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flan_jax.data.rendering import EvalRow, TrainRow
 from flan_jax.data.selection import Key, Rendered, Request, Selection, store_fingerprint
 from flan_jax.data.store import TokenStore, nested_column, remove_abandoned, schema, token_column, write_store
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.progress import Progress
+from flan_jax.tasks.rendering import EvalRow, TrainRow
 
 BATCH = 1024
 """Renderings that are tokenised together."""

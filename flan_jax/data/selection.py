@@ -4,16 +4,16 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flan_jax.data.exemplars import Exemplars
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.mixtures import EXAMPLES_PER_DATASET
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import ZERO_SHOT, EvalRow, TrainRow, kept_examples, render_eval, render_train
-from flan_jax.data.sources import Source, check_split
 from flan_jax.data.store import STORE_VERSION, Kind
-from flan_jax.data.tasks import Row, TemplatedTask
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
+from flan_jax.tasks.few_shot import Exemplars
+from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow, kept_examples, render_eval, render_train
+from flan_jax.tasks.sources import Source, check_split
+from flan_jax.tasks.task import Row, TemplatedTask
 
 Key = tuple[str, str, Kind]
 """(task name, split, kind) of a store."""

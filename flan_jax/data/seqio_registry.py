@@ -21,17 +21,17 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_jax.data import tasks as registry
-from flan_jax.data.clusters import leave_one_cluster_out
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.mixtures import MAXIMUM_RATE, MIXTURES, mixture_or_task
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import ZERO_SHOT, EvalRow, TrainRow
 from flan_jax.data.selection import Rendered, Request, Selection
-from flan_jax.data.tasks import TASKS, TemplatedTask, resolve_source
-from flan_jax.data.templates import Template
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
+from flan_jax.tasks import task as registry
+from flan_jax.tasks.clusters import leave_one_cluster_out
+from flan_jax.tasks.mixtures import MAXIMUM_RATE, MIXTURES, mixture_or_task
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow
+from flan_jax.tasks.task import TASKS, TemplatedTask, resolve_source
+from flan_jax.tasks.templates import Template
 
 SEQIO_CLUSTER = "seqio"
 """The cluster of seqio's own tasks in our mixtures."""

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.data.sandbox import TOWNS, sentence
+from flan_jax.tasks.practice_world import TOWNS, sentence
 
 
 def _arc_row(question, choices, answer):

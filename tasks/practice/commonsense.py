@@ -1,6 +1,6 @@
 """Practice rows of the commonsense tasks: small events, errands and stories."""
 
-from flan_jax.data.sandbox import COLORS, COUNTRIES, FOODS, PEOPLE, PETS, PRODUCTS, THINGS, TOWNS, sentence
+from flan_jax.tasks.practice_world import COLORS, COUNTRIES, FOODS, PEOPLE, PETS, PRODUCTS, THINGS, TOWNS, sentence
 
 _CAUSE_AND_EFFECT = (
     ("{s} dropped the bowl.", "The bowl broke."),

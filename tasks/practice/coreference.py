@@ -1,6 +1,6 @@
 """Practice rows of the coreference tasks: sentences with a blank or a pronoun that could mean either of two."""
 
-from flan_jax.data.sandbox import PEOPLE, THINGS, TOWNS, sentence
+from flan_jax.tasks.practice_world import PEOPLE, THINGS, TOWNS, sentence
 
 _WHO_OR_WHAT = (
     ("{person} carried the {thing} to {town} until _ was {word}.", ("tired", "hungry"), ("broken", "lost")),

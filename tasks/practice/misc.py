@@ -1,6 +1,6 @@
 """Practice rows about words and sentences, small equations and conversations."""
 
-from flan_jax.data.sandbox import (
+from flan_jax.tasks.practice_world import (
     COLORS,
     COUNTRIES,
     FOODS,

@@ -1,6 +1,17 @@
 """Practice rows of the natural language inference tasks."""
 
-from flan_jax.data.sandbox import COLORS, FOODS, JOBS, PEOPLE, PETS, PLACES_IN_TOWN, PRODUCTS, THINGS, TOWNS, clause
+from flan_jax.tasks.practice_world import (
+    COLORS,
+    FOODS,
+    JOBS,
+    PEOPLE,
+    PETS,
+    PLACES_IN_TOWN,
+    PRODUCTS,
+    THINGS,
+    TOWNS,
+    clause,
+)
 
 _SINGLE_VALUED = ("home", "job", "car", "country", "material")
 """Relations in which another value contradicts the fact: a person may like two foods, but has one home."""

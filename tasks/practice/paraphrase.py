@@ -1,6 +1,6 @@
 """Practice rows of the paraphrase tasks."""
 
-from flan_jax.data.sandbox import JOBS, PEOPLE, PLACES_IN_TOWN, THINGS, TOWNS, Fact, clause, sentence
+from flan_jax.tasks.practice_world import JOBS, PEOPLE, PLACES_IN_TOWN, THINGS, TOWNS, Fact, clause, sentence
 
 
 def glue_mrpc(world, rng):

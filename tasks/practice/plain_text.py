@@ -1,6 +1,6 @@
 """Practice documents: plain texts about the practice world, such as a language model is trained on before it is tuned."""
 
-from flan_jax.data.sandbox import JOBS, PEOPLE, THINGS, TOWNS, clause
+from flan_jax.tasks.practice_world import JOBS, PEOPLE, THINGS, TOWNS, clause
 
 
 def document(world, rng):

@@ -1,6 +1,6 @@
 """Practice rows of the reading comprehension tasks."""
 
-from flan_jax.data.sandbox import TOWNS, sentence
+from flan_jax.tasks.practice_world import TOWNS, sentence
 
 
 def bool_q(world, rng):

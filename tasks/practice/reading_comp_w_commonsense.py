@@ -1,6 +1,6 @@
 """Practice rows of the tasks that take reading and common sense."""
 
-from flan_jax.data.sandbox import COUNTRIES, PEOPLE, TOWNS, clause
+from flan_jax.tasks.practice_world import COUNTRIES, PEOPLE, TOWNS, clause
 
 _NAMES = (*PEOPLE, *TOWNS, *COUNTRIES)
 

@@ -1,6 +1,6 @@
 """Practice rows in which somebody likes or dislikes something."""
 
-from flan_jax.data.sandbox import FOODS, PEOPLE, PLACES_IN_TOWN
+from flan_jax.tasks.practice_world import FOODS, PEOPLE, PLACES_IN_TOWN
 
 _PRAISE = (
     "wonderful", "excellent", "delightful", "superb", "lovely", "charming",

@@ -1,6 +1,6 @@
 """Practice rows of the structure to text tasks."""
 
-from flan_jax.data.sandbox import COLORS, FOODS, JOBS, PETS, PLACES_IN_TOWN, PRODUCTS, THINGS, TOWNS
+from flan_jax.tasks.practice_world import COLORS, FOODS, JOBS, PETS, PLACES_IN_TOWN, PRODUCTS, THINGS, TOWNS
 
 _VERBS = (
     ("find", "finds"), ("carry", "carries"), ("buy", "buys"), ("sell", "sells"), ("see", "sees"), ("hide", "hides"),

@@ -1,6 +1,16 @@
 """Practice rows of the summarization tasks: small news, mails, chats and guides of the world."""
 
-from flan_jax.data.sandbox import COLORS, COUNTRIES, FOODS, PEOPLE, PETS, PLACES_IN_TOWN, THINGS, TOWNS, sentence
+from flan_jax.tasks.practice_world import (
+    COLORS,
+    COUNTRIES,
+    FOODS,
+    PEOPLE,
+    PETS,
+    PLACES_IN_TOWN,
+    THINGS,
+    TOWNS,
+    sentence,
+)
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 

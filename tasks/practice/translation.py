@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from flan_jax.data.sandbox import sentence
+from flan_jax.tasks.practice_world import sentence
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,10 +21,10 @@ from flan_jax.ablation.plan import (
     read_status,
     write_plan,
 )
-from flan_jax.data.tasks import TASKS
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.parallel.preemption import Preempted
+from flan_jax.tasks.task import TASKS
 
 TINY = [
     "STEPS = 4", "BATCH_SIZE = 8", "EncoderDecoderConfig.emb_dim = 32", "EncoderDecoderConfig.mlp_dim = 32",

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from flan_jax.data.clusters import Split
 from flan_jax.data.mixture_data import DataConfig, MixtureData
 from flan_jax.data.store import TokenStore, schema, write_store
 from flan_jax.data.tokenizers import load_tokenizer
+from flan_jax.tasks.clusters import Split
 
 MEANS = {
     "nli": ((130, 4), (125, 4), (120, 4), (110, 3), (75, 4), (80, 2), (95, 2), (55, 4)),

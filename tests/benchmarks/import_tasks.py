@@ -23,7 +23,7 @@ def child() -> None:
     import tasks  # noqa: F401 (what is measured)
 
     took = time.perf_counter() - start
-    from flan_jax.data.tasks import TASKS
+    from flan_jax.tasks.task import TASKS
 
     processes.report(took=took, tasks=len(TASKS), imported=sorted(HEAVY & set(sys.modules)))
 

@@ -23,8 +23,8 @@ import processes
 
 from flan_jax.data.leakage import audit
 from flan_jax.data.selection import Request
-from flan_jax.data.tasks import TemplatedTask
-from flan_jax.data.templates import Template
+from flan_jax.tasks.task import TemplatedTask
+from flan_jax.tasks.templates import Template
 
 TASKS = 40
 PLANTED = 100

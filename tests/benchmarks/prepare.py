@@ -25,7 +25,7 @@ TASKS = 62
 def requests(rows: int) -> list:
     import tasks  # noqa: F401 (registers)
     from flan_jax.data.selection import Request
-    from flan_jax.data.tasks import TASKS as REGISTERED
+    from flan_jax.tasks.task import TASKS as REGISTERED
 
     chosen = [task for task in REGISTERED.values() if "train" in task.splits][:TASKS]
     sources = [dataclasses.replace(task.sandbox, train=rows) for task in chosen]
@@ -55,7 +55,7 @@ def seqios(rows: int) -> float:
     import seqio
 
     from flan_jax.data import seqio_registry
-    from flan_jax.data.tasks import TASKS as REGISTERED
+    from flan_jax.tasks.task import TASKS as REGISTERED
 
     for request in requests(rows):
         REGISTERED[request.task.name] = request.task

@@ -4,8 +4,8 @@ import pytest
 import tokenizers
 from toy_tasks import ANIMALS, KIND, SPELL
 
-from flan_jax.data.rendering import render_train
 from flan_jax.data.tokenizers import load_tokenizer, train_tokenizer
+from flan_jax.tasks.rendering import render_train
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import pytest
 from toy_tasks import SPELL, Rows
 
 import tasks as flan
-from flan_jax.data.clusters import (
+from flan_jax.errors import InputError
+from flan_jax.tasks.clusters import (
     CLUSTER_TITLES,
     KEPT_TOGETHER,
     RELEASED,
@@ -15,8 +16,7 @@ from flan_jax.data.clusters import (
     intra_cluster,
     leave_one_cluster_out,
 )
-from flan_jax.data.mixtures import mixture_or_task
-from flan_jax.errors import InputError
+from flan_jax.tasks.mixtures import mixture_or_task
 
 FLAN = mixture_or_task(flan.FLAN2021.name)
 

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_tasks import KIND, SPELL, Rows
 
-from flan_jax.data.exemplars import BETWEEN, Exemplars
 from flan_jax.data.prepare import prepare
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import kept_examples, render_eval, render_train
 from flan_jax.data.selection import Request, Selection
 from flan_jax.errors import InputError
+from flan_jax.tasks.few_shot import BETWEEN, Exemplars
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import kept_examples, render_eval, render_train
 
 MANY = dataclasses.replace(KIND, source=Rows(60))
 

@@ -4,14 +4,14 @@ import pytest
 from toy_tasks import KIND, SPELL, Rows
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.data import tasks as registry
 from flan_jax.data.leakage import ONE_ORIGIN, audit
 from flan_jax.data.mixture_data import DataConfig, audit_mixture, audit_runs
 from flan_jax.data.selection import Request
-from flan_jax.data.sources import Tfds
-from flan_jax.data.tasks import TASKS, TemplatedTask
-from flan_jax.data.templates import Template
 from flan_jax.errors import InputError
+from flan_jax.tasks import task as registry
+from flan_jax.tasks.sources import Tfds
+from flan_jax.tasks.task import TASKS, TemplatedTask
+from flan_jax.tasks.templates import Template
 
 WORDS = [
     "one",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from toy_tasks import KIND
 
-from flan_jax.data.metrics import (
+from flan_jax.errors import InputError
+from flan_jax.tasks.metrics import (
     MEANS,
     accuracy,
     bleu,
@@ -27,8 +28,7 @@ from flan_jax.data.metrics import (
     trivia_qa,
     yes_f1,
 )
-from flan_jax.data.templates import Template
-from flan_jax.errors import InputError
+from flan_jax.tasks.templates import Template
 
 OF_A_SET = (bleu, matthews, mean_f1, pearson_spearman, yes_f1)
 BY_NAME = sorted(MEANS, key=lambda metric: metric.__name__)

@@ -3,10 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_tasks import KIND, SPELL
 
-from flan_jax.data import mixtures
-from flan_jax.data import tasks as registry
-from flan_jax.data.mixtures import Mixture, mixing_rates, mixture_or_task, register_mixture
 from flan_jax.errors import InputError
+from flan_jax.tasks import mixtures
+from flan_jax.tasks import task as registry
+from flan_jax.tasks.mixtures import Mixture, mixing_rates, mixture_or_task, register_mixture
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 from toy_tasks import KIND, SPELL
 
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.rendering import render_eval, render_train
-from flan_jax.data.templates import Template
 from flan_jax.errors import InputError
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.rendering import render_eval, render_train
+from flan_jax.tasks.templates import Template
 
 PAIR = dataclasses.replace(
     KIND,

@@ -4,12 +4,12 @@ import dataclasses
 import pytest
 from toy_tasks import KIND, SPELL, Rows
 
-from flan_jax.data import tasks
-from flan_jax.data.sandbox import Sandbox
-from flan_jax.data.sources import Jsonl, Tfds
-from flan_jax.data.tasks import get_task, register, resolve_source
-from flan_jax.data.templates import Template
 from flan_jax.errors import InputError
+from flan_jax.tasks import task as tasks
+from flan_jax.tasks.practice_world import Sandbox
+from flan_jax.tasks.sources import Jsonl, Tfds
+from flan_jax.tasks.task import get_task, register, resolve_source
+from flan_jax.tasks.templates import Template
 
 
 @pytest.fixture

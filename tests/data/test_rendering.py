@@ -6,9 +6,9 @@ import pytest
 import toy_tasks
 from toy_tasks import KIND, SPELL, generation
 
-from flan_jax.data.rendering import EvalRow, TrainRow, drawn_templates, render_eval, render_train
-from flan_jax.data.templates import Template
 from flan_jax.errors import InputError
+from flan_jax.tasks.rendering import EvalRow, TrainRow, drawn_templates, render_eval, render_train
+from flan_jax.tasks.templates import Template
 
 
 def test_render_train():

@@ -8,17 +8,18 @@ import tensorflow as tf
 from toy_tasks import KIND, SPELL, Rows
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.data import mixtures, seqio_registry
-from flan_jax.data import tasks as tasks_module
-from flan_jax.data.clusters import leave_one_cluster_out
-from flan_jax.data.mixtures import Mixture
+from flan_jax.data import seqio_registry
 from flan_jax.data.prepare import prepare
 from flan_jax.data.selection import Request, Selection
 from flan_jax.data.seqio_registry import register_seqio, seqio_vocabulary
 from flan_jax.data.store import trim_and_append_eos
-from flan_jax.data.tasks import resolve_source
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
+from flan_jax.tasks import mixtures
+from flan_jax.tasks import task as tasks_module
+from flan_jax.tasks.clusters import leave_one_cluster_out
+from flan_jax.tasks.mixtures import Mixture
+from flan_jax.tasks.task import resolve_source
 
 REGISTERED, MIXES = dict(tasks_module.TASKS), dict(mixtures.MIXTURES)
 LENGTHS = {"inputs": 7, "targets": 4}

@@ -7,10 +7,10 @@ import pytest
 
 from flan_jax.data.prepare import prepare
 from flan_jax.data.selection import Request
-from flan_jax.data.sources import Jsonl, Tfds, check_split
-from flan_jax.data.tasks import TemplatedTask
-from flan_jax.data.templates import Template
 from flan_jax.errors import InputError
+from flan_jax.tasks.sources import Jsonl, Tfds, check_split
+from flan_jax.tasks.task import TemplatedTask
+from flan_jax.tasks.templates import Template
 
 
 @pytest.fixture

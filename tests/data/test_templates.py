@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data.templates import Template, options_suffix
 from flan_jax.errors import InputError
+from flan_jax.tasks.templates import Template, options_suffix
 
 FIELDS = {"premise": "It rains.", "options": ("yes", "no"), "answer": "yes"}
 

@@ -7,8 +7,8 @@ import signal
 import sys
 import time
 
-from flan_jax.data.tasks import TemplatedTask
-from flan_jax.data.templates import Template
+from flan_jax.tasks.task import TemplatedTask
+from flan_jax.tasks.templates import Template
 
 ANIMALS = ("cat", "dog", "eel", "fox", "gnu", "hen", "ibex", "jay")
 

@@ -5,11 +5,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flan_jax.data.metrics import MetricFn, accuracy, check_metrics
-from flan_jax.data.sandbox import Sandbox
-from flan_jax.data.sources import SPLITS, Source, Tfds
-from flan_jax.data.templates import OPTIONS, Fields, Template
 from flan_jax.errors import InputError, unknown
+from flan_jax.tasks.metrics import MetricFn, accuracy, check_metrics
+from flan_jax.tasks.practice_world import Sandbox
+from flan_jax.tasks.sources import SPLITS, Source, Tfds
+from flan_jax.tasks.templates import OPTIONS, Fields, Template
 
 Row = Mapping[str, Any]
 

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from flan_jax.data.exemplars import Exemplars
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.tasks import Row, TemplatedTask
-from flan_jax.data.templates import OPTIONS, Template
 from flan_jax.errors import InputError
+from flan_jax.tasks.few_shot import Exemplars
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.task import Row, TemplatedTask
+from flan_jax.tasks.templates import OPTIONS, Template
 
 ASSIGNMENTS = ("uniform", "round_robin")
 ZERO_SHOT = Prompts()

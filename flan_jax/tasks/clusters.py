@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from flan_jax.data.tasks import TemplatedTask
 from flan_jax.errors import InputError, unknown
+from flan_jax.tasks.task import TemplatedTask
 
 CLUSTER_TITLES = {
     "nli": "Natural language inference",

@@ -3,10 +3,10 @@
 import dataclasses
 import re
 
-from flan_jax.data.clusters import CLUSTER_TITLES
-from flan_jax.data.tasks import TemplatedTask
-from flan_jax.data.templates import OPTIONS, Template
 from flan_jax.errors import InputError, unknown
+from flan_jax.tasks.clusters import CLUSTER_TITLES
+from flan_jax.tasks.task import TemplatedTask
+from flan_jax.tasks.templates import OPTIONS, Template
 
 INSTRUCTIONS = ("natural", "none", "dataset_name")
 MAX_SHOTS = 16

@@ -4,9 +4,9 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flan_jax.data.prompts import Prompts
-from flan_jax.data.tasks import TemplatedTask
 from flan_jax.errors import InputError
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.task import TemplatedTask
 
 Example = Mapping[str, Any]
 BETWEEN = "\n\n"

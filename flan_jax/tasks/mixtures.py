@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
-from flan_jax.data.tasks import TASKS, TemplatedTask, find_task, get_task
 from flan_jax.errors import InputError, unknown
+from flan_jax.tasks.task import TASKS, TemplatedTask, find_task, get_task
 
 EXAMPLES_PER_DATASET = 30_000
 """FLAN's cap on the training examples of one dataset (section 2.2)."""
