@@ -25,7 +25,7 @@ from flan_jax.ablation.slurm import SlurmEngine
 from flan_jax.ablation.submission import QueueEngine
 from flan_jax.ablation.xpk import XpkEngine
 from flan_jax.checkpoints import CheckpointConfig
-from flan_jax.data.mixture_data import DataConfig
+from flan_jax.data.config import DataConfig
 from flan_jax.errors import InputError, unknown
 from flan_jax.evaluate import EvalConfig
 from flan_jax.models.config import ModelConfig

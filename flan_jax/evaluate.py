@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.data.mixture_data import DataConfig, MixtureData, StoreKey, not_evaluated, prepare_evaluation, refuse_gaps
-from flan_jax.data.store import TokenStore
+from flan_jax.data.config import DataConfig
+from flan_jax.data.mixture_data import MixtureData, StoreKey, not_evaluated, prepare_evaluation, refuse_gaps
+from flan_jax.data.token_store import TokenStore
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError

@@ -7,7 +7,7 @@ import numpy as np
 from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # pyright: ignore[reportMissingImports]
 
-from flan_jax.data.store import trim_and_append_eos
+from flan_jax.data.token_store import trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer

@@ -26,8 +26,8 @@ from flan_jax.configuration import (
     load_settings,
     resolve,
 )
+from flan_jax.data.config import default_cache_dir
 from flan_jax.data.loader import DataStalled
-from flan_jax.data.mixture_data import default_cache_dir
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, of_the_system
 from flan_jax.gate import PackingError
 from flan_jax.hugging_face import read_config

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.data.mixture_data import DataConfig, MixtureData
-from flan_jax.data.plan import MixturePlan
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.config import DataConfig
+from flan_jax.data.mixture_data import MixtureData
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run

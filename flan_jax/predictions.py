@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan_jax.data.mixture_data import StoreKey
-from flan_jax.data.store import TokenStore, trim_and_append_eos
+from flan_jax.data.token_store import TokenStore, trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.prefill import bucket

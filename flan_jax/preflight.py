@@ -19,7 +19,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from flan_jax.batch import EOS, batch_spec
-from flan_jax.data.mixture_data import fixed_lengths
+from flan_jax.data.config import fixed_lengths
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, unknown

@@ -289,7 +289,7 @@ def _mixture(run: Contents) -> str:
 
 
 def mixture_section(mixture: Mapping[str, Any]) -> str:
-    """The table of a mixture that flan_jax.data.explain describes, and what its batches hold, as HTML."""
+    """The table of a mixture that flan_jax.data.mixture_summary describes, and what its batches hold, as HTML."""
     columns = "task,cluster,examples,rate,share %,epochs,mean inputs,mean targets,cut inputs %,cut targets %,filtered"
     rows = []
     for t in sorted(mixture["tasks"], key=lambda task: (-task["share"], task["task"])):

@@ -19,10 +19,12 @@ from jax.sharding import Mesh, SingleDeviceSharding
 from flan_jax import evaluate, manifest, report
 from flan_jax.batch import Batch
 from flan_jax.checkpoints import CheckpointConfig, Checkpoints
-from flan_jax.data.explain import explain
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.config import DataConfig
+from flan_jax.data.leakage import check_leakage
 from flan_jax.data.loader import Loader, prefetch
-from flan_jax.data.mixture_data import DataConfig, MixtureData, prepare_mixture
-from flan_jax.data.plan import MixturePlan
+from flan_jax.data.mixture_data import MixtureData, prepare_mixture
+from flan_jax.data.mixture_summary import explain
 from flan_jax.errors import InputError, unknown
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
@@ -149,6 +151,7 @@ def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, Mixt
     check_options(training.compiler_options, mesh.devices.flat[0])
     check_batch(data.batch_size, training.microbatches, mesh)
     with multihost.lead_first():
+        check_leakage(data)
         prepared = prepare_mixture(data, settings.evaluation.more)
     plan = prepared.plan(model.architecture)
     check_vocabulary(model, prepared.tokenizer)

@@ -15,16 +15,11 @@ from flan_jax import manifest, preflight_report, report
 from flan_jax import train as training
 from flan_jax.ablation.plan import Plan
 from flan_jax.checkpoints import latest_folder
-from flan_jax.data.explain import explain
-from flan_jax.data.mixture_data import (
-    audit_mixture,
-    fixed_lengths,
-    not_evaluated,
-    prepare_mixture,
-    refuse_leaks,
-    tokenizer_texts,
-)
-from flan_jax.data.plan import MixturePlan
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.config import fixed_lengths
+from flan_jax.data.leakage import audit_mixture, check_leakage, refuse_leaks
+from flan_jax.data.mixture_data import not_evaluated, prepare_mixture, tokenizer_texts
+from flan_jax.data.mixture_summary import explain
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import read_json, write_json
@@ -80,6 +75,7 @@ def prepare(settings: training.Settings, invocation: Invocation) -> None:
     if invocation.dry_run:
         show_plan(settings)
         return
+    check_leakage(settings.data)
     data = prepare_mixture(settings.data, settings.evaluation.more)
     rows = sum(map(len, data.train.values()))
     print(
@@ -314,6 +310,7 @@ def show_plan(settings: training.Settings) -> None:
 
 
 def _explained(settings: training.Settings) -> tuple[MixturePlan, dict[str, Any]]:
+    check_leakage(settings.data)
     data = prepare_mixture(settings.data)
     plan = data.plan(settings.model.architecture)
     return plan, explain(data, plan, settings.training.steps)

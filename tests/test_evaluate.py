@@ -5,10 +5,11 @@ import pytest
 from data.toy_tasks import KIND, SPELL
 
 from flan_jax import evaluate
-from flan_jax.data.mixture_data import DataConfig, MixtureData
+from flan_jax.data.config import DataConfig
+from flan_jax.data.mixture_data import MixtureData
 from flan_jax.data.prepare import prepare
-from flan_jax.data.selection import Request
-from flan_jax.data.store import trim_and_append_eos
+from flan_jax.data.store_requests import Request
+from flan_jax.data.token_store import trim_and_append_eos
 from flan_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer

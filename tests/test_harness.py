@@ -15,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 from flan_jax import harness
 from flan_jax.checkpoints import save_params
 from flan_jax.data.prepare import prepare
-from flan_jax.data.selection import Request
+from flan_jax.data.store_requests import Request
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer

@@ -25,8 +25,8 @@ from typing import Any
 
 from flan_jax import evaluate
 from flan_jax.ablation.results import KILLED, PLAN, RUNS, was_killed
+from flan_jax.data.config import DataConfig, fixed_lengths
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.mixture_data import DataConfig, fixed_lengths
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError, of_the_system
 from flan_jax.json_files import read_json, read_jsonl, write_json, write_text

@@ -33,8 +33,7 @@ from flan_jax.ablation.plan import (
     read_status,
     write_plan,
 )
-from flan_jax.data.leakage import Audit
-from flan_jax.data.mixture_data import audit_runs
+from flan_jax.data.leakage import Audit, audit_runs
 from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.json_files import read_json, read_jsonl, write_json
 from flan_jax.parallel import multihost

@@ -20,7 +20,7 @@ def fingerprint(*values: Any, follow: str = "") -> str:
 
     A function counts with its bytecode, constants, defaults and closure, and with the functions and values that it
     names, in turn. Installed packages (but for `follow`, a module of the user's) and flan_jax itself count by the names
-    alone: flan_jax.data.store.STORE_VERSION is for these. Line numbers and comments do not count. Another Python version
+    alone: flan_jax.data.token_store.STORE_VERSION is for these. Line numbers and comments do not count. Another Python version
     compiles to other bytecode and so to another fingerprint.
     """
     return hashlib.sha256(_Description(follow.partition(".")[0]).of(values).encode()).hexdigest()[:32]

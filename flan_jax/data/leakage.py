@@ -11,8 +11,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
-from flan_jax.data.selection import Request
+from flan_jax.data.config import DataConfig
+from flan_jax.data.mixture_data import requests
+from flan_jax.data.store_requests import Request
 from flan_jax.errors import InputError
+from flan_jax.tasks.clusters import Split
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render
 from flan_jax.tasks.sources import Tfds
@@ -202,3 +205,66 @@ def _set_index(index: _Index) -> None:
 def _search_here(request: Request, cap: int | None) -> dict[str, dict[int, tuple[str, str]]]:
     assert _index is not None
     return _index.search(request, cap)
+
+
+def check_leakage(config: DataConfig) -> None:
+    """Raises InputError where `config.max_leakage` is set and the audit of its mixture finds more."""
+    if config.max_leakage is not None:
+        refuse_leaks(audit_mixture(config).leaks(config.max_leakage))
+
+
+def audit_mixture(config: DataConfig) -> Audit:
+    """The leakage audit of a run's split, with all rows of the held-out tasks. Raises InputError when nothing is held out."""
+    return audit(*_audited(config, config.split()), cap=config.examples_per_dataset, workers=config.workers)
+
+
+def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
+    """The leakage audit of each of several runs, with the rows that they score. What they share is read and compared once.
+
+    Raises InputError when one of them holds nothing out.
+    """
+    alike: dict[str, dict[int, DataConfig]] = {}
+    for number, c in enumerate(configs):
+        same = (c.source, c.data_dir, c.examples_per_dataset, c.eval_prompts, c.eval_examples)
+        alike.setdefault(repr(same), {})[number] = c
+    found: dict[int, Audit] = {}
+    for group in alike.values():
+        pairs = [_audited(c, c.split()) for c in group.values()]
+        train, held_out = (
+            list({r.key: r for side in sides for r in side}.values()) for sides in zip(*pairs, strict=True)
+        )
+        c = next(iter(group.values()))
+        caps = {"cap": c.examples_per_dataset, "held_out_cap": c.eval_examples}
+        whole = audit(train, held_out, **caps, workers=c.workers)
+        for number, sides in zip(group, pairs, strict=True):
+            found[number] = whole.between(*(list(dict.fromkeys(r.task.name for r in side)) for side in sides))
+    return [found[number] for number in range(len(configs))]
+
+
+def _audited(config: DataConfig, split: Split) -> tuple[list[Request], list[Request]]:
+    """(what is trained on, what is held out). Raises InputError when nothing is held out."""
+    if not split.held_out:
+        raise InputError("nothing is held out, so nothing can leak; name a cluster with HELD_OUT")
+    asked = [r for r in requests(config, split) if not config.skip_broken or _is_there(r)]
+    return [r for r in asked if r.kind == "train"], [r for r in asked if r.task.name in split.held_out]
+
+
+def _is_there(request: Request) -> bool:
+    """Whether a source can be read, where skip_broken leaves out those that cannot."""
+    try:
+        request.task.source.fingerprint(request.split)
+    except InputError:
+        return False
+    return True
+
+
+def refuse_leaks(leaks: Sequence[Finding]) -> None:
+    """Raises InputError that names the leaks, if there are any."""
+    if leaks:
+        named = [f"  {f.held_out} <- {f.trained}: {f.origin or f'{f.duplicates} near-duplicates'}" for f in leaks[:10]]
+        more = f"\n  and {len(leaks) - 10} more" if len(leaks) > 10 else ""
+        raise InputError(
+            f"the training mixture leaks into the held-out tasks in {len(leaks)} ways:\n"
+            + "\n".join(named)
+            + f"{more}\nTake the tasks out of MIXTURE, or raise DataConfig.max_leakage"
+        )

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from flan_jax.batch import batch_spec
-from flan_jax.data.plan import MixturePlan
-from flan_jax.data.store import TokenStore
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.token_store import TokenStore
 
 T = TypeVar("T")
 

@@ -1,29 +1,23 @@
 """From a run's settings to its data: the split, the token stores, the plan."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-
-import numpy as np
 
 from flan_jax.batch import Architecture
-from flan_jax.data.leakage import Audit, Finding, audit
-from flan_jax.data.plan import MixturePlan, TaskLengths
+from flan_jax.data.batch_plan import MixturePlan, TaskLengths
+from flan_jax.data.config import EVAL_SPLITS, DataConfig, _check, default_cache_dir, fit_lengths
 from flan_jax.data.prepare import prepare
-from flan_jax.data.selection import Request, Selection
-from flan_jax.data.store import Kind, TokenStore
+from flan_jax.data.store_requests import Request
+from flan_jax.data.token_store import Kind, TokenStore
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
-from flan_jax.errors import InputError, unknown
-from flan_jax.tasks.clusters import VIEWS, Split, hold_out
-from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixing_rates, mixture_or_task
+from flan_jax.errors import InputError
+from flan_jax.tasks.clusters import Split
+from flan_jax.tasks.mixtures import mixing_rates, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
-from flan_jax.tasks.rendering import ASSIGNMENTS, ZERO_SHOT, render_train
-from flan_jax.tasks.task import TASKS, get_task, resolve_source
+from flan_jax.tasks.rendering import render_train
+from flan_jax.tasks.task import get_task, resolve_source
 
-EVAL_SPLITS = ("validation", "test")
-SOURCES = ("sandbox", "tfds", "jsonl")
 PRACTICE_NOTICE = """\
 Data: the practice corpus, made by this program about a small invented world. It is for trying things out.
       For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS data; DATA_DIR names their folder)
@@ -34,78 +28,6 @@ StoreKey = tuple[str, str]
 """(task, split) of an evaluation store."""
 TOKENIZER_EXAMPLES = 1000
 """Training examples of each task that a tokenizer is trained on."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """What a run reads and how it mixes it.
-
-    mixture: a registered mixture or task. held_out: a cluster or a list of them that is not trained on, with its related ones;
-    None for none. clusters: of the 'paper' (12) or of the 'released' code (17).
-    source: 'sandbox', 'tfds' or 'jsonl', where the public datasets are read from. tokenizer: a SentencePiece .model file, a
-    Hugging Face tokenizer.json, or 'practice'. lengths: tokens of a row, {"inputs": E, "targets": D}; D may be 'fit', which
-    chooses it from the data. train_prompts, eval_prompts: how examples are shown. renderings: templates that each training
-    example is prepared in, one after the other in its epochs; assignment: which, 'uniform' from the seed or 'round_robin'.
-    mixing: 'proportional', 'equal' or {task: weight}; temperature: T5's, for 'proportional'. eval_examples: at most so many examples of each held-out task are scored, seen_eval_examples of each
-    task trained on. max_leakage: refuse to go on where a held-out task has the origin of one trained on, or near-duplicates of
-    more than this share of its examples among its rows; None: no audit. skip_broken: go on without tasks whose data cannot be prepared.
-    """
-
-    mixture: str
-    held_out: str | Sequence[str] | None
-    source: str
-    data_dir: str | None
-    tokenizer: str
-    lengths: Mapping[str, int | str]
-    batch_size: int
-    seed: int
-    packing: bool = True
-    clusters: str = "paper"
-    train_prompts: Prompts = ZERO_SHOT
-    eval_prompts: Prompts = ZERO_SHOT
-    renderings: int = 1
-    assignment: str = "uniform"
-    mixing: str | Mapping[str, int | float] = "proportional"
-    temperature: float = 1.0
-    examples_per_dataset: int = EXAMPLES_PER_DATASET
-    maximum_rate: int | None = MAXIMUM_RATE
-    eval_examples: int = 200
-    seen_eval_examples: int = 50
-    max_leakage: float | None = None
-    skip_broken: bool = False
-    cache_dir: str | None = None
-    workers: int | None = None
-
-    def __post_init__(self):
-        for name in ("examples_per_dataset", "eval_examples", "seen_eval_examples", "renderings"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"DataConfig.{name} is {getattr(self, name)}; it counts something and must be at least 1"
-                )
-
-        for name, value, known in (
-            ("SOURCE", self.source, SOURCES),
-            ("DataConfig.clusters", self.clusters, VIEWS),
-            ("DataConfig.assignment", self.assignment, ASSIGNMENTS),
-        ):
-            if value not in known:
-                raise unknown(name, value, known)
-
-    def split(self) -> Split:
-        """Who is trained on and who held out."""
-        view = VIEWS[self.clusters]
-        return hold_out(mixture_or_task(self.mixture), self.held_out, view=view, known=list(TASKS.values()))
-
-    @property
-    def selection(self) -> Selection:
-        return Selection(
-            cap=self.examples_per_dataset,
-            max_eval_examples=self.eval_examples,
-            renderings=self.renderings,
-            assignment=self.assignment,
-            seed=self.seed,
-            prompt_tokens=int(self.lengths["inputs"]),
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,10 +73,6 @@ class MixtureData:
         )
 
 
-def default_cache_dir() -> str:
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "flan_jax")
-
-
 def prepare_mixture(config: DataConfig, more: Mapping[str, Prompts] | None = None) -> MixtureData:
     """Opens the token stores of a run, preparing those that are not in the cache yet.
 
@@ -169,8 +87,6 @@ def prepare_mixture(config: DataConfig, more: Mapping[str, Prompts] | None = Non
     if config.source == "sandbox":
         print(PRACTICE_NOTICE, file=sys.stderr, flush=True)
     tokenizer = load_tokenizer(config.tokenizer)
-    if config.max_leakage is not None:
-        refuse_leaks(audit_mixture(config).leaks(config.max_leakage))
     stores = prepare(
         requests(config, split),
         tokenizer,
@@ -258,63 +174,6 @@ def tokenizer_texts(config: DataConfig) -> Iterator[str]:
                 yield row.targets
 
 
-def audit_mixture(config: DataConfig) -> Audit:
-    """The leakage audit of a run's split, with all rows of the held-out tasks. Raises InputError when nothing is held out."""
-    return audit(*_audited(config, config.split()), cap=config.examples_per_dataset, workers=config.workers)
-
-
-def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
-    """The leakage audit of each of several runs, with the rows that they score. What they share is read and compared once.
-
-    Raises InputError when one of them holds nothing out.
-    """
-    alike: dict[str, dict[int, DataConfig]] = {}
-    for number, c in enumerate(configs):
-        same = (c.source, c.data_dir, c.examples_per_dataset, c.eval_prompts, c.eval_examples)
-        alike.setdefault(repr(same), {})[number] = c
-    found: dict[int, Audit] = {}
-    for group in alike.values():
-        pairs = [_audited(c, c.split()) for c in group.values()]
-        train, held_out = (
-            list({r.key: r for side in sides for r in side}.values()) for sides in zip(*pairs, strict=True)
-        )
-        c = next(iter(group.values()))
-        caps = {"cap": c.examples_per_dataset, "held_out_cap": c.eval_examples}
-        whole = audit(train, held_out, **caps, workers=c.workers)
-        for number, sides in zip(group, pairs, strict=True):
-            found[number] = whole.between(*(list(dict.fromkeys(r.task.name for r in side)) for side in sides))
-    return [found[number] for number in range(len(configs))]
-
-
-def _audited(config: DataConfig, split: Split) -> tuple[list[Request], list[Request]]:
-    """(what is trained on, what is held out). Raises InputError when nothing is held out."""
-    if not split.held_out:
-        raise InputError("nothing is held out, so nothing can leak; name a cluster with HELD_OUT")
-    asked = [r for r in requests(config, split) if not config.skip_broken or _is_there(r)]
-    return [r for r in asked if r.kind == "train"], [r for r in asked if r.task.name in split.held_out]
-
-
-def _is_there(request: Request) -> bool:
-    """Whether a source can be read, where skip_broken leaves out those that cannot."""
-    try:
-        request.task.source.fingerprint(request.split)
-    except InputError:
-        return False
-    return True
-
-
-def refuse_leaks(leaks: Sequence[Finding]) -> None:
-    """Raises InputError that names the leaks, if there are any."""
-    if leaks:
-        named = [f"  {f.held_out} <- {f.trained}: {f.origin or f'{f.duplicates} near-duplicates'}" for f in leaks[:10]]
-        more = f"\n  and {len(leaks) - 10} more" if len(leaks) > 10 else ""
-        raise InputError(
-            f"the training mixture leaks into the held-out tasks in {len(leaks)} ways:\n"
-            + "\n".join(named)
-            + f"{more}\nTake the tasks out of MIXTURE, or raise DataConfig.max_leakage"
-        )
-
-
 def requests(config: DataConfig, split: Split) -> list[Request]:
     """The stores of a run."""
     found = [_request(config, name, "train", "train", config.train_prompts) for name in split.train]
@@ -328,53 +187,7 @@ def _evaluation(config: DataConfig, tasks: Sequence[str], parts: Sequence[str], 
     return [_request(config, name, part, "eval", prompts) for name, own in has.items() for part in parts if part in own]
 
 
-def _check(config: DataConfig) -> None:
-    """Raises InputError for what would otherwise be found after the data is prepared, or once for every task."""
-    if config.data_dir and "://" not in config.data_dir and not Path(config.data_dir).expanduser().is_dir():
-        raise InputError(f"DATA_DIR is {config.data_dir}, but there is no such folder")
-    check_lengths(config.lengths)
-
-
-def check_lengths(lengths: Mapping[str, int | str]) -> None:
-    """Raises InputError unless there are both sides, long enough for EOS and, on the targets' side, a token beside it."""
-    inputs, targets = lengths.get("inputs"), lengths.get("targets")
-    right = set(lengths) == {"inputs", "targets"} and isinstance(inputs, int) and inputs >= 1
-    if not right or not (targets == "fit" or isinstance(targets, int) and targets >= 2):
-        raise InputError(
-            f"LENGTHS is {dict(lengths)}; write the tokens of a row, {{'inputs': 1024, 'targets': 256}}. Inputs are at least 1, "
-            "targets at least 2, as EOS takes one; 'fit' chooses the targets' length from the data"
-        )
-
-
-def fixed_lengths(lengths: Mapping[str, int | str], refusal: str) -> dict[str, int]:
-    """The lengths as numbers. Raises InputError, with `refusal` as its text where targets are 'fit': that takes the data."""
-    check_lengths(lengths)
-    if lengths["targets"] == "fit":
-        raise InputError(refusal)
-    return {side: int(length) for side, length in lengths.items()}
-
-
 def _request(config: DataConfig, name: str, split: str, kind: Kind, prompts: Prompts) -> Request:
     task = get_task(name)
     task = dataclasses.replace(task, source=resolve_source(task, config.source, config.data_dir))
     return Request(task, split, kind, prompts)
-
-
-def fit_lengths(
-    lengths: Mapping[str, int | str], tasks: Mapping[str, TaskLengths], rates: Mapping[str, int]
-) -> dict[str, int]:
-    """The lengths with targets 'fit' replaced by the shortest target side that holds what the input side lets in.
-
-    That is the larger of the targets' 99.9th percentile (by mixing rate) and 1.1 times the target tokens that come with a
-    full row of inputs, rounded up to a multiple of 8.
-    """
-    check_lengths(lengths)
-    if lengths.get("targets") != "fit":
-        return {side: int(lengths[side]) for side in ("inputs", "targets")}
-    weight = np.concatenate([np.full(len(t.targets), rates[name] / len(t.targets)) for name, t in tasks.items()])
-    inputs = np.minimum(np.concatenate([t.inputs for t in tasks.values()]) + 1, int(lengths["inputs"]))
-    targets = np.concatenate([t.targets for t in tasks.values()]) + 1
-    order = np.argsort(targets)
-    longest = targets[order][np.searchsorted(np.cumsum(weight[order]), 0.999 * weight.sum())]
-    beside = int(lengths["inputs"]) * (targets @ weight) / (inputs @ weight)
-    return {"inputs": int(lengths["inputs"]), "targets": int(-(-max(longest, 1.1 * beside) // 8) * 8)}

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flan_jax.data.selection import Key, Rendered, Request, Selection, store_fingerprint
-from flan_jax.data.store import TokenStore, nested_column, remove_abandoned, schema, token_column, write_store
+from flan_jax.data.store_requests import Key, Rendered, Request, Selection, store_fingerprint
+from flan_jax.data.token_store import TokenStore, nested_column, remove_abandoned, schema, token_column, write_store
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.progress import Progress

@@ -22,7 +22,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.selection import Rendered, Request, Selection
+from flan_jax.data.store_requests import Rendered, Request, Selection
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks import task as registry

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from flan_jax.data.mixture_data import DataConfig, MixtureData
-from flan_jax.data.store import TokenStore, schema, write_store
+from flan_jax.data.config import DataConfig
+from flan_jax.data.mixture_data import MixtureData
+from flan_jax.data.token_store import TokenStore, schema, write_store
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.tasks.clusters import Split
 

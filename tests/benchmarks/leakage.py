@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import processes
 
 from flan_jax.data.leakage import audit
-from flan_jax.data.selection import Request
+from flan_jax.data.store_requests import Request
 from flan_jax.tasks.task import TemplatedTask
 from flan_jax.tasks.templates import Template
 

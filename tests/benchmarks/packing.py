@@ -23,8 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.mixture_data import MixtureData
-from flan_jax.data.plan import MixturePlan
 
 Shares = dict[str, float]
 """Filled positions of the `encoder`, of the `decoder`, of `both`."""

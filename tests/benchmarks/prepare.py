@@ -24,7 +24,7 @@ TASKS = 62
 
 def requests(rows: int) -> list:
     import tasks  # noqa: F401 (registers)
-    from flan_jax.data.selection import Request
+    from flan_jax.data.store_requests import Request
     from flan_jax.tasks.task import TASKS as REGISTERED
 
     chosen = [task for task in REGISTERED.values() if "train" in task.splits][:TASKS]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from toy_tasks import KIND, SPELL, Rows
 
 from flan_jax.data.prepare import prepare
-from flan_jax.data.selection import Request, Selection
+from flan_jax.data.store_requests import Request, Selection
 from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import BETWEEN, Exemplars
 from flan_jax.tasks.prompts import Prompts

@@ -4,9 +4,9 @@ import pytest
 from toy_tasks import KIND, SPELL, Rows
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.data.leakage import ONE_ORIGIN, audit
-from flan_jax.data.mixture_data import DataConfig, audit_mixture, audit_runs
-from flan_jax.data.selection import Request
+from flan_jax.data.config import DataConfig
+from flan_jax.data.leakage import ONE_ORIGIN, audit, audit_mixture, audit_runs
+from flan_jax.data.store_requests import Request
 from flan_jax.errors import InputError
 from flan_jax.tasks import task as registry
 from flan_jax.tasks.sources import Tfds

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from flan_jax.data.batch_plan import MixturePlan, TaskLengths
 from flan_jax.data.loader import DataStalled, Loader, prefetch
-from flan_jax.data.plan import MixturePlan, TaskLengths
-from flan_jax.data.store import TokenStore, schema, token_column, write_store
+from flan_jax.data.token_store import TokenStore, schema, token_column, write_store
 
 LENGTHS = {"inputs": 24, "targets": 12}
 EOS = 1

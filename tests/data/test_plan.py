@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flan_jax.data import plan as plan_module
-from flan_jax.data.plan import MixturePlan, TaskLengths
+from flan_jax.data import batch_plan as plan_module
+from flan_jax.data.batch_plan import MixturePlan, TaskLengths
 from flan_jax.errors import InputError
 
 LENGTHS = {"inputs": 64, "targets": 16}

@@ -12,8 +12,8 @@ from toy_tasks import KIND, SPELL, FailingRows, Rows, generation
 
 from flan_jax.data import prepare as prepare_module
 from flan_jax.data.prepare import prepare
-from flan_jax.data.selection import Request, Selection
-from flan_jax.data.store import TOKENS
+from flan_jax.data.store_requests import Request, Selection
+from flan_jax.data.token_store import TOKENS
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import render_eval, render_train
 from flan_jax.tasks.templates import Template

@@ -10,9 +10,9 @@ from toy_tasks import KIND, SPELL, Rows
 import tasks  # noqa: F401 (registers)
 from flan_jax.data import seqio_registry
 from flan_jax.data.prepare import prepare
-from flan_jax.data.selection import Request, Selection
 from flan_jax.data.seqio_registry import register_seqio, seqio_vocabulary
-from flan_jax.data.store import trim_and_append_eos
+from flan_jax.data.store_requests import Request, Selection
+from flan_jax.data.token_store import trim_and_append_eos
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks import mixtures

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data.shuffle import permute
+from flan_jax.data.permutation import permute
 
 
 @given(n=st.integers(1, 3000), key=st.integers(0, 2**63))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.data.prepare import prepare
-from flan_jax.data.selection import Request
+from flan_jax.data.store_requests import Request
 from flan_jax.errors import InputError
 from flan_jax.tasks.sources import Jsonl, Tfds, check_split
 from flan_jax.tasks.task import TemplatedTask

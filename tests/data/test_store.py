@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data import store as store_module
-from flan_jax.data.store import (
+from flan_jax.data import token_store as store_module
+from flan_jax.data.token_store import (
     META,
     TOKENS,
     TokenStore,

@@ -20,7 +20,7 @@ import numpy as np
 
 from flan_jax.batch import Architecture
 from flan_jax.data.packing import Packer
-from flan_jax.data.shuffle import mix, permute
+from flan_jax.data.permutation import mix, permute
 from flan_jax.errors import InputError
 
 VERSION = 2

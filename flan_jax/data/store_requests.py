@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.store import STORE_VERSION, Kind
+from flan_jax.data.token_store import STORE_VERSION, Kind
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import Exemplars

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.mixture_data import MixtureData
-from flan_jax.data.plan import MixturePlan
 from flan_jax.tasks.task import get_task
 
 
