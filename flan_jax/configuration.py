@@ -24,7 +24,6 @@ from flan_jax.ablation.skypilot import SkyPilotEngine
 from flan_jax.ablation.slurm import SlurmEngine
 from flan_jax.ablation.submission import QueueEngine
 from flan_jax.ablation.xpk import XpkEngine
-from flan_jax.checkpoints import CheckpointConfig
 from flan_jax.data.config import DataConfig
 from flan_jax.errors import InputError, unknown
 from flan_jax.evaluate import EvalConfig
@@ -34,6 +33,7 @@ from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import OptimizerConfig
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.train import Settings, TrainConfig
+from flan_jax.training.checkpoints import CheckpointConfig
 
 MACROS = (
     "MIXTURE", "HELD_OUT", "SOURCE", "DATA_DIR", "TOKENIZER", "MODEL", "WARM_START", "STEPS", "BATCH_SIZE", "LENGTHS",

@@ -15,7 +15,7 @@ from flan_jax.errors import unknown
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import check_vocabulary, params_like
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.weights import load_params
+from flan_jax.weights.formats import load_params
 
 SAME = ("temperature", "top_k", "top_p", "num_beams", "length_penalty", "seed")
 """Settings of a task's generation_kwargs that GenerationConfig has by the same name."""

@@ -15,7 +15,6 @@ from flan_jax import verbs
 from flan_jax.ablation import report, submission, sweep
 from flan_jax.ablation.local import LocalEngine
 from flan_jax.ablation.plan import Plan, config_of, make_plan
-from flan_jax.checkpoints import CheckpointFailed
 from flan_jax.configuration import (
     MACROS,
     binding,
@@ -30,14 +29,15 @@ from flan_jax.data.config import default_cache_dir
 from flan_jax.data.loader import DataStalled
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, of_the_system
 from flan_jax.gate import PackingError
-from flan_jax.hugging_face import read_config
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.preflight import DoesNotFit
 from flan_jax.progress import table_console
 from flan_jax.train import Settings
 from flan_jax.training_log import NotFinite
-from flan_jax.weights import FORMATS, format_of
+from flan_jax.weights.formats import FORMATS, format_of
+from flan_jax.weights.hugging_face import read_config
+from flan_jax.weights.orbax import CheckpointFailed
 
 DEFAULT_GIN_FILE = "flan_mixture.gin"
 """For programs that look at a mixture and train nothing."""

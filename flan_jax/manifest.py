@@ -20,7 +20,7 @@ from flan_jax.data.mixture_data import MixtureData
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
-from flan_jax.weights import source_facts
+from flan_jax.weights.formats import source_facts
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pyarrow", "sentencepiece", "tokenizers")

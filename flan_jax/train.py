@@ -18,7 +18,6 @@ from jax.sharding import Mesh, SingleDeviceSharding
 
 from flan_jax import evaluate, manifest, report
 from flan_jax.batch import Batch
-from flan_jax.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import DataConfig
 from flan_jax.data.leakage import check_leakage
@@ -39,8 +38,9 @@ from flan_jax.parallel.sharding import own_rows, place_rows, placed_on
 from flan_jax.progress import Progress, show
 from flan_jax.run_dir import RESULT, Run
 from flan_jax.train_state import TrainState, init_state, state_like, warm_state
+from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training_log import NO_STEPS, Log, mean_loss, seconds_at_peak
-from flan_jax.weights import load_params
+from flan_jax.weights.formats import load_params
 
 # On the CPU XLA takes away jax.checkpoint's barriers before it merges what is computed twice: remat would save nothing.
 KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}

@@ -14,7 +14,6 @@ from flan_jax import evaluate as evaluation
 from flan_jax import manifest, preflight_report, report
 from flan_jax import train as training
 from flan_jax.ablation.plan import Plan
-from flan_jax.checkpoints import latest_folder
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import fixed_lengths
 from flan_jax.data.leakage import audit_mixture, check_leakage, refuse_leaks
@@ -33,7 +32,8 @@ from flan_jax.run_dir import LEAKAGE, MANIFEST, Run
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.task import get_task
 from flan_jax.training_log import NO_STEPS, profiled_steps
-from flan_jax.weights import check_target, load_params, save_params, source_facts
+from flan_jax.weights.formats import check_target, load_params, save_params, source_facts
+from flan_jax.weights.orbax import latest_folder
 
 __all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "preflight", "prepare", "tokenizer", "train"]
 

@@ -11,14 +11,14 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from same_trees import assert_same
 
-from flan_jax import checkpoints
-from flan_jax.checkpoints import CheckpointConfig, Checkpoints, load_params
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.optim import adafactor, adamw
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.train_state import init_state
+from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training_log import mean_loss
+from flan_jax.weights.orbax import _read_at_once, load_params
 
 MODEL = DecoderConfig(
     num_layers=2,
@@ -221,7 +221,7 @@ def test_a_restore_reads_a_tenth_of_what_the_host_holds_or_the_largest_part_of_o
     saved = types.SimpleNamespace(storage=types.SimpleNamespace(chunk_shape=(12, 96, 1536)))
     # Half of the rows, in whole chunks, for a device that keeps a quarter of each.
     part = 4 * 12 * 384 * 1536
-    assert checkpoints._read_at_once({"params": {"a": saved}}, {"params": {"a": leaf}}) == part + 1024
+    assert _read_at_once({"params": {"a": saved}}, {"params": {"a": leaf}}) == part + 1024
     names = [f"layer_{i}" for i in range(20)]
     there, here = dict.fromkeys(names, saved), dict.fromkeys(names, leaf)
-    assert checkpoints._read_at_once({"params": there}, {"params": here}) == 20 * 2 * part // 10
+    assert _read_at_once({"params": there}, {"params": here}) == 20 * 2 * part // 10

@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from flan_jax import hugging_face, main, verbs, weights
-from flan_jax.checkpoints import load_params
+from flan_jax import main, verbs
 from flan_jax.data.tokenizers import PRACTICE_MODEL
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
@@ -17,6 +16,8 @@ from flan_jax.models.params import params_like
 from flan_jax.optim import adamw
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.train_state import init_state
+from flan_jax.weights import formats, hugging_face
+from flan_jax.weights.orbax import load_params
 
 SIZES = {"vocab_size": 2048, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
 MODELS = {
@@ -139,9 +140,9 @@ def test_errors(tmp_path, capsys):
 def test_a_bucket_that_cannot_be_reached(monkeypatch):
     """No path with a bucket in it goes through pathlib, which would make gs:/ of gs://."""
     asked = []
-    monkeypatch.setattr(weights.t5x_checkpoints, "is_checkpoint", lambda source: asked.append(source) or False)
+    monkeypatch.setattr(formats.t5x_checkpoints, "is_checkpoint", lambda source: asked.append(source) or False)
     with pytest.raises(InputError, match="no T5X checkpoint at gs://bucket/t5, or it cannot be reached"):
-        weights.format_of("gs://bucket/t5")
+        formats.format_of("gs://bucket/t5")
     assert asked == ["gs://bucket/t5"]
 
 

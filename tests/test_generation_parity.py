@@ -12,12 +12,12 @@ import pytest
 from flax import linen as nn
 from hugging_face_t5 import params_of, random_t5
 
-from flan_jax import hugging_face
 from flan_jax.decoding.generation import GenerationConfig, restricted
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import dummy_batch, params_like
 from flan_jax.parallel.mesh import make_mesh
+from flan_jax.weights import hugging_face
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")

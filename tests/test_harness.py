@@ -13,7 +13,6 @@ from data.toy_tasks import KIND
 from lm_eval.api.task import ConfigurableTask
 
 from flan_jax import harness
-from flan_jax.checkpoints import save_params
 from flan_jax.data.prepare import prepare
 from flan_jax.data.store_requests import Request
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer
@@ -27,6 +26,7 @@ from flan_jax.parallel.mesh import make_mesh
 from flan_jax.predictions import predict
 from flan_jax.tasks.rendering import render_eval
 from flan_jax.train_state import init_state
+from flan_jax.weights.orbax import save_params
 
 SIZES = {"vocab_size": 2048, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
 MODELS = {

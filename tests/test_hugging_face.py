@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flan_jax import hugging_face
 from flan_jax.errors import InputError
 from flan_jax.models.params import params_like
 from flan_jax.parallel.mesh import make_mesh
+from flan_jax.weights import hugging_face
+from flan_jax.weights.safetensors_folder import SafetensorsFile, Tensors
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -133,7 +134,7 @@ def test_a_round_trip_is_bit_equal(name, peers, tmp_path):
     hugging_face.save(tmp_path / "kept", config, params, original=folder)
     hugging_face.save(tmp_path / "made", config, params)
     for again in (tmp_path / "kept", tmp_path / "made"):
-        before, after = hugging_face.Tensors(folder), hugging_face.Tensors(again)
+        before, after = Tensors(folder), Tensors(again)
         assert after.names() == before.names() - {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
         assert all(np.array_equal(before.read(name), after.read(name)) for name in after.names())
         theirs = type(model).from_pretrained(again).eval()
@@ -151,7 +152,7 @@ def test_bfloat16_files(peers, tmp_path):
     config, params = load(tmp_path / "half")
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     hugging_face.save(tmp_path / "again", config, params, dtype="bfloat16", original=tmp_path / "half")
-    before, after = hugging_face.Tensors(tmp_path / "half"), hugging_face.Tensors(tmp_path / "again")
+    before, after = Tensors(tmp_path / "half"), Tensors(tmp_path / "again")
     for name in before.names():
         assert before.read(name).dtype == after.read(name).dtype
         assert before.read(name).tobytes() == after.read(name).tobytes()
@@ -251,7 +252,7 @@ def test_the_text_model_of_a_gemma_that_sees(peers, tmp_path, prefix, tied):
 
 def copy_with(folder, target, **changes):
     """A single-file copy with tensors changed: None leaves one out."""
-    tensors = hugging_face.Tensors(folder)
+    tensors = Tensors(folder)
     arrays = {name: tensors.read(name) for name in tensors.names()} | changes
     target.mkdir()
     (target / "config.json").write_text((folder / "config.json").read_text())
@@ -285,7 +286,7 @@ def test_tensors_that_do_not_fit_are_named(peers, tmp_path):
 )
 def test_a_shared_table_is_found_under_each_of_its_names(peers, tmp_path, name, kept, now):
     _, folder = peers(name)
-    table = hugging_face.Tensors(folder).read(kept)
+    table = Tensors(folder).read(kept)
     _, params = load(copy_with(folder, tmp_path / "x", **{kept: None, now: table}))
     jax.tree.map(np.testing.assert_array_equal, params, load(folder)[1])
 
@@ -404,7 +405,7 @@ def test_a_damaged_header(tmp_path, about, message):
     header = json.dumps({"a": about} if about else about).encode()
     (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
     with pytest.raises(InputError, match=message):
-        hugging_face.SafetensorsFile(tmp_path / "x.safetensors")
+        SafetensorsFile(tmp_path / "x.safetensors")
 
 
 def test_damaged_folders_of_several_files(peers, tmp_path):

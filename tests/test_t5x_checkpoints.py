@@ -26,7 +26,7 @@ from flan_jax.models.params import abstract_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.sharding import param_shardings
 from flan_jax.pytrees import map_named, named_leaves
-from flan_jax.t5x_checkpoints import is_checkpoint, load_t5x_params, read_t5x, write_t5x
+from flan_jax.weights.t5x import is_checkpoint, load_t5x_params, read_t5x, write_t5x
 
 SIZES = {"vocab_size": 48, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
 
@@ -269,7 +269,7 @@ def test_a_slice_reads_only_its_chunks(tmp_path, inline):
 
 
 def test_the_writer_keeps_zeros_scalars_numpy_arrays_and_several_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr("flan_jax.t5x_checkpoints.CHUNK_BYTES", 256)
+    monkeypatch.setattr("flan_jax.weights.t5x.CHUNK_BYTES", 256)
     params = {"zeros": np.zeros((7, 11), np.float32), "scalar": np.float32(2.5), "long": value_of("long", (13, 19))}
     place = write_t5x(tmp_path, params, 0)
     chunks = [path.name for path in (place / "target.long").iterdir() if path.name != ".zarray"]

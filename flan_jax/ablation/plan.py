@@ -38,7 +38,7 @@ from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.sources import Jsonl
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
 from flan_jax.train import Settings
-from flan_jax.weights import source_facts
+from flan_jax.weights.formats import source_facts
 
 EACH = "each"
 """HELD_OUT's values when they are all clusters of the mixture, one after the other."""

@@ -28,11 +28,11 @@ import numpy as np
 import processes
 
 from flan_jax import configuration, optim
-from flan_jax.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.train import TrainConfig, compiled_step
 from flan_jax.train_state import init_state, state_like
+from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 
 TARGET = 0.5
 MODEL = "t5_1_1_base"

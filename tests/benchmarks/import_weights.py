@@ -25,10 +25,11 @@ MODEL = "t5_1_1_base"
 
 
 def write(folder: Path) -> None:
-    from flan_jax import configuration, hugging_face
+    from flan_jax import configuration
     from flan_jax.optim import adamw
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.train_state import init_state
+    from flan_jax.weights import hugging_face
 
     config = configuration.load_model([f"models/{MODEL}.gin"])
     hugging_face.save(folder, config, init_state(config, adamw(lambda step: 0.1), make_mesh(), 0).params)
@@ -38,9 +39,10 @@ def write(folder: Path) -> None:
 def load(folder: Path) -> None:
     import jax
 
-    from flan_jax import configuration, hugging_face
+    from flan_jax import configuration
     from flan_jax.models.params import params_like
     from flan_jax.parallel.mesh import make_mesh
+    from flan_jax.weights import hugging_face
 
     config = configuration.load_model([f"models/{MODEL}.gin"])
     like = params_like(config, make_mesh())

@@ -61,8 +61,8 @@ def checksum(state: Any) -> int:
 
 
 def save(folder: Path, number: int) -> None:
-    from flan_jax.checkpoints import CheckpointConfig, Checkpoints
     from flan_jax.train_state import init_state
+    from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 
     config, tx, mesh, training = setting(MESHES[number], seed=0)
     state = init_state(config, tx, mesh, training.seed)
@@ -75,8 +75,8 @@ def save(folder: Path, number: int) -> None:
 def restore(folder: Path, number: int, port: int, count: int, index: int) -> None:
     import jax
 
-    from flan_jax.checkpoints import CheckpointConfig, Checkpoints
     from flan_jax.train import start
+    from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 
     if count > 1:
         jax.distributed.initialize(f"localhost:{port}", count, index)

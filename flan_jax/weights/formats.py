@@ -7,9 +7,11 @@ from typing import Any
 
 from etils import epath
 
-from flan_jax import checkpoints, hugging_face, t5x_checkpoints
 from flan_jax.errors import InputError, unknown
 from flan_jax.models.config import ModelConfig
+from flan_jax.weights import hugging_face, orbax, t5x
+from flan_jax.weights.orbax import latest_folder
+from flan_jax.weights.safetensors_folder import is_folder
 
 FORMATS = ("flan_jax", "hugging_face", "t5x")
 OTHERS = {
@@ -31,15 +33,15 @@ def load_params(source: str | Path, config: ModelConfig, like: Any) -> Any:
     if kind == "hugging_face":
         return hugging_face.load_params(source, config, like)
     if kind == "t5x":
-        return t5x_checkpoints.load_t5x_params(source, like)
-    return checkpoints.load_params(source, like)
+        return t5x.load_t5x_params(source, like)
+    return orbax.load_params(source, like)
 
 
 def format_of(source: str | Path) -> str:
     """One of FORMATS. Raises InputError when there is nothing, or nothing known."""
-    if "://" not in str(source) and hugging_face.is_folder(source):
+    if "://" not in str(source) and is_folder(source):
         return "hugging_face"
-    if t5x_checkpoints.is_checkpoint(source):
+    if t5x.is_checkpoint(source):
         return "t5x"
     if "://" in str(source):
         raise InputError(
@@ -63,7 +65,7 @@ def source_facts(source: str | Path) -> dict[str, str]:
     """
     kind, root = format_of(source), epath.Path(source).expanduser()
     if kind == "flan_jax":
-        root = epath.Path(checkpoints.latest_folder(source))
+        root = epath.Path(latest_folder(source))
     about = [f"{file.relative_to(root)} {file.stat().length} {file.stat().mtime}" for file in _files(root)]
     path = str(source) if "://" in str(source) else str(Path(source).expanduser().resolve())
     return {"path": path, "files": hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]}
@@ -89,9 +91,9 @@ def save_params(
     if kind == "hugging_face":
         hugging_face.save(target, config, params, dtype=dtype, original=original, tokenizer=tokenizer)
     elif kind == "t5x":
-        t5x_checkpoints.write_t5x(target, params, step=0)
+        t5x.write_t5x(target, params, step=0)
     elif kind == "flan_jax":
-        checkpoints.save_params(target, params)
+        orbax.save_params(target, params)
     else:
         raise unknown("format", kind, FORMATS)
 
