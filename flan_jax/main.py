@@ -12,7 +12,7 @@ import absl.logging
 import jax
 
 from flan_jax import verbs
-from flan_jax.ablation import report, submission, sweep
+from flan_jax.ablation import submission, sweep
 from flan_jax.ablation.local import LocalEngine
 from flan_jax.ablation.plan import Plan, config_of, make_plan
 from flan_jax.configuration import (
@@ -33,6 +33,7 @@ from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.preflight import DoesNotFit
 from flan_jax.progress import table_console
+from flan_jax.reports import sweep_report
 from flan_jax.train import Settings
 from flan_jax.training_log import NotFinite
 from flan_jax.weights.formats import FORMATS, format_of
@@ -159,7 +160,7 @@ def _sweep(arguments: Sequence[str]) -> None:
         table_console().print(sweep.status_table(sweep_dir))
         return
     if flags.report:
-        print(report.write(sweep_dir))
+        print(sweep_report.write(sweep_dir))
         return
     bindings = [binding(a.removeprefix("--gin.")) for a in arguments if a.startswith("--gin.")]
     queue = None if flags.engine == LOCAL else load_engine(flags.engine, gin_files, bindings)

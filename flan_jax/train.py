@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from flan_jax import evaluate, manifest, report
+from flan_jax import evaluate, manifest
 from flan_jax.batch import Batch
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import DataConfig
@@ -36,6 +36,7 @@ from flan_jax.parallel.mesh import check_batch, make_mesh
 from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.parallel.sharding import own_rows, place_rows, placed_on
 from flan_jax.progress import Progress, show
+from flan_jax.reports import run_report
 from flan_jax.run_dir import RESULT, Run
 from flan_jax.train_state import TrainState, init_state, state_like, warm_state
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
@@ -137,12 +138,12 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     if run.writes:
         run.write_json(RESULT, manifest.result(run, int(state.step)))
     if write_report(run):
-        print(report.terminal_summary(run.path))
+        print(run_report.terminal_summary(run.path))
 
 
 def write_report(run: Run) -> Path | None:
     """The file of a run's report, which the process that writes has made."""
-    return report.write(run.path) if run.writes else None
+    return run_report.write(run.path) if run.writes else None
 
 
 def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:

@@ -11,7 +11,7 @@ import rich.console
 import rich.table
 
 from flan_jax import evaluate as evaluation
-from flan_jax import manifest, preflight_report, report
+from flan_jax import manifest, preflight_report
 from flan_jax import train as training
 from flan_jax.ablation.plan import Plan
 from flan_jax.data.batch_plan import MixturePlan
@@ -28,6 +28,8 @@ from flan_jax.models.params import check_vocabulary, count_params, params_like
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch, make_mesh
 from flan_jax.progress import table_console
+from flan_jax.reports import run_report
+from flan_jax.reports.mixture import draw_mixture
 from flan_jax.run_dir import LEAKAGE, MANIFEST, Run
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.task import get_task
@@ -186,7 +188,7 @@ def _score(settings: training.Settings, invocation: Invocation, work: Work, sour
     for each in evaluations:
         evaluation.score(evaluating, each, work.weights, params)
     if training.write_report(run):
-        print(report.terminal_summary(run.path))
+        print(run_report.terminal_summary(run.path))
 
 
 def _tasks(names: Sequence[str] | None) -> list[str]:
@@ -204,7 +206,7 @@ def mixture(settings: training.Settings, invocation: Invocation) -> None:
         console.print(difference_table(explained, _explained(invocation.other)[1]))
     console.print(_batch_text(plan, explained), highlight=False, soft_wrap=True)
     if invocation.picture is not None:
-        report.draw_mixture(explained, invocation.picture)
+        draw_mixture(explained, invocation.picture)
         console.print(f"drawn to {invocation.picture}", highlight=False, soft_wrap=True)
 
 

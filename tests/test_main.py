@@ -11,13 +11,13 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import tasks  # noqa: F401 (registers)
 from flan_jax import configuration, main, manifest, verbs
-from flan_jax.ablation import report
 from flan_jax.data import mixture_data
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_json
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.preemption import Preempted
+from flan_jax.reports import sweep_report
 from flan_jax.tasks import mixtures
 from flan_jax.tasks import task as registry
 from flan_jax.tasks.prompts import Prompts
@@ -414,12 +414,12 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
     loaded = configuration.resolve([gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"])
     write_json(run_dir / "manifest.json", manifest.facts(loaded[0].model, loaded[0].data, make_mesh(None)))
     (run_dir / "config.gin").write_text(loaded[1])
-    assert "1 of 1 pairs" in report.write(tmp_path / "sweep").with_suffix(".md").read_text()
+    assert "1 of 1 pairs" in sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
     assert "held_out is nli there, sentiment now" in refused(
         verbs.leakage, *settings[:2], "--held_out=sentiment", f"--run_dir={run_dir}"
     )
     assert "leaks into the held-out tasks" in refused(verbs.leakage, f"--run_dir={run_dir}")
-    text = report.write(tmp_path / "sweep").with_suffix(".md").read_text()
+    text = sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
     assert "| HELD_OUT=nli | rte | rte_again | the same source |" in text and "pairs" not in text
 
 

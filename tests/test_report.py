@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from flan_jax import report
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_json
+from flan_jax.reports import run_report
 
 NASTY = '<script>alert(1)</script> & "x" naïve 日本語 \ud83d'
 
@@ -91,7 +91,7 @@ def test_a_finished_run(make_run):
         metrics=[step(i, 9 / i) for i in range(1, 60)],
         result={"step": 2000, "loss": 1.5, "seconds": 90.0},
     )
-    page = report.write(run).read_text()
+    page = run_report.write(run).read_text()
     assert "<b>41.5</b> &rarr; <b>55.5</b> <span>nli, held out, chance 41.7</span>" in page
     assert (
         "the mean score of 2 tasks, over all templates, rises with training from 41.5% to 55.5% (+14.0 points)" in page
@@ -123,7 +123,7 @@ def test_the_terminal_summary(make_run):
         task("cb", before=scores(30.0, 36.0), after=scores(41.0, 51.0)),
         task("boolq", "reading_comp", False, before=scores(50.0), after=scores(88.0)),
     )
-    assert report.terminal_summary(run).splitlines() == [
+    assert run_report.terminal_summary(run).splitlines() == [
         "held out: nli                         chance   before    after   best template",
         "  cb                                    50.0     33.0     46.0            41.0",
         "  rte                                   50.0     50.0     65.0            60.0",
@@ -136,22 +136,22 @@ def test_the_terminal_summary(make_run):
 
 def test_the_terminal_summary_fits_100_columns(make_run):
     run = make_run(task("a" * 200, before=scores(50.0)), task("b", "c" * 200, False, after=scores(50.0)))
-    assert max(map(len, report.terminal_summary(run).splitlines()[:-1])) <= 100
+    assert max(map(len, run_report.terminal_summary(run).splitlines()[:-1])) <= 100
 
 
 def test_a_run_that_has_just_started_says_what_is_missing(tmp_path):
     (tmp_path / "config.gin").write_text("STEPS = 20  # <b>")
-    page = report.write(tmp_path).read_text()
+    page = run_report.write(tmp_path).read_text()
     for missing in ("no held-out task is scored", "eval/ holds no scores", "no training step is logged",
                     "manifest.json does not describe it", "predictions/ is empty"):  # fmt: skip
         assert f"Not there yet: {missing}." in page
     assert "STEPS = 20  # &lt;b&gt;" in page
-    assert "no scores yet" in report.terminal_summary(tmp_path)
+    assert "no scores yet" in run_report.terminal_summary(tmp_path)
 
 
 def test_a_run_between_two_scorings(make_run):
     run = make_run(task("rte", before=scores(48.0, 52.0), after=None), metrics=[step(10), step(340, float("nan"))])
-    page = report.write(run).read_text()
+    page = run_report.write(run).read_text()
     assert "<b>50.0</b> &rarr; <b>not yet</b>" in page
     assert "is 50.0% before training" in page
     assert "The run is not finished: step 340 of 2,000 is logged." in page
@@ -161,7 +161,7 @@ def test_means_are_of_the_tasks_scored_both_times(make_run):
     run = make_run(task("rte", before=scores(40.0), after=scores(60.0)), task("cb", before=scores(90.0)))
     assert (
         "the mean score of 1 of 2 tasks, over all templates, rises with training from 40.0% to 60.0%"
-        in report.write(run).read_text()
+        in run_report.write(run).read_text()
     )
 
 
@@ -170,20 +170,20 @@ def test_means_are_of_the_tasks_scored_both_times(make_run):
 )  # 100 examples: a standard error of 5 points
 def test_a_score_near_chance_is_called_that(make_run, after, verdict):
     run = make_run(task("rte", before=scores(40.0), after=scores(after)))
-    assert ("That is no better than a blind guess." in report.write(run).read_text()) == verdict
+    assert ("That is no better than a blind guess." in run_report.write(run).read_text()) == verdict
 
 
 def test_no_held_out_cluster(make_run):
     run = make_run(task("boolq", "reading_comp", False, after=scores(88.0)), held_out=None, source="tfds")
-    page = report.write(run).read_text()
+    page = run_report.write(run).read_text()
     assert "No cluster is held out." in page and "Practice corpus" not in page
-    assert report.terminal_summary(run).startswith("held out: nothing")
+    assert run_report.terminal_summary(run).startswith("held out: nothing")
 
 
 def test_text_of_the_data_is_escaped(make_run):
     rows = {"rte-after": [prediction(0, 0, 1, text=NASTY)], "<i>-before": [prediction(0, 0, 0, text="")]}
     run = make_run(task("<u>&$x_1$ 日本", "<s>", after=scores(50.0)), predictions=rows)
-    page = report.write(run).read_bytes().decode("ascii")
+    page = run_report.write(run).read_bytes().decode("ascii")
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in page and "na&#239;ve &#26085;" in page
     assert not re.search(r"<(script|i|u|s)>(?!\(empty)", page)
     assert "<i>(empty)</i>" in page
@@ -194,7 +194,7 @@ def test_examples_pair_before_with_after(make_run):
         "rte-before": [prediction(7, 0, 0)],
         "rte-after": [prediction(7, 0, 1), prediction(8, 0, 1, split="validation")],
     }
-    page = report.write(make_run(task("rte", after=scores(50.0)), predictions=rows)).read_text()
+    page = run_report.write(make_run(task("rte", after=scores(50.0)), predictions=rows)).read_text()
     assert "test example 7, template 0" in page and "example 8" not in page
     assert "before <b>&#10007; wrong</b>" in page and "after <b>&#10003; right</b>" in page
     assert "-1.25" in page and "log-probability before" in page
@@ -208,7 +208,7 @@ def test_further_prompts_stand_beside_before_and_after(make_run):
     rows = {f"rte-{when}": [prediction(7, t, c, text=texts[when])] for when, (t, c) in whens.items()}
     rows["rte-after-none"] += [prediction(8, 3, 1, text="another example")]
     run = make_run(*tasks, predictions=rows)
-    html = report.write(run).read_text()
+    html = run_report.write(run).read_text()
     assert "<th class=n>after, prompts none</th>" in html
     assert all(f"<td class=n>{mean}</td>" in html for mean in ("52.2", "41.8", "47.0"))
     assert texts["after"] in html and texts["after-none"] in html and "another example" not in html
@@ -220,30 +220,30 @@ def test_further_prompts_stand_beside_before_and_after(make_run):
 def test_generated_text_is_not_called_wrong(make_run):
     row = {"split": "test", "example": 0, "template": 0, "answer": -1, "inputs": "x", "references": ["A b."]}
     rows = {"g-before": [row | {"prediction": "c"}], "g-after": [row | {"prediction": "a B. "}]}
-    page = report.write(make_run(predictions=rows)).read_text()
+    page = run_report.write(make_run(predictions=rows)).read_text()
     assert "before <b>differs</b>" in page and "after <b>&#10003; as a reference</b>" in page
 
 
 def test_ten_examples_from_all_templates_the_same_each_time(make_run):
     rows = [prediction(example, template, 1) for example in range(60) for template in range(7)]
     run = make_run(predictions={"rte-after": rows})
-    page = report.write(run).read_text()
+    page = run_report.write(run).read_text()
     shown = re.findall(r"test example (\d+), template (\d+)", page)
     assert len(shown) == 10 and {template for _, template in shown} == set("0123456")
     make_run(predictions={"rte-after": rows[::-1]})
-    assert report.write(run).read_text() == page
+    assert run_report.write(run).read_text() == page
 
 
 def test_the_command(make_run, tmp_path, capsys):
     run = make_run(task("rte", after=scores(50.0)))
-    report.main([str(run)])
+    run_report.main([str(run)])
     assert capsys.readouterr().out.strip() == str(run / "report.html")
     for bad in (tmp_path / "none", tmp_path / "predictions"):
         with pytest.raises(SystemExit) as stopped:
-            report.main([str(bad)])
+            run_report.main([str(bad)])
         assert stopped.value.code == 2 and "is not a run directory" in capsys.readouterr().err
     with pytest.raises(InputError, match="is not a run directory"):
-        report.write(tmp_path / "predictions")
+        run_report.write(tmp_path / "predictions")
 
 
 def test_neither_jax_nor_tensorflow_is_imported(make_run):

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax import evaluate
-from flan_jax.ablation.results import KILLED, PLAN, RUNS, was_killed
 from flan_jax.data.config import DataConfig, fixed_lengths
 from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.tokenizers import tokenizer_file
@@ -32,6 +31,7 @@ from flan_jax.errors import InputError, of_the_system
 from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
 from flan_jax.models.params import count_params
 from flan_jax.parallel.preemption import Preempted
+from flan_jax.reports.sweep_results import KILLED, PLAN, RUNS, was_killed
 from flan_jax.run_dir import METRICS, RESULT
 from flan_jax.tasks.clusters import VIEWS
 from flan_jax.tasks.mixtures import mixture_or_task

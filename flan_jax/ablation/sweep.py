@@ -19,7 +19,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from flan_jax.ablation import report, submission
+from flan_jax.ablation import submission
 from flan_jax.ablation.local import LocalEngine, lock
 from flan_jax.ablation.plan import (
     BASE,
@@ -37,6 +37,7 @@ from flan_jax.data.leakage import Audit, audit_runs
 from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.json_files import read_json, read_jsonl, write_json
 from flan_jax.parallel import multihost
+from flan_jax.reports import sweep_report
 from flan_jax.run_dir import LEAKAGE, RESULT
 from flan_jax.train import Settings, train
 
@@ -94,9 +95,9 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
     for run, code in engine.work(left):
         done += code == DONE
         console.print(f"[{done}/{len(plan.runs)}] {_ended(sweep_dir, run, code)}", markup=False)
-        report.write(sweep_dir)
+        sweep_report.write(sweep_dir)
     keep_audits()
-    console.print(f"report: {report.write(sweep_dir)}", markup=False)
+    console.print(f"report: {sweep_report.write(sweep_dir)}", markup=False)
     held.close()
     return done == len(plan.runs)
 

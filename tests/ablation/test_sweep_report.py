@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sweep_directory import CLUSTERS, write_sweep
 
-from flan_jax.ablation import report, results, scores
 from flan_jax.errors import InputError
+from flan_jax.reports import sweep_report, sweep_results, sweep_scores
 
 FEW = {"nli": {"rte": 2, "cb": 3, "anli_r1": 3}, "coreference": {"wsc": 2, "winogrande": 2, "wsc273": 2}}
 MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
@@ -20,7 +20,7 @@ MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
 def whole(tmp_path_factory):
     """Twelve runs: one failed, one runs, one waits."""
     sweep = write_sweep(tmp_path_factory.mktemp("sweep"), states={3: "failed", 7: "running", 10: "waiting"})
-    report.write(sweep)
+    sweep_report.write(sweep)
     return sweep
 
 
@@ -30,7 +30,7 @@ def few(tmp_path):
 
 
 def html(sweep):
-    return report.write(sweep).read_text()
+    return sweep_report.write(sweep).read_text()
 
 
 def edit(path, change):
@@ -61,12 +61,12 @@ def test_runs_without_a_result_are_marked_with_the_last_error(whole):
 def test_scores_are_the_mean_over_seeds_templates_and_tasks(whole):
     files = [whole / "runs" / f"{index:010x}" / "eval" for index in (0, 1)]
     means = [[json.loads((f / f"{task}.json").read_text())["after"]["mean"] for task in CLUSTERS["nli"]] for f in files]
-    found = scores.results(results.read(whole))
+    found = sweep_scores.results(sweep_results.read(whole))
     nli = found.shown[0]
     assert nli.name == "nli" and nli.mean is not None
     assert nli.mean.scores["after"].interval.mean == pytest.approx(np.mean(means))
     assert f"{np.mean(means):.1f} [" in (whole / "report.md").read_text()
-    assert scores.held_out_mean(found.shown, "after").mean == pytest.approx(
+    assert sweep_scores.held_out_mean(found.shown, "after").mean == pytest.approx(
         np.mean([cluster.mean.scores["after"].mean for cluster in found.shown])
     )
 
@@ -74,10 +74,10 @@ def test_scores_are_the_mean_over_seeds_templates_and_tasks(whole):
 def test_clusters_of_one_run_weigh_alike_whatever_their_size(tmp_path):
     clusters = FEW | {"sentiment": {"sst2": 2}}
     sweep = write_sweep(tmp_path, axes={"HELD_OUT": [list(clusters)], "SEED": [0, 1]}, clusters=clusters)
-    found = scores.results(results.read(sweep)).shown
+    found = sweep_scores.results(sweep_results.read(sweep)).shown
     means = [cluster.mean.scores["after"].mean for cluster in found]
     assert len(means) == 3
-    assert scores.held_out_mean(found, "after").mean == pytest.approx(np.mean(means))
+    assert sweep_scores.held_out_mean(found, "after").mean == pytest.approx(np.mean(means))
 
 
 def test_results_csv_has_a_row_per_run_task_and_time(whole):
@@ -123,17 +123,19 @@ def test_each_axis_that_varies_has_a_figure_and_a_table(tmp_path, axes, evaluati
 def test_the_values_of_an_axis_are_compared_in_pairs(tmp_path):
     axes = {"MIXTURE": MIXTURES, "HELD_OUT": list(FEW)}
     sweep = write_sweep(tmp_path, axes=axes, clusters=FEW, templates=3, examples=10)
-    found = scores.results(results.read(sweep)).found
+    found = sweep_scores.results(sweep_results.read(sweep)).found
     one, other = (found[(mixture,)] for mixture in MIXTURES[:2])
-    difference = scores.difference(one, other, list(FEW), "after")
-    means = [scores.held_out_mean(each, "after").mean for each in (one, other)]
+    difference = sweep_scores.difference(one, other, list(FEW), "after")
+    means = [sweep_scores.held_out_mean(each, "after").mean for each in (one, other)]
     assert difference.interval.mean == pytest.approx(means[1] - means[0])
-    back = scores.difference(other, one, list(FEW), "after")
+    back = sweep_scores.difference(other, one, list(FEW), "after")
     assert (back.interval.mean, back.p) == (pytest.approx(-difference.interval.mean), difference.p)
-    same = scores.difference(one, one, list(FEW), "after")
+    same = sweep_scores.difference(one, one, list(FEW), "after")
     assert same.interval[:1] + same.interval[2:] == (0, 0, 0) and same.p == 1
     # Pairs say more than two intervals do: what makes an example hard for both models cancels.
-    widths = [low_high.high - low_high.low for low_high in (difference.interval, scores.held_out_mean(one, "after"))]
+    widths = [
+        low_high.high - low_high.low for low_high in (difference.interval, sweep_scores.held_out_mean(one, "after"))
+    ]
     assert widths[0] < 2 * widths[1]
     assert f"<th>less {MIXTURES[0]}</th>" in html(sweep)
 
@@ -212,13 +214,13 @@ def test_clusters_that_could_not_be_held_out_are_a_marked_gap(few):
 
 def test_no_sweep(tmp_path, few, capsys):
     with pytest.raises(InputError, match="is not a sweep's directory: there is no such directory"):
-        report.write(tmp_path / "none")
+        sweep_report.write(tmp_path / "none")
     with pytest.raises(SystemExit) as stopped:
-        report.main([str(few / "runs")])
+        sweep_report.main([str(few / "runs")])
     assert stopped.value.code == 2 and "it has no plan.json" in capsys.readouterr().err
     (few / "runs.jsonl").write_text('{"index": 0}\n')
     with pytest.raises(InputError, match="Plan the sweep anew"):
-        report.write(few)
+        sweep_report.write(few)
 
 
 def test_a_sweep_that_has_not_begun(tmp_path):
@@ -234,7 +236,7 @@ def test_published_numbers_stand_beside_ours_for_real_data_alone(tmp_path, sourc
     sweep = write_sweep(tmp_path, axes={"HELD_OUT": ["nli"]}, clusters={"nli": paper | {"wnli": 2}}, source=source)
     page = html(sweep)
     assert "arXiv 2109.01652" in page and ">56.2<" in page
-    ((cluster,),) = scores.results(results.read(sweep)).found.values()
+    ((cluster,),) = sweep_scores.results(sweep_results.read(sweep)).found.values()
     mean = np.mean([task.scores["after"].mean for task in cluster.tasks if task.name in paper])
     assert (f">{mean:.1f}</td></tr>" in page) == (source == "tfds")
     assert ("measured here, tuned" in page) == (source == "tfds")
@@ -303,7 +305,7 @@ def test_a_metric_of_a_whole_set_has_no_paired_test(few):
             task[when].update(values=None, interval=None, standard_error=None)
 
     edit(few / "runs" / f"{0:010x}" / "eval" / "rte.json", whole_set)
-    nli, coreference = scores.results(results.read(few)).shown
+    nli, coreference = sweep_scores.results(sweep_results.read(few)).shown
     assert nli.mean.p is None and coreference.mean.p is not None
     assert "Without a paired test (a metric of a whole set): nli." in html(few)
 
@@ -316,7 +318,7 @@ def test_the_paired_test_is_symmetric_and_sees_no_difference_in_equal_models(few
         task["after"] = task["before"]
 
     def p():
-        return scores.results(results.read(few)).shown[0].mean.p
+        return sweep_scores.results(sweep_results.read(few)).shown[0].mean.p
 
     first = p()
     assert first < 0.05

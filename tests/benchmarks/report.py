@@ -31,7 +31,7 @@ def main() -> int:
     clusters = {name: {f"task_{name[-1]}{j}": options for j, options in enumerate(OPTIONS)} for name in names}
     mixtures = [f"flan2021_{i}_clusters" for i in range(1, 6)]
     axes = {"HELD_OUT": names, "MIXTURE": mixtures, "SEED": [0, 1]}
-    command = [sys.executable, "-m", "flan_jax.ablation.report"]
+    command = [sys.executable, "-m", "flan_jax.reports.sweep_report"]
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         sweep = write_sweep(Path(folder), axes=axes, clusters=clusters, templates=10, examples=100)

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flan_jax import page
 from flan_jax.bootstrap import Interval
+from flan_jax.reports import html
 
 DARK, MIDDLE, GRID = "#1f3f60", "#7d8fa3", "#e8e8e8"
 CHANCE: Any = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.1}
@@ -37,7 +37,7 @@ class Line(NamedTuple):
 
 def headline(rows: Sequence[Row]) -> str:
     """A pair of points with error bars for each cluster."""
-    figure = page.figure(7.6, 0.8 + 0.42 * len(rows))
+    figure = html.figure(7.6, 0.8 + 0.42 * len(rows))
     axes = figure.subplots()
     for y, row in enumerate(rows):
         for name, point in row.points.items():
@@ -48,12 +48,12 @@ def headline(rows: Sequence[Row]) -> str:
     _rows_frame(figure, axes, rows)
     handles = [axes.errorbar([], [], xerr=[], label=name, **POINT | look) for name, look in LOOKS.items()]
     _legend(figure, axes, rows, handles)
-    return page.svg(figure, "Held-out clusters, untuned and tuned, percent")
+    return html.svg(figure, "Held-out clusters, untuned and tuned, percent")
 
 
 def strip(rows: Sequence[Row]) -> str:
     """One dot a template, a tick at the median."""
-    figure = page.figure(7.6, 0.8 + 0.34 * len(rows))
+    figure = html.figure(7.6, 0.8 + 0.34 * len(rows))
     axes = figure.subplots()
     for y, row in enumerate(rows):
         for name, dots in row.dots.items():
@@ -67,7 +67,7 @@ def strip(rows: Sequence[Row]) -> str:
     handles = [axes.plot([], [], label=f"{name}: a template", **_dot(look))[0] for name, look in LOOKS.items()]
     handles.append(axes.scatter([], [], marker="|", s=60, color="black", linewidth=1.6, label="median"))
     _legend(figure, axes, rows, handles)
-    return page.svg(figure, "Scores of single templates, percent")
+    return html.svg(figure, "Scores of single templates, percent")
 
 
 def _dot(look: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _offset(name: str, size: float) -> float:
 
 
 def _rows_frame(figure: Any, axes: Any, rows: Sequence[Row]) -> None:
-    axes.set_yticks(range(len(rows)), [page.clip(row.label, 36) for row in rows], parse_math=False)
+    axes.set_yticks(range(len(rows)), [html.clip(row.label, 36) for row in rows], parse_math=False)
     low, high = axes.get_xlim()
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(min(0, low), max(100, high)))
     axes.set_xticks(range(0, 101, 20))
@@ -96,7 +96,7 @@ def _legend(figure: Any, axes: Any, rows: Sequence[Row], handles: list[Any]) -> 
 
 def over_axis(values: Sequence[str], lines: Sequence[Line], chance: float | None, label: str) -> str:
     """Means against an axis's values, evenly spaced in the plan's order."""
-    figure = page.figure(7.6, 3.4)
+    figure = html.figure(7.6, 3.4)
     axes = figure.subplots()
     for number, line in enumerate(lines):
         shift = 0.04 * (number - (len(lines) - 1) / 2)  # so that error bars do not lie on one another
@@ -107,18 +107,18 @@ def over_axis(values: Sequence[str], lines: Sequence[Line], chance: float | None
             [x for x, _ in found],
             [point.mean for _, point in found],
             yerr=_arms([point for _, point in found]),
-            label=page.clip(line.label, 40),
+            label=html.clip(line.label, 40),
             **POINT | look | {"linewidth": 1.3},
         )
     if chance is not None:
         axes.axhline(chance, label="chance", **CHANCE)
-    axes.set_xticks(range(len(values)), [page.clip(value, 24) for value in values], parse_math=False)
+    axes.set_xticks(range(len(values)), [html.clip(value, 24) for value in values], parse_math=False)
     axes.set(xlim=(-0.4, len(values) - 0.6), ylabel="held-out mean, %")
     axes.set_xlabel(label, fontsize=9, parse_math=False)
     axes.yaxis.label.set_fontsize(9)
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8.5)
-    return page.svg(figure, f"Held-out mean by {page.clip(label, 60)}".replace('"', "").replace("<", ""))
+    return html.svg(figure, f"Held-out mean by {html.clip(label, 60)}".replace('"', "").replace("<", ""))
 
 
 def _arms(points: Sequence[Interval]) -> np.ndarray:
@@ -139,7 +139,7 @@ def curves(losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], li
 
     losses: [steps, 2] a run, step and loss. evaluated: [steps, 2] a label, step and percent. line_is: what a line is called.
     """
-    figure = page.figure(7.6, 3.1)
+    figure = html.figure(7.6, 3.1)
     left, *right = figure.subplots(1, 1 + bool(evaluated), squeeze=False)[0]
     for line in losses:
         left.plot(*line.T, color=MIDDLE, linewidth=0.6, alpha=0.7)
@@ -154,13 +154,13 @@ def curves(losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], li
     left.set_title("training loss", fontsize=9)
     for axes in right:
         for number, (label, line) in enumerate(evaluated.items()):
-            axes.plot(*line.T, label=page.clip(label, 30), markersize=4, linewidth=1.1, **_look(number))
+            axes.plot(*line.T, label=html.clip(label, 30), markersize=4, linewidth=1.1, **_look(number))
         axes.set_title("held-out mean during training, %", fontsize=9)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
     for axes in (left, *right):
         axes.grid(axis="y", color=GRID, linewidth=0.6)
         axes.set_xlabel("step", fontsize=9)
-    return page.svg(figure, "Learning curves")
+    return html.svg(figure, "Learning curves")
 
 
 def _median(losses: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,43 +1,26 @@
 """A run directory -> report.html, one self-contained page, and a table for the terminal. Reads files; needs no jax."""
 
 import argparse
-import collections
-import heapq
 import itertools
 import json
 import math
 import statistics
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from flan_jax import page
 from flan_jax.errors import InputError
-from flan_jax.json_files import read_json, read_jsonl, write_text
-from flan_jax.run_dir import MANIFEST, METRICS, RESULT
+from flan_jax.json_files import write_text
+from flan_jax.reports import html
+from flan_jax.reports.mixture import mixture_section
+from flan_jax.reports.predictions import _examples
+from flan_jax.reports.run_files import WHEN, Contents, Row, _read
+from flan_jax.run_dir import MANIFEST
 
-WHEN = ("before", "after")
-EXAMPLES, POINTS = 10, 1500  # predictions shown a task, points of a curve
 PRACTICE = "Practice corpus: generated rows. These are not FLAN's datasets; compare no score with published ones."
-Row: TypeAlias = Mapping[str, Any]
-
-
-class Contents(NamedTuple):
-    """What a run directory holds so far. A section that manifest.json lacks is {}; cluster: the one held out."""
-
-    path: Path
-    manifest: Mapping[str, Any]
-    metrics: Sequence[Row]
-    held_out: Sequence[Row]
-    trained_on: Mapping[str, Sequence[Row]]
-    result: Row | None
-    config: str
-    cluster: str | None
-    practice: bool
 
 
 class Score(NamedTuple):
@@ -55,7 +38,7 @@ def write(run_dir: Path) -> Path:
     run = _read(run_dir)
     sections = (_summary, _charts, _task_table, _curves, _mixture, _examples, _facts)
     body = "\n".join(f"<section>{section(run)}</section>" for section in sections)
-    write_text(run.path / "report.html", page.page(f"Run {run.path.resolve().name}", body))
+    write_text(run.path / "report.html", html.page(f"Run {run.path.resolve().name}", body))
     return run.path / "report.html"
 
 
@@ -66,36 +49,13 @@ def terminal_summary(run_dir: Path) -> str:
     scores += [_mean_score(f"mean of {_count(_compared(run.held_out), 'task')}", run.held_out)] * bool(scores)
     scores += [_mean_score(f"trained on: {name} ({_count(t, 'task')})", t) for name, t in run.trained_on.items()]
     rows = [[f"held out: {run.cluster or 'nothing'}", "chance", *WHEN, "best template"]] if scores else []
-    rows += [[f"  {s.label}", *map(page.show, (s.chance, *map(s.means.get, WHEN), s.best))] for s in scores]
+    rows += [[f"  {s.label}", *map(html.show, (s.chance, *map(s.means.get, WHEN), s.best))] for s in scores]
     width = max((min(len(row[0]), 50) for row in rows), default=0)
     lines = [
-        f"{page.clip(name, width):<{width}}" + "".join(f"{x:>9}" for x in xs) + f"{x:>16}" for name, *xs, x in rows
+        f"{html.clip(name, width):<{width}}" + "".join(f"{x:>9}" for x in xs) + f"{x:>16}" for name, *xs, x in rows
     ]
     notes = ["no scores yet"] * (not scores) + ["practice corpus: not FLAN's datasets"] * run.practice
     return "\n".join([*lines, *notes, f"report: {run.path / 'report.html'}"])
-
-
-def _read(path: Path) -> Contents:
-    if not any((path / name).exists() for name in (MANIFEST, METRICS, RESULT, "config.gin", "eval")):
-        reason = f"it has no {MANIFEST}, {METRICS} or eval/" if path.is_dir() else "there is no such directory"
-        raise InputError(f"{path} is not a run directory: {reason}. Give the --run_dir of a training run")
-    manifest = collections.defaultdict(dict, read_json(path / MANIFEST) or {})
-    files = [read_json(file) for file in sorted((path / "eval").glob("*.json"))]
-    tasks = [{key: value for key, value in task.items() if value is not None} for task in files if "task" in task]
-    tasks.sort(key=lambda task: (task["cluster"], task["task"]))
-    held_out = [task for task in tasks if task["held_out"]]
-    others = itertools.groupby((task for task in tasks if not task["held_out"]), key=lambda task: task["cluster"])
-    return Contents(
-        path=path,
-        manifest=manifest,
-        metrics=[row for row in read_jsonl(path / METRICS) if "eval" not in row],
-        held_out=held_out,
-        trained_on={cluster: list(group) for cluster, group in others},
-        result=read_json(path / RESULT),
-        config=gin.read_text("utf-8", "replace") if (gin := path / "config.gin").exists() else "",
-        cluster=_named(manifest["data"].get("held_out")) or (held_out[0]["cluster"] if held_out else None),
-        practice=manifest["data"].get("source") == "sandbox",
-    )
 
 
 def _task_score(task: Row) -> Score:
@@ -133,7 +93,7 @@ def _summary(run: Contents) -> str:
     parts = [f'<p class="note">{escape(PRACTICE)}</p>'] if run.practice else []
     score = _mean_score("", run.held_out)
     if score.means:
-        numbers = " &rarr; ".join(f"<b>{page.show(score.means.get(when, 'not yet'))}</b>" for when in WHEN)
+        numbers = " &rarr; ".join(f"<b>{html.show(score.means.get(when, 'not yet'))}</b>" for when in WHEN)
         chance = "" if score.chance is None else f", chance {score.chance:.1f}"
         parts.append(f'<p class="headline">{numbers} <span>{escape(str(run.cluster))}, held out{chance}</span></p>')
     return "\n".join([*parts, f"<p>{escape(_verdict(run, score))} {escape(_status(run))}</p>"])
@@ -151,7 +111,7 @@ def _verdict(run: Contents, score: Score) -> str:
     before, after, chance = score.means.get("before"), score.means.get("after"), score.chance
     blind = "" if chance is None else f" A blind guess scores {chance:.1f}%."
     if before is None or after is None:
-        return f"{what}is {page.show(before if after is None else after)}% {' and '.join(score.means)} training.{blind}"
+        return f"{what}is {html.show(before if after is None else after)}% {' and '.join(score.means)} training.{blind}"
     verb = "rises" if after > before else "falls" if after < before else "stays"
     text = f"{what}{verb} with training from {before:.1f}% to {after:.1f}% ({after - before:+.1f} points).{blind}"
     error = _standard_error(run.held_out)
@@ -163,13 +123,13 @@ def _verdict(run: Contents, score: Score) -> str:
 def _status(run: Contents) -> str:
     if run.result is not None:
         return f"The run is finished: {run.result['step']:,} steps in {run.result.get('seconds', 0) / 60:,.1f} minutes."
-    steps = page.show(run.manifest["mixture"].get("steps", "?"))
+    steps = html.show(run.manifest["mixture"].get("steps", "?"))
     return f"The run is not finished: step {run.metrics[-1]['step'] if run.metrics else 0:,} of {steps} is logged."
 
 
 def _charts(run: Contents) -> str:
     none = "<p>No cluster is held out.</p>" if run.manifest["data"] and run.cluster is None else ""
-    parts = ["<h2>Held-out tasks</h2>", none or (not run.held_out) * page.missing("no held-out task is scored")]
+    parts = ["<h2>Held-out tasks</h2>", none or (not run.held_out) * html.missing("no held-out task is scored")]
     if run.held_out:
         parts.append(_bars([_task_score(task) for task in run.held_out], "a template", faint=False))
     if run.trained_on:
@@ -181,7 +141,7 @@ def _charts(run: Contents) -> str:
 def _bars(scores: Sequence[Score], dot: str, *, faint: bool) -> str:
     """Horizontal bars, in pairs where there are both, told apart by hatching as well as by tone; dots are what a bar is the mean of."""
     shown = [when for when in WHEN if any(when in score.means for score in scores)]
-    figure = page.figure(7.6, 0.75 + 0.52 * len(scores))
+    figure = html.figure(7.6, 0.75 + 0.52 * len(scores))
     axes = figure.subplots()
     bar: Any = {"height": 0.36, "linewidth": 0.7, "edgecolor": "#999999" if faint else "#444444"}
     after = bar | {"facecolor": "#a9bfd6" if faint else "#2b5c8a"}
@@ -197,20 +157,20 @@ def _bars(scores: Sequence[Score], dot: str, *, faint: bool) -> str:
             axes.text(108, place, f"{mean:.1f}", va="center", ha="right", fontsize=8.5)
         if score.chance is not None:
             axes.plot([score.chance] * 2, [y - 0.44, y + 0.44], **mark)
-    axes.set_yticks(range(len(scores)), [page.clip(score.label, 32) for score in scores], parse_math=False)
+    axes.set_yticks(range(len(scores)), [html.clip(score.label, 32) for score in scores], parse_math=False)
     axes.set(ylim=(len(scores) - 0.45, -0.55), xlim=(min(0, axes.get_xlim()[0]), 108), xticks=range(0, 101, 20))
     axes.tick_params(axis="y", length=0)
     handles = [axes.barh([0], [np.nan], label=f"{when}: mean", **looks[when]) for when in shown]
     handles.append(axes.scatter([], [], label=dot, **dots))
     handles += axes.plot([], [], label="chance", **mark) if any(score.chance is not None for score in scores) else []
     figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False, fontsize=8)
-    return page.svg(figure, "Scores before and after training, percent")
+    return html.svg(figure, "Scores before and after training, percent")
 
 
 def _task_table(run: Contents) -> str:
     tasks = [*run.held_out, *itertools.chain(*run.trained_on.values())]
     if not tasks:
-        return "<h2>Scores</h2>" + page.missing("eval/ holds no scores")
+        return "<h2>Scores</h2>" + html.missing("eval/ holds no scores")
     # Further evaluations of the same parameters, each under prompts of its own.
     more = sorted({when for task in tasks for when in task if when.startswith(("before-", "after-"))})
     columns = "task,cluster,held out,metric,chance,before,after,change,best dev. template,over templates,examples"
@@ -234,16 +194,12 @@ def _task_table(run: Contents) -> str:
     cut = {task["task"]: (task.get("after") or task.get("before") or {}).get("truncated") or 0.0 for task in tasks}
     named = ", ".join(f"{task} {share:.0f} %" for task, share in cut.items() if share >= 0.5)
     text += f" <b>Prompts whose end the model did not see</b>, as LENGTHS are shorter: {named}." if named else ""
-    return f"<h2>Scores</h2>\n{page.table(columns, rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
+    return f"<h2>Scores</h2>\n{html.table(columns, rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
 
 
 def _mean_further(tasks: Sequence[Row], when: str) -> float | None:
     means = [task[when]["mean"] for task in tasks if when in task]
     return statistics.fmean(means) if means and len(means) == len(tasks) else None
-
-
-def _named(held_out: str | Sequence[str] | None) -> str | None:
-    return held_out if isinstance(held_out, str) or held_out is None else ", ".join(held_out)
 
 
 def _numbers(score: Score) -> list[Any]:
@@ -254,8 +210,8 @@ def _numbers(score: Score) -> list[Any]:
 
 def _curves(run: Contents) -> str:
     if not run.metrics:
-        return "<h2>Training</h2>" + page.missing("no training step is logged")
-    figure = page.figure(7.6, 3.3)
+        return "<h2>Training</h2>" + html.missing("no training step is logged")
+    figure = html.figure(7.6, 3.3)
     grid = figure.subplot_mosaic([["loss", "loss", "accuracy"], ["loss", "loss", "learning_rate"]])
     for name, axes in grid.items():
         rows = [row for row in run.metrics if math.isfinite(row.get(name, math.nan))]
@@ -274,9 +230,9 @@ def _curves(run: Contents) -> str:
     grid["loss"].set_xlabel("step", fontsize=9)
     last = run.metrics[-1]
     speed = [row["tokens_per_second"] for row in run.metrics if row.get("tokens_per_second")]
-    text = f"Step {last['step']:,}: loss {page.show(last.get('loss'), 3)}, token accuracy {page.show(last.get('accuracy'))}%."
+    text = f"Step {last['step']:,}: loss {html.show(last.get('loss'), 3)}, token accuracy {html.show(last.get('accuracy'))}%."
     text += f" Median speed: {statistics.median(speed):,.0f} tokens a second." if speed else ""
-    return f"<h2>Training</h2>\n{page.svg(figure, 'Loss, token accuracy and learning rate by step')}\n<p>{escape(text)}</p>"
+    return f"<h2>Training</h2>\n{html.svg(figure, 'Loss, token accuracy and learning rate by step')}\n<p>{escape(text)}</p>"
 
 
 def _mixture(run: Contents) -> str:
@@ -284,137 +240,8 @@ def _mixture(run: Contents) -> str:
     return (
         mixture_section(mixture)
         if mixture.get("tasks")
-        else "<h2>Mixture</h2>" + page.missing(f"{MANIFEST} does not describe it")
+        else "<h2>Mixture</h2>" + html.missing(f"{MANIFEST} does not describe it")
     )
-
-
-def mixture_section(mixture: Mapping[str, Any]) -> str:
-    """The table of a mixture that flan_jax.data.mixture_summary describes, and what its batches hold, as HTML."""
-    columns = "task,cluster,examples,rate,share %,epochs,mean inputs,mean targets,cut inputs %,cut targets %,filtered"
-    rows = []
-    for t in sorted(mixture["tasks"], key=lambda task: (-task["share"], task["task"])):
-        drawn = [t["examples"], f"{t['rate']:,.7g}", page.show(100 * t["share"], 2), page.show(t["epochs"], 2)]
-        cut = [100 * t["truncated_inputs"], 100 * t["truncated_targets"], t["filtered"]]
-        rows.append([t["task"], t["cluster"], *drawn, t["mean_inputs"], t["mean_targets"], *cut])
-    lengths = mixture["lengths"]
-    filled = [f"{100 * x:.1f}% of the {lengths.get(k, '')} {k} positions" for k, x in mixture["rows_filled"].items()]
-    batch = [mixture[k] for k in ("batch_size", "examples_per_batch", "supervised_tokens_per_batch")]
-    text = (
-        f"Packing fills {' and '.join(filled)}. A batch of {batch[0]:,} rows carries {batch[1]:,.0f} examples and "
-        f"{batch[2]:,.0f} supervised tokens. Epochs: expected over the whole run. Mean lengths are in tokens. Cut: the "
-        "share of examples that are too long. Filtered: rows left out."
-    )
-    return f"<h2>Mixture</h2>\n{page.table(columns.split(','), rows, texts=2)}\n<p>{escape(text)}</p>"
-
-
-def draw_mixture(explained: Mapping[str, Any], path: str | Path) -> None:
-    """A mixture as a picture: each task's share as a bar, by cluster. `path` ends in .png, .svg, .pdf or .html.
-
-    An .html file holds the table too. Raises InputError for another ending.
-    """
-    kind = Path(path).suffix.lstrip(".")
-    if kind not in ("png", "svg", "pdf", "html"):
-        raise InputError(f"{path}: a picture's name ends in .png, .svg, .pdf or .html")
-    tasks = sorted(explained["tasks"], key=lambda t: (t["cluster"], -t["share"], t["task"]))
-    figure = page.figure(7.6, 0.9 + 0.21 * len(tasks))
-    axes = figure.subplots()
-    clusters = list(dict.fromkeys(t["cluster"] for t in tasks))
-    colors = ["#2b5c8a" if clusters.index(t["cluster"]) % 2 else "#9db7d1" for t in tasks]
-    places = np.arange(len(tasks))
-    axes.barh(places, [100 * t["share"] for t in tasks], color=colors, height=0.72)
-    for place, task in zip(places, tasks, strict=True):
-        axes.text(100 * task["share"], place, f" {task['epochs']:.2g} epochs", va="center", fontsize=7, color="#555")
-    axes.set_yticks(places, [f"{t['task']}  ({t['cluster']})" for t in tasks], fontsize=7.5)
-    axes.invert_yaxis()
-    axes.margins(x=0.16, y=0.01)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(f"share of the examples drawn, %; epochs in {explained['steps']:,} steps", fontsize=9)
-    if kind != "html":
-        figure.savefig(path, dpi=150)
-        return
-    write_text(Path(path), page.page("Mixture", page.svg(figure, "Share of each task") + mixture_section(explained)))
-
-
-def _examples(run: Contents) -> str:
-    folder = run.path / "predictions"
-    found = {file.stem.partition("-")[0] for file in folder.glob("*.jsonl")}
-    held_out = {task["task"] for task in run.held_out}
-    parts = [f"<h2>Example predictions</h2><p>Up to {EXAMPLES} test examples a task, drawn blind to the outcome.</p>"]
-    for place, name in enumerate(sorted(found, key=lambda name: (name not in held_out, name))):
-        shown = "\n".join(example(pair) for pair in _sample(folder, name)) or page.missing(
-            "no test example is predicted"
-        )
-        head = f"<summary><b>{escape(name)}</b>{', held out' if name in held_out else ''}</summary>"
-        parts.append(f"<details{'' if place else ' open'}>{head}\n{shown}</details>")
-    return "\n".join(parts) if found else "<h2>Example predictions</h2>" + page.missing("predictions/ is empty")
-
-
-def _sample(folder: Path, task: str) -> list[dict[str, Row]]:
-    """{"before": row, "after": row} of a few test prompts, templates in turn; always the same ones.
-
-    Beside them "after-NAME": the example under further prompts, in the template of the same number if there is one.
-    """
-
-    def prompt(row: Row) -> tuple[int, int]:
-        return row["template"], row["example"]
-
-    def rows(when: str) -> Iterator[Row]:
-        return (row for row in read_jsonl(folder / f"{task}-{when}.jsonl") if row["split"] == "test")
-
-    source, other = WHEN[::-1] if (folder / f"{task}-after.jsonl").exists() else WHEN
-    # A whole test set may be too large to hold: its rows with the lowest hashes are a sample, in random order.
-    pool = heapq.nsmallest(20 * EXAMPLES, rows(source), key=lambda row: zlib.crc32(repr(prompt(row)).encode()))
-    ranks = collections.defaultdict(itertools.count)
-    chosen = sorted(pool, key=lambda row: (next(ranks[row["template"]]), row["template"]))[:EXAMPLES]
-    pairs = {prompt(row): {source: row} for row in chosen}
-    for row in rows(other):
-        if prompt(row) in pairs:
-            pairs[prompt(row)][other] = row
-    for when in sorted(file.stem.removeprefix(f"{task}-") for file in folder.glob(f"{task}-after-*.jsonl")):
-        for row in rows(when):
-            for (template, number), pair in pairs.items():
-                if row["example"] == number and (when not in pair or row["template"] == template):
-                    pair[when] = row
-    return list(pairs.values())
-
-
-def example(pair: Mapping[str, Row]) -> str:
-    """One prompt with its answers as HTML: {"before": prediction, "after": prediction}, or one of them.
-
-    Those of "after-NAME" follow, each with the prompt that it answers.
-    """
-    same = {when: row for when, row in pair.items() if when in WHEN}
-    row = same.get("after") or same["before"]
-    parts = [_answered(f"test example {row['example']}, template {row['template']}", row, same)]
-    for when, own in pair.items():
-        if when not in WHEN:
-            parts.append(
-                _answered(f"{when.replace('-', ', prompts ', 1)}, template {own['template']}", own, {when: own})
-            )
-    return f'<div class="example">{"".join(parts)}</div>'
-
-
-def _answered(title: str, row: Row, pair: Mapping[str, Row]) -> str:
-    """The prompt of `row`, and how it was answered at each of some times."""
-    options, scored = row.get("options") or [], sorted(pair, reverse=True)  # before, after
-    parts = [f'<p class="side">{escape(title)}</p>{page.text(row["inputs"])}']
-    if options:
-        marks = ["\u2713 right answer" * (i in row["right"]) for i in range(len(options))]
-        scores = [[page.show(x, 2) for x in pair[when]["scores"]] for when in scored]
-        rows = zip(map(page.clip, options), marks, *scores, strict=True)
-        columns = ["option", "", *(f"log-probability {when}" for when in scored)]
-        parts.append(page.table(columns, rows, texts=2, bold=[row["answer"]]))
-    answers = [("right answer" if options else "reference", "", text) for text in row["references"][:3]]
-    answers += [(when, _mark(pair[when]), pair[when]["prediction"]) for when in scored]
-    cells = (f"<dt>{escape(name)} <b>{mark}</b></dt><dd>{page.text(text)}</dd>" for name, mark, text in answers)
-    return f"{''.join(parts)}<dl>{''.join(cells)}</dl>"
-
-
-def _mark(row: Row) -> str:
-    if row.get("chosen") is not None:
-        return "&#10003; right" if row["chosen"] in row["right"] else "&#10007; wrong"
-    same = row["prediction"].strip().casefold() in [text.strip().casefold() for text in row["references"]]
-    return "&#10003; as a reference" if same else "differs"
 
 
 def _facts(run: Contents) -> str:
@@ -427,7 +254,7 @@ def _facts(run: Contents) -> str:
     facts |= {key: run.manifest.get(key, {}) for key in ("devices", "data", "not_evaluated", "versions", "created")}
     facts["result"] = {key: value for key, value in (run.result or {}).items() if key != "tasks"}
     rows = [(key, show(value) or "not there yet") for key, value in facts.items()]
-    parts = ["<h2>Facts</h2>", page.table((), rows, texts=2)]
+    parts = ["<h2>Facts</h2>", html.table((), rows, texts=2)]
     for name, text in {"config.gin": run.config, "identity": json.dumps(run.manifest["identity"], indent=2)}.items():
         parts.append(f"<details><summary><b>{name}</b></summary><pre>{escape(text)}</pre></details>")
     return "\n".join(parts)
@@ -438,7 +265,9 @@ def _count(things: Sequence[Any], noun: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m flan_jax.report", description="Rewrites a run's report.html.")
+    parser = argparse.ArgumentParser(
+        prog="python -m flan_jax.reports.run_report", description="Rewrites a run's report.html."
+    )
     parser.add_argument("run_dir", type=Path)
     try:
         print(write(parser.parse_args(arguments).run_dir))

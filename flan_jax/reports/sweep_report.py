@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax import page
-from flan_jax.ablation import axes, pictures, runs
-from flan_jax.ablation.pictures import Row
-from flan_jax.ablation.results import Sweep, label, read
-from flan_jax.ablation.scores import Cluster, Results, Scored, held_out_mean, results, shown_p, spread
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_text
+from flan_jax.reports import html, sweep_figures, sweep_runs
+from flan_jax.reports import sweep_axes as axes
+from flan_jax.reports.sweep_figures import Row
+from flan_jax.reports.sweep_results import Sweep, label, read
+from flan_jax.reports.sweep_scores import Cluster, Results, Scored, held_out_mean, results, shown_p, spread
 
 SIGNIFICANT = 0.05
 GENERATED = (
@@ -24,14 +24,14 @@ GENERATED = (
 
 
 RUNS = (
-    runs.base,
-    runs.curves,
-    runs.published,
-    runs.mixture,
-    runs.leakage,
-    runs.cost,
-    runs.plan,
-    runs.predictions,
+    sweep_runs.base,
+    sweep_runs.curves,
+    sweep_runs.published,
+    sweep_runs.mixture,
+    sweep_runs.leakage,
+    sweep_runs.cost,
+    sweep_runs.plan,
+    sweep_runs.predictions,
 )
 """The sections of runs in the report's order."""
 
@@ -48,28 +48,28 @@ def write(sweep_dir: Path) -> Path:
     body = "\n".join(f"<section>{''.join(part.html for part in section)}</section>" for section in parts if section)
     text = "\n\n".join(part.markdown for part in itertools.chain(*parts) if part.markdown)
     write_text(sweep_dir / "results.csv", _results(sweep))
-    write_text(sweep_dir / "report.md", f"# {page.markdown_text(title)}\n\n{text}\n")
-    write_text(sweep_dir / "report.html", page.page(title, body))
+    write_text(sweep_dir / "report.md", f"# {html.markdown_text(title)}\n\n{text}\n")
+    write_text(sweep_dir / "report.html", html.page(title, body))
     return sweep_dir / "report.html"
 
 
-def _headline(whole: Results) -> Iterator[page.Part]:
+def _headline(whole: Results) -> Iterator[html.Part]:
     sweep, both = whole.sweep, _compared(whole.shown)
     states = [run.state for run in sweep.runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
-    yield page.paragraph(f"{len(states)} runs: {counts}.{_which(sweep)}")
-    if "sandbox" in runs.sources(sweep):
-        yield page.paragraph(GENERATED, "note")
+    yield html.paragraph(f"{len(states)} runs: {counts}.{_which(sweep)}")
+    if "sandbox" in sweep_runs.sources(sweep):
+        yield html.paragraph(GENERATED, "note")
     if not whole.shown:
-        yield page.nothing_yet("no held-out task is scored")
+        yield html.nothing_yet("no held-out task is scored")
         return
-    yield page.paragraph(
+    yield html.paragraph(
         _verdict(both) if both else "No held-out cluster is scored both untuned and tuned yet.", "verdict"
     )
     rows = [_picture_row(cluster.mean, cluster.name) for cluster in whole.shown if cluster.mean]
     rows += _mean_row(both)
-    yield page.Part(pictures.headline(rows) if rows else "")
-    yield page.paragraph(
+    yield html.Part(sweep_figures.headline(rows) if rows else "")
+    yield html.paragraph(
         "Held-out clusters, percent: the mean over datasets of the mean over templates on test examples. Error bars and "
         "brackets: 95 % bootstrap intervals over templates and examples, and over seeds where there are several. "
         f"p: two-sided paired permutation test of tuned against untuned, not corrected for the number of tests; * p < {SIGNIFICANT}.",
@@ -133,7 +133,7 @@ def _mean_row(both: Sequence[Cluster]) -> list[Row]:
     return [Row(f"mean of {len(both)}", None, points, {}, f"{after.mean - before.mean:+.1f}")]
 
 
-def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> page.Part:
+def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> html.Part:
     rows = []
     for cluster in found:
         if cluster.mean:
@@ -144,7 +144,7 @@ def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> page.Pa
         numbers = [spread(before), spread(after), f"{after.mean - before.mean:+.1f}", ""]
         rows.append([f"mean of {len(both)}", "", "", "", *numbers])
     columns = "held-out cluster,datasets,chance,majority,untuned,tuned,difference,p"
-    return page.both_table(columns, rows, texts=1, bold=[len(rows) - 1] if before and after else [])
+    return html.both_table(columns, rows, texts=1, bold=[len(rows) - 1] if before and after else [])
 
 
 def _baselines(scored: Scored) -> list[Any]:
@@ -160,18 +160,18 @@ def _signed(difference: float | None) -> str | None:
     return None if difference is None else f"{difference:+.1f}"
 
 
-def _gaps(whole: Results) -> Iterator[page.Part]:
+def _gaps(whole: Results) -> Iterator[html.Part]:
     rows = [
         [run.name, run.state, _error(run.status.get("error")), "; ".join(run.gaps) or "-", run.status.get("attempts")]
         for run in whole.sweep.everything
         if run.state != "finished" or run.gaps
     ]
     if rows:
-        yield page.heading("Gaps")
-        yield page.paragraph(
+        yield html.heading("Gaps")
+        yield html.paragraph(
             "Runs that wait, run or failed, and files that could not be read. Their scores are missing above."
         )
-        yield page.both_table("run,state,last error,not readable,attempts", rows, texts=4)
+        yield html.both_table("run,state,last error,not readable,attempts", rows, texts=4)
     cut = {
         task.name: score.truncated
         for run in whole.sweep.runs
@@ -179,34 +179,34 @@ def _gaps(whole: Results) -> Iterator[page.Part]:
         for score in task.scores.values()
         if task.held_out and score.truncated is not None and score.truncated >= 0.5
     }
-    missing = {task: reason for run in whole.sweep.runs for task, reason in runs.not_evaluated(run).items()}
+    missing = {task: reason for run in whole.sweep.runs for task, reason in sweep_runs.not_evaluated(run).items()}
     left_out = whole.sweep.plan.get("left_out", [])
     if (missing or cut or left_out) and not rows:
-        yield page.heading("Gaps")
+        yield html.heading("Gaps")
     if left_out:
-        yield page.paragraph(f"Not held out, as nothing of them can be evaluated: {', '.join(left_out)}.", "missing")
+        yield html.paragraph(f"Not held out, as nothing of them can be evaluated: {', '.join(left_out)}.", "missing")
     if cut:
         named = ", ".join(f"{task} {share:.0f} %" for task, share in sorted(cut.items()))
-        yield page.paragraph(f"Prompts whose end the model did not see, as LENGTHS are shorter: {named}.", "missing")
+        yield html.paragraph(f"Prompts whose end the model did not see, as LENGTHS are shorter: {named}.", "missing")
     if missing:
         named = "; ".join(f"{task} ({reason})" for task, reason in sorted(missing.items()))
-        yield page.paragraph(f"Tasks that no score is of: {named}.", "missing")
+        yield html.paragraph(f"Tasks that no score is of: {named}.", "missing")
 
 
 def _error(error: Any) -> str:
     lines = str(error or "").strip().splitlines()
-    return page.clip(lines[-1], 300) if lines else "-"
+    return html.clip(lines[-1], 300) if lines else "-"
 
 
-def _tables(whole: Results) -> Iterator[page.Part]:
+def _tables(whole: Results) -> Iterator[html.Part]:
     if not whole.shown:
         return
-    yield page.heading("Held-out datasets")
+    yield html.heading("Held-out datasets")
     yield _dataset_table(whole.shown)
     left_out = [f"{task} ({cluster.name})" for cluster in whole.shown for task in cluster.left_out]
     if left_out:
-        yield page.paragraph(f"Not in their cluster's mean, for want of a score: {', '.join(left_out)}.", "missing")
-    yield page.paragraph(
+        yield html.paragraph(f"Not in their cluster's mean, for want of a score: {', '.join(left_out)}.", "missing")
+    yield html.paragraph(
         "Untuned and tuned: mean over templates (and seeds) with its 95 % interval; a cluster's is the mean of its "
         "datasets. Median with quartiles over templates, and best dev. (the test score of the template that is best on "
         "validation examples): tuned. Chance: a blind guess. Majority: always the most frequent answer. p: as above. "
@@ -216,17 +216,17 @@ def _tables(whole: Results) -> Iterator[page.Part]:
     for setting, found in whole.found.items():
         if setting != whole.sweep.shown and found:
             name = ", ".join(f"{axis} = {value}" for axis, value in zip(whole.sweep.axes, setting, strict=True))
-            yield page.folded(name, _cluster_table(found, _compared(found)))
+            yield html.folded(name, _cluster_table(found, _compared(found)))
 
 
-def _dataset_table(found: Sequence[Cluster]) -> page.Part:
+def _dataset_table(found: Sequence[Cluster]) -> html.Part:
     columns = "dataset,metric,chance,majority,untuned,tuned,difference,p,median,best dev.,size,other metrics (tuned)"
     rows, bold = [], []
     for cluster in found:
         bold.append(len(rows))
         rows.append([cluster.name, *_dataset_row(cluster.mean)] if cluster.mean else [cluster.name, *[""] * 11])
         rows += [[f"\u00a0\u00a0{task.name}", *_dataset_row(task)] for task in cluster.tasks]
-    return page.both_table(columns, rows, texts=2, bold=bold, dense=True)
+    return html.both_table(columns, rows, texts=2, bold=bold, dense=True)
 
 
 def _dataset_row(scored: Scored) -> list[Any]:
@@ -247,12 +247,12 @@ def _dataset_row(scored: Scored) -> list[Any]:
     ]
 
 
-def _templates(whole: Results) -> Iterator[page.Part]:
+def _templates(whole: Results) -> Iterator[html.Part]:
     rows = [_picture_row(task, task.name) for cluster in whole.shown for task in cluster.tasks if task.scores]
     if rows:
-        yield page.heading("Templates")
-        yield page.Part(pictures.strip(rows))
-        yield page.paragraph(
+        yield html.heading("Templates")
+        yield html.Part(sweep_figures.strip(rows))
+        yield html.paragraph(
             "One dot a template: its test score in percent, averaged over seeds; the tick is the median.", "caption"
         )
 
@@ -289,7 +289,7 @@ def _results(sweep: Sweep) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m flan_jax.ablation.report", description="Rewrites a sweep's report."
+        prog="python -m flan_jax.reports.sweep_report", description="Rewrites a sweep's report."
     )
     parser.add_argument("sweep_dir", type=Path)
     try:

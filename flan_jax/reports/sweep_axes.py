@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax import page
-from flan_jax.ablation import pictures
-from flan_jax.ablation.pictures import Line
-from flan_jax.ablation.results import Setting, Sweep, label
-from flan_jax.ablation.scores import Cluster, Results, difference, held_out_mean, shown_p, spread
 from flan_jax.bootstrap import Interval
+from flan_jax.reports import html, sweep_figures
+from flan_jax.reports.sweep_figures import Line
+from flan_jax.reports.sweep_results import Setting, Sweep, label
+from flan_jax.reports.sweep_scores import Cluster, Results, difference, held_out_mean, shown_p, spread
 
 TITLES = {
     "MODEL": "Model scale",
@@ -24,7 +23,7 @@ TITLES = {
 """What an axis is called, by how it ends or how its last value ends."""
 
 
-def axes(whole: Results) -> Iterator[page.Part]:
+def axes(whole: Results) -> Iterator[html.Part]:
     """A section for each axis beside HELD_OUT and SEED; where none varies, one for the evaluations, if there are several."""
     sweep = whole.sweep
     names = [{c.name for c in found if c.mean and "after" in c.mean.scores} for found in whole.found.values() if found]
@@ -33,7 +32,7 @@ def axes(whole: Results) -> Iterator[page.Part]:
     for number, axis in enumerate(sweep.axes):
         values, last = sweep.axes[axis], sweep.axes[axis][-1]
         title = next((t for end, t in TITLES.items() if axis.endswith(end) or last.endswith(end)), axis)
-        yield page.heading(title if title == axis else f"{title} ({axis})")
+        yield html.heading(title if title == axis else f"{title} ({axis})")
         others = dict.fromkeys(setting[:number] + setting[number + 1 :] for setting in sweep.settings)
         lines = [
             Line(*line)
@@ -44,7 +43,7 @@ def axes(whole: Results) -> Iterator[page.Part]:
         settings = {other: [(*other[:number], v, *other[number:]) for v in values] for other in others}
         yield from _differences(whole, axis, values, settings, common, number)
     if not sweep.axes and len(sweep.evaluations) > 1:
-        yield page.heading("Prompts at evaluation")
+        yield html.heading("Prompts at evaluation")
         points = [_mean_point(whole.shown, common, when) for when in sweep.evaluations]
         yield from _axis_figure(whole, "evaluation", sweep.evaluations, [Line("tuned", points)], common)
 
@@ -83,18 +82,18 @@ def _without_doubles(lines: Sequence[Line]) -> list[Line]:
 
 def _axis_figure(
     whole: Results, axis: str, values: Sequence[str], lines: Sequence[Line], common: set[str]
-) -> Iterator[page.Part]:
+) -> Iterator[html.Part]:
     lines = [line for line in lines if any(point is not None for point in line.points)]
     if not lines:
-        yield page.nothing_yet("no held-out cluster is scored in all settings")
+        yield html.nothing_yet("no held-out cluster is scored in all settings")
         return
     chances = [c.mean.chance for c in whole.shown if c.mean and c.name in common]
     chance = float(np.mean([c for c in chances if c is not None])) if chances and None not in chances else None
     short, pattern = _shorter(values)
     counts = _parameters(whole.sweep, axis, values)
     ticks = [f"{value}\n{counts[full]}" if full in counts else value for value, full in zip(short, values, strict=True)]
-    yield page.Part(pictures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis))
-    yield page.paragraph(
+    yield html.Part(sweep_figures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis))
+    yield html.paragraph(
         f"Mean over {', '.join(sorted(common))} (the clusters scored in every setting), percent; error bars and brackets: "
         "95 % intervals over templates and examples, and over seeds where there are several.",
         "caption",
@@ -103,7 +102,7 @@ def _axis_figure(
         [value, *(point and spread(point) for point in points)]
         for value, points in zip(values, zip(*(line.points for line in lines), strict=True), strict=True)
     ]
-    yield page.both_table([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
+    yield html.both_table([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
 
 
 def _differences(
@@ -113,7 +112,7 @@ def _differences(
     settings: Mapping[Setting, Sequence[Setting]],
     common: set[str],
     number: int,
-) -> Iterator[page.Part]:
+) -> Iterator[html.Part]:
     """Each value of an axis against its first, tuned, paired; by what the other axes are held at."""
     columns, lines = [], []
     for other, points in settings.items():
@@ -125,8 +124,8 @@ def _differences(
                 lines.append([each and f"{_signed(each.interval)}, p {shown_p(each.p) or '-'}" for each in found])
     if columns:
         rows = [[value, *cells] for value, *cells in zip(values[1:], *lines, strict=True)]
-        yield page.both_table([f"less {values[0]}", *columns], rows, texts=1, dense=True)
-        yield page.paragraph(
+        yield html.both_table([f"less {values[0]}", *columns], rows, texts=1, dense=True)
+        yield html.paragraph(
             f"What each value of {axis} scores above {values[0]}, of the same templates and examples, with a 95 % interval of "
             "the difference and the p of a paired permutation test, not corrected for the number of tests.",
             "caption",

@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from flan_jax import page, report
-from flan_jax.ablation import pictures
-from flan_jax.ablation.results import Sweep, SweepRun, label, sample_lines
-from flan_jax.ablation.scores import Results, Scored
+from flan_jax.reports import html, sweep_figures
+from flan_jax.reports.mixture import mixture_section
+from flan_jax.reports.predictions import example
+from flan_jax.reports.sweep_results import Sweep, SweepRun, label, sample_lines
+from flan_jax.reports.sweep_scores import Results, Scored
 
 EXAMPLES = 6
 """Predictions shown of a task."""
@@ -46,14 +47,14 @@ def not_evaluated(run: SweepRun) -> Mapping[str, str]:
     return {str(task): str(reason) for task, reason in _section(run, "not_evaluated").items()}
 
 
-def base(whole: Results) -> Iterator[page.Part]:
+def base(whole: Results) -> Iterator[html.Part]:
     """What the model was that all runs start from."""
     run = whole.sweep.base
     if run is None:
         return
-    yield page.heading("Base model")
+    yield html.heading("Base model")
     mixture, parameters = _section(run, "data").get("mixture"), _section(run, "model").get("parameters")
-    tokens, steps = (page.show(run.plan.get(key)) for key in ("tokens", "steps"))
+    tokens, steps = (html.show(run.plan.get(key)) for key in ("tokens", "steps"))
     text = f"All runs start from one model, trained from scratch on {mixture or 'its own mixture'} ({run.state})"
     text += f"; {parameters:,} parameters" if isinstance(parameters, int) else ""
     text += f"; {steps} steps of {tokens} tokens in all"
@@ -62,17 +63,17 @@ def base(whole: Results) -> Iterator[page.Part]:
         step, loss = run.losses[-1]
         text += f"; loss {loss:.3f} at step {step:,.0f}"
     config = (run.path / "config.gin").relative_to(whole.sweep.path)
-    yield page.paragraph(f"{text}. Its configuration: {config}.")
+    yield html.paragraph(f"{text}. Its configuration: {config}.")
     if len(run.losses):
-        yield page.Part(pictures.curves([run.losses], {}, "the base model"))
+        yield html.Part(sweep_figures.curves([run.losses], {}, "the base model"))
 
 
-def curves(whole: Results) -> Iterator[page.Part]:
+def curves(whole: Results) -> Iterator[html.Part]:
     """Loss by step, and the held-out means during training of the setting that is shown."""
     losses = [run.losses for run in whole.sweep.runs if len(run.losses)]
-    yield page.heading("Learning curves")
+    yield html.heading("Learning curves")
     if not losses:
-        yield page.nothing_yet("no training step is logged")
+        yield html.nothing_yet("no training step is logged")
         return
     points: dict[str, dict[float, list[float]]] = {}
     for run in whole.sweep.runs:
@@ -84,20 +85,20 @@ def curves(whole: Results) -> Iterator[page.Part]:
         cluster: np.array([[step, np.mean(means)] for step, means in sorted(by_step.items())])
         for cluster, by_step in points.items()
     }
-    yield page.Part(pictures.curves(losses, evaluated))
+    yield html.Part(sweep_figures.curves(losses, evaluated))
     what = f"Training loss of {len(losses)} runs"
-    yield page.paragraph(
+    yield html.paragraph(
         f"{what}{'; held-out clusters scored during training, mean over runs' * bool(evaluated)}.", "caption"
     )
     if not evaluated:
-        yield page.paragraph("No run scored held-out clusters during training.")
+        yield html.paragraph("No run scored held-out clusters during training.")
 
 
-def _long(table: page.Part, rows: int) -> page.Part:
-    return page.folded(f"{rows} runs", table) if rows > LONG else table
+def _long(table: html.Part, rows: int) -> html.Part:
+    return html.folded(f"{rows} runs", table) if rows > LONG else table
 
 
-def published(whole: Results) -> Iterator[page.Part]:
+def published(whole: Results) -> Iterator[html.Part]:
     """Numbers of papers for the same clusters and datasets; beside ours only where the rows are the datasets' own."""
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         facts = list(csv.DictReader(file))
@@ -110,9 +111,9 @@ def published(whole: Results) -> Iterator[page.Part]:
             ours = float(np.mean([scored.scores["after"].mean for scored in found])) if measured else None
             about = [fact[key] for key in ("name", "metric", "system", "setting", "source")]
             rows.append([*about, float(fact["value"]), ours])
-    yield page.heading("Published numbers")
+    yield html.heading("Published numbers")
     if not rows:
-        yield page.paragraph("None is known here of these clusters and datasets.", "missing")
+        yield html.paragraph("None is known here of these clusters and datasets.", "missing")
         return
     columns = ["cluster or datasets", "metric", "system", "setting", "source", "published"]
     if sources(whole.sweep) <= REAL:
@@ -121,11 +122,11 @@ def published(whole: Results) -> Iterator[page.Part]:
             "Published: copied from the named source, not measured here; other models, prompts and subsets of the data. Of a "
             "cluster's published mean there is none of ours: it is of other datasets and metrics."
         )
-        yield page.paragraph(text)
+        yield html.paragraph(text)
     else:
         rows = [row[:-1] for row in rows]
-        yield page.paragraph(f"For context only. {NOT_COMPARABLE}", "note")
-    yield page.both_table(columns, rows, texts=5, dense=True)
+        yield html.paragraph(f"For context only. {NOT_COMPARABLE}", "note")
+    yield html.both_table(columns, rows, texts=5, dense=True)
 
 
 def _ours(whole: Results, fact: Mapping[str, str]) -> list[Scored]:
@@ -137,7 +138,7 @@ def _ours(whole: Results, fact: Mapping[str, str]) -> list[Scored]:
     return [tasks[name] for name in names] if all(name in tasks for name in names) else []
 
 
-def mixture(whole: Results) -> Iterator[page.Part]:
+def mixture(whole: Results) -> Iterator[html.Part]:
     """What each run trained on, and the mixture of one task by task."""
     rows, first = [], None
     for run in whole.sweep.runs:
@@ -147,24 +148,24 @@ def mixture(whole: Results) -> Iterator[page.Part]:
             clusters = len({task["cluster"] for task in tasks})
             examples = sum(task["examples"] for task in tasks)
             sizes = [len(tasks), clusters, examples, about.get("steps"), about["batch_size"], float(per_step)]
-            detail = report.mixture_section(about)
+            detail = mixture_section(about)
         except Damaged:
             continue
         rows.append([run.name, str(_section(run, "data").get("mixture")), *sizes])
         first = first or (run, detail)
-    yield page.heading("Mixture")
+    yield html.heading("Mixture")
     if first is None:
-        yield page.nothing_yet("no manifest.json describes a mixture")
+        yield html.nothing_yet("no manifest.json describes a mixture")
         return
     columns = "run,mixture,tasks,clusters,examples,steps,batch,supervised tokens a step"
-    yield _long(page.both_table(columns, rows, texts=2), len(rows))
-    detail = page.Part(first[1].partition("</h2>")[2])
-    yield page.Part(page.folded(f"Task by task: {first[0].name}", detail).html)
+    yield _long(html.both_table(columns, rows, texts=2), len(rows))
+    detail = html.Part(first[1].partition("</h2>")[2])
+    yield html.Part(html.folded(f"Task by task: {first[0].name}", detail).html)
 
 
-def leakage(whole: Results) -> Iterator[page.Part]:
+def leakage(whole: Results) -> Iterator[html.Part]:
     """The audits that the runs keep, and the commands for those that no run has yet."""
-    yield page.heading("Leakage audit")
+    yield html.heading("Leakage audit")
     audited = [run for run in whole.sweep.runs if run.leakage is not None]
     done = set(map(_data, audited))
     # Runs of one mixture and one held-out cluster share what an audit finds.
@@ -172,12 +173,12 @@ def leakage(whole: Results) -> Iterator[page.Part]:
     if missing:
         places = [run.path.relative_to(whole.sweep.path) for run in reversed(missing.values())][:LONG]
         lines = [f"python launch/leakage.py --run_dir=$SWEEP_DIR/{place}" for place in places]
-        lines.append("python -m flan_jax.ablation.report $SWEEP_DIR")
-        yield page.paragraph(
+        lines.append("python -m flan_jax.reports.sweep_report $SWEEP_DIR")
+        yield html.paragraph(
             f"{len(missing)} of {len(done) + len(missing)} pairs of a mixture and what it holds out are not audited yet. "
             "An audit takes a minute or more of a processor. With SWEEP_DIR, this sweep's directory:"
         )
-        yield page.Part(page.text("\n".join(lines)), "\n".join(f"    {line}" for line in lines))
+        yield html.Part(html.text("\n".join(lines)), "\n".join(f"    {line}" for line in lines))
     rows = []
     for name, audit in ((run.name, run.leakage) for run in audited):
         try:
@@ -190,8 +191,8 @@ def leakage(whole: Results) -> Iterator[page.Part]:
             rows.append([name, f"not an audit ({type(error).__name__}: {error})", "-", "-", None, None])
     if rows:
         columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
-        yield page.both_table(columns, rows, texts=4)
-        yield page.paragraph(
+        yield html.both_table(columns, rows, texts=4)
+        yield html.paragraph(
             "Near-duplicates: held-out examples whose input shares about 70 % or more of its word 5-grams with one trained on. "
             "Its examples: those that are scored, or all of them where launch/leakage.py made the audit.",
             "caption",
@@ -203,7 +204,7 @@ def _data(run: SweepRun) -> str:
     return json.dumps(_section(run, "data"), sort_keys=True)
 
 
-def cost(whole: Results) -> Iterator[page.Part]:
+def cost(whole: Results) -> Iterator[html.Part]:
     """Seconds, device-hours and tokens of each run, and the software they ran on."""
     rows, totals = [], np.zeros(4)
     for run in whole.sweep.everything:
@@ -215,21 +216,21 @@ def cost(whole: Results) -> Iterator[page.Part]:
         totals += [value or 0.0 for value in numbers]
         rows.append([run.name, run.state, devices, *_cost_cells(numbers)])
     seconds, hours, tokens, flops = _cost_cells(totals.tolist())
-    yield page.heading("Cost")
-    yield page.paragraph(f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs.")
-    yield _long(page.both_table("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3), len(rows))
-    yield page.paragraph(
+    yield html.heading("Cost")
+    yield html.paragraph(f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs.")
+    yield _long(html.both_table("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3), len(rows))
+    yield html.paragraph(
         "Seconds: of the run's process. Tokens and FLOPs: as planned, of the finished runs.", "caption"
     )
-    yield page.heading("Software")
+    yield html.heading("Software")
     versions: dict[tuple[str, str], int] = {}
     for run in whole.sweep.runs:
         for pair in _section(run, "versions").items():
             versions[pair] = versions.get(pair, 0) + 1
     if not versions:
-        yield page.nothing_yet("no manifest.json names versions")
+        yield html.nothing_yet("no manifest.json names versions")
         return
-    yield page.both_table("package,version,runs", [[*pair, count] for pair, count in sorted(versions.items())], texts=2)
+    yield html.both_table("package,version,runs", [[*pair, count] for pair, count in sorted(versions.items())], texts=2)
 
 
 def _planned(run: SweepRun, key: str, done: bool) -> float | None:
@@ -242,27 +243,27 @@ def _cost_cells(numbers: Sequence[float | None]) -> list[str | None]:
     return [None if n is None else form.format(n) for n, form in zip(numbers, forms, strict=True)]
 
 
-def plan(whole: Results) -> Iterator[page.Part]:
+def plan(whole: Results) -> Iterator[html.Part]:
     """The plan, and what each run has for itself."""
     sweep = whole.sweep
-    yield page.heading("Plan")
+    yield html.heading("Plan")
     axes = list(dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs)))
     facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")]
     facts += [(f"axis {axis}", "; ".join(map(label, values))) for axis, values in sweep.plan["axes"].items()]
-    yield page.both_table(("", ""), facts, texts=2)
-    yield page.heading("Runs", 3)
+    yield html.both_table(("", ""), facts, texts=2)
+    yield html.heading("Runs", 3)
     differing = [axis for axis in axes if len({label(run.point.get(axis)) for run in sweep.runs}) > 1]
     rows = [[_id(run), run.state, *(label(run.point.get(axis)) for axis in differing)] for run in sweep.runs]
-    yield _long(page.both_table(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows))
+    yield _long(html.both_table(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows))
 
 
 def _id(run: SweepRun) -> str:
     return str(run.plan["id"])
 
 
-def predictions(whole: Results) -> Iterator[page.Part]:
+def predictions(whole: Results) -> Iterator[html.Part]:
     """Some tuned predictions of each held-out task of the setting that is shown, and where the others are."""
-    yield page.heading("Example predictions")
+    yield html.heading("Example predictions")
     files: dict[tuple[str, str], Path] = {}
     for run in whole.sweep.runs:
         for task in run.tasks if whole.sweep.setting(run) == whole.sweep.shown else ():
@@ -270,15 +271,15 @@ def predictions(whole: Results) -> Iterator[page.Part]:
             if task.held_out and file.exists():
                 files.setdefault((task.cluster, task.name), file)
     if not files:
-        yield page.nothing_yet("no tuned model's predictions are written")
+        yield html.nothing_yet("no tuned model's predictions are written")
         return
-    yield page.paragraph(f"Up to {EXAMPLES} test examples a task after tuning, taken blind to the outcome.", "caption")
+    yield html.paragraph(f"Up to {EXAMPLES} test examples a task after tuning, taken blind to the outcome.", "caption")
     for (cluster, name), file in sorted(files.items()):
         link = quote(str(file.relative_to(whole.sweep.path)))
         try:
             rows = [row for row in sample_lines(file, 4 * EXAMPLES) if row["split"] == "test"]
-            shown = "\n".join(report.example({"after": row}) for row in rows[:: len(rows) // EXAMPLES or 1][:EXAMPLES])
+            shown = "\n".join(example({"after": row}) for row in rows[:: len(rows) // EXAMPLES or 1][:EXAMPLES])
         except (*Damaged, OSError) as error:
-            shown = page.missing(f"{file.name} cannot be read ({type(error).__name__}: {error})")
+            shown = html.missing(f"{file.name} cannot be read ({type(error).__name__}: {error})")
         head = f'<summary><b>{escape(name)}</b> ({escape(cluster)}), <a href="{link}">all</a></summary>'
-        yield page.Part(f"<details>{head}\n{shown}</details>\n", f"- {page.markdown_text(name)}: [{link}]({link})")
+        yield html.Part(f"<details>{head}\n{shown}</details>\n", f"- {html.markdown_text(name)}: [{link}]({link})")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from flan_jax import bootstrap
-from flan_jax.ablation.results import Setting, Summary, Sweep, Task
 from flan_jax.bootstrap import Interval
+from flan_jax.reports.sweep_results import Setting, Summary, Sweep, Task
 
 Cube: TypeAlias = Any
 """What statistics.mean_of_tasks takes: float[seeds, templates, examples] in percent, or an Interval."""
