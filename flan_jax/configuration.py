@@ -26,7 +26,7 @@ from flan_jax.ablation.submission import QueueEngine
 from flan_jax.ablation.xpk import XpkEngine
 from flan_jax.data.config import DataConfig
 from flan_jax.errors import InputError, unknown
-from flan_jax.evaluate import EvalConfig
+from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig

@@ -28,7 +28,7 @@ PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pyarrow", "sen
 
 def identity(model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, train: Any) -> dict[str, Any]:
     """What may not change while a run goes on. The number of steps may, where the schedule does not depend on it; so may
-    how the run is evaluated: scores are known by prompts and scoring of their own (flan_jax.evaluate)."""
+    how the run is evaluated: scores are known by prompts and scoring of their own (flan_jax.evaluation.evaluate)."""
     settings = dataclasses.asdict(optimizer)
     if optimizer.schedule == "linear":
         settings["steps"] = train.steps

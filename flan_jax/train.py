@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from flan_jax import evaluate, manifest
+from flan_jax import manifest
 from flan_jax.batch import Batch
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import DataConfig
@@ -25,6 +25,9 @@ from flan_jax.data.loader import Loader, prefetch
 from flan_jax.data.mixture_data import MixtureData, prepare_mixture
 from flan_jax.data.mixture_summary import explain
 from flan_jax.errors import InputError, unknown
+from flan_jax.evaluation import evaluate
+from flan_jax.evaluation.config import EvalConfig, Evaluating, Evaluation
+from flan_jax.evaluation.score_files import forget_others, is_scored, scored_weights
 from flan_jax.gate import check_packing
 from flan_jax.losses import loss_and_weight
 from flan_jax.models.attention_backends import check_attention
@@ -88,7 +91,7 @@ class Settings:
     optimizer: OptimizerConfig
     training: TrainConfig
     checkpoints: CheckpointConfig
-    evaluation: evaluate.EvalConfig
+    evaluation: EvalConfig
 
 
 def train(run_dir: str, settings: Settings, config_text: str, *, profile: range = NO_STEPS) -> None:
@@ -105,7 +108,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     multihost.agree(manifest.facts_of_process(identity, config_text))
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
-    evaluating = evaluate.Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
+    evaluating = Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
     before, after = (
         evaluate.before_training(prepared, settings.evaluation),
         evaluate.after_training(prepared, settings.evaluation),
@@ -133,7 +136,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     state = fit(run, state, loader, saved, preemption, fitting)
     for each in after:
         evaluate.score(evaluating, each, manifest.tuned(identity, int(state.step)), state.params)
-    evaluate.forget_others(run, [each.when for each in (*before, *after)])
+    forget_others(run, [each.when for each in (*before, *after)])
     saved.close()
     if run.writes:
         run.write_json(RESULT, manifest.result(run, int(state.step)))
@@ -164,15 +167,15 @@ def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, Mixt
 
 
 def is_finished(
-    evaluating: evaluate.Evaluating,
-    after: Sequence[evaluate.Evaluation],
+    evaluating: Evaluating,
+    after: Sequence[Evaluation],
     identity: Mapping[str, Any],
     training: TrainConfig,
 ) -> bool:
     """Whether a run is trained, and evaluated as it is to be now."""
     step = (evaluating.run.result or {}).get("step", -1)
     tuned = manifest.tuned(identity, step)
-    return step >= training.steps and all(evaluate.is_scored(evaluating, each, tuned) for each in after)
+    return step >= training.steps and all(is_scored(evaluating, each, tuned) for each in after)
 
 
 def first_state(model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig) -> TrainState:
@@ -194,18 +197,17 @@ def start(
 
 
 def score_untuned_again(
-    evaluating: evaluate.Evaluating,
-    before: Sequence[evaluate.Evaluation],
+    evaluating: Evaluating,
+    before: Sequence[Evaluation],
     saved: Checkpoints,
     tx: optax.GradientTransformation,
     training: TrainConfig,
 ) -> None:
     """Where a run that has begun is now to be evaluated otherwise than then: makes its first parameters again, and scores them."""
     # As they were then: the warm start may be gone by now.
-    weights = evaluate.scored_weights(evaluating.run, "before")
+    weights = scored_weights(evaluating.run, "before")
     if multihost.leads_word(
-        saved.latest_step() is None
-        or bool(weights and all(evaluate.is_scored(evaluating, each, weights) for each in before))
+        saved.latest_step() is None or bool(weights and all(is_scored(evaluating, each, weights) for each in before))
     ):
         return
     if any(each.stores for each in before):
@@ -215,7 +217,7 @@ def score_untuned_again(
             evaluate.score(evaluating, each, manifest.start(model, training), params)
 
 
-def midway(evaluating: evaluate.Evaluating, data: MixtureData) -> "Midway | None":
+def midway(evaluating: Evaluating, data: MixtureData) -> "Midway | None":
     """The evaluation in between that EvalConfig.every asks for."""
     during = evaluate.during_training(data, evaluating.config)
     if during is None or evaluating.config.every is None:

@@ -10,7 +10,6 @@ import rich.box
 import rich.console
 import rich.table
 
-from flan_jax import evaluate as evaluation
 from flan_jax import manifest, preflight_report
 from flan_jax import train as training
 from flan_jax.ablation.plan import Plan
@@ -21,6 +20,8 @@ from flan_jax.data.mixture_data import not_evaluated, prepare_mixture, tokenizer
 from flan_jax.data.mixture_summary import explain
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
+from flan_jax.evaluation import evaluate as evaluation
+from flan_jax.evaluation.config import Evaluating
 from flan_jax.json_files import read_json, write_json
 from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.config import ModelConfig
@@ -184,7 +185,7 @@ def _score(settings: training.Settings, invocation: Invocation, work: Work, sour
     facts = {name: value for name, value in work.manifest.items() if name != "identity"}
     gaps = not_evaluated(work.tasks, settings.data.eval_prompts)
     run.identify(work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps})
-    evaluating = evaluation.Evaluating(run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation)
+    evaluating = Evaluating(run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation)
     for each in evaluations:
         evaluation.score(evaluating, each, work.weights, params)
     if training.write_report(run):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from data.toy_tasks import KIND, SPELL
 
-from flan_jax import evaluate
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.data.prepare import prepare
@@ -14,24 +13,18 @@ from flan_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
-from flan_jax.evaluate import (
-    EvalConfig,
-    after_training,
-    before_training,
-    during_training,
-    forget_others,
-    is_scored,
-    means,
-    score,
-)
+from flan_jax.evaluation import evaluate
+from flan_jax.evaluation.config import EvalConfig, Evaluating
+from flan_jax.evaluation.evaluate import after_training, before_training, during_training, means, score
+from flan_jax.evaluation.predictions import option_scores, predict
+from flan_jax.evaluation.score_files import forget_others, is_scored
+from flan_jax.evaluation.summaries import summarise
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.predictions import option_scores, predict
 from flan_jax.run_dir import Run
-from flan_jax.summaries import summarise
 from flan_jax.tasks.clusters import Split
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import render_eval, render_train
@@ -236,7 +229,7 @@ def setting_of(model, tokenizer, monkeypatch):
     """setting_of(folder, **EvalConfig): what `score` needs; each batch costs a life of Dying."""
     monkeypatch.setattr(evaluate, "Scorer", Dying)
     monkeypatch.setattr(Dying, "lives", 10**9)
-    return lambda folder, **config: evaluate.Evaluating(
+    return lambda folder, **config: Evaluating(
         Run(folder), model, tokenizer, LENGTHS, make_mesh(), EvalConfig(**{"rows": 8} | config)
     )
 

@@ -12,18 +12,18 @@ import lm_eval
 from data.toy_tasks import KIND
 from lm_eval.api.task import ConfigurableTask
 
-from flan_jax import harness
 from flan_jax.data.prepare import prepare
 from flan_jax.data.store_requests import Request
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
+from flan_jax.evaluation import lm_eval_model
+from flan_jax.evaluation.predictions import predict
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.optim import adamw
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.predictions import predict
 from flan_jax.tasks.rendering import render_eval
 from flan_jax.train_state import init_state
 from flan_jax.weights.orbax import save_params
@@ -58,7 +58,7 @@ def _moved(tree, rng):
 
 @pytest.fixture(scope="module")
 def lm(scorer):
-    return harness.FlanJaxLM(scorer, load_tokenizer(PRACTICE_MODEL), LENGTHS)
+    return lm_eval_model.FlanJaxLM(scorer, load_tokenizer(PRACTICE_MODEL), LENGTHS)
 
 
 def ask(*arguments):
@@ -155,6 +155,6 @@ def test_generation_ends_at_the_first_stop(lm, monkeypatch):
 
 def test_a_checkpoint_is_a_model(tmp_path, model, scorer, lm):
     save_params(tmp_path / "run", scorer.params)
-    loaded = harness.from_checkpoint(str(tmp_path / "run"), model, str(PRACTICE_MODEL), LENGTHS, rows=8)
+    loaded = lm_eval_model.from_checkpoint(str(tmp_path / "run"), model, str(PRACTICE_MODEL), LENGTHS, rows=8)
     pairs = ask(("Does a hen fly?", " yes"), ("Does a cat fly?", " no"))
     assert loaded.loglikelihood(pairs) == lm.loglikelihood(pairs)

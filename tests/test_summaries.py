@@ -6,7 +6,7 @@ import pytest
 from data.toy_tasks import KIND, SPELL
 
 from flan_jax.bootstrap import bootstrap
-from flan_jax.summaries import summaries, summarise
+from flan_jax.evaluation.summaries import summaries, summarise
 from flan_jax.tasks.metrics import accuracy, bleu, edit_similarity, matthews, yes_f1
 from flan_jax.tasks.task import TASKS
 

@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax import evaluate
 from flan_jax.data.config import DataConfig, fixed_lengths
 from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError, of_the_system
+from flan_jax.evaluation.score_files import VERSION
 from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
 from flan_jax.models.params import count_params
 from flan_jax.parallel.preemption import Preempted
@@ -225,7 +225,7 @@ def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     tasks = [get_task(name) for name in (*split.train, *split.held_out)]
     shape = [(t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks]
     training = _plain(settings)
-    evaluation = [evaluate.VERSION, training.pop("evaluation"), *(training["data"].pop(name) for name in _EVALUATION)]
+    evaluation = [VERSION, training.pop("evaluation"), *(training["data"].pop(name) for name in _EVALUATION)]
     # A base model is known by its id, wherever the sweep is kept.
     training["training"]["warm_start"] = base or settings.training.warm_start
     training["tasks"] = [_task_fingerprint(*each) for each in shape]

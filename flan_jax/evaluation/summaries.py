@@ -11,7 +11,7 @@ from flan_jax.tasks.metrics import MEANS, bleu, bleu_of, bleu_statistics, matthe
 from flan_jax.tasks.task import TemplatedTask, get_task
 
 Row = Mapping[str, Any]
-"""A prediction, as flan_jax.predictions.predict makes them."""
+"""A prediction, as flan_jax.evaluation.predictions.predict makes them."""
 
 _RESAMPLED = (matthews, mean_f1, pearson_spearman, yes_f1)
 """Metrics of a whole set that are cheap enough to compute anew some hundred times a template."""
