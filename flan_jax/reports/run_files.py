@@ -13,7 +13,8 @@ from flan_jax.run_dir import MANIFEST, METRICS, RESULT
 WHEN = ("before", "after")
 
 
-EXAMPLES, POINTS = 10, 1500  # predictions shown a task, points of a curve
+EXAMPLES = 10
+"""Predictions that a report shows of a task."""
 
 
 Row: TypeAlias = Mapping[str, Any]

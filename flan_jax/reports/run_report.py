@@ -20,6 +20,8 @@ from flan_jax.reports.predictions import _examples
 from flan_jax.reports.run_files import WHEN, Contents, Row, _read
 from flan_jax.run_dir import MANIFEST
 
+POINTS = 1500
+"""Points of a curve, about."""
 PRACTICE = "Practice corpus: generated rows. These are not FLAN's datasets; compare no score with published ones."
 
 
