@@ -30,10 +30,10 @@ from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.optim import OptimizerConfig
 from flan_jax.tasks.prompts import Prompts
-from flan_jax.train import Settings, TrainConfig
 from flan_jax.training.checkpoints import CheckpointConfig
+from flan_jax.training.optimizers import OptimizerConfig
+from flan_jax.training.settings import Settings, TrainConfig
 
 MACROS = (
     "MIXTURE", "HELD_OUT", "SOURCE", "DATA_DIR", "TOKENIZER", "MODEL", "WARM_START", "STEPS", "BATCH_SIZE", "LENGTHS",

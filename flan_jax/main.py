@@ -28,14 +28,14 @@ from flan_jax.configuration import (
 from flan_jax.data.config import default_cache_dir
 from flan_jax.data.loader import DataStalled
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, of_the_system
-from flan_jax.gate import PackingError
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.preflight import DoesNotFit
 from flan_jax.progress import table_console
 from flan_jax.reports import sweep_report
-from flan_jax.train import Settings
-from flan_jax.training_log import NotFinite
+from flan_jax.training.metrics_log import NotFinite
+from flan_jax.training.packing_check import PackingError
+from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import FORMATS, format_of
 from flan_jax.weights.hugging_face import read_config
 from flan_jax.weights.orbax import CheckpointFailed

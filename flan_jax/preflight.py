@@ -31,8 +31,9 @@ from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import SLICES, check_batch, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.tasks.mixtures import mixture_or_task
-from flan_jax.train import Settings, TrainConfig, check_options, jitted_step
-from flan_jax.train_state import state_like
+from flan_jax.training.settings import Settings, TrainConfig
+from flan_jax.training.state import state_like
+from flan_jax.training.step import check_options, jitted_step
 
 REMAT = tuple(REMAT_POLICIES)
 """From the fastest to the one that needs least."""

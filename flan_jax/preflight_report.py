@@ -7,7 +7,7 @@ from flan_jax import preflight
 from flan_jax.hardware import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
 from flan_jax.models.params import count_params
 from flan_jax.preflight import Compiled, DoesNotFit, Job, Target
-from flan_jax.train import Settings
+from flan_jax.training.settings import Settings
 
 ASSUMPTIONS = """Assumed: peaks are reached, so real steps are slower (published training runs reach 0.4 to 0.7 of the FLOP/s). FLOPs are the
 model's matrix products, padding included{again}. Memory traffic is a lower bound: the state read and written, temporaries

@@ -10,8 +10,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from flan_jax import manifest, preflight_report
-from flan_jax import train as training
+from flan_jax import preflight_report
 from flan_jax.ablation.plan import Plan
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import fixed_lengths
@@ -34,7 +33,10 @@ from flan_jax.reports.mixture import draw_mixture
 from flan_jax.run_dir import LEAKAGE, MANIFEST, Run
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.task import get_task
-from flan_jax.training_log import NO_STEPS, profiled_steps
+from flan_jax.training import manifest
+from flan_jax.training import train as training
+from flan_jax.training.metrics_log import NO_STEPS, profiled_steps
+from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import check_target, load_params, save_params, source_facts
 from flan_jax.weights.orbax import latest_folder
 
@@ -53,7 +55,7 @@ class Invocation:
     run_dir: str
     dry_run: bool
     config_text: str
-    other: training.Settings | None = None
+    other: Settings | None = None
     picture: str | None = None
     tasks: Sequence[str] | None = None
     topology: str | None = None
@@ -63,7 +65,7 @@ class Invocation:
     plan: Plan | None = None
 
 
-def train(settings: training.Settings, invocation: Invocation) -> None:
+def train(settings: Settings, invocation: Invocation) -> None:
     """Tune a model on a mixture and score it on the held-out cluster before and after."""
     text = invocation.profile
     profile = NO_STEPS if text is None else profiled_steps(text, settings.training.steps)
@@ -73,7 +75,7 @@ def train(settings: training.Settings, invocation: Invocation) -> None:
         training.train(invocation.run_dir, settings, invocation.config_text, profile=profile)
 
 
-def prepare(settings: training.Settings, invocation: Invocation) -> None:
+def prepare(settings: Settings, invocation: Invocation) -> None:
     """Tokenise a run's data into the cache, so that training starts at once."""
     if invocation.dry_run:
         show_plan(settings)
@@ -86,7 +88,7 @@ def prepare(settings: training.Settings, invocation: Invocation) -> None:
     )
 
 
-def tokenizer(settings: training.Settings, invocation: Invocation) -> None:
+def tokenizer(settings: Settings, invocation: Invocation) -> None:
     """Train the SentencePiece model that TOKENIZER names on the mixture's training examples, for MODEL's vocabulary."""
     output = PRACTICE_MODEL if settings.data.tokenizer == "practice" else Path(settings.data.tokenizer).expanduser()
     if output.suffix != ".model" or not output.parent.is_dir():
@@ -98,7 +100,7 @@ def tokenizer(settings: training.Settings, invocation: Invocation) -> None:
     print(f"{output}: {load_tokenizer(output).vocab_size} pieces for a model with room for {settings.model.vocab_size}")
 
 
-def evaluate(settings: training.Settings, invocation: Invocation) -> None:
+def evaluate(settings: Settings, invocation: Invocation) -> None:
     """Score the checkpoint WARM_START, or else the latest one of the run, on any tasks, without training."""
     trained = read_json(Path(invocation.run_dir) / MANIFEST) or {}
     if "plan" in trained.get("identity", {}):
@@ -112,7 +114,7 @@ def evaluate(settings: training.Settings, invocation: Invocation) -> None:
         )
 
 
-def _evaluate_run(settings: training.Settings, invocation: Invocation, trained: Mapping[str, Any]) -> None:
+def _evaluate_run(settings: Settings, invocation: Invocation, trained: Mapping[str, Any]) -> None:
     """Scores a run of ours again, under `after` and the further prompts; without --tasks on all tasks of the run."""
     asked = {name: getattr(settings.data, name) for name in trained["data"]}
     asked |= {"model": manifest.model_facts(settings.model), "warm_start": settings.training.warm_start}
@@ -131,7 +133,7 @@ def _evaluate_run(settings: training.Settings, invocation: Invocation, trained: 
     _score(settings, invocation, work, invocation.run_dir)
 
 
-def _evaluate_checkpoint(settings: training.Settings, invocation: Invocation) -> None:
+def _evaluate_checkpoint(settings: Settings, invocation: Invocation) -> None:
     """Scores any checkpoint in a run directory of its own; without --tasks on what is held out, else on the mixture."""
     source, model = settings.training.warm_start or "", settings.model
     lengths = fixed_lengths(
@@ -160,7 +162,7 @@ class Work(NamedTuple):
     manifest: Mapping[str, Any]
 
 
-def _score(settings: training.Settings, invocation: Invocation, work: Work, source: str) -> None:
+def _score(settings: Settings, invocation: Invocation, work: Work, source: str) -> None:
     tokenizer = load_tokenizer(settings.data.tokenizer)
     check_vocabulary(settings.model, tokenizer)
     all_prompts = {"after": settings.data.eval_prompts}
@@ -197,7 +199,7 @@ def _tasks(names: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(task.name for name in names or () for task in mixture_or_task(name)))
 
 
-def mixture(settings: training.Settings, invocation: Invocation) -> None:
+def mixture(settings: Settings, invocation: Invocation) -> None:
     """Explain a mixture: rows, rates, shares, epochs, lengths and truncation of each task."""
     plan, explained = _explained(settings)
     console = table_console()
@@ -211,7 +213,7 @@ def mixture(settings: training.Settings, invocation: Invocation) -> None:
         console.print(f"drawn to {invocation.picture}", highlight=False, soft_wrap=True)
 
 
-def leakage(settings: training.Settings, invocation: Invocation) -> None:
+def leakage(settings: Settings, invocation: Invocation) -> None:
     """Audit a mixture, or the run in --run_dir, which keeps the findings: do its training rows leak into the held-out tasks?"""
     if invocation.run_dir:
         _check_audited(settings, invocation.run_dir)
@@ -238,7 +240,7 @@ def leakage(settings: training.Settings, invocation: Invocation) -> None:
     console.print("no leak")
 
 
-def _check_audited(settings: training.Settings, run_dir: str) -> None:
+def _check_audited(settings: Settings, run_dir: str) -> None:
     """Raises InputError unless the settings are those of the run in a directory, as far as the audit depends on them."""
     own = (read_json(Path(run_dir) / MANIFEST) or {}).get("data")
     if own is None:
@@ -252,7 +254,7 @@ def _check_audited(settings: training.Settings, run_dir: str) -> None:
         )
 
 
-def preflight(settings: training.Settings, invocation: Invocation) -> None:
+def preflight(settings: Settings, invocation: Invocation) -> None:
     """Say whether a run fits a TPU slice, or the devices here, how long it takes and what it costs. Nothing is run."""
     runs, plan = invocation.runs, invocation.plan
     if runs is not None and (runs < 1 or plan is not None):
@@ -290,7 +292,7 @@ def convert(
     print(f"{count_params(model):,} parameters are in {target}")
 
 
-def show_plan(settings: training.Settings) -> None:
+def show_plan(settings: Settings) -> None:
     """Prints what a run would do: the mixture, the packing, the model's size and its work a step."""
     mesh = make_mesh(settings.training.mesh)
     check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
@@ -312,7 +314,7 @@ def show_plan(settings: training.Settings) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _explained(settings: training.Settings) -> tuple[MixturePlan, dict[str, Any]]:
+def _explained(settings: Settings) -> tuple[MixturePlan, dict[str, Any]]:
     check_leakage(settings.data)
     data = prepare_mixture(settings.data)
     plan = data.plan(settings.model.architecture)

@@ -13,11 +13,12 @@ from same_trees import assert_same
 
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
-from flan_jax.optim import adafactor, adamw
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.train_state import init_state
+from flan_jax.training.adafactor import adafactor
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
-from flan_jax.training_log import mean_loss
+from flan_jax.training.metrics_log import mean_loss
+from flan_jax.training.optimizers import adamw
+from flan_jax.training.state import init_state
 from flan_jax.weights.orbax import _read_at_once, load_params
 
 MODEL = DecoderConfig(

@@ -13,9 +13,9 @@ from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import params_like
-from flan_jax.optim import adamw
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.train_state import init_state
+from flan_jax.training.optimizers import adamw
+from flan_jax.training.state import init_state
 from flan_jax.weights import formats, hugging_face
 from flan_jax.weights.orbax import load_params
 

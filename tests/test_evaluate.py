@@ -22,14 +22,14 @@ from flan_jax.evaluation.summaries import summarise
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.optim import adamw
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.run_dir import Run
 from flan_jax.tasks.clusters import Split
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import render_eval, render_train
 from flan_jax.tasks.task import TASKS
-from flan_jax.train_state import init_state
+from flan_jax.training.optimizers import adamw
+from flan_jax.training.state import init_state
 
 SIZES = {"vocab_size": 400, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
 MODELS = {

@@ -3,13 +3,13 @@ import numpy as np
 import optax
 import pytest
 
-from flan_jax import gate
 from flan_jax.data.loader import Loader
 from flan_jax.models import encoder_decoder
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.train_state import init_state
+from flan_jax.training import packing_check
+from flan_jax.training.state import init_state
 
 SIZES = {"vocab_size": 64, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 32}
 EXAMPLES = [([5, 6, 7], [8, 9]), ([11, 12], [13]), ([14, 15, 16, 17], [18, 19, 20])]
@@ -45,7 +45,7 @@ def forget_compiled():
 
 
 def test_masks_that_hold_pass(setting):
-    assert max(gate.check_packing(*setting).values()) < 1e-4
+    assert max(packing_check.check_packing(*setting).values()) < 1e-4
 
 
 def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
@@ -53,17 +53,17 @@ def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
     config, params, loader, mesh = setting
     here, there = ({name: a[:8] for name, a in loader.batch(0).items()}, jax.tree.map(np.copy, loader.batch(0)))
     there["decoder_loss_weights"][tuple(np.argwhere(there["decoder_loss_weights"])[0])] = 0.0
-    found = [gate._gradients(config, params, batch, mesh) for batch in (here, there)]
+    found = [packing_check._gradients(config, params, batch, mesh) for batch in (here, there)]
     true = [_gradient(config, params, batch) for batch in (here, there)]
     apart, norm = (float(optax.tree.norm(tree)) for tree in (jax.tree.map(np.subtract, *true), true[1]))
     assert float(found[1].norm) == pytest.approx(norm, rel=1e-4)
-    relative = float(gate._differences(*found)[1])
+    relative = float(packing_check._differences(*found)[1])
     assert relative > 0.01 and relative == pytest.approx(apart / norm, rel=0.6)
 
 
 def _gradient(config, params, batch):
     def loss(params):
-        total, sums = gate.loss_and_weight(config.build(), params, batch, z_loss=0.0)
+        total, sums = packing_check.loss_and_weight(config.build(), params, batch, z_loss=0.0)
         return total / sums["weight_sum"]
 
     batch = {name: jax.numpy.asarray(array) for name, array in batch.items()}
@@ -94,5 +94,5 @@ def test_a_mask_that_leaks_stops_the_run(make_batch, monkeypatch, leak):
     params = init_state(config, optax.sgd(1.0), mesh, seed=0).params
     loader = OneBatch(make_batch("encoder_decoder", [EXAMPLES] + [[]] * 7, LENGTHS))
     jax.clear_caches()
-    with pytest.raises(gate.PackingError, match="attention leaks between the examples"):
-        gate.check_packing(config, params, loader, mesh)
+    with pytest.raises(packing_check.PackingError, match="attention leaks between the examples"):
+        packing_check.check_packing(config, params, loader, mesh)

@@ -22,10 +22,10 @@ from flan_jax.evaluation import lm_eval_model
 from flan_jax.evaluation.predictions import predict
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.optim import adamw
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.tasks.rendering import render_eval
-from flan_jax.train_state import init_state
+from flan_jax.training.optimizers import adamw
+from flan_jax.training.state import init_state
 from flan_jax.weights.orbax import save_params
 
 SIZES = {"vocab_size": 2048, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}

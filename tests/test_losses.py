@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax import losses
+from flan_jax.training import losses
 
 Z_LOSS = 1e-2
 

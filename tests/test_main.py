@@ -10,7 +10,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import tasks  # noqa: F401 (registers)
-from flan_jax import configuration, main, manifest, verbs
+from flan_jax import configuration, main, verbs
 from flan_jax.data import mixture_data
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
@@ -21,7 +21,8 @@ from flan_jax.reports import sweep_report
 from flan_jax.tasks import mixtures
 from flan_jax.tasks import task as registry
 from flan_jax.tasks.prompts import Prompts
-from flan_jax.training_log import NotFinite
+from flan_jax.training import manifest
+from flan_jax.training.metrics_log import NotFinite
 
 RUN = """\
 include 'train.gin'

@@ -4,8 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from flan_jax import optim
 from flan_jax.errors import InputError
+from flan_jax.training import optimizers
+from flan_jax.training.adafactor import adafactor
 
 SHAPES = {"table": (300, 130), "kernel": (130, 140), "narrow": (8, 140), "scale": (130,), "scalar": ()}
 
@@ -38,10 +39,10 @@ def _assert_close(a, b, rtol=1e-5):
 )
 def test_adafactor_is_optax_adafactor(settings):
     params = _normal(SHAPES, 100)
-    schedule = optim.linear(0.3, 3, 20)
+    schedule = optimizers.linear(0.3, 3, 20)
     with jax.numpy_rank_promotion("allow"):
         expected, _ = _run(optax.adafactor(schedule, **settings), params, 10)
-    got, _ = _run(optim.adafactor(schedule, **settings), params, 10)
+    got, _ = _run(adafactor(schedule, **settings), params, 10)
     _assert_close(got, expected)
 
 
@@ -52,17 +53,15 @@ def test_a_stack_is_updated_as_its_layers_are():
     def stack(layers):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
-    together, state = _run(
-        optim.adafactor(0.1), {"layers": stack(params)}, 4, lambda step: {"layers": stack(grads[step])}
-    )
-    alone = [_run(optim.adafactor(0.1), params[i], 4, lambda step, i=i: grads[step][i])[0] for i in range(3)]
+    together, state = _run(adafactor(0.1), {"layers": stack(params)}, 4, lambda step: {"layers": stack(grads[step])})
+    alone = [_run(adafactor(0.1), params[i], 4, lambda step, i=i: grads[step][i])[0] for i in range(3)]
     _assert_close(together["layers"], stack(alone))
     assert state.v_row["layers"]["kernel"].shape == (3, 130)
     assert state.v["layers"]["scale"].shape == (3, 130)
 
 
 def test_only_large_matrices_are_factored():
-    state = optim.adafactor(1e-3).init(_normal(SHAPES, 0))
+    state = adafactor(1e-3).init(_normal(SHAPES, 0))
     assert jax.tree.map(jnp.shape, state.v_row) == {
         "table": (300,), "kernel": (130,), "narrow": (1,), "scale": (1,), "scalar": (1,),
     }  # fmt: skip
@@ -73,13 +72,13 @@ def test_only_large_matrices_are_factored():
 
 def test_frozen_leaves_are_none_and_stay_none():
     params = {"a": jnp.ones((3,)), "frozen": None}
-    got, _ = _run(optim.adafactor(0.1), params, 1, lambda step: params)
+    got, _ = _run(adafactor(0.1), params, 1, lambda step: params)
     assert got["frozen"] is None and not np.allclose(got["a"], 1.0)
-    assert _run(optim.adafactor(0.1), {"frozen": None}, 1, lambda step: {"frozen": None})[0] == {"frozen": None}
+    assert _run(adafactor(0.1), {"frozen": None}, 1, lambda step: {"frozen": None})[0] == {"frozen": None}
 
 
 def test_adafactor_without_parameters_is_refused():
-    tx = optim.adafactor(1e-3)
+    tx = adafactor(1e-3)
     with pytest.raises(InputError, match="tx.update"):
         tx.update(_normal(SHAPES, 0), tx.init(_normal(SHAPES, 0)))
 
@@ -87,7 +86,7 @@ def test_adafactor_without_parameters_is_refused():
 def test_adamw_decays_matrices_and_spares_norms():
     params = {"kernel": jnp.ones((2, 2)), "scale": jnp.ones((2,)), "query": {"bias": jnp.ones((3, 2))}}
     zeros = jax.tree.map(jnp.zeros_like, params)
-    got, _ = _run(optim.adamw(0.1, weight_decay=0.5), params, 1, lambda step: zeros)
+    got, _ = _run(optimizers.adamw(0.1, weight_decay=0.5), params, 1, lambda step: zeros)
     spared = {"scale": jnp.ones((2,)), "query": {"bias": jnp.ones((3, 2))}}
     _assert_close(got, {"kernel": jnp.full((2, 2), 0.95)} | spared)
 
@@ -95,11 +94,11 @@ def test_adamw_decays_matrices_and_spares_norms():
 @pytest.mark.parametrize(
     "schedule, expected",
     [
-        (optim.constant(0.5), {0: 0.5, 7: 0.5}),
-        (optim.constant(0.5, 10), {0: 0.0, 5: 0.25, 10: 0.5, 99: 0.5}),
-        (optim.linear(1.0, 10, 30), {0: 0.0, 5: 0.5, 10: 1.0, 20: 0.5, 30: 0.0, 40: 0.0}),
-        (optim.linear(1.0, 0, 10), {0: 1.0, 5: 0.5, 10: 0.0}),
-        (optim.rsqrt(1.0, 100), {0: 0.1, 100: 0.1, 400: 0.05}),
+        (optimizers.constant(0.5), {0: 0.5, 7: 0.5}),
+        (optimizers.constant(0.5, 10), {0: 0.0, 5: 0.25, 10: 0.5, 99: 0.5}),
+        (optimizers.linear(1.0, 10, 30), {0: 0.0, 5: 0.5, 10: 1.0, 20: 0.5, 30: 0.0, 40: 0.0}),
+        (optimizers.linear(1.0, 0, 10), {0: 1.0, 5: 0.5, 10: 0.0}),
+        (optimizers.rsqrt(1.0, 100), {0: 0.1, 100: 0.1, 400: 0.05}),
     ],
 )
 def test_schedules(schedule, expected):
@@ -109,6 +108,6 @@ def test_schedules(schedule, expected):
 
 def test_schedules_refuse_what_they_cannot_do():
     with pytest.raises(InputError, match="warm up"):
-        optim.linear(1.0, 10, 10)
+        optimizers.linear(1.0, 10, 10)
     with pytest.raises(InputError, match="infinite"):
-        optim.rsqrt(1.0, 0)
+        optimizers.rsqrt(1.0, 0)

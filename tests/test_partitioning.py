@@ -17,9 +17,10 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.layers import RESIDUAL, matmul
 from flan_jax.models.params import abstract_params
-from flan_jax.optim import adafactor, adamw
 from flan_jax.parallel.mesh import MESH_AXES, check_batch, make_mesh, mesh_sizes
 from flan_jax.parallel.sharding import RULES, batch_sharding, constrain, like_params, param_shardings, placed_on
+from flan_jax.training.adafactor import adafactor
+from flan_jax.training.optimizers import adamw
 
 SIZES = {"vocab_size": 64, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 32, "dropout_rate": 0.0}
 MODELS = {

@@ -17,9 +17,9 @@ from flan_jax.errors import InputError
 from flan_jax.hlo import Collective, Collectives, collectives, group_size
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.optim import OptimizerConfig
-from flan_jax.train import TrainConfig
-from flan_jax.train_state import init_state
+from flan_jax.training.optimizers import OptimizerConfig
+from flan_jax.training.settings import TrainConfig
+from flan_jax.training.state import init_state
 
 MODEL = EncoderDecoderConfig(
     vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_encoder_layers=2, num_decoder_layers=2

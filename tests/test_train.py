@@ -10,16 +10,18 @@ from jax.sharding import Mesh
 
 from flan_jax import configuration, preflight
 from flan_jax.errors import InputError
-from flan_jax.losses import loss_and_weight
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.optim import adafactor
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.run_dir import Run
-from flan_jax.train import TrainConfig, check_options, check_supervised, compiled_step, mean_gradients, train_step
-from flan_jax.train_state import init_state
-from flan_jax.training_log import Log, NotFinite, check_finite
+from flan_jax.training.adafactor import adafactor
+from flan_jax.training.loop import check_supervised
+from flan_jax.training.losses import loss_and_weight
+from flan_jax.training.metrics_log import Log, NotFinite, check_finite
+from flan_jax.training.settings import TrainConfig
+from flan_jax.training.state import init_state
+from flan_jax.training.step import check_options, compiled_step, mean_gradients, train_step
 
 SIZES = {"vocab_size": 64, "emb_dim": 32, "num_heads": 4, "head_dim": 8, "mlp_dim": 64, "dropout_rate": 0.0}
 MODELS = {

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax import training_log
 from flan_jax.errors import InputError
 from flan_jax.json_files import read_jsonl
 from flan_jax.progress import show
 from flan_jax.run_dir import Run
-from flan_jax.training_log import Log, profiled_steps, seconds_at_peak
+from flan_jax.training import metrics_log
+from flan_jax.training.metrics_log import Log, profiled_steps, seconds_at_peak
 
 # Six real tokens of sixteen.
 SUMS = {"loss_sum": 8.0, "z_loss_sum": 0.0, "correct_sum": 2.0, "weight_sum": 4.0, "tokens": 6.0, "grad_norm": 1.0}
@@ -22,7 +22,7 @@ BATCH = {"decoder_loss_weights": np.ones((1, 8))}
 def clock(monkeypatch):
     """clock.now: what the time is; it passes when a test says so."""
     clock = types.SimpleNamespace(now=100.0)
-    monkeypatch.setattr(training_log.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(metrics_log.time, "monotonic", lambda: clock.now)
     return clock
 
 
@@ -115,7 +115,7 @@ def traced_steps(monkeypatch, log, count):
         def __exit__(self, *exception):
             kept.append(None)
 
-    monkeypatch.setattr(training_log.jax.profiler, "trace", Trace)
+    monkeypatch.setattr(metrics_log.jax.profiler, "trace", Trace)
     for step, _ in log.steps((step, BATCH) for step in range(count)):
         if kept and kept[-1] is not None:
             kept[-1].append(step + 1)

@@ -37,7 +37,7 @@ from flan_jax.tasks.clusters import VIEWS
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.sources import Jsonl
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
-from flan_jax.train import Settings
+from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import source_facts
 
 EACH = "each"

@@ -39,7 +39,8 @@ from flan_jax.json_files import read_json, read_jsonl, write_json
 from flan_jax.parallel import multihost
 from flan_jax.reports import sweep_report
 from flan_jax.run_dir import LEAKAGE, RESULT
-from flan_jax.train import Settings, train
+from flan_jax.training.settings import Settings
+from flan_jax.training.train import train
 
 EFFICIENCY = 0.3
 """Of the rate of large matrix products, what a small model's training reaches: the estimate before anything has run."""

@@ -12,7 +12,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from flan_jax.errors import InputError, unknown
 from flan_jax.parallel import multihost
-from flan_jax.train_state import TrainState
+from flan_jax.training.state import TrainState
 from flan_jax.weights.orbax import CheckpointFailed, _failure_named, _open, _restore
 
 ON_FAILURE = ("stop", "skip")

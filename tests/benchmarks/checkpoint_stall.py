@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from flan_jax.training.adafactor import adafactor
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -27,12 +29,13 @@ import jax
 import numpy as np
 import processes
 
-from flan_jax import configuration, optim
+from flan_jax import configuration
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
-from flan_jax.train import TrainConfig, compiled_step
-from flan_jax.train_state import init_state, state_like
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
+from flan_jax.training.settings import TrainConfig
+from flan_jax.training.state import init_state, state_like
+from flan_jax.training.step import compiled_step
 
 TARGET = 0.5
 MODEL = "t5_1_1_base"
@@ -87,7 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--saves", type=int, default=3)
     saves = parser.parse_args().saves
-    config, tx = configuration.load_model([f"models/{MODEL}.gin"]), optim.adafactor(1e-3)
+    config, tx = configuration.load_model([f"models/{MODEL}.gin"]), adafactor(1e-3)
     mesh = make_mesh({"fsdp": -1})
     training = Training(config, tx, mesh)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.state))

@@ -37,8 +37,8 @@ def child(model: str, depth: int) -> None:
     from flan_jax.batch import batch_spec
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.parallel.sharding import placed_on
-    from flan_jax.train import jitted_step
-    from flan_jax.train_state import state_like
+    from flan_jax.training.state import state_like
+    from flan_jax.training.step import jitted_step
 
     settings = configuration.load_settings(["flan_mixture.gin", f"models/{model}.gin"], [])
     depths = {name: depth for name in LAYERS if hasattr(settings.model, name)}

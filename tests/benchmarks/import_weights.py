@@ -26,9 +26,9 @@ MODEL = "t5_1_1_base"
 
 def write(folder: Path) -> None:
     from flan_jax import configuration
-    from flan_jax.optim import adamw
     from flan_jax.parallel.mesh import make_mesh
-    from flan_jax.train_state import init_state
+    from flan_jax.training.optimizers import adamw
+    from flan_jax.training.state import init_state
     from flan_jax.weights import hugging_face
 
     config = configuration.load_model([f"models/{MODEL}.gin"])

@@ -30,8 +30,8 @@ from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import prepare_mixture
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
-from flan_jax.train import compiled_step
-from flan_jax.train_state import init_state
+from flan_jax.training.state import init_state
+from flan_jax.training.step import compiled_step
 
 TARGET = 1e-5
 DEVICES = 8

@@ -18,6 +18,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from flan_jax.training.adafactor import adafactor
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -39,12 +41,12 @@ def set_devices(count: int) -> None:
 
 def setting(shape: dict[str, int], seed: int) -> tuple[Any, ...]:
     """(model, optimizer, mesh, training) as train.start takes them."""
-    from flan_jax import configuration, optim
+    from flan_jax import configuration
     from flan_jax.parallel.mesh import make_mesh
-    from flan_jax.train import TrainConfig
+    from flan_jax.training.settings import TrainConfig
 
     config = configuration.load_model([f"models/{MODEL}.gin"])
-    return config, optim.adafactor(1e-3), make_mesh(shape), TrainConfig(steps=1, seed=seed, mesh=shape)
+    return config, adafactor(1e-3), make_mesh(shape), TrainConfig(steps=1, seed=seed, mesh=shape)
 
 
 def checksum(state: Any) -> int:
@@ -61,8 +63,8 @@ def checksum(state: Any) -> int:
 
 
 def save(folder: Path, number: int) -> None:
-    from flan_jax.train_state import init_state
     from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
+    from flan_jax.training.state import init_state
 
     config, tx, mesh, training = setting(MESHES[number], seed=0)
     state = init_state(config, tx, mesh, training.seed)
@@ -75,8 +77,8 @@ def save(folder: Path, number: int) -> None:
 def restore(folder: Path, number: int, port: int, count: int, index: int) -> None:
     import jax
 
-    from flan_jax.train import start
     from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
+    from flan_jax.training.train import start
 
     if count > 1:
         jax.distributed.initialize(f"localhost:{port}", count, index)

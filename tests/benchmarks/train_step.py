@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flan_jax.training.adafactor import adafactor
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -55,16 +57,17 @@ def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -
     """(a function that takes the trainer's step and returns its loss, the number of parameters)."""
     import jax
 
-    from flan_jax import configuration, optim
+    from flan_jax import configuration
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.parallel.sharding import batch_sharding, placed_on
-    from flan_jax.train import TrainConfig, compiled_step
-    from flan_jax.train_state import init_state
+    from flan_jax.training.settings import TrainConfig
+    from flan_jax.training.state import init_state
+    from flan_jax.training.step import compiled_step
 
     config = configuration.load_model([f"models/{model_name}.gin"])
     changes = {"dropout_rate": 0.0, "scan_layers": scan_layers}
     changes |= {"start_id": None} if model_name == "llama_nano" else {}
-    config, tx, mesh = dataclasses.replace(config, **changes), optim.adafactor(LEARNING_RATE), make_mesh()
+    config, tx, mesh = dataclasses.replace(config, **changes), adafactor(LEARNING_RATE), make_mesh()
     compiled = compiled_step(config, tx, TrainConfig(steps=1, seed=0, z_loss=0.0))
     state = [init_state(config, tx, mesh, seed=0)]
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh
 
-from flan_jax import losses, manifest
 from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
 from flan_jax.models import attention_backends
@@ -23,6 +22,7 @@ from flan_jax.models.masks import decoder_mask, window_mask
 from flan_jax.models.params import abstract_params, params_like
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, param_shardings, placed_on
+from flan_jax.training import losses, manifest
 
 KERNELS = ("cudnn", "pallas", "splash")
 LLAMA = {

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from flan_jax import losses
 from flan_jax.errors import InputError
 from flan_jax.models import rope
 from flan_jax.models.attention_backends import AttentionMask, attend
@@ -18,6 +17,7 @@ from flan_jax.models.masks import decoder_mask, window_mask
 from flan_jax.models.params import abstract_params, count_params
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, param_shardings, placed_on
+from flan_jax.training import losses
 
 TINY = {"vocab_size": 50, "emb_dim": 16, "num_heads": 4, "head_dim": 8, "mlp_dim": 24, "num_layers": 4}
 GATED = {"mlp_activations": ("silu", "linear"), "position": "rope"}

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax import losses, pytrees
+from flan_jax import pytrees
 from flan_jax.models.decoder import DecoderConfig
+from flan_jax.training import losses
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")

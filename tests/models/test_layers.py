@@ -4,13 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax import losses, pytrees
+from flan_jax import pytrees
 from flan_jax.errors import InputError
 from flan_jax.models import layers, rope
 from flan_jax.models.blocks import relative_position_bucket, stack_layers
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.masks import decoder_mask, segment_mask
-from flan_jax.train import KEEP_BARRIERS
+from flan_jax.training import losses
+from flan_jax.training.step import KEEP_BARRIERS
 
 LENGTHS = {"inputs": 7, "targets": 5}
 

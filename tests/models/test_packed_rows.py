@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flan_jax import losses
+from flan_jax.training import losses
 
 LENGTHS = {"inputs": 12, "targets": 9}
 

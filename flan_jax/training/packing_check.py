@@ -16,8 +16,8 @@ import optax
 from jax.sharding import Mesh
 
 from flan_jax.data.loader import Loader
-from flan_jax.losses import loss_and_weight
 from flan_jax.parallel.sharding import place_rows, placed_on
+from flan_jax.training.losses import loss_and_weight
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest relative difference of the loss and of the gradient's norm, by compute dtype. A leak is of the order of 1."""
