@@ -19,17 +19,17 @@ from typing import Any
 import gin
 import gin.config as gin_config
 
-from flan_jax.ablation.plan import AblationConfig
-from flan_jax.ablation.skypilot import SkyPilotEngine
-from flan_jax.ablation.slurm import SlurmEngine
-from flan_jax.ablation.submission import QueueEngine
-from flan_jax.ablation.xpk import XpkEngine
 from flan_jax.data.config import DataConfig
 from flan_jax.errors import InputError, unknown
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.sweeps.plan import AblationConfig
+from flan_jax.sweeps.queue import QueueEngine
+from flan_jax.sweeps.skypilot import SkyPilotEngine
+from flan_jax.sweeps.slurm import SlurmEngine
+from flan_jax.sweeps.xpk import XpkEngine
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig

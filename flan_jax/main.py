@@ -12,9 +12,6 @@ import absl.logging
 import jax
 
 from flan_jax import verbs
-from flan_jax.ablation import submission, sweep
-from flan_jax.ablation.local import LocalEngine
-from flan_jax.ablation.plan import Plan, config_of, make_plan
 from flan_jax.configuration import (
     MACROS,
     binding,
@@ -30,9 +27,15 @@ from flan_jax.data.loader import DataStalled
 from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, of_the_system
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import Preempted, Preemption
-from flan_jax.preflight import DoesNotFit
+from flan_jax.preflight.compile import DoesNotFit
 from flan_jax.progress import table_console
 from flan_jax.reports import sweep_report
+from flan_jax.sweeps import queue as submission
+from flan_jax.sweeps import run_sweep
+from flan_jax.sweeps.local_engine import LocalEngine
+from flan_jax.sweeps.plan import make_plan
+from flan_jax.sweeps.sweep_dir import Plan, config_of
+from flan_jax.sweeps.tables import listing, status_table
 from flan_jax.training.metrics_log import NotFinite
 from flan_jax.training.packing_check import PackingError
 from flan_jax.training.settings import Settings
@@ -144,10 +147,10 @@ def _run_of_plan(arguments: Sequence[str]) -> None:
     flags = parser.parse_args(arguments)
     _join(flags)
     sweep_dir = Path(flags.plan).expanduser()
-    run = sweep.planned(sweep_dir, flags.index)
+    run = run_sweep.planned(sweep_dir, flags.index)
     settings, text = resolve([str(config_of(sweep_dir, run))], [])
     _keep_compiled(settings)
-    sweep.run_one(sweep_dir, run, settings, text)
+    run_sweep.run_one(sweep_dir, run, settings, text)
 
 
 def _sweep(arguments: Sequence[str]) -> None:
@@ -157,7 +160,7 @@ def _sweep(arguments: Sequence[str]) -> None:
         raise InputError("name a gin file with AblationConfig.axes: --gin_file=leave_one_cluster_out.gin")
     sweep_dir = Path(flags.sweep_dir or f"sweeps/{Path(gin_files[0]).stem}").expanduser().absolute()
     if flags.status:
-        table_console().print(sweep.status_table(sweep_dir))
+        table_console().print(status_table(sweep_dir))
         return
     if flags.report:
         print(sweep_report.write(sweep_dir))
@@ -179,12 +182,12 @@ def _sweep(arguments: Sequence[str]) -> None:
             print(line, flush=True)
         return
     if flags.dry_run:
-        table_console().print(sweep.listing(plan))
+        table_console().print(listing(plan))
         return
     engine = LocalEngine(
         sweep_dir, 1 if flags.slots is None else flags.slots, flags.devices.split(",") if flags.devices else ()
     )
-    if not sweep.work(sweep_dir, plan, engine, gin_files):
+    if not run_sweep.work(sweep_dir, plan, engine, gin_files):
         raise SweepFailed("not all runs are finished; the same command tries the others again")
 
 

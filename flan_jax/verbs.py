@@ -10,8 +10,6 @@ import rich.box
 import rich.console
 import rich.table
 
-from flan_jax import preflight_report
-from flan_jax.ablation.plan import Plan
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import fixed_lengths
 from flan_jax.data.leakage import audit_mixture, check_leakage, refuse_leaks
@@ -27,10 +25,12 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import check_vocabulary, count_params, params_like
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch, make_mesh
+from flan_jax.preflight import report
 from flan_jax.progress import table_console
 from flan_jax.reports import run_report
 from flan_jax.reports.mixture import draw_mixture
 from flan_jax.run_dir import LEAKAGE, MANIFEST, Run
+from flan_jax.sweeps.sweep_dir import Plan
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.task import get_task
 from flan_jax.training import manifest
@@ -263,8 +263,8 @@ def preflight(settings: Settings, invocation: Invocation) -> None:
     sweep = runs
     if plan is not None:
         every = [*plan.runs, *([plan.base] if plan.base else [])]
-        sweep = preflight_report.Sweep(len(every), sum(run.flops for run in every))
-    for line in preflight_report.lines(settings, invocation.topology, invocation.search, sweep):
+        sweep = report.Sweep(len(every), sum(run.flops for run in every))
+    for line in report.lines(settings, invocation.topology, invocation.search, sweep):
         print(line, flush=True)
 
 

@@ -10,7 +10,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax import configuration, preflight
+from flan_jax import configuration
 from flan_jax.errors import InputError
 from flan_jax.hardware import CHIPS
 from flan_jax.models.decoder import DecoderConfig
@@ -19,6 +19,7 @@ from flan_jax.models.layers import RESIDUAL, matmul
 from flan_jax.models.params import abstract_params
 from flan_jax.parallel.mesh import MESH_AXES, check_batch, make_mesh, mesh_sizes
 from flan_jax.parallel.sharding import RULES, batch_sharding, constrain, like_params, param_shardings, placed_on
+from flan_jax.preflight import compile
 from flan_jax.training.adafactor import adafactor
 from flan_jax.training.optimizers import adamw
 
@@ -233,7 +234,7 @@ def test_a_mesh_file_fits_the_devices_that_it_is_named_after(file):
 def slice_of():
     """slice_of(topology): the devices of a TPU slice."""
     pytest.importorskip("libtpu", reason="libtpu knows TPU slices without one: pip install -e '.[preflight]'")
-    return lambda topology: preflight.slice_of(topology).devices
+    return lambda topology: compile.slice_of(topology).devices
 
 
 @pytest.mark.parametrize("file", [f for f in MESH_FILES if f.stem.startswith("v")], ids=lambda file: file.stem)

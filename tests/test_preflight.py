@@ -11,12 +11,15 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax import configuration, hardware, hlo, main, preflight, preflight_report, verbs
+from flan_jax import configuration, hardware, main, verbs
 from flan_jax.decoding import scorer
 from flan_jax.errors import InputError
-from flan_jax.hlo import Collective, Collectives, collectives, group_size
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.preflight import compile, hlo, report
+from flan_jax.preflight.hlo import Collective, Collectives, collectives, group_size
+from flan_jax.preflight.roofline import Price, Roofline, read_prices, roofline
+from flan_jax.preflight.search import estimate, meshes, ranked, search, what_would_fit, with_remat
 from flan_jax.training.optimizers import OptimizerConfig
 from flan_jax.training.settings import TrainConfig
 from flan_jax.training.state import init_state
@@ -31,11 +34,11 @@ def job(*, model=MODEL, mesh=None, microbatches=1, rows=16, steps=10):
     training = TrainConfig(steps=steps, seed=0, mesh=mesh, microbatches=microbatches)
     optimizer = OptimizerConfig(learning_rate=1e-3)
     lengths = {"inputs": 16, "targets": 8}
-    return preflight.Job(model=model, optimizer=optimizer, training=training, rows=rows, eval_rows=8, lengths=lengths)
+    return compile.Job(model=model, optimizer=optimizer, training=training, rows=rows, eval_rows=8, lengths=lengths)
 
 
 def target(count=8, *, memory=math.inf, chip=None, dimensions=()):
-    return preflight.Target("eight", jax.devices()[:count], chip, memory, dimensions)
+    return compile.Target("eight", jax.devices()[:count], chip, memory, dimensions)
 
 
 # Chips and prices
@@ -52,15 +55,15 @@ def test_a_device_kind_is_known_by_its_name(kind, name):
 
 
 def test_roofline_of_one_second_each():
-    one = functools.partial(hardware.roofline, flops=275e12, traffic=1200e9, sent=50e9)
+    one = functools.partial(roofline, flops=275e12, traffic=1200e9, sent=50e9)
     assert one(hardware.CHIPS["v4"], closed=False) == (1.0, 1.0, 1.0, 0.0)
     seconds = one(hardware.CHIPS["v4"], closed=True)
     assert (seconds, seconds.overlapped, seconds.apart) == ((1.0, 1.0, 0.5, 0.0), 1.0, 2.5)
     # Two devices share a chip, and so its peaks.
-    two = hardware.roofline(hardware.CHIPS["tpu7x"], flops=2307e12, traffic=0.0, sent=200e9, closed=False)
+    two = roofline(hardware.CHIPS["tpu7x"], flops=2307e12, traffic=0.0, sent=200e9, closed=False)
     assert two == (2.0, 0.0, 4.0, 0.0)
     # Between slices, over the network.
-    slow = hardware.roofline(hardware.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9)
+    slow = roofline(hardware.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9)
     assert (slow, slow.overlapped) == ((1.0, 0.0, 0.0, 2.0), 2.0)
 
 
@@ -75,7 +78,7 @@ def test_a_slice_is_a_torus_when_every_dimension_closes(chip, dimensions, torus)
 
 
 def test_every_tpu_has_a_price():
-    prices = hardware.read_prices()
+    prices = read_prices()
     assert set(prices) == {name for name, chip in hardware.CHIPS.items() if chip.kind.startswith("TPU")}
     assert all(price.usd > 0 and price.date for price in prices.values())
 
@@ -84,12 +87,12 @@ def test_every_tpu_has_a_price():
 def test_a_wrong_price_is_named(row, tmp_path):
     (tmp_path / "prices.csv").write_text(f"# edited\nchip,usd_per_chip_hour,date,region\n{row}\n")
     with pytest.raises(InputError, match="prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region"):
-        hardware.read_prices(tmp_path / "prices.csv")
+        read_prices(tmp_path / "prices.csv")
 
 
 def test_hours_and_dollars():
-    prices = {"v4": hardware.Price(3.0, "2025-01", "us")}
-    text = preflight_report.cost(hardware.Roofline(1.0, 0.5, 0.5), 3600, target(4, chip="v4"), prices)
+    prices = {"v4": Price(3.0, "2025-01", "us")}
+    text = report.cost(Roofline(1.0, 0.5, 0.5), 3600, target(4, chip="v4"), prices)
     assert text == "1.00 s a step if all overlaps, 2.00 s if nothing does; 3,600 steps 1.0 h to 2.0 h, $12.00 to $24.00"
 
 
@@ -202,8 +205,8 @@ def test_bytes_sent_around_a_ring(kind, sent):
 
 def test_the_state_is_as_large_as_a_real_one():
     mesh = {"data": 2, "fsdp": 2, "tensor": 2}
-    compiled = preflight.compile_for(job(mesh=mesh), target())
-    state = init_state(MODEL, job().optimizer.build(10), preflight.mesh_on(mesh, target()), 0)
+    compiled = compile.compile_for(job(mesh=mesh), target())
+    state = init_state(MODEL, job().optimizer.build(10), compile.mesh_on(mesh, target()), 0)
     assert compiled.state == sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
     assert compiled.batch == 16 // 4 * (3 * 16 + 5 * 8) * 4
     assert compiled.fits(target()) and compiled.temporaries > 0
@@ -221,9 +224,9 @@ def test_the_state_is_as_large_as_a_real_one():
 )
 def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(model, arrays):
     one = job(model=model, mesh={"fsdp": 8})
-    compiled = preflight.compile_ranking(one, target())
+    compiled = compile.compile_ranking(one, target())
     assert compiled.batch == 4 * arrays
-    assert compiled.state == preflight.bytes_a_device(preflight.abstract(one, target())[1])
+    assert compiled.state == compile.bytes_a_device(compile.abstract(one, target())[1])
     assert compiled.fits(target()) and compiled.temporaries > 0
 
 
@@ -233,12 +236,12 @@ def test_generation_holds_its_cache_split_as_the_heads_are(model, copies):
     long = dataclasses.replace(
         job(model=model, mesh={"fsdp": 4, "tensor": 2}), lengths={"inputs": 16, "targets": 8192}, eval_rows=64
     )
-    compiled = preflight.compile_generation(long, target())
+    compiled = compile.compile_generation(long, target())
     room = 8192 + (17 if model is DECODER else 0)
     # Keys and values, layers, rows, positions, heads, head_dim, bytes, devices.
     cache = 2 * 2 * 64 * room * 2 * 8 * 4 // 8
     assert cache < compiled.temporaries < copies * cache
-    assert compiled.state == preflight.compile_ranking(long, target()).state
+    assert compiled.state == compile.compile_ranking(long, target()).state
 
 
 def test_collectives_grow_with_the_scanned_layers():
@@ -246,7 +249,7 @@ def test_collectives_grow_with_the_scanned_layers():
     counts = []
     for layers in (2, 4):
         model = dataclasses.replace(MODEL, num_encoder_layers=layers, num_decoder_layers=layers)
-        found = preflight.compile_for(job(model=model, mesh={"fsdp": 8}), target()).found
+        found = compile.compile_for(job(model=model, mesh={"fsdp": 8}), target()).found
         assert found.unknown_loops == 0
         counts.append(sum(each.count for each in found.found if each.kind == "all-gather"))
     outside = 2 * counts[0] - counts[1]
@@ -254,14 +257,14 @@ def test_collectives_grow_with_the_scanned_layers():
 
 
 def test_what_is_larger_than_memory_does_not_fit():
-    own = preflight.bytes_a_device(preflight.abstract(job(), target())[1:])
-    compiled = preflight.compile_for(job(), target(memory=own + 1.0))
+    own = compile.bytes_a_device(compile.abstract(job(), target())[1:])
+    compiled = compile.compile_for(job(), target(memory=own + 1.0))
     assert not compiled.fits(target(memory=own + 1.0)) and compiled.temporaries > 1
-    assert "DOES NOT FIT" in preflight_report.of_memory(compiled, target(memory=own + 1.0))
+    assert "DOES NOT FIT" in report.of_memory(compiled, target(memory=own + 1.0))
     small = target(memory=own - 1.0)
-    compiled = preflight.compile_for(job(), small)
+    compiled = compile.compile_for(job(), small)
     assert (compiled.found, compiled.temporaries, compiled.fits(small)) == (None, None, False)
-    assert "the state alone" in preflight_report.of_memory(compiled, small)
+    assert "the state alone" in report.of_memory(compiled, small)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +277,7 @@ def test_what_is_larger_than_memory_does_not_fit():
 )  # fmt: skip
 def test_what_the_compiler_says_of_memory(message, gib):
     """Beside arguments of one GiB."""
-    found = preflight.temporaries_of(message, 2**30)
+    found = compile.temporaries_of(message, 2**30)
     assert found == (None if gib is None else gib * 2**30)
 
 
@@ -283,7 +286,7 @@ def test_what_the_compiler_says_of_memory(message, gib):
 )
 def test_another_error_of_the_compiler_is_not_taken_for_memory(message):
     with pytest.raises(RuntimeError, match=f"does not compile: {message}"):
-        preflight.temporaries_of(message, 0)
+        compile.temporaries_of(message, 0)
 
 
 def test_estimate_counts_the_models_flops():
@@ -291,9 +294,9 @@ def test_estimate_counts_the_models_flops():
     found = Collectives([], 0)
     seconds = {}
     for policy in ("none", "full"):
-        one = preflight.with_remat(job(), policy)
-        compiled = preflight.Compiled(one, {"data": 8, "fsdp": 1, "tensor": 1}, 1000, 0, 100, found, 1.0)
-        seconds[policy] = preflight.estimate(compiled, target(chip="v4"))
+        one = with_remat(job(), policy)
+        compiled = compile.Compiled(one, {"data": 8, "fsdp": 1, "tensor": 1}, 1000, 0, 100, found, 1.0)
+        seconds[policy] = estimate(compiled, target(chip="v4"))
     assert seconds["none"].compute == pytest.approx(MODEL.train_flops(16, job().lengths) / 8 / 275e12)
     assert seconds["full"].compute == pytest.approx(4 / 3 * seconds["none"].compute)
     assert seconds["none"].links == 0.0
@@ -307,14 +310,14 @@ def compiled_as(needs):
     """A stand-in for compile_for that needs what `needs` says of the job."""
 
     def compiling(job, target):
-        return preflight.Compiled(job, {}, 0, 0, needs(job), Collectives([], 0), 0.0)
+        return compile.Compiled(job, {}, 0, 0, needs(job), Collectives([], 0), 0.0)
 
     return compiling
 
 
 def tried(needs, memory, start):
     here = target(memory=memory)
-    results = preflight.what_would_fit(start, here, compiled_as(needs))
+    results = what_would_fit(start, here, compiled_as(needs))
     return [(tuple(name.partition("=")[0] for name in names), one.fits(here)) for names, one in results]
 
 
@@ -344,22 +347,22 @@ def test_a_job_that_has_it_all_has_no_remedy():
 
 
 def test_meshes_to_search():
-    assert [tuple(mesh.values()) for mesh in preflight.meshes(4)] == [
+    assert [tuple(mesh.values()) for mesh in meshes(4)] == [
         (4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4),
     ]  # fmt: skip
     for count in (1, 6, 8, 128):
-        assert all(math.prod(mesh.values()) == count for mesh in preflight.meshes(count))
+        assert all(math.prod(mesh.values()) == count for mesh in meshes(count))
 
 
 def test_search_keeps_the_least_remat_that_fits(monkeypatch):
     bytes_of = {"none": 100, "minimal": 50, "full": 25}
     compiling = compiled_as(lambda job: bytes_of[job.model.remat] // job.training.mesh["tensor"])
-    monkeypatch.setattr(preflight, "compile_for", compiling)
+    monkeypatch.setattr(compile, "compile_for", compiling)
     here = target(memory=60)
-    found = [(job.training.mesh["tensor"], job.model.remat) for job, *_ in preflight.search(job(), here)]
+    found = [(job.training.mesh["tensor"], job.model.remat) for job, *_ in search(job(), here)]
     # Two heads do not divide over four ways of tensor.
     assert found == 3 * [(1, "none"), (1, "minimal")] + 3 * [(2, "none")]
-    best = preflight.ranked(list(preflight.search(job(), here)), here)
+    best = ranked(list(search(job(), here)), here)
     assert [one.needed for one in best] == 6 * [50]
 
 
@@ -368,9 +371,9 @@ def test_search_keeps_the_least_remat_that_fits(monkeypatch):
 
 def test_without_libtpu_it_says_what_to_install(monkeypatch):
     monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
-    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(compile.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"takes libtpu, which is not installed.*pip install -e '.\[preflight\]'"):
-        preflight.slice_of("v4:2x2x1")
+        compile.slice_of("v4:2x2x1")
 
 
 @pytest.mark.parametrize(
@@ -385,7 +388,7 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch):
 )
 def test_a_wrong_topology_is_refused(topology, message):
     with pytest.raises(InputError, match=message):
-        preflight.slice_of(topology)
+        compile.slice_of(topology)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +402,7 @@ def test_a_wrong_topology_is_refused(topology, message):
 )
 def test_a_mesh_that_does_not_fit_the_slice_says_which_axis(mesh, message):
     with pytest.raises(InputError, match=message):
-        preflight.mesh_on(mesh, target())
+        compile.mesh_on(mesh, target())
 
 
 @pytest.mark.parametrize(
@@ -412,7 +415,7 @@ def test_a_mesh_that_does_not_fit_the_slice_says_which_axis(mesh, message):
 def test_lengths_that_take_data_are_refused(lengths, message):
     settings = configuration.load_settings(["flan_mixture.gin"], [f"LENGTHS = {lengths}"])
     with pytest.raises(InputError, match=message):
-        preflight.job_of(settings)
+        compile.job_of(settings)
 
 
 # The program
@@ -431,8 +434,8 @@ def test_the_program_reads_no_data(capsys):
 
 def small_devices(monkeypatch, **fields):
     """The devices here, with other fields."""
-    here = preflight.devices_here()._replace(**fields)
-    monkeypatch.setattr(preflight, "devices_here", lambda: here)
+    here = compile.devices_here()._replace(**fields)
+    monkeypatch.setattr(compile, "devices_here", lambda: here)
 
 
 @pytest.mark.parametrize("flags", [[], ["--search"]])
@@ -445,9 +448,9 @@ def test_what_does_not_fit_is_the_last_line_and_another_exit_code(flags, monkeyp
 @pytest.mark.parametrize("step", ["compile_ranking", "compile_generation"])
 def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
     def compiling(job, target):
-        return preflight.Compiled(job, {"data": 4, "fsdp": 2, "tensor": 1}, 0, 0, 2**30, None, 0.0)
+        return compile.Compiled(job, {"data": 4, "fsdp": 2, "tensor": 1}, 0, 0, 2**30, None, 0.0)
 
-    monkeypatch.setattr(preflight, step, compiling)
+    monkeypatch.setattr(compile, step, compiling)
     assert main.main(verbs.preflight, ["--gin_file=flan_mixture.gin"]) == 1
     said = capsys.readouterr()
     assert "FITS: headroom" in said.out and "--gin.EvalConfig.rows=8" in said.out
@@ -479,48 +482,48 @@ def test_a_number_of_runs_that_cannot_be(flags, capsys):
 @pytest.fixture(scope="module")
 def v4():
     pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")
-    return preflight.slice_of("v4:2x2x1")
+    return compile.slice_of("v4:2x2x1")
 
 
 def test_a_slice_that_there_is_not(v4):
     with pytest.raises(
         InputError, match="there is no slice v4:3x3x3.*Usual ones of v4, in chips: 2x2x1, 2x2x2, .*4x4x8"
     ):
-        preflight.slice_of("v4:3x3x3")
+        compile.slice_of("v4:3x3x3")
 
 
 def test_two_slices(v4):
-    two = preflight.slice_of("2xv4:2x2x1")
+    two = compile.slice_of("2xv4:2x2x1")
     assert (two.chips, len(two.devices), two.slices) == (8, 8, 2)
-    compiled = preflight.compile_for(job(mesh={"slices": 2, "data": 2, "fsdp": 2}), two)
-    one = preflight.compile_for(job(mesh={"data": 2, "fsdp": 2}), v4)
+    compiled = compile.compile_for(job(mesh={"slices": 2, "data": 2, "fsdp": 2}), two)
+    one = compile.compile_for(job(mesh={"data": 2, "fsdp": 2}), v4)
     assert compiled.mesh == {"data": 4, "fsdp": 2, "tensor": 1} and compiled.state == one.state
     between = [each for each in compiled.found.found if each.kind == hlo.BETWEEN_SLICES]
     assert between and not [each for each in one.found.found if each.kind == hlo.BETWEEN_SLICES]
     # The network of v4 is not known; if it were v5p's:
-    known = preflight.estimate(compiled, two._replace(chip="v5p"))
-    assert preflight.estimate(compiled, two).network == 0.0 < compiled.found.between / 6.25e9 == known.network
-    assert "between slices" in "".join(preflight_report.of_collectives(compiled, two))
+    known = estimate(compiled, two._replace(chip="v5p"))
+    assert estimate(compiled, two).network == 0.0 < compiled.found.between / 6.25e9 == known.network
+    assert "between slices" in "".join(report.of_collectives(compiled, two))
     with pytest.raises(InputError, match="MESH is for 1 slices.*Write 'slices': 2"):
-        preflight.compile_for(job(mesh={"data": 8}), two)
+        compile.compile_for(job(mesh={"data": 8}), two)
 
 
 def test_a_step_compiled_for_a_tpu(v4):
     assert (v4.chips, len(v4.devices), v4.is_torus) == (4, 4, False)
-    compiled = preflight.compile_for(job(mesh={"fsdp": 2, "tensor": 2}), v4)
+    compiled = compile.compile_for(job(mesh={"fsdp": 2, "tensor": 2}), v4)
     assert compiled.fits(v4) and compiled.found.unknown_loops == 0
     assert {"all-gather", "all-reduce"} <= {each.kind for each in compiled.found.found}
     # As on any other four devices: nothing of the state depends on what they are.
-    here = preflight.abstract(compiled.job, target(4))[1]
-    assert compiled.state == preflight.bytes_a_device(here)
-    assert np.isfinite(preflight.estimate(compiled, v4).apart)
+    here = compile.abstract(compiled.job, target(4))[1]
+    assert compiled.state == compile.bytes_a_device(here)
+    assert np.isfinite(estimate(compiled, v4).apart)
 
 
 @pytest.mark.parametrize("model, layers", [(MODEL, "num_decoder_layers"), (DECODER, "num_layers")])
 def test_generation_gathers_parameters_once_only_where_there_is_room(model, layers, v4, monkeypatch):
     wide = dataclasses.replace(model, dtype="bfloat16", emb_dim=1024, mlp_dim=4096, **{layers: 8})
     one = job(model=wide, mesh={"fsdp": 4})
-    once = preflight.compile_generation(one, v4)
+    once = compile.compile_generation(one, v4)
     monkeypatch.setattr(scorer, "memory_of", lambda devices: once.state)
-    each = preflight.compile_generation(one, v4)
+    each = compile.compile_generation(one, v4)
     assert once.temporaries > 2 * each.temporaries

@@ -8,12 +8,13 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from flan_jax import configuration, preflight
+from flan_jax import configuration
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
+from flan_jax.preflight import compile
 from flan_jax.run_dir import Run
 from flan_jax.training.adafactor import adafactor
 from flan_jax.training.loop import check_supervised
@@ -240,5 +241,5 @@ def test_every_option_in_the_gin_files_is_there(file):
     if file.stem == "tpu":
         pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")
     # What is for GPUs every build of jaxlib can read.
-    device = preflight.slice_of("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
+    device = compile.slice_of("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
     check_options(options, device)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from flan_jax import configuration
-from flan_jax.ablation import skypilot
-from flan_jax.ablation.plan import PlannedRun
+from flan_jax.sweeps import skypilot
+from flan_jax.sweeps.sweep_dir import PlannedRun
 
 yaml = pytest.importorskip("yaml")
 SWEEP = Path("/mnt/sweeps/loco")

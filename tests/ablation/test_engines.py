@@ -11,12 +11,12 @@ import pytest
 from sweep_directory import write_sweep
 
 from flan_jax import configuration, main
-from flan_jax.ablation import plan as plans
-from flan_jax.ablation import skypilot, slurm, submission, sweep, xpk
-from flan_jax.ablation.plan import AblationConfig, Plan, PlannedRun, make_plan, read_plan, write_plan
-from flan_jax.ablation.slurm import SlurmEngine
-from flan_jax.ablation.submission import last_jobs, shown, submit
 from flan_jax.errors import InputError
+from flan_jax.sweeps import queue, run_sweep, skypilot, slurm, xpk
+from flan_jax.sweeps.plan import AblationConfig, make_plan
+from flan_jax.sweeps.queue import last_jobs, shown, submit
+from flan_jax.sweeps.slurm import SlurmEngine
+from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, Status, make_folders, now, read_plan, status_file, write_plan
 
 GIN_FILES = ["small.gin"]
 
@@ -64,9 +64,9 @@ def cluster(clients, tmp_path):
 
 def end(sweep_dir, run, state):
     """Leaves behind what a run that ended does."""
-    fields = {"evaluation": run.evaluation, "pid": 1, "host": "node1", "started": plans.now(), "attempts": 1}
-    status = plans.Status(state=state, **fields)
-    plans.status_file(sweep_dir, run).write_text(json.dumps(dataclasses.asdict(status)))
+    fields = {"evaluation": run.evaluation, "pid": 1, "host": "node1", "started": now(), "attempts": 1}
+    status = Status(state=state, **fields)
+    status_file(sweep_dir, run).write_text(json.dumps(dataclasses.asdict(status)))
     if state == "finished":
         (sweep_dir / run.directory).mkdir(parents=True)
         (sweep_dir / run.directory / "result.json").write_text("{}")
@@ -116,15 +116,15 @@ def test_runs_wait_for_a_base_model_that_is_in_the_queue(cluster, clients):
 
 def test_a_job_finds_its_run_by_its_id_when_the_plan_has_changed(cluster):
     write(cluster, PLAN)
-    assert sweep.planned(cluster, "cc") == sweep.planned(cluster, "2") == RUNS[2]
+    assert run_sweep.planned(cluster, "cc") == run_sweep.planned(cluster, "2") == RUNS[2]
     write(cluster, Plan({}, tuple(dataclasses.replace(r, index=3 - r.index) for r in RUNS[::-1]), {}))
-    assert sweep.planned(cluster, "cc").id == "cc"
+    assert run_sweep.planned(cluster, "cc").id == "cc"
     with pytest.raises(InputError, match="indices 0 to 3, and no run of that id"):
-        sweep.planned(cluster, "zz")
+        run_sweep.planned(cluster, "zz")
 
 
 def write(sweep_dir, plan):
-    plans.make_folders(sweep_dir)
+    make_folders(sweep_dir)
     write_plan(plan, sweep_dir, GIN_FILES)
 
 
@@ -225,10 +225,10 @@ def test_runs_that_another_engine_may_still_start_are_refused(cluster):
     go(cluster)
     for name in ("local", "xpk"):
         with pytest.raises(InputError, match=r"submitted to slurm \(jobs 101_0, .*delete .*submitted.jsonl"):
-            submission.check_engine(cluster, PLAN, name)
+            queue.check_engine(cluster, PLAN, name)
     for run in RUNS:
         end(cluster, run, "finished")
-    submission.check_engine(cluster, PLAN, "local")
+    queue.check_engine(cluster, PLAN, "local")
 
 
 def test_a_sweep_outside_the_bucket_is_refused(tmp_path, clients):
@@ -312,7 +312,7 @@ declare -A runs=(
 )
 run=${{runs[${{SLURM_ARRAY_TASK_ID:-base}}]}}
 exec >> /sweeps/loco/logs/$run.log 2>&1
-cd {submission.ROOT}
+cd {queue.ROOT}
 srun --kill-on-bad-exit=1 --cpus-per-task=8 bash -ec 'module load cuda
 . '"'"'/my env/bin/activate'"'"'
 exec python launch/ablate.py run --plan=/sweeps/loco --index=$1' run "$run"
@@ -353,7 +353,7 @@ def test_the_task_for_skypilot():
     assert "jax[tpu]" in task.pop("setup")
     assert task == {
         "name": "loco",
-        "workdir": str(submission.ROOT),
+        "workdir": str(queue.ROOT),
         "file_mounts": {"/mnt/sweeps": {"source": "gs://my-bucket", "mode": "MOUNT"}},
         "resources": {
             "infra": "gcp/us-central1/us-central1-a",
@@ -413,9 +413,7 @@ def test_a_workload_has_another_name_each_time_and_a_short_one(tmp_path):
     for _ in range(2):
         (command,) = by.commands(sweep_dir, [run], None)
         names += command.jobs("")
-        (sweep_dir / submission.SUBMITTED).write_text(
-            json.dumps({"run": run.id, "engine": "xpk", "job": names[0]}) + "\n"
-        )
+        (sweep_dir / queue.SUBMITTED).write_text(json.dumps({"run": run.id, "engine": "xpk", "job": names[0]}) + "\n")
     assert names == ["sweep-9f3a2c11d0-0", "sweep-9f3a2c11d0-1"]
     (command,) = by.commands(tmp_path / ("long-" * 20), [run], None)
     assert len(command.jobs("")[0]) <= xpk.LONGEST

@@ -13,8 +13,9 @@ import pytest
 from small_runs import environment, free_port, wait_for_step
 from tiny_sweeps import ROOT, axes, start, statuses, sweep, table
 
-from flan_jax.ablation.plan import make_folders, make_plan, write_plan
 from flan_jax.configuration import load_ablation, resolve
+from flan_jax.sweeps.plan import make_plan
+from flan_jax.sweeps.sweep_dir import make_folders, write_plan
 
 
 @pytest.fixture

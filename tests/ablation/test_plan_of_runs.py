@@ -10,20 +10,12 @@ import pytest
 
 import tasks  # noqa: F401 - registers FLAN's tasks
 from flan_jax import configuration
-from flan_jax.ablation import plan as ablate
-from flan_jax.ablation.plan import (
-    AblationConfig,
-    Status,
-    attempt,
-    make_folders,
-    make_plan,
-    read_plan,
-    read_status,
-    write_plan,
-)
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.parallel.preemption import Preempted
+from flan_jax.sweeps import plan as ablate
+from flan_jax.sweeps.plan import AblationConfig, make_plan
+from flan_jax.sweeps.sweep_dir import Status, attempt, make_folders, read_plan, read_status, write_plan
 from flan_jax.tasks.task import TASKS
 
 TINY = [

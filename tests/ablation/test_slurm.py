@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import ROOT, axes, runs, statuses, sweep, table
 
-from flan_jax.ablation.plan import PlannedRun
-from flan_jax.ablation.slurm import SlurmEngine
-from flan_jax.ablation.submission import last_jobs
 from flan_jax.json_files import read_jsonl
+from flan_jax.sweeps.queue import last_jobs
+from flan_jax.sweeps.slurm import SlurmEngine
+from flan_jax.sweeps.sweep_dir import PlannedRun
 
 AXES = "{'HELD_OUT': ['sentiment', 'coreference']}"
 LAST = 80

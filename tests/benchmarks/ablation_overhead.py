@@ -23,7 +23,7 @@ CLUSTERS = ["sentiment", "paraphrase"]
 def sweep(folder: str, flags: list[str]) -> None:
     """The whole program, with a clock around each of its runs' processes."""
     from flan_jax import main
-    from flan_jax.ablation.local import LocalEngine
+    from flan_jax.sweeps.local_engine import LocalEngine
 
     alive = []
 

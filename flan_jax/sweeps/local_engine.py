@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flan_jax.ablation.plan import BASE, PlannedRun, Status, now, read_status, status_file
 from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.json_files import read_json, write_json
+from flan_jax.sweeps.sweep_dir import BASE, PlannedRun, Status, now, read_status, status_file
 
 ORPHAN_SECONDS = 1.0
 ABLATE = Path(__file__).resolve().parents[2] / "launch" / "ablate.py"

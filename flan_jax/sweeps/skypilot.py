@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from flan_jax.ablation.plan import PlannedRun
-from flan_jax.ablation.submission import ROOT, Command, call, check_mounted, run_command
 from flan_jax.errors import SAVED, InputError
+from flan_jax.sweeps.queue import ROOT, Command, call, check_mounted, run_command
+from flan_jax.sweeps.sweep_dir import PlannedRun
 
 FILE, POOL_FILE = "skypilot.yaml", "skypilot_pool.yaml"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from flan_jax.ablation.plan import BASE, PlannedRun
-from flan_jax.ablation.submission import ROOT, Command, call, run_command
 from flan_jax.errors import SAVED, InputError
+from flan_jax.sweeps.queue import ROOT, Command, call, run_command
+from flan_jax.sweeps.sweep_dir import BASE, PlannedRun
 
 FILE = "slurm.sh"
 SCRIPT = """#!/bin/bash

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from flan_jax import preflight
-from flan_jax.hardware import CHIPS, GIB, MIB, PRICES, Number, Price, Roofline, read_prices
+from flan_jax.hardware import CHIPS, GIB, MIB, Number
 from flan_jax.models.params import count_params
-from flan_jax.preflight import Compiled, DoesNotFit, Job, Target
+from flan_jax.preflight import compile
+from flan_jax.preflight.compile import Compiled, DoesNotFit, Job, Target
+from flan_jax.preflight.roofline import PRICES, Price, Roofline, read_prices
+from flan_jax.preflight.search import estimate, meshes, ranked, search, what_would_fit
 from flan_jax.training.settings import Settings
 
 ASSUMPTIONS = """Assumed: peaks are reached, so real steps are slower (published training runs reach 0.4 to 0.7 of the FLOP/s). FLOPs are the
@@ -28,16 +30,16 @@ def lines(settings: Settings, topology: str | None, searching: bool, sweep: Swee
     Raises InputError for what cannot be done as written, and DoesNotFit at the end.
     """
     prices = read_prices()
-    job = preflight.job_of(settings)
+    job = compile.job_of(settings)
     if isinstance(sweep, int):
         sweep = Sweep(sweep, sweep * job.flops * job.training.steps)
-    target = preflight.slice_of(topology) if topology else preflight.devices_here()
+    target = compile.slice_of(topology) if topology else compile.devices_here()
     yield of_target(target)
     yield of_job(job)
     if searching:
         yield from of_search(job, target, prices)
         return
-    compiled = preflight.compile_for(job, target)
+    compiled = compile.compile_for(job, target)
     yield f"the training step on mesh {compiled.mesh}, compiled in {compiled.seconds:.0f} s"
     yield of_memory(compiled, target)
     if not compiled.fits(target):
@@ -50,9 +52,9 @@ def lines(settings: Settings, topology: str | None, searching: bool, sweep: Swee
 
 def of_evaluation(job: Job, target: Target) -> Iterator[str]:
     """Raises DoesNotFit."""
-    steps = {"options ranked": preflight.compile_ranking}
+    steps = {"options ranked": compile.compile_ranking}
     if job.writes:
-        steps[f"answers of up to {job.lengths['targets']} tokens written"] = preflight.compile_generation
+        steps[f"answers of up to {job.lengths['targets']} tokens written"] = compile.compile_generation
     for what, compiling in steps.items():
         compiled = compiling(job, target)
         ways = compiled.mesh["data"] * compiled.mesh["fsdp"]
@@ -142,7 +144,7 @@ def of_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
 def of_time(
     compiled: Compiled, target: Target, prices: Mapping[str, Price], sweep: Sweep | None = None
 ) -> Iterator[str]:
-    seconds = preflight.estimate(compiled, target)
+    seconds = estimate(compiled, target)
     if seconds is None or target.chip is None:
         return
     between = f", {span(seconds.network)} between slices" if seconds.network else ""
@@ -188,7 +190,7 @@ def hours(seconds: Roofline, steps: Number, target: Target, prices: Mapping[str,
 def of_remedies(job: Job, target: Target) -> Iterator[str]:
     yield "What would make it fit (each compiled):"
     enough = False
-    for names, compiled in preflight.what_would_fit(job, target):
+    for names, compiled in what_would_fit(job, target):
         fits = compiled.fits(target)
         enough = enough or fits
         yield f"  {'fits' if fits else 'no  '}  {needed(compiled)}  " + " ".join(f'--gin."{name}"' for name in names)
@@ -203,12 +205,12 @@ def needed(compiled: Compiled) -> str:
 
 
 def of_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
-    yield f"searching {len(list(preflight.meshes(len(target.devices) // target.slices)))} meshes, each with the remat policies that it takes until one fits"
+    yield f"searching {len(list(meshes(len(target.devices) // target.slices)))} meshes, each with the remat policies that it takes until one fits"
     results: list[Compiled] = []
-    for compiled in preflight.search(job, target):
+    for compiled in search(job, target):
         results.append(compiled)
         yield f"  {'fits' if compiled.fits(target) else 'no  '}  {needed(compiled)}  {_point(compiled)}  ({compiled.seconds:.0f} s)"
-    best = preflight.ranked(results, target)
+    best = ranked(results, target)
     if not best:
         raise DoesNotFit(f"DOES NOT FIT {target.name}: no mesh with any remat policy")
     yield "ranked by the estimate in which nothing overlaps:"
@@ -217,7 +219,7 @@ def of_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator
 
 def _ranking(best: Sequence[Compiled], target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
     for place, compiled in enumerate(best, 1):
-        seconds = preflight.estimate(compiled, target)
+        seconds = estimate(compiled, target)
         text = (
             f"{size(compiled.needed)} needed"
             if seconds is None

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from flan_jax.ablation.plan import PlannedRun
-from flan_jax.ablation.submission import Command, call, check_mounted, read_submitted, run_command
 from flan_jax.errors import InputError
+from flan_jax.sweeps.queue import Command, call, check_mounted, read_submitted, run_command
+from flan_jax.sweeps.sweep_dir import PlannedRun
 
 LONGEST = 40
 """Letters in a workload's name at most."""

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from flan_jax.ablation.local import ABLATE, lock
-from flan_jax.ablation.plan import Plan, PlannedRun, is_finished, make_folders, now, write_plan
 from flan_jax.errors import InputError
 from flan_jax.json_files import read_jsonl, write_text
+from flan_jax.sweeps.local_engine import ABLATE, lock
+from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, is_finished, make_folders, now, write_plan
 
 SUBMITTED = "submitted.jsonl"
 UNSURE = re.compile(r"timed? ?out|connection|running asynchronously|unreachable|unavailable", re.IGNORECASE)
