@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flan_jax import main
+from flan_jax.cli import program
 
 if __name__ == "__main__":
-    main.run(main.convert)
+    program.run(program.convert)

@@ -7,6 +7,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
     # Inside the guard: the processes that prepare data import this file and need none of it.
-    from flan_jax import main, verbs
+    from flan_jax.cli import program, verbs
 
-    main.run(verbs.evaluate)
+    program.run(verbs.evaluate)

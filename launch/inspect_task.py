@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flan_jax import inspection
+from flan_jax.cli import inspect_task
 
 if __name__ == "__main__":
-    sys.exit(inspection.main())
+    sys.exit(inspect_task.main())

@@ -6,6 +6,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
-    from flan_jax import main, verbs
+    from flan_jax.cli import program, verbs
 
-    main.run(verbs.preflight)
+    program.run(verbs.preflight)

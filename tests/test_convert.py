@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from flan_jax import main, verbs
+from flan_jax.cli import program, verbs
 from flan_jax.data.tokenizers import PRACTICE_MODEL
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
@@ -60,10 +60,10 @@ def folder(request, tmp_path):
 def test_there_and_back_again(folder, tmp_path, capsys):
     name, theirs, params = folder
     (tmp_path / "model.gin").write_text(GIN[name])
-    assert main.convert([str(theirs), str(tmp_path / "ours"), "--to=flan_jax"]) == 0
+    assert program.convert([str(theirs), str(tmp_path / "ours"), "--to=flan_jax"]) == 0
     equal(load_params(tmp_path / "ours", params_like(MODELS[name], make_mesh())), params)
     back = [str(tmp_path / "ours"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]
-    assert main.convert([*back, f"--original={theirs}"]) == 0
+    assert program.convert([*back, f"--original={theirs}"]) == 0
     assert "parameters are in" in capsys.readouterr().out
     names = {file.name for file in theirs.iterdir()}
     assert names == {"config.json", "model.safetensors", "spiece.model" if name == "t5" else "tokenizer.model"}
@@ -78,8 +78,8 @@ def test_by_way_of_t5x(to, tmp_path):
     params = params_of(config)
     hugging_face.save(tmp_path / "theirs", config, params)
     (tmp_path / "model.gin").write_text(GIN["t5"])
-    assert main.convert([str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"]) == 0
-    assert main.convert([str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]) == 0
+    assert program.convert([str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"]) == 0
+    assert program.convert([str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]) == 0
     equal(hugging_face.load_params(tmp_path / "back", config, params_like(config, make_mesh())), params)
 
 
@@ -96,14 +96,16 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
     before = jax.config.jax_compilation_cache_dir
     flags = [f"--gin_file={tmp_path / 'run.gin'}", f"--gin.WARM_START={theirs}", f"--run_dir={tmp_path / 'run'}"]
     try:
-        assert main.main(verbs.train, flags) == 0
+        assert program.main(verbs.train, flags) == 0
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     # The run says itself what its model and its tokenizer are.
-    assert main.convert([str(tmp_path / "run"), str(tmp_path / "alone")]) == 0
+    assert program.convert([str(tmp_path / "run"), str(tmp_path / "alone")]) == 0
     (file,) = (tmp_path / "alone").glob("*.model")
     assert file.read_bytes() == PRACTICE_MODEL.read_bytes()
-    assert main.convert([str(tmp_path / "run"), str(tmp_path / "out"), f"--original={theirs}", "--dtype=bfloat16"]) == 0
+    assert (
+        program.convert([str(tmp_path / "run"), str(tmp_path / "out"), f"--original={theirs}", "--dtype=bfloat16"]) == 0
+    )
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
     tuned = hugging_face.load_params(tmp_path / "out", MODELS[name], params_like(MODELS[name], make_mesh()))
     moved = [
@@ -114,7 +116,7 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
 
 def test_errors(tmp_path, capsys):
     def said(*flags):
-        assert main.convert(list(map(str, flags))) == 2
+        assert program.convert(list(map(str, flags))) == 2
         return capsys.readouterr().err
 
     assert "there is no folder" in said(tmp_path / "nowhere", tmp_path / "out")

@@ -5,7 +5,7 @@ import pytest
 import rich.console
 from data.toy_tasks import KIND, SPELL
 
-from flan_jax import inspection
+from flan_jax.cli import inspect_task
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples
@@ -19,7 +19,7 @@ def shown(task, *, color=False, **settings):
     console = rich.console.Console(
         file=sink, width=100, force_terminal=color, color_system="standard" if color else None
     )
-    inspection.show(
+    inspect_task.show(
         task,
         **{
             "split": "train",
@@ -45,25 +45,25 @@ def test_every_template_is_shown_with_its_tokens():
 
 
 def test_instruction_fields_and_options_differ_in_colour():
-    text = inspection.coloured(KIND.templates[0].inputs, KIND.example({"animal": "cat", "number": 0}))
+    text = inspect_task.coloured(KIND.templates[0].inputs, KIND.example({"animal": "cat", "number": 0}))
     spans = {text.plain[span.start : span.end]: span.style for span in text.spans}
-    assert spans == {"cat number 0": inspection.FIELD, "OPTIONS:\n- no\n- yes": inspection.SUFFIX}
+    assert spans == {"cat number 0": inspect_task.FIELD, "OPTIONS:\n- no\n- yes": inspect_task.SUFFIX}
     assert "\x1b[36m" in shown(KIND, color=True)
 
 
 def test_the_tokens_with_loss_are_those_that_training_sees():
     ids = PRACTICE.encode("red blue green")
     for length in (2, len(ids), len(ids) + 1, 50):
-        text = inspection.tokens_with_loss("red blue green", PRACTICE, length)
+        text = inspect_task.tokens_with_loss("red blue green", PRACTICE, length)
         styles = [str(span.style) for span in text.spans]
         kept = min(len(ids), length - 1)
-        assert styles == [inspection.LOSS] * kept + [inspection.CUT] * (len(ids) - kept) + [inspection.LOSS]
+        assert styles == [inspect_task.LOSS] * kept + [inspect_task.CUT] * (len(ids) - kept) + [inspect_task.LOSS]
 
 
 def test_counts_of_cut_and_unsupervised_examples():
     task = dataclasses.replace(SPELL, templates=(Template("{animal}"),), fields=lengthening)
     examples = list(kept_examples(task, [{"n": n} for n in (0, 1, 9)], None))
-    counts = inspection.count(task, task.templates[0], examples, PRACTICE, {"inputs": 5, "targets": 5})
+    counts = inspect_task.count(task, task.templates[0], examples, PRACTICE, {"inputs": 5, "targets": 5})
     assert (counts.examples, counts.cut_inputs, counts.cut_targets, counts.unsupervised) == (3, 1, 1, 1)
 
 
@@ -85,11 +85,11 @@ def lengthening(row):
     ],
 )
 def test_errors(flags, message, capsys):
-    assert inspection.main(flags) == 2
+    assert inspect_task.main(flags) == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_task_by_its_name(capsys):
-    assert inspection.main(["cb", "--template=1", "--rows=2", "--no_options", "--split=test"]) == 0
+    assert inspect_task.main(["cb", "--template=1", "--rows=2", "--no_options", "--split=test"]) == 0
     text = capsys.readouterr().out
     assert "template 1, row 1" in text and "OPTIONS" not in text.partition("examples; at most")[0]

@@ -10,7 +10,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import tasks  # noqa: F401 (registers)
-from flan_jax import configuration, main, verbs
+from flan_jax.cli import gin_settings, verbs
+from flan_jax.cli import program as main
 from flan_jax.data import mixture_data
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
@@ -180,7 +181,7 @@ def test_a_folder_of_the_users_hides_no_gin_file(tmp_path, monkeypatch, capsys):
     """gin reads `include 'models/t5_nano.gin'` as a file of a package `models` too, if Python finds one."""
     (tmp_path / "models").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert configuration.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
+    assert gin_settings.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
 
 
 def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):
@@ -412,7 +413,7 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
     write_json(tmp_path / "sweep" / "plan.json", {"axes": {"HELD_OUT": ["nli"]}})
     (tmp_path / "sweep" / "runs.jsonl").write_text(json.dumps(line) + "\n")
     assert "holds no run" in refused(verbs.leakage, *settings, f"--run_dir={run_dir}")
-    loaded = configuration.resolve([gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"])
+    loaded = gin_settings.resolve([gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"])
     write_json(run_dir / "manifest.json", manifest.facts(loaded[0].model, loaded[0].data, make_mesh(None)))
     (run_dir / "config.gin").write_text(loaded[1])
     assert "1 of 1 pairs" in sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()

@@ -10,7 +10,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax import configuration
+from flan_jax.cli import gin_settings
 from flan_jax.errors import InputError
 from flan_jax.hardware import CHIPS
 from flan_jax.models.decoder import DecoderConfig
@@ -213,12 +213,12 @@ def test_a_moment_is_not_placed_like_another_parameter_of_the_same_name():
     assert specs(like_params({"mu": params}, params, shardings, mesh)) == {"mu": specs(shardings)}
 
 
-MESH_FILES = sorted((configuration.GIN_FOLDER / "mesh").glob("*.gin"))
+MESH_FILES = sorted((gin_settings.GIN_FOLDER / "mesh").glob("*.gin"))
 
 
 def mesh_of(file):
     """The MESH that a gin file sets."""
-    return configuration.load_settings(["flan_mixture.gin", str(file)], []).training.mesh
+    return gin_settings.load_settings(["flan_mixture.gin", str(file)], []).training.mesh
 
 
 @pytest.mark.parametrize("file", MESH_FILES, ids=lambda file: file.stem)

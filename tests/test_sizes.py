@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax import configuration
+from flan_jax.cli import gin_settings
 from flan_jax.models.params import count_params
 
 PUBLISHED = {
@@ -60,20 +60,20 @@ ROUNDED = {
     "lamda_pt_137b": 137e9,
     "ul2": 20e9,
 }
-FOLDER = Path(configuration.GIN_FOLDER) / "models"
+FOLDER = Path(gin_settings.GIN_FOLDER) / "models"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_as_many_parameters_as_published(name):
-    assert count_params(configuration.load_model([f"models/{name}.gin"])) == PUBLISHED[name]
+    assert count_params(gin_settings.load_model([f"models/{name}.gin"])) == PUBLISHED[name]
 
 
 @pytest.mark.parametrize("name", ROUNDED)
 def test_sizes_that_are_published_in_round_numbers(name):
-    assert count_params(configuration.load_model([f"models/{name}.gin"])) == pytest.approx(ROUNDED[name], rel=0.15)
+    assert count_params(gin_settings.load_model([f"models/{name}.gin"])) == pytest.approx(ROUNDED[name], rel=0.15)
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.gin")), ids=lambda file: file.stem)
 def test_every_file_is_a_model_in_few_lines(file):
-    assert configuration.load_model([str(file)]).architecture
+    assert gin_settings.load_model([str(file)]).architecture
     assert len(file.read_text().splitlines()) <= 25

@@ -8,7 +8,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from flan_jax import configuration
+from flan_jax.cli import gin_settings
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
@@ -234,9 +234,9 @@ def test_an_option_that_the_compiler_does_not_take_is_named(name):
         check_options({name: "perhaps"}, jax.devices()[0])
 
 
-@pytest.mark.parametrize("file", sorted((configuration.GIN_FOLDER / "xla").glob("*.gin")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((gin_settings.GIN_FOLDER / "xla").glob("*.gin")), ids=lambda file: file.stem)
 def test_every_option_in_the_gin_files_is_there(file):
-    options = configuration.load_settings(["flan_mixture.gin", str(file)], []).training.compiler_options
+    options = gin_settings.load_settings(["flan_mixture.gin", str(file)], []).training.compiler_options
     assert options
     if file.stem == "tpu":
         pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")

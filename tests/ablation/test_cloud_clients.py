@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax import configuration
+from flan_jax.cli import gin_settings
 from flan_jax.sweeps import skypilot
 from flan_jax.sweeps.sweep_dir import PlannedRun
 
@@ -65,7 +65,7 @@ def test_xpk_makes_the_jobset_that_is_meant(tmp_path):
     program = environment("FLAN_JAX_XPK", "xpk") / "xpk"
     bindings = [f"XpkEngine.client = {str(program)!r}", "XpkEngine.slices = 2", "XpkEngine.max_restarts = 7"]
     bindings += ["XpkEngine.activate = '. /env/bin/activate'"]
-    engine = configuration.load_engine("xpk", ["engines/xpk.gin"], bindings)
+    engine = gin_settings.load_engine("xpk", ["engines/xpk.gin"], bindings)
     command = engine.commands(SWEEP, RUNS, None)[1]
     manifest = tmp_path / "manifest.yaml"
     dry = [*command.argv, "--dry-run", "--skip-validation", f"--output-manifest-file={manifest}"]
@@ -92,7 +92,7 @@ def test_xpk_makes_the_jobset_that_is_meant(tmp_path):
 
 def test_skypilot_finds_the_slice_that_is_meant(tmp_path):
     python = environment("FLAN_JAX_SKYPILOT", "python") / "python"
-    engine = configuration.load_engine("skypilot", ["engines/skypilot.gin"], [])
+    engine = gin_settings.load_engine("skypilot", ["engines/skypilot.gin"], [])
     (tmp_path / skypilot.FILE).write_text(engine.files(SWEEP, RUNS)[skypilot.FILE])
     catalog = tmp_path / ".sky/catalogs/v8/gcp/vms.csv"
     catalog.parent.mkdir(parents=True)

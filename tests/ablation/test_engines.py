@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sweep_directory import write_sweep
 
-from flan_jax import configuration, main
+from flan_jax.cli import gin_settings, program
 from flan_jax.errors import InputError
 from flan_jax.sweeps import queue, run_sweep, skypilot, slurm, xpk
 from flan_jax.sweeps.plan import AblationConfig, make_plan
@@ -33,7 +33,7 @@ WITH_BASE = Plan({}, RUNS, {}, BASE)
 
 
 def engine(name, *bindings):
-    return configuration.load_engine(name, [f"engines/{name}.gin"], bindings)
+    return gin_settings.load_engine(name, [f"engines/{name}.gin"], bindings)
 
 
 @pytest.fixture
@@ -254,12 +254,12 @@ def test_a_sweep_outside_the_bucket_is_refused(tmp_path, clients):
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(name, bindings, message):
     with pytest.raises(InputError, match=message):
-        configuration.load_engine(name, [], bindings)
+        gin_settings.load_engine(name, [], bindings)
 
 
 def test_settings_of_this_machine_are_refused_for_a_queue(capsys):
     flags = ["--gin_file=leave_one_cluster_out.gin", "--engine=slurm", "--dry_run", "--gin.AblationConfig.base=None"]
-    assert main.ablate([*flags, "--slots=2", "--gin.AblationConfig.axes={'HELD_OUT': ['nli']}"]) == 2
+    assert program.ablate([*flags, "--slots=2", "--gin.AblationConfig.axes={'HELD_OUT': ['nli']}"]) == 2
     assert "--slots and --devices are for this machine" in capsys.readouterr().err
 
 
@@ -267,7 +267,7 @@ def test_an_engines_settings_are_no_part_of_a_runs_identity(tmp_path):
     config = AblationConfig(axes={"HELD_OUT": ["nli"]})
     files = ["flan_mixture.gin", "engines/slurm.gin"]
     with_engine, without = (
-        make_plan(config, given, more, configuration.resolve, tmp_path).runs
+        make_plan(config, given, more, gin_settings.resolve, tmp_path).runs
         for given, more in ((files, ["SlurmEngine.nodes = 2"]), (files[:1], []))
     )
     assert with_engine == without
@@ -275,7 +275,7 @@ def test_an_engines_settings_are_no_part_of_a_runs_identity(tmp_path):
 
 def test_a_report_is_made_of_the_files_at_any_time(tmp_path, capsys):
     write_sweep(tmp_path / "sweep", axes={"HELD_OUT": ["nli"], "SEED": [0, 1]}, states={1: "waiting"})
-    assert main.ablate(["--report", f"--sweep_dir={tmp_path / 'sweep'}"]) == 0
+    assert program.ablate(["--report", f"--sweep_dir={tmp_path / 'sweep'}"]) == 0
     assert capsys.readouterr().out.strip().endswith("report.html")
     assert "1 finished, 1 waiting" in (tmp_path / "sweep/report.md").read_text()
 
@@ -430,8 +430,8 @@ def test_workloads_that_have_not_ended(clients):
 
 
 def test_the_example_files_of_the_engines_name_every_setting():
-    for name, kind in configuration.ENGINES.items():
-        text = (configuration.GIN_FOLDER / f"engines/{name}.gin").read_text()
+    for name, kind in gin_settings.ENGINES.items():
+        text = (gin_settings.GIN_FOLDER / f"engines/{name}.gin").read_text()
         named = collections.Counter(
             line.lstrip("# ").partition(" = ")[0] for line in text.splitlines() if " = " in line
         )

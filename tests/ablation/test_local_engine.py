@@ -13,7 +13,7 @@ import pytest
 from small_runs import environment, free_port, wait_for_step
 from tiny_sweeps import ROOT, axes, start, statuses, sweep, table
 
-from flan_jax.configuration import load_ablation, resolve
+from flan_jax.cli.gin_settings import load_ablation, resolve
 from flan_jax.sweeps.plan import make_plan
 from flan_jax.sweeps.sweep_dir import make_folders, write_plan
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tasks  # noqa: F401 - registers FLAN's tasks
-from flan_jax import configuration
+from flan_jax.cli import gin_settings
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.parallel.preemption import Preempted
@@ -26,7 +26,7 @@ FILES = ["flan_mixture.gin"]
 
 def planned(axes, bindings=(), sweep_dir="sweep", base=None):
     config = AblationConfig(axes=axes, base=base)
-    return make_plan(config, FILES, [*TINY, *bindings], configuration.resolve, Path(sweep_dir))
+    return make_plan(config, FILES, [*TINY, *bindings], gin_settings.resolve, Path(sweep_dir))
 
 
 def test_each_cluster_that_can_be_evaluated_is_held_out_once():
@@ -149,7 +149,7 @@ def test_what_is_planned_is_read_back(tmp_path):
     again = read_plan(tmp_path)
     assert again.runs == plan.runs
     for run in again.runs:
-        settings, _ = configuration.resolve([str(tmp_path / "configs" / f"{run.id}.gin")], [])
+        settings, _ = gin_settings.resolve([str(tmp_path / "configs" / f"{run.id}.gin")], [])
         assert settings.data.held_out == run.point["HELD_OUT"]
         assert settings.training.steps == 4
 

@@ -22,7 +22,7 @@ CLUSTERS = ["sentiment", "paraphrase"]
 
 def sweep(folder: str, flags: list[str]) -> None:
     """The whole program, with a clock around each of its runs' processes."""
-    from flan_jax import main
+    from flan_jax.cli import program as main
     from flan_jax.sweeps.local_engine import LocalEngine
 
     alive = []

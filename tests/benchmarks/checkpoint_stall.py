@@ -29,7 +29,7 @@ import jax
 import numpy as np
 import processes
 
-from flan_jax import configuration
+from flan_jax.cli import gin_settings
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.sharding import batch_sharding, placed_on
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
@@ -90,7 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--saves", type=int, default=3)
     saves = parser.parse_args().saves
-    config, tx = configuration.load_model([f"models/{MODEL}.gin"]), adafactor(1e-3)
+    config, tx = gin_settings.load_model([f"models/{MODEL}.gin"]), adafactor(1e-3)
     mesh = make_mesh({"fsdp": -1})
     training = Training(config, tx, mesh)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.state))

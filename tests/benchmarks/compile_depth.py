@@ -33,14 +33,14 @@ ROWS, LENGTHS = 8, {"inputs": 128, "targets": 48}
 def child(model: str, depth: int) -> None:
     import jax
 
-    from flan_jax import configuration
     from flan_jax.batch import batch_spec
+    from flan_jax.cli import gin_settings
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.parallel.sharding import placed_on
     from flan_jax.training.state import state_like
     from flan_jax.training.step import jitted_step
 
-    settings = configuration.load_settings(["flan_mixture.gin", f"models/{model}.gin"], [])
+    settings = gin_settings.load_settings(["flan_mixture.gin", f"models/{model}.gin"], [])
     depths = {name: depth for name in LAYERS if hasattr(settings.model, name)}
     config, mesh = dataclasses.replace(settings.model, **depths), make_mesh()
     assert config.scan_layers

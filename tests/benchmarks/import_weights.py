@@ -25,13 +25,13 @@ MODEL = "t5_1_1_base"
 
 
 def write(folder: Path) -> None:
-    from flan_jax import configuration
+    from flan_jax.cli import gin_settings
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.training.optimizers import adamw
     from flan_jax.training.state import init_state
     from flan_jax.weights import hugging_face
 
-    config = configuration.load_model([f"models/{MODEL}.gin"])
+    config = gin_settings.load_model([f"models/{MODEL}.gin"])
     hugging_face.save(folder, config, init_state(config, adamw(lambda step: 0.1), make_mesh(), 0).params)
     processes.report()
 
@@ -39,12 +39,12 @@ def write(folder: Path) -> None:
 def load(folder: Path) -> None:
     import jax
 
-    from flan_jax import configuration
+    from flan_jax.cli import gin_settings
     from flan_jax.models.params import params_like
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.weights import hugging_face
 
-    config = configuration.load_model([f"models/{MODEL}.gin"])
+    config = gin_settings.load_model([f"models/{MODEL}.gin"])
     like = params_like(config, make_mesh())
     before, start = processes.peak_gib(), time.perf_counter()
     params = jax.block_until_ready(hugging_face.load_params(folder, config, like))

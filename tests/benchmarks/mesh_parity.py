@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import processes
 
-from flan_jax import configuration
+from flan_jax.cli import gin_settings
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import prepare_mixture
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
@@ -41,7 +41,7 @@ MODELS = ("t5_nano", "decoder_nano")
 
 def settings_of(model: str, cache: str) -> Any:
     files = ["flan_mixture.gin", f"models/{model}.gin"]
-    settings = configuration.load_settings(files, BINDINGS)
+    settings = gin_settings.load_settings(files, BINDINGS)
     data = dataclasses.replace(settings.data, cache_dir=cache)
     return dataclasses.replace(
         settings, data=data, model=dataclasses.replace(settings.model, num_heads=DEVICES, dropout_rate=0.1)

@@ -24,11 +24,11 @@ BINDINGS = [
 
 
 def compile_it(axis: str) -> None:
-    from flan_jax import configuration
+    from flan_jax.cli import gin_settings
     from flan_jax.preflight import compile
 
     bindings = [*BINDINGS, f"MESH = {{'{axis}': 16, 'tensor': 4}}"]
-    settings = configuration.load_settings(["flan_mixture.gin", "models/t5_1_1_xl.gin"], bindings)
+    settings = gin_settings.load_settings(["flan_mixture.gin", "models/t5_1_1_xl.gin"], bindings)
     compiled = compile.compile_for(compile.job_of(settings), compile.slice_of("v4:4x4x4"))
     assert compiled.found is not None and compiled.temporaries is not None, "it does not fit"
     processes.report(state=compiled.state, temporaries=compiled.temporaries, took=compiled.seconds)

@@ -41,11 +41,11 @@ def set_devices(count: int) -> None:
 
 def setting(shape: dict[str, int], seed: int) -> tuple[Any, ...]:
     """(model, optimizer, mesh, training) as train.start takes them."""
-    from flan_jax import configuration
+    from flan_jax.cli import gin_settings
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.training.settings import TrainConfig
 
-    config = configuration.load_model([f"models/{MODEL}.gin"])
+    config = gin_settings.load_model([f"models/{MODEL}.gin"])
     return config, adafactor(1e-3), make_mesh(shape), TrainConfig(steps=1, seed=seed, mesh=shape)
 
 

@@ -57,14 +57,14 @@ def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -
     """(a function that takes the trainer's step and returns its loss, the number of parameters)."""
     import jax
 
-    from flan_jax import configuration
+    from flan_jax.cli import gin_settings
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.parallel.sharding import batch_sharding, placed_on
     from flan_jax.training.settings import TrainConfig
     from flan_jax.training.state import init_state
     from flan_jax.training.step import compiled_step
 
-    config = configuration.load_model([f"models/{model_name}.gin"])
+    config = gin_settings.load_model([f"models/{model_name}.gin"])
     changes = {"dropout_rate": 0.0, "scan_layers": scan_layers}
     changes |= {"start_id": None} if model_name == "llama_nano" else {}
     config, tx, mesh = dataclasses.replace(config, **changes), adafactor(LEARNING_RATE), make_mesh()

@@ -23,8 +23,7 @@ FORBIDDEN = {"tensorflow", "seqio"}
 def child(arguments: list[str]) -> int:
     """What launch/train.py does, and what it has imported when it ends."""
     sys.path.insert(0, str(processes.ROOT))
-    from flan_jax import main as program
-    from flan_jax import verbs
+    from flan_jax.cli import program, verbs
 
     code = program.main(verbs.train, arguments)
     assert not FORBIDDEN & set(sys.modules), f"imported: {FORBIDDEN & set(sys.modules)}"

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import absl.logging
 import jax
 
-from flan_jax import verbs
-from flan_jax.configuration import (
+from flan_jax.cli import verbs
+from flan_jax.cli.gin_settings import (
     MACROS,
     binding,
     is_sweep,
@@ -52,7 +52,7 @@ LOCAL = "local"
 
 
 def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb of flan_jax.verbs as a program; returns its exit code."""
+    """Runs one verb of flan_jax.cli.verbs as a program; returns its exit code."""
 
     def work() -> None:
         flags, bindings = _parse_flags(verb, sys.argv[1:] if arguments is None else arguments)
