@@ -1,10 +1,8 @@
 """Closed-book question answering: what does the model know without a text to read?"""
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import exact_match, token_f1, trivia_qa
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import closed_book_qa as practice
 
 

@@ -2,10 +2,8 @@
 
 import re
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import coreference as practice
 
 _SPACE_BEFORE_MARK = re.compile(r"^\s+(?=[,.;:!?]|'s\b)")

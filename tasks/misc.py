@@ -2,11 +2,9 @@
 
 import re
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, edit_similarity, exact_match, matthews, token_f1
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import misc as practice
 
 _WIC_OPTIONS = ("different meanings", "the same meaning")

@@ -2,8 +2,8 @@
 
 import itertools
 
+from flan_jax.tasks import Mixture, register_mixture
 from flan_jax.tasks.clusters import RELEASED
-from flan_jax.tasks.mixtures import Mixture, register_mixture
 
 FLAN2021 = register_mixture(Mixture("flan2021"))
 """Every task that is registered: FLAN's seventy, and the user's own."""

@@ -1,10 +1,8 @@
 """Natural language inference: does one text follow from another?"""
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, mean_f1
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import nli as practice
 
 

@@ -1,10 +1,8 @@
 """Paraphrase: how much do two sentences say the same?"""
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, pearson_spearman, yes_f1
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import paraphrase as practice
 
 _NO_YES = ("no", "yes")

@@ -3,10 +3,10 @@
 `MIXTURE = 'plain_text'` names it where a gin file imports this module.
 """
 
+from flan_jax.tasks import Template, TemplatedTask
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.task import FINDERS, TemplatedTask
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.task import FINDERS
 from tasks.practice import plain_text as practice
 
 PLAIN_TEXT = TemplatedTask(

@@ -3,11 +3,9 @@
 import re
 from urllib.parse import unquote
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, drop, exact_match, token_f1, yes_f1
 from flan_jax.tasks.practice_world import Sandbox, sentence
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import reading_comp as practice
 
 

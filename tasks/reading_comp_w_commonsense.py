@@ -1,9 +1,7 @@
 """Reading comprehension with commonsense: the text alone does not give the answer."""
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import reading_comp_w_commonsense as practice
 
 

@@ -3,11 +3,9 @@
 import html
 import re
 
+from flan_jax.tasks import Template, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Tfds
-from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
 from tasks.practice import summarization as practice
 
 

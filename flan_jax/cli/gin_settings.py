@@ -44,7 +44,7 @@ CONFIGURABLES = (
     AblationConfig, SlurmEngine, SkyPilotEngine, XpkEngine,
 )  # fmt: skip
 ENGINES = {engine.name: engine for engine in (SlurmEngine, SkyPilotEngine, XpkEngine)}
-GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
+GIN_FOLDER = Path(__file__).resolve().parents[2] / "gin"
 
 
 def binding(text: str) -> str:

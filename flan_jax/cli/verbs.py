@@ -164,7 +164,7 @@ class Work(NamedTuple):
 
 def _score(settings: Settings, invocation: Invocation, work: Work, source: str) -> None:
     tokenizer = load_tokenizer(settings.data.tokenizer)
-    check_vocabulary(settings.model, tokenizer)
+    check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
     all_prompts = {"after": settings.data.eval_prompts}
     all_prompts |= {f"after-{name}": prompts for name, prompts in settings.evaluation.more.items()}
     with multihost.lead_first():
@@ -285,7 +285,7 @@ def convert(
         tokenizer = read_json(facts)["data"]["tokenizer"]  # what the run was tuned with
     if tokenizer is not None:
         tokenizer = str(tokenizer_file(tokenizer))
-        check_vocabulary(model, load_tokenizer(tokenizer))
+        check_vocabulary(model, tokenizer, load_tokenizer(tokenizer).vocab_size)
     mesh = make_mesh({"fsdp": -1})
     params = load_params(source, model, params_like(model, mesh))
     save_params(target, to, model, params, dtype=dtype, original=original, tokenizer=tokenizer)

@@ -37,7 +37,7 @@ def from_checkpoint(
     `tokenizer` is what TOKENIZER may be; `lengths` are {"inputs": tokens of a prompt, "targets": tokens of an answer}.
     """
     known, placed = load_tokenizer(tokenizer), make_mesh(mesh)
-    check_vocabulary(model, known)
+    check_vocabulary(model, known.path, known.vocab_size)
     params = load_params(source, model, params_like(model, placed))
     return FlanJaxLM(Scorer(model, params, placed, rows=rows, eos_id=known.eos_id), known, lengths)
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from flan_jax.batch import batch_spec
-from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
+from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.sharding import param_shardings
 
 
@@ -42,10 +42,19 @@ def count_params(config: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))
 
 
-def check_vocabulary(model: Any, tokenizer: Tokenizer) -> None:
-    """Raises InputError when the tokenizer gives ids that the model has no embedding for."""
-    if tokenizer.vocab_size > model.vocab_size:
+def check_vocabulary(config: ModelConfig, tokenizer: str, vocab_size: int) -> None:
+    """Checks that a model has an embedding for every token of a tokenizer.
+
+    Args:
+      config: the model's configuration.
+      tokenizer: the tokenizer's path, for the message.
+      vocab_size: the number of the tokenizer's ids.
+
+    Raises:
+      InputError: the tokenizer gives ids that the model has no embedding for.
+    """
+    if vocab_size > config.vocab_size:
         raise InputError(
-            f"the tokenizer {tokenizer.path} has {tokenizer.vocab_size} ids, the model an embedding of {model.vocab_size}. "
-            f"Set vocab_size of {json.dumps(type(model).__name__)} to at least that, or use the model's own TOKENIZER"
+            f"the tokenizer {tokenizer} has {vocab_size} ids, the model an embedding of {config.vocab_size}. "
+            f"Set vocab_size of {json.dumps(type(config).__name__)} to at least that, or use the model's own TOKENIZER"
         )

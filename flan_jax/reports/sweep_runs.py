@@ -22,7 +22,7 @@ EXAMPLES = 6
 """Predictions shown of a task."""
 LONG = 24
 """Tables of more runs are folded."""
-PUBLISHED = Path(__file__).parent.parent / "data" / "published_results.csv"
+PUBLISHED = Path(__file__).with_name("published_results.csv")
 REAL = {"tfds", "jsonl"}
 """Sources of the datasets' own rows."""
 NOT_COMPARABLE = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import rich.box
 import rich.table
 
 from flan_jax.json_files import read_json, read_jsonl

@@ -1,0 +1,25 @@
+"""How a task is defined: rows become fields, fields become text through templates.
+
+This is the public face: a module that registers tasks needs no other import.
+
+>>> from flan_jax.tasks import Jsonl, Template, TemplatedTask, register
+"""
+
+from flan_jax.tasks import metrics
+from flan_jax.tasks.mixtures import Mixture, register_mixture
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.sources import Jsonl, Tfds
+from flan_jax.tasks.task import TemplatedTask, register
+from flan_jax.tasks.templates import Template
+
+__all__ = [
+    "Jsonl",
+    "Mixture",
+    "Prompts",
+    "Template",
+    "TemplatedTask",
+    "Tfds",
+    "metrics",
+    "register",
+    "register_mixture",
+]

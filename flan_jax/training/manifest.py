@@ -66,7 +66,7 @@ def tuned(identity: Mapping[str, Any], step: int) -> dict[str, Any]:
 
 def facts_of_process(identity: Mapping[str, Any], config_text: str) -> dict[str, Any]:
     """What processes that do a run together must have in common. Tasks' code is in the names of the stores it made."""
-    sources = [file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.py"))]
+    sources = [file.read_bytes() for file in sorted(Path(__file__).parents[1].rglob("*.py"))]
     return {
         "code": hashlib.sha256(b"".join(sources)).hexdigest()[:16],
         "versions": versions(),

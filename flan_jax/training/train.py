@@ -97,7 +97,7 @@ def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, Mixt
         check_leakage(data)
         prepared = prepare_mixture(data, settings.evaluation.more)
     plan = prepared.plan(model.architecture)
-    check_vocabulary(model, prepared.tokenizer)
+    check_vocabulary(model, prepared.tokenizer.path, prepared.tokenizer.vocab_size)
     print(check_attention(model, plan.lengths, mesh))
     mixture = explain(prepared, plan, training.steps)
     identity = manifest.identity(model, prepared, plan, settings.optimizer, training)

@@ -33,7 +33,7 @@ from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import dummy_batch
 from flan_jax.parallel.mesh import make_mesh
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 
 from hugging_face_t5 import params_of, random_t5
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A Slurm cluster of several nodes on one machine, for tests: tests/slurm.sh up|down DIRECTORY [NODES]
+# A Slurm cluster of several nodes on one machine, for tests: tests/support/slurm.sh up|down DIRECTORY [NODES]
 #
 #   apt-get install -y --no-install-recommends munge slurm-client slurmctld slurmd
-#   tests/slurm.sh up /tmp/cluster 2 && export SLURM_CONF=/tmp/cluster/slurm.conf && srun --nodes=2 hostname
+#   tests/support/slurm.sh up /tmp/cluster 2 && export SLURM_CONF=/tmp/cluster/slurm.conf && srun --nodes=2 hostname
 #
 # As root. All it has lies in DIRECTORY, whose name must be short (it holds sockets); `down` ends its processes and no others.
 set -euo pipefail

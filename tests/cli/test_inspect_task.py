@@ -3,7 +3,7 @@ import io
 
 import pytest
 import rich.console
-from data.toy_tasks import KIND, SPELL
+from toy_tasks import KIND, SPELL
 
 from flan_jax.cli import inspect_task
 from flan_jax.data.tokenizers import load_tokenizer

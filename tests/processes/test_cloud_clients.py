@@ -1,6 +1,6 @@
 """What we write for SkyPilot and XPK, read by themselves, without a cloud.
 
-    FLAN_JAX_XPK=~/xpk FLAN_JAX_SKYPILOT=~/sky python -m pytest tests/ablation/test_cloud_clients.py
+    FLAN_JAX_XPK=~/xpk FLAN_JAX_SKYPILOT=~/sky python -m pytest tests/processes/test_cloud_clients.py
 
 Each names a virtual environment: pip install xpk==1.16.0, pip install "skypilot[gcp]==0.14.1".
 """

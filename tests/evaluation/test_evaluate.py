@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from data.toy_tasks import KIND, SPELL
+from toy_tasks import KIND, SPELL
 
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData

@@ -9,8 +9,8 @@ pytest.importorskip("lm_eval", reason="lm_eval is in the test extra")
 
 import datasets
 import lm_eval
-from data.toy_tasks import KIND
 from lm_eval.api.task import ConfigurableTask
+from toy_tasks import KIND
 
 from flan_jax.data.prepare import prepare
 from flan_jax.data.store_requests import Request

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from data.toy_tasks import KIND, SPELL
+from toy_tasks import KIND, SPELL
 
 from flan_jax.bootstrap import bootstrap
 from flan_jax.evaluation.summaries import summaries, summarise

@@ -1,4 +1,4 @@
-"""The Slurm engine on a cluster: two nodes on this machine, made by tests/slurm.sh, and jobs that really train."""
+"""The Slurm engine on a cluster: two nodes on this machine, made by tests/support/slurm.sh, and jobs that really train."""
 
 import os
 import shutil
@@ -27,8 +27,10 @@ def cluster():
     """The environment in which Slurm's programs find the cluster."""
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
     if missing or os.geteuid():
-        pytest.skip(f"no cluster can be made without {' and '.join(missing) or 'being root'}: see tests/slurm.sh")
-    script = str(ROOT / "tests/slurm.sh")
+        pytest.skip(
+            f"no cluster can be made without {' and '.join(missing) or 'being root'}: see tests/support/slurm.sh"
+        )
+    script = str(ROOT / "tests/support/slurm.sh")
     # Not pytest's own folder: a path with a socket must be short.
     with tempfile.TemporaryDirectory(prefix="slurm-") as directory:
         try:

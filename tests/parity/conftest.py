@@ -1,0 +1,3 @@
+"""Fixtures of tiny models."""
+
+from model_fixtures import *

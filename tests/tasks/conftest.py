@@ -1,0 +1,3 @@
+"""Fixtures of texts and tokenizers."""
+
+from text_fixtures import *
