@@ -14,7 +14,7 @@ class InputError(ValueError):
     """Bad input: says what happened, why, and what to write instead. The process ends with exit code 2."""
 
 
-def of_the_system(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """What a person is told of it: of a full disk, what to do."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return str(error)
@@ -22,7 +22,7 @@ def of_the_system(error: OSError) -> str:
     return f"the disk is full{where}. Make room; the same command goes on from the last checkpoint."
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that nobody registered, with the nearest known names; with all, if they are few.
 
     >>> str(unknown("cluster", "nlu", ["nli", "misc"]))

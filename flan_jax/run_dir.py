@@ -22,9 +22,9 @@ class Run:
     the others what is here that writes does nothing.
     """
 
-    def __init__(self, path: str | os.PathLike, writes: bool = True):
-        self.path, self.writes = Path(path), writes
-        if writes:
+    def __init__(self, path: str | os.PathLike, is_writer: bool = True):
+        self.path, self.is_writer = Path(path), is_writer
+        if is_writer:
             self._take()
 
     def _take(self) -> None:
@@ -49,12 +49,12 @@ class Run:
         """What result.json says; None while the run is not done."""
         return read_json(self.path / RESULT)
 
-    def identify(self, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def write_manifest(self, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Writes manifest.json: what the run is (`identity`, fixed for its life) and what it was made with (`facts`).
 
         Raises InputError when the directory holds a run of another identity, naming what differs.
         """
-        if not self.writes:
+        if not self.is_writer:
             return
         identity = json.loads(json.dumps(identity))
         before = read_json(self.path / MANIFEST)
@@ -71,23 +71,23 @@ class Run:
 
     def write_text(self, name: str, text: str) -> None:
         """Replaces a file of the run at once."""
-        if self.writes:
+        if self.is_writer:
             write_text(self.path / name, text)
 
     def write_json(self, name: str, content: Any) -> None:
         self.write_text(name, as_json(content))
 
     def remove(self, name: str) -> None:
-        if self.writes:
+        if self.is_writer:
             (self.path / name).unlink(missing_ok=True)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
-        if self.writes:
+        if self.is_writer:
             with (self.path / METRICS).open("a") as file:
                 file.write(json.dumps(row) + "\n")
 
-    def forget_metrics_after(self, step: int) -> None:
+    def truncate_metrics(self, step: int) -> None:
         """Drops the lines of metrics.jsonl of later steps, which a resumed run writes again."""
         kept = [row for row in read_jsonl(self.path / METRICS) if row["step"] <= step]
         self.write_text(METRICS, "".join(json.dumps(row) + "\n" for row in kept))

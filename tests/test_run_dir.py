@@ -58,12 +58,12 @@ def test_a_read_only_directory_is_an_error(tmp_path):
 
 def test_a_run_goes_on_only_as_what_it_is(tmp_path):
     run = Run(tmp_path)
-    run.identify({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "yesterday"})
-    run.identify({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "today"})
+    run.write_manifest({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "yesterday"})
+    run.write_manifest({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "today"})
     expected = {"identity": {"seed": 0, "shape": [1, 2], "plan": "a"}, "created": "today"}
     assert read_json(tmp_path / "manifest.json") == expected
     with pytest.raises(InputError) as raised:
-        run.identify({"seed": 1, "shape": (1, 2), "loss": "sum"}, {"created": "later"})
+        run.write_manifest({"seed": 1, "shape": (1, 2), "loss": "sum"}, {"created": "later"})
     assert str(raised.value) == (
         f"{tmp_path} holds another run. What differs:\n"
         "    loss: None there, sum now\n    plan: a there, None now\n    seed: 0 there, 1 now\n"
@@ -74,12 +74,12 @@ def test_a_run_goes_on_only_as_what_it_is(tmp_path):
 
 def test_a_resumed_run_forgets_what_it_will_write_again(tmp_path):
     run = Run(tmp_path)
-    run.forget_metrics_after(0)
+    run.truncate_metrics(0)
     for step in (10, 20, 30):
         run.log({"step": step, "loss": 1 / step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4')  # the process was killed here
-    run.forget_metrics_after(20)
+    run.truncate_metrics(20)
     run.log({"step": 25, "loss": 0.5})
     expected = [{"step": 10, "loss": 0.1}, {"step": 20, "loss": 0.05}, {"step": 25, "loss": 0.5}]
     assert list(read_jsonl(tmp_path / "metrics.jsonl")) == expected

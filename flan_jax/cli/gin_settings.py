@@ -20,7 +20,7 @@ import gin
 import gin.config as gin_config
 
 from flan_jax.data.config import DataConfig
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
@@ -94,7 +94,7 @@ def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> Ablation
 def load_engine(name: str, gin_files: Sequence[str], bindings: Sequence[str]) -> QueueEngine:
     """The settings of the engine of that name. Raises InputError for an unknown engine, and for what has no value."""
     if name not in ENGINES:
-        raise unknown("engine", name, ["local", *ENGINES])
+        raise unknown_name("engine", name, ["local", *ENGINES])
     engine = ENGINES[name]
     with _gin_explained():
         _parse(gin_files, bindings)
@@ -202,7 +202,7 @@ def _find(file: str) -> str:
         if candidate.is_file():
             return str(candidate)
     known = [str(path.relative_to(GIN_FOLDER)) for path in GIN_FOLDER.rglob("*.gin")]
-    raise unknown("gin file", file, known)
+    raise unknown_name("gin file", file, known)
 
 
 def _parse_binding(binding: str) -> None:
@@ -223,7 +223,7 @@ def _check_macro(binding: str) -> None:
     try:
         gin.query_parameter(f"{name}/gin.macro.value")
     except ValueError:
-        raise unknown("gin macro", name, MACROS) from None
+        raise unknown_name("gin macro", name, MACROS) from None
 
 
 def _check_set(macro: str) -> None:

@@ -24,7 +24,7 @@ from flan_jax.cli.gin_settings import (
 )
 from flan_jax.data.config import default_cache_dir
 from flan_jax.data.loader import DataStalled
-from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, of_the_system
+from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, describe_os_error
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.preflight.compile import DoesNotFit
@@ -243,21 +243,21 @@ def _exit_code(work: Callable[[], None], resumed: bool = True) -> int:
     try:
         Preemption()
         work()
-        multihost.leave()
+        multihost.shutdown()
     except Preempted:
         if not resumed:
             print("stopped by SIGTERM before the end. The same command begins anew.", file=sys.stderr)
             return ERROR
         print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
-        multihost.leave()
+        multihost.shutdown()
         return SAVED
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last line of defence: whatever it is, say what it means
         code, told = _told(error)
         text = told or traceback.format_exc()
         if told is None or _may_be_anothers(error):
-            multihost.await_cause()
-        print(text, file=sys.__stderr__ if multihost.together() else sys.stderr, flush=True)
-        multihost.fail(text, code)
+            multihost.wait_for_remote_failure()
+        print(text, file=sys.__stderr__ if multihost.is_multi_process() else sys.stderr, flush=True)
+        multihost.announce_failure(text, code)
         return code
     return DONE
 
@@ -269,7 +269,7 @@ def _told(error: BaseException) -> tuple[int, str | None]:
     if isinstance(error, KeyboardInterrupt):
         return ERROR, "stopped by Ctrl-C. The same command goes on from what was saved, if it saves anything."
     if isinstance(error, OSError):
-        return ERROR, f"error: {of_the_system(error)}"
+        return ERROR, f"error: {describe_os_error(error)}"
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
         return ERROR, (
             f"error: out of memory on {jax.devices()[0].platform}: {str(error).splitlines()[0]}\nLower BATCH_SIZE, raise "
@@ -353,7 +353,7 @@ def _add_host_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _join(flags: argparse.Namespace) -> None:
-    multihost.join(flags.coordinator_address, flags.process_count, flags.process_index)
+    multihost.initialize(flags.coordinator_address, flags.process_count, flags.process_index)
     Preemption()  # again: of one process, too, JAX takes SIGTERM for itself
 
 

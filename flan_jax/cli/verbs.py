@@ -14,15 +14,15 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import fixed_lengths
 from flan_jax.data.leakage import audit_mixture, check_leakage, refuse_leaks
 from flan_jax.data.mixture_data import not_evaluated, prepare_mixture, tokenizer_texts
-from flan_jax.data.mixture_summary import explain
+from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.evaluation import evaluate as evaluation
-from flan_jax.evaluation.config import Evaluating
+from flan_jax.evaluation.config import EvalContext
 from flan_jax.json_files import read_json, write_json
 from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.params import check_vocabulary, count_params, params_like
+from flan_jax.models.params import abstract_params_on, check_vocabulary, count_params
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch, make_mesh
 from flan_jax.preflight import report
@@ -128,7 +128,7 @@ def _evaluate_run(settings: Settings, invocation: Invocation, trained: Mapping[s
         )
     split = settings.data.split()
     names = _tasks(invocation.tasks) or [*split.held_out, *split.train]
-    weights = manifest.tuned(trained["identity"], int(latest_folder(invocation.run_dir).name))
+    weights = manifest.trained_params_id(trained["identity"], int(latest_folder(invocation.run_dir).name))
     work = Work(names, split.train, trained["mixture"]["lengths"], weights, trained)
     _score(settings, invocation, work, invocation.run_dir)
 
@@ -145,7 +145,7 @@ def _evaluate_checkpoint(settings: Settings, invocation: Invocation) -> None:
     weights = {"model": manifest.model_facts(model), "source": source_facts(source)}
     clusters = list(dict.fromkeys(get_task(name).cluster for name in names))
     shown = dataclasses.replace(settings.data, held_out=clusters)
-    facts = {"identity": weights} | manifest.facts(model, shown, make_mesh(settings.training.mesh))
+    facts = {"identity": weights} | manifest.run_metadata(model, shown, make_mesh(settings.training.mesh))
     # Where the checkpoint is a run of ours, its manifest says what it was trained on.
     mixture = (read_json(Path(source).expanduser() / MANIFEST) or {}).get("mixture", {})
     trained_on = [task["task"] for task in mixture.get("tasks", ())]
@@ -167,7 +167,7 @@ def _score(settings: Settings, invocation: Invocation, work: Work, source: str) 
     check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
     all_prompts = {"after": settings.data.eval_prompts}
     all_prompts |= {f"after-{name}": prompts for name, prompts in settings.evaluation.more.items()}
-    with multihost.lead_first():
+    with multihost.process_zero_first():
         evaluations = [
             evaluation.of_tasks(when, settings.data, work.tasks, work.trained_on, prompts, tokenizer)
             for when, prompts in all_prompts.items()
@@ -180,14 +180,14 @@ def _score(settings: Settings, invocation: Invocation, work: Work, source: str) 
     mesh = make_mesh(settings.training.mesh)
     print(check_attention(settings.model, work.lengths, mesh))
     same = {"weights": work.weights, "tasks": work.tasks, "trained on": work.trained_on, "lengths": work.lengths}
-    multihost.agree(manifest.facts_of_process(same, invocation.config_text))
-    params = load_params(source, settings.model, params_like(settings.model, mesh))
-    with multihost.lead_first():
-        run = Run(invocation.run_dir, writes=multihost.lead())
+    multihost.assert_equal_everywhere(manifest.process_fingerprint(same, invocation.config_text))
+    params = load_params(source, settings.model, abstract_params_on(settings.model, mesh))
+    with multihost.process_zero_first():
+        run = Run(invocation.run_dir, is_writer=multihost.is_process_zero())
     facts = {name: value for name, value in work.manifest.items() if name != "identity"}
     gaps = not_evaluated(work.tasks, settings.data.eval_prompts)
-    run.identify(work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps})
-    evaluating = Evaluating(run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation)
+    run.write_manifest(work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps})
+    evaluating = EvalContext(run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation)
     for each in evaluations:
         evaluation.score(evaluating, each, work.weights, params)
     if training.write_report(run):
@@ -264,7 +264,7 @@ def preflight(settings: Settings, invocation: Invocation) -> None:
     if plan is not None:
         every = [*plan.runs, *([plan.base] if plan.base else [])]
         sweep = report.Sweep(len(every), sum(run.flops for run in every))
-    for line in report.lines(settings, invocation.topology, invocation.search, sweep):
+    for line in report.report_lines(settings, invocation.topology, invocation.search, sweep):
         print(line, flush=True)
 
 
@@ -287,7 +287,7 @@ def convert(
         tokenizer = str(tokenizer_file(tokenizer))
         check_vocabulary(model, tokenizer, load_tokenizer(tokenizer).vocab_size)
     mesh = make_mesh({"fsdp": -1})
-    params = load_params(source, model, params_like(model, mesh))
+    params = load_params(source, model, abstract_params_on(model, mesh))
     save_params(target, to, model, params, dtype=dtype, original=original, tokenizer=tokenizer)
     print(f"{count_params(model):,} parameters are in {target}")
 
@@ -318,7 +318,7 @@ def _explained(settings: Settings) -> tuple[MixturePlan, dict[str, Any]]:
     check_leakage(settings.data)
     data = prepare_mixture(settings.data)
     plan = data.plan(settings.model.architecture)
-    return plan, explain(data, plan, settings.training.steps)
+    return plan, summarize_mixture(data, plan, settings.training.steps)
 
 
 def _batch_text(plan: MixturePlan, explained: Mapping[str, Any]) -> str:

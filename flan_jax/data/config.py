@@ -9,8 +9,8 @@ import numpy as np
 
 from flan_jax.data.batch_plan import TaskLengths
 from flan_jax.data.store_requests import Selection
-from flan_jax.errors import InputError, unknown
-from flan_jax.tasks.clusters import VIEWS, Split, hold_out
+from flan_jax.errors import InputError, unknown_name
+from flan_jax.tasks.clusters import CLUSTER_VIEWS, Split, hold_out
 from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import ASSIGNMENTS, ZERO_SHOT
@@ -71,15 +71,15 @@ class DataConfig:
 
         for name, value, known in (
             ("SOURCE", self.source, SOURCES),
-            ("DataConfig.clusters", self.clusters, VIEWS),
+            ("DataConfig.clusters", self.clusters, CLUSTER_VIEWS),
             ("DataConfig.assignment", self.assignment, ASSIGNMENTS),
         ):
             if value not in known:
-                raise unknown(name, value, known)
+                raise unknown_name(name, value, known)
 
     def split(self) -> Split:
         """Who is trained on and who held out."""
-        view = VIEWS[self.clusters]
+        view = CLUSTER_VIEWS[self.clusters]
         return hold_out(mixture_or_task(self.mixture), self.held_out, view=view, known=list(TASKS.values()))
 
     @property

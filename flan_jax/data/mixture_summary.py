@@ -9,7 +9,7 @@ from flan_jax.data.mixture_data import MixtureData
 from flan_jax.tasks.task import get_task
 
 
-def explain(data: MixtureData, plan: MixturePlan, steps: int) -> dict[str, Any]:
+def summarize_mixture(data: MixtureData, plan: MixturePlan, steps: int) -> dict[str, Any]:
     """The mixture as numbers. Lengths are in tokens with EOS; shares are of 1; `epochs` is over `steps` steps.
 
     {"tasks": [{"task", "cluster", "examples", "filtered", "rate", "share", "epochs", "mean_inputs", "p95_inputs",

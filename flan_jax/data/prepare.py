@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flan_jax.data.store_requests import Key, Rendered, Request, Selection, store_fingerprint
+from flan_jax.data.store_requests import Key, RenderedExamples, Request, Selection, store_fingerprint
 from flan_jax.data.token_store import TokenStore, nested_column, remove_abandoned, schema, token_column, write_store
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
@@ -98,7 +98,7 @@ def _plan_jobs(
 def build(job: Job) -> int:
     """Renders, tokenises and writes one store; returns its number of rows. InputError when the task is broken."""
     request, task = job.request, job.request.task
-    rendered = Rendered(request, job.selection, job.tokenizer)
+    rendered = RenderedExamples(request, job.selection, job.tokenizer)
     columns = schema(request.kind, job.tokenizer.vocab_size)
     batch = _train_batch if request.kind == "train" else _eval_batch
     batches = [batch(chunk, job.tokenizer, columns) for chunk in _chunks(iter(rendered))]

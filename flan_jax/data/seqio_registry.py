@@ -22,7 +22,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.data.fingerprints import fingerprint
-from flan_jax.data.store_requests import Rendered, Request, Selection
+from flan_jax.data.store_requests import RenderedExamples, Request, Selection
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks import task as registry
@@ -165,7 +165,7 @@ class _RenderedExamples(seqio.FunctionDataSource):
 
     def _rendered(self, split: str) -> Iterator[TrainRow | EvalRow]:
         request = Request(self.task, split, "train" if split == "train" else "eval", self._prompts[split])
-        return iter(Rendered(request, self._selection, self._tokenizer))
+        return iter(RenderedExamples(request, self._selection, self._tokenizer))
 
 
 def seqio_vocabulary(tokenizer: Tokenizer) -> seqio.Vocabulary:

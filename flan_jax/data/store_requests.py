@@ -79,7 +79,7 @@ def store_fingerprint(request: Request, selection: Selection, tokenizer: Tokeniz
     )
 
 
-class Rendered:
+class RenderedExamples:
     """The examples of a request, rendered as they are asked for; `rows` counts the source's rows that were read.
 
     Few-shot prompts draw from the training split, which is read first.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from flan_jax.decoding.prefill import Reading, advance, read, reordered, repeated, unrolled
+from flan_jax.decoding.prefill import DecodeState, decode_step, gather_beams, prefill, repeat_rows, unroll_layers
 from flan_jax.errors import InputError
 
 NEVER = -1e9
@@ -112,7 +112,7 @@ def continuations(
     """
     streams, limit, size = batch["streams"], settings["max_length"], {"length": length, "eos_id": eos_id}
     empty = streams < 0
-    model, reading = unrolled(model, read(model, params, batch, length).replace(regathers=regathers))
+    model, reading = unroll_layers(model, prefill(model, params, batch, length).replace(regathers=regathers))
     if num_beams > 1:
         return _beam_search(model, params, reading, settings, empty, beams=num_beams, **size)
     choose = _sampler(settings, streams, top_k, nucleus) if sample else _most_probable
@@ -135,7 +135,7 @@ def _sampler(settings: Settings, streams: jax.Array, top_k: int | None, nucleus:
 
 
 def _token_by_token(
-    model: Any, params: Any, reading: Reading, limit: jax.Array, done: jax.Array, choose: Choose, *, length: int,
+    model: Any, params: Any, reading: DecodeState, limit: jax.Array, done: jax.Array, choose: Choose, *, length: int,
     eos_id: int,
 ) -> jax.Array:  # fmt: skip
     """int32[B, length]: the tokens that `choose` takes, until all rows are done."""
@@ -147,7 +147,12 @@ def _token_by_token(
     def one_more(carry: Any) -> Any:
         i, written, done, reading = carry
         token = jnp.where(done, eos_id, choose(reading.logits, i))
-        return i + 1, written.at[:, i].set(token), done | (token == eos_id), advance(model, params, reading, token, i)
+        return (
+            i + 1,
+            written.at[:, i].set(token),
+            done | (token == eos_id),
+            decode_step(model, params, reading, token, i),
+        )
 
     written = jnp.full((done.shape[0], length), eos_id, jnp.int32)
     return jax.lax.while_loop(unfinished, one_more, (jnp.zeros((), jnp.int32), written, done, reading))[1]
@@ -173,7 +178,7 @@ def restricted(
 
 
 def _beam_search(
-    model: Any, params: Any, reading: Reading, settings: Settings, empty: jax.Array, *, length: int, eos_id: int,
+    model: Any, params: Any, reading: DecodeState, settings: Settings, empty: jax.Array, *, length: int, eos_id: int,
     beams: int,
 ) -> jax.Array:  # fmt: skip
     """int32[B, length]: the best of `beams` finished continuations, by transformers' rules (early_stopping=False)."""
@@ -182,7 +187,7 @@ def _beam_search(
     # All beams of a row begin alike: only the first counts, or all would go on alike.
     scores = jnp.where(jnp.arange(beams)[None] == 0, jnp.zeros((rows, 1)), NEVER)
     finished = (written, jnp.full((rows, beams), NEVER), jnp.zeros((rows, beams), bool))
-    start = (jnp.zeros((), jnp.int32), written, scores, finished, ~empty, repeated(reading, beams))
+    start = (jnp.zeros((), jnp.int32), written, scores, finished, ~empty, repeat_rows(reading, beams))
 
     def unfinished(carry: Any) -> jax.Array:
         i, _, _, _, improvable, _ = carry
@@ -199,7 +204,7 @@ def _beam_search(
         finished = _best_finished(finished, (running, jnp.where(ending, scores / norm, NEVER), ending))
         scores, chosen = jax.lax.top_k(scores + jnp.where(ends, NEVER, 0.0), beams)
         running, from_beam, token = (_of_row(each, chosen) for each in (running, from_beam, token))
-        reading = advance(model, params, reordered(reading, from_beam), token.reshape(-1), i)
+        reading = decode_step(model, params, gather_beams(reading, from_beam), token.reshape(-1), i)
         improvable = improvable & _can_improve(scores[:, 0] / norm, finished)
         return i + 1, running, scores, finished, improvable, reading
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.batch import PAD
-from flan_jax.decoding.prefill import SHORT_BUCKETS, Reading, bucket, feed, prompt_batch, read
+from flan_jax.decoding.prefill import SHORT_BUCKETS, DecodeState, bucket, decode_tokens, prefill, prompt_batch
 
 Answers = Sequence[Sequence[np.ndarray]]
 
 
-def pair_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> dict[str, np.ndarray]:
+def packed_option_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> dict[str, np.ndarray]:
     """An encoder-decoder's `prompt_batch` with all answers to a prompt in one decoder row, each a segment of its own."""
     batch = prompt_batch("encoder_decoder", prompts, rows)
     length = bucket(max(sum(map(len, choices)) for choices in answers))
@@ -30,8 +30,8 @@ def pair_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> di
     return batch | dict(zip(names, (targets, inputs, segment_ids), strict=True))
 
 
-def pair_log_probs(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
-    """float32[B, D]: the log-probability of each target token of a `pair_batch`."""
+def packed_option_log_probs(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+    """float32[B, D]: the log-probability of each target token of a `packed_option_batch`."""
     variables = {"params": params}
     encoded = model.apply(variables, batch, method="encode")
     hidden = model.apply(
@@ -46,7 +46,7 @@ def pair_log_probs(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.
     return _log_probs(model.apply(variables, hidden, method="logits"), batch["decoder_target_tokens"])
 
 
-def branch_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> dict[str, np.ndarray]:
+def cached_option_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> dict[str, np.ndarray]:
     """A decoder's `prompt_batch`, "answers" int32[rows, O, A] and "answer_lengths" int32[rows, O].
 
     O, the number of answers, and A - 1 are padded to buckets. "rounds" int32[rows]: how many of O are more than padding.
@@ -64,20 +64,20 @@ def branch_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> 
     return batch | {"answers": tokens, "answer_lengths": lengths, "rounds": np.full(rows, options, np.int32)}
 
 
-def branch_sums(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
-    """float32[B, O]: the sum of the log-probabilities of each answer's tokens, for a `branch_batch`.
+def cached_option_sums(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+    """float32[B, O]: the sum of the log-probabilities of each answer's tokens, for a `cached_option_batch`.
 
     The prompts go into the cache once. The answers follow one after the other, each over the one before: it sees the
     prompt and its own tokens, because what is left behind them lies at later positions.
     """
     answers, lengths = batch["answers"], batch["answer_lengths"]
-    reading = read(model, params, batch, answers.shape[2] - 1)
+    reading = prefill(model, params, batch, answers.shape[2] - 1)
     first = jax.nn.log_softmax(reading.logits)
 
-    def score(number: jax.Array, carry: tuple[jax.Array, Reading]) -> tuple[jax.Array, Reading]:
+    def score(number: jax.Array, carry: tuple[jax.Array, DecodeState]) -> tuple[jax.Array, DecodeState]:
         sums, reading = carry
         tokens, sizes = answers[:, number], lengths[:, number, None]
-        hidden, cache = feed(model, params, reading, tokens[:, :-1], 0)
+        hidden, cache = decode_tokens(model, params, reading, tokens[:, :-1], 0)
         rest = _log_probs(model.apply({"params": params}, hidden, method="logits"), tokens[:, 1:])
         own = jnp.concatenate([jnp.take_along_axis(first, tokens[:, :1], axis=1), rest], axis=1)
         own = jnp.where(jnp.arange(own.shape[1])[None] < sizes, own, 0.0)

@@ -43,7 +43,7 @@ def prompt_batch(architecture: Architecture, prompts: Sequence[np.ndarray], rows
     return {f"{side}_input_tokens": tokens, f"{side}_segment_ids": segment_ids}
 
 
-class Reading(flax.struct.PyTreeNode):
+class DecodeState(flax.struct.PyTreeNode):
     """Rows that were read so far, and what the model says comes next.
 
     inputs: what decode_hidden takes before the tokens: the encoder's outputs and segment ids, or nothing.
@@ -60,7 +60,7 @@ class Reading(flax.struct.PyTreeNode):
     regathers: bool = flax.struct.field(pytree_node=False, default=False)
 
 
-def read(model: Any, params: Any, batch: dict[str, jax.Array], room: int) -> Reading:
+def prefill(model: Any, params: Any, batch: dict[str, jax.Array], room: int) -> DecodeState:
     """The prompts of a `prompt_batch`, with room for `room` tokens behind each.
 
     An encoder reads its prompt and its decoder PAD; a decoder reads the prompt as a prefix seen from both sides.
@@ -88,10 +88,12 @@ def read(model: Any, params: Any, batch: dict[str, jax.Array], room: int) -> Rea
     sizes = jnp.sum(seen, axis=1)
     last = jnp.take_along_axis(hidden, jnp.maximum(sizes - 1, 0)[:, None, None], axis=1)
     logits = model.apply(variables, last, method="logits")[:, 0]
-    return Reading(inputs, sizes, logits, cache, length + room)
+    return DecodeState(inputs, sizes, logits, cache, length + room)
 
 
-def feed(model: Any, params: Any, reading: Reading, tokens: jax.Array, index: jax.Array | int) -> tuple[jax.Array, Any]:
+def decode_tokens(
+    model: Any, params: Any, reading: DecodeState, tokens: jax.Array, index: jax.Array | int
+) -> tuple[jax.Array, Any]:
     """(hidden states [B, N, M], cache) after int32[B, N] `tokens`, the first of which is number `index` after the prompt."""
     positions = reading.positions[:, None] + index + jnp.arange(tokens.shape[1])[None]
     return model.apply(
@@ -105,7 +107,7 @@ def feed(model: Any, params: Any, reading: Reading, tokens: jax.Array, index: ja
     )
 
 
-def unrolled(model: Any, reading: Reading) -> tuple[Any, Reading]:
+def unroll_layers(model: Any, reading: DecodeState) -> tuple[Any, DecodeState]:
     """The same model and reading with the layers one by one, whose caches a loop over `advance` writes in place.
 
     A scan over layers would copy the whole cache in and out again for each token.
@@ -114,7 +116,7 @@ def unrolled(model: Any, reading: Reading) -> tuple[Any, Reading]:
     return config.build(), reading.replace(cache=pytrees.unstacked(reading.cache))
 
 
-def advance(model: Any, params: Any, reading: Reading, token: jax.Array, index: jax.Array) -> Reading:
+def decode_step(model: Any, params: Any, reading: DecodeState, token: jax.Array, index: jax.Array) -> DecodeState:
     """One token on, of an `unrolled` model: `token` is int32[B], number `index` after the prompt.
 
     `params` may be stacked. They are taken apart here, inside the loop, so that XLA can read each layer where it lies:
@@ -124,11 +126,11 @@ def advance(model: Any, params: Any, reading: Reading, token: jax.Array, index: 
         # What depends on the token XLA cannot take out of the loop: otherwise it gathers all layers before, and keeps them.
         params, token = jax.lax.optimization_barrier((params, token))
     params = pytrees.unstacked(params)
-    hidden, cache = feed(model, params, reading, token[:, None], index)
+    hidden, cache = decode_tokens(model, params, reading, token[:, None], index)
     return reading.replace(logits=model.apply({"params": params}, hidden, method="logits")[:, 0], cache=cache)
 
 
-def repeated(reading: Reading, times: int) -> Reading:
+def repeat_rows(reading: DecodeState, times: int) -> DecodeState:
     """Each row `times` times, beside one another."""
     copies = functools.partial(jnp.repeat, repeats=times, axis=0)
     cache = jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=_rows_axis(leaf)), reading.cache)
@@ -136,7 +138,7 @@ def repeated(reading: Reading, times: int) -> Reading:
     return reading.replace(inputs=inputs, positions=positions, logits=logits, cache=cache)
 
 
-def reordered(reading: Reading, beams: jax.Array) -> Reading:
+def gather_beams(reading: DecodeState, beams: jax.Array) -> DecodeState:
     """Of B prompts with K rows each, row k goes on from row beams[b, k] of its prompt; `beams` is int32[B, K].
 
     The keys and values of the encoder's outputs are the same in all rows of a prompt and stay where they are.

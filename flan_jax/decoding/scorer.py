@@ -12,12 +12,18 @@ from jax.sharding import Mesh
 
 from flan_jax.batch import Architecture
 from flan_jax.decoding.generation import GenerationConfig, continuations
-from flan_jax.decoding.option_scoring import Answers, branch_batch, branch_sums, pair_batch, pair_log_probs
+from flan_jax.decoding.option_scoring import (
+    Answers,
+    cached_option_batch,
+    cached_option_sums,
+    packed_option_batch,
+    packed_option_log_probs,
+)
 from flan_jax.decoding.prefill import bucket, prompt_batch
 from flan_jax.errors import InputError
 from flan_jax.hardware import memory_of
 from flan_jax.parallel import multihost
-from flan_jax.parallel.sharding import place_rows, placed_on, replicated
+from flan_jax.parallel.sharding import global_batch, replicated, use_mesh
 
 
 class Scorer:
@@ -33,7 +39,7 @@ class Scorer:
         self.model, self.params, self.mesh, self.eos_id = config.build(), params, mesh, eos_id
         self.rows = -(-rows // ways) * ways
         # Hosts whose devices report other sizes must run the same program all the same.
-        self.regathers = multihost.leads_word(self._too_large_to_gather())
+        self.regathers = multihost.broadcast_from_zero(self._too_large_to_gather())
 
     def log_probs(self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
         """For each prompt, float32[answers]: the sum of the log-probabilities of each answer's tokens.
@@ -55,8 +61,10 @@ class Scorer:
     def ranking(self, prompts: Sequence[np.ndarray], answers: Answers) -> tuple[Any, dict[str, np.ndarray]]:
         """(the function under jax.jit, its batch): what log_probs runs with the parameters, on at most `rows` prompts."""
         if self.architecture == "encoder_decoder":
-            return _compiled(pair_log_probs, self.model, self.mesh), pair_batch(prompts, answers, self.rows)
-        return _compiled(branch_sums, self.model, self.mesh), branch_batch(prompts, answers, self.rows)
+            return _compiled(packed_option_log_probs, self.model, self.mesh), packed_option_batch(
+                prompts, answers, self.rows
+            )
+        return _compiled(cached_option_sums, self.model, self.mesh), cached_option_batch(prompts, answers, self.rows)
 
     def generate(
         self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int] | None = None
@@ -112,8 +120,8 @@ class Scorer:
             yield order[start : start + self.rows]
 
     def _run(self, function: Any, batch: dict[str, np.ndarray], *arguments: Any) -> jax.Array:
-        placed = place_rows(batch, self.mesh, self.rows)
-        with placed_on(self.mesh):
+        placed = global_batch(batch, self.mesh, self.rows)
+        with use_mesh(self.mesh):
             return function(self.params, placed, *arguments)
 
 

@@ -49,7 +49,7 @@ class EvalConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluating:
+class EvalContext:
     """What all evaluations of a run have in common. `lengths`: tokens that the model sees of inputs and targets."""
 
     run: Run
@@ -64,7 +64,7 @@ class Evaluating:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class EvalJob:
     """Which prompts are scored, and under which name: "before" or "after" training, "after-NAME" (and "before-NAME") under
     other prompts.
 

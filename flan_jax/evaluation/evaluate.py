@@ -14,10 +14,17 @@ from flan_jax.data.token_store import TokenStore
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
-from flan_jax.evaluation.config import EvalConfig, Evaluating, Evaluation
+from flan_jax.evaluation.config import EvalConfig, EvalContext, EvalJob
 from flan_jax.evaluation.journal import Journal
 from flan_jax.evaluation.predictions import predict
-from flan_jax.evaluation.score_files import _identity, _keep, _share, _shared_folder, _shared_scores, is_scored
+from flan_jax.evaluation.score_files import (
+    _identity,
+    _shared_folder,
+    _shared_scores,
+    is_scored,
+    publish_shared,
+    write_scores,
+)
 from flan_jax.evaluation.summaries import summaries
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import stop_together
@@ -26,17 +33,17 @@ from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import get_task
 
 
-def before_training(data: MixtureData, config: EvalConfig) -> list[Evaluation]:
+def before_training(data: MixtureData, config: EvalConfig) -> list[EvalJob]:
     """Of the held-out tasks alone, under all prompts: on those to be trained on an untuned model scores by chance."""
     return _evaluations("before", data, config, data.split.held_out)
 
 
-def after_training(data: MixtureData, config: EvalConfig) -> list[Evaluation]:
+def after_training(data: MixtureData, config: EvalConfig) -> list[EvalJob]:
     """Of all tasks (`seen_eval_examples` of those trained on), then of the held-out ones under further prompts."""
     return _evaluations("after", data, config, [*data.split.held_out, *data.split.train])
 
 
-def during_training(data: MixtureData, config: EvalConfig) -> Evaluation | None:
+def during_training(data: MixtureData, config: EvalConfig) -> EvalJob | None:
     """Of a few test examples of the held-out tasks; None unless config.every asks for it."""
     if config.every is None:
         return None
@@ -54,7 +61,7 @@ def of_tasks(
     trained_on: Sequence[str],
     prompts: Prompts,
     tokenizer: Tokenizer,
-) -> Evaluation:
+) -> EvalJob:
     """Of any tasks: all evaluation examples of each, of those trained on the first `seen_eval_examples` of the test split.
 
     Names the tasks that cannot be evaluated on stderr; raises InputError when these are all.
@@ -68,19 +75,19 @@ def of_tasks(
 
 def _of_stores(
     when: str, prompts: Prompts, stores: Mapping[StoreKey, TokenStore], held_out: Sequence[str], seen: int
-) -> Evaluation:
+) -> EvalJob:
     limits = {key: len(store) if key[0] in held_out else _rows(store, seen) for key, store in stores.items()}
-    return Evaluation(when=when, prompts=prompts, stores=stores, limits=limits, held_out=held_out)
+    return EvalJob(when=when, prompts=prompts, stores=stores, limits=limits, held_out=held_out)
 
 
 def _evaluation(
     when: str, data: MixtureData, prompts: Prompts, stores: Mapping[StoreKey, TokenStore], tasks: Sequence[str]
-) -> Evaluation:
+) -> EvalJob:
     chosen = {key: stores[key] for name in tasks for key in stores if key[0] == name}
     return _of_stores(when, prompts, chosen, data.split.held_out, data.config.seen_eval_examples)
 
 
-def _evaluations(when: str, data: MixtureData, config: EvalConfig, tasks: Sequence[str]) -> list[Evaluation]:
+def _evaluations(when: str, data: MixtureData, config: EvalConfig, tasks: Sequence[str]) -> list[EvalJob]:
     """Under the prompts of evaluation, and under each of the further ones."""
     first = _evaluation(when, data, data.config.eval_prompts, data.evaluation, tasks)
     return [first] + [
@@ -93,32 +100,32 @@ def _rows(store: TokenStore, examples: int) -> int:
     return min(len(store), examples * len(store) // store.meta["examples"])
 
 
-def score(evaluating: Evaluating, evaluation: Evaluation, weights: Mapping[str, Any], params: Any) -> None:
+def score(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any], params: Any) -> None:
     """Scores `params`, writes predictions/<task>-<when>.jsonl and, under `when`, eval/<task>.json.
 
     `weights` says what the parameters are. Does nothing where these scores are there already; goes on where a process that was
     killed stopped, with the same result. Scores before training are shared through `untuned_dir`. Several processes score in
     step, all the same; the one whose run `writes` keeps them.
     """
-    if multihost.leads_word(is_scored(evaluating, evaluation, weights)):
+    if multihost.broadcast_from_zero(is_scored(evaluating, evaluation, weights)):
         return
     run, when, identity = evaluating.run, evaluation.when, _identity(evaluating, evaluation, weights)
     shared = _shared_folder(evaluating.config, when, identity)
     partial = run.path / "predictions" / f"{when}.partial"
-    found = _shared_scores(shared, evaluation) if shared is not None and run.writes else None
-    if not multihost.leads_word(found is not None):
+    found = _shared_scores(shared, evaluation) if shared is not None and run.is_writer else None
+    if not multihost.broadcast_from_zero(found is not None):
         scorer = evaluating.scorer(params)
-        journal = Journal(partial, identity | {"rows": scorer.rows}, writes=run.writes)
+        journal = Journal(partial, identity | {"rows": scorer.rows}, is_writer=run.is_writer)
         found = texts, scores = _score_now(evaluating, evaluation, scorer, journal)
-        if shared is not None and run.writes:
-            _share(shared, texts, {"identity": identity, "scores": scores})
-    if found is not None and run.writes:
-        _keep(run, evaluation, identity, *found)
+        if shared is not None and run.is_writer:
+            publish_shared(shared, texts, {"identity": identity, "scores": scores})
+    if found is not None and run.is_writer:
+        write_scores(run, evaluation, identity, *found)
         partial.unlink(missing_ok=True)
 
 
-def means(
-    evaluating: Evaluating, evaluation: Evaluation, params: Any, progress: Callable[[int], None] = lambda done: None
+def cluster_means(
+    evaluating: EvalContext, evaluation: EvalJob, params: Any, progress: Callable[[int], None] = lambda done: None
 ) -> dict[str, float]:
     """{cluster: mean over its tasks of the tasks' means over templates}; writes nothing."""
     found = predict(
@@ -132,7 +139,7 @@ def means(
 
 
 def _score_now(
-    evaluating: Evaluating, evaluation: Evaluation, scorer: Scorer, journal: Journal
+    evaluating: EvalContext, evaluation: EvalJob, scorer: Scorer, journal: Journal
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """(lines of predictions, summary) of each task."""
     label = f"evaluate {evaluation.when} training" if "-" not in evaluation.when else f"evaluate {evaluation.when}"

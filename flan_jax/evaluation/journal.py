@@ -16,15 +16,15 @@ class Journal:
     Of several processes that compute in step all read the file and one `writes` it.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], writes: bool = True):
+    def __init__(self, path: Path, identity: Mapping[str, Any], is_writer: bool = True):
         first, *others = [*read_jsonl(path)] or [{}]
         header = {"identity": json.loads(json.dumps(identity))}
         found = others if first == header else []
-        multihost.agree({f"results in {path}": len(found)})
+        multihost.assert_equal_everywhere({f"results in {path}": len(found)})
         multihost.barrier()  # until all have read it
-        if writes:
+        if is_writer:
             write_text(path, "".join(json.dumps(line) + "\n" for line in (header, *found)))
-        self._path, self._found, self._writes = path, iter(found), writes
+        self._path, self._found, self._writes = path, iter(found), is_writer
 
     def __call__(self, compute: Callable[[], list[Any]]) -> list[Any]:
         """The next result, which is plain JSON: from the file, or else computed and written there."""

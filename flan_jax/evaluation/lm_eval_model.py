@@ -11,9 +11,9 @@ from flan_jax.data.token_store import trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
-from flan_jax.errors import unknown
+from flan_jax.errors import unknown_name
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.params import check_vocabulary, params_like
+from flan_jax.models.params import abstract_params_on, check_vocabulary
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights.formats import load_params
 
@@ -38,7 +38,7 @@ def from_checkpoint(
     """
     known, placed = load_tokenizer(tokenizer), make_mesh(mesh)
     check_vocabulary(model, known.path, known.vocab_size)
-    params = load_params(source, model, params_like(model, placed))
+    params = load_params(source, model, abstract_params_on(model, placed))
     return FlanJaxLM(Scorer(model, params, placed, rows=rows, eos_id=known.eos_id), known, lengths)
 
 
@@ -126,7 +126,7 @@ def _generation(settings: Mapping[str, Any], longest: int) -> GenerationConfig:
     known = (*SAME, *LIMITS, "do_sample", "until")
     for name in settings:
         if name not in known:
-            raise unknown("setting in generation_kwargs", name, known)
+            raise unknown_name("setting in generation_kwargs", name, known)
     own = {name: settings[name] for name in SAME if settings.get(name) is not None}
     if not settings.get("do_sample", own.get("temperature", 0) > 0):
         for name in ("temperature", "top_k", "top_p"):

@@ -13,12 +13,12 @@ from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.prefill import bucket
 from flan_jax.decoding.scorer import Scorer
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 
 SCORINGS = ("sum", "mean", "calibrated")
 UNCONDITIONAL = "Answer:"
 """The prompt that options are scored after, to calibrate: GPT-3's (Brown et al. 2020, section 2.4), for every task alike."""
-TOGETHER = 4
+OPTIONS_PER_PROMPT = 4
 """Options that are scored after one UNCONDITIONAL prompt."""
 
 
@@ -47,7 +47,7 @@ def predict(
     each batch (a Journal: unless it did before); `progress` is called with the number of rows done.
     """
     found: dict[StoreKey, list[dict[str, Any]]] = {key: [{}] * limits[key] for key in stores}
-    asking = _Asking(scorer, stores, lengths, tokenizer, scoring)
+    asking = _Predictor(scorer, stores, lengths, tokenizer, scoring)
     batches = list(_batches(stores, limits, lengths, scorer.rows))
     priors = asking.priors(batches, once) if scoring == "calibrated" else None
     done = 0
@@ -83,7 +83,7 @@ def option_scores(prediction: Mapping[str, Any], scoring: str) -> list[float]:
 
 def check_scoring(scoring: str) -> None:
     if scoring not in SCORINGS:
-        raise unknown("EvalConfig.scoring", scoring, SCORINGS)
+        raise unknown_name("EvalConfig.scoring", scoring, SCORINGS)
 
 
 def _batches(
@@ -102,7 +102,7 @@ def _batches(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Asking:
+class _Predictor:
     """Items put to a model. Sums are rounded to what float32 holds of them, so that ranking a file's sums gives its choices."""
 
     scorer: Scorer
@@ -129,8 +129,8 @@ class _Asking:
         options = {tuple(option.tolist()) for batch in batches for item in batch for option in self._options(item)}
         ordered = sorted(options, key=lambda option: (len(option), option))
         found: dict[tuple[int, ...], float] = {}
-        for start in range(0, len(ordered), TOGETHER * self.scorer.rows):
-            some = ordered[start : start + TOGETHER * self.scorer.rows]
+        for start in range(0, len(ordered), OPTIONS_PER_PROMPT * self.scorer.rows):
+            some = ordered[start : start + OPTIONS_PER_PROMPT * self.scorer.rows]
             found |= zip(some, once(functools.partial(self._unconditional, some)), strict=True)
         return found
 
@@ -139,7 +139,7 @@ class _Asking:
             np.array(self.tokenizer.encode(UNCONDITIONAL)), self.lengths["inputs"], self.scorer.eos_id
         )
         arrays = [np.array(option, np.int32) for option in options]
-        groups = [arrays[start : start + TOGETHER] for start in range(0, len(arrays), TOGETHER)]
+        groups = [arrays[start : start + OPTIONS_PER_PROMPT] for start in range(0, len(arrays), OPTIONS_PER_PROMPT)]
         return [total for sums in self.scorer.log_probs([prompt] * len(groups), groups) for total in _plain(sums)]
 
     def _ranked(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import InputError
-from flan_jax.evaluation.config import EvalConfig, Evaluating, Evaluation
+from flan_jax.evaluation.config import EvalConfig, EvalContext, EvalJob
 from flan_jax.json_files import read_json, write_json, write_text
 from flan_jax.run_dir import Run
 from flan_jax.tasks.task import get_task
@@ -21,7 +21,7 @@ VERSION = 2
 """Part of what an evaluation is known by. Raise it when predictions or summaries come out otherwise than before."""
 
 
-def is_scored(evaluating: Evaluating, evaluation: Evaluation, weights: Mapping[str, Any]) -> bool:
+def is_scored(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any]) -> bool:
     """Whether `score` has written all that it would write now."""
     identity, there = _identity(evaluating, evaluation, weights), _scored(evaluating.run, evaluation.when)
     return not evaluation.stores or (
@@ -36,9 +36,9 @@ def scored_weights(run: Run, when: str) -> Mapping[str, Any] | None:
     return _scored(run, when).get("conditions", {}).get("weights")
 
 
-def forget(run: Run, when: str) -> None:
+def delete_scores(run: Run, when: str) -> None:
     """Removes the scores under `when`, and what they were made of."""
-    if not run.writes:
+    if not run.is_writer:
         return
     folder = run.path / "predictions"
     (folder / f"{when}.json").unlink(missing_ok=True)  # first: without it nothing counts as scored
@@ -51,13 +51,13 @@ def forget(run: Run, when: str) -> None:
             file.unlink()
 
 
-def forget_others(run: Run, kept: Sequence[str]) -> None:
+def delete_other_scores(run: Run, kept: Sequence[str]) -> None:
     """Removes the scores of evaluations that are no longer asked for."""
     for when in {file.stem for file in (run.path / "predictions").glob("*.json")} - {*kept}:
-        forget(run, when)
+        delete_scores(run, when)
 
 
-def _identity(evaluating: Evaluating, evaluation: Evaluation, weights: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any]) -> dict[str, Any]:
     """What scores are known by: {"conditions": what all tasks share, "stores": {"rte/test": [its folder, rows]}}."""
     conditions = {
         "version": VERSION,
@@ -83,13 +83,13 @@ def _scores(run: Run, task: str) -> dict[str, Any]:
     return read_json(run.path / "eval" / f"{task}.json") or {}
 
 
-def _keep(
-    run: Run, evaluation: Evaluation, identity: Mapping[str, Any], texts: Mapping[str, str], scores: Mapping[str, Any]
+def write_scores(
+    run: Run, evaluation: EvalJob, identity: Mapping[str, Any], texts: Mapping[str, str], scores: Mapping[str, Any]
 ) -> None:
     """Writes an evaluation into the run; last its identity, without which it does not count."""
     when, there = evaluation.when, _scored(run, evaluation.when)
     if there.get("conditions") != identity["conditions"]:
-        forget(run, when)  # of other parameters or prompts, maybe on other tasks, too
+        delete_scores(run, when)  # of other parameters or prompts, maybe on other tasks, too
         there = {}
     for name, summary in scores.items():
         write_text(run.path / "predictions" / f"{name}-{when}.jsonl", texts[name])
@@ -112,7 +112,7 @@ def _shared_folder(config: EvalConfig, when: str, identity: Mapping[str, Any]) -
     return folder
 
 
-def _shared_scores(folder: Path, evaluation: Evaluation) -> tuple[dict[str, str], dict[str, Any]] | None:
+def _shared_scores(folder: Path, evaluation: EvalJob) -> tuple[dict[str, str], dict[str, Any]] | None:
     """(lines of predictions, summary) of each task, where another run has left them."""
     kept = read_json(folder / "scores.json")
     if kept is None:
@@ -120,7 +120,7 @@ def _shared_scores(folder: Path, evaluation: Evaluation) -> tuple[dict[str, str]
     return {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in evaluation.tasks}, kept["scores"]
 
 
-def _share(folder: Path, texts: Mapping[str, str], content: Mapping[str, Any]) -> None:
+def publish_shared(folder: Path, texts: Mapping[str, str], content: Mapping[str, Any]) -> None:
     """Fills `folder` at once, unless another process did so before."""
     temporary = folder.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
     try:

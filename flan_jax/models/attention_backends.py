@@ -25,10 +25,10 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import batch_spec
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.blocks import softcapped
 from flan_jax.models.config import ModelConfig
-from flan_jax.parallel.sharding import placed_on
+from flan_jax.parallel.sharding import use_mesh
 
 # The lowest finite score: a row that may see nothing (padding) then gets the mean of all values instead of NaN.
 MASKED = -1e10
@@ -277,7 +277,7 @@ def check_config(config: ModelConfig, **asked: bool) -> None:
 
 
 def check_run(config: ModelConfig, lengths: Collection[int], device: Any) -> str:
-    """Says on one line what attention runs on; call it inside partitioning.placed_on.
+    """Says on one line what attention runs on; call it inside parallel.sharding.use_mesh.
 
     `lengths`: of the rows that attention sees, in tokens. `device`: one of the mesh; it need not be there (a topology's).
     Raises InputError when the backend is for other devices, or cannot take such lengths or so many heads on this mesh.
@@ -303,7 +303,7 @@ def check_run(config: ModelConfig, lengths: Collection[int], device: Any) -> str
 
 def _backend(name: str) -> Backend:
     if name not in BACKENDS:
-        raise unknown("attention backend", name, BACKENDS)
+        raise unknown_name("attention backend", name, BACKENDS)
     return BACKENDS[name]
 
 
@@ -355,5 +355,5 @@ def _check_split(name: str, heads: int, kv_heads: int, rows: int = 0) -> None:
 def check_attention(model: Any, lengths: Mapping[str, int], mesh: Mesh) -> str:
     """What attention runs on, for the log. Raises InputError when it cannot on this mesh, at the plan's lengths."""
     rows = {shape[1] for shape, _ in batch_spec(model.architecture, 1, lengths).values()}
-    with placed_on(mesh):
+    with use_mesh(mesh):
         return check_run(model, rows, mesh.devices.flat[0])

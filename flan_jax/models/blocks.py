@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.models.config import ACTIVATIONS, REMAT_POLICIES, ModelConfig
 from flan_jax.models.layers import Dropout, Hidden, parameter
-from flan_jax.parallel.sharding import HEAD, constrain, gathered
+from flan_jax.parallel.sharding import HEAD, constrain, gather_fsdp
 
 
 class Mlp(nn.Module):
@@ -150,5 +150,5 @@ def head_logits(
     hidden: Hidden, kernel: Float[Array, "embed vocab"], softcap: float | None = None
 ) -> Float[Array, "batch length vocab"]:
     """hidden @ kernel in float32, soft-capped."""
-    logits = softcapped(jnp.dot(hidden, gathered(kernel, HEAD), preferred_element_type=jnp.float32), softcap)
+    logits = softcapped(jnp.dot(hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32), softcap)
     return constrain(logits, ("batch", "length", "vocab"))

@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.layers import Dense, Embed
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -75,7 +75,7 @@ class ModelConfig:
         known += [("activation", name, ACTIVATIONS) for name in self.mlp_activations]
         for kind, name, names in known:
             if name not in names:
-                raise unknown(kind, name, names)
+                raise unknown_name(kind, name, names)
         self._check_numbers("logits_softcap", "tied_logits_scale")
         self._check_buckets()
 

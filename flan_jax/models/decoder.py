@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import Batch
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.models import rope
 from flan_jax.models.attention import Attention, CacheStep, cache_step
 from flan_jax.models.attention_backends import AttentionMask, check_config
@@ -118,7 +118,7 @@ class DecoderConfig(ModelConfig):
 
     def _check_positions(self):
         if self.position not in POSITIONS:
-            raise unknown("position", self.position, POSITIONS)
+            raise unknown_name("position", self.position, POSITIONS)
         if self.position == "rope" and self.head_dim % 2:
             raise InputError(f"head_dim is {self.head_dim}; rotary embeddings turn pairs: write an even number.")
         for name in ("rope_scaling", "rope_local_max_wavelength"):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax import pytrees
-from flan_jax.parallel.sharding import constrain, gathered
+from flan_jax.parallel.sharding import constrain, gather_fsdp
 
 Axes = tuple[str, ...]
 Hidden = Float[Array, "batch length embed"]
@@ -27,7 +27,7 @@ def parameter(module: nn.Module, name: str, init: Callable[..., Any], shape: tup
     return module.param(name, nn.with_logical_partitioning(init, axes), shape, jnp.float32)
 
 
-def lead_axes(vector: Float[Array, " features"], rank: int) -> Float[Array, "*ones features"]:
+def prepend_axes(vector: Float[Array, " features"], rank: int) -> Float[Array, "*ones features"]:
     """The vector with axes of size 1 before it, to meet an array of `rank` axes: rank promotion is an error in strict mode."""
     return vector.reshape((1,) * (rank - 1) + vector.shape)
 
@@ -41,17 +41,17 @@ def matmul(
     Automatic differentiation gives that gradient transposed; on CPU XLA then writes every incoming gradient transposed
     as well, which takes longer than the product.
     """
-    return jnp.dot(x, gathered(kernel, axes))
+    return jnp.dot(x, gather_fsdp(kernel, axes))
 
 
 def _matmul_forward(x: Any, kernel: Any, axes: Axes) -> Any:
-    return jnp.dot(x, gathered(kernel, axes)), (x, kernel)
+    return jnp.dot(x, gather_fsdp(kernel, axes)), (x, kernel)
 
 
 def _matmul_backward(axes: Axes, saved: Any, grad: Any) -> Any:
     x, kernel = saved
     batch = tuple(range(x.ndim - 1))
-    x_grad = jax.lax.dot_general(grad, gathered(kernel, axes), (((grad.ndim - 1,), (1,)), ((), ())))
+    x_grad = jax.lax.dot_general(grad, gather_fsdp(kernel, axes), (((grad.ndim - 1,), (1,)), ((), ())))
     return x_grad, constrain(jax.lax.dot_general(x, grad, ((batch, batch), ((), ()))), axes)
 
 
@@ -80,10 +80,10 @@ class Dense(nn.Module):
 
     def __call__(self, x: Float[Array, "*batch features_in"]) -> Float[Array, "*batch features_out"]:
         y: Any = matmul(x.astype(self.dtype), self.weight(), self.axes)
-        return y + lead_axes(self.bias.astype(self.dtype), y.ndim) if self.use_bias else y
+        return y + prepend_axes(self.bias.astype(self.dtype), y.ndim) if self.use_bias else y
 
 
-def kernels_as(dtype: str, params: Any) -> Any:
+def cast_kernels(dtype: str, params: Any) -> Any:
     """The parameters with every kernel cast to the compute dtype, as its Dense casts it.
 
     To be differentiated with respect to: the gradients of all layers then lie in memory in that dtype, in which each of them
@@ -128,7 +128,7 @@ class RMSNorm(nn.Module):
         scale = parameter(self, "scale", init, x.shape[-1:], (self.axis,)) + self.offset
         x = x.astype(jnp.float32)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
-        return (x * lead_axes(scale, x.ndim)).astype(self.dtype)
+        return (x * prepend_axes(scale, x.ndim)).astype(self.dtype)
 
 
 class Dropout(nn.Module):

@@ -28,7 +28,7 @@ def abstract_params(config: Any) -> Any:
     return jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))["params"]
 
 
-def params_like(config: Any, mesh: Mesh) -> Any:
+def abstract_params_on(config: Any, mesh: Mesh) -> Any:
     """The parameters' shapes, each with the sharding that it will have."""
     boxed = abstract_params(config)
     place = functools.partial(

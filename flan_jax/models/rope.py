@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 
 Frequencies = Float[np.ndarray, " half"]
 
@@ -61,7 +61,7 @@ def scaled(frequencies: Frequencies, scaling: Mapping[str, Any] | None) -> Frequ
 def check_scaling(scaling: Mapping[str, Any]) -> None:
     """Raises InputError for a scaling of an unknown type, or with settings that are not those of its type."""
     if scaling.get("type") not in SCALINGS:
-        raise unknown("rope_scaling type", str(scaling.get("type")), SCALINGS)
+        raise unknown_name("rope_scaling type", str(scaling.get("type")), SCALINGS)
     needed = ("type", *SCALINGS[scaling["type"]][1])
     if set(scaling) != set(needed):
         raise InputError(

@@ -41,7 +41,7 @@ _leaving = threading.Event()
 _last_words: list[Callable[[str, int], None]] = []
 
 
-def join(address: str | None = None, count: int | None = None, index: int | None = None) -> None:
+def initialize(address: str | None = None, count: int | None = None, index: int | None = None) -> None:
     """Makes this process one of several, if it is: by the flags, or found by itself under Slurm, on a TPU pod, on Kubernetes.
 
     To be called before anything computes. Raises InputError for flags that say half of it.
@@ -111,17 +111,17 @@ def _end_waiting(address: str | None, count: int | None, index: int | None) -> N
     os._exit(BAD_INPUT)
 
 
-def together() -> bool:
+def is_multi_process() -> bool:
     """Whether there are several processes."""
     return _client() is not None and _count() > 1
 
 
-def lead() -> bool:
+def is_process_zero() -> bool:
     """Whether this is the process that writes and prints for all."""
-    return not together() or _index() == 0
+    return not is_multi_process() or _index() == 0
 
 
-def name() -> str:
+def process_name() -> str:
     """Of this process, for messages: "process 3 on tpu-worker-3"."""
     return f"process {_index()} on {socket.gethostname()}"
 
@@ -140,63 +140,63 @@ def _index() -> int:
 
 def barrier() -> None:
     """Until all processes have come to it."""
-    if together():
+    if is_multi_process():
         _client().wait_at_barrier(f"flan_jax/barrier/{next(_numbers)}", DAY)
 
 
 @contextlib.contextmanager
-def lead_first() -> Iterator[None]:
+def process_zero_first() -> Iterator[None]:
     """Inside, the first process goes first: what it leaves on a shared disk the others find there."""
-    if not lead():
+    if not is_process_zero():
         barrier()
     yield
-    if lead():
+    if is_process_zero():
         barrier()
 
 
-def agree(facts: Mapping[str, Any]) -> None:
+def assert_equal_everywhere(facts: Mapping[str, Any]) -> None:
     """Raises InputError where this process's facts, plain JSON, are not those of the first, naming what differs."""
     own = json.loads(json.dumps(facts))
-    first = leads_word(own)
+    first = broadcast_from_zero(own)
     if differing := [fact for fact in {**first, **own} if first.get(fact) != own.get(fact)]:
         changes = "\n".join(f"    {fact}: {first.get(fact)} there, {own.get(fact)} here" for fact in differing)
         raise InputError(
-            f"{name()} would not do the same as the first process:\n{changes}\nGive all the same code, files and settings"
+            f"{process_name()} would not do the same as the first process:\n{changes}\nGive all the same code, files and settings"
         )
 
 
-def leads_word(value: Any) -> Any:
+def broadcast_from_zero(value: Any) -> Any:
     """The first process's `value`, plain JSON, in all of them: for what is read from files that change."""
-    if not together():
+    if not is_multi_process():
         return value
     client, key = _client(), f"flan_jax/word/{next(_numbers)}"
-    if lead():
+    if is_process_zero():
         client.key_value_set(key, json.dumps(value))
         return value
     return json.loads(client.blocking_key_value_get(key, DAY))
 
 
-def stop_agreed() -> bool:
+def preemption_reached() -> bool:
     """Whether all are to stop here, as SIGTERM came to one of them. All must ask equally often, at the same places."""
     return multihost_utils.reached_preemption_sync_point(next(_polls))
 
 
-def leave() -> None:
+def shutdown() -> None:
     """At a good end: waits for the others, since the first process must not go before them."""
-    if together():
+    if is_multi_process():
         barrier()
         _leaving.set()
         jax.distributed.shutdown()
 
 
-def fail(error: str, code: int) -> None:
+def announce_failure(error: str, code: int) -> None:
     """Tells the others that this process ends, and why; they end with the same exit code."""
-    if together():
-        _announce(f"{name()}: {error}", code)
+    if is_multi_process():
+        _announce(f"{process_name()}: {error}", code)
 
 
 @contextlib.contextmanager
-def last_words(say: Callable[[str, int], None]) -> Iterator[None]:
+def on_remote_failure(say: Callable[[str, int], None]) -> Iterator[None]:
     """Inside, say(why, exit code) is called before this process is ended because of another's end.
 
     After an error, too: that may be how the other's end showed here first.
@@ -206,9 +206,9 @@ def last_words(say: Callable[[str, int], None]) -> Iterator[None]:
     _last_words.remove(say)
 
 
-def await_cause() -> None:
+def wait_for_remote_failure() -> None:
     """After an error that may be another process's: gives the news of it time to come, which ends this process."""
-    if together():
+    if is_multi_process():
         time.sleep(SILENT_SECONDS + 5 * PULSE_SECONDS)
 
 
@@ -220,21 +220,21 @@ def _announce(text: str, code: int) -> None:
 
 
 def _watch() -> None:
-    if not together():
+    if not is_multi_process():
         return
-    if not lead():
+    if not is_process_zero():
         # What all would print, the first prints.
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process's life
-    threading.Thread(target=_beat, name="pulse", daemon=True).start()
+    threading.Thread(target=_send_heartbeats, name="pulse", daemon=True).start()
     threading.Thread(target=_end_with_others, name="end", daemon=True).start()
-    if lead():
+    if is_process_zero():
         threading.Thread(target=_listen, name="listen", daemon=True).start()
 
 
-def _beat() -> None:
+def _send_heartbeats() -> None:
     """A call to the first process, too: in the others its answers are that one's pulse."""
     client, key, answered = _client(), f"{PULSE}{_index()}", [time.monotonic()]
-    if not lead():
+    if not is_process_zero():
         threading.Thread(target=_listen_to_first, args=(answered,), name="first", daemon=True).start()
     while not _leaving.wait(PULSE_SECONDS):
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # no answer: what _listen_to_first waits for
@@ -282,7 +282,7 @@ def _end_with_others() -> None:
 
 def _end(text: str, code: int) -> NoReturn:
     goes_on = ". The same command goes on from the last checkpoint" if code == SAVED else ""
-    _print(f"error: {name()} ends because of {text}{goes_on}")
+    _print(f"error: {process_name()} ends because of {text}{goes_on}")
     for say in _last_words:
         with contextlib.suppress(OSError):  # a full disk, perhaps; what it was is printed
             say(text, code)

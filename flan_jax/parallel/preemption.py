@@ -21,7 +21,7 @@ class Preemption:
     def __init__(self):
         self.asked = False
         self._held = False
-        if not multihost.together():  # there JAX listens for it
+        if not multihost.is_multi_process():  # there JAX listens for it
             signal.signal(signal.SIGTERM, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -31,7 +31,7 @@ class Preemption:
 
     def stops(self) -> bool:
         """Whether to stop here. Several processes ask at the same places, and are told the same."""
-        self.asked = self.asked or (multihost.together() and multihost.stop_agreed())
+        self.asked = self.asked or (multihost.is_multi_process() and multihost.preemption_reached())
         return self.asked
 
     @contextlib.contextmanager
@@ -46,5 +46,5 @@ class Preemption:
 
 def stop_together() -> None:
     """Between two pieces of what several processes do in step: raises Preempted in all, where one has been asked to end."""
-    if multihost.together() and multihost.stop_agreed():
+    if multihost.is_multi_process() and multihost.preemption_reached():
         raise Preempted

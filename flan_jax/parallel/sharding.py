@@ -37,13 +37,13 @@ HEAD = ("embed", "vocab")
 
 
 @contextlib.contextmanager
-def placed_on(mesh: Mesh) -> Iterator[None]:
+def use_mesh(mesh: Mesh) -> Iterator[None]:
     """Inside, the models' logical axes mean this mesh."""
     with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
         yield
 
 
-def gathered(kernel: jax.Array, axes: Sequence[str]) -> jax.Array:
+def gather_fsdp(kernel: jax.Array, axes: Sequence[str]) -> jax.Array:
     """The kernel as a product uses it: split over tensor alone, whatever of it fsdp keeps elsewhere.
 
     Left to itself XLA chooses whether to move the kernel or the activations, and where these are few, data, fsdp and tensor
@@ -57,15 +57,15 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
-def own_rows(mesh: Mesh, rows: int) -> slice:
+def host_row_slice(mesh: Mesh, rows: int) -> slice:
     """Of a batch of `rows`, those that this process's devices hold, and any that lie between them."""
     indices: Any = batch_sharding(mesh).addressable_devices_indices_map((rows,))
     held = [index[0].indices(rows) for index in indices.values()]
     return slice(min(start for start, _, _ in held), max(stop for _, stop, _ in held))
 
 
-def place_rows(batch: Mapping[str, np.ndarray], mesh: Mesh, rows: int, first: int = 0) -> dict[str, jax.Array]:
-    """A batch of `rows` over the mesh, of which this process has those from `first` on, at least its `own_rows`."""
+def global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh, rows: int, first: int = 0) -> dict[str, jax.Array]:
+    """A batch of `rows` over the mesh, of which this process has those from `first` on, at least its `host_row_slice`."""
     sharding = batch_sharding(mesh)
 
     def place(part: np.ndarray) -> jax.Array:
@@ -126,7 +126,7 @@ def _placed(name: str, logical: PartitionSpec, shape: tuple[int, ...], mesh: Mes
     return NamedSharding(mesh, PartitionSpec(*axes))
 
 
-def like_params(state: Any, params: Any, shardings: Any, mesh: Mesh) -> Any:
+def optimizer_shardings(state: Any, params: Any, shardings: Any, mesh: Mesh) -> Any:
     """Shardings for an optimizer state: of its parameter where a leaf has its path and shape, else replicated."""
     of_params = {
         tuple(path): (leaf.shape, sharding)

@@ -22,15 +22,15 @@ from flan_jax.batch import EOS, batch_spec
 from flan_jax.data.config import fixed_lengths
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.hardware import CHIPS, Number, chip_of, is_torus, memory_of
 from flan_jax.models.attention_backends import check_attention
 from flan_jax.parallel.mesh import check_batch, make_mesh
-from flan_jax.parallel.sharding import batch_sharding, placed_on
+from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.preflight.hlo import Collectives, collectives
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.training.settings import Settings, TrainConfig
-from flan_jax.training.state import state_like
+from flan_jax.training.state import abstract_state_on
 from flan_jax.training.step import check_options, jitted_step
 
 MESHES = Path(__file__).resolve().parents[2] / "gin" / "mesh"
@@ -107,7 +107,7 @@ class Compiled(NamedTuple):
         return self.found is not None and self.needed <= target.memory
 
 
-def job_of(settings: Settings) -> Job:
+def job_from_settings(settings: Settings) -> Job:
     """The job of a run's settings, without its data. Raises InputError where LENGTHS needs the data."""
     lengths = fixed_lengths(
         settings.data.lengths,
@@ -125,7 +125,7 @@ def job_of(settings: Settings) -> Job:
     )
 
 
-def slice_of(topology: str) -> Target:
+def tpu_slice(topology: str) -> Target:
     """A TPU slice by name, as in "v4:4x4x8": the chip's version and the slice's dimensions in chips; "2xv4:4x4x8" is two of them.
 
     Raises InputError for a version or a form that there is not, and where libtpu is not installed.
@@ -135,7 +135,7 @@ def slice_of(topology: str) -> Target:
     version, _, form = one.partition(":")
     tpus = [name for name, chip in CHIPS.items() if chip.kind.startswith("TPU")]
     if version not in tpus:
-        raise unknown("TPU version", version, tpus)
+        raise unknown_name("TPU version", version, tpus)
     if not re.fullmatch(r"\d+(x\d+){1,2}", form):
         raise InputError(
             f"--topology={topology} has no dimensions in chips; write e.g. v4:2x2x1 or v5e:4x4, or 2xv4:4x4x8 for two slices"
@@ -183,11 +183,11 @@ def mesh_on(shape: Any, target: Target) -> Mesh:
     return make_mesh(shape, target.devices, f"{target.name}: it has {len(target.devices)} devices")
 
 
-def abstract(job: Job, target: Target) -> tuple[Mesh, Any, Any]:
+def abstract_inputs(job: Job, target: Target) -> tuple[Mesh, Any, Any]:
     """(mesh, state, batch), as shapes with shardings. Raises InputError for what training would refuse, too."""
     mesh = mesh_on(job.training.mesh, target)
     check_batch(job.rows, job.training.microbatches, mesh)
-    state = state_like(job.model, job.optimizer.build(job.training.steps), mesh)
+    state = abstract_state_on(job.model, job.optimizer.build(job.training.steps), mesh)
     rows = batch_sharding(mesh)
     spec = batch_spec(job.model.architecture, job.rows, job.lengths)
     batch = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for name, (shape, dtype) in spec.items()}
@@ -245,14 +245,14 @@ def _in_rows(arrays: Any, mesh: Mesh) -> Any:
 
 def _compile(job: Job, target: Target, program: Callable[..., Program]) -> Compiled:
     start = time.monotonic()
-    mesh, state, batch = abstract(job, target)
+    mesh, state, batch = abstract_inputs(job, target)
     check_attention(job.model, job.lengths, mesh)
     check_options(job.training.compiler_options, target.devices[0])
     jitted, arguments = program(job, mesh, state, batch)
     own, rows = bytes_a_device(state), bytes_a_device(arguments[1])
     temporaries, found = None, None
     if own + rows <= target.memory:
-        with placed_on(mesh):
+        with use_mesh(mesh):
             lowered = jitted.lower(*arguments)
             try:
                 compiled = lowered.compile()

@@ -24,33 +24,35 @@ class Sweep(NamedTuple):
     flops: Number
 
 
-def lines(settings: Settings, topology: str | None, searching: bool, sweep: Sweep | int | None = None) -> Iterator[str]:
+def report_lines(
+    settings: Settings, topology: str | None, searching: bool, sweep: Sweep | int | None = None
+) -> Iterator[str]:
     """The report, line by line as it is known. `sweep`: what the run is one of, or how many there are like it.
 
     Raises InputError for what cannot be done as written, and DoesNotFit at the end.
     """
     prices = read_prices()
-    job = compile.job_of(settings)
+    job = compile.job_from_settings(settings)
     if isinstance(sweep, int):
         sweep = Sweep(sweep, sweep * job.flops * job.training.steps)
-    target = compile.slice_of(topology) if topology else compile.devices_here()
-    yield of_target(target)
-    yield of_job(job)
+    target = compile.tpu_slice(topology) if topology else compile.devices_here()
+    yield format_target(target)
+    yield format_job(job)
     if searching:
-        yield from of_search(job, target, prices)
+        yield from format_search(job, target, prices)
         return
     compiled = compile.compile_for(job, target)
     yield f"the training step on mesh {compiled.mesh}, compiled in {compiled.seconds:.0f} s"
-    yield of_memory(compiled, target)
+    yield format_memory(compiled, target)
     if not compiled.fits(target):
-        yield from of_remedies(job, target)
+        yield from format_memory_reductions(job, target)
         raise does_not_fit(compiled, target)
-    yield from of_collectives(compiled, target)
-    yield from of_time(compiled, target, prices, sweep)
-    yield from of_evaluation(job, target)
+    yield from format_collectives(compiled, target)
+    yield from format_time(compiled, target, prices, sweep)
+    yield from format_evaluation(job, target)
 
 
-def of_evaluation(job: Job, target: Target) -> Iterator[str]:
+def format_evaluation(job: Job, target: Target) -> Iterator[str]:
     """Raises DoesNotFit."""
     steps = {"options ranked": compile.compile_ranking}
     if job.writes:
@@ -60,7 +62,7 @@ def of_evaluation(job: Job, target: Target) -> Iterator[str]:
         ways = compiled.mesh["data"] * compiled.mesh["fsdp"]
         rows = -(-job.eval_rows // ways) * ways  # as many as Scorer takes
         yield f"an evaluation's step, {what} for {rows} prompts, compiled in {compiled.seconds:.0f} s"
-        yield of_memory(compiled, target)
+        yield format_memory(compiled, target)
         if not compiled.fits(target):
             fewer = f"fewer prompts (--gin.EvalConfig.rows={ways}), " if rows > ways else ""
             yield f"Write {fewer}shorter LENGTHS or a MESH with more ways of tensor or fsdp"
@@ -72,7 +74,7 @@ def does_not_fit(compiled: Compiled, target: Target) -> DoesNotFit:
     return DoesNotFit(f"DOES NOT FIT {target.name}: a device needs {needed(compiled).strip()} of {size(target.memory)}")
 
 
-def of_target(target: Target) -> str:
+def format_target(target: Target) -> str:
     devices = target.devices
     hosts = len({device.process_index for device in devices})
     peaks = "no peaks are known of it: no time is estimated"
@@ -80,7 +82,7 @@ def of_target(target: Target) -> str:
         chip = CHIPS[target.chip]
         peaks = (
             f"a chip: {chip.flops / 1e12:,.0f} TFLOP/s in bf16, {chip.hbm / 1e9:,.0f} GB/s to memory, "
-            f"{chip.link / 1e9:,.0f} GB/s out of a link (sources: flan_jax/chips.py)"
+            f"{chip.link / 1e9:,.0f} GB/s out of a link (sources: flan_jax/hardware.py)"
         )
     return (
         f"{target.name}: chips {target.chips}, devices {len(devices)} ({devices[0].device_kind}), hosts {hosts}; "
@@ -88,7 +90,7 @@ def of_target(target: Target) -> str:
     )
 
 
-def of_job(job: Job) -> str:
+def format_job(job: Job) -> str:
     model, training = job.model, job.training
     name = type(model).__name__
     wide = (
@@ -116,7 +118,7 @@ def span(seconds: Number) -> str:
     return f"{seconds:,.2f} s" if seconds >= 0.1 else f"{1e3 * seconds:,.3f} ms"
 
 
-def of_memory(compiled: Compiled, target: Target) -> str:
+def format_memory(compiled: Compiled, target: Target) -> str:
     parts = f"state {size(compiled.state)}, batch {size(compiled.batch)}"
     if compiled.state + compiled.batch > target.memory:
         return f"a device: {parts}\nDOES NOT FIT: the state alone is more than the {size(target.memory)} there are (not compiled)"
@@ -129,7 +131,7 @@ def of_memory(compiled: Compiled, target: Target) -> str:
     return f"a device: {parts}\nDOES NOT FIT: {size(-left)} too much"
 
 
-def of_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
+def format_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
     found = compiled.found
     assert found is not None
     yield "collectives a step and device (loops counted with their rounds):" + ("" if found.found else " none")
@@ -141,7 +143,7 @@ def of_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
         yield f"  {found.unknown_loops} loops with collectives do not say how often they run, and are counted once: more is sent than this, and takes longer"
 
 
-def of_time(
+def format_time(
     compiled: Compiled, target: Target, prices: Mapping[str, Price], sweep: Sweep | None = None
 ) -> Iterator[str]:
     seconds = estimate(compiled, target)
@@ -187,7 +189,7 @@ def hours(seconds: Roofline, steps: Number, target: Target, prices: Mapping[str,
     return f"{text}, ${dollars[0]:,.2f} to ${dollars[1]:,.2f}"
 
 
-def of_remedies(job: Job, target: Target) -> Iterator[str]:
+def format_memory_reductions(job: Job, target: Target) -> Iterator[str]:
     yield "What would make it fit (each compiled):"
     enough = False
     for names, compiled in what_would_fit(job, target):
@@ -204,7 +206,7 @@ def needed(compiled: Compiled) -> str:
     return f"{size(compiled.needed):>11}"
 
 
-def of_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
+def format_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
     yield f"searching {len(list(meshes(len(target.devices) // target.slices)))} meshes, each with the remat policies that it takes until one fits"
     results: list[Compiled] = []
     for compiled in search(job, target):

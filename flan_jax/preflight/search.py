@@ -10,14 +10,14 @@ from flan_jax.hardware import CHIPS, Number
 from flan_jax.models.config import REMAT_POLICIES
 from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import SLICES
-from flan_jax.preflight.compile import Compiled, Job, Target, abstract, compile_for, mesh_on
+from flan_jax.preflight.compile import Compiled, Job, Target, abstract_inputs, compile_for, mesh_on
 from flan_jax.preflight.roofline import Roofline, roofline
 
 REMAT = tuple(REMAT_POLICIES)
 """From the fastest to the one that needs least."""
 
 
-WAYS_OF_TENSOR = (1, 2, 4, 8)
+TENSOR_PARALLEL_DEGREES = (1, 2, 4, 8)
 """What a search tries for the mesh axis tensor."""
 
 
@@ -45,7 +45,7 @@ def estimate(compiled: Compiled, target: Target) -> Roofline | None:
     )
 
 
-def remedies(job: Job, target: Target) -> Iterator[tuple[tuple[str, ...], Job]]:
+def memory_reductions(job: Job, target: Target) -> Iterator[tuple[tuple[str, ...], Job]]:
     """(what to write, the job so changed): each of what saves memory by itself, then more and more of it together."""
     mesh = dict(mesh_on(job.training.mesh, target).shape)
     ways = mesh["data"] * mesh["fsdp"]
@@ -82,7 +82,7 @@ def what_would_fit(
 ) -> Iterator[tuple[tuple[str, ...], Compiled]]:
     """The remedies, compiled one after the other: each alone; if none is enough, more and more together until they are."""
     enough = False
-    for names, changed in remedies(job, target):
+    for names, changed in memory_reductions(job, target):
         if enough and len(names) > 1:
             return
         try:
@@ -99,7 +99,7 @@ def meshes(count: int) -> Iterator[dict[str, int]]:
     >>> [tuple(mesh.values()) for mesh in meshes(4)]
     [(4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4)]
     """
-    for tensor in (ways for ways in WAYS_OF_TENSOR if count % ways == 0):
+    for tensor in (ways for ways in TENSOR_PARALLEL_DEGREES if count % ways == 0):
         rest = count // tensor
         half = math.gcd(rest, 2 ** (int(math.log2(rest)) // 2))
         for fsdp in dict.fromkeys((1, half, rest)):
@@ -115,7 +115,7 @@ def search(job: Job, target: Target) -> Iterator[Compiled]:
     for mesh in meshes(len(target.devices) // target.slices):
         placed = with_training(job, mesh=mesh | several)
         try:
-            abstract(placed, target)
+            abstract_inputs(placed, target)
         except InputError:
             continue
         for policy in REMAT:

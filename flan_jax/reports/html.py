@@ -11,7 +11,7 @@ LONGEST = 3000
 """Characters shown of a text."""
 
 
-class Part(NamedTuple):
+class Block(NamedTuple):
     """A piece of a report that is written both as HTML and as Markdown."""
 
     html: str
@@ -76,37 +76,37 @@ def markdown_table(
     return "\n".join([line(columns), rule, *body])
 
 
-def heading(text: str, level: int = 2) -> Part:
-    return Part(f"<h{level}>{escape(text)}</h{level}>\n", f"{'#' * level} {markdown_text(text)}")
+def heading(text: str, level: int = 2) -> Block:
+    return Block(f"<h{level}>{escape(text)}</h{level}>\n", f"{'#' * level} {markdown_text(text)}")
 
 
-def paragraph(text: str, kind: str = "") -> Part:
-    return Part(f"<p{kind and f' class={kind}'}>{escape(text)}</p>\n", markdown_text(text))
+def paragraph(text: str, kind: str = "") -> Block:
+    return Block(f"<p{kind and f' class={kind}'}>{escape(text)}</p>\n", markdown_text(text))
 
 
-def both_table(
+def table_block(
     columns: str | Sequence[str],
     rows: Sequence[Sequence[Any]],
     *,
     texts: int,
     bold: Collection[int] = (),
     dense: bool = False,
-) -> Part:
+) -> Block:
     """`table` and `markdown_table` in one; columns may be one string with commas. A dense table is set small."""
     columns = columns.split(",") if isinstance(columns, str) else columns
     html = table(columns, rows, texts=texts, bold=bold)
     markdown = markdown_table(columns, rows, texts=texts, bold=bold)
-    return Part(f"<div class=dense>{html}</div>\n" if dense else f"{html}\n", markdown)
+    return Block(f"<div class=dense>{html}</div>\n" if dense else f"{html}\n", markdown)
 
 
-def folded(summary: str, part: Part) -> Part:
+def folded(summary: str, part: Block) -> Block:
     """To be opened with a click; in Markdown under a heading."""
     html = f"<details><summary><b>{escape(summary)}</b></summary>{part.html}</details>\n"
-    return Part(html, f"### {markdown_text(summary)}\n\n{part.markdown}")
+    return Block(html, f"### {markdown_text(summary)}\n\n{part.markdown}")
 
 
-def nothing_yet(what: str) -> Part:
-    return Part(missing(what) + "\n", f"Not there yet: {markdown_text(what)}.")
+def placeholder(what: str) -> Block:
+    return Block(missing(what) + "\n", f"Not there yet: {markdown_text(what)}.")
 
 
 def markdown_text(value: str) -> str:

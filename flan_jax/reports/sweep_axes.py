@@ -23,7 +23,7 @@ TITLES = {
 """What an axis is called, by how it ends or how its last value ends."""
 
 
-def axes(whole: Results) -> Iterator[html.Part]:
+def axes(whole: Results) -> Iterator[html.Block]:
     """A section for each axis beside HELD_OUT and SEED; where none varies, one for the evaluations, if there are several."""
     sweep = whole.sweep
     names = [{c.name for c in found if c.mean and "after" in c.mean.scores} for found in whole.found.values() if found]
@@ -82,17 +82,17 @@ def _without_doubles(lines: Sequence[Line]) -> list[Line]:
 
 def _axis_figure(
     whole: Results, axis: str, values: Sequence[str], lines: Sequence[Line], common: set[str]
-) -> Iterator[html.Part]:
+) -> Iterator[html.Block]:
     lines = [line for line in lines if any(point is not None for point in line.points)]
     if not lines:
-        yield html.nothing_yet("no held-out cluster is scored in all settings")
+        yield html.placeholder("no held-out cluster is scored in all settings")
         return
     chances = [c.mean.chance for c in whole.shown if c.mean and c.name in common]
     chance = float(np.mean([c for c in chances if c is not None])) if chances and None not in chances else None
     short, pattern = _shorter(values)
     counts = _parameters(whole.sweep, axis, values)
     ticks = [f"{value}\n{counts[full]}" if full in counts else value for value, full in zip(short, values, strict=True)]
-    yield html.Part(sweep_figures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis))
+    yield html.Block(sweep_figures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis))
     yield html.paragraph(
         f"Mean over {', '.join(sorted(common))} (the clusters scored in every setting), percent; error bars and brackets: "
         "95 % intervals over templates and examples, and over seeds where there are several.",
@@ -102,7 +102,7 @@ def _axis_figure(
         [value, *(point and spread(point) for point in points)]
         for value, points in zip(values, zip(*(line.points for line in lines), strict=True), strict=True)
     ]
-    yield html.both_table([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
+    yield html.table_block([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
 
 
 def _differences(
@@ -112,7 +112,7 @@ def _differences(
     settings: Mapping[Setting, Sequence[Setting]],
     common: set[str],
     number: int,
-) -> Iterator[html.Part]:
+) -> Iterator[html.Block]:
     """Each value of an axis against its first, tuned, paired; by what the other axes are held at."""
     columns, lines = [], []
     for other, points in settings.items():
@@ -124,7 +124,7 @@ def _differences(
                 lines.append([each and f"{_signed(each.interval)}, p {shown_p(each.p) or '-'}" for each in found])
     if columns:
         rows = [[value, *cells] for value, *cells in zip(values[1:], *lines, strict=True)]
-        yield html.both_table([f"less {values[0]}", *columns], rows, texts=1, dense=True)
+        yield html.table_block([f"less {values[0]}", *columns], rows, texts=1, dense=True)
         yield html.paragraph(
             f"What each value of {axis} scores above {values[0]}, of the same templates and examples, with a 95 % interval of "
             "the difference and the p of a paired permutation test, not corrected for the number of tests.",

@@ -53,7 +53,7 @@ def write(sweep_dir: Path) -> Path:
     return sweep_dir / "report.html"
 
 
-def _headline(whole: Results) -> Iterator[html.Part]:
+def _headline(whole: Results) -> Iterator[html.Block]:
     sweep, both = whole.sweep, _compared(whole.shown)
     states = [run.state for run in sweep.runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
@@ -61,14 +61,14 @@ def _headline(whole: Results) -> Iterator[html.Part]:
     if "sandbox" in sweep_runs.sources(sweep):
         yield html.paragraph(GENERATED, "note")
     if not whole.shown:
-        yield html.nothing_yet("no held-out task is scored")
+        yield html.placeholder("no held-out task is scored")
         return
     yield html.paragraph(
         _verdict(both) if both else "No held-out cluster is scored both untuned and tuned yet.", "verdict"
     )
     rows = [_picture_row(cluster.mean, cluster.name) for cluster in whole.shown if cluster.mean]
     rows += _mean_row(both)
-    yield html.Part(sweep_figures.headline(rows) if rows else "")
+    yield html.Block(sweep_figures.headline(rows) if rows else "")
     yield html.paragraph(
         "Held-out clusters, percent: the mean over datasets of the mean over templates on test examples. Error bars and "
         "brackets: 95 % bootstrap intervals over templates and examples, and over seeds where there are several. "
@@ -133,7 +133,7 @@ def _mean_row(both: Sequence[Cluster]) -> list[Row]:
     return [Row(f"mean of {len(both)}", None, points, {}, f"{after.mean - before.mean:+.1f}")]
 
 
-def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> html.Part:
+def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> html.Block:
     rows = []
     for cluster in found:
         if cluster.mean:
@@ -144,7 +144,7 @@ def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> html.Pa
         numbers = [spread(before), spread(after), f"{after.mean - before.mean:+.1f}", ""]
         rows.append([f"mean of {len(both)}", "", "", "", *numbers])
     columns = "held-out cluster,datasets,chance,majority,untuned,tuned,difference,p"
-    return html.both_table(columns, rows, texts=1, bold=[len(rows) - 1] if before and after else [])
+    return html.table_block(columns, rows, texts=1, bold=[len(rows) - 1] if before and after else [])
 
 
 def _baselines(scored: Scored) -> list[Any]:
@@ -160,7 +160,7 @@ def _signed(difference: float | None) -> str | None:
     return None if difference is None else f"{difference:+.1f}"
 
 
-def _gaps(whole: Results) -> Iterator[html.Part]:
+def _gaps(whole: Results) -> Iterator[html.Block]:
     rows = [
         [run.name, run.state, _error(run.status.get("error")), "; ".join(run.gaps) or "-", run.status.get("attempts")]
         for run in whole.sweep.everything
@@ -171,7 +171,7 @@ def _gaps(whole: Results) -> Iterator[html.Part]:
         yield html.paragraph(
             "Runs that wait, run or failed, and files that could not be read. Their scores are missing above."
         )
-        yield html.both_table("run,state,last error,not readable,attempts", rows, texts=4)
+        yield html.table_block("run,state,last error,not readable,attempts", rows, texts=4)
     cut = {
         task.name: score.truncated
         for run in whole.sweep.runs
@@ -198,7 +198,7 @@ def _error(error: Any) -> str:
     return html.clip(lines[-1], 300) if lines else "-"
 
 
-def _tables(whole: Results) -> Iterator[html.Part]:
+def _tables(whole: Results) -> Iterator[html.Block]:
     if not whole.shown:
         return
     yield html.heading("Held-out datasets")
@@ -219,14 +219,14 @@ def _tables(whole: Results) -> Iterator[html.Part]:
             yield html.folded(name, _cluster_table(found, _compared(found)))
 
 
-def _dataset_table(found: Sequence[Cluster]) -> html.Part:
+def _dataset_table(found: Sequence[Cluster]) -> html.Block:
     columns = "dataset,metric,chance,majority,untuned,tuned,difference,p,median,best dev.,size,other metrics (tuned)"
     rows, bold = [], []
     for cluster in found:
         bold.append(len(rows))
         rows.append([cluster.name, *_dataset_row(cluster.mean)] if cluster.mean else [cluster.name, *[""] * 11])
         rows += [[f"\u00a0\u00a0{task.name}", *_dataset_row(task)] for task in cluster.tasks]
-    return html.both_table(columns, rows, texts=2, bold=bold, dense=True)
+    return html.table_block(columns, rows, texts=2, bold=bold, dense=True)
 
 
 def _dataset_row(scored: Scored) -> list[Any]:
@@ -247,11 +247,11 @@ def _dataset_row(scored: Scored) -> list[Any]:
     ]
 
 
-def _templates(whole: Results) -> Iterator[html.Part]:
+def _templates(whole: Results) -> Iterator[html.Block]:
     rows = [_picture_row(task, task.name) for cluster in whole.shown for task in cluster.tasks if task.scores]
     if rows:
         yield html.heading("Templates")
-        yield html.Part(sweep_figures.strip(rows))
+        yield html.Block(sweep_figures.strip(rows))
         yield html.paragraph(
             "One dot a template: its test score in percent, averaged over seeds; the tick is the median.", "caption"
         )

@@ -47,7 +47,7 @@ def not_evaluated(run: SweepRun) -> Mapping[str, str]:
     return {str(task): str(reason) for task, reason in _section(run, "not_evaluated").items()}
 
 
-def base(whole: Results) -> Iterator[html.Part]:
+def base(whole: Results) -> Iterator[html.Block]:
     """What the model was that all runs start from."""
     run = whole.sweep.base
     if run is None:
@@ -65,15 +65,15 @@ def base(whole: Results) -> Iterator[html.Part]:
     config = (run.path / "config.gin").relative_to(whole.sweep.path)
     yield html.paragraph(f"{text}. Its configuration: {config}.")
     if len(run.losses):
-        yield html.Part(sweep_figures.curves([run.losses], {}, "the base model"))
+        yield html.Block(sweep_figures.curves([run.losses], {}, "the base model"))
 
 
-def curves(whole: Results) -> Iterator[html.Part]:
+def curves(whole: Results) -> Iterator[html.Block]:
     """Loss by step, and the held-out means during training of the setting that is shown."""
     losses = [run.losses for run in whole.sweep.runs if len(run.losses)]
     yield html.heading("Learning curves")
     if not losses:
-        yield html.nothing_yet("no training step is logged")
+        yield html.placeholder("no training step is logged")
         return
     points: dict[str, dict[float, list[float]]] = {}
     for run in whole.sweep.runs:
@@ -85,7 +85,7 @@ def curves(whole: Results) -> Iterator[html.Part]:
         cluster: np.array([[step, np.mean(means)] for step, means in sorted(by_step.items())])
         for cluster, by_step in points.items()
     }
-    yield html.Part(sweep_figures.curves(losses, evaluated))
+    yield html.Block(sweep_figures.curves(losses, evaluated))
     what = f"Training loss of {len(losses)} runs"
     yield html.paragraph(
         f"{what}{'; held-out clusters scored during training, mean over runs' * bool(evaluated)}.", "caption"
@@ -94,11 +94,11 @@ def curves(whole: Results) -> Iterator[html.Part]:
         yield html.paragraph("No run scored held-out clusters during training.")
 
 
-def _long(table: html.Part, rows: int) -> html.Part:
+def _long(table: html.Block, rows: int) -> html.Block:
     return html.folded(f"{rows} runs", table) if rows > LONG else table
 
 
-def published(whole: Results) -> Iterator[html.Part]:
+def published(whole: Results) -> Iterator[html.Block]:
     """Numbers of papers for the same clusters and datasets; beside ours only where the rows are the datasets' own."""
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         facts = list(csv.DictReader(file))
@@ -126,7 +126,7 @@ def published(whole: Results) -> Iterator[html.Part]:
     else:
         rows = [row[:-1] for row in rows]
         yield html.paragraph(f"For context only. {NOT_COMPARABLE}", "note")
-    yield html.both_table(columns, rows, texts=5, dense=True)
+    yield html.table_block(columns, rows, texts=5, dense=True)
 
 
 def _ours(whole: Results, fact: Mapping[str, str]) -> list[Scored]:
@@ -138,7 +138,7 @@ def _ours(whole: Results, fact: Mapping[str, str]) -> list[Scored]:
     return [tasks[name] for name in names] if all(name in tasks for name in names) else []
 
 
-def mixture(whole: Results) -> Iterator[html.Part]:
+def mixture(whole: Results) -> Iterator[html.Block]:
     """What each run trained on, and the mixture of one task by task."""
     rows, first = [], None
     for run in whole.sweep.runs:
@@ -155,15 +155,15 @@ def mixture(whole: Results) -> Iterator[html.Part]:
         first = first or (run, detail)
     yield html.heading("Mixture")
     if first is None:
-        yield html.nothing_yet("no manifest.json describes a mixture")
+        yield html.placeholder("no manifest.json describes a mixture")
         return
     columns = "run,mixture,tasks,clusters,examples,steps,batch,supervised tokens a step"
-    yield _long(html.both_table(columns, rows, texts=2), len(rows))
-    detail = html.Part(first[1].partition("</h2>")[2])
-    yield html.Part(html.folded(f"Task by task: {first[0].name}", detail).html)
+    yield _long(html.table_block(columns, rows, texts=2), len(rows))
+    detail = html.Block(first[1].partition("</h2>")[2])
+    yield html.Block(html.folded(f"Task by task: {first[0].name}", detail).html)
 
 
-def leakage(whole: Results) -> Iterator[html.Part]:
+def leakage(whole: Results) -> Iterator[html.Block]:
     """The audits that the runs keep, and the commands for those that no run has yet."""
     yield html.heading("Leakage audit")
     audited = [run for run in whole.sweep.runs if run.leakage is not None]
@@ -178,7 +178,7 @@ def leakage(whole: Results) -> Iterator[html.Part]:
             f"{len(missing)} of {len(done) + len(missing)} pairs of a mixture and what it holds out are not audited yet. "
             "An audit takes a minute or more of a processor. With SWEEP_DIR, this sweep's directory:"
         )
-        yield html.Part(html.text("\n".join(lines)), "\n".join(f"    {line}" for line in lines))
+        yield html.Block(html.text("\n".join(lines)), "\n".join(f"    {line}" for line in lines))
     rows = []
     for name, audit in ((run.name, run.leakage) for run in audited):
         try:
@@ -191,7 +191,7 @@ def leakage(whole: Results) -> Iterator[html.Part]:
             rows.append([name, f"not an audit ({type(error).__name__}: {error})", "-", "-", None, None])
     if rows:
         columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
-        yield html.both_table(columns, rows, texts=4)
+        yield html.table_block(columns, rows, texts=4)
         yield html.paragraph(
             "Near-duplicates: held-out examples whose input shares about 70 % or more of its word 5-grams with one trained on. "
             "Its examples: those that are scored, or all of them where launch/leakage.py made the audit.",
@@ -204,7 +204,7 @@ def _data(run: SweepRun) -> str:
     return json.dumps(_section(run, "data"), sort_keys=True)
 
 
-def cost(whole: Results) -> Iterator[html.Part]:
+def cost(whole: Results) -> Iterator[html.Block]:
     """Seconds, device-hours and tokens of each run, and the software they ran on."""
     rows, totals = [], np.zeros(4)
     for run in whole.sweep.everything:
@@ -218,7 +218,7 @@ def cost(whole: Results) -> Iterator[html.Part]:
     seconds, hours, tokens, flops = _cost_cells(totals.tolist())
     yield html.heading("Cost")
     yield html.paragraph(f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs.")
-    yield _long(html.both_table("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3), len(rows))
+    yield _long(html.table_block("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3), len(rows))
     yield html.paragraph(
         "Seconds: of the run's process. Tokens and FLOPs: as planned, of the finished runs.", "caption"
     )
@@ -228,9 +228,11 @@ def cost(whole: Results) -> Iterator[html.Part]:
         for pair in _section(run, "versions").items():
             versions[pair] = versions.get(pair, 0) + 1
     if not versions:
-        yield html.nothing_yet("no manifest.json names versions")
+        yield html.placeholder("no manifest.json names versions")
         return
-    yield html.both_table("package,version,runs", [[*pair, count] for pair, count in sorted(versions.items())], texts=2)
+    yield html.table_block(
+        "package,version,runs", [[*pair, count] for pair, count in sorted(versions.items())], texts=2
+    )
 
 
 def _planned(run: SweepRun, key: str, done: bool) -> float | None:
@@ -243,25 +245,25 @@ def _cost_cells(numbers: Sequence[float | None]) -> list[str | None]:
     return [None if n is None else form.format(n) for n, form in zip(numbers, forms, strict=True)]
 
 
-def plan(whole: Results) -> Iterator[html.Part]:
+def plan(whole: Results) -> Iterator[html.Block]:
     """The plan, and what each run has for itself."""
     sweep = whole.sweep
     yield html.heading("Plan")
     axes = list(dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs)))
     facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")]
     facts += [(f"axis {axis}", "; ".join(map(label, values))) for axis, values in sweep.plan["axes"].items()]
-    yield html.both_table(("", ""), facts, texts=2)
+    yield html.table_block(("", ""), facts, texts=2)
     yield html.heading("Runs", 3)
     differing = [axis for axis in axes if len({label(run.point.get(axis)) for run in sweep.runs}) > 1]
     rows = [[_id(run), run.state, *(label(run.point.get(axis)) for axis in differing)] for run in sweep.runs]
-    yield _long(html.both_table(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows))
+    yield _long(html.table_block(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows))
 
 
 def _id(run: SweepRun) -> str:
     return str(run.plan["id"])
 
 
-def predictions(whole: Results) -> Iterator[html.Part]:
+def predictions(whole: Results) -> Iterator[html.Block]:
     """Some tuned predictions of each held-out task of the setting that is shown, and where the others are."""
     yield html.heading("Example predictions")
     files: dict[tuple[str, str], Path] = {}
@@ -271,7 +273,7 @@ def predictions(whole: Results) -> Iterator[html.Part]:
             if task.held_out and file.exists():
                 files.setdefault((task.cluster, task.name), file)
     if not files:
-        yield html.nothing_yet("no tuned model's predictions are written")
+        yield html.placeholder("no tuned model's predictions are written")
         return
     yield html.paragraph(f"Up to {EXAMPLES} test examples a task after tuning, taken blind to the outcome.", "caption")
     for (cluster, name), file in sorted(files.items()):
@@ -282,4 +284,4 @@ def predictions(whole: Results) -> Iterator[html.Part]:
         except (*Damaged, OSError) as error:
             shown = html.missing(f"{file.name} cannot be read ({type(error).__name__}: {error})")
         head = f'<summary><b>{escape(name)}</b> ({escape(cluster)}), <a href="{link}">all</a></summary>'
-        yield html.Part(f"<details>{head}\n{shown}</details>\n", f"- {html.markdown_text(name)}: [{link}]({link})")
+        yield html.Block(f"<details>{head}\n{shown}</details>\n", f"- {html.markdown_text(name)}: [{link}]({link})")

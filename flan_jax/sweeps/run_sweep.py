@@ -42,12 +42,14 @@ LOW_PRIORITY = 5
 
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
     """One run of a plan, from where it stopped; at once when it is finished. Of several processes the first keeps its status."""
-    if not multihost.leads_word(is_finished(sweep_dir, run)):
+    if not multihost.broadcast_from_zero(is_finished(sweep_dir, run)):
         with contextlib.ExitStack() as stack:
-            if multihost.lead():
+            if multihost.is_process_zero():
                 ended = stack.enter_context(attempt(sweep_dir, run))
                 stack.enter_context(
-                    multihost.last_words(lambda why, code: ended("preempted" if code == SAVED else "failed", why))
+                    multihost.on_remote_failure(
+                        lambda why, code: ended("preempted" if code == SAVED else "failed", why)
+                    )
                 )
             train(str(sweep_dir / run.directory), settings, config_text)
 

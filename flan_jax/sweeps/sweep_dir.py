@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.data.config import DataConfig
-from flan_jax.errors import InputError, of_the_system
+from flan_jax.errors import InputError, describe_os_error
 from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
 from flan_jax.parallel.preemption import Preempted
 from flan_jax.reports.sweep_results import KILLED, PLAN, RUNS, was_killed
@@ -227,7 +227,7 @@ def _spent(sweep_dir: Path, run: PlannedRun, before: Status | None) -> float:
 def _told(error: BaseException) -> str:
     if isinstance(error, InputError):
         return str(error)
-    return of_the_system(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return describe_os_error(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
 def now() -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.tasks.task import TemplatedTask
 
 CLUSTER_TITLES = {
@@ -79,7 +79,7 @@ KEPT_TOGETHER = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Clusters:
+class ClusterView:
     """One view of which tasks belong together. `members` None is each task's own `cluster`; a task may be in several."""
 
     name: str
@@ -108,9 +108,9 @@ class Clusters:
         return {c: found[c] for c in order if c in found} | found
 
 
-PAPER_VIEW = Clusters("paper", None, RELATED)
-RELEASED_VIEW = Clusters("released", RELEASED, RELEASED_RELATED)
-VIEWS = {view.name: view for view in (PAPER_VIEW, RELEASED_VIEW)}
+PAPER_VIEW = ClusterView("paper", None, RELATED)
+RELEASED_VIEW = ClusterView("released", RELEASED, RELEASED_RELATED)
+CLUSTER_VIEWS = {view.name: view for view in (PAPER_VIEW, RELEASED_VIEW)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def hold_out(
     tasks: Sequence[TemplatedTask],
     clusters: str | Sequence[str] | None,
     *,
-    view: Clusters = PAPER_VIEW,
+    view: ClusterView = PAPER_VIEW,
     known: Sequence[TemplatedTask] = (),
 ) -> Split:
     """The split of `tasks` that holds one or more clusters out; None holds nothing out.
@@ -145,7 +145,7 @@ def hold_out(
     present, others = view.of(tasks), view.of(known)
     for cluster in wanted:
         if cluster not in present and cluster not in others:
-            raise unknown("cluster to hold out", cluster, [*present, *others])
+            raise unknown_name("cluster to hold out", cluster, [*present, *others])
         if wanted.count(cluster) > 1:
             raise InputError(f"the cluster {cluster!r} is held out twice; name it once")
     held_out = {task.name: task for cluster in wanted for task in present.get(cluster) or others[cluster]}
@@ -162,12 +162,12 @@ def hold_out(
     return Split(train=train, held_out=tuple(held_out), clusters=wanted)
 
 
-def leave_one_cluster_out(tasks: Sequence[TemplatedTask], view: Clusters = PAPER_VIEW) -> list[Split]:
+def leave_one_cluster_out(tasks: Sequence[TemplatedTask], view: ClusterView = PAPER_VIEW) -> list[Split]:
     """One split for each cluster that the tasks are in, in the view's order, the users' own clusters last."""
     return [hold_out(tasks, cluster, view=view) for cluster in view.of(tasks)]
 
 
-def intra_cluster(tasks: Sequence[TemplatedTask], number: int, view: Clusters = RELEASED_VIEW) -> Split:
+def intra_cluster(tasks: Sequence[TemplatedTask], number: int, view: ClusterView = RELEASED_VIEW) -> Split:
     """Holds the `number`-th task out of each cluster that has at least two, and trains on the rest of all clusters.
 
     The tasks of KEPT_TOGETHER count as one. A cluster with fewer starts over; one that is a single dataset is trained on.

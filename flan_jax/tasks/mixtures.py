@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.tasks.task import TASKS, TemplatedTask, find_task, get_task
 
 EXAMPLES_PER_DATASET = 30_000
@@ -48,7 +48,7 @@ def mixture_or_task(name: str) -> list[TemplatedTask]:
         task = find_task(name)
         if task is not None:
             return [task]
-        raise unknown("mixture or task", name, [*MIXTURES, *TASKS])
+        raise unknown_name("mixture or task", name, [*MIXTURES, *TASKS])
     tasks = MIXTURES[name].tasks
     chosen = list(TASKS.values()) if tasks is None else [get_task(task) for task in tasks]
     if not chosen:
@@ -84,7 +84,7 @@ def mixing_rates(
     if not isinstance(mixing, str):
         return _whole(_checked_weights(mixing, counts))
     if mixing not in MIXINGS:
-        raise unknown("mixing", mixing, MIXINGS)
+        raise unknown_name("mixing", mixing, MIXINGS)
     if mixing == "equal":
         return dict.fromkeys(counts, 1)
     rates = {name: count if maximum is None else min(count, maximum) for name, count in counts.items()}

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.tasks.clusters import CLUSTER_TITLES
 from flan_jax.tasks.task import TemplatedTask
 from flan_jax.tasks.templates import OPTIONS, Template
@@ -34,7 +34,7 @@ class Prompts:
 
     def __post_init__(self):
         if self.instructions not in INSTRUCTIONS:
-            raise unknown("Prompts.instructions", self.instructions, INSTRUCTIONS)
+            raise unknown_name("Prompts.instructions", self.instructions, INSTRUCTIONS)
         if self.templates is not None and self.templates < 1:
             raise InputError(f"Prompts.templates is {self.templates}; a task is shown in at least 1, or None for all")
         if not 0 <= self.shots <= MAX_SHOTS:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 
 SPLITS = ("train", "validation", "test")
 """A task's own splits. `test` is what evaluation reports on, `validation` is what picks the best template."""
@@ -208,5 +208,5 @@ def _plain(value: Any) -> Any:
 def check_split(split: str) -> str:
     """The split itself, or InputError with the known ones."""
     if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+        raise unknown_name("split", split, SPLITS)
     return split

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.tasks.metrics import MetricFn, accuracy, check_metrics
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import SPLITS, Source, Tfds
@@ -142,7 +142,7 @@ def get_task(name: str) -> TemplatedTask:
     """The task of this name, or InputError with the nearest names."""
     task = find_task(name)
     if task is None:
-        raise unknown("task", name, TASKS)
+        raise unknown_name("task", name, TASKS)
     return task
 
 
@@ -160,7 +160,7 @@ def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None
             raise InputError("SOURCE = 'jsonl' needs DATA_DIR, the folder that holds <task>/<split>.jsonl")
         return task.source.as_jsonl(f"{data_dir}/{task.name}")
     if source != "sandbox":
-        raise unknown("SOURCE", source, ("sandbox", "tfds", "jsonl"))
+        raise unknown_name("SOURCE", source, ("sandbox", "tfds", "jsonl"))
     if task.sandbox is None:
         raise InputError(
             f"task {task.name!r} has no practice rows (sandbox=None); use SOURCE = 'tfds' or 'jsonl' for it"

@@ -10,7 +10,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.parallel import multihost
 from flan_jax.training.state import TrainState
 from flan_jax.weights.orbax import CheckpointFailed, _failure_named, _open, _restore
@@ -35,8 +35,8 @@ class CheckpointConfig:
             if getattr(self, name) < least:
                 raise InputError(f"CheckpointConfig.{name} is {getattr(self, name)}; it must be at least {least}")
         if self.on_failure not in ON_FAILURE:
-            raise unknown("CheckpointConfig.on_failure", self.on_failure, ON_FAILURE)
-        if self.on_failure == "skip" and multihost.together():
+            raise unknown_name("CheckpointConfig.on_failure", self.on_failure, ON_FAILURE)
+        if self.on_failure == "skip" and multihost.is_multi_process():
             raise InputError("CheckpointConfig.on_failure is 'skip', which one process alone can do; write 'stop'")
 
 
@@ -63,7 +63,7 @@ class Checkpoints:
 
     def latest_step(self) -> int | None:
         """As the first process sees it: others may look into a folder that their host keeps an older copy of."""
-        return multihost.leads_word(self._manager.latest_step())
+        return multihost.broadcast_from_zero(self._manager.latest_step())
 
     def save(self, state: TrainState, loss: float, must: bool = True) -> None:
         """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before.

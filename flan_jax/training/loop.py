@@ -16,9 +16,9 @@ from flan_jax.data.loader import Loader, prefetch
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.errors import InputError
 from flan_jax.evaluation import evaluate
-from flan_jax.evaluation.config import Evaluating
+from flan_jax.evaluation.config import EvalContext
 from flan_jax.parallel.preemption import Preempted, Preemption
-from flan_jax.parallel.sharding import own_rows, place_rows, placed_on
+from flan_jax.parallel.sharding import global_batch, host_row_slice, use_mesh
 from flan_jax.progress import Progress, show
 from flan_jax.run_dir import Run
 from flan_jax.training.checkpoints import Checkpoints
@@ -28,15 +28,15 @@ from flan_jax.training.state import TrainState
 from flan_jax.training.step import compiled_step
 
 
-def midway(evaluating: Evaluating, data: MixtureData) -> "Midway | None":
+def in_training_eval(evaluating: EvalContext, data: MixtureData) -> "InTrainingEval | None":
     """The evaluation in between that EvalConfig.every asks for."""
     during = evaluate.during_training(data, evaluating.config)
     if during is None or evaluating.config.every is None:
         return None
-    return Midway(evaluating.config.every, functools.partial(evaluate.means, evaluating, during))
+    return InTrainingEval(evaluating.config.every, functools.partial(evaluate.cluster_means, evaluating, during))
 
 
-class Midway(NamedTuple):
+class InTrainingEval(NamedTuple):
     """Evaluation between steps, every `every` of them: means(params, progress) -> {cluster: mean score}."""
 
     every: int
@@ -44,10 +44,10 @@ class Midway(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting:
+class LoopConfig:
     """What the loop needs beside state and data. `rate` gives the learning rate of a step, `every` the checkpoints' steps.
 
-    midway: the evaluation between steps, if there is one. profile: the steps to trace, from 0.
+    in_training_eval: the evaluation between steps, if there is one. profile: the steps to trace, from 0.
     """
 
     model: Any
@@ -56,12 +56,12 @@ class Fitting:
     config: TrainConfig
     rate: optax.Schedule
     every: int
-    midway: Midway | None = None
+    in_training_eval: InTrainingEval | None = None
     profile: range = NO_STEPS
 
 
-def fit(
-    run: Run, state: TrainState, loader: Loader, saved: Checkpoints, preemption: Preemption, fitting: Fitting
+def train_loop(
+    run: Run, state: TrainState, loader: Loader, saved: Checkpoints, preemption: Preemption, fitting: LoopConfig
 ) -> TrainState:
     """The loop, from the state's step to the last, with metrics, checkpoints and an end at SIGTERM.
 
@@ -69,7 +69,7 @@ def fit(
     of its own devices.
     """
     config, first, size = fitting.config, int(state.step), loader.plan.batch_size
-    rows = own_rows(fitting.mesh, size)
+    rows = host_row_slice(fitting.mesh, size)
     step_fn = compiled_step(fitting.model, fitting.tx, config)
     flops = fitting.model.train_flops(size, loader.plan.lengths)
     at_peak = seconds_at_peak(flops, fitting.mesh.devices.flat)
@@ -78,18 +78,18 @@ def fit(
     interval: list[Mapping[str, jax.Array]] = []
     with preemption.held(), Progress("train", config.steps, first) as bar:
         # A process that was stopped may have saved this step and not scored it.
-        score_midway(fitting.midway, first, state.params, log, preemption, bar)
+        evaluate_in_training(fitting.in_training_eval, first, state.params, log, preemption, bar)
         make_batch = functools.partial(loader.batch, rows=rows)
         for step, batch in log.steps(prefetch(make_batch, first, config.steps, patience=float(config.stall_seconds))):
             check_supervised(step, batch)
-            with log.phase("dispatch" if step > first else "compile"), placed_on(fitting.mesh):
-                state, metrics = step_fn(state, place_rows(batch, fitting.mesh, size, rows.start))
+            with log.phase("dispatch" if step > first else "compile"), use_mesh(fitting.mesh):
+                state, metrics = step_fn(state, global_batch(batch, fitting.mesh, size, rows.start))
             log.add(metrics)
             interval.append(metrics)
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
                 bar.update(done, f"{show(log.write(done))}  {log.means}")
-            score_midway(fitting.midway, done, state.params, log, preemption, bar)
+            evaluate_in_training(fitting.in_training_eval, done, state.params, log, preemption, bar)
             asked = preemption.stops()
             if done % fitting.every == 0 or done == config.steps or asked:
                 with log.phase("checkpoint"):
@@ -103,11 +103,11 @@ def fit(
     return state
 
 
-def score_midway(
-    midway: Midway | None, step: int, params: Any, log: Log, preemption: Preemption, bar: Progress
+def evaluate_in_training(
+    evaluation: InTrainingEval | None, step: int, params: Any, log: Log, preemption: Preemption, bar: Progress
 ) -> None:
     """The line {"step", "eval"} of metrics.jsonl, where one is due and not there yet. SIGTERM ends it without a line."""
-    if midway is None or step == 0 or step % midway.every or log.scored_step == step:
+    if evaluation is None or step == 0 or step % evaluation.every or log.last_eval_step == step:
         return
 
     def progress(done: int) -> None:
@@ -117,7 +117,7 @@ def score_midway(
 
     with log.phase("evaluation"), contextlib.suppress(Preempted):
         progress(0)
-        log.write_means(step, midway.means(params, progress))
+        log.write_means(step, evaluation.means(params, progress))
 
 
 def check_supervised(step: int, batch: Batch) -> None:

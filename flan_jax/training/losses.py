@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax.batch import Batch
-from flan_jax.parallel.sharding import HEAD, constrain, gathered
+from flan_jax.parallel.sharding import HEAD, constrain, gather_fsdp
 
 Sums = dict[str, Float[Array, ""]]
 
@@ -81,7 +81,7 @@ def _pad_length(array: jax.Array, padding: int) -> jax.Array:
 def _chunked(kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int) -> Any:
     """(loss_sum, z_loss_sum, correct_sum) over all chunks, for evaluation: no gradient is computed."""
 
-    kernel = gathered(kernel, HEAD)
+    kernel = gather_fsdp(kernel, HEAD)
 
     def body(total: Any, piece: Any) -> tuple[Any, None]:
         sums, _ = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
@@ -95,7 +95,7 @@ def _chunked_forward(
     kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int
 ) -> Any:
     """The sums and, from the same logits, their gradients: cheaper than to compute the logits again on the way back."""
-    kernel = gathered(kernel, HEAD)
+    kernel = gather_fsdp(kernel, HEAD)
 
     def body(total: Any, piece: Any) -> tuple[Any, Any]:
         sums, logits_grad = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)

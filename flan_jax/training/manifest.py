@@ -53,18 +53,18 @@ def model_facts(model: Any) -> dict[str, Any]:
     return {"name": type(model).__name__} | plain
 
 
-def start(model: Any, train: Any) -> dict[str, Any]:
+def initial_params_id(model: Any, train: Any) -> dict[str, Any]:
     """What parameters before training are: the seed's, or those of the warm start as they are on disk now."""
     first = {"seed": train.seed} if train.warm_start is None else source_facts(train.warm_start)
     return {"model": model_facts(model), "source": first}
 
 
-def tuned(identity: Mapping[str, Any], step: int) -> dict[str, Any]:
+def trained_params_id(identity: Mapping[str, Any], step: int) -> dict[str, Any]:
     """What a run's parameters after `step` steps are."""
     return {"run": identity, "step": step}
 
 
-def facts_of_process(identity: Mapping[str, Any], config_text: str) -> dict[str, Any]:
+def process_fingerprint(identity: Mapping[str, Any], config_text: str) -> dict[str, Any]:
     """What processes that do a run together must have in common. Tasks' code is in the names of the stores it made."""
     sources = [file.read_bytes() for file in sorted(Path(__file__).parents[1].rglob("*.py"))]
     return {
@@ -79,7 +79,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def facts(model: Any, config: DataConfig, mesh: Mesh, mixture: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def run_metadata(
+    model: Any, config: DataConfig, mesh: Mesh, mixture: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Everything else that a reader of the run wants to know before its results. `mixture` is what is trained on, explained."""
     devices = mesh.devices.size
     work = {} if mixture is None else {"flops_per_step": model.train_flops(config.batch_size, mixture["lengths"])}

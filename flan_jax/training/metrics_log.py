@@ -22,7 +22,7 @@ T = TypeVar("T")
 Phase = Literal["input", "dispatch", "device", "checkpoint", "evaluation", "compile"]
 """What the loop does: waits for a batch, starts a step, waits for the device, saves, evaluates, compiles its first step."""
 PHASES: tuple[Phase, ...] = get_args(Phase)
-ASIDE: tuple[Phase, ...] = ("compile", "evaluation")
+EXCLUDED_FROM_RATES: tuple[Phase, ...] = ("compile", "evaluation")
 NO_STEPS = range(0)
 
 
@@ -59,10 +59,10 @@ class Log:
         self._since = time.monotonic()
         self._start = self._since - next((row["seconds"] for row in reversed(earlier) if "seconds" in row), 0.0)
         last = next((row for row in reversed(earlier) if "eval" in row), {"step": 0, "eval": {}})
-        self.scored_step, self.means = last["step"], show_means(last["eval"])
+        self.last_eval_step, self.means = last["step"], show_means(last["eval"])
         # Points after `step` are those of a process that died; the run draws them again.
         self._board = tensorboardX.SummaryWriter(
-            str(run.path / "tensorboard"), purge_step=step + 1, write_to_disk=run.writes
+            str(run.path / "tensorboard"), purge_step=step + 1, write_to_disk=run.is_writer
         )
 
     @contextlib.contextmanager
@@ -141,7 +141,7 @@ class Log:
         al. 2022, PaLM, appendix B). packed: real tokens / tokens of the rows, in percent.
         """
         now = time.monotonic()
-        seconds = now - self._since - sum(self._phases.get(name, 0.0) for name in ASIDE)
+        seconds = now - self._since - sum(self._phases.get(name, 0.0) for name in EXCLUDED_FROM_RATES)
         row = {
             "tokens_per_second": total["tokens"] / seconds,
             "supervised_tokens_per_second": total["weight_sum"] / seconds,
@@ -158,7 +158,7 @@ class Log:
         self._run.log({"step": step, "eval": dict(means)})
         for cluster, mean in means.items():
             self._board.add_scalar(f"eval/{cluster}", mean, step)
-        self.scored_step, self.means = step, show_means(means)
+        self.last_eval_step, self.means = step, show_means(means)
 
 
 def seconds_at_peak(flops: Number, devices: Iterable[Any]) -> float | None:

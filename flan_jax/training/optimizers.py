@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from flan_jax import pytrees
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.training.adafactor import Schedule, adafactor
 
 
@@ -65,9 +65,9 @@ class OptimizerConfig:
 
     def __post_init__(self):
         if self.name not in OPTIMIZERS:
-            raise unknown("optimizer", self.name, OPTIMIZERS)
+            raise unknown_name("optimizer", self.name, OPTIMIZERS)
         if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
 
     def rate(self, total_steps: int) -> optax.Schedule:
         """Step -> learning rate."""

@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from flan_jax.data.loader import Loader
-from flan_jax.parallel.sharding import place_rows, placed_on
+from flan_jax.parallel.sharding import global_batch, use_mesh
 from flan_jax.training.losses import loss_and_weight
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -89,9 +89,9 @@ def _padded(rows: list[dict[str, np.ndarray]], count: int) -> dict[str, np.ndarr
 
 def _gradients(config: Any, params: Any, batch: Mapping[str, np.ndarray], mesh: Mesh) -> "_Gradients":
     """Of the mean loss, without dropout."""
-    placed = place_rows(batch, mesh, len(batch["decoder_target_tokens"]))
-    with placed_on(mesh):
-        return _sketched(config.build(), params, placed)
+    placed = global_batch(batch, mesh, len(batch["decoder_target_tokens"]))
+    with use_mesh(mesh):
+        return _gradient_sketch(config.build(), params, placed)
 
 
 class _Gradients(NamedTuple):
@@ -107,7 +107,7 @@ class _Gradients(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _sketched(model: nn.Module, params: Any, batch: Mapping[str, jax.Array]) -> _Gradients:
+def _gradient_sketch(model: nn.Module, params: Any, batch: Mapping[str, jax.Array]) -> _Gradients:
     def mean_loss(params: Any) -> jax.Array:
         total, sums = loss_and_weight(model, params, batch, z_loss=0.0)
         return total / sums["weight_sum"]
@@ -116,14 +116,14 @@ def _sketched(model: nn.Module, params: Any, batch: Mapping[str, jax.Array]) -> 
     leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(gradient)]
 
     def product(k: jax.Array) -> jax.Array:
-        of_leaves = [jnp.sum(_signs(leaf.shape, PROJECTIONS * n + k) * leaf) for n, leaf in enumerate(leaves)]
+        of_leaves = [jnp.sum(_random_signs(leaf.shape, PROJECTIONS * n + k) * leaf) for n, leaf in enumerate(leaves)]
         return sum(of_leaves, jnp.float32(0.0))
 
     products = jax.lax.map(product, jnp.arange(PROJECTIONS))
     return _Gradients(loss, optax.tree.norm(leaves), products)
 
 
-def _signs(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
+def _random_signs(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
     """float32[shape] of 1 and -1: bits of a hash of each place, which, unlike jax.random's, take no memory in a sum."""
     x = seed.astype(jnp.uint32) * jnp.uint32(0x9E3779B9)
     for axis in range(len(shape)):

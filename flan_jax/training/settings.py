@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.data.config import DataConfig
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
@@ -36,7 +36,7 @@ class TrainConfig:
 
     def __post_init__(self):
         if self.not_finite not in NOT_FINITE:
-            raise unknown("TrainConfig.not_finite", self.not_finite, NOT_FINITE)
+            raise unknown_name("TrainConfig.not_finite", self.not_finite, NOT_FINITE)
         for name in ("steps", "microbatches", "log_every", "stall_seconds"):
             if getattr(self, name) < 1:
                 raise InputError(f"TrainConfig.{name} is {getattr(self, name)}; it must be at least 1")

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from flan_jax.models.params import abstract_params, dummy_batch
-from flan_jax.parallel.sharding import like_params, param_shardings, placed_on, replicated
+from flan_jax.parallel.sharding import optimizer_shardings, param_shardings, replicated, use_mesh
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -34,9 +34,9 @@ def warm_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
 
     state = jax.eval_shape(init, params)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
-    opt_state = like_params(state.opt_state, params, shardings, mesh)
+    opt_state = optimizer_shardings(state.opt_state, params, shardings, mesh)
     placed = TrainState(step=replicated(mesh), params=None, opt_state=opt_state, rng=replicated(mesh))
-    with placed_on(mesh):
+    with use_mesh(mesh):
         return jax.jit(init, out_shardings=placed)(params).replace(params=params)
 
 
@@ -49,7 +49,7 @@ def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
         return _at_step_0(nn.unbox(model.init(params_key, dummy_batch(config))["params"]), tx, rng)
 
     shardings = state_shardings(config, abstract_state(config, tx), mesh)
-    with placed_on(mesh):
+    with use_mesh(mesh):
         return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
 
 
@@ -64,7 +64,7 @@ def abstract_state(config: Any, tx: optax.GradientTransformation) -> TrainState:
     return jax.eval_shape(lambda params: _at_step_0(params, tx, jax.random.key(0)), nn.unbox(abstract_params(config)))
 
 
-def state_like(config: Any, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def abstract_state_on(config: Any, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """The shapes of a state, each with the sharding that it will have; nothing is allocated."""
     state = abstract_state(config, tx)
     return jax.tree.map(
@@ -77,5 +77,5 @@ def state_like(config: Any, tx: optax.GradientTransformation, mesh: Mesh) -> Tra
 def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:
     """Where each array of a state lives."""
     params = param_shardings(abstract_params(config), mesh)
-    opt_state = like_params(state.opt_state, state.params, params, mesh)
+    opt_state = optimizer_shardings(state.opt_state, state.params, params, mesh)
     return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))

@@ -15,7 +15,7 @@ from jax.sharding import SingleDeviceSharding
 
 from flan_jax.batch import Batch
 from flan_jax.errors import InputError
-from flan_jax.models.layers import kernels_as
+from flan_jax.models.layers import cast_kernels
 from flan_jax.training.losses import loss_and_weight
 from flan_jax.training.settings import TrainConfig
 from flan_jax.training.state import TrainState
@@ -40,7 +40,7 @@ def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfi
 
 
 def check_options(options: Mapping[str, Any] | None, device: Any) -> None:
-    """Raises InputError for the first option that the compiler for this device does not take. Not to be called in placed_on."""
+    """Raises InputError for the first option that the compiler for this device does not take. Not to be called inside use_mesh."""
     one = jax.ShapeDtypeStruct((), np.float32, sharding=SingleDeviceSharding(device))
     for name, value in (options or {}).items():
         try:
@@ -60,13 +60,13 @@ def compiled_step(model: Any, tx: optax.GradientTransformation, config: TrainCon
         nonlocal program
         if program is None:
             program = jitted_step(model, tx, config, state).lower(state, batch).compile()
-            give_back_memory()
+            trim_malloc()
         return program(state, batch)
 
     return compiled
 
 
-def give_back_memory() -> None:
+def trim_malloc() -> None:
     """To the system, what compiling has freed: glibc would keep it, hundreds of MiB beside what the step needs."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
@@ -109,7 +109,7 @@ def mean_gradients(
 ) -> tuple[Any, dict[str, jax.Array]]:
     """(gradient of the whole batch's mean loss, loss sums), added up over the microbatches."""
     weight = jnp.maximum(jnp.sum(batch["decoder_loss_weights"]), 1)
-    params = kernels_as(model.config.dtype, params)
+    params = cast_kernels(model.config.dtype, params)
 
     def gradients(piece: Batch, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -11,12 +11,12 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.leakage import check_leakage
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import MixtureData, prepare_mixture
-from flan_jax.data.mixture_summary import explain
+from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.evaluation import evaluate
-from flan_jax.evaluation.config import Evaluating, Evaluation
-from flan_jax.evaluation.score_files import forget_others, is_scored, scored_weights
+from flan_jax.evaluation.config import EvalContext, EvalJob
+from flan_jax.evaluation.score_files import delete_other_scores, is_scored, scored_weights
 from flan_jax.models.attention_backends import check_attention
-from flan_jax.models.params import check_vocabulary, params_like
+from flan_jax.models.params import abstract_params_on, check_vocabulary
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch, make_mesh
 from flan_jax.parallel.preemption import Preemption
@@ -24,11 +24,11 @@ from flan_jax.reports import run_report
 from flan_jax.run_dir import RESULT, Run
 from flan_jax.training import manifest
 from flan_jax.training.checkpoints import Checkpoints
-from flan_jax.training.loop import Fitting, fit, midway
+from flan_jax.training.loop import LoopConfig, in_training_eval, train_loop
 from flan_jax.training.metrics_log import NO_STEPS
 from flan_jax.training.packing_check import check_packing
 from flan_jax.training.settings import Settings, TrainConfig
-from flan_jax.training.state import TrainState, init_state, state_like, warm_state
+from flan_jax.training.state import TrainState, abstract_state_on, init_state, warm_state
 from flan_jax.training.step import check_options
 from flan_jax.weights.formats import load_params
 
@@ -41,43 +41,50 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     """
     model, optimizer, training = settings.model, settings.optimizer, settings.training
     preemption, mesh = Preemption(), make_mesh(training.mesh)
-    with multihost.lead_first():
-        run = Run(run_dir, writes=multihost.lead())
+    with multihost.process_zero_first():
+        run = Run(run_dir, is_writer=multihost.is_process_zero())
     prepared, plan, identity = prepare(run, settings, mesh)
-    multihost.agree(manifest.facts_of_process(identity, config_text))
+    multihost.assert_equal_everywhere(manifest.process_fingerprint(identity, config_text))
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
-    evaluating = Evaluating(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
+    evaluating = EvalContext(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
     before, after = (
         evaluate.before_training(prepared, settings.evaluation),
         evaluate.after_training(prepared, settings.evaluation),
     )
-    between = midway(evaluating, prepared)
-    score_untuned_again(evaluating, before, saved, tx, training)
-    if multihost.leads_word(is_finished(evaluating, after, identity, training)):
+    between = in_training_eval(evaluating, prepared)
+    rescore_initial_params(evaluating, before, saved, tx, training)
+    if multihost.broadcast_from_zero(is_finished(evaluating, after, identity, training)):
         print(f"{run_dir} is finished: see {write_report(run)}. For another run choose another --run_dir.")
         return
     run.write_text("config.gin", config_text)
     run.remove(RESULT)  # of fewer steps, or of another evaluation: this run is not done
 
     fresh = saved.latest_step() is None
-    state = start(saved, model, tx, mesh, training)
-    with multihost.lead_first():
-        run.forget_metrics_after(int(state.step))
+    state = restore_or_initialize(saved, model, tx, mesh, training)
+    with multihost.process_zero_first():
+        run.truncate_metrics(int(state.step))
     loader = Loader(plan, prepared.train, prepared.tokenizer.eos_id)
     check_packing(model, state.params, loader, mesh)
     for each in before if fresh else ():
-        evaluate.score(evaluating, each, manifest.start(model, training), state.params)
+        evaluate.score(evaluating, each, manifest.initial_params_id(model, training), state.params)
     rate, every = optimizer.rate(training.steps), settings.checkpoints.every
-    fitting = Fitting(
-        model=model, tx=tx, mesh=mesh, config=training, rate=rate, every=every, midway=between, profile=profile
+    fitting = LoopConfig(
+        model=model,
+        tx=tx,
+        mesh=mesh,
+        config=training,
+        rate=rate,
+        every=every,
+        in_training_eval=between,
+        profile=profile,
     )
-    state = fit(run, state, loader, saved, preemption, fitting)
+    state = train_loop(run, state, loader, saved, preemption, fitting)
     for each in after:
-        evaluate.score(evaluating, each, manifest.tuned(identity, int(state.step)), state.params)
-    forget_others(run, [each.when for each in (*before, *after)])
+        evaluate.score(evaluating, each, manifest.trained_params_id(identity, int(state.step)), state.params)
+    delete_other_scores(run, [each.when for each in (*before, *after)])
     saved.close()
-    if run.writes:
+    if run.is_writer:
         run.write_json(RESULT, manifest.result(run, int(state.step)))
     if write_report(run):
         print(run_report.terminal_summary(run.path))
@@ -85,7 +92,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
 
 def write_report(run: Run) -> Path | None:
     """The file of a run's report, which the process that writes has made."""
-    return run_report.write(run.path) if run.writes else None
+    return run_report.write(run.path) if run.is_writer else None
 
 
 def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:
@@ -93,51 +100,53 @@ def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, Mixt
     data, model, training = settings.data, settings.model, settings.training
     check_options(training.compiler_options, mesh.devices.flat[0])
     check_batch(data.batch_size, training.microbatches, mesh)
-    with multihost.lead_first():
+    with multihost.process_zero_first():
         check_leakage(data)
         prepared = prepare_mixture(data, settings.evaluation.more)
     plan = prepared.plan(model.architecture)
     check_vocabulary(model, prepared.tokenizer.path, prepared.tokenizer.vocab_size)
     print(check_attention(model, plan.lengths, mesh))
-    mixture = explain(prepared, plan, training.steps)
+    mixture = summarize_mixture(prepared, plan, training.steps)
     identity = manifest.identity(model, prepared, plan, settings.optimizer, training)
-    run.identify(identity, manifest.facts(model, data, mesh, mixture) | {"not_evaluated": prepared.not_evaluated})
+    run.write_manifest(
+        identity, manifest.run_metadata(model, data, mesh, mixture) | {"not_evaluated": prepared.not_evaluated}
+    )
     return prepared, plan, identity
 
 
 def is_finished(
-    evaluating: Evaluating,
-    after: Sequence[Evaluation],
+    evaluating: EvalContext,
+    after: Sequence[EvalJob],
     identity: Mapping[str, Any],
     training: TrainConfig,
 ) -> bool:
     """Whether a run is trained, and evaluated as it is to be now."""
     step = (evaluating.run.result or {}).get("step", -1)
-    tuned = manifest.tuned(identity, step)
+    tuned = manifest.trained_params_id(identity, step)
     return step >= training.steps and all(is_scored(evaluating, each, tuned) for each in after)
 
 
-def first_state(model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig) -> TrainState:
+def initial_state(model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig) -> TrainState:
     """The state before training: fresh, or with another run's parameters on a warm start."""
     if training.warm_start is None:
         return init_state(model, tx, mesh, training.seed)
     # Nothing is initialised that would be thrown away: the model may be all that fits.
-    params = load_params(training.warm_start, model, params_like(model, mesh))
+    params = load_params(training.warm_start, model, abstract_params_on(model, mesh))
     return warm_state(params, tx, mesh, training.seed)
 
 
-def start(
+def restore_or_initialize(
     saved: Checkpoints, model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig
 ) -> TrainState:
     """The state to go on from: the latest checkpoint, else the first."""
     if saved.latest_step() is None:
-        return first_state(model, tx, mesh, training)
-    return saved.restore(like=state_like(model, tx, mesh))
+        return initial_state(model, tx, mesh, training)
+    return saved.restore(like=abstract_state_on(model, tx, mesh))
 
 
-def score_untuned_again(
-    evaluating: Evaluating,
-    before: Sequence[Evaluation],
+def rescore_initial_params(
+    evaluating: EvalContext,
+    before: Sequence[EvalJob],
     saved: Checkpoints,
     tx: optax.GradientTransformation,
     training: TrainConfig,
@@ -145,12 +154,12 @@ def score_untuned_again(
     """Where a run that has begun is now to be evaluated otherwise than then: makes its first parameters again, and scores them."""
     # As they were then: the warm start may be gone by now.
     weights = scored_weights(evaluating.run, "before")
-    if multihost.leads_word(
+    if multihost.broadcast_from_zero(
         saved.latest_step() is None or bool(weights and all(is_scored(evaluating, each, weights) for each in before))
     ):
         return
     if any(each.stores for each in before):
         model = evaluating.model
-        params = first_state(model, tx, evaluating.mesh, training).params
+        params = initial_state(model, tx, evaluating.mesh, training).params
         for each in before:
-            evaluate.score(evaluating, each, manifest.start(model, training), params)
+            evaluate.score(evaluating, each, manifest.initial_params_id(model, training), params)

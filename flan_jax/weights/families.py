@@ -7,7 +7,7 @@ Rows that a model has no parameter for do not apply to it: the table of T5 has t
 import dataclasses
 from typing import Any
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
@@ -29,7 +29,7 @@ def family_of_json(config: Json) -> Family:
     """The family that a config.json speaks of, or InputError with those that are known."""
     name = config.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
-        raise unknown("model_type in config.json", str(name), FAMILIES)
+        raise unknown_name("model_type in config.json", str(name), FAMILIES)
     return FAMILIES[name]
 
 
@@ -43,16 +43,16 @@ def family_of(config: ModelConfig) -> Family:
             "Hugging Face has no decoder with T5's relative positions: this model cannot be exported there"
         )
     for family in FAMILIES.values():
-        if family.model_type not in ("t5", "mt5", "umt5") and _sizes(
+        if family.model_type not in ("t5", "mt5", "umt5") and _architecture_fields(
             family.read(family.write(config), _untied(config))
-        ) == _sizes(config):
+        ) == _architecture_fields(config):
             return family
     raise InputError(f"no family of Hugging Face's has the features of this model; known: {', '.join(FAMILIES)}")
 
 
 def differences(config: ModelConfig, other: ModelConfig) -> list[str]:
     """Where two models differ in what they compute, as "name: this, not that"; not in dropout, precision or layout."""
-    one, two = _sizes(config), _sizes(other)
+    one, two = _architecture_fields(config), _architecture_fields(other)
     return [
         f"{name}: {one.get(name)!r}, not {two.get(name)!r}"
         for name in sorted({*one, *two})
@@ -66,7 +66,7 @@ NOT_COMPUTED = (
 """Settings of a run that a checkpoint does not fix."""
 
 
-def _sizes(config: ModelConfig) -> dict[str, Any]:
+def _architecture_fields(config: ModelConfig) -> dict[str, Any]:
     found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in NOT_COMPUTED}
     if isinstance(config, DecoderConfig) and config.num_kv_heads is None:
         found["num_kv_heads"] = config.num_heads

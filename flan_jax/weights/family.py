@@ -11,7 +11,9 @@ from flan_jax.models.config import ModelConfig
 Json = Mapping[str, Any]
 
 
-UNREAD = r".*rotary_emb\.inv_freq|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+IGNORED_TENSORS = (
+    r".*rotary_emb\.inv_freq|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+)
 """Tensors that old files have and no model uses."""
 
 
@@ -37,7 +39,7 @@ class Family:
     embeddings: tuple[str, ...] = ()
 
 
-def foreign_names(family: Family, ours: Iterable[str]) -> dict[str, tuple[str, bool]]:
+def hf_names(family: Family, ours: Iterable[str]) -> dict[str, tuple[str, bool]]:
     """{our unrolled name: (their name, whether theirs is transposed)}. Raises InputError for a name without a row."""
     rows = {own: theirs for own, theirs in family.table}
     found = {}

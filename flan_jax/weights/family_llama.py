@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flan_jax.errors import unknown
+from flan_jax.errors import unknown_name
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.weights.family import ACTIVATIONS, Json, _refuse
 
@@ -58,14 +58,14 @@ def _scaling(settings: Json) -> dict[str, Any] | None:
             "high_freq_factor": settings["high_freq_factor"],
             "original_max_position": settings["original_max_position_embeddings"],
         }
-    raise unknown("rope scaling in config.json", str(kind), ("default", "linear", "llama3"))
+    raise unknown_name("rope scaling in config.json", str(kind), ("default", "linear", "llama3"))
 
 
 def _read_decoder(config: Json, has_head: bool) -> dict[str, Any]:
     """What all decoder families share, as arguments of DecoderConfig."""
     activation = config.get("hidden_activation") or config.get("hidden_act")
     if activation not in ACTIVATIONS:
-        raise unknown("activation in config.json", str(activation), ACTIVATIONS)
+        raise unknown_name("activation in config.json", str(activation), ACTIVATIONS)
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     rope = _rope(config)
     return {

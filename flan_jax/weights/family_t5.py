@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.weights.family import Json
 
@@ -48,7 +48,7 @@ T5_ACTIVATIONS = {"relu": ("relu",), "gated-gelu": ("gelu", "linear"), "gated-si
 def _read_t5(config: Json, has_head: bool) -> EncoderDecoderConfig:
     activations = T5_ACTIVATIONS.get(config["feed_forward_proj"])
     if activations is None:
-        raise unknown("feed_forward_proj in config.json", config["feed_forward_proj"], T5_ACTIVATIONS)
+        raise unknown_name("feed_forward_proj in config.json", config["feed_forward_proj"], T5_ACTIVATIONS)
     if config.get("layer_norm_epsilon", 1e-6) != 1e-6:
         raise InputError(
             f"config.json sets layer_norm_epsilon = {config['layer_norm_epsilon']}; T5's is 1e-06, and so is ours"

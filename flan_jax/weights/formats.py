@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.config import ModelConfig
 from flan_jax.weights import hugging_face, orbax, t5x
 from flan_jax.weights.orbax import latest_folder
@@ -95,7 +95,7 @@ def save_params(
     elif kind == "flan_jax":
         orbax.save_params(target, params)
     else:
-        raise unknown("format", kind, FORMATS)
+        raise unknown_name("format", kind, FORMATS)
 
 
 def check_target(target: str | Path) -> None:

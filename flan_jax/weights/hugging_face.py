@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from flan_jax import pytrees
-from flan_jax.errors import InputError, unknown
+from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.config import ModelConfig
 from flan_jax.weights.families import differences, family_of, family_of_json
-from flan_jax.weights.family import UNREAD, Family, foreign_names
+from flan_jax.weights.family import IGNORED_TENSORS, Family, hf_names
 from flan_jax.weights.safetensors_folder import BLOCK, CONFIG, INDEX, READERS, SINGLE, Tensors
 
 SHARD_BYTES = 5 * 10**9
@@ -53,7 +53,7 @@ def load_params(folder: str | Path, config: ModelConfig, like: Any) -> Any:
     if differing:
         raise InputError(f"MODEL is not the model in {folder}/{CONFIG}: {'; '.join(differing)}. Change MODEL")
     leaves = pytrees.named_leaves(like)
-    names = foreign_names(family, [name for leaf in leaves for name in _layers(leaf, leaves[leaf].shape)])
+    names = hf_names(family, [name for leaf in leaves for name in _layers(leaf, leaves[leaf].shape)])
     repeats = {*family.embeddings, *(["lm_head.weight"] if config.logits_via_embedding else [])}
     if names[EMBEDDING][0] not in tensors.names():
         # A tied table is stored once, under whichever of its names.
@@ -88,7 +88,7 @@ def save(
     if target.exists():
         raise InputError(f"{target} exists already; name a folder that does not")
     if dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
+        raise unknown_name("dtype", dtype, DTYPES)
     family, settings = _described(config, original)
     settings = settings | {"architectures": [family.architecture], "model_type": family.model_type, "dtype": dtype}
     partial = target.with_name(f".{target.name}.partial")
@@ -137,7 +137,9 @@ def _compare(
     there = tensors.names()
     wanted = {theirs for theirs, _ in names.values()}
     problems = [f"missing: {name}" for name in sorted(wanted - there)]
-    problems += [f"unknown: {name}" for name in sorted(there - wanted - repeats) if not re.fullmatch(UNREAD, name)]
+    problems += [
+        f"unknown: {name}" for name in sorted(there - wanted - repeats) if not re.fullmatch(IGNORED_TENSORS, name)
+    ]
     for name, leaf in leaves.items():
         stacked = "/layers/" in name
         shape = tuple(leaf.shape[stacked:])
@@ -208,7 +210,7 @@ def _unrolled(params: Any) -> Iterator[tuple[str, tuple[int, ...], Any]]:
 
 def _write_tensors(folder: Path, family: Family, params: Any, dtype: np.dtype) -> None:
     entries = list(_unrolled(params))
-    names = foreign_names(family, [name for name, _, _ in entries])
+    names = hf_names(family, [name for name, _, _ in entries])
     files: list[list[Any]] = [[]]
     filled = 0
     for entry in entries:

@@ -30,7 +30,7 @@ def load_params(source: str | Path, like: Any) -> Any:
     `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
     """
     folder = latest_folder(source)
-    return _restore(folder.parent, multihost.leads_word(int(folder.name)), {"params": like})["params"]
+    return _restore(folder.parent, multihost.broadcast_from_zero(int(folder.name)), {"params": like})["params"]
 
 
 def latest_folder(source: str | Path) -> Path:
@@ -71,7 +71,7 @@ def _open(folder: Path, options: ocp.CheckpointManagerOptions, **limits: Any) ->
 
 
 def _restore(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
-    _await(folder / str(step))
+    _wait_until_visible(folder / str(step))
     abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
     options = ocp.CheckpointManagerOptions(read_only=True)
     try:
@@ -96,14 +96,14 @@ def _read_at_once(there: Any, here: Mapping[str, Any]) -> int:
         for name, leaf in named_leaves(tree).items():
             storage = getattr(saved.get(name), "storage", None)
             chunks = storage.chunk_shape if storage and len(storage.chunk_shape) == len(leaf.shape) else leaf.shape
-            for bounds in _parts(leaf):
+            for bounds in _local_bounds(leaf):
                 held += leaf.dtype.itemsize * math.prod(stop - start for start, stop in bounds)
                 rounded = (-(-stop // c) * c - start // c * c for (start, stop), c in zip(bounds, chunks, strict=True))
                 largest = max(largest, leaf.dtype.itemsize * math.prod(rounded))
     return max(held // 10, largest + 1024)  # orbax asks for more than it reads
 
 
-def _parts(leaf: Any) -> set[tuple[tuple[int, int], ...]]:
+def _local_bounds(leaf: Any) -> set[tuple[tuple[int, int], ...]]:
     """What this host's devices are to hold of an array, as (start, stop) of each dimension."""
     if leaf.sharding is None:
         return {tuple((0, size) for size in leaf.shape)}
@@ -111,14 +111,14 @@ def _parts(leaf: Any) -> set[tuple[tuple[int, int], ...]]:
     return {tuple(part.indices(size)[:2] for part, size in zip(index, leaf.shape, strict=True)) for index in indices}
 
 
-def _await(checkpoint: Path) -> None:
+def _wait_until_visible(checkpoint: Path) -> None:
     """Until this host sees a checkpoint that another wrote. Raises InputError when it does not come."""
     for _ in range(SEEN_SECONDS):
         if checkpoint.is_dir():
             return
         time.sleep(1)
     raise InputError(
-        f"{multihost.name()} does not see {checkpoint}; the run directory must be on a disk that all hosts see"
+        f"{multihost.process_name()} does not see {checkpoint}; the run directory must be on a disk that all hosts see"
     )
 
 

@@ -31,10 +31,10 @@ import processes
 
 from flan_jax.cli import gin_settings
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.parallel.sharding import batch_sharding, placed_on
+from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training.settings import TrainConfig
-from flan_jax.training.state import init_state, state_like
+from flan_jax.training.state import abstract_state_on, init_state
 from flan_jax.training.step import compiled_step
 
 TARGET = 0.5
@@ -67,7 +67,7 @@ class Training:
 
     def step(self) -> None:
         start = time.monotonic()
-        with placed_on(self._mesh):
+        with use_mesh(self._mesh):
             self.state, _ = self._step(self.state, self._batch)
         self.starts.append(time.monotonic() - start)
         jax.block_until_ready(self.state)
@@ -103,7 +103,7 @@ def main() -> int:
         stalls = [save_once(training, saved) for _ in range(saves - 1)]
         kept = jax.tree.map(np.array, training.state)
         stalls.append(save_once(training, saved))
-        restored = saved.restore(like=state_like(config, tx, mesh))
+        restored = saved.restore(like=abstract_state_on(config, tx, mesh))
         jax.tree.map(np.testing.assert_array_equal, restored, kept)
         saved.close()
     result = {

@@ -36,8 +36,8 @@ def child(model: str, depth: int) -> None:
     from flan_jax.batch import batch_spec
     from flan_jax.cli import gin_settings
     from flan_jax.parallel.mesh import make_mesh
-    from flan_jax.parallel.sharding import placed_on
-    from flan_jax.training.state import state_like
+    from flan_jax.parallel.sharding import use_mesh
+    from flan_jax.training.state import abstract_state_on
     from flan_jax.training.step import jitted_step
 
     settings = gin_settings.load_settings(["flan_mixture.gin", f"models/{model}.gin"], [])
@@ -45,11 +45,11 @@ def child(model: str, depth: int) -> None:
     config, mesh = dataclasses.replace(settings.model, **depths), make_mesh()
     assert config.scan_layers
     tx = settings.optimizer.build(settings.training.steps)
-    state = state_like(config, tx, mesh)
+    state = abstract_state_on(config, tx, mesh)
     spec = batch_spec(config.architecture, ROWS, LENGTHS)
     batch = {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in spec.items()}
     start, cpu = time.monotonic(), time.process_time()
-    with placed_on(mesh):
+    with use_mesh(mesh):
         jitted_step(config, tx, settings.training, state).lower(state, batch).compile()
     processes.report(compiling=time.monotonic() - start, cpu=time.process_time() - cpu)
 

@@ -40,12 +40,12 @@ def load(folder: Path) -> None:
     import jax
 
     from flan_jax.cli import gin_settings
-    from flan_jax.models.params import params_like
+    from flan_jax.models.params import abstract_params_on
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.weights import hugging_face
 
     config = gin_settings.load_model([f"models/{MODEL}.gin"])
-    like = params_like(config, make_mesh())
+    like = abstract_params_on(config, make_mesh())
     before, start = processes.peak_gib(), time.perf_counter()
     params = jax.block_until_ready(hugging_face.load_params(folder, config, like))
     took = time.perf_counter() - start

@@ -29,7 +29,7 @@ from flan_jax.cli import gin_settings
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import prepare_mixture
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
-from flan_jax.parallel.sharding import batch_sharding, placed_on
+from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.training.state import init_state
 from flan_jax.training.step import compiled_step
 
@@ -55,7 +55,7 @@ def losses_on(devices: int, shape: dict[str, int], settings: Any, loader: Loader
     compiled = compiled_step(settings.model, tx, settings.training)
     losses = []
     for step in range(steps):
-        with placed_on(mesh):
+        with use_mesh(mesh):
             state, sums = compiled(state, jax.device_put(loader.batch(step), batch_sharding(mesh)))
         losses.append(float(sums["loss_sum"] / sums["weight_sum"]))
     return np.array(losses)

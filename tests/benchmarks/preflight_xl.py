@@ -29,7 +29,7 @@ def compile_it(axis: str) -> None:
 
     bindings = [*BINDINGS, f"MESH = {{'{axis}': 16, 'tensor': 4}}"]
     settings = gin_settings.load_settings(["flan_mixture.gin", "models/t5_1_1_xl.gin"], bindings)
-    compiled = compile.compile_for(compile.job_of(settings), compile.slice_of("v4:4x4x4"))
+    compiled = compile.compile_for(compile.job_from_settings(settings), compile.tpu_slice("v4:4x4x4"))
     assert compiled.found is not None and compiled.temporaries is not None, "it does not fit"
     processes.report(state=compiled.state, temporaries=compiled.temporaries, took=compiled.seconds)
 

@@ -78,7 +78,7 @@ def restore(folder: Path, number: int, port: int, count: int, index: int) -> Non
     import jax
 
     from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
-    from flan_jax.training.train import start
+    from flan_jax.training.train import restore_or_initialize
 
     if count > 1:
         jax.distributed.initialize(f"localhost:{port}", count, index)
@@ -86,7 +86,7 @@ def restore(folder: Path, number: int, port: int, count: int, index: int) -> Non
     jax.block_until_ready(jax.device_put(0.0))  # the backend
     saved = Checkpoints(folder, CheckpointConfig())
     before, begun = processes.peak_gib(), time.monotonic()
-    state = jax.block_until_ready(start(saved, config, tx, mesh, training))
+    state = jax.block_until_ready(restore_or_initialize(saved, config, tx, mesh, training))
     seconds, peak = time.monotonic() - begun, processes.peak_gib()
     shards = [shard for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
     size = sum(shard.data.nbytes for shard in shards) / 2**30

@@ -59,7 +59,7 @@ def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -
 
     from flan_jax.cli import gin_settings
     from flan_jax.parallel.mesh import make_mesh
-    from flan_jax.parallel.sharding import batch_sharding, placed_on
+    from flan_jax.parallel.sharding import batch_sharding, use_mesh
     from flan_jax.training.settings import TrainConfig
     from flan_jax.training.state import init_state
     from flan_jax.training.step import compiled_step
@@ -72,7 +72,7 @@ def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -
     state = [init_state(config, tx, mesh, seed=0)]
 
     def step() -> float:
-        with placed_on(mesh):
+        with use_mesh(mesh):
             state[0], sums = compiled(state[0], jax.device_put(batch, batch_sharding(mesh)))
         jax.block_until_ready(state)
         return float(sums["loss_sum"] / sums["weight_sum"])

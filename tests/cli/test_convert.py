@@ -12,7 +12,7 @@ from flan_jax.data.tokenizers import PRACTICE_MODEL
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.models.params import params_like
+from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.optimizers import adamw
 from flan_jax.training.state import init_state
@@ -61,7 +61,7 @@ def test_there_and_back_again(folder, tmp_path, capsys):
     name, theirs, params = folder
     (tmp_path / "model.gin").write_text(GIN[name])
     assert program.convert([str(theirs), str(tmp_path / "ours"), "--to=flan_jax"]) == 0
-    equal(load_params(tmp_path / "ours", params_like(MODELS[name], make_mesh())), params)
+    equal(load_params(tmp_path / "ours", abstract_params_on(MODELS[name], make_mesh())), params)
     back = [str(tmp_path / "ours"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]
     assert program.convert([*back, f"--original={theirs}"]) == 0
     assert "parameters are in" in capsys.readouterr().out
@@ -80,7 +80,7 @@ def test_by_way_of_t5x(to, tmp_path):
     (tmp_path / "model.gin").write_text(GIN["t5"])
     assert program.convert([str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"]) == 0
     assert program.convert([str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]) == 0
-    equal(hugging_face.load_params(tmp_path / "back", config, params_like(config, make_mesh())), params)
+    equal(hugging_face.load_params(tmp_path / "back", config, abstract_params_on(config, make_mesh())), params)
 
 
 def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
         program.convert([str(tmp_path / "run"), str(tmp_path / "out"), f"--original={theirs}", "--dtype=bfloat16"]) == 0
     )
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
-    tuned = hugging_face.load_params(tmp_path / "out", MODELS[name], params_like(MODELS[name], make_mesh()))
+    tuned = hugging_face.load_params(tmp_path / "out", MODELS[name], abstract_params_on(MODELS[name], make_mesh()))
     moved = [
         np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in zip(*map(jax.tree.leaves, (tuned, params)), strict=True)
     ]

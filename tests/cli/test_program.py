@@ -414,7 +414,7 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
     (tmp_path / "sweep" / "runs.jsonl").write_text(json.dumps(line) + "\n")
     assert "holds no run" in refused(verbs.leakage, *settings, f"--run_dir={run_dir}")
     loaded = gin_settings.resolve([gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"])
-    write_json(run_dir / "manifest.json", manifest.facts(loaded[0].model, loaded[0].data, make_mesh(None)))
+    write_json(run_dir / "manifest.json", manifest.run_metadata(loaded[0].model, loaded[0].data, make_mesh(None)))
     (run_dir / "config.gin").write_text(loaded[1])
     assert "1 of 1 pairs" in sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
     assert "held_out is nli there, sentiment now" in refused(

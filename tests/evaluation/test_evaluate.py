@@ -14,10 +14,10 @@ from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
 from flan_jax.evaluation import evaluate
-from flan_jax.evaluation.config import EvalConfig, Evaluating
-from flan_jax.evaluation.evaluate import after_training, before_training, during_training, means, score
+from flan_jax.evaluation.config import EvalConfig, EvalContext
+from flan_jax.evaluation.evaluate import after_training, before_training, cluster_means, during_training, score
 from flan_jax.evaluation.predictions import option_scores, predict
-from flan_jax.evaluation.score_files import forget_others, is_scored
+from flan_jax.evaluation.score_files import delete_other_scores, is_scored
 from flan_jax.evaluation.summaries import summarise
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.models.decoder import DecoderConfig
@@ -229,7 +229,7 @@ def setting_of(model, tokenizer, monkeypatch):
     """setting_of(folder, **EvalConfig): what `score` needs; each batch costs a life of Dying."""
     monkeypatch.setattr(evaluate, "Scorer", Dying)
     monkeypatch.setattr(Dying, "lives", 10**9)
-    return lambda folder, **config: Evaluating(
+    return lambda folder, **config: EvalContext(
         Run(folder), model, tokenizer, LENGTHS, make_mesh(), EvalConfig(**{"rows": 8} | config)
     )
 
@@ -369,7 +369,7 @@ def test_further_prompts_are_scored_under_their_own_name(tmp_path, data, params,
     scores = read_json(tmp_path / "eval" / "toy_kind.json")
     assert scores["after-none"] == scores["after"], "the prompts here are the same, by another name"
     assert (tmp_path / "predictions" / "toy_kind-after-none.jsonl").exists()
-    forget_others(setting.run, ["after"])
+    delete_other_scores(setting.run, ["after"])
     assert "after-none" not in read_json(tmp_path / "eval" / "toy_kind.json")
     assert not list((tmp_path / "predictions").glob("*after-none*"))
     assert is_scored(setting, after, WEIGHTS) and not is_scored(setting, none, WEIGHTS)
@@ -413,7 +413,7 @@ def test_means_in_between_are_of_a_few_test_examples(tmp_path, data, params, set
     during = during_training(data, setting.config)
     assert during.limits == {("toy_kind", "test"): 2 * 2}
     done = []
-    found = means(setting, during, params, done.append)
+    found = cluster_means(setting, during, params, done.append)
     score(setting, dataclasses.replace(during, when="after"), WEIGHTS, params)
     assert found == {"zoo": read_json(tmp_path / "eval" / "toy_kind.json")["after"]["mean"]}
     assert done[-1] == 4

@@ -19,9 +19,9 @@ from flan_jax.models.attention_backends import AttentionMask, attend, check_atte
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.masks import decoder_mask, window_mask
-from flan_jax.models.params import abstract_params, params_like
+from flan_jax.models.params import abstract_params, abstract_params_on
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
-from flan_jax.parallel.sharding import batch_sharding, param_shardings, placed_on
+from flan_jax.parallel.sharding import batch_sharding, param_shardings, use_mesh
 from flan_jax.training import losses, manifest
 
 KERNELS = ("cudnn", "pallas", "splash")
@@ -192,7 +192,7 @@ def test_a_sharded_model_has_the_logits_and_gradients_of_xla(backend, form, make
             grads = jax.grad(lambda params: losses.loss_and_weight(model, params, batch)[0])(params)
             return model.apply({"params": params}, batch), grads
 
-        with placed_on(mesh):
+        with use_mesh(mesh):
             logits, grads = jax.device_get(run(placed, jax.device_put(batch, batch_sharding(mesh))))
         found[name] = logits[np.asarray(batch["decoder_segment_ids"]) != 0], grads
     assert_close(found[backend], found["xla"], 5e-2 if config.dtype == "bfloat16" else 5e-4)
@@ -240,13 +240,13 @@ def compiled_for(chip, backend):
     )  # fmt: skip
     devices = topologies.get_topology_desc(topology_name=chip, platform="tpu").devices
     mesh = Mesh(np.array(devices).reshape(-1, 2, 2), MESH_AXES)
-    with placed_on(mesh):
+    with use_mesh(mesh):
         said = check_run(config, {1024}, devices[0])
-    params = params_like(config, mesh)
+    params = abstract_params_on(config, mesh)
     spec = batch_spec("decoder", 4, {"inputs": 768, "targets": 256})
     rows = batch_sharding(mesh)
     batch = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for name, (shape, dtype) in spec.items()}
-    with placed_on(mesh):
+    with use_mesh(mesh):
         model = config.build()
         step = jax.value_and_grad(lambda params, batch: losses.loss_and_weight(model, params, batch)[0])
         return said, jax.jit(step).lower(params, batch).compile()
@@ -312,7 +312,7 @@ TPU = SimpleNamespace(platform="tpu", device_kind="TPU v4")
 )
 def test_a_run_whose_backend_cannot_is_refused(backend, device, lengths, form, message):
     config = DecoderConfig(**LLAMA | form, attention_backend=backend)
-    with placed_on(make_mesh({"data": -1, "tensor": 2})), pytest.raises(InputError, match=message):
+    with use_mesh(make_mesh({"data": -1, "tensor": 2})), pytest.raises(InputError, match=message):
         check_run(config, lengths, device)
 
 
@@ -345,7 +345,7 @@ def test_a_kernel_that_is_not_told_the_segments_refuses(backend):
 def test_rows_that_do_not_divide_over_the_mesh_are_refused():
     segment_ids = packed([128], length=128)
     with (
-        placed_on(make_mesh()),
+        use_mesh(make_mesh()),
         pytest.raises(InputError, match="whole rows, and 1 do not divide over data x fsdp = 8"),
     ):
         attend(*heads(segment_ids), mask=mask_of(segment_ids), backend="splash")

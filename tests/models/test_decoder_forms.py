@@ -16,7 +16,7 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.masks import decoder_mask, window_mask
 from flan_jax.models.params import abstract_params, count_params
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
-from flan_jax.parallel.sharding import batch_sharding, param_shardings, placed_on
+from flan_jax.parallel.sharding import batch_sharding, param_shardings, use_mesh
 from flan_jax.training import losses
 
 TINY = {"vocab_size": 50, "emb_dim": 16, "num_heads": 4, "head_dim": 8, "mlp_dim": 24, "num_layers": 4}
@@ -134,7 +134,7 @@ def test_a_sharded_model_has_the_same_loss_and_gradients(heads, make_batch, exam
     for shape in ({"data": 2, "fsdp": 2, "tensor": 2}, None):
         mesh = make_mesh(shape) if shape else Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), MESH_AXES)
         placed = jax.device_put(params, param_shardings(abstract_params(config), mesh))
-        with placed_on(mesh):
+        with use_mesh(mesh):
             step = jax.jit(jax.value_and_grad(lambda p, b: losses.loss_and_weight(model, p, b)[0]))
             gradients[shape is None] = jax.device_get(step(placed, jax.device_put(batch, batch_sharding(mesh))))
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)

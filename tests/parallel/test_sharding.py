@@ -18,7 +18,7 @@ from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.layers import RESIDUAL, matmul
 from flan_jax.models.params import abstract_params
 from flan_jax.parallel.mesh import MESH_AXES, check_batch, make_mesh, mesh_sizes
-from flan_jax.parallel.sharding import RULES, batch_sharding, constrain, like_params, param_shardings, placed_on
+from flan_jax.parallel.sharding import RULES, batch_sharding, constrain, optimizer_shardings, param_shardings, use_mesh
 from flan_jax.preflight import compile
 from flan_jax.training.adafactor import adafactor
 from flan_jax.training.optimizers import adamw
@@ -116,7 +116,7 @@ def test_a_parameter_that_cannot_be_placed_is_named(axes, shape, message):
 
 def test_activations_between_layers_are_split_over_tensor_too():
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
-    with placed_on(mesh):
+    with use_mesh(mesh):
         x = jax.jit(lambda x: constrain(x, RESIDUAL))(jnp.zeros((4, 3, 16)))
     assert x.sharding.shard_shape(x.shape) == (1, 3, 8)
     with pytest.raises(
@@ -166,7 +166,7 @@ def test_a_product_and_its_gradients_are_those_of_one_device(shape, axes, length
         y = constrain(matmul(constrain(x, of_x), kernel, axes), of_y)
         return jnp.sum(y * slope), y
 
-    with placed_on(mesh):
+    with use_mesh(mesh):
         sharded = jax.device_put(kernel, NamedSharding(mesh, P(*(dict(RULES)[axis] for axis in axes))))
         run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
         (_, y), grads = run(jax.device_put(x, batch_sharding(mesh)), sharded)
@@ -181,7 +181,7 @@ def test_adamws_moments_live_where_their_parameters_do(name):
     boxed_params = abstract_params(MODELS[name])
     params, shardings = nn.unbox(boxed_params), param_shardings(boxed_params, mesh)
     state = jax.eval_shape(adamw(1e-3).init, params)
-    placed = like_params(state, params, shardings, mesh)
+    placed = optimizer_shardings(state, params, shardings, mesh)
     assert jax.tree.structure(placed) == jax.tree.structure(state)
     adam = placed[0]
     assert specs(adam.mu) == specs(adam.nu) == specs(shardings)
@@ -194,7 +194,7 @@ def test_adafactors_factors_are_whole_and_its_unfactored_moments_live_with_their
     boxed_params = abstract_params(MODELS[name])
     params, shardings = nn.unbox(boxed_params), param_shardings(boxed_params, mesh)
     state = jax.eval_shape(adafactor(1e-3, min_dim_size_to_factor=16).init, params)
-    placed = like_params(state, params, shardings, mesh)
+    placed = optimizer_shardings(state, params, shardings, mesh)
     assert {s.spec for s in jax.tree.leaves((placed.v_row, placed.v_col, placed.count))} == {P()}
     expected = jax.tree.map(lambda v, p, s: s.spec if v.shape == p.shape else P(), state.v, params, shardings)
     assert specs(placed.v) == expected
@@ -210,7 +210,7 @@ def test_a_moment_is_not_placed_like_another_parameter_of_the_same_name():
         "b": {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32)},
     }
     shardings = {"kernel": NamedSharding(mesh, P("fsdp")), "b": {"kernel": NamedSharding(mesh, P("tensor"))}}
-    assert specs(like_params({"mu": params}, params, shardings, mesh)) == {"mu": specs(shardings)}
+    assert specs(optimizer_shardings({"mu": params}, params, shardings, mesh)) == {"mu": specs(shardings)}
 
 
 MESH_FILES = sorted((gin_settings.GIN_FOLDER / "mesh").glob("*.gin"))
@@ -234,7 +234,7 @@ def test_a_mesh_file_fits_the_devices_that_it_is_named_after(file):
 def slice_of():
     """slice_of(topology): the devices of a TPU slice."""
     pytest.importorskip("libtpu", reason="libtpu knows TPU slices without one: pip install -e '.[preflight]'")
-    return lambda topology: compile.slice_of(topology).devices
+    return lambda topology: compile.tpu_slice(topology).devices
 
 
 @pytest.mark.parametrize("file", [f for f in MESH_FILES if f.stem.startswith("v")], ids=lambda file: file.stem)

@@ -15,7 +15,7 @@ from hugging_face_t5 import params_of, random_t5
 from flan_jax.decoding.generation import GenerationConfig, restricted
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
-from flan_jax.models.params import dummy_batch, params_like
+from flan_jax.models.params import abstract_params_on, dummy_batch
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights import hugging_face
 
@@ -83,7 +83,7 @@ def weights_by_folder(peer):
     with tempfile.TemporaryDirectory() as folder:
         peer.save_pretrained(folder)
         config = dataclasses.replace(hugging_face.read_config(folder), start_id=BOS)
-        return config, hugging_face.load_params(folder, config, params_like(config, make_mesh()))
+        return config, hugging_face.load_params(folder, config, abstract_params_on(config, make_mesh()))
 
 
 def prompt_of(peer, prompt):

@@ -227,7 +227,7 @@ def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(model, arr
     one = job(model=model, mesh={"fsdp": 8})
     compiled = compile.compile_ranking(one, target())
     assert compiled.batch == 4 * arrays
-    assert compiled.state == compile.bytes_a_device(compile.abstract(one, target())[1])
+    assert compiled.state == compile.bytes_a_device(compile.abstract_inputs(one, target())[1])
     assert compiled.fits(target()) and compiled.temporaries > 0
 
 
@@ -258,14 +258,14 @@ def test_collectives_grow_with_the_scanned_layers():
 
 
 def test_what_is_larger_than_memory_does_not_fit():
-    own = compile.bytes_a_device(compile.abstract(job(), target())[1:])
+    own = compile.bytes_a_device(compile.abstract_inputs(job(), target())[1:])
     compiled = compile.compile_for(job(), target(memory=own + 1.0))
     assert not compiled.fits(target(memory=own + 1.0)) and compiled.temporaries > 1
-    assert "DOES NOT FIT" in report.of_memory(compiled, target(memory=own + 1.0))
+    assert "DOES NOT FIT" in report.format_memory(compiled, target(memory=own + 1.0))
     small = target(memory=own - 1.0)
     compiled = compile.compile_for(job(), small)
     assert (compiled.found, compiled.temporaries, compiled.fits(small)) == (None, None, False)
-    assert "the state alone" in report.of_memory(compiled, small)
+    assert "the state alone" in report.format_memory(compiled, small)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch):
     monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
     monkeypatch.setattr(compile.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"takes libtpu, which is not installed.*pip install -e '.\[preflight\]'"):
-        compile.slice_of("v4:2x2x1")
+        compile.tpu_slice("v4:2x2x1")
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch):
 )
 def test_a_wrong_topology_is_refused(topology, message):
     with pytest.raises(InputError, match=message):
-        compile.slice_of(topology)
+        compile.tpu_slice(topology)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_a_mesh_that_does_not_fit_the_slice_says_which_axis(mesh, message):
 def test_lengths_that_take_data_are_refused(lengths, message):
     settings = gin_settings.load_settings(["flan_mixture.gin"], [f"LENGTHS = {lengths}"])
     with pytest.raises(InputError, match=message):
-        compile.job_of(settings)
+        compile.job_from_settings(settings)
 
 
 # The program
@@ -483,18 +483,18 @@ def test_a_number_of_runs_that_cannot_be(flags, capsys):
 @pytest.fixture(scope="module")
 def v4():
     pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")
-    return compile.slice_of("v4:2x2x1")
+    return compile.tpu_slice("v4:2x2x1")
 
 
 def test_a_slice_that_there_is_not(v4):
     with pytest.raises(
         InputError, match="there is no slice v4:3x3x3.*Usual ones of v4, in chips: 2x2x1, 2x2x2, .*4x4x8"
     ):
-        compile.slice_of("v4:3x3x3")
+        compile.tpu_slice("v4:3x3x3")
 
 
 def test_two_slices(v4):
-    two = compile.slice_of("2xv4:2x2x1")
+    two = compile.tpu_slice("2xv4:2x2x1")
     assert (two.chips, len(two.devices), two.slices) == (8, 8, 2)
     compiled = compile.compile_for(job(mesh={"slices": 2, "data": 2, "fsdp": 2}), two)
     one = compile.compile_for(job(mesh={"data": 2, "fsdp": 2}), v4)
@@ -504,7 +504,7 @@ def test_two_slices(v4):
     # The network of v4 is not known; if it were v5p's:
     known = estimate(compiled, two._replace(chip="v5p"))
     assert estimate(compiled, two).network == 0.0 < compiled.found.between / 6.25e9 == known.network
-    assert "between slices" in "".join(report.of_collectives(compiled, two))
+    assert "between slices" in "".join(report.format_collectives(compiled, two))
     with pytest.raises(InputError, match="MESH is for 1 slices.*Write 'slices': 2"):
         compile.compile_for(job(mesh={"data": 8}), two)
 
@@ -515,7 +515,7 @@ def test_a_step_compiled_for_a_tpu(v4):
     assert compiled.fits(v4) and compiled.found.unknown_loops == 0
     assert {"all-gather", "all-reduce"} <= {each.kind for each in compiled.found.found}
     # As on any other four devices: nothing of the state depends on what they are.
-    here = compile.abstract(compiled.job, target(4))[1]
+    here = compile.abstract_inputs(compiled.job, target(4))[1]
     assert compiled.state == compile.bytes_a_device(here)
     assert np.isfinite(estimate(compiled, v4).apart)
 

@@ -192,7 +192,7 @@ def test_two_processes_cannot_write_one_run(tmp_path, cache, undisturbed):
 def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(tmp_path, cache, undisturbed):
     flags = [*FLAGS, f"--run_dir={tmp_path / 'warm'}", f"--gin.WARM_START={undisturbed}"]
     code = (
-        "import sys; from flan_jax import main, verbs\n"
+        "import sys; from flan_jax.cli import program as main, verbs\n"
         f"code = main.main(verbs.train, {flags!r})\n"
         "print(sorted({'tensorflow', 'tensorflow_datasets', 'seqio'} & set(sys.modules))); sys.exit(code)"
     )

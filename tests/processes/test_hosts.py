@@ -144,7 +144,7 @@ def test_a_process_with_other_settings_is_named_and_ends_all(tmp_path, cache, un
 
 
 def joined(code, *arguments, **environment):
-    text = f"from flan_jax import hosts, main; hosts.JOIN_SECONDS = 2; {code}"
+    text = f"from flan_jax.cli import program as main; from flan_jax.parallel import multihost as hosts; hosts.JOIN_SECONDS = 2; {code}"
     return subprocess.run(
         [sys.executable, "-c", text, *arguments], env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment, cwd=ROOT,
         capture_output=True, text=True, check=False, timeout=120,
@@ -154,7 +154,7 @@ def joined(code, *arguments, **environment):
 def test_a_process_that_nobody_joins_says_whom_it_waited_for():
     address = f"localhost:{free_port()}"
     for index in (0, 1):
-        done = joined(f"hosts.join({address!r}, 2, {index})")
+        done = joined(f"hosts.initialize({address!r}, 2, {index})")
         assert done.returncode == 2
         assert f"process {index} of 2 waited 2 s for the others at {address}" in done.stderr
 
@@ -169,7 +169,7 @@ def test_a_process_that_nobody_joins_says_whom_it_waited_for():
 )
 def test_flags_that_say_half_of_it_are_refused(flags, expected):
     arguments = ["--gin_file=flan_mixture.gin", *flags]
-    done = joined(f"from flan_jax import verbs; raise SystemExit(main.main(verbs.train, {arguments!r}))")
+    done = joined(f"from flan_jax.cli import verbs; raise SystemExit(main.main(verbs.train, {arguments!r}))")
     assert done.returncode == 2
     assert expected in done.stderr and "Traceback" not in done.stderr
 
@@ -182,14 +182,18 @@ def test_one_task_of_slurm_is_a_process_alone():
         "SLURM_PROCID": "0",
         "SLURM_LOCALID": "0",
     }
-    done = joined("hosts.join(); import json; print(json.dumps([hosts.together(), hosts.lead()]))", **slurm)
+    done = joined(
+        "hosts.initialize(); import json; print(json.dumps([hosts.is_multi_process(), hosts.is_process_zero()]))",
+        **slurm,
+    )
     assert json.loads(done.stdout) == [False, True], done.stderr
 
 
 def test_a_kubernetes_pod_that_does_not_find_its_others_does_not_do_the_run_alone():
     pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"}
     done = joined(
-        "from flan_jax.errors import InputError\ntry: hosts.join()\nexcept InputError as error: print(error)", **pod
+        "from flan_jax.errors import InputError\ntry: hosts.initialize()\nexcept InputError as error: print(error)",
+        **pod,
     )
     assert "its others were not found: pip install kubernetes" in done.stdout, done.stderr
 
@@ -197,8 +201,8 @@ def test_a_kubernetes_pod_that_does_not_find_its_others_does_not_do_the_run_alon
 def test_a_process_that_fails_ends_the_others_while_they_look_for_devices():
     """Which takes all of them: JAX would wait for the one that does not come."""
     address = f"localhost:{free_port()}"
-    look = f"hosts.JOIN_SECONDS = 60; hosts.join({address!r}, 2, 0); import jax; jax.devices()"
-    fail = f"hosts.JOIN_SECONDS = 60; hosts.join({address!r}, 2, 1); hosts.fail('its disk is full', 1); import os; os._exit(1)"
+    look = f"hosts.JOIN_SECONDS = 60; hosts.initialize({address!r}, 2, 0); import jax; jax.devices()"
+    fail = f"hosts.JOIN_SECONDS = 60; hosts.initialize({address!r}, 2, 1); hosts.announce_failure('its disk is full', 1); import os; os._exit(1)"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         begun = time.monotonic()
         looking, failing = pool.map(joined, (look, fail))

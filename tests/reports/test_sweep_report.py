@@ -293,7 +293,7 @@ def test_the_same_directory_gives_the_same_report(few, tmp_path):
 
 def test_neither_jax_nor_tensorflow_is_imported(few):
     script = (
-        "import sys, pathlib; from flan_jax.ablation import report; report.write(pathlib.Path(sys.argv[1])); "
+        "import sys, pathlib; from flan_jax.reports import sweep_report as report; report.write(pathlib.Path(sys.argv[1])); "
         "assert not {'jax', 'tensorflow', 'seqio', 'flax', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(few)], check=True)

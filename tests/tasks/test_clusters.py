@@ -10,7 +10,7 @@ from flan_jax.tasks.clusters import (
     KEPT_TOGETHER,
     RELEASED,
     RELEASED_VIEW,
-    Clusters,
+    ClusterView,
     Split,
     hold_out,
     intra_cluster,
@@ -26,7 +26,7 @@ def toys(**clusters):
 
 
 def view(*pairs, members=None):
-    return Clusters("toy", members, frozenset(map(frozenset, pairs)))
+    return ClusterView("toy", members, frozenset(map(frozenset, pairs)))
 
 
 TOY = toys(a1="a", a2="a", b1="b", c1="c")

@@ -13,7 +13,7 @@ from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
-from flan_jax.parallel.sharding import batch_sharding, placed_on
+from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.preflight import compile
 from flan_jax.run_dir import Run
 from flan_jax.training.adafactor import adafactor
@@ -58,7 +58,7 @@ def steps_on(mesh, config, batch, count=3, microbatches=1):
     step = compiled_step(config, tx, TrainConfig(steps=count, seed=0, microbatches=microbatches))
     losses = []
     for _ in range(count):
-        with placed_on(mesh):
+        with use_mesh(mesh):
             state, metrics = step(state, jax.device_put(batch, batch_sharding(mesh)))
         losses.append(float(metrics["loss_sum"] / metrics["weight_sum"]))
     return losses, jax.device_get(state.params), state
@@ -196,7 +196,7 @@ def test_a_skipped_step_changes_nothing_and_the_next_goes_on(make_batch):
     step = functools.partial(train_step, model=config.build(), tx=tx, z_loss=1e-4)
     skipping, plain = jax.jit(functools.partial(step, skip=True)), jax.jit(step)
     first = init_state(config, tx, mesh := one_device(), seed=0)
-    with placed_on(mesh):
+    with use_mesh(mesh):
         after_bad, metrics = skipping(first, bad)
         assert bool(metrics["skipped"]) and metrics["loss_sum"] == metrics["weight_sum"] == metrics["grad_norm"] == 0
         assert after_bad.step == 1
@@ -241,5 +241,5 @@ def test_every_option_in_the_gin_files_is_there(file):
     if file.stem == "tpu":
         pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")
     # What is for GPUs every build of jaxlib can read.
-    device = compile.slice_of("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
+    device = compile.tpu_slice("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
     check_options(options, device)

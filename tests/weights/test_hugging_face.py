@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from flan_jax.errors import InputError
-from flan_jax.models.params import params_like
+from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights import hugging_face
 from flan_jax.weights.safetensors_folder import SafetensorsFile, Tensors
@@ -80,7 +80,7 @@ def peers(tmp_path_factory):
 
 def load(folder, mesh=None, **changes):
     config = dataclasses.replace(hugging_face.read_config(folder), **changes)
-    return config, hugging_face.load_params(folder, config, params_like(config, mesh or make_mesh()))
+    return config, hugging_face.load_params(folder, config, abstract_params_on(config, mesh or make_mesh()))
 
 
 def their_logits(model, tokens):
@@ -331,7 +331,7 @@ def test_another_model_is_refused(peers, tmp_path):
     config = dataclasses.replace(hugging_face.read_config(folder), rope_max_wavelength=7.0, num_kv_heads=4)
     message = "num_kv_heads: 4, not 2; rope_max_wavelength: 7.0, not 10000.0"
     with pytest.raises(InputError, match=message):
-        hugging_face.load_params(folder, config, params_like(config, make_mesh()))
+        hugging_face.load_params(folder, config, abstract_params_on(config, make_mesh()))
     with pytest.raises(InputError, match=message):
         hugging_face.save(tmp_path / "out", config, {}, original=folder)
     assert not (tmp_path / "out").exists()
