@@ -82,7 +82,9 @@ def bootstrap_metric(
         means[number] = sum(n * score(t, indices) for t, n in enumerate(drawn) if n) / drawn.sum()
     if templates == examples == 1:
         means[:] = np.nan
-    return _interval(float(np.mean([score(t, np.arange(examples)) for t in range(templates)])), means)
+    return _interval(
+        float(np.mean([score(t, np.arange(examples)) for t in range(templates)])), means
+    )
 
 
 def mean_of_tasks(tasks: Sequence[Any], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -99,7 +101,9 @@ def mean_of_tasks(tasks: Sequence[Any], *, resamples: int = RESAMPLES, seed: int
     cubes = [task if isinstance(task, Interval) else _cube(task) for task in tasks]
     seeds = {len(cube) for cube in cubes if not isinstance(cube, Interval)}
     if len(seeds) > 1:
-        raise InputError(f"the tasks have {sorted(seeds)} seeds; compare the same runs on every task")
+        raise InputError(
+            f"the tasks have {sorted(seeds)} seeds; compare the same runs on every task"
+        )
     drawn = _draws(rng, seeds.pop() if seeds else 1, resamples)
     means = [
         c.mean + c.standard_error * rng.standard_normal(resamples)
@@ -141,11 +145,17 @@ def sign_flip(differences: Values, *, seed: int = 0) -> float:
     cube, rng = _cube(differences), np.random.default_rng(seed)
     seeds, templates, _ = cube.shape
     counts = (~np.isnan(cube)).sum(axis=-1, keepdims=True)
-    shares = np.nansum(cube / counts, axis=(0, 1)) / (seeds * templates)  # what each example adds to the mean
-    observed = abs(shares.sum()) - 1e-9 * np.abs(shares).sum()  # sums in another order differ by rounding
+    shares = np.nansum(cube / counts, axis=(0, 1)) / (
+        seeds * templates
+    )  # what each example adds to the mean
+    observed = (
+        abs(shares.sum()) - 1e-9 * np.abs(shares).sum()
+    )  # sums in another order differ by rounding
     extreme = 0
     for _ in range(0, FLIPS, 500):  # 500 at a time, to hold little memory
-        kept = np.frombuffer(rng.bytes(500 * shares.size), np.int8).reshape(500, -1) < 0  # each with probability 1/2
+        kept = (
+            np.frombuffer(rng.bytes(500 * shares.size), np.int8).reshape(500, -1) < 0
+        )  # each with probability 1/2
         extreme += int((np.abs(kept @ (2 * shares) - shares.sum()) >= observed).sum())
     return (extreme + 1) / (FLIPS + 1)  # the observed signs are one of the possible flips
 
@@ -174,7 +184,9 @@ def _mean(cube: np.ndarray) -> float:
 def _draws(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
     """[resamples, n]: how often each of n is drawn among n - 1 draws with replacement (one of one)."""
     draws = rng.integers(n, size=(resamples, max(1, n - 1))) + n * np.arange(resamples)[:, None]
-    return np.bincount(draws.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
+    return (
+        np.bincount(draws.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
+    )
 
 
 def _resampled(cube: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -192,7 +204,9 @@ def _resampled(cube: np.ndarray, seeds: np.ndarray, rng: np.random.Generator) ->
     # Where every template was asked of every example, each has as many values in a resample as there are draws.
     whole = np.full((1, 1), max(1.0, examples - 1.0))
     sizes = whole if present.all() else _products(of_examples, present.astype(np.float64))
-    weights = (seeds[:, :, None] * of_templates[:, None, :]).reshape(-1, count * templates) * (sizes > 0)
+    weights = (seeds[:, :, None] * of_templates[:, None, :]).reshape(-1, count * templates) * (
+        sizes > 0
+    )
     totals = weights.sum(axis=1)
     means = (weights * sums / np.maximum(sizes, 1.0)).sum(axis=1) / np.maximum(totals, 1.0)
     return np.where(totals > 0, means, np.nan)
@@ -212,6 +226,4 @@ def _interval(mean: float, means: np.ndarray) -> Interval:
 
 def _shown(cube: np.ndarray) -> str:
     seeds, templates, examples = cube.shape
-    return (
-        f"{seeds} x {templates} x {examples} (seeds x templates x examples), {int(np.isnan(cube).sum())} of them absent"
-    )
+    return f"{seeds} x {templates} x {examples} (seeds x templates x examples), {int(np.isnan(cube).sum())} of them absent"

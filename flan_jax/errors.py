@@ -1,21 +1,28 @@
-"""The one exception that means "what you asked for cannot be done as written", and the programs' exit codes."""
+"""Errors that are meant for the user, the programs' exit codes, and lookups of names."""
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import TypeVar
 
 DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
 """Exit codes. SAVED: run the same command again to go on."""
 SHOWN = 30
-"""Known names that an error lists."""
+"""How many known names an error lists."""
+
+Value = TypeVar("Value")
 
 
 class InputError(ValueError):
-    """Bad input: says what happened, why, and what to write instead. The process ends with exit code 2."""
+    """Bad input: says what happened, why, and what to write instead. Ends with BAD_INPUT."""
+
+
+class RunFailed(RuntimeError):
+    """A run that cannot go on for a reason that the user can act on. Ends with ERROR."""
 
 
 def describe_os_error(error: OSError) -> str:
-    """What a person is told of it: of a full disk, what to do."""
+    """Returns a user-facing message for an OSError, with advice for a full disk."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return str(error)
     where = f" while writing {error.filename}" if error.filename else ""
@@ -23,9 +30,9 @@ def describe_os_error(error: OSError) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that nobody registered, with the nearest known names; with all, if they are few.
+    """Returns the error for an unknown name: the nearest known name, and all if they are few.
 
-    >>> str(unknown("cluster", "nlu", ["nli", "misc"]))
+    >>> str(unknown_name("cluster", "nlu", ["nli", "misc"]))
     "unknown cluster 'nlu'. Did you mean 'nli'? Known: misc, nli"
     """
     known = sorted(known)
@@ -33,4 +40,64 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     hint = f" Did you mean {near[0]!r}?" if near else ""
     shown = known if len(known) <= SHOWN else sorted({*near, *known[:SHOWN]})
     more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
-    return InputError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(shown) or 'none'}{more}")
+    names = ", ".join(shown) or "none"
+    return InputError(f"unknown {kind} {name!r}.{hint} Known: {names}{more}")
+
+
+def look_up(registry: Mapping[str, Value], kind: str, name: str) -> Value:
+    """Returns the entry of a registry.
+
+    Args:
+      registry: entries by name.
+      kind: what the entries are, for the message: "optimizer".
+      name: the name to look up.
+
+    Raises:
+      InputError: there is no such name; the message has the nearest one.
+    """
+    if name not in registry:
+        raise unknown_name(kind, name, registry)
+    return registry[name]
+
+
+def add_to_registry(
+    registry: MutableMapping[str, Value], kind: str, name: str, value: Value
+) -> Value:
+    """Adds an entry to a registry and returns it. Adding the same entry again does nothing.
+
+    Args:
+      registry: entries by name.
+      kind: what the entries are, for the message: "optimizer".
+      name: the name of the new entry.
+      value: the new entry.
+
+    Raises:
+      InputError: another entry has this name.
+    """
+    if registry.get(name, value) != value:
+        raise InputError(
+            f"two {kind}s are named {name!r}; a name is an identity, so choose another name"
+        )
+    registry[name] = value
+    return value
+
+
+def check_at_least(settings: object, **least: int) -> None:
+    """Checks that numeric settings are not below their least value; None is allowed.
+
+    >>> check_at_least(TrainConfig(steps=0, seed=0), steps=1)
+    InputError: TrainConfig.steps is 0; it must be at least 1
+
+    Args:
+      settings: an instance of a configuration class.
+      **least: the least value of each setting, by its name.
+
+    Raises:
+      InputError: a setting is below its least value.
+    """
+    for name, limit in least.items():
+        value = getattr(settings, name)
+        if value is not None and value < limit:
+            raise InputError(
+                f"{type(settings).__name__}.{name} is {value}; it must be at least {limit}"
+            )

@@ -30,12 +30,40 @@ class Chip:
 
 
 CHIPS: dict[str, Chip] = {
-    "v3": Chip(kind="TPU v3", flops=123e12, hbm=900e9, link=70e9, devices=2, wrap=32, memory=15.48 * GIB),
+    "v3": Chip(
+        kind="TPU v3", flops=123e12, hbm=900e9, link=70e9, devices=2, wrap=32, memory=15.48 * GIB
+    ),
     "v4": Chip(kind="TPU v4", flops=275e12, hbm=1200e9, link=50e9, wrap=4, memory=30.75 * GIB),
-    "v5e": Chip(kind="TPU v5 lite", flops=197e12, hbm=819e9, link=50e9, wrap=16, memory=15.75 * GIB, network=3.125e9),
-    "v5p": Chip(kind="TPU v5", flops=459e12, hbm=2765e9, link=100e9, wrap=4, memory=95.74 * GIB, network=6.25e9),
-    "v6e": Chip(kind="TPU v6 lite", flops=918e12, hbm=1638e9, link=100e9, wrap=16, memory=31.25 * GIB, network=12.5e9),
-    "tpu7x": Chip(kind="TPU7x", flops=2307e12, hbm=7380e9, link=100e9, devices=2, wrap=4, memory=94.75 * GIB),
+    "v5e": Chip(
+        kind="TPU v5 lite",
+        flops=197e12,
+        hbm=819e9,
+        link=50e9,
+        wrap=16,
+        memory=15.75 * GIB,
+        network=3.125e9,
+    ),
+    "v5p": Chip(
+        kind="TPU v5",
+        flops=459e12,
+        hbm=2765e9,
+        link=100e9,
+        wrap=4,
+        memory=95.74 * GIB,
+        network=6.25e9,
+    ),
+    "v6e": Chip(
+        kind="TPU v6 lite",
+        flops=918e12,
+        hbm=1638e9,
+        link=100e9,
+        wrap=16,
+        memory=31.25 * GIB,
+        network=12.5e9,
+    ),
+    "tpu7x": Chip(
+        kind="TPU7x", flops=2307e12, hbm=7380e9, link=100e9, devices=2, wrap=4, memory=94.75 * GIB
+    ),
     "a100": Chip(kind="NVIDIA A100", flops=312e12, hbm=2039e9, link=300e9),
     "h100": Chip(kind="NVIDIA H100", flops=989e12, hbm=3350e9, link=450e9),
     "h200": Chip(kind="NVIDIA H200", flops=989e12, hbm=4800e9, link=450e9),

@@ -2,11 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from flan_jax.errors import InputError
+
+JsonObject: TypeAlias = Mapping[str, Any]
+"""A JSON object as Python has it: its values are what json.loads gives."""
 
 
 def json_object(file: Path) -> dict[str, Any]:
@@ -27,7 +30,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:  # not JSON, or not even text
-        raise InputError(f"{path} is damaged ({error}). Delete it if the run can do without, or restore it") from None
+        raise InputError(
+            f"{path} is damaged ({error}). Delete it if the run can do without, or restore it"
+        ) from None
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -47,7 +52,9 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         return json.loads(line)
     except ValueError as error:
-        raise InputError(f"{path}:{number} is damaged ({error}). Delete that line, or restore the file") from None
+        raise InputError(
+            f"{path}:{number} is damaged ({error}). Delete that line, or restore the file"
+        ) from None
 
 
 def write_json(path: Path, content: Any) -> None:

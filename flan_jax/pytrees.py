@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
+from jaxtyping import PyTree
 
-Tree = Any
+Tree: TypeAlias = PyTree
+"""Nested dicts and dataclasses of arrays, of their shapes or of their shardings."""
+Params: TypeAlias = PyTree
+"""A model's parameters by path: arrays, or their shapes (jax.ShapeDtypeStruct)."""
 
 
 def map_named(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
@@ -52,7 +56,9 @@ def merge(selected: Tree, rest: Tree) -> Tree:
     >>> merge({"a": 1, "b": None}, {"a": None, "b": 2})
     {'a': 1, 'b': 2}
     """
-    return jax.tree.map(lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None)
+    return jax.tree.map(
+        lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None
+    )
 
 
 def unstacked(tree: Tree) -> Tree:

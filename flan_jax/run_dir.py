@@ -60,9 +60,13 @@ class Run:
         before = read_json(self.path / MANIFEST)
         if before is not None:
             old = before.get("identity", {})
-            differing = sorted(key for key in {*old, *identity} if old.get(key) != identity.get(key))
+            differing = sorted(
+                key for key in {*old, *identity} if old.get(key) != identity.get(key)
+            )
             if differing:
-                changes = "\n".join(f"    {key}: {old.get(key)} there, {identity.get(key)} now" for key in differing)
+                changes = "\n".join(
+                    f"    {key}: {old.get(key)} there, {identity.get(key)} now" for key in differing
+                )
                 raise InputError(
                     f"{self.path} holds another run. What differs:\n{changes}\n"
                     "Go on with its own settings, or choose another --run_dir for these"

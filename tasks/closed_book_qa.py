@@ -21,18 +21,28 @@ ARC_EASY = register(
         cluster="closed_book_qa",
         title="ARC-Easy",
         dataset="arc",
-        source=Tfds("ai2_arc/ARC-Easy:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "ai2_arc/ARC-Easy:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+        ),
         sandbox=Sandbox(practice.arc_easy, train=2051, numbered=("id",)),
         fields=_arc_fields,
         options="choices",
         templates=(
             Template("{question}\n\nMark the one that is right.\n\n{options}"),
             Template("Solve this item from a school science test.\n{question}\n{options}"),
-            Template("{options}\n\nTake from this list the answer to the line below, or its ending.\n{question}"),
+            Template(
+                "{options}\n\nTake from this list the answer to the line below, or its ending.\n{question}"
+            ),
             Template("Q: {question}\n{options}\nA:"),
-            Template("My little brother is stuck on his homework. Can you help him?\n\n{question}\n\n{options}"),
-            Template("Remember what you were taught, and answer or complete the following. {question}\n{options}"),
-            Template("No books, no notes! Just go for the reply or the ending that you trust.\n{question}\n{options}"),
+            Template(
+                "My little brother is stuck on his homework. Can you help him?\n\n{question}\n\n{options}"
+            ),
+            Template(
+                "Remember what you were taught, and answer or complete the following. {question}\n{options}"
+            ),
+            Template(
+                "No books, no notes! Just go for the reply or the ending that you trust.\n{question}\n{options}"
+            ),
             Template(
                 "A teacher would like to hear the following from the class. What could she ask?\n{answer}",
                 "{question}",
@@ -58,22 +68,39 @@ ARC_CHALLENGE = register(
         cluster="closed_book_qa",
         title="ARC-Challenge",
         dataset="arc",
-        source=Tfds("ai2_arc/ARC-Challenge:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "ai2_arc/ARC-Challenge:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.arc_challenge, train=919, numbered=("id",)),
         fields=_arc_fields,
         options="choices",
         templates=(
             Template("{question}\n\nOne of these is correct, and three are not.\n\n{options}"),
-            Template("Simple programs fail at this question. Can you do better?\n\n{question}\n\n{options}"),
-            Template("It is the last round of the quiz, and this one is for double points: {question}\n{options}"),
+            Template(
+                "Simple programs fail at this question. Can you do better?\n\n{question}\n\n{options}"
+            ),
+            Template(
+                "It is the last round of the quiz, and this one is for double points: {question}\n{options}"
+            ),
             Template(
                 "Four people were given the same problem, and no two of them agreed.\nProblem: {question}\n"
                 "Which of their solutions is right?\n{options}"
             ),
-            Template("{options}\nHold each of these against what follows and keep the one that works. {question}"),
+            Template(
+                "{options}\nHold each of these against what follows and keep the one that works. {question}"
+            ),
             Template("Advanced science exam\n\nTask 7. {question}\n{options}\n\nYour answer:"),
-            Template("{question}\nRule out whatever cannot be right, then name what is left.\n{options}"),
-            Template("The answer is this: {answer}\nWhat was the question?", "{question}", turned_around=True),
+            Template(
+                "{question}\nRule out whatever cannot be right, then name what is left.\n{options}"
+            ),
+            Template(
+                "The answer is this: {answer}\nWhat was the question?",
+                "{question}",
+                turned_around=True,
+            ),
             Template(
                 "An examiner has settled on four options and still needs a hard question to go with them.\n{options}\n"
                 "Correct option: {answer}\nQuestion:",
@@ -108,7 +135,12 @@ NATURAL_QUESTIONS = register(
         name="natural_questions",
         cluster="closed_book_qa",
         title="Natural Questions",
-        source=Tfds("natural_questions_open:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "natural_questions_open:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
+        ),
         sandbox=Sandbox(practice.natural_questions),
         fields=_natural_questions_fields,
         metrics=(exact_match, token_f1),
@@ -119,7 +151,9 @@ NATURAL_QUESTIONS = register(
                 "{question}"
             ),
             Template("Without looking anything up, tell me: {question}? The bare fact is enough."),
-            Template("A boy to his grandmother: {question}?\nShe knows it and, never one for long speeches, says:"),
+            Template(
+                "A boy to his grandmother: {question}?\nShe knows it and, never one for long speeches, says:"
+            ),
             Template(
                 "{question}?\n\nNobody in the room could say. Can you? State just the fact, without a sentence around "
                 "it."
@@ -136,7 +170,9 @@ NATURAL_QUESTIONS = register(
                 "Your taxi driver turns around and asks: {question}?\nYou are about to get out, so you had "
                 "better be brief. What do you reply?"
             ),
-            Template("Asked: {question}?\nReplied: ___\n\nFill the gap with as few words as will do."),
+            Template(
+                "Asked: {question}?\nReplied: ___\n\nFill the gap with as few words as will do."
+            ),
             Template(
                 "The help desk keeps a log of what callers want to know and of the key facts they are given.\n"
                 "Caller: {question}?\nKey fact:"
@@ -162,7 +198,9 @@ TRIVIA_QA = register(
         name="trivia_qa",
         cluster="closed_book_qa",
         title="TriviaQA",
-        source=Tfds("trivia_qa/rc:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "trivia_qa/rc:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.trivia_qa, numbered=("question_id",)),
         fields=_trivia_qa_fields,
         metrics=(trivia_qa,),
@@ -172,8 +210,12 @@ TRIVIA_QA = register(
                 "It is quiz night at the pub, and you write for your team. What should go on the sheet, without any "
                 "needless words?\n\nQuizmaster: {question}"
             ),
-            Template("What is printed on the back of this trivia card?\n\nFront of the card: {question}"),
-            Template("General knowledge test. Whole sentences are not required.\n\n1. {question}\n\nSolution to 1:"),
+            Template(
+                "What is printed on the back of this trivia card?\n\nFront of the card: {question}"
+            ),
+            Template(
+                "General knowledge test. Whole sentences are not required.\n\n1. {question}\n\nSolution to 1:"
+            ),
             Template(
                 "{question}\nI am on live television and have no idea. Quick, whisper to me what they want to hear, "
                 "and not a word more!"
@@ -182,7 +224,9 @@ TRIVIA_QA = register(
                 "A list in two columns has quiz questions on the left and short answers on the right. Complete the "
                 "last line of it.\n\nLeft: {question}\nRight:"
             ),
-            Template("Anyone with a good memory for facts can settle this in a few words, so go ahead. {question}"),
+            Template(
+                "Anyone with a good memory for facts can settle this in a few words, so go ahead. {question}"
+            ),
             Template(
                 "The solutions in the appendix of a quiz book are a few words long at most, and one of them is "
                 "missing.\n\nItem in the book: {question}\nMissing solution:"

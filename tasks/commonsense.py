@@ -26,18 +26,29 @@ COPA = register(
         name="copa",
         cluster="commonsense",
         title="COPA",
-        source=Tfds("super_glue/copa:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"),
+        source=Tfds(
+            "super_glue/copa:1.0.2",
+            train="train[:-50]",
+            validation="train[-50:]",
+            test="validation",
+        ),
         sandbox=Sandbox(practice.copa, train=1500, validation=50),
         fields=_copa_fields,
         options="choices",
         templates=(
             Template("{premise}\n\nWhat was the {question} of this?\n\n{options}"),
-            Template("Finish the sentence in the way that makes more sense.\n\n{opening}\n\n{options}"),
+            Template(
+                "Finish the sentence in the way that makes more sense.\n\n{opening}\n\n{options}"
+            ),
             Template(
                 "Somebody remarks: {premise}\nYou try to guess the {question}. Which of these do you say?\n{options}"
             ),
-            Template("{options}\nWhich of the two is the more plausible {question} of the following? {premise}"),
-            Template("From a detective's notebook.\nKnown: {premise}\nWanted: the {question}\n{options}"),
+            Template(
+                "{options}\nWhich of the two is the more plausible {question} of the following? {premise}"
+            ),
+            Template(
+                "From a detective's notebook.\nKnown: {premise}\nWanted: the {question}\n{options}"
+            ),
             Template(
                 "Here is one half of a very short story.\n{premise}\nThe other half tells the {question}. "
                 "Which sentence is it?\n{options}"
@@ -46,7 +57,9 @@ COPA = register(
                 "Use common sense. One option is a believable {question} of what happens here, the other is not.\n"
                 "{premise}\n{options}"
             ),
-            Template('A child hears "{premise}" and wants to know the {question}. What do you reply?\n{options}'),
+            Template(
+                'A child hears "{premise}" and wants to know the {question}. What do you reply?\n{options}'
+            ),
             Template(
                 "{answer}\nThis is the {question} of some event. Describe the event in one sentence.",
                 "{premise}",
@@ -80,7 +93,9 @@ HELLASWAG = register(
         name="hellaswag",
         cluster="commonsense",
         title="HellaSwag",
-        source=Tfds("hellaswag:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "hellaswag:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.hellaswag, numbered=()),
         fields=_hellaswag_fields,
         options="endings",
@@ -90,7 +105,9 @@ HELLASWAG = register(
                 "A video caption, or perhaps a page of a guide, breaks off here.\n\n{context}\n\n"
                 "Which of these is the part that was lost?\n\n{options}"
             ),
-            Template("{options}\n\nOnly one of these can sensibly be added to the text below. Which one?\n\n{context}"),
+            Template(
+                "{options}\n\nOnly one of these can sensibly be added to the text below. Which one?\n\n{context}"
+            ),
             Template(
                 "A writing program has come up with four continuations. Three of them make little sense. Keep the good "
                 "one.\n\nWritten so far: {context}\n\n{options}"
@@ -135,18 +152,24 @@ PIQA = register(
         name="piqa",
         cluster="commonsense",
         title="PIQA",
-        source=Tfds("piqa:1.0.0", train="train[:-100]", validation="train[-100:]", test="validation"),
+        source=Tfds(
+            "piqa:1.0.0", train="train[:-100]", validation="train[-100:]", test="validation"
+        ),
         sandbox=Sandbox(practice.piqa, validation=100, numbered=("id",)),
         fields=_piqa_fields,
         options="solutions",
         templates=(
             Template("{goal}\n\nWhich of these would work?\n\n{options}"),
-            Template("Goal: {goal}\nWhich of the following plans reaches the goal in the real world?\n{options}"),
+            Template(
+                "Goal: {goal}\nWhich of the following plans reaches the goal in the real world?\n{options}"
+            ),
             Template(
                 "{options}\n\nOne of these is good advice, the other is bad. Which would you give to somebody who "
                 "comes to you with this?\n{goal}"
             ),
-            Template("A reader writes to a household magazine:\n{goal}\nWhich reply should it print?\n{options}"),
+            Template(
+                "A reader writes to a household magazine:\n{goal}\nWhich reply should it print?\n{options}"
+            ),
             Template(
                 "My roommate tried one way and I tried the other. Mine was the clever one.\n\n"
                 "The job: {goal}\n\nWhich way was mine?\n{options}"
@@ -180,7 +203,11 @@ def _story_cloze_fields(row):
     if row["label"] not in (1, 2):
         return None
     endings = tuple(ending.strip() for ending in row["endings"])
-    return {"context": row["context"].strip(), "endings": endings, "answer": endings[row["label"] - 1]}
+    return {
+        "context": row["context"].strip(),
+        "endings": endings,
+        "answer": endings[row["label"] - 1],
+    }
 
 
 STORY_CLOZE = register(
@@ -188,7 +215,12 @@ STORY_CLOZE = register(
         name="story_cloze",
         cluster="commonsense",
         title="StoryCloze",
-        source=Tfds("story_cloze/2016:1.0.0", train="validation[:-200]", validation="validation[-200:]", test="test"),
+        source=Tfds(
+            "story_cloze/2016:1.0.0",
+            train="validation[:-200]",
+            validation="validation[-200:]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.story_cloze, train=1670),
         fields=_story_cloze_fields,
         options="endings",

@@ -22,7 +22,9 @@ def _winogrande_fields(row):
     if len(after) != 1 or not context or row["label"] not in (0, 1):
         return None
     rest = _SPACE_BEFORE_MARK.sub("", after[0])
-    return _completion(context, [row[option].strip() + rest for option in ("option1", "option2")], row)
+    return _completion(
+        context, [row[option].strip() + rest for option in ("option1", "option2")], row
+    )
 
 
 WINOGRANDE = register(
@@ -30,7 +32,12 @@ WINOGRANDE = register(
         name="winogrande",
         cluster="coreference",
         title="WinoGrande",
-        source=Tfds("winogrande:1.2.0", train="train_xl[:-200]", validation="train_xl[-200:]", test="validation"),
+        source=Tfds(
+            "winogrande:1.2.0",
+            train="train_xl[:-200]",
+            validation="train_xl[-200:]",
+            test="validation",
+        ),
         sandbox=Sandbox(practice.winogrande),
         fields=_winogrande_fields,
         options="endings",
@@ -41,7 +48,9 @@ WINOGRANDE = register(
                 "{context}\n{options}"
             ),
             Template("Finish the story so that it makes sense: {context}"),
-            Template("{options}\n\nOne of these endings fits the following words, the other does not.\n{context}"),
+            Template(
+                "{options}\n\nOne of these endings fits the following words, the other does not.\n{context}"
+            ),
             Template(
                 "I have written this much and got stuck.\n{context}\nWhich of these would be the right words to go on "
                 "with?\n{options}"
@@ -55,7 +64,9 @@ WINOGRANDE = register(
                 "The pupils had to complete what was on the blackboard.\nBlackboard: {context}\n"
                 "Two of them came up with different endings. Which one did the teacher mark as right?\n{options}"
             ),
-            Template("Use what you know about the world to complete the text.\n\n{context}\n\n{options}"),
+            Template(
+                "Use what you know about the world to complete the text.\n\n{context}\n\n{options}"
+            ),
             Template("First half: {context}\n{options}\nSecond half:"),
         ),
     )
@@ -79,12 +90,16 @@ WSC = register(
         cluster="coreference",
         title="WSC",
         dataset="wsc",
-        source=Tfds("super_glue/wsc:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"),
+        source=Tfds(
+            "super_glue/wsc:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"
+        ),
         sandbox=Sandbox(practice.wsc, train=504, validation=50),
         fields=_wsc_fields,
         options=("no", "yes"),
         templates=(
-            Template('{context}\n\nIn the text above, does "{text2}" refer to "{text1}"?\n\n{options}'),
+            Template(
+                '{context}\n\nIn the text above, does "{text2}" refer to "{text1}"?\n\n{options}'
+            ),
             Template(
                 "Pronoun check\nText: {context}\nPronoun: {text2}\nSuggested meaning: {text1}\n"
                 "Is the suggestion right?\n{options}"
@@ -105,12 +120,16 @@ WSC = register(
                 "My daughter is learning to read and has just finished this bit.\n{context}\n"
                 'She tells me that "{text2}" is another word for "{text1}" there. Has she understood it?\n{options}'
             ),
-            Template('By "{text2}", does the author of these lines mean "{text1}"?\n\n{context}\n\n{options}'),
+            Template(
+                'By "{text2}", does the author of these lines mean "{text1}"?\n\n{context}\n\n{options}'
+            ),
             Template(
                 "Grammar homework: draw an arrow from the pronoun to the words that it stands for.\n\n{context}\n\n"
                 'A classmate has drawn the arrow from "{text2}" to "{text1}". Is it drawn correctly?\n{options}'
             ),
-            Template('Given: {context}\nClaim: "{text2}" = "{text1}"\nIs the claim true?\n{options}'),
+            Template(
+                'Given: {context}\nClaim: "{text2}" = "{text1}"\nIs the claim true?\n{options}'
+            ),
             Template(
                 "I am editing a manuscript, and I worry that this passage may be misread.\n{context}\n"
                 'A test reader took "{text2}" to mean "{text1}". Was that what the writer had in mind?\n{options}'
@@ -180,7 +199,9 @@ WSC273 = register(
             Template(
                 "Which addition turns the fragment into a reasonable statement?\n\nFragment: {context}\n\n{options}"
             ),
-            Template("{context}\n{options}\nI want the version that any attentive reader would expect, please."),
+            Template(
+                "{context}\n{options}\nI want the version that any attentive reader would expect, please."
+            ),
         ),
     )
 )
@@ -203,7 +224,12 @@ DEFINITE_PRONOUN_RESOLUTION = register(
         name="definite_pronoun_resolution",
         cluster="coreference",
         title="DPR",
-        source=Tfds("definite_pronoun_resolution:1.1.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "definite_pronoun_resolution:1.1.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.definite_pronoun_resolution, train=1120),
         fields=_definite_pronoun_resolution_fields,
         options="candidates",
@@ -213,12 +239,16 @@ DEFINITE_PRONOUN_RESOLUTION = register(
                 'The word "{pronoun}" could be replaced by one of the two options without changing what the following '
                 "sentence says. Name that option.\n\n{sentence}\n\n{options}"
             ),
-            Template('{options}\n\nWhich of them does "{pronoun}" take the place of here?\n{sentence}'),
+            Template(
+                '{options}\n\nWhich of them does "{pronoun}" take the place of here?\n{sentence}'
+            ),
             Template(
                 'My friend, who is new to English, is confused by the word "{pronoun}" in this line.\n{sentence}\n'
                 "Which of these should I tell her it stands for?\n{options}"
             ),
-            Template('Language test, question 5\nChoose the antecedent of "{pronoun}".\n\n{sentence}\n\n{options}'),
+            Template(
+                'Language test, question 5\nChoose the antecedent of "{pronoun}".\n\n{sentence}\n\n{options}'
+            ),
             Template(
                 "This line is from a second-hand book: {sentence}\nThe previous owner has underlined "
                 '"{pronoun}" and noted in the margin who or what is meant. What is in the margin?\n{options}'

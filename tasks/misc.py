@@ -26,12 +26,19 @@ WIC = register(
         name="wic",
         cluster="misc",
         title="WiC",
-        source=Tfds("super_glue/wic:1.0.2", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "super_glue/wic:1.0.2",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
+        ),
         sandbox=Sandbox(practice.wic),
         fields=_wic_fields,
         options=_WIC_OPTIONS,
         templates=(
-            Template('{sentence1}\n{sentence2}\n\nWhat does "{word}" have in these two sentences?\n\n{options}'),
+            Template(
+                '{sentence1}\n{sentence2}\n\nWhat does "{word}" have in these two sentences?\n\n{options}'
+            ),
             Template(
                 "Compare how a word is used.\nWord: {word}\nFirst use: {sentence1}\nSecond use: {sentence2}\n{options}"
             ),
@@ -91,12 +98,16 @@ TREC = register(
             Template(
                 "Do not answer this question, but say how you would classify it.\nQuestion: {question}\n{options}"
             ),
-            Template("{options}\n\nSort this question into one of six groups by what it asks for.\n{question}"),
+            Template(
+                "{options}\n\nSort this question into one of six groups by what it asks for.\n{question}"
+            ),
             Template(
                 "A search engine has received this query:\n{question}\nWhat does it have to look for: a person, a "
                 "place, a number, a thing, an explanation or what letters stand for?\n{options}"
             ),
-            Template("A question has come in.\n{question}\nThe answer will have to be of this type:\n{options}"),
+            Template(
+                "A question has come in.\n{question}\nThe answer will have to be of this type:\n{options}"
+            ),
             Template(
                 "{question}\nSix types of answer are possible: description, entity, abbreviation, human, numeric and "
                 "location. Which of them is wanted here?"
@@ -105,7 +116,9 @@ TREC = register(
                 "A quiz master files question cards in six drawers by type of answer. Where does this one go?\n\n"
                 "Card: {question}\n\n{options}"
             ),
-            Template("Somebody wants to know this:\n{question}\nWhich of these are they after?\n{options}"),
+            Template(
+                "Somebody wants to know this:\n{question}\nWhich of these are they after?\n{options}"
+            ),
             Template(
                 "Label the question with the category of its answer.\n\nQuestion: {question}\n{options}\nCategory:"
             ),
@@ -132,26 +145,38 @@ COLA = register(
         name="cola",
         cluster="misc",
         title="CoLA",
-        source=Tfds("glue/cola:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "glue/cola:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.cola, train=2000),
         fields=_cola_fields,
         options=_COLA_OPTIONS,
         metrics=(accuracy, matthews),
         templates=(
-            Template("{sentence}\n\nIs the grammar of this sentence acceptable in English?\n\n{options}"),
-            Template("{sentence}\nWould a native speaker put it like that, or stumble over it?\n{options}"),
+            Template(
+                "{sentence}\n\nIs the grammar of this sentence acceptable in English?\n\n{options}"
+            ),
+            Template(
+                "{sentence}\nWould a native speaker put it like that, or stumble over it?\n{options}"
+            ),
             Template(
                 "You are proof-reading a magazine. This line has just come in.\n\n{sentence}\n\n"
                 "Is its grammar fit to print?\n{options}"
             ),
-            Template("{options}\n\nGive your verdict on the grammar of the following sentence.\n{sentence}"),
+            Template(
+                "{options}\n\nGive your verdict on the grammar of the following sentence.\n{sentence}"
+            ),
             Template("Sentence: {sentence}\nGrammaticality: acceptable or unacceptable?"),
-            Template("Never mind what it says. Is it put together correctly?\n{sentence}\n{options}"),
+            Template(
+                "Never mind what it says. Is it put together correctly?\n{sentence}\n{options}"
+            ),
             Template(
                 "A linguist collects sentences, good ones and bad ones, and marks each of them.\n"
                 "Next in the collection: {sentence}\nWhich mark does it get?\n{options}"
             ),
-            Template("My essay has this sentence in it:\n{sentence}\nWill my English teacher accept that?\n{options}"),
+            Template(
+                "My essay has this sentence in it:\n{sentence}\nWill my English teacher accept that?\n{options}"
+            ),
             Template(
                 "Write down one sentence for a grammar quiz. To a careful reader it should be {answer}.",
                 "{sentence}",
@@ -177,23 +202,32 @@ MATH_DATASET = register(
         cluster="misc",
         title="DeepMind Mathematics",
         source=Tfds(
-            "math_dataset/algebra__linear_1d:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+            "math_dataset/algebra__linear_1d:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
         ),
         sandbox=Sandbox(practice.math_dataset),
         fields=_math_dataset_fields,
         templates=(
             Template("{question}\n\nGive the solution as a whole number."),
-            Template("Algebra test, problem 1\n\n{question}\n\nWrite only the number in the answer box:"),
+            Template(
+                "Algebra test, problem 1\n\n{question}\n\nWrite only the number in the answer box:"
+            ),
             Template("{question}\nIn other words, which number makes the two sides equal?"),
             Template(
                 "Student: I am stuck on this one. {question}\nTutor, who never says more than the value of the unknown:"
             ),
-            Template("Isolate the variable, then work out its value. Your reply should be an integer.\n\n{question}"),
+            Template(
+                "Isolate the variable, then work out its value. Your reply should be an integer.\n\n{question}"
+            ),
             Template(
                 "My calculator cannot handle letters, so I have to ask you.\n{question}\n"
                 "Skip the explanation, please. All I want to know is which number the letter stands for."
             ),
-            Template("Input to the equation solver: {question}\nOutput of the solver, a bare integer:"),
+            Template(
+                "Input to the equation solver: {question}\nOutput of the solver, a bare integer:"
+            ),
             Template(
                 "The back of the book lists just the results of the exercises. What does it list for this one?\n"
                 "Exercise: {question}"
@@ -202,7 +236,9 @@ MATH_DATASET = register(
                 "With one unknown and one linear equation, exactly one value will do. Find it and state it without "
                 "any steps.\n\n{question}"
             ),
-            Template("Task: {question}\nSolution (digits only, with a minus sign if it is negative):"),
+            Template(
+                "Task: {question}\nSolution (digits only, with a minus sign if it is negative):"
+            ),
         ),
     )
 )
@@ -212,11 +248,17 @@ def _coqa_fields(row):
     questions, answers = row["questions"], row["answers"]["input_text"]
     if not questions or len(questions) != len(answers):
         return None
-    return {"story": row["story"].strip(), "questions": _numbered(questions), "answer": _numbered(answers)}
+    return {
+        "story": row["story"].strip(),
+        "questions": _numbered(questions),
+        "answer": _numbered(answers),
+    }
 
 
 def _numbered(lines):
-    return "\n".join(f"{number}. {' '.join(line.split())}" for number, line in enumerate(lines, start=1))
+    return "\n".join(
+        f"{number}. {' '.join(line.split())}" for number, line in enumerate(lines, start=1)
+    )
 
 
 COQA = register(
@@ -229,7 +271,9 @@ COQA = register(
         fields=_coqa_fields,
         metrics=(token_f1, exact_match),
         templates=(
-            Template("{story}\n\n{questions}\n\nAnswer each question on a line of its own, with its number in front."),
+            Template(
+                "{story}\n\n{questions}\n\nAnswer each question on a line of its own, with its number in front."
+            ),
             Template(
                 "Read the text and the questions about it. Reply briefly to each of them, in the same order and under "
                 'the same number; put "unknown" where the text does not tell.\n\n'
@@ -298,7 +342,9 @@ QUAC = register(
         name="quac",
         cluster="misc",
         title="QuAC",
-        source=Tfds("quac:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "quac:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.quac),
         fields=_quac_fields,
         metrics=(exact_match, token_f1),
@@ -371,7 +417,10 @@ TRUE_CASE = register(
         title="True Case",
         dataset="text_formatting",
         source=Tfds(
-            "para_crawl/enda:1.2.0", train="train[:30000]", validation="train[30000:30200]", test="train[-3000:]"
+            "para_crawl/enda:1.2.0",
+            train="train[:30000]",
+            validation="train[30000:30200]",
+            test="train[-3000:]",
         ),
         sandbox=Sandbox(practice.para_crawl_enda),
         fields=_true_case_fields,
@@ -383,7 +432,9 @@ TRUE_CASE = register(
                 "changing nothing but the case of letters.\n\n{lower}"
             ),
             Template("In lower case: {lower}\nIn correct case:"),
-            Template("Which letters in this line ought to be capitals? Show me by copying it out correctly.\n{lower}"),
+            Template(
+                "Which letters in this line ought to be capitals? Show me by copying it out correctly.\n{lower}"
+            ),
             Template(
                 "An old database keeps everything in small letters, names and the beginnings of sentences included. "
                 "Restore this entry.\n\nStored entry: {lower}\nRestored entry:"
@@ -404,7 +455,11 @@ TRUE_CASE = register(
                 "A program has read a scanned page, but small letters are all it knows. It produced this:\n\n{lower}"
                 "\n\nWhat exactly was printed on the page?"
             ),
-            Template("{answer}\n\nCopy this without using a single capital letter.", "{lower}", turned_around=True),
+            Template(
+                "{answer}\n\nCopy this without using a single capital letter.",
+                "{lower}",
+                turned_around=True,
+            ),
         ),
     )
 )
@@ -444,12 +499,16 @@ FIX_PUNCT = register(
                 "Every sign that is neither a letter nor a digit had to be left out of this telegram. Write it as "
                 "ordinary text, in the same words.\nTelegram: {no_punct}"
             ),
-            Template("Where would you pause, stop or ask? Show it by punctuating these words.\n{no_punct}"),
+            Template(
+                "Where would you pause, stop or ask? Show it by punctuating these words.\n{no_punct}"
+            ),
             Template(
                 "English exam, part B: punctuation\nCopy the text below and insert all the marks that it needs, "
                 "apostrophes and hyphens too.\n\n{no_punct}"
             ),
-            Template("{no_punct}\nI never know where the commas and dots go. Could you send that back with them in?"),
+            Template(
+                "{no_punct}\nI never know where the commas and dots go. Could you send that back with them in?"
+            ),
             Template(
                 "The typist who transcribed this recording wrote down letters, digits and spaces only.\n\n"
                 "Transcript: {no_punct}\n\nThe same transcript, punctuated for publication:"
@@ -486,7 +545,9 @@ WORD_SEGMENT = register(
         metrics=(edit_similarity, accuracy),
         templates=(
             Template("{no_space}\n\nInsert the spaces that are missing from this text."),
-            Template("The space bar was stuck when I typed this. How should it have looked?\n{no_space}"),
+            Template(
+                "The space bar was stuck when I typed this. How should it have looked?\n{no_space}"
+            ),
             Template("Segment into words: {no_space}"),
             Template(
                 "Ancient scribes left no gaps between words, and neither did whoever wrote this.\n\n{no_space}\n\n"
@@ -509,7 +570,9 @@ WORD_SEGMENT = register(
                 "punctuation as normal running text.\nString: {no_space}"
             ),
             Template(
-                "{answer}\n\nRun all of this together by taking out the spaces.", "{no_space}", turned_around=True
+                "{answer}\n\nRun all of this together by taking out the spaces.",
+                "{no_space}",
+                turned_around=True,
             ),
             Template(
                 "An online form accepts any character but the space. Enter the text below in such a way that nothing "

@@ -23,12 +23,19 @@ RTE = register(
         name="rte",
         cluster="nli",
         title="RTE",
-        source=Tfds("super_glue/rte:1.0.2", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "super_glue/rte:1.0.2",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
+        ),
         sandbox=Sandbox(practice.rte, train=2290),
         fields=_rte_fields,
         options=("yes", "no"),
         templates=(
-            Template("{premise}\n\nGoing by the paragraph above, is this true? {hypothesis}\n\n{options}"),
+            Template(
+                "{premise}\n\nGoing by the paragraph above, is this true? {hypothesis}\n\n{options}"
+            ),
             Template(
                 "Read this: {premise}\nNow decide whether the next sentence follows from it: {hypothesis}\n{options}"
             ),
@@ -39,8 +46,12 @@ RTE = register(
                 "Someone you trust tells you this: {premise}\n"
                 "Would you then have to believe this as well? {hypothesis}\n{options}"
             ),
-            Template("Claim: {hypothesis}\nSource: {premise}\nDoes the source support the claim?\n{options}"),
-            Template("{options}\nPick one. We are told: {premise}\nCan we be sure of the following? {hypothesis}"),
+            Template(
+                "Claim: {hypothesis}\nSource: {premise}\nDoes the source support the claim?\n{options}"
+            ),
+            Template(
+                "{options}\nPick one. We are told: {premise}\nCan we be sure of the following? {hypothesis}"
+            ),
             Template(
                 "These lines are all that a reader has to go on.\n\n{premise}\n\nHer conclusion: {hypothesis}\n\n"
                 "Is it sound?\n{options}"
@@ -49,7 +60,9 @@ RTE = register(
                 "Fact check\nWhat we know: {premise}\nWhat was said: {hypothesis}\n"
                 "Is what was said backed up by what we know, yes or no?"
             ),
-            Template("Can text 2 be inferred from text 1?\n1. {premise}\n2. {hypothesis}\n{options}"),
+            Template(
+                "Can text 2 be inferred from text 1?\n1. {premise}\n2. {hypothesis}\n{options}"
+            ),
             Template(
                 'Write a short text and a statement about it, marked "Text:" and "Statement:". To the question whether '
                 "the text implies the statement, the right answer has to be: {answer}",
@@ -69,7 +82,9 @@ def _anli_fields(row):
 
 
 _ANLI_TEMPLATES = (
-    Template("{context}\n\nAccording to the text above, is this claim correct?\n{hypothesis}\n\n{options}"),
+    Template(
+        "{context}\n\nAccording to the text above, is this claim correct?\n{hypothesis}\n\n{options}"
+    ),
     Template(
         "Careful, this one may be a trick. Read the passage slowly, then say whether the sentence under it is true.\n\n"
         "{context}\n\nSentence: {hypothesis}\n\n{options}"
@@ -167,7 +182,9 @@ CB = register(
         name="cb",
         cluster="nli",
         title="CB",
-        source=Tfds("super_glue/cb:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"),
+        source=Tfds(
+            "super_glue/cb:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"
+        ),
         sandbox=Sandbox(practice.cb, train=200, validation=50),
         fields=_cb_fields,
         options=_CB_OPTIONS,
@@ -175,7 +192,9 @@ CB = register(
         templates=(
             Template("{premise}\n\nFrom this alone, would you say that {hypothesis}?\n\n{options}"),
             Template("Text: {premise}\nQuestion: is it the case that {hypothesis}?\n{options}"),
-            Template("{premise}\nWould whoever said or wrote this agree that {hypothesis}?\n{options}"),
+            Template(
+                "{premise}\nWould whoever said or wrote this agree that {hypothesis}?\n{options}"
+            ),
             Template(
                 "Is it true that {hypothesis}?\n\nAnswer as the author of these lines would.\n{premise}\n\n{options}"
             ),
@@ -219,7 +238,9 @@ _MNLI_TEMPLATES = (
         "Here is something that was said or written: {premise}\nSomeone else sums it up like this: {hypothesis}\n"
         "Is the summary true, as far as one can tell from the original?\n{options}"
     ),
-    Template("Take P as given and decide whether C is true.\nP: {premise}\nC: {hypothesis}\n{options}"),
+    Template(
+        "Take P as given and decide whether C is true.\nP: {premise}\nC: {hypothesis}\n{options}"
+    ),
     Template(
         "A witness testifies: {premise}\nLater the lawyer tells the jury: {hypothesis}\n"
         "If the witness can be believed, is what the lawyer tells them correct?\n{options}"
@@ -232,7 +253,9 @@ _MNLI_TEMPLATES = (
         "My brother and I found these lines on a scrap of paper.\n{premise}\n"
         "That is all there was, and now he says this to me.\n{hypothesis}\nIs he right?\n{options}"
     ),
-    Template("{hypothesis}\n\nIs that true? All that you have to go on is this.\n\n{premise}\n\n{options}"),
+    Template(
+        "{hypothesis}\n\nIs that true? All that you have to go on is this.\n\n{premise}\n\n{options}"
+    ),
     Template(
         'Check a sentence against what is known. If it must be true, answer "yes". If it cannot be true, answer "no". '
         'If it could be true or false, answer "it is not possible to tell".\n'
@@ -253,7 +276,12 @@ MNLI_MATCHED = register(
         cluster="nli",
         title="MNLI matched",
         dataset="mnli",
-        source=Tfds("glue/mnli:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation_matched"),
+        source=Tfds(
+            "glue/mnli:2.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation_matched",
+        ),
         sandbox=Sandbox(practice.mnli_matched),
         fields=_mnli_fields,
         options=_THREE_WAY,
@@ -267,7 +295,12 @@ MNLI_MISMATCHED = register(
         cluster="nli",
         title="MNLI mismatched",
         dataset="mnli",
-        source=Tfds("glue/mnli:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation_mismatched"),
+        source=Tfds(
+            "glue/mnli:2.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation_mismatched",
+        ),
         sandbox=Sandbox(practice.mnli_mismatched),
         fields=_mnli_fields,
         options=_THREE_WAY,
@@ -285,7 +318,9 @@ QNLI = register(
         name="qnli",
         cluster="nli",
         title="QNLI",
-        source=Tfds("glue/qnli:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "glue/qnli:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.qnli),
         fields=_qnli_fields,
         options=("yes", "no"),
@@ -300,7 +335,9 @@ QNLI = register(
                 "Somebody types into a search engine: {question}\nThe top result shows this snippet: {sentence}\n"
                 "Is the answer in the snippet?\n{options}"
             ),
-            Template("{options}\n\nPick one: is the information that Q asks for in S?\nQ: {question}\nS: {sentence}"),
+            Template(
+                "{options}\n\nPick one: is the information that Q asks for in S?\nQ: {question}\nS: {sentence}"
+            ),
             Template(
                 "This is what I need to find out: {question}\nAll I have in my notes is this line: {sentence}\n"
                 "Does the line tell me what I need, so that I can stop searching?\n{options}"
@@ -309,7 +346,9 @@ QNLI = register(
                 "A student goes through a textbook and highlights every sentence that answers this question:\n"
                 "{question}\n\nShould the student highlight this sentence?\n{sentence}\n\n{options}"
             ),
-            Template("Interviewer: {question}\nGuest: {sentence}\n\nHas the guest given an answer?\n{options}"),
+            Template(
+                "Interviewer: {question}\nGuest: {sentence}\n\nHas the guest given an answer?\n{options}"
+            ),
             Template(
                 "You work at the desk of a library. A visitor asks: {question}\n"
                 "You open a book, put your finger on one line and read it out: {sentence}\n"
@@ -339,7 +378,9 @@ WNLI = register(
         name="wnli",
         cluster="nli",
         title="WNLI",
-        source=Tfds("glue/wnli:2.0.0", train="train[:-30]", validation="train[-30:]", test="validation"),
+        source=Tfds(
+            "glue/wnli:2.0.0", train="train[:-30]", validation="train[-30:]", test="validation"
+        ),
         sandbox=Sandbox(practice.wnli, train=605, validation=30),
         fields=_wnli_fields,
         options=("no", "yes"),
@@ -348,7 +389,9 @@ WNLI = register(
             Template(
                 "When I say the first of these, am I also saying the second?\n{sentence1}\n{sentence2}\n{options}"
             ),
-            Template("Sentence A: {sentence1}\nSentence B: {sentence2}\nIf A is true, must B be true?\n{options}"),
+            Template(
+                "Sentence A: {sentence1}\nSentence B: {sentence2}\nIf A is true, must B be true?\n{options}"
+            ),
             Template("{sentence2}\nCould you know that from what follows?\n{sentence1}\n{options}"),
             Template(
                 "Work out who or what is meant, then answer.\n{sentence1}\nDoes this follow? {sentence2}\n{options}"
@@ -357,9 +400,15 @@ WNLI = register(
                 "{options}\n\nReply with one of these. Does the note in the margin get the text right?\n"
                 "Text: {sentence1}\nNote: {sentence2}"
             ),
-            Template("Exercise in careful reading\n{sentence1}\nIs the following true?\n{sentence2}\n{options}"),
-            Template("Answer yes or no. Given the first line, is the second line right?\n{sentence1}\n{sentence2}"),
-            Template("A friend explains: {sentence1}\nYou repeat it as: {sentence2}\nDid you get it right?\n{options}"),
+            Template(
+                "Exercise in careful reading\n{sentence1}\nIs the following true?\n{sentence2}\n{options}"
+            ),
+            Template(
+                "Answer yes or no. Given the first line, is the second line right?\n{sentence1}\n{sentence2}"
+            ),
+            Template(
+                "A friend explains: {sentence1}\nYou repeat it as: {sentence2}\nDid you get it right?\n{options}"
+            ),
             Template(
                 "Let us assume this much: {sentence1}\nCan we then be certain of this too? {sentence2}\n\n{options}"
             ),
@@ -390,7 +439,9 @@ SNLI = register(
                 "There is a photo that you cannot see. Its caption reads: {premise}\n"
                 "Is this true of the photo? {hypothesis}\n{options}"
             ),
-            Template("Caption: {premise}\nComment: {hypothesis}\nIs the comment accurate?\n{options}"),
+            Template(
+                "Caption: {premise}\nComment: {hypothesis}\nIs the comment accurate?\n{options}"
+            ),
             Template(
                 "One child describes a picture to another: {premise}\nThe other, who stands with her back to it, "
                 "makes a guess: {hypothesis}\nGoing by the description, has she guessed right?\n{options}"

@@ -29,24 +29,34 @@ GLUE_MRPC = register(
         name="glue_mrpc",
         cluster="paraphrase",
         title="MRPC",
-        source=Tfds("glue/mrpc:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "glue/mrpc:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.glue_mrpc),
         fields=_glue_mrpc_fields,
         options=_NO_YES,
         metrics=(accuracy, yes_f1),
         templates=(
-            Template("{sentence1}\n{sentence2}\n\nDo these two sentences have the same meaning?\n\n{options}"),
+            Template(
+                "{sentence1}\n{sentence2}\n\nDo these two sentences have the same meaning?\n\n{options}"
+            ),
             Template(
                 "Two newspapers cover a story.\nThe first writes: {sentence1}\nThe second writes: {sentence2}\n"
                 "Do the two accounts report the same thing?\n{options}"
             ),
-            Template("I meant to say: {sentence1}\nI ended up saying: {sentence2}\nDid I keep my meaning?\n{options}"),
+            Template(
+                "I meant to say: {sentence1}\nI ended up saying: {sentence2}\nDid I keep my meaning?\n{options}"
+            ),
             Template(
                 "Could an editor put the new sentence in place of the old one without changing the content?\n"
                 "Old: {sentence1}\nNew: {sentence2}\n{options}"
             ),
-            Template("{options}\nAnswer with one of these. Is B a rewording of A?\nA: {sentence1}\nB: {sentence2}"),
-            Template("Paraphrase check.\n\n1) {sentence1}\n\n2) {sentence2}\n\nSame meaning?\n{options}"),
+            Template(
+                "{options}\nAnswer with one of these. Is B a rewording of A?\nA: {sentence1}\nB: {sentence2}"
+            ),
+            Template(
+                "Paraphrase check.\n\n1) {sentence1}\n\n2) {sentence2}\n\nSame meaning?\n{options}"
+            ),
             Template(
                 "Students were told to put this into other words: {sentence1}\nOne of them handed in: {sentence2}\n"
                 "Should the teacher accept it?\n{options}"
@@ -59,7 +69,9 @@ GLUE_MRPC = register(
                 "We are clearing duplicates out of a news archive. Could we delete either of these two entries without "
                 "losing anything important?\n{sentence1}\n{sentence2}\n{options}"
             ),
-            Template("Yes or no? The next two lines make one and the same statement.\n- {sentence1}\n- {sentence2}"),
+            Template(
+                "Yes or no? The next two lines make one and the same statement.\n- {sentence1}\n- {sentence2}"
+            ),
         ),
     )
 )
@@ -123,7 +135,9 @@ PAWS_WIKI = register(
 
 def _glue_qqp_fields(row):
     # The dataset's files double the quotes inside a question.
-    question1, question2 = (row[name].replace('""', "'").strip() for name in ("question1", "question2"))
+    question1, question2 = (
+        row[name].replace('""', "'").strip() for name in ("question1", "question2")
+    )
     if row["label"] < 0 or not question1 or not question2:
         return None
     return {"question1": question1, "question2": question2, "answer": _NO_YES[row["label"]]}
@@ -134,7 +148,9 @@ GLUE_QQP = register(
         name="glue_qqp",
         cluster="paraphrase",
         title="QQP",
-        source=Tfds("glue/qqp:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "glue/qqp:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.glue_qqp),
         fields=_glue_qqp_fields,
         options=_NO_YES,
@@ -148,8 +164,12 @@ GLUE_QQP = register(
                 "You moderate a forum. Somebody has just posted a new question. Is it a duplicate of the older one, so "
                 "that you may close it?\nOlder question: {question1}\nNew question: {question2}\n{options}"
             ),
-            Template("{question1}\n{question2}\n\nWould one good answer do for both of these?\n\n{options}"),
-            Template("{options}\n\nIs asking X just another way of asking Y?\nX: {question1}\nY: {question2}"),
+            Template(
+                "{question1}\n{question2}\n\nWould one good answer do for both of these?\n\n{options}"
+            ),
+            Template(
+                "{options}\n\nIs asking X just another way of asking Y?\nX: {question1}\nY: {question2}"
+            ),
             Template(
                 "I was going to ask: {question1}\nThe website suggests this instead: {question2}\n"
                 "Is that my question in other words?\n{options}"
@@ -188,7 +208,9 @@ STSB = register(
         name="stsb",
         cluster="paraphrase",
         title="STS-B",
-        source=Tfds("glue/stsb:2.0.0", train="train[:-100]", validation="train[-100:]", test="validation"),
+        source=Tfds(
+            "glue/stsb:2.0.0", train="train[:-100]", validation="train[-100:]", test="validation"
+        ),
         sandbox=Sandbox(practice.stsb, validation=100),
         fields=_stsb_fields,
         options=("0", "1", "2", "3", "4", "5"),

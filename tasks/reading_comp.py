@@ -25,13 +25,17 @@ BOOL_Q = register(
         name="bool_q",
         cluster="reading_comp",
         title="BoolQ",
-        source=Tfds("bool_q:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "bool_q:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.bool_q),
         fields=_bool_q_fields,
         options=("no", "yes"),
         templates=(
             Template("{title}\n\n{passage}\n\nQuestion: {question}?\n\n{options}"),
-            Template("Answer this with the help of the text below: {question}?\n\n{passage}\n\n{options}"),
+            Template(
+                "Answer this with the help of the text below: {question}?\n\n{passage}\n\n{options}"
+            ),
             Template(
                 "Search query: {question}\nBest match: {title}\nExcerpt: {passage}\n"
                 "Which answer to the query does the excerpt give?\n{options}"
@@ -40,7 +44,9 @@ BOOL_Q = register(
                 "Study the entry, then take the test. It has one question.\n\n{title}\n{passage}\n\n"
                 "Test: {question}?\n\n{options}"
             ),
-            Template('{options}\n\nPick the one that answers "{question}?" according to this passage.\n\n{passage}'),
+            Template(
+                '{options}\n\nPick the one that answers "{question}?" according to this passage.\n\n{passage}'
+            ),
             Template(
                 "I have been wondering, {question}? All I could find was the following. What do you make of it?\n\n"
                 "{passage}\n\n{options}"
@@ -49,7 +55,9 @@ BOOL_Q = register(
                 "A stranger comes up to you and asks, {question}?\nAs it happens, you have just read this:\n{passage}\n"
                 "What do you tell the stranger?\n{options}"
             ),
-            Template("A page titled {title} says:\n{passage}\nGoing by that page, {question}?\n{options}"),
+            Template(
+                "A page titled {title} says:\n{passage}\nGoing by that page, {question}?\n{options}"
+            ),
             Template("{passage}\n\nYes or no, {question}?"),
             Template(
                 "Two friends cannot agree on this: {question}?\nThey look it up and find the "
@@ -83,17 +91,23 @@ SQUAD_V1 = register(
         cluster="reading_comp",
         title="SQuAD 1.1",
         dataset="squad",
-        source=Tfds("squad/v1.1:3.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "squad/v1.1:3.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.squad_v1, numbered=("id",)),
         fields=_squad_v1_fields,
         metrics=(token_f1, exact_match),
         templates=(
-            Template("{title}\n\n{context}\n\nQuestion: {question}\n\nAnswer in a few words, taken from the text."),
+            Template(
+                "{title}\n\n{context}\n\nQuestion: {question}\n\nAnswer in a few words, taken from the text."
+            ),
             Template(
                 "Find the place in this paragraph that answers the question, and copy the words that you find "
                 "there.\n\nParagraph: {context}\n\nQuestion: {question}\n\nWords:"
             ),
-            Template("{question}\n\nThe answer is hidden in the lines below. Quote it and nothing else.\n\n{context}"),
+            Template(
+                "{question}\n\nThe answer is hidden in the lines below. Quote it and nothing else.\n\n{context}"
+            ),
             Template(
                 "I am getting ready for a pub quiz, and one of my cards came without its answer. Could you look it up "
                 "for me? Just the bare answer, please, exactly as my source has it.\n\n"
@@ -144,7 +158,9 @@ SQUAD_V2 = register(
         cluster="reading_comp",
         title="SQuAD 2.0",
         dataset="squad",
-        source=Tfds("squad/v2.0:3.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "squad/v2.0:3.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.squad_v2, numbered=("id",)),
         fields=_squad_v2_fields,
         metrics=(token_f1, exact_match),
@@ -230,7 +246,9 @@ DROP = register(
         fields=_drop_fields,
         metrics=(drop,),
         templates=(
-            Template("{passage}\n\n{question}\n\nAnswer with a number, a date, a name or a short phrase."),
+            Template(
+                "{passage}\n\n{question}\n\nAnswer with a number, a date, a name or a short phrase."
+            ),
             Template(
                 "To solve this you may have to count, compare, add or subtract. Give the result only, not the "
                 "steps.\n\nPassage: {passage}\n\nProblem: {question}\n\nResult:"
@@ -297,7 +315,12 @@ MULTIRC = register(
         name="multirc",
         cluster="reading_comp",
         title="MultiRC",
-        source=Tfds("super_glue/multirc:1.0.2", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "super_glue/multirc:1.0.2",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
+        ),
         # its idx is not one number but three, so the rows are not numbered
         sandbox=Sandbox(practice.multirc, numbered=()),
         fields=_multirc_fields,
@@ -380,14 +403,20 @@ OPENBOOKQA = register(
         options="choices",
         templates=(
             # Where a source has no facts, the two templates that show one simply begin with their second line.
-            Template("{fact}\n\n{question}\n\nWhich of these is the best answer or ending?\n\n{options}"),
+            Template(
+                "{fact}\n\n{question}\n\nWhich of these is the best answer or ending?\n\n{options}"
+            ),
             Template("{fact}\nPut your knowledge of the world to use here.\n{question}\n{options}"),
             Template(
                 "The books are open, and the teacher reads out: {question}\nWhat should the class reply?\n{options}"
             ),
-            Template("Answer the question or complete the statement, whichever it is.\n\n{question}\n\n{options}"),
+            Template(
+                "Answer the question or complete the statement, whichever it is.\n\n{question}\n\n{options}"
+            ),
             Template("{options}\n\nSelect what goes best with the following. {question}"),
-            Template("Front of the flash card: {question}\nWhat is printed on the back?\n{options}"),
+            Template(
+                "Front of the flash card: {question}\nWhat is printed on the back?\n{options}"
+            ),
             Template(
                 "In a science museum a screen shows this line: {question}\nThere are four buttons under it. "
                 "Which one should a visitor press?\n{options}"

@@ -26,7 +26,12 @@ RECORD = register(
         name="record",
         cluster="reading_comp_w_commonsense",
         title="ReCoRD",
-        source=Tfds("super_glue/record:1.0.2", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "super_glue/record:1.0.2",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
+        ),
         # its idx is not one number but two, so the rows are not numbered
         sandbox=Sandbox(practice.record, numbered=()),
         fields=_record_fields,
@@ -93,12 +98,16 @@ COSMOS_QA = register(
         name="cosmos_qa",
         cluster="reading_comp_w_commonsense",
         title="CosmosQA",
-        source=Tfds("cosmos_qa:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "cosmos_qa:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.cosmos_qa, numbered=("id",)),
         fields=_cosmos_qa_fields,
         options="choices",
         templates=(
-            Template("{context}\n\nQuestion: {question}\n\nWhich answer is the most plausible?\n\n{options}"),
+            Template(
+                "{context}\n\nQuestion: {question}\n\nWhich answer is the most plausible?\n\n{options}"
+            ),
             Template(
                 "Read between the lines of this blog entry.\n\n{context}\n\nWhat would you reply to the following?\n"
                 "{question}\n{options}"

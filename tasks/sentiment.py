@@ -21,13 +21,19 @@ SST2 = register(
         name="sst2",
         cluster="sentiment",
         title="SST-2",
-        source=Tfds("glue/sst2:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "glue/sst2:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.sst2, train=2000),
         fields=_sst2_fields,
         options=_OPTIONS,
         templates=(
-            Template("{sentence}\n\nIs the tone of this review snippet negative or positive?\n\n{options}"),
-            Template("These are words of a critic:\n{sentence}\nWhat did the critic think of the work?\n{options}"),
+            Template(
+                "{sentence}\n\nIs the tone of this review snippet negative or positive?\n\n{options}"
+            ),
+            Template(
+                "These are words of a critic:\n{sentence}\nWhat did the critic think of the work?\n{options}"
+            ),
             Template("Label the text with its sentiment.\n\nText: {sentence}\n\n{options}"),
             Template(
                 "{options}\nOne of these words describes the mood of the comment that follows. Which?\n{sentence}"
@@ -44,7 +50,9 @@ SST2 = register(
                 "Imagine that what is being reviewed here is your own work.\n{sentence}\nWhat kind of feedback did "
                 "you get?\n{options}"
             ),
-            Template("{sentence}\nRead between the lines. Which attitude do you find there?\n{options}"),
+            Template(
+                "{sentence}\nRead between the lines. Which attitude do you find there?\n{options}"
+            ),
             Template(
                 "Write a short phrase, as it might appear in a film review, that passes a {answer} judgment.",
                 "{sentence}",
@@ -75,13 +83,17 @@ SENTIMENT140 = register(
         name="sentiment140",
         cluster="sentiment",
         title="Sentiment140",
-        source=Tfds("sentiment140:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "sentiment140:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+        ),
         sandbox=Sandbox(practice.sentiment140),
         fields=_sentiment140_fields,
         options=_OPTIONS,
         templates=(
             Template("{text}\n\nWhat is the sentiment of this tweet?\n\n{options}"),
-            Template("Is whoever posted this pleased or displeased? Choose the label that fits.\n{text}\n{options}"),
+            Template(
+                "Is whoever posted this pleased or displeased? Choose the label that fits.\n{text}\n{options}"
+            ),
             Template("Tweet: {text}\nFeeling expressed:\n{options}"),
             Template(
                 "The emoticons were removed from this message. Would you put a positive or a negative one back in?"
@@ -91,13 +103,19 @@ SENTIMENT140 = register(
                 "{options}\n\nYou are scrolling through your timeline. Which of the two goes with the post that comes "
                 "next?\n\n{text}"
             ),
-            Template("Somebody you follow has just written:\n{text}\nGood vibes or bad vibes?\n{options}"),
+            Template(
+                "Somebody you follow has just written:\n{text}\nGood vibes or bad vibes?\n{options}"
+            ),
             Template(
                 "Classify the short message by its polarity. Slang and typing errors are of no importance.\n\n"
                 "Message: {text}\n\n{options}"
             ),
             Template("Compose a tweet with a {answer} tone.", "{text}", turned_around=True),
-            Template("Sentiment wanted: {answer}\nLength: at most 140 characters\nPost:", "{text}", turned_around=True),
+            Template(
+                "Sentiment wanted: {answer}\nLength: at most 140 characters\nPost:",
+                "{text}",
+                turned_around=True,
+            ),
             Template(
                 "For a study of social networks we collect messages in which people sound {answer}. Invent one that "
                 "would qualify.",
@@ -122,14 +140,23 @@ IMDB_REVIEWS = register(
         name="imdb_reviews",
         cluster="sentiment",
         title="IMDB",
-        source=Tfds("imdb_reviews/plain_text:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "imdb_reviews/plain_text:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.imdb_reviews),
         fields=_imdb_reviews_fields,
         options=_OPTIONS,
         templates=(
             Template("{review}\n\nWhat is this reviewer's verdict on the film?\n\n{options}"),
-            Template("The following was posted on a movie site. Decide which way it leans.\n\n{review}\n\n{options}"),
-            Template('Thumbs up or thumbs down? Write "positive" for up and "negative" for down.\n\n{review}'),
+            Template(
+                "The following was posted on a movie site. Decide which way it leans.\n\n{review}\n\n{options}"
+            ),
+            Template(
+                'Thumbs up or thumbs down? Write "positive" for up and "negative" for down.\n\n{review}'
+            ),
             Template(
                 "While choosing something to watch tonight, you come across this opinion.\n\n{review}\n\n"
                 "Does it speak for the movie or against it?\n{options}"
@@ -146,7 +173,11 @@ IMDB_REVIEWS = register(
                 "A director wants to know how the audience took the film, and all you have is one viewer's account."
                 "\n\n{review}\n\nWhat do you report?\n{options}"
             ),
-            Template("Write a {answer} review of a film of your own invention.", "{review}", turned_around=True),
+            Template(
+                "Write a {answer} review of a film of your own invention.",
+                "{review}",
+                turned_around=True,
+            ),
             Template(
                 "Movie magazine, letters page. Wanted: a reader's opinion of some movie, several sentences long.\n"
                 "Overall judgment: {answer}",
@@ -178,12 +209,19 @@ YELP_POLARITY_REVIEWS = register(
         name="yelp_polarity_reviews",
         cluster="sentiment",
         title="Yelp",
-        source=Tfds("yelp_polarity_reviews:0.2.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "yelp_polarity_reviews:0.2.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.yelp_polarity_reviews),
         fields=_yelp_polarity_reviews_fields,
         options=_OPTIONS,
         templates=(
-            Template("{review}\n\nWas this customer's experience negative or positive?\n\n{options}"),
+            Template(
+                "{review}\n\nWas this customer's experience negative or positive?\n\n{options}"
+            ),
             Template(
                 "A customer has commented on a local business.\n\n{review}\n\n"
                 "What opinion of the business comes across?\n\n{options}"
@@ -201,7 +239,9 @@ YELP_POLARITY_REVIEWS = register(
                 "We are new in town and would like to know where to go. Does the next review give a good picture of "
                 "the place, or a bad one?\n\n{review}\n\n{options}"
             ),
-            Template("Feedback received:\n{review}\n\nOverall impression of the visitor:\n{options}"),
+            Template(
+                "Feedback received:\n{review}\n\nOverall impression of the visitor:\n{options}"
+            ),
             Template(
                 "What might someone post about a shop, a restaurant or a service after a {answer} experience there?",
                 "{review}",

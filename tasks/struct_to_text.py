@@ -20,7 +20,11 @@ def _right_answers(row):
 
 def _text_fields(row, name, structure):
     structure, answers = _one_line(structure), _right_answers(row)
-    return {name: structure, "answer": answers[0], "references": answers} if structure and answers else None
+    return (
+        {name: structure, "answer": answers[0], "references": answers}
+        if structure and answers
+        else None
+    )
 
 
 def _common_gen_fields(row):
@@ -32,8 +36,15 @@ COMMON_GEN = register(
         name="common_gen",
         cluster="struct_to_text",
         title="CommonGen",
-        source=Tfds("gem/common_gen:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
-        sandbox=Sandbox(practice.common_gen, train=1200, numbered=("gem_id", "gem_parent_id", "concept_set_id")),
+        source=Tfds(
+            "gem/common_gen:1.1.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
+        ),
+        sandbox=Sandbox(
+            practice.common_gen, train=1200, numbered=("gem_id", "gem_parent_id", "concept_set_id")
+        ),
         fields=_common_gen_fields,
         metrics=(rouge,),
         templates=(
@@ -43,7 +54,9 @@ COMMON_GEN = register(
                 "appears."
             ),
             Template("{concepts}\n\nWhat might be going on here? One sentence will do."),
-            Template("Tags of a photo: {concepts}\n\nSuggest a caption that makes use of every tag."),
+            Template(
+                "Tags of a photo: {concepts}\n\nSuggest a caption that makes use of every tag."
+            ),
             Template(
                 "The teacher has put these words on the board: {concepts}. You may change their forms and their order, "
                 "but you must leave none out. What is your sentence?"
@@ -89,7 +102,9 @@ DART = register(
         name="dart",
         cluster="struct_to_text",
         title="DART",
-        source=Tfds("gem/dart:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "gem/dart:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.dart, numbered=("gem_id", "gem_parent_id", "dart_id")),
         fields=_dart_fields,
         metrics=(rouge,),
@@ -100,7 +115,9 @@ DART = register(
                 "fluent English.\n\n{triples}"
             ),
             Template("Facts: {triples}\nIn words:"),
-            Template("{triples}\n\nThis record is to be announced on the radio. Write what the announcer should say."),
+            Template(
+                "{triples}\n\nThis record is to be announced on the radio. Write what the announcer should say."
+            ),
             Template(
                 "You look after an archive, and a visitor cannot make sense of this entry:\n{triples}\n"
                 "Explain to the visitor what it says."
@@ -142,7 +159,9 @@ E2E_NLG = register(
         name="e2e_nlg",
         cluster="struct_to_text",
         title="E2E NLG",
-        source=Tfds("gem/e2e_nlg:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
+        source=Tfds(
+            "gem/e2e_nlg:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+        ),
         sandbox=Sandbox(practice.e2e_nlg, train=1200, numbered=("gem_id", "gem_parent_id")),
         fields=_e2e_nlg_fields,
         metrics=(rouge,),
@@ -189,8 +208,15 @@ WEB_NLG_EN = register(
         name="web_nlg_en",
         cluster="struct_to_text",
         title="WebNLG",
-        source=Tfds("gem/web_nlg_en:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"),
-        sandbox=Sandbox(practice.web_nlg_en, train=1200, numbered=("gem_id", "gem_parent_id", "webnlg_id")),
+        source=Tfds(
+            "gem/web_nlg_en:1.1.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
+        ),
+        sandbox=Sandbox(
+            practice.web_nlg_en, train=1200, numbered=("gem_id", "gem_parent_id", "webnlg_id")
+        ),
         fields=_web_nlg_en_fields,
         metrics=(rouge,),
         templates=(
@@ -200,7 +226,9 @@ WEB_NLG_EN = register(
                 "Write out in sentences what it says here.\n\n{triples}"
             ),
             Template("Triples: {triples}\nVerbalization:"),
-            Template("What do we learn from the following data? Reply in complete sentences.\n{triples}"),
+            Template(
+                "What do we learn from the following data? Reply in complete sentences.\n{triples}"
+            ),
             Template(
                 "An encyclopedia needs an article that opens with the following information. Write the "
                 "opening.\n\n{triples}"

@@ -36,7 +36,9 @@ AESLC = register(
         metrics=(rouge,),
         templates=(
             Template("{email}\n\nWrite a subject line for this email."),
-            Template("What would you enter in the subject field before sending this message?\n\n{email}"),
+            Template(
+                "What would you enter in the subject field before sending this message?\n\n{email}"
+            ),
             Template(
                 "The mail below arrived without a subject. Give it one by which its reader will find it again.\n\n"
                 "{email}"
@@ -55,7 +57,11 @@ AESLC = register(
                 "{email}\n\nThe inbox lists this email under one short line, which its sender typed above the message. "
                 "What do you think the line says?"
             ),
-            Template("Write an email to go with this subject line: {answer}", "{email}", turned_around=True),
+            Template(
+                "Write an email to go with this subject line: {answer}",
+                "{email}",
+                turned_around=True,
+            ),
             Template(
                 "All I can see of a message on my phone is what it is about:\n{answer}\n"
                 "Imagine the message itself and write it out for me.",
@@ -92,7 +98,9 @@ CNN_DAILYMAIL = register(
         name="cnn_dailymail",
         cluster="summarization",
         title="CNN/DailyMail",
-        source=Tfds("cnn_dailymail:3.4.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "cnn_dailymail:3.4.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.cnn_dailymail, numbered=("id",)),
         fields=_cnn_dailymail_fields,
         metrics=(rouge,),
@@ -159,7 +167,9 @@ GIGAWORD = register(
             Template("{text}\n\nThis is how a news story begins. What is its headline?"),
             Template("Shorten the sentence to a headline.\n{text}"),
             Template("first sentence: {text}\nheadline:"),
-            Template("The news ticker above the square has room for about eight words. Fit this in:\n\n{text}"),
+            Template(
+                "The news ticker above the square has room for about eight words. Fit this in:\n\n{text}"
+            ),
             Template("{text}\n\nHow would a newspaper put that in large print above the story?"),
             Template(
                 "Training for copy editors, exercise 1. Put a headline on the report that opens as follows, in lower "
@@ -173,7 +183,11 @@ GIGAWORD = register(
                 "A reader clicked on a link in a list of headlines and came to a page that opens with this line. "
                 "What did the link say?\n\n{text}"
             ),
-            Template("Headline: {answer}\nGo on with the first sentence of the report.", "{text}", turned_around=True),
+            Template(
+                "Headline: {answer}\nGo on with the first sentence of the report.",
+                "{text}",
+                turned_around=True,
+            ),
             Template(
                 "Make one full sentence of these few words, with the details that a news agency would give: {answer}",
                 "{text}",
@@ -191,7 +205,10 @@ def _lines(text):
 def _multi_news_fields(row):
     reports = ["\n".join(_lines(report)) for report in row["document"].split("|||||")]
     # the summaries begin with a dash, as they do on the site that they come from
-    articles, summary = "\n\n".join(report for report in reports if report), row["summary"].strip().lstrip("–- ")
+    articles, summary = (
+        "\n\n".join(report for report in reports if report),
+        row["summary"].strip().lstrip("–- "),
+    )
     return {"articles": articles, "answer": summary} if articles and summary else None
 
 
@@ -247,7 +264,11 @@ MULTI_NEWS = register(
 
 
 def _newsroom_fields(row):
-    fields = {"title": _one_line(row["title"]), "text": row["text"].strip(), "answer": _one_line(row["summary"])}
+    fields = {
+        "title": _one_line(row["title"]),
+        "text": row["text"].strip(),
+        "answer": _one_line(row["summary"]),
+    }
     return fields if all(fields.values()) else None
 
 
@@ -281,7 +302,11 @@ NEWSROOM = register(
                 "An archive keeps a card for every article. The front has the title, the back has a very short summary."
                 "\n\nFront: {title}\n\nThe article itself: {text}\n\nBack:"
             ),
-            Template("{text}\n\nWhat title would you print above this article?", "{title}", turned_around=True),
+            Template(
+                "{text}\n\nWhat title would you print above this article?",
+                "{title}",
+                turned_around=True,
+            ),
             Template(
                 "An article, boiled down, says this:\n\n{answer}\n\nSuggest a title for it.",
                 "{title}",
@@ -304,9 +329,16 @@ def _first_ten(opinions):
 
 
 def _rotten_tomatoes_fields(row):
-    movie, consensus = _without_markup(row["_movie_name"]), _without_markup(row["_critic_consensus"])
+    movie, consensus = (
+        _without_markup(row["_movie_name"]),
+        _without_markup(row["_critic_consensus"]),
+    )
     reviews = _first_ten(row["_critics"])
-    return {"movie": movie, "reviews": reviews, "answer": consensus} if movie and reviews and consensus else None
+    return (
+        {"movie": movie, "reviews": reviews, "answer": consensus}
+        if movie and reviews and consensus
+        else None
+    )
 
 
 OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
@@ -320,11 +352,15 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
             validation="train[-600:-500]",
             test="train[-500:]",
         ),
-        sandbox=Sandbox(practice.opinion_abstracts_rotten_tomatoes, validation=100, numbered=("_movie_id",)),
+        sandbox=Sandbox(
+            practice.opinion_abstracts_rotten_tomatoes, validation=100, numbered=("_movie_id",)
+        ),
         fields=_rotten_tomatoes_fields,
         metrics=(rouge,),
         templates=(
-            Template("Movie: {movie}\n\nReviews:\n{reviews}\n\nSum up in one sentence what the critics think."),
+            Template(
+                "Movie: {movie}\n\nReviews:\n{reviews}\n\nSum up in one sentence what the critics think."
+            ),
             Template(
                 "{reviews}\n\nThese reviewers all saw the same film. Write a one-sentence verdict that most of them "
                 "would sign."
@@ -372,7 +408,11 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
 def _idebate_fields(row):
     debate, claim = _without_markup(row["_debate_name"]), _without_markup(row["_claim"])
     arguments = _first_ten(row["_argument_sentences"])
-    return {"debate": debate, "arguments": arguments, "answer": claim} if debate and arguments and claim else None
+    return (
+        {"debate": debate, "arguments": arguments, "answer": claim}
+        if debate and arguments and claim
+        else None
+    )
 
 
 OPINION_ABSTRACTS_IDEBATE = register(
@@ -386,7 +426,9 @@ OPINION_ABSTRACTS_IDEBATE = register(
             validation="train[-600:-500]",
             test="train[-500:]",
         ),
-        sandbox=Sandbox(practice.opinion_abstracts_idebate, train=1650, validation=100, numbered=("_claim_id",)),
+        sandbox=Sandbox(
+            practice.opinion_abstracts_idebate, train=1650, validation=100, numbered=("_claim_id",)
+        ),
         fields=_idebate_fields,
         metrics=(rouge,),
         templates=(
@@ -452,7 +494,9 @@ SAMSUM = register(
         metrics=(rouge,),
         templates=(
             Template("{dialogue}\n\nBriefly summarize this conversation."),
-            Template("What is going on in this chat? Explain it in a sentence or two.\n\n{dialogue}"),
+            Template(
+                "What is going on in this chat? Explain it in a sentence or two.\n\n{dialogue}"
+            ),
             Template("Messages:\n{dialogue}\n\nIn short:"),
             Template(
                 "Retell the exchange below in the third person, without quoting anyone and as concisely as you can."
@@ -566,7 +610,9 @@ AG_NEWS_SUBSET = register(
         name="ag_news_subset",
         cluster="summarization",
         title="AG News",
-        source=Tfds("ag_news_subset:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "ag_news_subset:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+        ),
         sandbox=Sandbox(practice.ag_news_subset),
         fields=_ag_news_subset_fields,
         options=_AG_NEWS_OPTIONS,
@@ -576,7 +622,9 @@ AG_NEWS_SUBSET = register(
                 "In which section of the newspaper would you look for this?\nHeadline: {title}\nStory: {text}\n{options}"
             ),
             Template("{options}\n\nTag the text with the one label that suits it best.\n\n{text}"),
-            Template("All that you can read from here is the headline:\n{title}\nWhat sort of news is it?\n{options}"),
+            Template(
+                "All that you can read from here is the headline:\n{title}\nWhat sort of news is it?\n{options}"
+            ),
             Template(
                 "Four editors share a desk, and each of them looks after one subject. A wire report comes in. Under "
                 "whose subject does it fall?\n\n{title}\n{text}\n\n{options}"
@@ -585,7 +633,9 @@ AG_NEWS_SUBSET = register(
                 "{text}\n\nAre we talking about the affairs of nations, about games, about money or about research "
                 "and gadgets?\n\n{options}"
             ),
-            Template("Item: {title}\nDetails: {text}\nPossible categories are listed here.\n{options}\nCategory:"),
+            Template(
+                "Item: {title}\nDetails: {text}\nPossible categories are listed here.\n{options}\nCategory:"
+            ),
             Template(
                 "A news app lets people choose what they want to hear about.\n{options}\n"
                 "Under which of their choices should the app send out this story?\n{title}\n{text}"
@@ -615,12 +665,19 @@ WIKI_LINGUA_ENGLISH_EN = register(
         name="wiki_lingua_english_en",
         cluster="summarization",
         title="WikiLingua (English)",
-        source=Tfds("gem/wiki_lingua_english_en:1.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "gem/wiki_lingua_english_en:1.1.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.wiki_lingua_english_en, numbered=("gem_id", "gem_parent_id")),
         fields=_wiki_lingua_fields,
         metrics=(rouge,),
         templates=(
-            Template("{guide}\n\nState the steps of this guide in brief, one short sentence for each."),
+            Template(
+                "{guide}\n\nState the steps of this guide in brief, one short sentence for each."
+            ),
             Template("Reduce the following how-to text to bare instructions.\n\n{guide}"),
             Template(
                 "Each passage of the advice below explains one thing to do. Name those things in the same order and "

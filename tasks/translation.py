@@ -21,15 +21,22 @@ PARA_CRAWL_ENES = register(
         cluster="translation",
         title="ParaCrawl English-Spanish",
         source=Tfds(
-            "para_crawl/enes:1.2.0", train="train[:-1200]", validation="train[-1200:-1000]", test="train[-1000:]"
+            "para_crawl/enes:1.2.0",
+            train="train[:-1200]",
+            validation="train[-1200:-1000]",
+            test="train[-1000:]",
         ),
         sandbox=Sandbox(practice.para_crawl_enes),
         fields=_para_crawl_enes_fields,
         metrics=(bleu,),
         templates=(
             Template("{english}\n\nTranslate this into Spanish."),
-            Template("The following was found on a web page in English. How would it read in Spanish?\n\n{english}"),
-            Template("This page is not available in Spanish yet. Supply the missing text.\n\nEnglish page: {english}"),
+            Template(
+                "The following was found on a web page in English. How would it read in Spanish?\n\n{english}"
+            ),
+            Template(
+                "This page is not available in Spanish yet. Supply the missing text.\n\nEnglish page: {english}"
+            ),
             Template("On the English site: {english}\nOn the Spanish site:"),
             Template(
                 "The owners of a website hope for readers in Madrid and Mexico City. Put this piece of it into Spanish "
@@ -69,7 +76,9 @@ WMT14_ENFR = register(
         name="wmt14_enfr",
         cluster="translation",
         title="WMT'14 English-French",
-        source=Tfds("wmt14_translate/fr-en:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "wmt14_translate/fr-en:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.wmt14_enfr),
         fields=_wmt14_enfr_fields,
         metrics=(bleu,),
@@ -89,9 +98,13 @@ WMT14_ENFR = register(
                 "Whatever this office publishes has to appear in English and in French. The English version is "
                 "ready.\n\n{english}\n\nNow draft the French one."
             ),
-            Template("Source language: English\nTarget language: French\nSource text: {english}\nTarget text:"),
             Template(
-                "{answer}\n\nI can't read French. What does this mean in English?", "{english}", turned_around=True
+                "Source language: English\nTarget language: French\nSource text: {english}\nTarget text:"
+            ),
+            Template(
+                "{answer}\n\nI can't read French. What does this mean in English?",
+                "{english}",
+                turned_around=True,
             ),
             Template(
                 "An English newspaper quotes a Paris one, but of course in translation.\n"
@@ -144,14 +157,18 @@ _WMT16_TEMPLATES = (
         "I've been learning {language} for a year, but translating this is still beyond me:\n{english}\n"
         "Could you show me what it looks like in {language}?"
     ),
-    Template("{answer}\n\nThis is {language}. What is it in English?", "{english}", turned_around=True),
+    Template(
+        "{answer}\n\nThis is {language}. What is it in English?", "{english}", turned_around=True
+    ),
     Template(
         "A reader who knows no {language} has come across the following. Let the reader have it in "
         "English.\n\n{answer}",
         "{english}",
         turned_around=True,
     ),
-    Template("Name the language in which this is written.\n\n{answer}", "{language}", turned_around=True),
+    Template(
+        "Name the language in which this is written.\n\n{answer}", "{language}", turned_around=True
+    ),
 )
 
 WMT16_TRANSLATE_DEEN = register(
@@ -159,7 +176,9 @@ WMT16_TRANSLATE_DEEN = register(
         name="wmt16_translate_deen",
         cluster="translation",
         title="WMT'16 English-German",
-        source=Tfds("wmt16_translate/de-en:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "wmt16_translate/de-en:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.wmt16_translate_deen),
         fields=_wmt16_fields,
         metrics=(bleu,),
@@ -173,7 +192,9 @@ WMT16_TRANSLATE_TREN = register(
         name="wmt16_translate_tren",
         cluster="translation",
         title="WMT'16 English-Turkish",
-        source=Tfds("wmt16_translate/tr-en:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "wmt16_translate/tr-en:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.wmt16_translate_tren),
         fields=_wmt16_fields,
         metrics=(bleu,),
@@ -187,7 +208,9 @@ WMT16_TRANSLATE_CSEN = register(
         name="wmt16_translate_csen",
         cluster="translation",
         title="WMT'16 English-Czech",
-        source=Tfds("wmt16_translate/cs-en:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "wmt16_translate/cs-en:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.wmt16_translate_csen),
         fields=_wmt16_fields,
         metrics=(bleu,),
@@ -201,7 +224,9 @@ WMT16_TRANSLATE_FIEN = register(
         name="wmt16_translate_fien",
         cluster="translation",
         title="WMT'16 English-Finnish",
-        source=Tfds("wmt16_translate/fi-en:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "wmt16_translate/fi-en:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.wmt16_translate_fien),
         fields=_wmt16_fields,
         metrics=(bleu,),
@@ -215,7 +240,9 @@ WMT16_TRANSLATE_ROEN = register(
         name="wmt16_translate_roen",
         cluster="translation",
         title="WMT'16 English-Romanian",
-        source=Tfds("wmt16_translate/ro-en:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "wmt16_translate/ro-en:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.wmt16_translate_roen),
         fields=_wmt16_fields,
         metrics=(bleu,),
@@ -229,7 +256,9 @@ WMT16_TRANSLATE_RUEN = register(
         name="wmt16_translate_ruen",
         cluster="translation",
         title="WMT'16 English-Russian",
-        source=Tfds("wmt16_translate/ru-en:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "wmt16_translate/ru-en:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.wmt16_translate_ruen),
         fields=_wmt16_fields,
         metrics=(bleu,),

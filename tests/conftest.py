@@ -7,15 +7,17 @@ import tempfile
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Compiling these tiny programs well takes longer than running them, here and in the processes that tests start. What
 # XLA makes of programs when it optimises them is seen by tests/benchmarks and by the README's commands alone.
-QUICK = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} {QUICK} --xla_force_host_platform_device_count=8"
 )
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Tests that compile for TPUs run side by side; libtpu lets in one process otherwise.
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 # Compiled programs are kept between runs: most of the tests' time is compilation.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(tempfile.gettempdir(), "flan_jax_test_cache")))
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(tempfile.gettempdir(), "flan_jax_test_cache"))
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax.numpy as jnp
@@ -56,7 +58,10 @@ def _make_batch(architecture, rows, lengths):
             for side in starts:
                 if f"{side}_positions" in batch:
                     size = len(inputs) if side == "encoder" else len(sequence)
-                    put |= {f"{side}_positions": range(size), f"{side}_segment_ids": [segment] * size}
+                    put |= {
+                        f"{side}_positions": range(size),
+                        f"{side}_segment_ids": [segment] * size,
+                    }
             for name, values in put.items():
                 start = starts[name.split("_")[0]]
                 batch[name][row, start : start + len(values)] = values

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from flan_jax.bootstrap import Comparison, Interval, bootstrap, bootstrap_metric, compare, mean_of_tasks
+from flan_jax.bootstrap import (
+    Comparison,
+    Interval,
+    bootstrap,
+    bootstrap_metric,
+    compare,
+    mean_of_tasks,
+)
 from flan_jax.errors import InputError
 
 PERCENT = st.one_of(st.sampled_from((0.0, 100.0)), st.floats(0, 100))
@@ -35,7 +42,9 @@ def test_the_interval_contains_the_mean_and_lies_within_the_values(values):
     rounding = 1e-9
     assert values.min() - rounding <= found.low <= found.mean + rounding
     assert found.mean - rounding <= found.high <= values.max() + rounding
-    assert found == bootstrap(values.tolist(), resamples=200), "the same arguments, the same numbers"
+    assert found == bootstrap(values.tolist(), resamples=200), (
+        "the same arguments, the same numbers"
+    )
 
 
 def test_the_seed_moves_the_interval_a_little():
@@ -46,7 +55,9 @@ def test_the_seed_moves_the_interval_a_little():
 
 def test_one_template_has_the_standard_error_of_a_mean_of_examples():
     values = np.random.default_rng(0).standard_normal((1, 400)) * 30
-    assert bootstrap(values, resamples=4000).standard_error == pytest.approx(values.std(ddof=1) / 20, rel=0.05)
+    assert bootstrap(values, resamples=4000).standard_error == pytest.approx(
+        values.std(ddof=1) / 20, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -54,7 +65,9 @@ def test_few_templates_or_seeds_have_no_smaller_an_error_than_they_should(axis):
     """Drawing n of n would give sqrt((n - 1) / n) of the standard error: 0.71 of it for two seeds."""
     means = np.array([30.0, 50.0, 70.0])
     values = np.expand_dims(means, (1 - axis, 2)) + np.zeros((1, 1, 6))
-    assert bootstrap(values, resamples=4000).standard_error == pytest.approx(means.std(ddof=1) / math.sqrt(3), rel=0.05)
+    assert bootstrap(values, resamples=4000).standard_error == pytest.approx(
+        means.std(ddof=1) / math.sqrt(3), rel=0.05
+    )
 
 
 def test_templates_count_as_draws_too():
@@ -83,16 +96,22 @@ def test_seeds_count_as_draws_too():
 )
 def test_ninety_five_intervals_of_a_hundred_contain_the_truth(templates, examples, spread):
     rng = np.random.default_rng(7)
-    draws = [bootstrap(simulated(rng, templates, examples, **spread), resamples=300, seed=i) for i in range(300)]
+    draws = [
+        bootstrap(simulated(rng, templates, examples, **spread), resamples=300, seed=i)
+        for i in range(300)
+    ]
     covered = np.mean([found.low <= 50 <= found.high for found in draws])
-    assert 0.89 <= covered <= 0.99  # percentile intervals of few draws are a little narrow (Efron and Tibshirani 1993)
+    assert (
+        0.89 <= covered <= 0.99
+    )  # percentile intervals of few draws are a little narrow (Efron and Tibshirani 1993)
 
 
 def test_without_templates_the_interval_would_be_too_narrow():
     """What resampling examples alone claims of the mean over all templates: the reason to resample both."""
     rng = np.random.default_rng(7)
     draws = [
-        bootstrap(simulated(rng, 7, of_templates=10.0).mean(axis=0, keepdims=True), resamples=300) for _ in range(200)
+        bootstrap(simulated(rng, 7, of_templates=10.0).mean(axis=0, keepdims=True), resamples=300)
+        for _ in range(200)
     ]
     assert np.mean([found.low <= 50 <= found.high for found in draws]) < 0.87
 
@@ -113,7 +132,9 @@ def test_a_single_value_has_a_mean_and_no_interval():
 def test_a_metric_that_is_a_mean_has_the_same_interval_by_either_way():
     values = simulated(np.random.default_rng(3))
     wanted = bootstrap(values, resamples=2000)
-    found = bootstrap_metric(lambda t, indices: float(values[t, indices].mean()), *values.shape, resamples=2000)
+    found = bootstrap_metric(
+        lambda t, indices: float(values[t, indices].mean()), *values.shape, resamples=2000
+    )
     assert found == pytest.approx(wanted, rel=0.1)
     assert found.mean == pytest.approx(wanted.mean)
 
@@ -138,7 +159,9 @@ def test_the_mean_of_one_task_is_that_task():
 def test_a_run_draws_its_seed_once_for_all_tasks():
     """All tasks are 10 lower in one run and 10 higher in the other: averaging tasks does not average that away."""
     runs = np.array([40.0, 60.0])[:, None, None] + np.zeros((2, 4, 30))
-    assert mean_of_tasks([runs] * 5).standard_error == pytest.approx(bootstrap(runs).standard_error, rel=0.1)
+    assert mean_of_tasks([runs] * 5).standard_error == pytest.approx(
+        bootstrap(runs).standard_error, rel=0.1
+    )
 
 
 @given(VALUES.filter(lambda values: values.shape[-1] > 1))
@@ -163,14 +186,18 @@ def test_the_p_value_of_five_examples_is_that_of_all_sign_flips():
     assert found.difference == 30.0
     assert found.p_value == pytest.approx(2 / 32, abs=0.01)
     # Two templates that say the same of each example are no more evidence than one.
-    assert compare([[0.0] * 5] * 2, [[10.0, 20.0, 30.0, 40.0, 50.0]] * 2).p_value == pytest.approx(2 / 32, abs=0.01)
+    assert compare([[0.0] * 5] * 2, [[10.0, 20.0, 30.0, 40.0, 50.0]] * 2).p_value == pytest.approx(
+        2 / 32, abs=0.01
+    )
 
 
 def test_the_p_value_is_uniform_where_the_runs_are_alike():
     rng = np.random.default_rng(11)
     shared = simulated(rng, 4, 60)
     p_values = [
-        compare(*(shared + simulated(rng, 4, 60, of_templates=0.0) for _ in "ab"), resamples=2).p_value
+        compare(
+            *(shared + simulated(rng, 4, 60, of_templates=0.0) for _ in "ab"), resamples=2
+        ).p_value
         for _ in range(100)
     ]
     # the largest distance of 100 uniform draws from their distribution is below 0.163 in 99 of 100 cases

@@ -6,7 +6,12 @@ TREE = {"encoder": {"mlp": {"wi": 1, "wo": 2}, "norm": {"scale": 3}}, "head": 4}
 
 
 def test_leaves_are_named_by_path():
-    assert pytrees.named_leaves(TREE) == {"encoder/mlp/wi": 1, "encoder/mlp/wo": 2, "encoder/norm/scale": 3, "head": 4}
+    assert pytrees.named_leaves(TREE) == {
+        "encoder/mlp/wi": 1,
+        "encoder/mlp/wo": 2,
+        "encoder/norm/scale": 3,
+        "head": 4,
+    }
 
 
 def test_match_searches_the_whole_name():
@@ -18,14 +23,19 @@ def test_match_searches_the_whole_name():
 
 def test_merge_undoes_partition():
     selected, rest = pytrees.partition(TREE, pytrees.match(TREE, "norm"))
-    assert selected == {"encoder": {"mlp": {"wi": None, "wo": None}, "norm": {"scale": 3}}, "head": None}
+    assert selected == {
+        "encoder": {"mlp": {"wi": None, "wo": None}, "norm": {"scale": 3}},
+        "head": None,
+    }
     assert rest == {"encoder": {"mlp": {"wi": 1, "wo": 2}, "norm": {"scale": None}}, "head": 4}
     assert pytrees.merge(selected, rest) == TREE
     assert pytrees.merge(rest, selected) == TREE
 
 
 def test_map_named_sees_names_and_all_trees():
-    assert pytrees.map_named(lambda name, a, b: f"{name}={a + b}", {"x": 1}, {"x": jnp.int32(2)}) == {"x": "x=3"}
+    assert pytrees.map_named(
+        lambda name, a, b: f"{name}={a + b}", {"x": 1}, {"x": jnp.int32(2)}
+    ) == {"x": "x=3"}
 
 
 def test_stacked_layers_are_taken_apart_wherever_they_lie():

@@ -17,7 +17,9 @@ HOLD = "import sys, time; from flan_jax.run_dir import Run; run = Run(sys.argv[1
 @pytest.fixture
 def holder(tmp_path):
     """A process that holds the run directory's lock."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -35,7 +37,12 @@ def test_two_processes_cannot_write_one_run_and_a_killed_one_lets_go(tmp_path, h
 
 def test_a_run_directory_has_its_folders(tmp_path):
     run = Run(tmp_path / "a" / "b")
-    assert {path.name for path in run.path.iterdir()} == {"eval", "predictions", "checkpoints", ".lock"}
+    assert {path.name for path in run.path.iterdir()} == {
+        "eval",
+        "predictions",
+        "checkpoints",
+        ".lock",
+    }
     assert run.result is None
     write_json(run.path / "result.json", {"step": 3})
     assert run.result == {"step": 3}
@@ -44,7 +51,9 @@ def test_a_run_directory_has_its_folders(tmp_path):
 @pytest.mark.parametrize("path", ["taken", "taken/run"])
 def test_a_file_in_the_way_is_an_error(tmp_path, path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(InputError, match=rf"{path} cannot be written \(.*taken.*Choose another --run_dir"):
+    with pytest.raises(
+        InputError, match=rf"{path} cannot be written \(.*taken.*Choose another --run_dir"
+    ):
         Run(tmp_path / path)
 
 

@@ -86,7 +86,9 @@ def is_sweep(gin_files: Sequence[str], bindings: Sequence[str]) -> bool:
 def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> AblationConfig:
     """The AblationConfig of gin files. Raises InputError when they have none."""
     if not is_sweep(gin_files, bindings):
-        raise InputError(f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between runs")
+        raise InputError(
+            f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between runs"
+        )
     with _gin_explained():
         return _registered["AblationConfig"]()
 
@@ -112,7 +114,9 @@ def load_engine(name: str, gin_files: Sequence[str], bindings: Sequence[str]) ->
 def load_model(gin_files: Sequence[str]) -> ModelConfig:
     """The MODEL of gin files that need not set anything else. Raises InputError when they set none."""
     if not gin_files:
-        raise InputError("name the model's gin file with --gin_file=models/..., as FROM does not say what MODEL is")
+        raise InputError(
+            "name the model's gin file with --gin_file=models/..., as FROM does not say what MODEL is"
+        )
     with _gin_explained():
         _parse(gin_files, [])
         _check_set("MODEL")
@@ -129,7 +133,9 @@ def _the_model(model: Any) -> Any:
 
 def _check_model(model: Any) -> None:
     if not hasattr(model, "architecture"):
-        raise InputError(f"MODEL is {model!r}; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()")
+        raise InputError(
+            f"MODEL is {model!r}; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()"
+        )
 
 
 def _parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
@@ -139,7 +145,9 @@ def _parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
         sys.path.append(os.getcwd())
     for configurable in CONFIGURABLES:
         if configurable.__name__ not in _registered:
-            _registered[configurable.__name__] = gin.external_configurable(_checked(configurable), module="flan_jax")
+            _registered[configurable.__name__] = gin.external_configurable(
+                _checked(configurable), module="flan_jax"
+            )
     if "_the_model" not in _registered:
         _registered["_the_model"] = gin.external_configurable(_the_model, module="flan_jax")
     # First, where gin's own function would add it last: a folder models/ of the user's is looked into as a package else.
@@ -161,7 +169,16 @@ def _gin_explained() -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(_without_place(error)) from None
-    except (ValueError, TypeError, SyntaxError, RuntimeError, OSError, ImportError, AttributeError, NameError) as error:
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        RuntimeError,
+        OSError,
+        ImportError,
+        AttributeError,
+        NameError,
+    ) as error:
         raise InputError(_explain(error)) from error
 
 
@@ -176,8 +193,12 @@ def _checked(configurable: type) -> Callable[..., Any]:
     def make(**values: Any) -> Any:
         for name, value in values.items():
             if name in hints and not _fits(value, hints[name]):
-                wanted = getattr(hints[name], "__name__", str(hints[name]).replace("collections.abc.", ""))
-                raise InputError(f"{configurable.__name__}.{name} is {value!r}; it must be {wanted}")
+                wanted = getattr(
+                    hints[name], "__name__", str(hints[name]).replace("collections.abc.", "")
+                )
+                raise InputError(
+                    f"{configurable.__name__}.{name} is {value!r}; it must be {wanted}"
+                )
         return configurable(**values)
 
     # gin looks for the names of parameters where __wrapped__ leads.
@@ -230,9 +251,13 @@ def _check_set(macro: str) -> None:
     try:
         value = gin.query_parameter(f"{macro}/gin.macro.value")
     except ValueError:
-        raise InputError(f"the gin macro {macro} is set in none of the gin files; write --gin.{macro}=value") from None
+        raise InputError(
+            f"the gin macro {macro} is set in none of the gin files; write --gin.{macro}=value"
+        ) from None
     if str(value) == "%gin.REQUIRED":
-        raise InputError(f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a gin file")
+        raise InputError(
+            f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a gin file"
+        )
 
 
 def _without_place(error: Exception) -> str:
@@ -244,7 +269,9 @@ def _explain(error: Exception) -> str:
     """A gin error's message with the nearest name for what it does not know."""
     message = _without_place(error)
     names = [configurable.__name__ for configurable in CONFIGURABLES]
-    parameters = [p for configurable in CONFIGURABLES for p in inspect.signature(configurable).parameters]
+    parameters = [
+        p for configurable in CONFIGURABLES for p in inspect.signature(configurable).parameters
+    ]
     for pattern, known in (
         (r"No configurable matching (?:reference )?'@?([\w.]+)", names),
         (r"parameter named '(\w+)'", parameters),

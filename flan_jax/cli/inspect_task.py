@@ -99,7 +99,9 @@ def show(
     shown = prompts.shown(task)
     unknown = [index for index in templates if not 0 <= index < len(shown)]
     if unknown:
-        raise InputError(f"task {task.name!r} has no template {unknown[0]}; its templates are 0 to {len(shown) - 1}")
+        raise InputError(
+            f"task {task.name!r} has no template {unknown[0]}; its templates are 0 to {len(shown) - 1}"
+        )
     source = task.source.rows(split)
     examples = list(itertools.islice(kept_examples(task, source, None), max(rows, counted)))
     if not examples:
@@ -110,7 +112,14 @@ def show(
             continue
         for number, example in examples[:rows]:
             _show_example(
-                task, template, f"template {index}, row {number}", number, example, tokenizer, lengths, console
+                task,
+                template,
+                f"template {index}, row {number}",
+                number,
+                example,
+                tokenizer,
+                lengths,
+                console,
             )
     console.print(_table(task, shown, examples[:counted], tokenizer, lengths))
 
@@ -122,10 +131,16 @@ def _about(task: TemplatedTask, shown: Sequence[Template]) -> rich.text.Text:
     turned = sum(template.turned_around for template in shown)
     text = rich.text.Text(f"{task.name}", "bold")
     text.append(
-        f" · {task.cluster} · {kind} · {metrics} · {len(shown)} templates, {turned} turned around\n", "not bold"
+        f" · {task.cluster} · {kind} · {metrics} · {len(shown)} templates, {turned} turned around\n",
+        "not bold",
     )
     text.append("instruction  ", "not bold")
-    for name, style in (("field", FIELD), ("options", SUFFIX), ("token with loss", LOSS), ("cut", CUT)):
+    for name, style in (
+        ("field", FIELD),
+        ("options", SUFFIX),
+        ("token with loss", LOSS),
+        ("cut", CUT),
+    ):
         text.append(name, f"not bold {style}").append("  ", "not bold")
     return text
 
@@ -138,10 +153,14 @@ def _show_example(task, template, title, number, example, tokenizer, lengths, co
     console.print(coloured(template.inputs, example), highlight=False, soft_wrap=True)
     lost = ids[lengths["inputs"] - 1 :]
     if lost:
-        cut = rich.text.Text(f"cut, {len(lost)} of {len(ids)} tokens: ", "red").append(tokenizer.decode(lost), CUT)
+        cut = rich.text.Text(f"cut, {len(lost)} of {len(ids)} tokens: ", "red").append(
+            tokenizer.decode(lost), CUT
+        )
         console.print(cut, highlight=False, soft_wrap=True)
     console.print(
-        rich.text.Text("targets ", "dim") + tokens_with_loss(targets, tokenizer, lengths["targets"]), soft_wrap=True
+        rich.text.Text("targets ", "dim")
+        + tokens_with_loss(targets, tokenizer, lengths["targets"]),
+        soft_wrap=True,
     )
     console.print()
 
@@ -158,7 +177,13 @@ def _table(task, shown, examples, tokenizer, lengths) -> rich.table.Table:
     for index, template in enumerate(shown):
         c = count(task, template, examples, tokenizer, lengths)
         mark = " turned around" if template.turned_around else ""
-        numbers = (f"{c.mean_inputs:.0f}", f"{c.mean_targets:.0f}", c.cut_inputs, c.cut_targets, c.unsupervised)
+        numbers = (
+            f"{c.mean_inputs:.0f}",
+            f"{c.mean_targets:.0f}",
+            c.cut_inputs,
+            c.cut_targets,
+            c.unsupervised,
+        )
         table.add_row(f"{index}{mark}", *map(str, numbers))
     return table
 
@@ -166,22 +191,39 @@ def _table(task, shown, examples, tokenizer, lengths) -> rich.table.Table:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program launch/inspect_task.py; returns its exit code, 0 or 2."""
     parser = argparse.ArgumentParser(
-        prog="inspect_task.py", description="Show a task as a model sees it, while you write its templates."
+        prog="inspect_task.py",
+        description="Show a task as a model sees it, while you write its templates.",
     )
     parser.add_argument("task")
-    parser.add_argument("--template", type=int, action="append", default=[], help="only this template; repeatable")
-    parser.add_argument("--rows", type=int, default=1, help="rows shown in each template (default 1)")
+    parser.add_argument(
+        "--template", type=int, action="append", default=[], help="only this template; repeatable"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=1, help="rows shown in each template (default 1)"
+    )
     parser.add_argument("--split", default="train", choices=SPLITS)
-    parser.add_argument("--count", type=int, default=200, help="examples behind the table (default 200)")
-    parser.add_argument("--source", default="sandbox", help="sandbox, tfds or jsonl, as the macro SOURCE")
+    parser.add_argument(
+        "--count", type=int, default=200, help="examples behind the table (default 200)"
+    )
+    parser.add_argument(
+        "--source", default="sandbox", help="sandbox, tfds or jsonl, as the macro SOURCE"
+    )
     parser.add_argument("--data_dir", help="as the macro DATA_DIR")
     parser.add_argument("--tokenizer", default="practice", help="as the macro TOKENIZER")
-    parser.add_argument("--inputs", type=int, default=128, help="input tokens of a row (default 128)")
-    parser.add_argument("--targets", type=int, default=48, help="target tokens of a row (default 48)")
+    parser.add_argument(
+        "--inputs", type=int, default=128, help="input tokens of a row (default 128)"
+    )
+    parser.add_argument(
+        "--targets", type=int, default=48, help="target tokens of a row (default 48)"
+    )
     parser.add_argument("--instructions", default="natural", help="natural, none or dataset_name")
     parser.add_argument("--no_options", action="store_true", help="leave the options suffix out")
     parser.add_argument(
-        "--import", dest="module", action="append", default=["tasks"], help="a module that registers tasks"
+        "--import",
+        dest="module",
+        action="append",
+        default=["tasks"],
+        help="a module that registers tasks",
     )
     flags = parser.parse_args(arguments)
     try:

@@ -23,11 +23,9 @@ from flan_jax.cli.gin_settings import (
     resolve,
 )
 from flan_jax.data.config import default_cache_dir
-from flan_jax.data.loader import DataStalled
-from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, describe_os_error
+from flan_jax.errors import BAD_INPUT, DONE, ERROR, SAVED, InputError, RunFailed, describe_os_error
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import Preempted, Preemption
-from flan_jax.preflight.compile import DoesNotFit
 from flan_jax.progress import table_console
 from flan_jax.reports import sweep_report
 from flan_jax.sweeps import queue as submission
@@ -36,8 +34,6 @@ from flan_jax.sweeps.local_engine import LocalEngine
 from flan_jax.sweeps.plan import make_plan
 from flan_jax.sweeps.sweep_dir import Plan, config_of
 from flan_jax.sweeps.tables import listing, status_table
-from flan_jax.training.metrics_log import NotFinite
-from flan_jax.training.packing_check import PackingError
 from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import FORMATS, format_of
 from flan_jax.weights.hugging_face import read_config
@@ -51,7 +47,9 @@ LOCAL = "local"
 """The engine of this machine."""
 
 
-def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence[str] | None = None) -> int:
+def main(
+    verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence[str] | None = None
+) -> int:
     """Runs one verb of flan_jax.cli.verbs as a program; returns its exit code."""
 
     def work() -> None:
@@ -63,7 +61,9 @@ def main(verb: Callable[[Settings, verbs.Invocation], None], arguments: Sequence
         other = load_settings(flags.gin_file, [*bindings, f"MIXTURE = {diff!r}"]) if diff else None
         plan = _plan_of(flags.gin_file, bindings) if verb is verbs.preflight else None
         settings, config_text = resolve(flags.gin_file, bindings)
-        if verb is not verbs.preflight:  # jax cannot read back what it compiled for devices that are not here
+        if (
+            verb is not verbs.preflight
+        ):  # jax cannot read back what it compiled for devices that are not here
             _keep_compiled(settings)
         default = "" if verb is verbs.leakage else f"runs/{Path(flags.gin_file[0]).stem}"
         run_dir = os.path.expanduser(flags.run_dir or default)
@@ -93,24 +93,46 @@ def _plan_of(gin_files: Sequence[str], bindings: Sequence[str]) -> Plan | None:
     """The plan of a sweep's gin files; None where they are those of a single run."""
     if not is_sweep(gin_files, bindings):
         return None
-    return make_plan(load_ablation(gin_files, bindings), gin_files, bindings, resolve, Path("sweep"))
+    return make_plan(
+        load_ablation(gin_files, bindings), gin_files, bindings, resolve, Path("sweep")
+    )
 
 
 def convert(arguments: Sequence[str] | None = None) -> int:
     """The program launch/convert.py: weights from one format into another. Returns its exit code."""
 
     def work() -> None:
-        parser = argparse.ArgumentParser(prog="convert.py", description=(verbs.convert.__doc__ or "").splitlines()[0])
-        parser.add_argument("source", metavar="FROM", help="a run directory, a Hugging Face folder or a T5X checkpoint")
-        parser.add_argument("target", metavar="TO", help="the folder to write; it must not exist")
-        parser.add_argument("--to", default="hugging_face", choices=FORMATS, help="the format (default: hugging_face)")
-        parser.add_argument("--dtype", default="float32", help="of a Hugging Face folder: float32, bfloat16 or float16")
-        parser.add_argument(
-            "--original", help="the Hugging Face folder that the model came from, for its config and tokenizer"
+        parser = argparse.ArgumentParser(
+            prog="convert.py", description=(verbs.convert.__doc__ or "").splitlines()[0]
         )
-        parser.add_argument("--tokenizer", help="a tokenizer file to put into a Hugging Face folder")
         parser.add_argument(
-            "--gin_file", action="append", help="gin files with MODEL, where FROM does not say it (T5X)"
+            "source",
+            metavar="FROM",
+            help="a run directory, a Hugging Face folder or a T5X checkpoint",
+        )
+        parser.add_argument("target", metavar="TO", help="the folder to write; it must not exist")
+        parser.add_argument(
+            "--to",
+            default="hugging_face",
+            choices=FORMATS,
+            help="the format (default: hugging_face)",
+        )
+        parser.add_argument(
+            "--dtype",
+            default="float32",
+            help="of a Hugging Face folder: float32, bfloat16 or float16",
+        )
+        parser.add_argument(
+            "--original",
+            help="the Hugging Face folder that the model came from, for its config and tokenizer",
+        )
+        parser.add_argument(
+            "--tokenizer", help="a tokenizer file to put into a Hugging Face folder"
+        )
+        parser.add_argument(
+            "--gin_file",
+            action="append",
+            help="gin files with MODEL, where FROM does not say it (T5X)",
         )
         flags = parser.parse_args(arguments)
         kind = format_of(flags.source)
@@ -136,11 +158,17 @@ def convert(arguments: Sequence[str] | None = None) -> int:
 def ablate(arguments: Sequence[str] | None = None) -> int:
     """The program launch/ablate.py: an ablation sweep. Returns its exit code; of `run`, that of the run."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    return _exit_code((lambda: _run_of_plan(arguments[1:])) if arguments[:1] == ["run"] else lambda: _sweep(arguments))
+    return _exit_code(
+        (lambda: _run_of_plan(arguments[1:]))
+        if arguments[:1] == ["run"]
+        else lambda: _sweep(arguments)
+    )
 
 
 def _run_of_plan(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="ablate.py run", description="One run of a sweep, from where it stopped.")
+    parser = argparse.ArgumentParser(
+        prog="ablate.py run", description="One run of a sweep, from where it stopped."
+    )
     parser.add_argument("--plan", required=True, type=_folder, help="the sweep's directory")
     parser.add_argument("--index", required=True, help="the run's index in runs.jsonl, or 'base'")
     _add_host_flags(parser)
@@ -157,7 +185,9 @@ def _sweep(arguments: Sequence[str]) -> None:
     flags = _sweep_flags([a for a in arguments if not a.startswith("--gin.")])
     gin_files: list[str] = flags.gin_file or []
     if not gin_files and not ((flags.status or flags.report) and flags.sweep_dir):
-        raise InputError("name a gin file with AblationConfig.axes: --gin_file=leave_one_cluster_out.gin")
+        raise InputError(
+            "name a gin file with AblationConfig.axes: --gin_file=leave_one_cluster_out.gin"
+        )
     sweep_dir = Path(flags.sweep_dir or f"sweeps/{Path(gin_files[0]).stem}").expanduser().absolute()
     if flags.status:
         table_console().print(status_table(sweep_dir))
@@ -169,10 +199,15 @@ def _sweep(arguments: Sequence[str]) -> None:
     queue = None if flags.engine == LOCAL else load_engine(flags.engine, gin_files, bindings)
     plan = make_plan(load_ablation(gin_files, bindings), gin_files, bindings, resolve, sweep_dir)
     if plan.left_out:
-        print(f"not held out, as nothing of them can be evaluated: {', '.join(plan.left_out)}", flush=True)
+        print(
+            f"not held out, as nothing of them can be evaluated: {', '.join(plan.left_out)}",
+            flush=True,
+        )
     if queue is not None:
         if flags.slots is not None or flags.devices:
-            raise InputError(f"--slots and --devices are for this machine; {flags.engine} has settings of its own")
+            raise InputError(
+                f"--slots and --devices are for this machine; {flags.engine} has settings of its own"
+            )
         lines = (
             submission.shown(sweep_dir, plan, queue)
             if flags.dry_run
@@ -185,7 +220,9 @@ def _sweep(arguments: Sequence[str]) -> None:
         table_console().print(listing(plan))
         return
     engine = LocalEngine(
-        sweep_dir, 1 if flags.slots is None else flags.slots, flags.devices.split(",") if flags.devices else ()
+        sweep_dir,
+        1 if flags.slots is None else flags.slots,
+        flags.devices.split(",") if flags.devices else (),
     )
     if not run_sweep.work(sweep_dir, plan, engine, gin_files):
         raise SweepFailed("not all runs are finished; the same command tries the others again")
@@ -198,9 +235,13 @@ def _sweep_flags(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="ablate.py run --plan=SWEEP_DIR --index=I does one run of a plan. --gin.NAME=value sets a gin macro or parameter of all runs.",
         allow_abbrev=False,
     )
-    parser.add_argument("--gin_file", action="append", help="a gin file with AblationConfig.axes; repeatable")
     parser.add_argument(
-        "--sweep_dir", type=_folder, help="where the sweep is kept (default: sweeps/<name of the first gin file>)"
+        "--gin_file", action="append", help="a gin file with AblationConfig.axes; repeatable"
+    )
+    parser.add_argument(
+        "--sweep_dir",
+        type=_folder,
+        help="where the sweep is kept (default: sweeps/<name of the first gin file>)",
     )
     parser.add_argument(
         "--engine",
@@ -212,10 +253,18 @@ def _sweep_flags(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="list the runs and what they cost, or what would be submitted; do nothing",
     )
-    parser.add_argument("--status", action="store_true", help="say how far the sweep is, and do nothing")
-    parser.add_argument("--report", action="store_true", help="write the report of what is there, and do nothing else")
+    parser.add_argument(
+        "--status", action="store_true", help="say how far the sweep is, and do nothing"
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write the report of what is there, and do nothing else",
+    )
     parser.add_argument("--slots", type=int, help="runs side by side on this machine (default: 1)")
-    parser.add_argument("--devices", default="", help="ids of GPUs to share out among the slots, e.g. 0,1,2,3")
+    parser.add_argument(
+        "--devices", default="", help="ids of GPUs to share out among the slots, e.g. 0,1,2,3"
+    )
     return parser.parse_args(arguments)
 
 
@@ -229,7 +278,7 @@ def _folder(name: str) -> str:
     return name
 
 
-class SweepFailed(RuntimeError):
+class SweepFailed(RunFailed):
     """Some runs of a sweep failed."""
 
 
@@ -246,9 +295,14 @@ def _exit_code(work: Callable[[], None], resumed: bool = True) -> int:
         multihost.shutdown()
     except Preempted:
         if not resumed:
-            print("stopped by SIGTERM before the end. The same command begins anew.", file=sys.stderr)
+            print(
+                "stopped by SIGTERM before the end. The same command begins anew.", file=sys.stderr
+            )
             return ERROR
-        print("stopped by SIGTERM; everything is saved. The same command goes on from there.", file=sys.stderr)
+        print(
+            "stopped by SIGTERM; everything is saved. The same command goes on from there.",
+            file=sys.stderr,
+        )
         multihost.shutdown()
         return SAVED
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last line of defence: whatever it is, say what it means
@@ -267,7 +321,10 @@ def _told(error: BaseException) -> tuple[int, str | None]:
     if isinstance(error, InputError):
         return BAD_INPUT, f"error: {error}"
     if isinstance(error, KeyboardInterrupt):
-        return ERROR, "stopped by Ctrl-C. The same command goes on from what was saved, if it saves anything."
+        return (
+            ERROR,
+            "stopped by Ctrl-C. The same command goes on from what was saved, if it saves anything.",
+        )
     if isinstance(error, OSError):
         return ERROR, f"error: {describe_os_error(error)}"
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
@@ -275,7 +332,7 @@ def _told(error: BaseException) -> tuple[int, str | None]:
             f"error: out of memory on {jax.devices()[0].platform}: {str(error).splitlines()[0]}\nLower BATCH_SIZE, raise "
             "TrainConfig.microbatches, set the model's remat, or give MESH a larger fsdp; launch/preflight.py says what fits"
         )
-    if isinstance(error, (NotFinite, PackingError, DataStalled, CheckpointFailed, DoesNotFit, SweepFailed)):
+    if isinstance(error, RunFailed):
         return ERROR, f"error: {error}"
     return ERROR, None
 
@@ -291,12 +348,16 @@ def run(program: Callable[..., Any]) -> NoReturn:
 
 def _may_be_anothers(error: BaseException | None) -> bool:
     """Whether it, or what it comes from, is how the end of another process shows: in a computation, or in what all save together."""
-    while error is not None and not isinstance(error, (jax.errors.JaxRuntimeError, CheckpointFailed)):
+    while error is not None and not isinstance(
+        error, (jax.errors.JaxRuntimeError, CheckpointFailed)
+    ):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
-def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def _parse_flags(
+    verb: Callable[..., Any], arguments: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
     """The flags, and the gin bindings of --gin.NAME=value as text."""
     parser = argparse.ArgumentParser(
         description=(verb.__doc__ or "").splitlines()[0],
@@ -306,12 +367,19 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
     )
     on_mixture = verb in (verbs.mixture, verbs.leakage)
     parser.add_argument(
-        "--gin_file", action="append", required=not on_mixture, help="a gin file; looked for in gin/ too; repeatable"
+        "--gin_file",
+        action="append",
+        required=not on_mixture,
+        help="a gin file; looked for in gin/ too; repeatable",
     )
     parser.add_argument(
-        "--run_dir", type=_folder, help="where the run is kept (default: runs/<name of the first gin file>)"
+        "--run_dir",
+        type=_folder,
+        help="where the run is kept (default: runs/<name of the first gin file>)",
     )
-    parser.add_argument("--dry_run", action="store_true", help="show what would be done, without a run directory")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="show what would be done, without a run directory"
+    )
     bindings = [a.removeprefix("--gin.") for a in arguments if a.startswith("--gin.")]
     if on_mixture:
         parser.add_argument("mixture", nargs="?", help="a mixture or task, in place of MIXTURE")
@@ -319,20 +387,28 @@ def _parse_flags(verb: Callable[..., Any], arguments: Sequence[str]) -> tuple[ar
     if verb in (verbs.train, verbs.evaluate):
         _add_host_flags(parser)
     if verb is verbs.train:
-        parser.add_argument("--profile", metavar="N:M", help="trace the steps N to M into the run's profile/")
+        parser.add_argument(
+            "--profile", metavar="N:M", help="trace the steps N to M into the run's profile/"
+        )
     if verb is verbs.evaluate:
         parser.add_argument(
-            "--tasks", help="tasks and mixtures, with commas between (default: the run's, or the held-out)"
+            "--tasks",
+            help="tasks and mixtures, with commas between (default: the run's, or the held-out)",
         )
     if verb is verbs.preflight:
         parser.add_argument(
-            "--topology", help="a TPU slice, e.g. v4:4x4x8, or 2xv4:4x4x8 for two of them (default: the devices here)"
+            "--topology",
+            help="a TPU slice, e.g. v4:4x4x8, or 2xv4:4x4x8 for two of them (default: the devices here)",
         )
-        parser.add_argument("--search", action="store_true", help="try meshes and remat policies, and rank them")
+        parser.add_argument(
+            "--search", action="store_true", help="try meshes and remat policies, and rank them"
+        )
         parser.add_argument("--runs", type=int, help="runs like this one: what they cost together")
     if verb is verbs.mixture:
         parser.add_argument("--diff", metavar="MIXTURE", help="a mixture or task to compare with")
-        parser.add_argument("--picture", metavar="FILE", help="draw the shares to a .png, .svg, .pdf or .html file")
+        parser.add_argument(
+            "--picture", metavar="FILE", help="draw the shares to a .png, .svg, .pdf or .html file"
+        )
     flags = parser.parse_args([a for a in arguments if not a.startswith("--gin.")])
     if on_mixture:
         of_run = verb is verbs.leakage and flags.run_dir
@@ -358,6 +434,8 @@ def _join(flags: argparse.Namespace) -> None:
 
 
 def _keep_compiled(settings: Settings) -> None:
-    jax.config.update("jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled")
+    jax.config.update(
+        "jax_compilation_cache_dir", f"{settings.data.cache_dir or default_cache_dir()}/compiled"
+    )
     # JAX keeps what took a second. Scoring compiles a dozen smaller programs, and each run of a sweep is a new process.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

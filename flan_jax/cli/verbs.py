@@ -40,7 +40,17 @@ from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import check_target, load_params, save_params, source_facts
 from flan_jax.weights.orbax import latest_folder
 
-__all__ = ["Invocation", "convert", "evaluate", "leakage", "mixture", "preflight", "prepare", "tokenizer", "train"]
+__all__ = [
+    "Invocation",
+    "convert",
+    "evaluate",
+    "leakage",
+    "mixture",
+    "preflight",
+    "prepare",
+    "tokenizer",
+    "train",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,14 +100,22 @@ def prepare(settings: Settings, invocation: Invocation) -> None:
 
 def tokenizer(settings: Settings, invocation: Invocation) -> None:
     """Train the SentencePiece model that TOKENIZER names on the mixture's training examples, for MODEL's vocabulary."""
-    output = PRACTICE_MODEL if settings.data.tokenizer == "practice" else Path(settings.data.tokenizer).expanduser()
+    output = (
+        PRACTICE_MODEL
+        if settings.data.tokenizer == "practice"
+        else Path(settings.data.tokenizer).expanduser()
+    )
     if output.suffix != ".model" or not output.parent.is_dir():
-        raise InputError(f"TOKENIZER is {settings.data.tokenizer}; name a *.model file in a folder that is there")
+        raise InputError(
+            f"TOKENIZER is {settings.data.tokenizer}; name a *.model file in a folder that is there"
+        )
     if invocation.dry_run:
         print(f"a vocabulary of {settings.model.vocab_size} pieces would be written to {output}")
         return
     train_tokenizer(tokenizer_texts(settings.data), output, settings.model.vocab_size)
-    print(f"{output}: {load_tokenizer(output).vocab_size} pieces for a model with room for {settings.model.vocab_size}")
+    print(
+        f"{output}: {load_tokenizer(output).vocab_size} pieces for a model with room for {settings.model.vocab_size}"
+    )
 
 
 def evaluate(settings: Settings, invocation: Invocation) -> None:
@@ -117,18 +135,25 @@ def evaluate(settings: Settings, invocation: Invocation) -> None:
 def _evaluate_run(settings: Settings, invocation: Invocation, trained: Mapping[str, Any]) -> None:
     """Scores a run of ours again, under `after` and the further prompts; without --tasks on all tasks of the run."""
     asked = {name: getattr(settings.data, name) for name in trained["data"]}
-    asked |= {"model": manifest.model_facts(settings.model), "warm_start": settings.training.warm_start}
+    asked |= {
+        "model": manifest.model_facts(settings.model),
+        "warm_start": settings.training.warm_start,
+    }
     own = trained["data"] | {name: trained["identity"][name] for name in ("model", "warm_start")}
     differing = [name for name in own if own[name] != json.loads(json.dumps(asked[name]))]
     if differing:
-        changes = "\n".join(f"    {name}: {own[name]} there, {asked[name]} now" for name in differing)
+        changes = "\n".join(
+            f"    {name}: {own[name]} there, {asked[name]} now" for name in differing
+        )
         raise InputError(
             f"{invocation.run_dir} holds a run of other settings:\n{changes}\nGive it its own, --gin_file="
             f"{invocation.run_dir}/config.gin, or score WARM_START in another --run_dir"
         )
     split = settings.data.split()
     names = _tasks(invocation.tasks) or [*split.held_out, *split.train]
-    weights = manifest.trained_params_id(trained["identity"], int(latest_folder(invocation.run_dir).name))
+    weights = manifest.trained_params_id(
+        trained["identity"], int(latest_folder(invocation.run_dir).name)
+    )
     work = Work(names, split.train, trained["mixture"]["lengths"], weights, trained)
     _score(settings, invocation, work, invocation.run_dir)
 
@@ -140,12 +165,16 @@ def _evaluate_checkpoint(settings: Settings, invocation: Invocation) -> None:
         settings.data.lengths,
         "LENGTHS gives targets 'fit', for which there must be a mixture to train on; write a number",
     )
-    names = _tasks(invocation.tasks) or ([*settings.data.split().held_out] if settings.data.held_out else None)
+    names = _tasks(invocation.tasks) or (
+        [*settings.data.split().held_out] if settings.data.held_out else None
+    )
     names = names or [task.name for task in mixture_or_task(settings.data.mixture)]
     weights = {"model": manifest.model_facts(model), "source": source_facts(source)}
     clusters = list(dict.fromkeys(get_task(name).cluster for name in names))
     shown = dataclasses.replace(settings.data, held_out=clusters)
-    facts = {"identity": weights} | manifest.run_metadata(model, shown, make_mesh(settings.training.mesh))
+    facts = {"identity": weights} | manifest.run_metadata(
+        model, shown, make_mesh(settings.training.mesh)
+    )
     # Where the checkpoint is a run of ours, its manifest says what it was trained on.
     mixture = (read_json(Path(source).expanduser() / MANIFEST) or {}).get("mixture", {})
     trained_on = [task["task"] for task in mixture.get("tasks", ())]
@@ -169,7 +198,9 @@ def _score(settings: Settings, invocation: Invocation, work: Work, source: str) 
     all_prompts |= {f"after-{name}": prompts for name, prompts in settings.evaluation.more.items()}
     with multihost.process_zero_first():
         evaluations = [
-            evaluation.of_tasks(when, settings.data, work.tasks, work.trained_on, prompts, tokenizer)
+            evaluation.of_tasks(
+                when, settings.data, work.tasks, work.trained_on, prompts, tokenizer
+            )
             for when, prompts in all_prompts.items()
         ]
     if invocation.dry_run:
@@ -179,15 +210,24 @@ def _score(settings: Settings, invocation: Invocation, work: Work, source: str) 
         return
     mesh = make_mesh(settings.training.mesh)
     print(check_attention(settings.model, work.lengths, mesh))
-    same = {"weights": work.weights, "tasks": work.tasks, "trained on": work.trained_on, "lengths": work.lengths}
+    same = {
+        "weights": work.weights,
+        "tasks": work.tasks,
+        "trained on": work.trained_on,
+        "lengths": work.lengths,
+    }
     multihost.assert_equal_everywhere(manifest.process_fingerprint(same, invocation.config_text))
     params = load_params(source, settings.model, abstract_params_on(settings.model, mesh))
     with multihost.process_zero_first():
         run = Run(invocation.run_dir, is_writer=multihost.is_process_zero())
     facts = {name: value for name, value in work.manifest.items() if name != "identity"}
     gaps = not_evaluated(work.tasks, settings.data.eval_prompts)
-    run.write_manifest(work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps})
-    evaluating = EvalContext(run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation)
+    run.write_manifest(
+        work.manifest["identity"], facts | {"not_evaluated": facts.get("not_evaluated", {}) | gaps}
+    )
+    evaluating = EvalContext(
+        run, settings.model, tokenizer, work.lengths, mesh, settings.evaluation
+    )
     for each in evaluations:
         evaluation.score(evaluating, each, work.weights, params)
     if training.write_report(run):
@@ -222,7 +262,9 @@ def leakage(settings: Settings, invocation: Invocation) -> None:
         write_json(Path(invocation.run_dir) / LEAKAGE, found.kept())
     console = table_console()
     table = rich.table.Table(
-        box=rich.box.SIMPLE_HEAD, title="What training shares with the held-out tasks", title_justify="left"
+        box=rich.box.SIMPLE_HEAD,
+        title="What training shares with the held-out tasks",
+        title_justify="left",
     )
     for name in ("held out", "trained on", "origin"):
         table.add_column(name)
@@ -232,10 +274,17 @@ def leakage(settings: Settings, invocation: Invocation) -> None:
         table.add_row(f.held_out, f.trained, f.origin, f"{f.duplicates:,}", f"{f.examples:,}")
     console.print(table)
     for name, others in found.labels.items():
-        console.print(f"the options of {name} are also those of {', '.join(others)}", highlight=False, soft_wrap=True)
+        console.print(
+            f"the options of {name} are also those of {', '.join(others)}",
+            highlight=False,
+            soft_wrap=True,
+        )
     for f in found.findings[:3]:
         if f.pair is not None:
-            console.print(f"\n{f.held_out}, held out: {f.pair[0]}\n{f.trained}, trained on: {f.pair[1]}", markup=False)
+            console.print(
+                f"\n{f.held_out}, held out: {f.pair[0]}\n{f.trained}, trained on: {f.pair[1]}",
+                markup=False,
+            )
     refuse_leaks(found.leaks(settings.data.max_leakage or 0.0))
     console.print("no leak")
 
@@ -248,7 +297,11 @@ def _check_audited(settings: Settings, run_dir: str) -> None:
             f"{run_dir} holds no run whose audit could be kept there; give the --run_dir of a training run"
         )
     asked = json.loads(json.dumps({name: getattr(settings.data, name) for name in own}))
-    if differing := [f"{name} is {own[name]} there, {asked[name]} now" for name in own if own[name] != asked[name]]:
+    if differing := [
+        f"{name} is {own[name]} there, {asked[name]} now"
+        for name in own
+        if own[name] != asked[name]
+    ]:
         raise InputError(
             f"{run_dir} holds a run of other data: {'; '.join(differing)}. Give --run_dir alone to audit that run"
         )
@@ -258,7 +311,11 @@ def preflight(settings: Settings, invocation: Invocation) -> None:
     """Say whether a run fits a TPU slice, or the devices here, how long it takes and what it costs. Nothing is run."""
     runs, plan = invocation.runs, invocation.plan
     if runs is not None and (runs < 1 or plan is not None):
-        wrong = "the gin files are those of a sweep, whose runs are counted" if plan else "a sweep has at least one"
+        wrong = (
+            "the gin files are those of a sweep, whose runs are counted"
+            if plan
+            else "a sweep has at least one"
+        )
         raise InputError(f"--runs={runs}, but {wrong}; leave it out")
     sweep = runs
     if plan is not None:
@@ -335,11 +392,25 @@ def _batch_text(plan: MixturePlan, explained: Mapping[str, Any]) -> str:
 def mixture_table(explained: Mapping[str, Any]) -> rich.table.Table:
     """The tasks of an explained mixture, a line each. Lengths are in tokens: the mean and the 95th percentile."""
     table = rich.table.Table(
-        box=rich.box.SIMPLE_HEAD, title=f"Mixture, {explained['steps']:,} steps", title_justify="left"
+        box=rich.box.SIMPLE_HEAD,
+        title=f"Mixture, {explained['steps']:,} steps",
+        title_justify="left",
     )
     table.add_column("task")
     table.add_column("cluster")
-    for name in ("rows", "filtered", "rate", "share", "epochs", "inputs", "p95", "targets", "p95", "cut in", "cut out"):
+    for name in (
+        "rows",
+        "filtered",
+        "rate",
+        "share",
+        "epochs",
+        "inputs",
+        "p95",
+        "targets",
+        "p95",
+        "cut in",
+        "cut out",
+    ):
         table.add_column(name, justify="right")
     for task in explained["tasks"]:
         table.add_row(
@@ -350,7 +421,10 @@ def mixture_table(explained: Mapping[str, Any]) -> rich.table.Table:
             f"{task['rate']:,}",
             f"{task['share']:.1%}",
             f"{task['epochs']:.2f}",
-            *(f"{task[name]:.0f}" for name in ("mean_inputs", "p95_inputs", "mean_targets", "p95_targets")),
+            *(
+                f"{task[name]:.0f}"
+                for name in ("mean_inputs", "p95_inputs", "mean_targets", "p95_targets")
+            ),
             f"{task['truncated_inputs']:.1%}",
             f"{task['truncated_targets']:.1%}",
         )
@@ -369,6 +443,9 @@ def difference_table(one: Mapping[str, Any], other: Mapping[str, Any]) -> rich.t
     for name in dict.fromkeys([*sides[0], *sides[1]]):
         shares = [side[name]["share"] if name in side else 0.0 for side in sides]
         epochs = [f"{side[name]['epochs']:.2f}" if name in side else "-" for side in sides]
-        shown = [f"{share:.2%}" if name in side else "-" for share, side in zip(shares, sides, strict=True)]
+        shown = [
+            f"{share:.2%}" if name in side else "-"
+            for share, side in zip(shares, sides, strict=True)
+        ]
         table.add_row(name, *shown, f"{100 * (shares[1] - shares[0]):+.2f}", *epochs)
     return table

@@ -80,13 +80,20 @@ class MixturePlan:
         self.seed, self.packing = seed, packing
         self.rates = np.array([rates[name] for name in self.names], np.int64)
         self._raw = tuple(tasks.values())
-        self._inputs = [np.minimum(t.inputs + 1, lengths["inputs"]).astype(np.int32) for t in self._raw]
-        self._targets = [np.minimum(t.targets + 1, lengths["targets"]).astype(np.int32) for t in self._raw]
+        self._inputs = [
+            np.minimum(t.inputs + 1, lengths["inputs"]).astype(np.int32) for t in self._raw
+        ]
+        self._targets = [
+            np.minimum(t.targets + 1, lengths["targets"]).astype(np.int32) for t in self._raw
+        ]
         self._renderings = np.array([t.renderings for t in self._raw], np.int64)
         stored = np.array([len(t) for t in self._inputs], np.int64)
         self._counts = stored // self._renderings
         self._flat_starts = np.concatenate([[0], np.cumsum(stored)])[:-1]
-        self._flat_inputs, self._flat_targets = np.concatenate(self._inputs), np.concatenate(self._targets)
+        self._flat_inputs, self._flat_targets = (
+            np.concatenate(self._inputs),
+            np.concatenate(self._targets),
+        )
         self._cycle_task, self._cycle_rank = _interleave(self.rates, seed)
         self._task_keys = np.array([_key(seed, name) for name in self.names], np.uint64)
         self.block_steps, self.block_examples = self._size_blocks()
@@ -107,13 +114,24 @@ class MixturePlan:
             ]
             for name, rate, raw in zip(self.names, self.rates, self._raw, strict=True)
         }
-        settings = [VERSION, self.architecture, self.batch_size, self.lengths, self.seed, self.packing, tasks]
+        settings = [
+            VERSION,
+            self.architecture,
+            self.batch_size,
+            self.lengths,
+            self.seed,
+            self.packing,
+            tasks,
+        ]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
     def rows(self, step: int, rows: slice = slice(None)) -> list[list[ExampleRef]]:
         """The examples of each row of batch `step` (or of a slice of its rows), in their order in the row."""
         layout = self.layout(step)
-        refs = [ExampleRef(self.names[t], int(i)) for t, i in zip(layout.task, layout.index, strict=True)]
+        refs = [
+            ExampleRef(self.names[t], int(i))
+            for t, i in zip(layout.task, layout.index, strict=True)
+        ]
         bounds = layout.starts.tolist()
         return [refs[start:stop] for start, stop in itertools.pairwise(bounds)][rows]
 
@@ -124,13 +142,19 @@ class MixturePlan:
         block, offset = divmod(step, self.block_steps)
         whole, _ = self.block(block)
         starts = whole.starts[offset * self.batch_size : (offset + 1) * self.batch_size + 1]
-        return Rows(starts - starts[0], whole.task[starts[0] : starts[-1]], whole.index[starts[0] : starts[-1]])
+        return Rows(
+            starts - starts[0],
+            whole.task[starts[0] : starts[-1]],
+            whole.index[starts[0] : starts[-1]],
+        )
 
     def stream(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """(task, index) of the stream's positions start:stop."""
         cycle, slot = np.divmod(np.arange(start, stop, dtype=np.int64), len(self._cycle_task))
         task = self._cycle_task[slot]
-        epoch, position = np.divmod(cycle * self.rates[task] + self._cycle_rank[slot], self._counts[task])
+        epoch, position = np.divmod(
+            cycle * self.rates[task] + self._cycle_rank[slot], self._counts[task]
+        )
         key = mix(self._task_keys[task] + epoch.astype(np.uint64))
         renderings = self._renderings[task]
         return task, permute(position, self._counts[task], key) * renderings + epoch % renderings
@@ -152,7 +176,11 @@ class MixturePlan:
             late_task, late_index = self._late(block - 1)
             late_row = packer.add_all(*self._sizes(late_task, late_index))
             set_aside = int((late_row < 0).sum())
-            task, index, row = np.append(task, late_task), np.append(index, late_index), np.append(row, late_row)
+            task, index, row = (
+                np.append(task, late_task),
+                np.append(index, late_index),
+                np.append(row, late_row),
+            )
         kept = np.flatnonzero(row >= 0)
         rows = self.block_steps * self.batch_size
         shuffled = permute(row[kept], rows, _key(self.seed, f"rows of block {block}"))
@@ -232,7 +260,10 @@ def _key(seed: int, name: str) -> int:
 
 
 def _check(
-    tasks: Mapping[str, TaskLengths], rates: Mapping[str, int], batch_size: int, lengths: Mapping[str, int]
+    tasks: Mapping[str, TaskLengths],
+    rates: Mapping[str, int],
+    batch_size: int,
+    lengths: Mapping[str, int],
 ) -> None:
     if not tasks:
         raise InputError("a plan needs at least one task")
@@ -255,4 +286,6 @@ def _check(
                 f"task {name!r}: {len(task.inputs)} rows are not {task.renderings} renderings of each example"
             )
         if rates.get(name, 0) < 1:
-            raise InputError(f"task {name!r} has the mixing rate {rates.get(name, 0)}; rates are integers from 1")
+            raise InputError(
+                f"task {name!r} has the mixing rate {rates.get(name, 0)}; rates are integers from 1"
+            )

@@ -80,7 +80,9 @@ class DataConfig:
     def split(self) -> Split:
         """Who is trained on and who held out."""
         view = CLUSTER_VIEWS[self.clusters]
-        return hold_out(mixture_or_task(self.mixture), self.held_out, view=view, known=list(TASKS.values()))
+        return hold_out(
+            mixture_or_task(self.mixture), self.held_out, view=view, known=list(TASKS.values())
+        )
 
     @property
     def selection(self) -> Selection:
@@ -95,12 +97,18 @@ class DataConfig:
 
 
 def default_cache_dir() -> str:
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "flan_jax")
+    return os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "flan_jax"
+    )
 
 
 def _check(config: DataConfig) -> None:
     """Raises InputError for what would otherwise be found after the data is prepared, or once for every task."""
-    if config.data_dir and "://" not in config.data_dir and not Path(config.data_dir).expanduser().is_dir():
+    if (
+        config.data_dir
+        and "://" not in config.data_dir
+        and not Path(config.data_dir).expanduser().is_dir()
+    ):
         raise InputError(f"DATA_DIR is {config.data_dir}, but there is no such folder")
     check_lengths(config.lengths)
 
@@ -135,10 +143,17 @@ def fit_lengths(
     check_lengths(lengths)
     if lengths.get("targets") != "fit":
         return {side: int(lengths[side]) for side in ("inputs", "targets")}
-    weight = np.concatenate([np.full(len(t.targets), rates[name] / len(t.targets)) for name, t in tasks.items()])
-    inputs = np.minimum(np.concatenate([t.inputs for t in tasks.values()]) + 1, int(lengths["inputs"]))
+    weight = np.concatenate(
+        [np.full(len(t.targets), rates[name] / len(t.targets)) for name, t in tasks.items()]
+    )
+    inputs = np.minimum(
+        np.concatenate([t.inputs for t in tasks.values()]) + 1, int(lengths["inputs"])
+    )
     targets = np.concatenate([t.targets for t in tasks.values()]) + 1
     order = np.argsort(targets)
     longest = targets[order][np.searchsorted(np.cumsum(weight[order]), 0.999 * weight.sum())]
     beside = int(lengths["inputs"]) * (targets @ weight) / (inputs @ weight)
-    return {"inputs": int(lengths["inputs"]), "targets": int(-(-max(longest, 1.1 * beside) // 8) * 8)}
+    return {
+        "inputs": int(lengths["inputs"]),
+        "targets": int(-(-max(longest, 1.1 * beside) // 8) * 8),
+    }

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-_INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
+_INSTALLED = tuple(
+    {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
 
 
 def fingerprint(*values: Any, follow: str = "") -> str:
@@ -23,7 +25,9 @@ def fingerprint(*values: Any, follow: str = "") -> str:
     alone: flan_jax.data.token_store.STORE_VERSION is for these. Line numbers and comments do not count. Another Python version
     compiles to other bytecode and so to another fingerprint.
     """
-    return hashlib.sha256(_Description(follow.partition(".")[0]).of(values).encode()).hexdigest()[:32]
+    return hashlib.sha256(_Description(follow.partition(".")[0]).of(values).encode()).hexdigest()[
+        :32
+    ]
 
 
 class _Description:
@@ -35,7 +39,11 @@ class _Description:
         self._open: set[int] = set()
 
     def of(self, value: Any) -> str:
-        if value is None or value is Ellipsis or isinstance(value, (bool, int, float, complex, str, bytes)):
+        if (
+            value is None
+            or value is Ellipsis
+            or isinstance(value, (bool, int, float, complex, str, bytes))
+        ):
             return f"{type(value).__name__}:{value!r}"
         if isinstance(value, (types.FunctionType, type)):
             return self._once(value)
@@ -66,7 +74,9 @@ class _Description:
         if isinstance(value, types.ModuleType):
             return value.__name__
         if dataclasses.is_dataclass(value):
-            fields = [part for f in dataclasses.fields(value) for part in (f.name, getattr(value, f.name))]
+            fields = [
+                part for f in dataclasses.fields(value) for part in (f.name, getattr(value, f.name))
+            ]
             return self._all([type(value), *fields])
         if isinstance(value, np.ndarray):
             return self._all((value.dtype.str, value.shape, value.tobytes()))
@@ -108,14 +118,26 @@ class _Description:
         return self._all(values)
 
     def _class(self, cls: type) -> str:
-        return self._all([*cls.__bases__, *(part for item in vars(cls).items() for part in item if _is_shaping(*item))])
+        return self._all(
+            [
+                *cls.__bases__,
+                *(part for item in vars(cls).items() for part in item if _is_shaping(*item)),
+            ]
+        )
 
     def _code_object(self, code: types.CodeType) -> str:
-        return self._all((code.co_code, code.co_names, code.co_consts, code.co_argcount, code.co_kwonlyargcount))
+        return self._all(
+            (code.co_code, code.co_names, code.co_consts, code.co_argcount, code.co_kwonlyargcount)
+        )
 
 
 def _names(code: types.CodeType) -> list[str]:
-    nested = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in _names(const)]
+    nested = [
+        name
+        for const in code.co_consts
+        if isinstance(const, types.CodeType)
+        for name in _names(const)
+    ]
     return list(dict.fromkeys([*code.co_names, *nested]))
 
 
@@ -128,6 +150,13 @@ def _cell(cell: Any) -> Any:
 
 def _is_shaping(name: str, value: Any) -> bool:
     """Whether a class attribute may change what its methods do: not its place in a file, not its docstring."""
-    if name in ("__module__", "__doc__", "__firstlineno__", "__static_attributes__", "__dict__", "__weakref__"):
+    if name in (
+        "__module__",
+        "__doc__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__dict__",
+        "__weakref__",
+    ):
         return False
     return not name.startswith("__") or isinstance(value, types.FunctionType)

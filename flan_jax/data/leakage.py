@@ -62,12 +62,18 @@ class Audit:
 
     def leaks(self, max_share: float) -> list[Finding]:
         """Findings of one origin, or with near-duplicates of more than `max_share` of a held-out task's examples."""
-        return [found for found in self.findings if found.origin or found.duplicates > max_share * found.examples]
+        return [
+            found
+            for found in self.findings
+            if found.origin or found.duplicates > max_share * found.examples
+        ]
 
     def between(self, trained: Sequence[str], held_out: Sequence[str]) -> "Audit":
         """The part of it that is about these tasks."""
         found = tuple(f for f in self.findings if f.trained in trained and f.held_out in held_out)
-        labels = {name: tuple(o for o in trained if o in self.labels.get(name, ())) for name in held_out}
+        labels = {
+            name: tuple(o for o in trained if o in self.labels.get(name, ())) for name in held_out
+        }
         return Audit(found, {name: own for name, own in labels.items() if own})
 
     def kept(self) -> dict[str, Any]:
@@ -100,15 +106,24 @@ def audit(
         if origin or duplicates:
             pair = next(iter(duplicates.values()), None)
             findings.append(Finding(name, other, origin, len(duplicates), index.counts[name], pair))
-    findings.sort(key=lambda f: (not f.origin, -f.duplicates / max(1, f.examples), f.held_out, f.trained))
+    findings.sort(
+        key=lambda f: (not f.origin, -f.duplicates / max(1, f.examples), f.held_out, f.trained)
+    )
     labels = {
-        name: tuple(o for o, own in trained.items() if _labels(own) == _labels(task)) for name, task in tasks.items()
+        name: tuple(o for o, own in trained.items() if _labels(own) == _labels(task))
+        for name, task in tasks.items()
     }
-    return Audit(tuple(findings), {name: own for name, own in labels.items() if own and _labels(tasks[name])})
+    return Audit(
+        tuple(findings), {name: own for name, own in labels.items() if own and _labels(tasks[name])}
+    )
 
 
 def _labels(task: TemplatedTask) -> frozenset[str] | None:
-    return frozenset(option.casefold() for option in task.options) if isinstance(task.options, tuple) else None
+    return (
+        frozenset(option.casefold() for option in task.options)
+        if isinstance(task.options, tuple)
+        else None
+    )
 
 
 def _origin(task: TemplatedTask, other: TemplatedTask) -> str:
@@ -116,7 +131,10 @@ def _origin(task: TemplatedTask, other: TemplatedTask) -> str:
     task, other = find_task(task.name) or task, find_task(other.name) or other
     if task.dataset and task.dataset == other.dataset:
         return "configurations of one dataset"
-    names = [t.source.name.partition(":")[0] if isinstance(t.source, Tfds) else t.source for t in (task, other)]
+    names = [
+        t.source.name.partition(":")[0] if isinstance(t.source, Tfds) else t.source
+        for t in (task, other)
+    ]
     if names[0] == names[1]:
         return "the same source"
     return next((why for a, b, why in ONE_ORIGIN if {a, b} == {task.name, other.name}), "")
@@ -155,7 +173,9 @@ class _Index:
 def _inputs(request: Request, cap: int | None) -> Iterator[str]:
     """The bare input of each example, without words of a template."""
     (template,) = BARE.shown(request.task)
-    for number, example in kept_examples(request.task, request.task.source.rows(request.split), cap):
+    for number, example in kept_examples(
+        request.task, request.task.source.rows(request.split), cap
+    ):
         yield render(request.task, template, number, example)[0]
 
 
@@ -165,15 +185,21 @@ def _hashed(texts: Iterator[str]) -> Iterator[tuple[str, Any]]:
 
     for chunk in iter(lambda: list(itertools.islice(texts, CHUNK)), []):
         shingles = [_shingles(text) for text in chunk]
-        yield from zip(chunk, MinHash.bulk(shingles, num_perm=PERMUTATIONS, hashfunc=zlib.crc32), strict=True)
+        yield from zip(
+            chunk, MinHash.bulk(shingles, num_perm=PERMUTATIONS, hashfunc=zlib.crc32), strict=True
+        )
 
 
 def _shingles(text: str) -> list[bytes]:
     words = re.findall(r"\w+", text.casefold())
-    return [" ".join(words[i : i + SHINGLE]).encode() for i in range(max(1, len(words) - SHINGLE + 1))]
+    return [
+        " ".join(words[i : i + SHINGLE]).encode() for i in range(max(1, len(words) - SHINGLE + 1))
+    ]
 
 
-def _search(index: _Index, train: Sequence[Request], cap: int | None, workers: int | None) -> Iterable[dict[str, Any]]:
+def _search(
+    index: _Index, train: Sequence[Request], cap: int | None, workers: int | None
+) -> Iterable[dict[str, Any]]:
     workers = min(os.cpu_count() or 1, len(train)) if workers is None else workers
     if workers < 2 or not all(map(_travels, train)):
         return [index.search(request, cap) for request in train]
@@ -215,7 +241,9 @@ def check_leakage(config: DataConfig) -> None:
 
 def audit_mixture(config: DataConfig) -> Audit:
     """The leakage audit of a run's split, with all rows of the held-out tasks. Raises InputError when nothing is held out."""
-    return audit(*_audited(config, config.split()), cap=config.examples_per_dataset, workers=config.workers)
+    return audit(
+        *_audited(config, config.split()), cap=config.examples_per_dataset, workers=config.workers
+    )
 
 
 def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
@@ -231,13 +259,16 @@ def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
     for group in alike.values():
         pairs = [_audited(c, c.split()) for c in group.values()]
         train, held_out = (
-            list({r.key: r for side in sides for r in side}.values()) for sides in zip(*pairs, strict=True)
+            list({r.key: r for side in sides for r in side}.values())
+            for sides in zip(*pairs, strict=True)
         )
         c = next(iter(group.values()))
         caps = {"cap": c.examples_per_dataset, "held_out_cap": c.eval_examples}
         whole = audit(train, held_out, **caps, workers=c.workers)
         for number, sides in zip(group, pairs, strict=True):
-            found[number] = whole.between(*(list(dict.fromkeys(r.task.name for r in side)) for side in sides))
+            found[number] = whole.between(
+                *(list(dict.fromkeys(r.task.name for r in side)) for side in sides)
+            )
     return [found[number] for number in range(len(configs))]
 
 
@@ -246,7 +277,9 @@ def _audited(config: DataConfig, split: Split) -> tuple[list[Request], list[Requ
     if not split.held_out:
         raise InputError("nothing is held out, so nothing can leak; name a cluster with HELD_OUT")
     asked = [r for r in requests(config, split) if not config.skip_broken or _is_there(r)]
-    return [r for r in asked if r.kind == "train"], [r for r in asked if r.task.name in split.held_out]
+    return [r for r in asked if r.kind == "train"], [
+        r for r in asked if r.task.name in split.held_out
+    ]
 
 
 def _is_there(request: Request) -> bool:
@@ -261,7 +294,10 @@ def _is_there(request: Request) -> bool:
 def refuse_leaks(leaks: Sequence[Finding]) -> None:
     """Raises InputError that names the leaks, if there are any."""
     if leaks:
-        named = [f"  {f.held_out} <- {f.trained}: {f.origin or f'{f.duplicates} near-duplicates'}" for f in leaks[:10]]
+        named = [
+            f"  {f.held_out} <- {f.trained}: {f.origin or f'{f.duplicates} near-duplicates'}"
+            for f in leaks[:10]
+        ]
         more = f"\n  and {len(leaks) - 10} more" if len(leaks) > 10 else ""
         raise InputError(
             f"the training mixture leaks into the held-out tasks in {len(leaks)} ways:\n"

@@ -10,6 +10,7 @@ import numpy as np
 from flan_jax.batch import batch_spec
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.token_store import TokenStore
+from flan_jax.errors import RunFailed
 
 T = TypeVar("T")
 
@@ -29,7 +30,9 @@ class Loader:
     def __init__(self, plan: MixturePlan, stores: Mapping[str, TokenStore], eos_id: int):
         self.plan, self._eos = plan, eos_id
         self._tokens = [Tokens(*stores[name].inputs, *stores[name].targets) for name in plan.names]
-        self._longest = np.arange(max(plan.lengths["inputs"] + plan.lengths["targets"], 1), dtype=np.int32)
+        self._longest = np.arange(
+            max(plan.lengths["inputs"] + plan.lengths["targets"], 1), dtype=np.int32
+        )
 
     def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
         """The given rows of batch `step`; shapes and dtypes as in flan_jax.batch."""
@@ -38,16 +41,24 @@ class Loader:
         arrays = empty_batch(self.plan, last - first)
         put = self._put_pair if self.plan.architecture == "encoder_decoder" else self._put_joined
         task, index, starts = layout.task.tolist(), layout.index.tolist(), layout.starts.tolist()
-        input_lengths, target_lengths = (x.tolist() for x in self.plan.example_lengths(layout.task, layout.index))
+        input_lengths, target_lengths = (
+            x.tolist() for x in self.plan.example_lengths(layout.task, layout.index)
+        )
         for row in range(first, last):
             encoder = decoder = 0
             for entry in range(starts[row], starts[row + 1]):
                 segment = entry - starts[row] + 1
-                inputs, targets = self._example(task[entry], index[entry], input_lengths[entry], target_lengths[entry])
-                encoder, decoder = put(arrays, row - first, segment, encoder, decoder, inputs, targets)
+                inputs, targets = self._example(
+                    task[entry], index[entry], input_lengths[entry], target_lengths[entry]
+                )
+                encoder, decoder = put(
+                    arrays, row - first, segment, encoder, decoder, inputs, targets
+                )
         return arrays
 
-    def _example(self, task: int, index: int, inputs: int, targets: int) -> tuple[np.ndarray, np.ndarray]:
+    def _example(
+        self, task: int, index: int, inputs: int, targets: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The two token arrays, cut to one less than their lengths in the row: EOS comes behind them."""
         tokens = self._tokens[task]
         i, t = tokens.input_offsets[index], tokens.target_offsets[index]
@@ -66,7 +77,9 @@ class Loader:
     def _put_joined(self, arrays, row, segment, encoder, decoder, inputs, targets):
         """Prefix-LM: inputs, EOS, targets, EOS in one sequence; the loss is on the targets and their EOS."""
         prefix = decoder + len(inputs) + 1
-        end = self._put_decoder(arrays, row, segment, decoder, np.concatenate([inputs, [self._eos], targets]))
+        end = self._put_decoder(
+            arrays, row, segment, decoder, np.concatenate([inputs, [self._eos], targets])
+        )
         # The input tokens are the targets shifted right by one, so the prefix reaches one position further in.
         arrays["decoder_causal_attention"][row, decoder : prefix + 1] = 1
         arrays["decoder_loss_weights"][row, prefix:end] = 1.0
@@ -88,7 +101,7 @@ def empty_batch(plan: MixturePlan, rows: int) -> dict[str, np.ndarray]:
     return {name: np.zeros(shape, dtype) for name, (shape, dtype) in spec.items()}
 
 
-class DataStalled(RuntimeError):
+class DataStalled(RunFailed):
     """No batch has come for longer than one may take."""
 
 

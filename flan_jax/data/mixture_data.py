@@ -59,7 +59,9 @@ class MixtureData:
     def plan(self, architecture: Architecture) -> MixturePlan:
         config = self.config
         tasks = {
-            name: TaskLengths(store.inputs.lengths, store.targets.lengths, len(store) // store.meta["examples"])
+            name: TaskLengths(
+                store.inputs.lengths, store.targets.lengths, len(store) // store.meta["examples"]
+            )
             for name, store in self.train.items()
         }
         return MixturePlan(
@@ -96,9 +98,14 @@ def prepare_mixture(config: DataConfig, more: Mapping[str, Prompts] | None = Non
         skip_broken=config.skip_broken,
     )
     # What could not be prepared was left out by skip_broken: the whole task goes, not one split of it.
-    wanted = {(name, part, kind) for name, part, kind in (request.key for request in requests(config, split))}
+    wanted = {
+        (name, part, kind)
+        for name, part, kind in (request.key for request in requests(config, split))
+    }
     broken = {name for name, _, _ in wanted - stores.keys()}
-    gaps |= dict.fromkeys(sorted(broken), "its data could not be read, and DataConfig.skip_broken left it out")
+    gaps |= dict.fromkeys(
+        sorted(broken), "its data could not be read, and DataConfig.skip_broken left it out"
+    )
     whole = {*split.train, *split.held_out} - broken
     split = Split(
         train=tuple(name for name in split.train if name in whole),
@@ -114,9 +121,15 @@ def prepare_mixture(config: DataConfig, more: Mapping[str, Prompts] | None = Non
             for name, prompts in (more or {}).items()
         },
         not_evaluated=gaps,
-        train={name: store for (name, _, kind), store in stores.items() if kind == "train" and name in whole},
+        train={
+            name: store
+            for (name, _, kind), store in stores.items()
+            if kind == "train" and name in whole
+        },
         evaluation={
-            (name, part): store for (name, part, kind), store in stores.items() if kind == "eval" and name in whole
+            (name, part): store
+            for (name, part, kind), store in stores.items()
+            if kind == "eval" and name in whole
         },
     )
 
@@ -135,7 +148,11 @@ def prepare_evaluation(
         skip_broken=config.skip_broken,
     )
     # A task whose test split could not be prepared goes whole.
-    return {(name, part): store for (name, part, _), store in stores.items() if (name, "test", "eval") in stores}
+    return {
+        (name, part): store
+        for (name, part, _), store in stores.items()
+        if (name, "test", "eval") in stores
+    }
 
 
 def not_evaluated(tasks: Sequence[str], prompts: Prompts) -> dict[str, str]:
@@ -168,8 +185,13 @@ def tokenizer_texts(config: DataConfig) -> Iterator[str]:
     """Inputs and targets of every task of the mixture: many training examples in one template, a few in all of them."""
     for task in mixture_or_task(config.mixture):
         source = resolve_source(task, config.source, config.data_dir)
-        for cap, renderings in ((TOKENIZER_EXAMPLES, 1), (TOKENIZER_EXAMPLES // 20, len(task.templates))):
-            for row in render_train(task, source.rows("train"), cap=cap, renderings=renderings, seed=config.seed):
+        for cap, renderings in (
+            (TOKENIZER_EXAMPLES, 1),
+            (TOKENIZER_EXAMPLES // 20, len(task.templates)),
+        ):
+            for row in render_train(
+                task, source.rows("train"), cap=cap, renderings=renderings, seed=config.seed
+            ):
                 yield row.inputs
                 yield row.targets
 
@@ -181,10 +203,17 @@ def requests(config: DataConfig, split: Split) -> list[Request]:
     return found + _evaluation(config, split.held_out, EVAL_SPLITS, config.eval_prompts)
 
 
-def _evaluation(config: DataConfig, tasks: Sequence[str], parts: Sequence[str], prompts: Prompts) -> list[Request]:
+def _evaluation(
+    config: DataConfig, tasks: Sequence[str], parts: Sequence[str], prompts: Prompts
+) -> list[Request]:
     gaps = not_evaluated(tasks, prompts)
     has = {name: get_task(name).splits for name in tasks if name not in gaps}
-    return [_request(config, name, part, "eval", prompts) for name, own in has.items() for part in parts if part in own]
+    return [
+        _request(config, name, part, "eval", prompts)
+        for name, own in has.items()
+        for part in parts
+        if part in own
+    ]
 
 
 def _request(config: DataConfig, name: str, split: str, kind: Kind, prompts: Prompts) -> Request:

@@ -32,7 +32,9 @@ def summarize_mixture(data: MixtureData, plan: MixturePlan, steps: int) -> dict[
         filled = {"inputs and targets": (inputs + targets) / (places * sum(plan.lengths.values()))}
     return {
         "tasks": [
-            _task(data, plan, name, int(rate), float(part), float(part * examples_per_batch * steps))
+            _task(
+                data, plan, name, int(rate), float(part), float(part * examples_per_batch * steps)
+            )
             for name, rate, part in zip(plan.names, plan.rates, share, strict=True)
         ],
         "held_out": list(data.split.held_out),
@@ -47,7 +49,9 @@ def summarize_mixture(data: MixtureData, plan: MixturePlan, steps: int) -> dict[
     }
 
 
-def _task(data: MixtureData, plan: MixturePlan, name: str, rate: int, share: float, draws: float) -> dict[str, Any]:
+def _task(
+    data: MixtureData, plan: MixturePlan, name: str, rate: int, share: float, draws: float
+) -> dict[str, Any]:
     store = data.train[name]
     inputs, targets = store.inputs.lengths + 1, store.targets.lengths + 1
     return {

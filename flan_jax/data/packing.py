@@ -23,7 +23,9 @@ class Packer:
         self._class = [free * CLASSES // (targets + 1) for free in range(targets + 1)]
         # The lowest class all of whose rows have room for a target of this length; CLASSES: only an unused row surely has.
         self._needed = [-(-length * CLASSES // (targets + 1)) for length in range(targets + 1)]
-        self._stacks: list[list[list[int]]] = [[[] for _ in range(inputs + 1)] for _ in range(CLASSES)]
+        self._stacks: list[list[list[int]]] = [
+            [[] for _ in range(inputs + 1)] for _ in range(CLASSES)
+        ]
         self._masks = [0] * CLASSES
 
     def add(self, inputs: int, targets: int) -> int:
@@ -73,7 +75,9 @@ class Packer:
         size = np.maximum(inputs / self.inputs, targets / self.targets)
         order = np.argsort(-size, kind="stable")
         add = self.add
-        placed = [add(i, t) for i, t in zip(inputs[order].tolist(), targets[order].tolist(), strict=True)]
+        placed = [
+            add(i, t) for i, t in zip(inputs[order].tolist(), targets[order].tolist(), strict=True)
+        ]
         rows = np.empty(len(order), np.int32)
         rows[order] = placed
         return rows

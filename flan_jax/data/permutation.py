@@ -29,7 +29,11 @@ def _encrypt(value: np.ndarray, half: np.ndarray, key: np.ndarray) -> np.ndarray
     mask = (np.uint64(1) << half) - np.uint64(1)
     left, right = value >> half, value & mask
     for i in range(ROUNDS):
-        left, right = right, left ^ (mix(right + key + np.uint64((i * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)) & mask)
+        left, right = (
+            right,
+            left
+            ^ (mix(right + key + np.uint64((i * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)) & mask),
+        )
     return (left << half) | right
 
 

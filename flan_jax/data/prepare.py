@@ -18,8 +18,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flan_jax.data.store_requests import Key, RenderedExamples, Request, Selection, store_fingerprint
-from flan_jax.data.token_store import TokenStore, nested_column, remove_abandoned, schema, token_column, write_store
+from flan_jax.data.store_requests import (
+    Key,
+    RenderedExamples,
+    Request,
+    Selection,
+    store_fingerprint,
+)
+from flan_jax.data.token_store import (
+    TokenStore,
+    nested_column,
+    remove_abandoned,
+    schema,
+    token_column,
+    write_store,
+)
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.progress import Progress
@@ -89,7 +102,9 @@ def _plan_jobs(
             broken[request.key] = str(error)
             continue
         if request.key in jobs and jobs[request.key].fingerprint != identity:
-            raise InputError(f"two different tasks are named {request.task.name!r}; a name is an identity, rename one")
+            raise InputError(
+                f"two different tasks are named {request.task.name!r}; a name is an identity, rename one"
+            )
         folder = cache_dir / request.task.name / f"{request.split}-{request.kind}-{identity[:16]}"
         jobs[request.key] = Job(request, selection, tokenizer, folder, identity)
     return jobs, broken
@@ -103,9 +118,15 @@ def build(job: Job) -> int:
     batch = _train_batch if request.kind == "train" else _eval_batch
     batches = [batch(chunk, job.tokenizer, columns) for chunk in _chunks(iter(rendered))]
     if not batches:
-        reason = f"fields() leaves out all {rendered.rows} rows" if rendered.rows else "there are no rows"
+        reason = (
+            f"fields() leaves out all {rendered.rows} rows"
+            if rendered.rows
+            else "there are no rows"
+        )
         raise InputError(f"nothing to prepare in the {request.split} split: {reason}")
-    examples = len(np.unique(np.concatenate([batch.column("example").to_numpy() for batch in batches])))
+    examples = len(
+        np.unique(np.concatenate([batch.column("example").to_numpy() for batch in batches]))
+    )
     meta = {
         "task": task.name,
         "split": request.split,
@@ -124,15 +145,23 @@ def _chunks(rendered: Iterator[Any]) -> Iterator[list[Any]]:
     return iter(lambda: list(itertools.islice(rendered, BATCH)), [])
 
 
-def _train_batch(rows: Sequence[TrainRow], tokenizer: Tokenizer, columns: pa.Schema) -> pa.RecordBatch:
+def _train_batch(
+    rows: Sequence[TrainRow], tokenizer: Tokenizer, columns: pa.Schema
+) -> pa.RecordBatch:
     inputs, targets = _tokens(rows, tokenizer)
     examples, templates = [row.example for row in rows], [row.template for row in rows]
-    return pa.record_batch([inputs, targets, pa.array(examples, pa.int32()), pa.array(templates, pa.int16())], columns)
+    return pa.record_batch(
+        [inputs, targets, pa.array(examples, pa.int32()), pa.array(templates, pa.int16())], columns
+    )
 
 
-def _eval_batch(rows: Sequence[EvalRow], tokenizer: Tokenizer, columns: pa.Schema) -> pa.RecordBatch:
+def _eval_batch(
+    rows: Sequence[EvalRow], tokenizer: Tokenizer, columns: pa.Schema
+) -> pa.RecordBatch:
     common = _train_batch(
-        [TrainRow(*row[:4]) for row in rows], tokenizer, pa.schema([columns.field(i) for i in range(4)])
+        [TrainRow(*row[:4]) for row in rows],
+        tokenizer,
+        pa.schema([columns.field(i) for i in range(4)]),
     )
     options = list(itertools.chain.from_iterable(row.options for row in rows))
     tokens = token_column(tokenizer.encode_batch(options), tokenizer.vocab_size)
@@ -150,7 +179,9 @@ def _tokens(rows: Sequence[TrainRow], tokenizer: Tokenizer) -> tuple[pa.Array, p
     targets = tokenizer.encode_batch([row.targets for row in rows])
     for row, ids in zip(rows, targets, strict=True):
         if not ids:
-            raise InputError(f"row {row.example}: the tokenizer drops the whole target {row.targets!r}")
+            raise InputError(
+                f"row {row.example}: the tokenizer drops the whole target {row.targets!r}"
+            )
     inputs = tokenizer.encode_batch([row.inputs for row in rows])
     return token_column(inputs, tokenizer.vocab_size), token_column(targets, tokenizer.vocab_size)
 
@@ -168,13 +199,21 @@ def _shown(total: int) -> Iterator[Callable[[str], None]]:
 
 def _worker_count(workers: int | None, jobs: int) -> int:
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
     if workers < 0:
-        raise InputError(f"workers is {workers}; write a number of processes, 0 for this process alone, or None")
+        raise InputError(
+            f"workers is {workers}; write a number of processes, 0 for this process alone, or None"
+        )
     return min(workers, jobs)
 
 
-def _build_all(jobs: Sequence[Job], workers: int, finished: Callable[[str], None]) -> dict[Key, str]:
+def _build_all(
+    jobs: Sequence[Job], workers: int, finished: Callable[[str], None]
+) -> dict[Key, str]:
     """Builds what can be built; the reasons for the rest."""
     broken: dict[Key, str] = {}
     pickled = [_pickled(job) if workers else None for job in jobs]
@@ -194,7 +233,10 @@ def _build_all(jobs: Sequence[Job], workers: int, finished: Callable[[str], None
 
 
 def _build_in_pool(
-    jobs: Sequence[tuple[Job, bytes]], workers: int, finished: Callable[[str], None], broken: dict[Key, str]
+    jobs: Sequence[tuple[Job, bytes]],
+    workers: int,
+    finished: Callable[[str], None],
+    broken: dict[Key, str],
 ) -> tuple[list[Job], list[tuple[Job, bytes]]]:
     """Builds in `workers` processes; (jobs whose code they cannot import, jobs lost with a process that died)."""
     unknown: list[Job] = []
@@ -203,7 +245,9 @@ def _build_in_pool(
     if not jobs:
         return unknown, lost
     # Spawned, not forked: a process that has started jax has threads, and forking those is not safe.
-    pool = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start_worker
+    )
     try:
         with _main_script_hidden(), _ctrl_c_held():
             for job, data in jobs:
@@ -229,7 +273,11 @@ def _build_in_pool(
 
 
 def _finish(
-    job: Job, result: Callable[..., int | None], *args: Any, finished: Callable[[str], None], broken: dict[Key, str]
+    job: Job,
+    result: Callable[..., int | None],
+    *args: Any,
+    finished: Callable[[str], None],
+    broken: dict[Key, str],
 ) -> int | None:
     """The rows of a store, from `result`; 0 where it is broken, None where it is still to be built."""
     try:
@@ -310,7 +358,9 @@ def _main_script_hidden() -> Iterator[None]:
 
 def _report(requests: Sequence[Request], broken: dict[Key, str], skip_broken: bool) -> None:
     """Raises InputError, or names on stderr what is left out."""
-    lines = "\n".join(f"  {task}/{split} ({kind}): {reason}" for (task, split, kind), reason in broken.items())
+    lines = "\n".join(
+        f"  {task}/{split} ({kind}): {reason}" for (task, split, kind), reason in broken.items()
+    )
     if not skip_broken:
         raise InputError(
             f"{len(broken)} of {len(requests)} token stores cannot be prepared:\n{lines}\n"

@@ -66,7 +66,9 @@ def register_seqio(
             found = dataclasses.replace(task, source=resolve_source(task, source, data_dir))
         except InputError:
             continue
-        examples = _RenderedExamples(found, task.splits, selection or Selection(), spoken, train_prompts, eval_prompts)
+        examples = _RenderedExamples(
+            found, task.splits, selection or Selection(), spoken, train_prompts, eval_prompts
+        )
         _add_task(task.name, examples, feature)
         for index in range(len(task.templates)):
             _add_task(f"{task.name}_type_{index}", examples.of_template(index), feature)
@@ -79,7 +81,9 @@ def _add_mixtures(name: str, rate: Any) -> None:
     members = mixture_or_task(name)
     trained = [task.name for task in members if "train" in task.splits]
     named = {name: trained}
-    for split in leave_one_cluster_out(members) if len({task.cluster for task in members}) > 2 else ():
+    for split in (
+        leave_one_cluster_out(members) if len({task.cluster for task in members}) > 2 else ()
+    ):
         named[f"{name}_without_{split.clusters[0]}"] = list(split.train)
         named[f"{name}_{split.clusters[0]}"] = list(split.held_out)
     for mixture, tasks in named.items():
@@ -100,7 +104,9 @@ _REGISTERED: dict[type, list[str]] = {seqio.MixtureRegistry: [], seqio.TaskRegis
 
 def _add(registry: Any, name: str, **arguments) -> None:
     if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
-        raise InputError(f"seqio knows another task or mixture named {name!r}; a name is an identity, choose another")
+        raise InputError(
+            f"seqio knows another task or mixture named {name!r}; a name is an identity, choose another"
+        )
     registry.add(name, **arguments)
     _REGISTERED[registry].append(name)
 
@@ -133,13 +139,17 @@ class _RenderedExamples(seqio.FunctionDataSource):
         eval_prompts: Prompts,
     ):
         self.task, self._selection, self._tokenizer = task, selection, tokenizer
-        self._prompts = {split: train_prompts if split == "train" else eval_prompts for split in splits}
+        self._prompts = {
+            split: train_prompts if split == "train" else eval_prompts for split in splits
+        }
         self._counts: dict[str, int] = {}
         super().__init__(self._dataset, list(splits))
 
     def of_template(self, index: int) -> "_RenderedExamples":
         """The same examples in one template alone; one that is turned around is not evaluated."""
-        splits = [s for s in self.splits if s == "train" or not self.task.templates[index].turned_around]
+        splits = [
+            s for s in self.splits if s == "train" or not self.task.templates[index].turned_around
+        ]
         alone = Prompts(only=index)
         return _RenderedExamples(self.task, splits, self._selection, self._tokenizer, alone, alone)
 
@@ -157,14 +167,18 @@ class _RenderedExamples(seqio.FunctionDataSource):
         """Unshuffled, whatever is asked: seqio shuffles examples itself, and the rows of a source have one order."""
         text = tf.TensorSpec((), tf.string)
         spec = {"inputs": text, "targets": text}
-        return tf.data.Dataset.from_generator(functools.partial(self._texts, split), output_signature=spec)
+        return tf.data.Dataset.from_generator(
+            functools.partial(self._texts, split), output_signature=spec
+        )
 
     def _texts(self, split: str) -> Iterator[dict[str, str]]:
         for row in self._rendered(split):
             yield {"inputs": row.inputs, "targets": row.targets}
 
     def _rendered(self, split: str) -> Iterator[TrainRow | EvalRow]:
-        request = Request(self.task, split, "train" if split == "train" else "eval", self._prompts[split])
+        request = Request(
+            self.task, split, "train" if split == "train" else "eval", self._prompts[split]
+        )
         return iter(RenderedExamples(request, self._selection, self._tokenizer))
 
 
@@ -210,7 +224,9 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
         def encode(text) -> np.ndarray:  # bytes, or in eager mode an array of them
-            return np.array(self._tokenizer.encode(np.asarray(text).item().decode("utf-8")), np.int32)
+            return np.array(
+                self._tokenizer.encode(np.asarray(text).item().decode("utf-8")), np.int32
+            )
 
         ids = tf.numpy_function(encode, [s], tf.int32)
         ids.set_shape([None])
@@ -223,7 +239,8 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, TokenizerJsonVocabulary) and self._tokenizer.fingerprint == other._tokenizer.fingerprint
+            isinstance(other, TokenizerJsonVocabulary)
+            and self._tokenizer.fingerprint == other._tokenizer.fingerprint
         )
 
     def __hash__(self) -> int:
@@ -245,7 +262,9 @@ class SeqioTask:
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         task, name = seqio.get_mixture_or_task(self.name), getattr(self, split)
         if name is None:
-            raise InputError(f"the seqio task {self.name!r} has no {split} split, only {', '.join(task.splits)}")
+            raise InputError(
+                f"the seqio task {self.name!r} has no {split} split, only {', '.join(task.splits)}"
+            )
         lengths = dict.fromkeys(task.output_features, 1_000_000)
         dataset = task.get_dataset(lengths, name, shuffle=False, trim_output_features=False)
         for row in dataset.as_numpy_iterator():
@@ -272,7 +291,9 @@ def find_seqio_task(name: str) -> TemplatedTask | None:
     return TemplatedTask(
         name=name,
         cluster=SEQIO_CLUSTER,
-        source=SeqioTask(name, *(split if split in splits else None for split in ("train", "validation", "test"))),
+        source=SeqioTask(
+            name, *(split if split in splits else None for split in ("train", "validation", "test"))
+        ),
         fields=_pretokenized,
         templates=(Template("{inputs}"),),
     )

@@ -11,7 +11,14 @@ from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import Exemplars
 from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET
 from flan_jax.tasks.prompts import Prompts
-from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow, kept_examples, render_eval, render_train
+from flan_jax.tasks.rendering import (
+    ZERO_SHOT,
+    EvalRow,
+    TrainRow,
+    kept_examples,
+    render_eval,
+    render_train,
+)
 from flan_jax.tasks.sources import Source, check_split
 from flan_jax.tasks.task import Row, TemplatedTask
 
@@ -126,7 +133,9 @@ class RenderedExamples:
     def _draw_from(self) -> Exemplars:
         request, selection = self._request, self._selection
         if "train" not in request.task.splits:
-            raise InputError("there is no train split to draw exemplars from; use Prompts.shots = 0")
+            raise InputError(
+                "there is no train split to draw exemplars from; use Prompts.shots = 0"
+            )
         return Exemplars(
             request.task,
             kept_examples(request.task, _SourceRows(request.task.source, "train"), selection.cap),
@@ -154,4 +163,6 @@ class _SourceRows:
         except Exception as error:
             # TensorFlow puts a page of its own frames before what went wrong.
             said = (str(error).strip().splitlines() or [""])[-1].strip()
-            raise InputError(f"reading row {self.count} raised {type(error).__name__}: {said}") from error
+            raise InputError(
+                f"reading row {self.count} raised {type(error).__name__}: {said}"
+            ) from error

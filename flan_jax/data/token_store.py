@@ -143,7 +143,12 @@ def trim_and_append_eos(tokens: np.ndarray, length: int, eos: int) -> np.ndarray
 def schema(kind: Kind, vocab_size: int) -> pa.Schema:
     """The columns of a store. Tokens are uint16 where the vocabulary allows it, uint32 otherwise."""
     tokens = pa.large_list(pa.uint16() if vocab_size <= 2**16 else pa.uint32())
-    columns = [("inputs", tokens), ("targets", tokens), ("example", pa.int32()), ("template", pa.int16())]
+    columns = [
+        ("inputs", tokens),
+        ("targets", tokens),
+        ("example", pa.int32()),
+        ("template", pa.int16()),
+    ]
     if kind == "eval":
         columns += [
             ("options", pa.large_list(tokens)),
@@ -157,7 +162,9 @@ def schema(kind: Kind, vocab_size: int) -> pa.Schema:
 
 def token_column(rows: Sequence[Sequence[int]], vocab_size: int) -> pa.Array:
     """Lists of token ids as a large_list column. Raises InputError for an id outside the vocabulary."""
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)]).astype(
+        np.int64
+    )
     values = np.fromiter(itertools.chain.from_iterable(rows), np.int64, count=offsets[-1])
     if len(values) and not 0 <= values.min() <= values.max() < vocab_size:
         raise InputError(
@@ -170,11 +177,15 @@ def token_column(rows: Sequence[Sequence[int]], vocab_size: int) -> pa.Array:
 
 def nested_column(groups: Sequence[Sequence[Any]], flat: pa.Array) -> pa.Array:
     """`flat`, whose rows are the groups' members one after the other, as one list for each group."""
-    offsets = np.concatenate([[0], np.cumsum([len(group) for group in groups], dtype=np.int64)]).astype(np.int64)
+    offsets = np.concatenate(
+        [[0], np.cumsum([len(group) for group in groups], dtype=np.int64)]
+    ).astype(np.int64)
     return pa.LargeListArray.from_arrays(pa.array(offsets), flat)
 
 
-def write_store(folder: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, meta: Mapping[str, Any]) -> None:
+def write_store(
+    folder: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, meta: Mapping[str, Any]
+) -> None:
     """Writes a store so that `folder` appears whole or not at all.
 
     Where another process was faster, its store stays and ours goes. Raises OSError when it cannot be written (disk
@@ -190,7 +201,12 @@ def write_store(folder: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.S
                 writer.write_batch(rows)
             _sync(sink.fileno())
         file = temporary / TOKENS
-        facts = {"version": STORE_VERSION, "rows": rows.num_rows, "size": file.stat().st_size, "crc32": _crc32(file)}
+        facts = {
+            "version": STORE_VERSION,
+            "rows": rows.num_rows,
+            "size": file.stat().st_size,
+            "crc32": _crc32(file),
+        }
         with (temporary / META).open("w", encoding="utf-8") as sink:
             json.dump(dict(meta) | facts, sink, indent=1)
             sink.flush()
@@ -198,7 +214,9 @@ def write_store(folder: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.S
         _sync_folder(temporary)
         _publish(temporary, folder)
     except OSError as error:
-        raise OSError(error.errno, f"cannot write the token store: {error.strerror or error}", str(folder)) from error
+        raise OSError(
+            error.errno, f"cannot write the token store: {error.strerror or error}", str(folder)
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -273,4 +291,6 @@ def _damaged(folder: Path, reason: str) -> InputError:
 
 
 def _ragged(column: Any) -> Ragged:
-    return Ragged(column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True))
+    return Ragged(
+        column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True)
+    )

@@ -54,14 +54,20 @@ class SentencePieceTokenizer:
         try:
             model = sentencepiece_model_pb2.ModelProto.FromString(content)  # pyright: ignore[reportAttributeAccessIssue]
             for i in reversed(range(extra_ids)):
-                model.pieces.add(piece=f"▁<extra_id_{i}>", score=0.0, type=model.SentencePiece.USER_DEFINED)
+                model.pieces.add(
+                    piece=f"▁<extra_id_{i}>", score=0.0, type=model.SentencePiece.USER_DEFINED
+                )
             if not model.pieces:
                 raise InputError(f"{path} is not a SentencePiece model: it has no pieces")
-            self._model = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+            self._model = sentencepiece.SentencePieceProcessor(
+                model_proto=model.SerializeToString()
+            )
         except InputError:
             raise
         except Exception as error:  # protobuf and sentencepiece raise different kinds
-            raise InputError(f"{path} is not a SentencePiece model: {_first_line(error)}") from error
+            raise InputError(
+                f"{path} is not a SentencePiece model: {_first_line(error)}"
+            ) from error
         self.vocab_size = self._model.get_piece_size()
         self.eos_id = self._model.eos_id()
         # A model without PAD (Llama's) can take any id: padding is masked by its segment id.
@@ -77,12 +83,16 @@ class SentencePieceTokenizer:
         return self._model.encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._model.encode(list(texts), num_threads=1)  # prepare has a process for each core already
+        return self._model.encode(
+            list(texts), num_threads=1
+        )  # prepare has a process for each core already
 
     def decode(self, ids: Iterable[int]) -> str:
         kept = _before_eos(ids, self.eos_id)
         unknown = self._model.unk_id()
-        return self._model.decode([i if i < self.vocab_size else unknown for i in kept if i != self.pad_id])
+        return self._model.decode(
+            [i if i < self.vocab_size else unknown for i in kept if i != self.pad_id]
+        )
 
 
 class HuggingFaceTokenizer:
@@ -96,7 +106,9 @@ class HuggingFaceTokenizer:
         try:
             self._model = tokenizers.Tokenizer.from_buffer(content)
         except Exception as error:  # the library raises plain Exception
-            raise InputError(f"{path} is not a Hugging Face tokenizer.json: {_first_line(error)}") from error
+            raise InputError(
+                f"{path} is not a Hugging Face tokenizer.json: {_first_line(error)}"
+            ) from error
         # Files often carry the lengths that the model was trained with; here lengths are the run's.
         self._model.no_truncation()
         self._model.no_padding()
@@ -119,10 +131,15 @@ class HuggingFaceTokenizer:
         return self._model.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._model.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [
+            encoding.ids
+            for encoding in self._model.encode_batch_fast(list(texts), add_special_tokens=False)
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        kept = [i for i in _before_eos(ids, self.eos_id) if i != self._padding and i < self.vocab_size]
+        kept = [
+            i for i in _before_eos(ids, self.eos_id) if i != self._padding and i < self.vocab_size
+        ]
         return self._model.decode(kept, skip_special_tokens=True)
 
     def _special(self, kind: str, usual: tuple[str, ...]) -> int | None:
@@ -131,14 +148,18 @@ class HuggingFaceTokenizer:
             token = named.get("content") if isinstance(named, dict) else named
             if token is not None:
                 if not isinstance(token, str) or token not in self._vocabulary:
-                    raise InputError(f"{name} beside {self.path} names the {kind} {token!r}, which is no token")
+                    raise InputError(
+                        f"{name} beside {self.path} names the {kind} {token!r}, which is no token"
+                    )
                 return self._vocabulary[token]
         for name in ("generation_config.json", "config.json"):
             number = _beside(self.path, name).get(f"{kind}_id")
             number = number[0] if isinstance(number, list) and number else number
             if number is not None:
                 if not isinstance(number, int) or not 0 <= number < self.vocab_size:
-                    raise InputError(f"{name} beside {self.path} gives {kind}_id = {number!r}, which is no token's")
+                    raise InputError(
+                        f"{name} beside {self.path} gives {kind}_id = {number!r}, which is no token's"
+                    )
                 return number
         return next((self._vocabulary[token] for token in usual if token in self._vocabulary), None)
 
@@ -157,7 +178,9 @@ def load_tokenizer(path: str | Path, extra_ids: int = 0) -> Tokenizer:
         extra_ids = extra_ids or _beside(str(file), "tokenizer_config.json").get("extra_ids", 0)
         return SentencePieceTokenizer(str(file), extra_ids)
     if extra_ids:
-        raise InputError(f"extra_ids={extra_ids} is for SentencePiece models; {file} lists all its tokens itself")
+        raise InputError(
+            f"extra_ids={extra_ids} is for SentencePiece models; {file} lists all its tokens itself"
+        )
     return HuggingFaceTokenizer(str(file))
 
 
@@ -165,7 +188,9 @@ def tokenizer_file(path: str | Path) -> Path:
     """The file that `path` means. Raises InputError when there is none, or none of a known kind."""
     file = PRACTICE_MODEL if path == "practice" else Path(path).expanduser().absolute()
     if not file.exists():
-        raise InputError(f"there is no tokenizer {file}: name a SentencePiece *.model file or a tokenizer.json")
+        raise InputError(
+            f"there is no tokenizer {file}: name a SentencePiece *.model file or a tokenizer.json"
+        )
     if file.is_dir():
         found = [*file.glob("tokenizer.json"), *sorted(file.glob("*.model"))]
         if not found:
@@ -198,7 +223,9 @@ def train_tokenizer(texts: Iterable[str], output: str | Path, vocab_size: int = 
             minloglevel=2,
         )
     except (RuntimeError, StopIteration) as error:
-        raise InputError(f"cannot train a vocabulary of {vocab_size} on these texts: {_first_line(error)}") from error
+        raise InputError(
+            f"cannot train a vocabulary of {vocab_size} on these texts: {_first_line(error)}"
+        ) from error
     Path(output).write_bytes(trained.getvalue())
 
 

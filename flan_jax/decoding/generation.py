@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from flan_jax.decoding.prefill import DecodeState, decode_step, gather_beams, prefill, repeat_rows, unroll_layers
+from flan_jax.decoding.prefill import (
+    DecodeState,
+    decode_step,
+    gather_beams,
+    prefill,
+    repeat_rows,
+    unroll_layers,
+)
 from flan_jax.errors import InputError
 
 NEVER = -1e9
@@ -46,16 +53,26 @@ class GenerationConfig:
         for name, lowest in (("max_length", 1), ("num_beams", 1), ("seed", 0), ("top_k", 1)):
             value = getattr(self, name)
             if (name, value) != ("top_k", None) and (type(value) is not int or value < lowest):
-                raise InputError(f"GenerationConfig.{name} is {value!r}; write a whole number of at least {lowest}")
+                raise InputError(
+                    f"GenerationConfig.{name} is {value!r}; write a whole number of at least {lowest}"
+                )
         if not 0.0 <= self.temperature < math.inf:
-            raise InputError(f"GenerationConfig.temperature is {self.temperature}; write 0.0 (greedy) or more")
+            raise InputError(
+                f"GenerationConfig.temperature is {self.temperature}; write 0.0 (greedy) or more"
+            )
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise InputError(f"GenerationConfig.top_p is {self.top_p}; write a probability above 0.0, up to 1.0")
+            raise InputError(
+                f"GenerationConfig.top_p is {self.top_p}; write a probability above 0.0, up to 1.0"
+            )
         if not math.isfinite(self.length_penalty):
-            raise InputError(f"GenerationConfig.length_penalty is {self.length_penalty}; write a number")
+            raise InputError(
+                f"GenerationConfig.length_penalty is {self.length_penalty}; write a number"
+            )
 
         if self.seed >= 2**32:
-            raise InputError(f"GenerationConfig.seed is {self.seed}; write a whole number below 2**32")
+            raise InputError(
+                f"GenerationConfig.seed is {self.seed}; write a whole number below 2**32"
+            )
         self._check_combination()
 
     def _check_combination(self):
@@ -78,7 +95,12 @@ class GenerationConfig:
     def compiled(self) -> dict[str, Any]:
         """What a compilation is for."""
         nucleus = self.top_p is not None and self.top_p < 1.0
-        return {"sample": self.temperature > 0, "top_k": self.top_k, "nucleus": nucleus, "num_beams": self.num_beams}
+        return {
+            "sample": self.temperature > 0,
+            "top_k": self.top_k,
+            "nucleus": nucleus,
+            "num_beams": self.num_beams,
+        }
 
     def settings(self) -> dict[str, Any]:
         """What can change without compiling again."""
@@ -110,9 +132,15 @@ def continuations(
     `batch` is a `prompt_batch` and "streams", int32[B]: which of the seed's random streams is the row's, -1
     for rows of padding, which nothing waits for. `regathers`: as in Reading.
     """
-    streams, limit, size = batch["streams"], settings["max_length"], {"length": length, "eos_id": eos_id}
+    streams, limit, size = (
+        batch["streams"],
+        settings["max_length"],
+        {"length": length, "eos_id": eos_id},
+    )
     empty = streams < 0
-    model, reading = unroll_layers(model, prefill(model, params, batch, length).replace(regathers=regathers))
+    model, reading = unroll_layers(
+        model, prefill(model, params, batch, length).replace(regathers=regathers)
+    )
     if num_beams > 1:
         return _beam_search(model, params, reading, settings, empty, beams=num_beams, **size)
     choose = _sampler(settings, streams, top_k, nucleus) if sample else _most_probable
@@ -128,8 +156,12 @@ def _sampler(settings: Settings, streams: jax.Array, top_k: int | None, nucleus:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(settings["seed"]), streams)
 
     def sample(logits: jax.Array, i: jax.Array) -> jax.Array:
-        kept = restricted(logits / settings["temperature"], top_k, settings["top_p"] if nucleus else None)
-        return jax.vmap(jax.random.categorical)(jax.vmap(jax.random.fold_in, (0, None))(keys, i), kept)
+        kept = restricted(
+            logits / settings["temperature"], top_k, settings["top_p"] if nucleus else None
+        )
+        return jax.vmap(jax.random.categorical)(
+            jax.vmap(jax.random.fold_in, (0, None))(keys, i), kept
+        )
 
     return sample
 
@@ -155,7 +187,9 @@ def _token_by_token(
         )
 
     written = jnp.full((done.shape[0], length), eos_id, jnp.int32)
-    return jax.lax.while_loop(unfinished, one_more, (jnp.zeros((), jnp.int32), written, done, reading))[1]
+    return jax.lax.while_loop(
+        unfinished, one_more, (jnp.zeros((), jnp.int32), written, done, reading)
+    )[1]
 
 
 def restricted(
@@ -173,7 +207,9 @@ def restricted(
         probabilities = jax.nn.softmax(ordered, axis=-1)
         # Summed from the least probable on, as transformers does: small numbers first lose the least to rounding.
         no_more_probable = jax.lax.cumsum(probabilities, axis=1, reverse=True)
-        ordered = jnp.where(no_more_probable > 1 - top_p, ordered, jnp.inf).at[:, 0].set(ordered[:, 0])
+        ordered = (
+            jnp.where(no_more_probable > 1 - top_p, ordered, jnp.inf).at[:, 0].set(ordered[:, 0])
+        )
     return jnp.where(logits < jnp.min(ordered, axis=-1, keepdims=True), -jnp.inf, logits)
 
 
@@ -187,7 +223,14 @@ def _beam_search(
     # All beams of a row begin alike: only the first counts, or all would go on alike.
     scores = jnp.where(jnp.arange(beams)[None] == 0, jnp.zeros((rows, 1)), NEVER)
     finished = (written, jnp.full((rows, beams), NEVER), jnp.zeros((rows, beams), bool))
-    start = (jnp.zeros((), jnp.int32), written, scores, finished, ~empty, repeat_rows(reading, beams))
+    start = (
+        jnp.zeros((), jnp.int32),
+        written,
+        scores,
+        finished,
+        ~empty,
+        repeat_rows(reading, beams),
+    )
 
     def unfinished(carry: Any) -> jax.Array:
         i, _, _, _, improvable, _ = carry
@@ -201,7 +244,9 @@ def _beam_search(
         norm = (i + 1).astype(jnp.float32) ** settings["length_penalty"]
         # An ending counts among the best `beams` extensions only; the others are there to have enough to go on with.
         ending = ends & (jnp.arange(2 * beams)[None] < beams) & improvable[:, None]
-        finished = _best_finished(finished, (running, jnp.where(ending, scores / norm, NEVER), ending))
+        finished = _best_finished(
+            finished, (running, jnp.where(ending, scores / norm, NEVER), ending)
+        )
         scores, chosen = jax.lax.top_k(scores + jnp.where(ends, NEVER, 0.0), beams)
         running, from_beam, token = (_of_row(each, chosen) for each in (running, from_beam, token))
         reading = decode_step(model, params, gather_beams(reading, from_beam), token.reshape(-1), i)
@@ -225,7 +270,9 @@ def _extensions(logits: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Ar
 
 def _best_finished(finished: Any, more: Any) -> Any:
     """The K best of (tokens, scores, whether there is one) [B, K ...] and of further ones, best first."""
-    tokens, scores, real = (jnp.concatenate(pair, axis=1) for pair in zip(finished, more, strict=True))
+    tokens, scores, real = (
+        jnp.concatenate(pair, axis=1) for pair in zip(finished, more, strict=True)
+    )
     best, index = jax.lax.top_k(scores, finished[1].shape[1])
     return _of_row(tokens, index), best, _of_row(real, index)
 

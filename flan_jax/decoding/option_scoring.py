@@ -8,12 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.batch import PAD
-from flan_jax.decoding.prefill import SHORT_BUCKETS, DecodeState, bucket, decode_tokens, prefill, prompt_batch
+from flan_jax.decoding.prefill import (
+    SHORT_BUCKETS,
+    DecodeState,
+    bucket,
+    decode_tokens,
+    prefill,
+    prompt_batch,
+)
 
 Answers = Sequence[Sequence[np.ndarray]]
 
 
-def packed_option_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> dict[str, np.ndarray]:
+def packed_option_batch(
+    prompts: Sequence[np.ndarray], answers: Answers, rows: int
+) -> dict[str, np.ndarray]:
     """An encoder-decoder's `prompt_batch` with all answers to a prompt in one decoder row, each a segment of its own."""
     batch = prompt_batch("encoder_decoder", prompts, rows)
     length = bucket(max(sum(map(len, choices)) for choices in answers))
@@ -43,10 +52,14 @@ def packed_option_log_probs(model: Any, params: Any, batch: dict[str, jax.Array]
         cross_segment_ids=jnp.minimum(batch["decoder_segment_ids"], 1),
         method="decode_hidden",
     )
-    return _log_probs(model.apply(variables, hidden, method="logits"), batch["decoder_target_tokens"])
+    return _log_probs(
+        model.apply(variables, hidden, method="logits"), batch["decoder_target_tokens"]
+    )
 
 
-def cached_option_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: int) -> dict[str, np.ndarray]:
+def cached_option_batch(
+    prompts: Sequence[np.ndarray], answers: Answers, rows: int
+) -> dict[str, np.ndarray]:
     """A decoder's `prompt_batch`, "answers" int32[rows, O, A] and "answer_lengths" int32[rows, O].
 
     O, the number of answers, and A - 1 are padded to buckets. "rounds" int32[rows]: how many of O are more than padding.
@@ -61,7 +74,11 @@ def cached_option_batch(prompts: Sequence[np.ndarray], answers: Answers, rows: i
         for number, answer in enumerate(choices):
             tokens[i, number, : len(answer)] = answer
             lengths[i, number] = len(answer)
-    return batch | {"answers": tokens, "answer_lengths": lengths, "rounds": np.full(rows, options, np.int32)}
+    return batch | {
+        "answers": tokens,
+        "answer_lengths": lengths,
+        "rounds": np.full(rows, options, np.int32),
+    }
 
 
 def cached_option_sums(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
@@ -74,7 +91,9 @@ def cached_option_sums(model: Any, params: Any, batch: dict[str, jax.Array]) -> 
     reading = prefill(model, params, batch, answers.shape[2] - 1)
     first = jax.nn.log_softmax(reading.logits)
 
-    def score(number: jax.Array, carry: tuple[jax.Array, DecodeState]) -> tuple[jax.Array, DecodeState]:
+    def score(
+        number: jax.Array, carry: tuple[jax.Array, DecodeState]
+    ) -> tuple[jax.Array, DecodeState]:
         sums, reading = carry
         tokens, sizes = answers[:, number], lengths[:, number, None]
         hidden, cache = decode_tokens(model, params, reading, tokens[:, :-1], 0)

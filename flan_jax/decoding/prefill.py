@@ -27,7 +27,9 @@ def bucket(length: int) -> int:
     return -(-length // step) * step
 
 
-def prompt_batch(architecture: Architecture, prompts: Sequence[np.ndarray], rows: int) -> dict[str, np.ndarray]:
+def prompt_batch(
+    architecture: Architecture, prompts: Sequence[np.ndarray], rows: int
+) -> dict[str, np.ndarray]:
     """At most `rows` prompts as encoder_* or decoder_* arrays int32[rows, P], padded to a bucket and to `rows` rows.
 
     A decoder reads PAD before the prompt, as in training. Raises InputError for a prompt without tokens.
@@ -116,7 +118,9 @@ def unroll_layers(model: Any, reading: DecodeState) -> tuple[Any, DecodeState]:
     return config.build(), reading.replace(cache=pytrees.unstacked(reading.cache))
 
 
-def decode_step(model: Any, params: Any, reading: DecodeState, token: jax.Array, index: jax.Array) -> DecodeState:
+def decode_step(
+    model: Any, params: Any, reading: DecodeState, token: jax.Array, index: jax.Array
+) -> DecodeState:
     """One token on, of an `unrolled` model: `token` is int32[B], number `index` after the prompt.
 
     `params` may be stacked. They are taken apart here, inside the loop, so that XLA can read each layer where it lies:
@@ -127,14 +131,18 @@ def decode_step(model: Any, params: Any, reading: DecodeState, token: jax.Array,
         params, token = jax.lax.optimization_barrier((params, token))
     params = pytrees.unstacked(params)
     hidden, cache = decode_tokens(model, params, reading, token[:, None], index)
-    return reading.replace(logits=model.apply({"params": params}, hidden, method="logits")[:, 0], cache=cache)
+    return reading.replace(
+        logits=model.apply({"params": params}, hidden, method="logits")[:, 0], cache=cache
+    )
 
 
 def repeat_rows(reading: DecodeState, times: int) -> DecodeState:
     """Each row `times` times, beside one another."""
     copies = functools.partial(jnp.repeat, repeats=times, axis=0)
     cache = jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=_rows_axis(leaf)), reading.cache)
-    inputs, positions, logits = jax.tree.map(copies, (reading.inputs, reading.positions, reading.logits))
+    inputs, positions, logits = jax.tree.map(
+        copies, (reading.inputs, reading.positions, reading.logits)
+    )
     return reading.replace(inputs=inputs, positions=positions, logits=logits, cache=cache)
 
 
@@ -149,7 +157,9 @@ def gather_beams(reading: DecodeState, beams: jax.Array) -> DecodeState:
             return leaf
         axis = _rows_axis(leaf)
         grouped = leaf.reshape(*leaf.shape[:axis], *beams.shape, *leaf.shape[axis + 1 :])
-        picked = jax.vmap(functools.partial(jnp.take, axis=axis), in_axes=(axis, 0), out_axes=axis)(grouped, beams)
+        picked = jax.vmap(functools.partial(jnp.take, axis=axis), in_axes=(axis, 0), out_axes=axis)(
+            grouped, beams
+        )
         return picked.reshape(leaf.shape)
 
     return reading.replace(cache=pytrees.map_named(pick, reading.cache))

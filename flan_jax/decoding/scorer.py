@@ -41,33 +41,47 @@ class Scorer:
         # Hosts whose devices report other sizes must run the same program all the same.
         self.regathers = multihost.broadcast_from_zero(self._too_large_to_gather())
 
-    def log_probs(self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    def log_probs(
+        self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]
+    ) -> list[np.ndarray]:
         """For each prompt, float32[answers]: the sum of the log-probabilities of each answer's tokens.
 
         A prompt is read once for all its answers. Raises InputError for a prompt or an answer without tokens.
         """
         if not all(len(choices) and all(map(len, choices)) for choices in answers):
-            raise InputError("a prompt has no answers or an answer no tokens; an answer holds at least its EOS")
+            raise InputError(
+                "a prompt has no answers or an answer no tokens; an answer holds at least its EOS"
+            )
         sums: list[np.ndarray] = [np.zeros(0, np.float32)] * len(prompts)
         for some in self._batches(prompts):
             function, batch = self.ranking([prompts[i] for i in some], [answers[i] for i in some])
             found = np.asarray(self._run(function, batch))
             if self.architecture == "encoder_decoder":
-                found = [np.bincount(*row)[1:] for row in zip(batch["decoder_segment_ids"], found, strict=True)]
+                found = [
+                    np.bincount(*row)[1:]
+                    for row in zip(batch["decoder_segment_ids"], found, strict=True)
+                ]
             for i, row in zip(some, found, strict=False):
                 sums[i] = row[: len(answers[i])].astype(np.float32)
         return sums
 
-    def ranking(self, prompts: Sequence[np.ndarray], answers: Answers) -> tuple[Any, dict[str, np.ndarray]]:
+    def ranking(
+        self, prompts: Sequence[np.ndarray], answers: Answers
+    ) -> tuple[Any, dict[str, np.ndarray]]:
         """(the function under jax.jit, its batch): what log_probs runs with the parameters, on at most `rows` prompts."""
         if self.architecture == "encoder_decoder":
             return _compiled(packed_option_log_probs, self.model, self.mesh), packed_option_batch(
                 prompts, answers, self.rows
             )
-        return _compiled(cached_option_sums, self.model, self.mesh), cached_option_batch(prompts, answers, self.rows)
+        return _compiled(cached_option_sums, self.model, self.mesh), cached_option_batch(
+            prompts, answers, self.rows
+        )
 
     def generate(
-        self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int] | None = None
+        self,
+        prompts: Sequence[np.ndarray],
+        config: GenerationConfig,
+        streams: Sequence[int] | None = None,
     ) -> list[np.ndarray]:
         """For each prompt the tokens that follow it, up to config.max_length, EOS left out.
 
@@ -76,10 +90,14 @@ class Scorer:
         """
         streams = range(len(prompts)) if streams is None else streams
         if len(streams) != len(prompts):
-            raise InputError(f"{len(prompts)} prompts have {len(streams)} streams; write one for each prompt")
+            raise InputError(
+                f"{len(prompts)} prompts have {len(streams)} streams; write one for each prompt"
+            )
         found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
         for some in self._batches(prompts):
-            function, batch = self.writing([prompts[i] for i in some], config, [streams[i] for i in some])
+            function, batch = self.writing(
+                [prompts[i] for i in some], config, [streams[i] for i in some]
+            )
             written = np.asarray(self._run(function, batch, config.settings()))
             for i, row in zip(some, written[:, : config.max_length], strict=False):
                 ends = np.flatnonzero(row == self.eos_id)
@@ -93,7 +111,11 @@ class Scorer:
 
         Its third argument is config.settings().
         """
-        static = {"length": bucket(config.max_length), "eos_id": self.eos_id, "regathers": self.regathers}
+        static = {
+            "length": bucket(config.max_length),
+            "eos_id": self.eos_id,
+            "regathers": self.regathers,
+        }
         batch = prompt_batch(self.architecture, prompts, self.rows)
         batch["streams"] = np.full(self.rows, -1, np.int32)
         batch["streams"][: len(streams)] = streams
@@ -108,7 +130,9 @@ class Scorer:
         if self.mesh.shape["fsdp"] == 1:
             return False
         width = jnp.dtype(self.model.config.dtype).itemsize
-        read = {name: part for name, part in self.params.items() if name != "encoder"}  # which reads the prompts alone
+        read = {
+            name: part for name, part in self.params.items() if name != "encoder"
+        }  # which reads the prompts alone
         whole = width * sum(leaf.size for leaf in jax.tree.leaves(read)) / self.mesh.shape["tensor"]
         memory = memory_of(list(self.mesh.devices.flat))
         return memory is None or whole > memory / 3

@@ -60,7 +60,9 @@ class EvalContext:
     config: EvalConfig
 
     def scorer(self, params: Any) -> Scorer:
-        return Scorer(self.model, params, self.mesh, rows=self.config.rows, eos_id=self.tokenizer.eos_id)
+        return Scorer(
+            self.model, params, self.mesh, rows=self.config.rows, eos_id=self.tokenizer.eos_id
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

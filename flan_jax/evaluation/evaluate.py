@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.mixture_data import MixtureData, StoreKey, not_evaluated, prepare_evaluation, refuse_gaps
+from flan_jax.data.mixture_data import (
+    MixtureData,
+    StoreKey,
+    not_evaluated,
+    prepare_evaluation,
+    refuse_gaps,
+)
 from flan_jax.data.token_store import TokenStore
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.decoding.scorer import Scorer
@@ -48,10 +54,14 @@ def during_training(data: MixtureData, config: EvalConfig) -> EvalJob | None:
     if config.every is None:
         return None
     if not data.split.held_out:
-        raise InputError(f"EvalConfig.every is {config.every}, but nothing is held out; name a cluster with HELD_OUT")
+        raise InputError(
+            f"EvalConfig.every is {config.every}, but nothing is held out; name a cluster with HELD_OUT"
+        )
     tests = {key: store for key, store in data.evaluation.items() if key[1] == "test"}
     found = _evaluation("during", data, data.config.eval_prompts, tests, data.split.held_out)
-    return dataclasses.replace(found, limits={key: _rows(s, config.during_examples) for key, s in found.stores.items()})
+    return dataclasses.replace(
+        found, limits={key: _rows(s, config.during_examples) for key, s in found.stores.items()}
+    )
 
 
 def of_tasks(
@@ -74,24 +84,38 @@ def of_tasks(
 
 
 def _of_stores(
-    when: str, prompts: Prompts, stores: Mapping[StoreKey, TokenStore], held_out: Sequence[str], seen: int
+    when: str,
+    prompts: Prompts,
+    stores: Mapping[StoreKey, TokenStore],
+    held_out: Sequence[str],
+    seen: int,
 ) -> EvalJob:
-    limits = {key: len(store) if key[0] in held_out else _rows(store, seen) for key, store in stores.items()}
+    limits = {
+        key: len(store) if key[0] in held_out else _rows(store, seen)
+        for key, store in stores.items()
+    }
     return EvalJob(when=when, prompts=prompts, stores=stores, limits=limits, held_out=held_out)
 
 
 def _evaluation(
-    when: str, data: MixtureData, prompts: Prompts, stores: Mapping[StoreKey, TokenStore], tasks: Sequence[str]
+    when: str,
+    data: MixtureData,
+    prompts: Prompts,
+    stores: Mapping[StoreKey, TokenStore],
+    tasks: Sequence[str],
 ) -> EvalJob:
     chosen = {key: stores[key] for name in tasks for key in stores if key[0] == name}
     return _of_stores(when, prompts, chosen, data.split.held_out, data.config.seen_eval_examples)
 
 
-def _evaluations(when: str, data: MixtureData, config: EvalConfig, tasks: Sequence[str]) -> list[EvalJob]:
+def _evaluations(
+    when: str, data: MixtureData, config: EvalConfig, tasks: Sequence[str]
+) -> list[EvalJob]:
     """Under the prompts of evaluation, and under each of the further ones."""
     first = _evaluation(when, data, data.config.eval_prompts, data.evaluation, tasks)
     return [first] + [
-        _evaluation(f"{when}-{name}", data, config.more[name], stores, tasks) for name, stores in data.more.items()
+        _evaluation(f"{when}-{name}", data, config.more[name], stores, tasks)
+        for name, stores in data.more.items()
     ]
 
 
@@ -100,7 +124,9 @@ def _rows(store: TokenStore, examples: int) -> int:
     return min(len(store), examples * len(store) // store.meta["examples"])
 
 
-def score(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any], params: Any) -> None:
+def score(
+    evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any], params: Any
+) -> None:
     """Scores `params`, writes predictions/<task>-<when>.jsonl and, under `when`, eval/<task>.json.
 
     `weights` says what the parameters are. Does nothing where these scores are there already; goes on where a process that was
@@ -109,7 +135,11 @@ def score(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, An
     """
     if multihost.broadcast_from_zero(is_scored(evaluating, evaluation, weights)):
         return
-    run, when, identity = evaluating.run, evaluation.when, _identity(evaluating, evaluation, weights)
+    run, when, identity = (
+        evaluating.run,
+        evaluation.when,
+        _identity(evaluating, evaluation, weights),
+    )
     shared = _shared_folder(evaluating.config, when, identity)
     partial = run.path / "predictions" / f"{when}.partial"
     found = _shared_scores(shared, evaluation) if shared is not None and run.is_writer else None
@@ -125,7 +155,10 @@ def score(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, An
 
 
 def cluster_means(
-    evaluating: EvalContext, evaluation: EvalJob, params: Any, progress: Callable[[int], None] = lambda done: None
+    evaluating: EvalContext,
+    evaluation: EvalJob,
+    params: Any,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, float]:
     """{cluster: mean over its tasks of the tasks' means over templates}; writes nothing."""
     found = predict(
@@ -142,7 +175,11 @@ def _score_now(
     evaluating: EvalContext, evaluation: EvalJob, scorer: Scorer, journal: Journal
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """(lines of predictions, summary) of each task."""
-    label = f"evaluate {evaluation.when} training" if "-" not in evaluation.when else f"evaluate {evaluation.when}"
+    label = (
+        f"evaluate {evaluation.when} training"
+        if "-" not in evaluation.when
+        else f"evaluate {evaluation.when}"
+    )
     with Progress(label, sum(evaluation.limits.values())) as bar:
 
         def progress(done: int) -> None:
@@ -155,14 +192,20 @@ def _score_now(
         )  # fmt: skip
     texts = dict.fromkeys(evaluation.tasks, "")
     for (name, split), rows in found.items():
-        texts[name] += "".join(json.dumps({"split": split, **row}, ensure_ascii=False) + "\n" for row in rows)
+        texts[name] += "".join(
+            json.dumps({"split": split, **row}, ensure_ascii=False) + "\n" for row in rows
+        )
     scores = summaries(found, evaluation.held_out)
     _warn_of_truncation(evaluation.when, scores)
     return texts, scores
 
 
 def _warn_of_truncation(when: str, scores: Mapping[str, Mapping[str, Any]]) -> None:
-    cut = [f"{name} {score['truncated']:.0f} %" for name, score in scores.items() if score["truncated"] >= 0.5]
+    cut = [
+        f"{name} {score['truncated']:.0f} %"
+        for name, score in scores.items()
+        if score["truncated"] >= 0.5
+    ]
     if cut:
         print(
             f"{when}: prompts whose end the model does not see, as LENGTHS are shorter: {', '.join(cut)}",

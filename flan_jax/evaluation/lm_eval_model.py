@@ -59,11 +59,19 @@ class FlanJaxLM(LM):
         for number, request in enumerate(requests):
             by_context.setdefault(request.args[0], []).append(number)
         prompts = [self._inputs(context) for context in by_context]
-        answers = [[self._targets(requests[n].args[1]) for n in numbers] for numbers in by_context.values()]
+        answers = [
+            [self._targets(requests[n].args[1]) for n in numbers] for numbers in by_context.values()
+        ]
         sums = self._scorer.log_probs(prompts, answers)
-        greedy = self._greedy(prompts, max(len(a) for choices in answers for a in choices)) if prompts else []
+        greedy = (
+            self._greedy(prompts, max(len(a) for choices in answers for a in choices))
+            if prompts
+            else []
+        )
         found = [(0.0, False)] * len(requests)
-        for numbers, choices, own, written in zip(by_context.values(), answers, sums, greedy, strict=True):
+        for numbers, choices, own, written in zip(
+            by_context.values(), answers, sums, greedy, strict=True
+        ):
             for number, answer, total in zip(numbers, choices, own, strict=True):
                 found[number] = float(total), np.array_equal(written[: len(answer)], answer)
         return found
@@ -78,12 +86,19 @@ class FlanJaxLM(LM):
         owners: list[int] = []
         for number, request in enumerate(requests):
             windows = get_rolling_token_windows(
-                self._tokenizer.encode(request.args[0]), self._scorer.eos_id, self._lengths["targets"], context_len=1
+                self._tokenizer.encode(request.args[0]),
+                self._scorer.eos_id,
+                self._lengths["targets"],
+                context_len=1,
             )
             for context, piece in map(make_disjoint_window, windows):
                 # EOS as the context of the first piece is the prompt's own.
                 before = [token for token in context if token != self._scorer.eos_id]
-                prompts.append(trim_and_append_eos(np.array(before, np.int32), 1 + len(before), self._scorer.eos_id))
+                prompts.append(
+                    trim_and_append_eos(
+                        np.array(before, np.int32), 1 + len(before), self._scorer.eos_id
+                    )
+                )
                 pieces.append([np.array(piece, np.int32)])
                 owners.append(number)
         sums = self._scorer.log_probs(prompts, pieces)
@@ -97,11 +112,15 @@ class FlanJaxLM(LM):
         found = [""] * len(requests)
         groups: dict[GenerationConfig, list[int]] = {}
         for number, request in enumerate(requests):
-            groups.setdefault(_generation(request.args[1], self._lengths["targets"]), []).append(number)
+            groups.setdefault(_generation(request.args[1], self._lengths["targets"]), []).append(
+                number
+            )
         for config, numbers in groups.items():
             prompts = [self._inputs(requests[number].args[0]) for number in numbers]
             # A request's random stream is its number: what is sampled depends on no other.
-            for number, tokens in zip(numbers, self._scorer.generate(prompts, config, numbers), strict=True):
+            for number, tokens in zip(
+                numbers, self._scorer.generate(prompts, config, numbers), strict=True
+            ):
                 text = self._tokenizer.decode(tokens.tolist())
                 found[number] = _cut(text, requests[number].args[1].get("until"))
         return found
@@ -118,7 +137,9 @@ class FlanJaxLM(LM):
         return self._tokens(text.lstrip(), "targets")
 
     def _tokens(self, text: str, side: str) -> np.ndarray:
-        return trim_and_append_eos(np.array(self._tokenizer.encode(text)), self._lengths[side], self._scorer.eos_id)
+        return trim_and_append_eos(
+            np.array(self._tokenizer.encode(text)), self._lengths[side], self._scorer.eos_id
+        )
 
 
 def _generation(settings: Mapping[str, Any], longest: int) -> GenerationConfig:

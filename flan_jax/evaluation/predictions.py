@@ -53,7 +53,11 @@ def predict(
     done = 0
     for batch in batches:
         ranked = stores[batch[0].key].answers[batch[0].row] >= 0
-        answer = functools.partial(asking.rank, batch, priors) if ranked else functools.partial(asking.generate, batch)
+        answer = (
+            functools.partial(asking.rank, batch, priors)
+            if ranked
+            else functools.partial(asking.generate, batch)
+        )
         for item, prediction in zip(batch, once(answer), strict=True):
             found[item.key][item.row] = _about(stores[item.key], item.row, lengths) | prediction
         done += len(batch)
@@ -87,13 +91,18 @@ def check_scoring(scoring: str) -> None:
 
 
 def _batches(
-    stores: Mapping[StoreKey, TokenStore], limits: Mapping[StoreKey, int], lengths: Mapping[str, int], rows: int
+    stores: Mapping[StoreKey, TokenStore],
+    limits: Mapping[StoreKey, int],
+    lengths: Mapping[str, int],
+    rows: int,
 ) -> Iterator[list[Item]]:
     """Rank-classification rows, then generation rows, each sorted by padded length."""
     queues: tuple[list[Item], list[Item]] = ([], [])
     for key, store in stores.items():
         sizes = np.minimum(store.inputs.lengths + 1, lengths["inputs"])
-        for row, (size, answer) in enumerate(zip(sizes.tolist()[: limits[key]], store.answers.tolist(), strict=False)):
+        for row, (size, answer) in enumerate(
+            zip(sizes.tolist()[: limits[key]], store.answers.tolist(), strict=False)
+        ):
             queues[0 if answer >= 0 else 1].append(Item(key, row, bucket(size)))
     for queue in queues:
         queue.sort(key=lambda item: item.length)  # stable: stores stay together within a length
@@ -111,10 +120,14 @@ class _Predictor:
     tokenizer: Tokenizer
     scoring: str
 
-    def rank(self, batch: Sequence[Item], priors: Mapping[tuple[int, ...], float] | None) -> list[dict[str, Any]]:
+    def rank(
+        self, batch: Sequence[Item], priors: Mapping[tuple[int, ...], float] | None
+    ) -> list[dict[str, Any]]:
         choices = [self._options(item) for item in batch]
         sums = self.scorer.log_probs([self._prompt(item) for item in batch], choices)
-        return [self._ranked(some, _plain(own), priors) for some, own in zip(choices, sums, strict=True)]
+        return [
+            self._ranked(some, _plain(own), priors) for some, own in zip(choices, sums, strict=True)
+        ]
 
     def generate(self, batch: Sequence[Item]) -> list[dict[str, Any]]:
         written = self.scorer.generate(
@@ -123,10 +136,17 @@ class _Predictor:
         return [{"prediction": self.tokenizer.decode(tokens.tolist())} for tokens in written]
 
     def priors(
-        self, batches: Sequence[Sequence[Item]], once: Callable[[Callable[[], list[Any]]], list[Any]]
+        self,
+        batches: Sequence[Sequence[Item]],
+        once: Callable[[Callable[[], list[Any]]], list[Any]],
     ) -> dict[tuple[int, ...], float]:
         """The unconditional sum of each distinct option."""
-        options = {tuple(option.tolist()) for batch in batches for item in batch for option in self._options(item)}
+        options = {
+            tuple(option.tolist())
+            for batch in batches
+            for item in batch
+            for option in self._options(item)
+        }
         ordered = sorted(options, key=lambda option: (len(option), option))
         found: dict[tuple[int, ...], float] = {}
         for start in range(0, len(ordered), OPTIONS_PER_PROMPT * self.scorer.rows):
@@ -136,14 +156,26 @@ class _Predictor:
 
     def _unconditional(self, options: Sequence[tuple[int, ...]]) -> list[float]:
         prompt = trim_and_append_eos(
-            np.array(self.tokenizer.encode(UNCONDITIONAL)), self.lengths["inputs"], self.scorer.eos_id
+            np.array(self.tokenizer.encode(UNCONDITIONAL)),
+            self.lengths["inputs"],
+            self.scorer.eos_id,
         )
         arrays = [np.array(option, np.int32) for option in options]
-        groups = [arrays[start : start + OPTIONS_PER_PROMPT] for start in range(0, len(arrays), OPTIONS_PER_PROMPT)]
-        return [total for sums in self.scorer.log_probs([prompt] * len(groups), groups) for total in _plain(sums)]
+        groups = [
+            arrays[start : start + OPTIONS_PER_PROMPT]
+            for start in range(0, len(arrays), OPTIONS_PER_PROMPT)
+        ]
+        return [
+            total
+            for sums in self.scorer.log_probs([prompt] * len(groups), groups)
+            for total in _plain(sums)
+        ]
 
     def _ranked(
-        self, choices: Sequence[np.ndarray], sums: list[float], priors: Mapping[tuple[int, ...], float] | None
+        self,
+        choices: Sequence[np.ndarray],
+        sums: list[float],
+        priors: Mapping[tuple[int, ...], float] | None,
     ) -> dict[str, Any]:
         row: dict[str, Any] = {"sums": sums, "tokens": [len(choice) for choice in choices]}
         if priors is not None:
@@ -151,7 +183,12 @@ class _Predictor:
         scores = option_scores(row, self.scoring)
         best = int(np.argmax(scores))
         options = [self.tokenizer.decode(choice.tolist()) for choice in choices]
-        return {"prediction": options[best], "chosen": best, "options": options, "scores": _plain(scores)} | row
+        return {
+            "prediction": options[best],
+            "chosen": best,
+            "options": options,
+            "scores": _plain(scores),
+        } | row
 
     def _prompt(self, item: Item) -> np.ndarray:
         tokens = self.stores[item.key].inputs.row(item.row)
@@ -159,7 +196,10 @@ class _Predictor:
 
     def _options(self, item: Item) -> list[np.ndarray]:
         options = self.stores[item.key].options(item.row)
-        return [trim_and_append_eos(option, self.lengths["targets"], self.scorer.eos_id) for option in options]
+        return [
+            trim_and_append_eos(option, self.lengths["targets"], self.scorer.eos_id)
+            for option in options
+        ]
 
 
 def _plain(values: Sequence[float] | np.ndarray) -> list[float]:

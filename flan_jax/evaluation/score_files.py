@@ -23,7 +23,10 @@ VERSION = 2
 
 def is_scored(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any]) -> bool:
     """Whether `score` has written all that it would write now."""
-    identity, there = _identity(evaluating, evaluation, weights), _scored(evaluating.run, evaluation.when)
+    identity, there = (
+        _identity(evaluating, evaluation, weights),
+        _scored(evaluating.run, evaluation.when),
+    )
     return not evaluation.stores or (
         there.get("conditions") == identity["conditions"]
         and identity["stores"].items() <= there["stores"].items()
@@ -57,7 +60,9 @@ def delete_other_scores(run: Run, kept: Sequence[str]) -> None:
         delete_scores(run, when)
 
 
-def _identity(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(
+    evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any]
+) -> dict[str, Any]:
     """What scores are known by: {"conditions": what all tasks share, "stores": {"rte/test": [its folder, rows]}}."""
     conditions = {
         "version": VERSION,
@@ -84,7 +89,11 @@ def _scores(run: Run, task: str) -> dict[str, Any]:
 
 
 def write_scores(
-    run: Run, evaluation: EvalJob, identity: Mapping[str, Any], texts: Mapping[str, str], scores: Mapping[str, Any]
+    run: Run,
+    evaluation: EvalJob,
+    identity: Mapping[str, Any],
+    texts: Mapping[str, str],
+    scores: Mapping[str, Any],
 ) -> None:
     """Writes an evaluation into the run; last its identity, without which it does not count."""
     when, there = evaluation.when, _scored(run, evaluation.when)
@@ -93,10 +102,17 @@ def write_scores(
         there = {}
     for name, summary in scores.items():
         write_text(run.path / "predictions" / f"{name}-{when}.jsonl", texts[name])
-        about = {"task": name, "cluster": get_task(name).cluster, "held_out": name in evaluation.held_out}
+        about = {
+            "task": name,
+            "cluster": get_task(name).cluster,
+            "held_out": name in evaluation.held_out,
+        }
         write_json(run.path / "eval" / f"{name}.json", _scores(run, name) | about | {when: summary})
     stores = there.get("stores", {}) | identity["stores"]
-    write_json(run.path / "predictions" / f"{when}.json", {"conditions": identity["conditions"], "stores": stores})
+    write_json(
+        run.path / "predictions" / f"{when}.json",
+        {"conditions": identity["conditions"], "stores": stores},
+    )
 
 
 def _shared_folder(config: EvalConfig, when: str, identity: Mapping[str, Any]) -> Path | None:
@@ -108,16 +124,22 @@ def _shared_folder(config: EvalConfig, when: str, identity: Mapping[str, Any]) -
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"EvalConfig.untuned_dir {folder.parent} cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"EvalConfig.untuned_dir {folder.parent} cannot be written ({error.strerror})"
+        ) from None
     return folder
 
 
-def _shared_scores(folder: Path, evaluation: EvalJob) -> tuple[dict[str, str], dict[str, Any]] | None:
+def _shared_scores(
+    folder: Path, evaluation: EvalJob
+) -> tuple[dict[str, str], dict[str, Any]] | None:
     """(lines of predictions, summary) of each task, where another run has left them."""
     kept = read_json(folder / "scores.json")
     if kept is None:
         return None
-    return {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in evaluation.tasks}, kept["scores"]
+    return {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in evaluation.tasks}, kept[
+        "scores"
+    ]
 
 
 def publish_shared(folder: Path, texts: Mapping[str, str], content: Mapping[str, Any]) -> None:

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
-from flan_jax.tasks.metrics import MEANS, bleu, bleu_of, bleu_statistics, matthews, mean_f1, pearson_spearman, yes_f1
+from flan_jax.tasks.metrics import (
+    MEANS,
+    bleu,
+    bleu_of,
+    bleu_statistics,
+    matthews,
+    mean_f1,
+    pearson_spearman,
+    yes_f1,
+)
 from flan_jax.tasks.task import TemplatedTask, get_task
 
 Row = Mapping[str, Any]
@@ -24,7 +33,9 @@ def summaries(
     found = {}
     for name in dict.fromkeys(name for name, _ in predictions):
         by_split = {split: rows for (owner, split), rows in predictions.items() if owner == name}
-        found[name] = summarise(get_task(name), by_split) | ({} if name in held_out else {"values": None})
+        found[name] = summarise(get_task(name), by_split) | (
+            {} if name in held_out else {"values": None}
+        )
     return found
 
 
@@ -49,13 +60,18 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> 
     best = max(test, key=lambda index: validation[index].headline) if validation else None
     ranked = task.options is not None
     return _spread(task, list(test.values())) | {
-        "best_dev_template": None if best is None else {"template": best, "score": test[best].headline},
-        "chance": float(np.mean([100 * len(row["right"]) / len(row["options"]) for row in rows])) if ranked else None,
+        "best_dev_template": None
+        if best is None
+        else {"template": best, "score": test[best].headline},
+        "chance": float(np.mean([100 * len(row["right"]) / len(row["options"]) for row in rows]))
+        if ranked
+        else None,
         "majority": _majority(task, next(iter(test.values())).rows) if ranked else None,
         "examples": len({row["example"] for row in rows}),
         "truncated": 100 * sum(row.get("truncated", False) for row in rows) / len(rows),
         "templates": [
-            {"template": index} | {split: found[index].metrics for split, found in scored.items()} for index in test
+            {"template": index} | {split: found[index].metrics for split, found in scored.items()}
+            for index in test
         ],
     }
 
@@ -74,7 +90,8 @@ class _Scored(NamedTuple):
 
 def _by_template(task: TemplatedTask, rows: Sequence[Row]) -> dict[int, _Scored]:
     found = {
-        index: [row for row in rows if row["template"] == index] for index in sorted({r["template"] for r in rows})
+        index: [row for row in rows if row["template"] == index]
+        for index in sorted({r["template"] for r in rows})
     }
     return {index: _score(task, own) for index, own in found.items()}
 
@@ -94,11 +111,17 @@ def _score(task: TemplatedTask, rows: Sequence[Row]) -> _Scored:
 
 def _answers(task: TemplatedTask, rows: Sequence[Row]) -> tuple[list[Any], list[str]]:
     """(targets, predictions) as the metrics want them."""
-    if isinstance(task.options, tuple):  # the same for every row: metrics may speak of these classes
-        return [task.options[row["answer"]] for row in rows], [task.options[row["chosen"]] for row in rows]
+    if isinstance(
+        task.options, tuple
+    ):  # the same for every row: metrics may speak of these classes
+        return [task.options[row["answer"]] for row in rows], [
+            task.options[row["chosen"]] for row in rows
+        ]
     if task.options is not None:
         # By index: an option's text may come back from its tokens with other spaces.
-        return [[str(i) for i in row["right"]] for row in rows], [str(row["chosen"]) for row in rows]
+        return [[str(i) for i in row["right"]] for row in rows], [
+            str(row["chosen"]) for row in rows
+        ]
     return [row["references"] for row in rows], [row["prediction"] for row in rows]
 
 
@@ -106,7 +129,9 @@ def _spread(task: TemplatedTask, templates: Sequence[_Scored]) -> dict[str, Any]
     """The headline metric over the templates, and over other draws of templates and examples."""
     values = _values(templates)
     interval = _interval_of_sets(task, templates) if values is None else bootstrap(values)
-    low, median, high = np.percentile([template.headline for template in templates], [25, 50, 75]).tolist()
+    low, median, high = np.percentile(
+        [template.headline for template in templates], [25, 50, 75]
+    ).tolist()
     several = not np.isnan(interval.standard_error)
     return {
         "metric": next(iter(templates[0].metrics)),
@@ -120,12 +145,17 @@ def _spread(task: TemplatedTask, templates: Sequence[_Scored]) -> dict[str, Any]
 
 
 def _json(values: np.ndarray) -> list[list[float | None]]:
-    return [[None if np.isnan(value) else round(value, 4) for value in line] for line in values.tolist()]
+    return [
+        [None if np.isnan(value) else round(value, 4) for value in line] for line in values.tolist()
+    ]
 
 
 def _values(templates: Sequence[_Scored]) -> np.ndarray | None:
     """[templates, examples], NaN where a template was not asked of an example; None where the metric is of a whole set."""
-    columns = {example: i for i, example in enumerate(sorted({row["example"] for t in templates for row in t.rows}))}
+    columns = {
+        example: i
+        for i, example in enumerate(sorted({row["example"] for t in templates for row in t.rows}))
+    }
     values = np.full((len(templates), len(columns)), np.nan)
     for line, template in zip(values, templates, strict=True):
         if template.values is None:
@@ -136,7 +166,9 @@ def _values(templates: Sequence[_Scored]) -> np.ndarray | None:
 
 def _interval_of_sets(task: TemplatedTask, templates: Sequence[_Scored]) -> Interval:
     metric, examples = task.metrics[0], [row["example"] for row in templates[0].rows]
-    if metric not in (bleu, *_RESAMPLED) or any([row["example"] for row in t.rows] != examples for t in templates):
+    if metric not in (bleu, *_RESAMPLED) or any(
+        [row["example"] for row in t.rows] != examples for t in templates
+    ):
         return bootstrap([[template.headline] for template in templates])
     pairs = [_answers(task, template.rows) for template in templates]
     statistics = [bleu_statistics(*pair) for pair in pairs] if metric is bleu else []
@@ -151,5 +183,7 @@ def _interval_of_sets(task: TemplatedTask, templates: Sequence[_Scored]) -> Inte
 
 
 def _majority(task: TemplatedTask, rows: Sequence[Row]) -> float:
-    ((most, _),) = collections.Counter(index for row in rows for index in row["right"]).most_common(1)
+    ((most, _),) = collections.Counter(index for row in rows for index in row["right"]).most_common(
+        1
+    )
     return _score(task, [{**row, "chosen": most} for row in rows]).headline

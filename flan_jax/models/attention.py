@@ -40,7 +40,9 @@ def cache_step(
 ) -> CacheStep:
     """The CacheStep of `tokens` at `positions`; tokens of segment 0 are padding and are not written."""
     if positions is None:
-        raise InputError(f"decoding {tokens.shape[1]} tokens with a cache needs their positions; write positions=...")
+        raise InputError(
+            f"decoding {tokens.shape[1]} tokens with a cache needs their positions; write positions=..."
+        )
     if segment_ids is not None:
         positions = jnp.where(segment_ids == 0, length, positions)
     return CacheStep(positions, length)
@@ -77,7 +79,9 @@ class Attention(nn.Module):
         self.key = config.dense(shared, axes, kernel_init=normal, **options)
         self.value = config.dense(shared, axes, kernel_init=normal, **options)
         self.out = config.dense(inwards[::-1], axes[::-1], kernel_init=normal, dtype=config.dtype)
-        self.dropout = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,), deterministic=self.deterministic)
+        self.dropout = nn.Dropout(
+            config.dropout_rate, broadcast_dims=(-2,), deterministic=self.deterministic
+        )
         if self.qk_norm is not None:
             self.query_norm, self.key_norm = self.qk_norm(axis="kv"), self.qk_norm(axis="kv")
 
@@ -94,13 +98,20 @@ class Attention(nn.Module):
 
         With `step` the keys are those of the whole cache.
         """
-        query, key, value = self._heads(self.query(x)), self._heads(self.key(x)), self._heads(self.value(x))
+        query, key, value = (
+            self._heads(self.query(x)),
+            self._heads(self.key(x)),
+            self._heads(self.value(x)),
+        )
         if self.qk_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         if rotation is not None:
             query, key = (rotary(array, *rotation) for array in (query, key))
         if step is not None:
-            key, value = self._append("cached_key", key, step), self._append("cached_value", value, step)
+            key, value = (
+                self._append("cached_key", key, step),
+                self._append("cached_value", value, step),
+            )
         return self._attend(query, key, value, mask, bias, cached=step is not None)
 
     def cross(
@@ -119,7 +130,9 @@ class Attention(nn.Module):
             key, value = self._heads(self.key(encoded)), self._heads(self.value(encoded))
         return self._attend(self._heads(self.query(x)), key, value, mask, None, cached=cached)
 
-    def _heads(self, x: Float[Array, "batch length joined_kv"]) -> Float[Array, "batch length heads kv"]:
+    def _heads(
+        self, x: Float[Array, "batch length joined_kv"]
+    ) -> Float[Array, "batch length heads kv"]:
         return constrain(x.reshape(*x.shape[:2], -1, self.config.head_dim), Heads)
 
     def _attend(

@@ -61,7 +61,13 @@ class AttentionMask(flax.struct.PyTreeNode):
 
 
 def _xla(
-    query: Query, key: Keys, value: Keys, mask: AttentionMask, bias: Bias | None, softcap: float | None, dropout: Any
+    query: Query,
+    key: Keys,
+    value: Keys,
+    mask: AttentionMask,
+    bias: Bias | None,
+    softcap: float | None,
+    dropout: Any,
 ) -> Query:
     rows, length, heads, _ = query.shape
     # One draw for all queries, made here: a loop's body draws nothing.
@@ -88,7 +94,13 @@ def _blocks(array: jax.Array | None, axis: int) -> jax.Array | None:
 
 
 def _softmax_attention(
-    query: Query, key: Keys, value: Keys, dense: Any, bias: Bias | None, softcap: float | None, kept: Any
+    query: Query,
+    key: Keys,
+    value: Keys,
+    dense: Any,
+    bias: Bias | None,
+    softcap: float | None,
+    kept: Any,
 ) -> Query:
     # b batch, h heads of the keys, q queries of all the heads that share one, k keys, d kv. In this order of axes nothing of
     # the scores' size is ever transposed, on the way back neither.
@@ -108,7 +120,12 @@ def _softmax_attention(
 
 
 def _cudnn(
-    query: Query, key: Keys, value: Keys, mask: AttentionMask, bias: Bias | None, softcap: float | None
+    query: Query,
+    key: Keys,
+    value: Keys,
+    mask: AttentionMask,
+    bias: Bias | None,
+    softcap: float | None,
 ) -> Query:
     # Mask and bias become one array of the compute dtype: [batch, 1, q, k], with a bias [batch, heads, q, k].
     implementation = "xla" if _INTERPRET else "cudnn"
@@ -118,19 +135,33 @@ def _cudnn(
 
 
 def _pallas(
-    query: Query, key: Keys, value: Keys, mask: AttentionMask, bias: Bias | None, softcap: float | None
+    query: Query,
+    key: Keys,
+    value: Keys,
+    mask: AttentionMask,
+    bias: Bias | None,
+    softcap: float | None,
 ) -> Query:
     # Three blocks of the forward pass lie in shared memory together: 32 KiB each is what bfloat16 of 128 needs.
     most = 2**15 // (query.dtype.itemsize * 2 ** math.ceil(math.log2(query.shape[3])))
-    forward = next(size for size in (128, 64, 32) if size <= max(most, 32) and query.shape[1] % size == 0)
+    forward = next(
+        size for size in (128, 64, 32) if size <= max(most, 32) and query.shape[1] % size == 0
+    )
     blocks = triton.BlockSizes(forward, forward, 32, 32, 32, 32)
-    key, value = (jnp.repeat(array, query.shape[2] // key.shape[2], axis=2) for array in (key, value))
+    key, value = (
+        jnp.repeat(array, query.shape[2] // key.shape[2], axis=2) for array in (key, value)
+    )
     options = {"sm_scale": 1.0, "causal": True, "block_sizes": blocks, "interpret": _INTERPRET}
     return triton.mha(query, key, value, mask.segment_ids, **options)
 
 
 def _splash(
-    query: Query, key: Keys, value: Keys, mask: AttentionMask, bias: Bias | None, softcap: float | None
+    query: Query,
+    key: Keys,
+    value: Keys,
+    mask: AttentionMask,
+    bias: Bias | None,
+    softcap: float | None,
 ) -> Query:
     length, heads = query.shape[1:3]
     # One size for queries and keys, in the forward pass and in both backward ones.
@@ -141,7 +172,9 @@ def _splash(
             splash.MultiHeadMask([rule] * heads), block_sizes=splash.BlockSizes(*blocks),
             head_shards=1, q_seq_shards=1, attn_logits_soft_cap=softcap, interpret=_INTERPRET,
         )  # fmt: skip
-        return jax.vmap(lambda q, k, v, ids: kernel(q, k, v, segment_ids=splash.SegmentIds(ids, ids)))
+        return jax.vmap(
+            lambda q, k, v, ids: kernel(q, k, v, segment_ids=splash.SegmentIds(ids, ids))
+        )
 
     everything = splash.CausalMask((length, length))
     arrays = *(jnp.swapaxes(array, 1, 2) for array in (query, key, value)), mask.segment_ids
@@ -194,7 +227,10 @@ BACKENDS = {
 }
 
 REMEDIES = {
-    "rule": ("attention that is not causal in packed rows (a prefix, an encoder, a cache)", "prefix_lm=False"),
+    "rule": (
+        "attention that is not causal in packed rows (a prefix, an encoder, a cache)",
+        "prefix_lm=False",
+    ),
     "bias": ("T5's relative position bias", "position='rope'"),
     "softcap": ("softcap of the scores", None),
     "window": ("sliding window", None),
@@ -237,17 +273,27 @@ def attend(
     _check_shape(backend, query.shape[3], {query.shape[1], key.shape[1]})
     # What the backend does not read must not be cut into pieces for it.
     mask = mask.replace(dense=None) if "rule" in chosen.lacks else AttentionMask(mask.dense)
-    return _on_mesh(backend, functools.partial(chosen.run, softcap=softcap), query, key, value, mask, bias)
+    return _on_mesh(
+        backend, functools.partial(chosen.run, softcap=softcap), query, key, value, mask, bias
+    )
 
 
 def _on_mesh(
-    backend: str, run: Callable[..., jax.Array], query: Query, key: Keys, value: Keys, mask: AttentionMask, bias: Any
+    backend: str,
+    run: Callable[..., jax.Array],
+    query: Query,
+    key: Keys,
+    value: Keys,
+    mask: AttentionMask,
+    bias: Any,
 ) -> Query:
     if jax.sharding.get_abstract_mesh().empty:
         return run(query, key, value, mask, bias)
     _check_split(backend, query.shape[2], key.shape[2], query.shape[0])
 
-    def piece(query: Any, key: Any, value: Any, bias: Any, dense: Any, segment_ids: Any, local: Any) -> jax.Array:
+    def piece(
+        query: Any, key: Any, value: Any, bias: Any, dense: Any, segment_ids: Any, local: Any
+    ) -> jax.Array:
         return run(query, key, value, AttentionMask(dense, segment_ids, local, mask.window), bias)
 
     arrays = (query, key, value, bias, mask.dense, mask.segment_ids, mask.local)
@@ -272,7 +318,9 @@ def check_config(config: ModelConfig, **asked: bool) -> None:
     """
     asked |= {"dropout": config.dropout_rate > 0, "float32": config.dtype == "float32"}
     _backend(config.attention_backend)
-    _refuse(config.attention_backend, [name for name, is_asked in asked.items() if is_asked], config)
+    _refuse(
+        config.attention_backend, [name for name, is_asked in asked.items() if is_asked], config
+    )
     _check_shape(config.attention_backend, config.head_dim, ())
 
 
@@ -289,7 +337,11 @@ def check_run(config: ModelConfig, lengths: Collection[int], device: Any) -> str
             f"attention_backend={name!r} runs on {platforms[0]}, and these devices are {device.platform} "
             f"({device.device_kind}); write {_those(lambda other: device.platform in other.platforms)}"
         )
-    if name == "cudnn" and config.head_dim > 128 and float(getattr(device, "compute_capability", 9.0)) < 9.0:
+    if (
+        name == "cudnn"
+        and config.head_dim > 128
+        and float(getattr(device, "compute_capability", 9.0)) < 9.0
+    ):
         raise InputError(
             f"cuDNN takes a head_dim of {config.head_dim} on Hopper and later GPUs only, and this is a {device.device_kind}; "
             "write attention_backend='xla'"
@@ -318,7 +370,9 @@ def _refuse(name: str, asked: Collection[str], config: ModelConfig | None = None
 
 
 def _those(can: Callable[[Backend], bool]) -> str:
-    return " or ".join(f"attention_backend={name!r}" for name in BACKENDS if name == "xla" or can(BACKENDS[name]))
+    return " or ".join(
+        f"attention_backend={name!r}" for name in BACKENDS if name == "xla" or can(BACKENDS[name])
+    )
 
 
 def _check_shape(name: str, head_dim: int, lengths: Iterable[int]) -> None:
@@ -341,7 +395,11 @@ def _check_split(name: str, heads: int, kv_heads: int, rows: int = 0) -> None:
     """Whether heads and rows divide over the mesh in force; a kernel gets whole ones."""
     mesh = jax.sharding.get_abstract_mesh()
     by_rows, by_heads = _placement()
-    counts = (("heads", heads, by_heads), ("heads of keys", kv_heads, by_heads), ("rows", rows, by_rows))
+    counts = (
+        ("heads", heads, by_heads),
+        ("heads of keys", kv_heads, by_heads),
+        ("rows", rows, by_rows),
+    )
     for what, count, axes in counts:
         axes = (axes,) if isinstance(axes, str) else axes or ()
         ways = math.prod(mesh.shape[axis] for axis in axes)

@@ -27,10 +27,16 @@ class Mlp(nn.Module):
         for i, name in enumerate(config.mlp_activations):
             wi = "wi" if len(config.mlp_activations) == 1 else f"wi_{i}"
             shape, axes = (config.emb_dim, config.mlp_dim), ("embed", "mlp")
-            gates.append(ACTIVATIONS[name](config.dense(shape, axes, dtype=config.dtype, name=wi)(x)))
-        hidden = Dropout(config.dropout_rate)(functools.reduce(jnp.multiply, gates), self.deterministic)
+            gates.append(
+                ACTIVATIONS[name](config.dense(shape, axes, dtype=config.dtype, name=wi)(x))
+            )
+        hidden = Dropout(config.dropout_rate)(
+            functools.reduce(jnp.multiply, gates), self.deterministic
+        )
         hidden = constrain(hidden, ("batch", "length", "mlp"))
-        return config.dense((config.mlp_dim, config.emb_dim), ("mlp", "embed"), dtype=config.dtype, name="wo")(hidden)
+        return config.dense(
+            (config.mlp_dim, config.emb_dim), ("mlp", "embed"), dtype=config.dtype, name="wo"
+        )(hidden)
 
 
 def relative_position_bucket(
@@ -49,8 +55,12 @@ def relative_position_bucket(
     else:
         distance = jnp.maximum(-relative, 0)
     exact = num_buckets // 2
-    growth = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / math.log(max_distance / exact)
-    coarse = jnp.minimum(exact + (growth * (num_buckets - exact)).astype(jnp.int32), num_buckets - 1)
+    growth = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / math.log(
+        max_distance / exact
+    )
+    coarse = jnp.minimum(
+        exact + (growth * (num_buckets - exact)).astype(jnp.int32), num_buckets - 1
+    )
     return offset + jnp.where(distance < exact, distance, coarse)
 
 
@@ -63,7 +73,9 @@ class RelativePositionBias(nn.Module):
     def setup(self):
         init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
         shape = (self.config.num_heads, self.config.relative_attention_num_buckets)
-        self.rel_embedding = parameter(self, "rel_embedding", init, shape, ("heads", "relpos_buckets"))
+        self.rel_embedding = parameter(
+            self, "rel_embedding", init, shape, ("heads", "relpos_buckets")
+        )
 
     def __call__(self, length: int) -> Float[Array, "1 heads length length"]:
         """The bias among `length` tokens in a row.
@@ -76,8 +88,12 @@ class RelativePositionBias(nn.Module):
         dtype = self.config.dtype
 
         def bias(table: jax.Array) -> jax.Array:
-            bucket = relative_position_bucket(index[None, :] - index[:, None], self.bidirectional, buckets, distance)
-            return jnp.einsum("hb,qkb->hqk", table.astype(dtype), jax.nn.one_hot(bucket, buckets, dtype=dtype))
+            bucket = relative_position_bucket(
+                index[None, :] - index[:, None], self.bidirectional, buckets, distance
+            )
+            return jnp.einsum(
+                "hb,qkb->hqk", table.astype(dtype), jax.nn.one_hot(bucket, buckets, dtype=dtype)
+            )
 
         return jax.checkpoint(bias)(self.rel_embedding)[None]
 
@@ -134,7 +150,9 @@ def stack_layers(
     return scanned(config, **attributes, name="layers")(x, context, *differing)[0]
 
 
-def head_kernel(config: ModelConfig, embedder: Any, logits_dense: Any) -> Float[Array, "embed vocab"]:
+def head_kernel(
+    config: ModelConfig, embedder: Any, logits_dense: Any
+) -> Float[Array, "embed vocab"]:
     """The head's kernel; a tied one is the table times the config's `tied_scale`."""
     if logits_dense is not None:
         return logits_dense.weight()
@@ -150,5 +168,7 @@ def head_logits(
     hidden: Hidden, kernel: Float[Array, "embed vocab"], softcap: float | None = None
 ) -> Float[Array, "batch length vocab"]:
     """hidden @ kernel in float32, soft-capped."""
-    logits = softcapped(jnp.dot(hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32), softcap)
+    logits = softcapped(
+        jnp.dot(hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32), softcap
+    )
     return constrain(logits, ("batch", "length", "vocab"))

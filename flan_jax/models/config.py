@@ -66,11 +66,17 @@ class ModelConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type is int and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{field.name} is {value!r}; it counts something: write a whole number of at least 1.")
+                raise InputError(
+                    f"{field.name} is {value!r}; it counts something: write a whole number of at least 1."
+                )
         if not 0.0 <= self.dropout_rate < 1.0:
-            raise InputError(f"dropout_rate is {self.dropout_rate}; write the fraction to drop, from 0.0 to below 1.0.")
+            raise InputError(
+                f"dropout_rate is {self.dropout_rate}; write the fraction to drop, from 0.0 to below 1.0."
+            )
         if not self.mlp_activations:
-            raise InputError('mlp_activations is empty; write ("gelu", "linear") for T5 1.1 or ("relu",) for T5 1.0.')
+            raise InputError(
+                'mlp_activations is empty; write ("gelu", "linear") for T5 1.1 or ("relu",) for T5 1.0.'
+            )
         known = [("dtype", self.dtype, DTYPES), ("remat policy", self.remat, REMAT_POLICIES)]
         known += [("activation", name, ACTIVATIONS) for name in self.mlp_activations]
         for kind, name, names in known:
@@ -88,7 +94,10 @@ class ModelConfig:
             object.__setattr__(self, name, None if value is None else float(value))
 
     def _check_buckets(self):
-        buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        buckets, distance = (
+            self.relative_attention_num_buckets,
+            self.relative_attention_max_distance,
+        )
         if buckets < 4 or buckets % 2 or distance <= buckets // 2:
             raise InputError(
                 f"relative_attention_num_buckets={buckets} with relative_attention_max_distance={distance}: half the "

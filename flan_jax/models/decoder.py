@@ -95,7 +95,9 @@ class DecoderConfig(ModelConfig):
                 raise InputError(
                     f"{name} is {value!r}; it counts something: write a whole number of at least 1, or None."
                 )
-        self._check_numbers("query_scale", "attention_softcap", "rope_max_wavelength", "rope_local_max_wavelength")
+        self._check_numbers(
+            "query_scale", "attention_softcap", "rope_max_wavelength", "rope_local_max_wavelength"
+        )
         self._check_numbers("norm_epsilon")
         object.__setattr__(self, "norm_offset", float(self.norm_offset))
         if self.num_heads % self.kv_heads:
@@ -120,7 +122,9 @@ class DecoderConfig(ModelConfig):
         if self.position not in POSITIONS:
             raise unknown_name("position", self.position, POSITIONS)
         if self.position == "rope" and self.head_dim % 2:
-            raise InputError(f"head_dim is {self.head_dim}; rotary embeddings turn pairs: write an even number.")
+            raise InputError(
+                f"head_dim is {self.head_dim}; rotary embeddings turn pairs: write an even number."
+            )
         for name in ("rope_scaling", "rope_local_max_wavelength"):
             if getattr(self, name) is not None and self.position != "rope":
                 raise InputError(f'{name} is for rotary embeddings; write position="rope" too.')
@@ -158,11 +162,15 @@ class DecoderConfig(ModelConfig):
             local[self.global_every - 1 :: self.global_every] = False
         if self.position != "rope":
             return LayerKind(jnp.asarray(local), None)
-        far = rope.scaled(rope.frequencies(self.head_dim, self.rope_max_wavelength), self.rope_scaling)
+        far = rope.scaled(
+            rope.frequencies(self.head_dim, self.rope_max_wavelength), self.rope_scaling
+        )
         near = far
         if self.rope_local_max_wavelength is not None:
             near = rope.frequencies(self.head_dim, self.rope_local_max_wavelength)
-        return LayerKind(jnp.asarray(local), jnp.asarray(np.where(local[:, None], near[None], far[None])))
+        return LayerKind(
+            jnp.asarray(local), jnp.asarray(np.where(local[:, None], near[None], far[None]))
+        )
 
     @property
     def architecture(self) -> Literal["decoder"]:
@@ -179,7 +187,9 @@ class DecoderConfig(ModelConfig):
         causality nor a sliding window changes the count.
         """
         length = lengths["inputs"] + lengths["targets"]
-        per_layer = 2 * self.emb_dim * (self.joined_kv + self.kv_heads * self.head_dim) + self.mlp_size
+        per_layer = (
+            2 * self.emb_dim * (self.joined_kv + self.kv_heads * self.head_dim) + self.mlp_size
+        )
         per_token = self.num_layers * per_layer + self.emb_dim * self.vocab_size
         return rows * length * (6 * per_token + 12 * self.num_layers * length * self.joined_kv)
 
@@ -205,13 +215,19 @@ class DecoderOnlyLayer(nn.Module):
     deterministic: bool
 
     @nn.compact
-    def __call__(self, x: Hidden, context: DecoderOnlyContext, kind: LayerKind) -> tuple[Hidden, None]:
+    def __call__(
+        self, x: Hidden, context: DecoderOnlyContext, kind: LayerKind
+    ) -> tuple[Hidden, None]:
         config, deterministic, mask = self.config, self.deterministic, context.mask
         if context.near is not None and mask.dense is not None:
             dense = mask.dense & (context.near | ~kind.local)
-            mask = mask.replace(dense=dense, local=None if config.global_every is None else kind.local)
+            mask = mask.replace(
+                dense=dense, local=None if config.global_every is None else kind.local
+            )
         y = config.norm(name="pre_self_attention_layer_norm")(x)
-        attention = Attention(config, deterministic, name="self_attention", **config.attention_fields())
+        attention = Attention(
+            config, deterministic, name="self_attention", **config.attention_fields()
+        )
         rotation = None if kind.frequencies is None else (context.positions, kind.frequencies)
         y = attention(y, mask=mask, bias=context.bias, rotation=rotation, step=context.step)
         if config.post_norms:
@@ -242,7 +258,9 @@ class Decoder(nn.Module):
         config = self.config
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
         inputs = {"x": x, "context": context, "per_layer": config.layer_kinds()}
-        x = stack_layers(DecoderOnlyLayer, config, config.num_layers, **inputs, deterministic=deterministic)
+        x = stack_layers(
+            DecoderOnlyLayer, config, config.num_layers, **inputs, deterministic=deterministic
+        )
         return Dropout(config.dropout_rate)(config.norm(name="decoder_norm")(x), deterministic)
 
     def bias(
@@ -269,7 +287,9 @@ class DecoderOnly(nn.Module):
         self.token_embedder = config.embedder()
         self.decoder = Decoder(config)
 
-    def __call__(self, batch: Batch, *, deterministic: bool = True) -> Float[Array, "batch length vocab"]:
+    def __call__(
+        self, batch: Batch, *, deterministic: bool = True
+    ) -> Float[Array, "batch length vocab"]:
         """Logits, float32[B, D, V]. Training reads `hidden` and the head instead and never holds all of these."""
         return self.logits(self.hidden(batch, deterministic=deterministic))
 
@@ -284,7 +304,9 @@ class DecoderOnly(nn.Module):
         # Distances within an example are the same counted along the packed row: one bias serves all rows.
         bias, near = self.decoder.bias(tokens.shape[1]), self._near(positions, positions)
         return self.decoder(
-            self._embed(tokens, positions), DecoderOnlyContext(mask, near, bias, positions), deterministic
+            self._embed(tokens, positions),
+            DecoderOnlyContext(mask, near, bias, positions),
+            deterministic,
         )
 
     def decode_hidden(
@@ -304,16 +326,24 @@ class DecoderOnly(nn.Module):
         """
         step = cache_step(tokens, positions, segment_ids, cache_length)
         bias = self.decoder.bias(cache_length, step.positions)
-        mask = AttentionMask(cache_mask(step.positions, cache_length, prefix if self.config.prefix_lm else None))
+        mask = AttentionMask(
+            cache_mask(step.positions, cache_length, prefix if self.config.prefix_lm else None)
+        )
         near = self._near(step.positions, jnp.arange(cache_length)[None])
         context = DecoderOnlyContext(mask, near, bias, step.positions, step)
         return self.decoder(self._embed(tokens, step.positions), context, deterministic)
 
-    def _embed(self, tokens: Int[Array, "batch length"], positions: Int[Array, "batch length"]) -> Hidden:
+    def _embed(
+        self, tokens: Int[Array, "batch length"], positions: Int[Array, "batch length"]
+    ) -> Hidden:
         if self.config.start_id is not None:
             tokens = jnp.where(positions == 0, self.config.start_id, tokens)
         x = self.token_embedder(tokens)
-        return x * jnp.asarray(self.config.emb_dim**0.5, x.dtype) if self.config.scale_embeddings else x
+        return (
+            x * jnp.asarray(self.config.emb_dim**0.5, x.dtype)
+            if self.config.scale_embeddings
+            else x
+        )
 
     def _near(
         self, positions: Int[Array, "batch query"], key_positions: Int[Array, "#batch key"]

@@ -56,12 +56,21 @@ class EncoderDecoderConfig(ModelConfig):
         not; the cross-attention's key and value see encoder tokens) and 12 x Q x K x joined_kv per attention for its
         two products. Recomputation under remat does not count, nor is masked attention taken off.
         """
-        encoder, decoder, kernel = lengths["inputs"], lengths["targets"], self.emb_dim * self.joined_kv
-        per_encoder_token = (
-            self.num_encoder_layers * (4 * kernel + self.mlp_size) + self.num_decoder_layers * 2 * kernel
+        encoder, decoder, kernel = (
+            lengths["inputs"],
+            lengths["targets"],
+            self.emb_dim * self.joined_kv,
         )
-        per_decoder_token = self.num_decoder_layers * (6 * kernel + self.mlp_size) + self.emb_dim * self.vocab_size
-        pairs = self.num_encoder_layers * encoder**2 + self.num_decoder_layers * (decoder**2 + decoder * encoder)
+        per_encoder_token = (
+            self.num_encoder_layers * (4 * kernel + self.mlp_size)
+            + self.num_decoder_layers * 2 * kernel
+        )
+        per_decoder_token = (
+            self.num_decoder_layers * (6 * kernel + self.mlp_size) + self.emb_dim * self.vocab_size
+        )
+        pairs = self.num_encoder_layers * encoder**2 + self.num_decoder_layers * (
+            decoder**2 + decoder * encoder
+        )
         weights = encoder * per_encoder_token + decoder * per_decoder_token
         return rows * (6 * weights + 12 * pairs * self.joined_kv)
 
@@ -84,7 +93,9 @@ class EncoderLayer(nn.Module):
     def __call__(self, x: Hidden, context: EncoderContext) -> tuple[Hidden, None]:
         config, deterministic = self.config, self.deterministic
         y = RMSNorm(config.dtype, name="pre_attention_layer_norm")(x)
-        y = Attention(config, deterministic, name="attention")(y, mask=context.mask, bias=context.bias)
+        y = Attention(config, deterministic, name="attention")(
+            y, mask=context.mask, bias=context.bias
+        )
         x = x + Dropout(config.dropout_rate)(y, deterministic)
         y = RMSNorm(config.dtype, name="pre_mlp_layer_norm")(x)
         y = Mlp(config, deterministic, name="mlp")(y)
@@ -97,14 +108,20 @@ class Encoder(nn.Module):
     config: EncoderDecoderConfig
 
     @nn.compact
-    def __call__(self, x: Hidden, segment_ids: Int[Array, "batch length"], deterministic: bool) -> Hidden:
+    def __call__(
+        self, x: Hidden, segment_ids: Int[Array, "batch length"], deterministic: bool
+    ) -> Hidden:
         config = self.config
         bias = RelativePositionBias(config, bidirectional=True, name="relpos_bias")(x.shape[1])
         context = EncoderContext(AttentionMask(segment_mask(segment_ids, segment_ids)), bias)
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
         layers = config.num_encoder_layers
-        x = stack_layers(EncoderLayer, config, layers, x=x, context=context, deterministic=deterministic)
-        return Dropout(config.dropout_rate)(RMSNorm(config.dtype, name="encoder_norm")(x), deterministic)
+        x = stack_layers(
+            EncoderLayer, config, layers, x=x, context=context, deterministic=deterministic
+        )
+        return Dropout(config.dropout_rate)(
+            RMSNorm(config.dtype, name="encoder_norm")(x), deterministic
+        )
 
 
 @flax.struct.dataclass
@@ -133,7 +150,9 @@ class DecoderLayer(nn.Module):
         x = x + Dropout(config.dropout_rate)(y, deterministic)
         y = RMSNorm(config.dtype, name="pre_cross_attention_layer_norm")(x)
         attention = Attention(config, deterministic, name="encoder_decoder_attention")
-        y = attention.cross(y, context.encoded, mask=context.cross_mask, cached=context.step is not None)
+        y = attention.cross(
+            y, context.encoded, mask=context.cross_mask, cached=context.step is not None
+        )
         x = x + Dropout(config.dropout_rate)(y, deterministic)
         y = RMSNorm(config.dtype, name="pre_mlp_layer_norm")(x)
         y = Mlp(config, deterministic, name="mlp")(y)
@@ -157,8 +176,12 @@ class Decoder(nn.Module):
         config = self.config
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
         layers = config.num_decoder_layers
-        x = stack_layers(DecoderLayer, config, layers, x=x, context=context, deterministic=deterministic)
-        return Dropout(config.dropout_rate)(RMSNorm(config.dtype, name="decoder_norm")(x), deterministic)
+        x = stack_layers(
+            DecoderLayer, config, layers, x=x, context=context, deterministic=deterministic
+        )
+        return Dropout(config.dropout_rate)(
+            RMSNorm(config.dtype, name="decoder_norm")(x), deterministic
+        )
 
     def context(
         self,
@@ -168,7 +191,10 @@ class Decoder(nn.Module):
         cross_segment_ids: Int[Array, "batch length"],
     ) -> DecoderContext:
         """Training and scoring: all tokens at once."""
-        mask, cross_mask = decoder_mask(segment_ids), segment_mask(cross_segment_ids, encoder_segment_ids)
+        mask, cross_mask = (
+            decoder_mask(segment_ids),
+            segment_mask(cross_segment_ids, encoder_segment_ids),
+        )
         bias = self.relpos_bias(segment_ids.shape[1])
         return DecoderContext(encoded, AttentionMask(mask), AttentionMask(cross_mask), bias)
 
@@ -180,7 +206,9 @@ class Decoder(nn.Module):
     ) -> DecoderContext:
         """Decoding: new tokens against the cache; a row holds one example."""
         mask, index = cache_mask(step.positions, step.length), jnp.arange(step.length)[None]
-        cross_mask = segment_mask(jnp.ones_like(step.positions), jnp.minimum(encoder_segment_ids, 1))
+        cross_mask = segment_mask(
+            jnp.ones_like(step.positions), jnp.minimum(encoder_segment_ids, 1)
+        )
         bias = self.relpos_bias.between(step.positions, index)
         return DecoderContext(encoded, AttentionMask(mask), AttentionMask(cross_mask), bias, step)
 
@@ -199,7 +227,9 @@ class EncoderDecoder(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
 
-    def __call__(self, batch: Batch, *, deterministic: bool = True) -> Float[Array, "batch length vocab"]:
+    def __call__(
+        self, batch: Batch, *, deterministic: bool = True
+    ) -> Float[Array, "batch length vocab"]:
         """Logits, float32[B, D, V]. Training reads `hidden` and the head instead and never holds all of these."""
         return self.logits(self.hidden(batch, deterministic=deterministic))
 
@@ -255,4 +285,6 @@ class EncoderDecoder(nn.Module):
 
     def head_kernel(self) -> Float[Array, "embed vocab"]:
         """The matrix from hidden states to logits, in the compute dtype; the loss multiplies by it in pieces."""
-        return head_kernel(self.config, self.token_embedder, getattr(self.decoder, "logits_dense", None))
+        return head_kernel(
+            self.config, self.token_embedder, getattr(self.decoder, "logits_dense", None)
+        )

@@ -22,7 +22,9 @@ Hidden = Float[Array, "batch length embed"]
 RESIDUAL = ("batch", "length", "activation_embed")
 
 
-def parameter(module: nn.Module, name: str, init: Callable[..., Any], shape: tuple[int, ...], axes: Axes) -> Any:
+def parameter(
+    module: nn.Module, name: str, init: Callable[..., Any], shape: tuple[int, ...], axes: Axes
+) -> Any:
     """A float32 parameter that carries logical axis names."""
     return module.param(name, nn.with_logical_partitioning(init, axes), shape, jnp.float32)
 
@@ -34,7 +36,9 @@ def prepend_axes(vector: Float[Array, " features"], rank: int) -> Float[Array, "
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def matmul(
-    x: Float[Array, "*batch features_in"], kernel: Float[Array, "features_in features_out"], axes: Axes
+    x: Float[Array, "*batch features_in"],
+    kernel: Float[Array, "features_in features_out"],
+    axes: Axes,
 ) -> Float[Array, "*batch features_out"]:
     """x @ kernel, with the kernel's gradient as one product in the kernel's own layout. `axes` are the kernel's logical axes.
 
@@ -51,7 +55,9 @@ def _matmul_forward(x: Any, kernel: Any, axes: Axes) -> Any:
 def _matmul_backward(axes: Axes, saved: Any, grad: Any) -> Any:
     x, kernel = saved
     batch = tuple(range(x.ndim - 1))
-    x_grad = jax.lax.dot_general(grad, gather_fsdp(kernel, axes), (((grad.ndim - 1,), (1,)), ((), ())))
+    x_grad = jax.lax.dot_general(
+        grad, gather_fsdp(kernel, axes), (((grad.ndim - 1,), (1,)), ((), ()))
+    )
     return x_grad, constrain(jax.lax.dot_general(x, grad, ((batch, batch), ((), ()))), axes)
 
 
@@ -66,19 +72,25 @@ class Dense(nn.Module):
 
     shape: tuple[int, int]
     axes: tuple[str, str]
-    kernel_init: Callable[..., Any] = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+    kernel_init: Callable[..., Any] = nn.initializers.variance_scaling(
+        1.0, "fan_in", "truncated_normal"
+    )
     dtype: str = "float32"
     use_bias: bool = False
 
     def setup(self):
         self.kernel = parameter(self, "kernel", self.kernel_init, self.shape, self.axes)
         if self.use_bias:
-            self.bias = parameter(self, "bias", nn.initializers.zeros_init(), self.shape[1:], self.axes[1:])
+            self.bias = parameter(
+                self, "bias", nn.initializers.zeros_init(), self.shape[1:], self.axes[1:]
+            )
 
     def weight(self) -> Float[Array, "features_in features_out"]:
         return self.kernel.astype(self.dtype)
 
-    def __call__(self, x: Float[Array, "*batch features_in"]) -> Float[Array, "*batch features_out"]:
+    def __call__(
+        self, x: Float[Array, "*batch features_in"]
+    ) -> Float[Array, "*batch features_out"]:
         y: Any = matmul(x.astype(self.dtype), self.weight(), self.axes)
         return y + prepend_axes(self.bias.astype(self.dtype), y.ndim) if self.use_bias else y
 
@@ -89,7 +101,9 @@ def cast_kernels(dtype: str, params: Any) -> Any:
     To be differentiated with respect to: the gradients of all layers then lie in memory in that dtype, in which each of them
     is computed anyway, and not in float32.
     """
-    return pytrees.map_named(lambda name, leaf: leaf.astype(dtype) if name.endswith("kernel") else leaf, params)
+    return pytrees.map_named(
+        lambda name, leaf: leaf.astype(dtype) if name.endswith("kernel") else leaf, params
+    )
 
 
 class Embed(nn.Module):

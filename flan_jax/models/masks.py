@@ -24,7 +24,9 @@ def decoder_mask(
 
 
 def cache_mask(
-    positions: Int[Array, "batch query"], length: int, prefix: Int[Array, "batch query"] | None = None
+    positions: Int[Array, "batch query"],
+    length: int,
+    prefix: Int[Array, "batch query"] | None = None,
 ) -> Bool[Array, "batch 1 query length"]:
     """Which of the `length` cached positions the tokens at `positions` may see: the earlier ones and themselves.
 

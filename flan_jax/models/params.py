@@ -32,7 +32,8 @@ def abstract_params_on(config: Any, mesh: Mesh) -> Any:
     """The parameters' shapes, each with the sharding that it will have."""
     boxed = abstract_params(config)
     place = functools.partial(
-        jax.tree.map, lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+        jax.tree.map,
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
     )
     return place(nn.unbox(boxed), param_shardings(boxed, mesh))
 

@@ -19,14 +19,18 @@ def frequencies(head_dim: int, max_wavelength: float) -> Frequencies:
 
 
 def rotary(
-    x: Float[Array, "batch length heads kv"], positions: Int[Array, "batch length"], frequencies: Float[Array, " half"]
+    x: Float[Array, "batch length heads kv"],
+    positions: Int[Array, "batch length"],
+    frequencies: Float[Array, " half"],
 ) -> Float[Array, "batch length heads kv"]:
     """x turned by positions x frequencies in float32, pairing channel i with channel i + kv/2 as Llama and Gemma do."""
     half = x.shape[-1] // 2
     angle = positions[:, :, None, None].astype(jnp.float32) * frequencies[None, None, None, :]
     first, second = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
     sin, cos = jnp.sin(angle), jnp.cos(angle)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+    return jnp.concatenate(
+        [first * cos - second * sin, second * cos + first * sin], axis=-1
+    ).astype(x.dtype)
 
 
 def _linear(frequencies: Frequencies, scaling: Mapping[str, Any]) -> Frequencies:
@@ -70,7 +74,9 @@ def check_scaling(scaling: Mapping[str, Any]) -> None:
         )
     for name in needed[1:]:
         if not isinstance(scaling[name], int | float) or not scaling[name] > 0:
-            raise InputError(f"{name} of rope_scaling is {scaling[name]!r}; write a number above 0.")
+            raise InputError(
+                f"{name} of rope_scaling is {scaling[name]!r}; write a number above 0."
+            )
     if scaling["type"] == "llama3" and not scaling["low_freq_factor"] < scaling["high_freq_factor"]:
         raise InputError(
             f"rope_scaling blends from low_freq_factor={scaling['low_freq_factor']} up to "

@@ -19,7 +19,9 @@ SLICES = "slices"
 
 
 def make_mesh(
-    shape: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None, where: str | None = None
+    shape: Mapping[str, int] | None = None,
+    devices: Sequence[Any] | None = None,
+    where: str | None = None,
 ) -> Mesh:
     """A mesh over all devices, or over those given. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
 
@@ -34,7 +36,9 @@ def make_mesh(
     sizes = mesh_sizes(given, len(devices) // slices, devices[0].platform, where)
     ordered = [sizes[axis] for axis in MESH_AXES]
     if slices > 1:
-        placed = mesh_utils.create_hybrid_device_mesh(ordered, [slices, 1, 1], devices, allow_split_physical_axes=True)
+        placed = mesh_utils.create_hybrid_device_mesh(
+            ordered, [slices, 1, 1], devices, allow_split_physical_axes=True
+        )
     elif devices[0].platform == "tpu":
         placed = mesh_utils.create_device_mesh(ordered, devices, allow_split_physical_axes=True)
     else:
@@ -50,16 +54,24 @@ def _check_slices(slices: int, devices: Sequence[Any]) -> int:
     if slices != there:
         raise InputError(
             f"MESH is for {slices} slices; the {len(devices)} {devices[0].platform} devices here are of {there}. "
-            + (f"Write {SLICES!r}: {there} in MESH" if there > 1 else f"Leave {SLICES!r} out of MESH")
+            + (
+                f"Write {SLICES!r}: {there} in MESH"
+                if there > 1
+                else f"Leave {SLICES!r} out of MESH"
+            )
         )
     return slices
 
 
-def mesh_sizes(given: Mapping[str, int], count: int, platform: str, where: str | None = None) -> dict[str, int]:
+def mesh_sizes(
+    given: Mapping[str, int], count: int, platform: str, where: str | None = None
+) -> dict[str, int]:
     """The size of each mesh axis on `count` devices, -1 worked out. Raises InputError where there is no such mesh."""
     wrong = sorted(set(given) - set(MESH_AXES))
     if wrong:
-        raise InputError(f"MESH names the axis {', '.join(wrong)}; the axes are {', '.join(MESH_AXES)}")
+        raise InputError(
+            f"MESH names the axis {', '.join(wrong)}; the axes are {', '.join(MESH_AXES)}"
+        )
     sizes, left = {axis: 1 for axis in MESH_AXES} | dict(given), count
     for axis, size in given.items():
         if size > 0 and left % size:
@@ -73,7 +85,9 @@ def mesh_sizes(given: Mapping[str, int], count: int, platform: str, where: str |
     if len(rest) == 1:
         sizes[rest[0]] = left
     if min(sizes.values()) < 1 or math.prod(sizes.values()) != count:
-        raise InputError(f"MESH is {sizes}, which does not multiply to the {count} {platform} devices here")
+        raise InputError(
+            f"MESH is {sizes}, which does not multiply to the {count} {platform} devices here"
+        )
     return sizes
 
 

@@ -18,7 +18,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import jax
-from jax._src import clusters, distributed  # neither has a public name; orbax takes the key-value store from here, too
+from jax._src import (
+    clusters,
+    distributed,
+)  # neither has a public name; orbax takes the key-value store from here, too
 from jax.experimental import multihost_utils
 
 from flan_jax.errors import BAD_INPUT, SAVED, InputError
@@ -41,7 +44,9 @@ _leaving = threading.Event()
 _last_words: list[Callable[[str, int], None]] = []
 
 
-def initialize(address: str | None = None, count: int | None = None, index: int | None = None) -> None:
+def initialize(
+    address: str | None = None, count: int | None = None, index: int | None = None
+) -> None:
     """Makes this process one of several, if it is: by the flags, or found by itself under Slurm, on a TPU pod, on Kubernetes.
 
     To be called before anything computes. Raises InputError for flags that say half of it.
@@ -98,7 +103,9 @@ def _check(address: str, count: int, index: int) -> None:
             f"--coordinator_address={address}: write the first process's host and a free port, 10.0.0.1:8476"
         )
     if count < 1 or not 0 <= index < count:
-        raise InputError(f"--process_index={index} of --process_count={count}: the indices are 0 to {count - 1}")
+        raise InputError(
+            f"--process_index={index} of --process_count={count}: the indices are 0 to {count - 1}"
+        )
 
 
 def _end_waiting(address: str | None, count: int | None, index: int | None) -> None:
@@ -159,7 +166,9 @@ def assert_equal_everywhere(facts: Mapping[str, Any]) -> None:
     own = json.loads(json.dumps(facts))
     first = broadcast_from_zero(own)
     if differing := [fact for fact in {**first, **own} if first.get(fact) != own.get(fact)]:
-        changes = "\n".join(f"    {fact}: {first.get(fact)} there, {own.get(fact)} here" for fact in differing)
+        changes = "\n".join(
+            f"    {fact}: {first.get(fact)} there, {own.get(fact)} here" for fact in differing
+        )
         raise InputError(
             f"{process_name()} would not do the same as the first process:\n{changes}\nGive all the same code, files and settings"
         )
@@ -235,9 +244,13 @@ def _send_heartbeats() -> None:
     """A call to the first process, too: in the others its answers are that one's pulse."""
     client, key, answered = _client(), f"{PULSE}{_index()}", [time.monotonic()]
     if not is_process_zero():
-        threading.Thread(target=_listen_to_first, args=(answered,), name="first", daemon=True).start()
+        threading.Thread(
+            target=_listen_to_first, args=(answered,), name="first", daemon=True
+        ).start()
     while not _leaving.wait(PULSE_SECONDS):
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # no answer: what _listen_to_first waits for
+        with contextlib.suppress(
+            jax.errors.JaxRuntimeError
+        ):  # no answer: what _listen_to_first waits for
             client.key_value_increment(key, 1)
             answered[0] = time.monotonic()
 
@@ -263,7 +276,9 @@ def _listen() -> None:
             index = int(key.rpartition("/")[2])
             if heard[index][0] != count:
                 heard[index] = (count, now)
-        if silent := [str(index) for index, (_, since) in heard.items() if now - since > SILENT_SECONDS]:
+        if silent := [
+            str(index) for index, (_, since) in heard.items() if now - since > SILENT_SECONDS
+        ]:
             # As where a machine was taken away with notice: the checkpoints are there, and nothing says that it was the run's fault.
             _announce(_silent(silent), SAVED)
             return
@@ -275,7 +290,9 @@ def _end_with_others() -> None:
         try:
             end = json.loads(client.blocking_key_value_get(END, DAY))
         except jax.errors.JaxRuntimeError:
-            _leaving.wait(PULSE_SECONDS)  # a day without news, or an end: a good one, or of the first process
+            _leaving.wait(
+                PULSE_SECONDS
+            )  # a day without news, or an end: a good one, or of the first process
             continue
         _end(end["text"], end["code"])
 

@@ -64,7 +64,9 @@ def host_row_slice(mesh: Mesh, rows: int) -> slice:
     return slice(min(start for start, _, _ in held), max(stop for _, stop, _ in held))
 
 
-def global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh, rows: int, first: int = 0) -> dict[str, jax.Array]:
+def global_batch(
+    batch: Mapping[str, np.ndarray], mesh: Mesh, rows: int, first: int = 0
+) -> dict[str, jax.Array]:
     """A batch of `rows` over the mesh, of which this process has those from `first` on, at least its `host_row_slice`."""
     sharding = batch_sharding(mesh)
 
@@ -104,13 +106,17 @@ def _placed(name: str, logical: PartitionSpec, shape: tuple[int, ...], mesh: Mes
     rules, axes, used = dict(RULES), [], set()
     for axis, size in zip(logical, shape, strict=False):
         if axis is not None and axis not in rules:
-            raise InputError(f"parameter {name} has the logical axis {axis!r}, for which partitioning.RULES has no row")
+            raise InputError(
+                f"parameter {name} has the logical axis {axis!r}, for which partitioning.RULES has no row"
+            )
         target = rules[axis] if axis is not None else None
         parts = (target,) if isinstance(target, str) else target or ()
         ways = math.prod(mesh.shape[part] for part in parts)
         if used & set(parts):
             if ways > 1:
-                raise InputError(f"two axes of parameter {name} {tuple(logical)} land on the mesh axis {target!r}")
+                raise InputError(
+                    f"two axes of parameter {name} {tuple(logical)} land on the mesh axis {target!r}"
+                )
             target = None  # a mesh axis of one device splits nothing; naming it twice is an error all the same
         if size % ways:
             raise InputError(

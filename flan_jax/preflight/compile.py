@@ -22,7 +22,7 @@ from flan_jax.batch import EOS, batch_spec
 from flan_jax.data.config import fixed_lengths
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, RunFailed, unknown_name
 from flan_jax.hardware import CHIPS, Number, chip_of, is_torus, memory_of
 from flan_jax.models.attention_backends import check_attention
 from flan_jax.parallel.mesh import check_batch, make_mesh
@@ -42,7 +42,7 @@ Program = tuple[Any, tuple[Any, ...]]
 """A function under jax.jit and its arguments as shapes, the second of which is a batch."""
 
 
-class DoesNotFit(RuntimeError):
+class DoesNotFit(RunFailed):
     """What preflight ends with where the run, or all that a search tried, needs more memory than there is."""
 
 
@@ -147,10 +147,14 @@ def tpu_slice(topology: str) -> Target:
     # Without these libtpu asks the metadata server of a cloud machine, and waits.
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", f"{version}-8")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # it locks a TPU for one process; here is none to lock
+    os.environ.setdefault(
+        "ALLOW_MULTIPLE_LIBTPU_LOAD", "1"
+    )  # it locks a TPU for one process; here is none to lock
     jax.config.update("jax_platforms", "cpu")
     dimensions = tuple(int(size) for size in form.split("x"))
-    options: dict[str, Any] = {"chips_per_host_bounds": (1, 1, 1)} if math.prod(dimensions) == 1 else {}
+    options: dict[str, Any] = (
+        {"chips_per_host_bounds": (1, 1, 1)} if math.prod(dimensions) == 1 else {}
+    )
     if version == "v4":
         options["chip_config_name"] = "megacore"  # one device a chip, which is what Cloud TPUs run
     try:
@@ -190,13 +194,19 @@ def abstract_inputs(job: Job, target: Target) -> tuple[Mesh, Any, Any]:
     state = abstract_state_on(job.model, job.optimizer.build(job.training.steps), mesh)
     rows = batch_sharding(mesh)
     spec = batch_spec(job.model.architecture, job.rows, job.lengths)
-    batch = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for name, (shape, dtype) in spec.items()}
+    batch = {
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
+        for name, (shape, dtype) in spec.items()
+    }
     return mesh, state, batch
 
 
 def bytes_a_device(tree: Any) -> int:
     """Of arrays given by shape and sharding, on the device that has most."""
-    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
 
 
 def compile_for(job: Job, target: Target) -> Compiled:
@@ -240,7 +250,9 @@ def _generation(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
 def _in_rows(arrays: Any, mesh: Mesh) -> Any:
     """The shapes of a batch's arrays, with their sharding."""
     rows = batch_sharding(mesh)
-    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=rows), arrays)
+    return jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=rows), arrays
+    )
 
 
 def _compile(job: Job, target: Target, program: Callable[..., Program]) -> Compiled:

@@ -12,11 +12,23 @@ KINDS = (
 )  # fmt: skip
 BETWEEN_SLICES = "between slices"
 """The kind of what a device sends over the network to other slices: its part of a collective that spans them."""
-_BITS = {"pred": 8, "s4": 4, "u4": 4, "bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128}
+_BITS = {
+    "pred": 8,
+    "s4": 4,
+    "u4": 4,
+    "bf16": 16,
+    "f16": 16,
+    "f32": 32,
+    "f64": 64,
+    "c64": 64,
+    "c128": 128,
+}
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$")
 _SHAPE = re.compile(r"\b([a-z]+\d*(?:e\dm\d\w*)?)\[([\d,]*)\]")
-_CALLED = re.compile(r"\b(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)")
+_CALLED = re.compile(
+    r"\b(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)"
+)
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 
 
@@ -73,7 +85,9 @@ class _Computation:
     @property
     def step(self) -> int:
         """Of a loop's body: what its counter grows by. Collective matmuls on TPUs do two rounds in one."""
-        return next((self.sums[name] for name in re.findall(r"[\w.\-]+", self.root) if name in self.sums), 1)
+        return next(
+            (self.sums[name] for name in re.findall(r"[\w.\-]+", self.root) if name in self.sums), 1
+        )
 
 
 def collectives(text: str, devices: int) -> Collectives:
@@ -98,7 +112,11 @@ def collectives(text: str, devices: int) -> Collectives:
         return bool(here.collectives) or any(some for some, _ in within)
 
     visit(entry, 1)
-    found = [Collective(kind, group, *total) for (kind, group), total in sorted(totals.items()) if group > 1]
+    found = [
+        Collective(kind, group, *total)
+        for (kind, group), total in sorted(totals.items())
+        if group > 1
+    ]
     return Collectives(found, unknown)
 
 
@@ -156,7 +174,10 @@ def _loop(rest: str) -> tuple[str, str, str]:
 
 def _collective(opcode: str, computation: str, shape: str, group: int) -> tuple[str, int, int]:
     """(kind, group size, payload bytes) of an instruction that gives `shape`."""
-    kind, payload = opcode.removesuffix("-start"), sum(_bytes(*one) for one in _SHAPE.findall(shape))
+    kind, payload = (
+        opcode.removesuffix("-start"),
+        sum(_bytes(*one) for one in _SHAPE.findall(shape)),
+    )
     if opcode == "all-gather-start":  # gives its operand beside its result
         payload = payload * group // (group + 1)
     elif opcode == "collective-permute-start":  # and what it waits on

@@ -56,7 +56,9 @@ def format_evaluation(job: Job, target: Target) -> Iterator[str]:
     """Raises DoesNotFit."""
     steps = {"options ranked": compile.compile_ranking}
     if job.writes:
-        steps[f"answers of up to {job.lengths['targets']} tokens written"] = compile.compile_generation
+        steps[f"answers of up to {job.lengths['targets']} tokens written"] = (
+            compile.compile_generation
+        )
     for what, compiling in steps.items():
         compiled = compiling(job, target)
         ways = compiled.mesh["data"] * compiled.mesh["fsdp"]
@@ -71,7 +73,9 @@ def format_evaluation(job: Job, target: Target) -> Iterator[str]:
 
 def does_not_fit(compiled: Compiled, target: Target) -> DoesNotFit:
     """The last line of a report on what does not fit."""
-    return DoesNotFit(f"DOES NOT FIT {target.name}: a device needs {needed(compiled).strip()} of {size(target.memory)}")
+    return DoesNotFit(
+        f"DOES NOT FIT {target.name}: a device needs {needed(compiled).strip()} of {size(target.memory)}"
+    )
 
 
 def format_target(target: Target) -> str:
@@ -134,7 +138,9 @@ def format_memory(compiled: Compiled, target: Target) -> str:
 def format_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
     found = compiled.found
     assert found is not None
-    yield "collectives a step and device (loops counted with their rounds):" + ("" if found.found else " none")
+    yield "collectives a step and device (loops counted with their rounds):" + (
+        "" if found.found else " none"
+    )
     for each in found.found:
         yield f"  {each.kind:<20} among {each.group:>4}: {each.count:>6,} of {size(each.payload)} in all, {size(each.sent)} sent"
     if found.between and target.chip is not None and CHIPS[target.chip].network is None:
@@ -174,7 +180,9 @@ def format_time(
 
 def cost(seconds: Roofline, steps: int, target: Target, prices: Mapping[str, Price]) -> str:
     """A step, the run's hours and its dollars, from all overlapping to nothing."""
-    each = f"{span(seconds.overlapped)} a step if all overlaps, {span(seconds.apart)} if nothing does"
+    each = (
+        f"{span(seconds.overlapped)} a step if all overlaps, {span(seconds.apart)} if nothing does"
+    )
     return f"{each}; {steps:,} steps {hours(seconds, steps, target, prices)}"
 
 
@@ -195,7 +203,9 @@ def format_memory_reductions(job: Job, target: Target) -> Iterator[str]:
     for names, compiled in what_would_fit(job, target):
         fits = compiled.fits(target)
         enough = enough or fits
-        yield f"  {'fits' if fits else 'no  '}  {needed(compiled)}  " + " ".join(f'--gin."{name}"' for name in names)
+        yield f"  {'fits' if fits else 'no  '}  {needed(compiled)}  " + " ".join(
+            f'--gin."{name}"' for name in names
+        )
     if not enough:
         yield "  nothing of this. Take a larger slice, a smaller BATCH_SIZE or LENGTHS, or tensor ways in MESH (--search)"
 
@@ -219,7 +229,9 @@ def format_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iter
     yield from _ranking(best, target, prices)
 
 
-def _ranking(best: Sequence[Compiled], target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
+def _ranking(
+    best: Sequence[Compiled], target: Target, prices: Mapping[str, Price]
+) -> Iterator[str]:
     for place, compiled in enumerate(best, 1):
         seconds = estimate(compiled, target)
         text = (

@@ -48,13 +48,20 @@ def roofline(
     closed: a collective's ring closes. A network whose speed is not known takes no time.
     """
     links = 2 if closed else 1
-    parts = (flops / chip.flops, traffic / chip.hbm, sent / (chip.link * links), between / (chip.network or math.inf))
+    parts = (
+        flops / chip.flops,
+        traffic / chip.hbm,
+        sent / (chip.link * links),
+        between / (chip.network or math.inf),
+    )
     return Roofline(*(chip.devices * part for part in parts))
 
 
 def read_prices(path: Path = PRICES) -> Mapping[str, Price]:
     """The price table by chip. Raises InputError for a row that is not `chip,usd_per_chip_hour,date,region`."""
-    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    lines = [
+        line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")
+    ]
     prices = {}
     for row in csv.DictReader(lines):
         try:

@@ -34,7 +34,11 @@ def estimate(compiled: Compiled, target: Target) -> Roofline | None:
     again = job.model.remat == "full"
     width = 2 if job.model.dtype == "bfloat16" else 4
     weights = count_params(job.model) * width / compiled.mesh["tensor"]
-    traffic = 2 * compiled.state + 2 * (compiled.temporaries or 0) + job.training.microbatches * (2 + again) * weights
+    traffic = (
+        2 * compiled.state
+        + 2 * (compiled.temporaries or 0)
+        + job.training.microbatches * (2 + again) * weights
+    )
     return roofline(
         chip,
         flops=job.flops * (4 / 3 if again else 1) / len(target.devices),
@@ -56,10 +60,14 @@ def memory_reductions(job: Job, target: Target) -> Iterator[tuple[tuple[str, ...
         shape = mesh | {"data": 1, "fsdp": mesh["data"] * mesh["fsdp"]}
         changes[f"MESH={shape}"] = lambda job: with_training(job, mesh=shape)
     if job.model.remat != REMAT[-1]:
-        changes[f"{type(job.model).__name__}.remat={REMAT[-1]}"] = lambda job: with_remat(job, REMAT[-1])
+        changes[f"{type(job.model).__name__}.remat={REMAT[-1]}"] = lambda job: with_remat(
+            job, REMAT[-1]
+        )
     most = job.rows // ways
     if most > job.training.microbatches:
-        changes[f"TrainConfig.microbatches={most}"] = lambda job: with_training(job, microbatches=most)
+        changes[f"TrainConfig.microbatches={most}"] = lambda job: with_training(
+            job, microbatches=most
+        )
     for name, change in changes.items():
         yield (name,), change(job)
     names: tuple[str, ...] = ()

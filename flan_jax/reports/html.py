@@ -20,7 +20,9 @@ class Block(NamedTuple):
 
 def page(title: str, body: str) -> str:
     """A whole HTML page in ASCII, so that it depends on no locale and half a surrogate pair in a text cannot stop it."""
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    )
     body = f"</head><body><h1>{escape(title)}</h1>\n{body}</body></html>\n"
     whole = f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{CSS}</style>{body}'
     return whole.encode("ascii", "xmlcharrefreplace").decode("ascii")
@@ -50,11 +52,16 @@ def svg(drawn: Any, label: str) -> str:
     return f'<figure role="img" aria-label="{escape(label)}">{content[content.index("<svg") :]}</figure>'
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], *, texts: int, bold: Collection[int] = ()) -> str:
+def table(
+    columns: Iterable[str], rows: Iterable[Iterable[Any]], *, texts: int, bold: Collection[int] = ()
+) -> str:
     """An HTML table; the first `texts` columns are set as text, the others as numbers. Rows `bold` stand out."""
 
     def line(cells: Iterable[Any], tag: str, kind: str = "") -> str:
-        shown = (f"<{tag}{' class=n' * (i >= texts)}>{escape(show(cell))}</{tag}>" for i, cell in enumerate(cells))
+        shown = (
+            f"<{tag}{' class=n' * (i >= texts)}>{escape(show(cell))}</{tag}>"
+            for i, cell in enumerate(cells)
+        )
         return f"<tr{kind}>{''.join(shown)}</tr>"
 
     body = "\n".join(line(row, "td", " class=bold" * (i in bold)) for i, row in enumerate(rows))

@@ -35,15 +35,29 @@ class Contents(NamedTuple):
 
 
 def _read(path: Path) -> Contents:
-    if not any((path / name).exists() for name in (MANIFEST, METRICS, RESULT, "config.gin", "eval")):
-        reason = f"it has no {MANIFEST}, {METRICS} or eval/" if path.is_dir() else "there is no such directory"
-        raise InputError(f"{path} is not a run directory: {reason}. Give the --run_dir of a training run")
+    if not any(
+        (path / name).exists() for name in (MANIFEST, METRICS, RESULT, "config.gin", "eval")
+    ):
+        reason = (
+            f"it has no {MANIFEST}, {METRICS} or eval/"
+            if path.is_dir()
+            else "there is no such directory"
+        )
+        raise InputError(
+            f"{path} is not a run directory: {reason}. Give the --run_dir of a training run"
+        )
     manifest = collections.defaultdict(dict, read_json(path / MANIFEST) or {})
     files = [read_json(file) for file in sorted((path / "eval").glob("*.json"))]
-    tasks = [{key: value for key, value in task.items() if value is not None} for task in files if "task" in task]
+    tasks = [
+        {key: value for key, value in task.items() if value is not None}
+        for task in files
+        if "task" in task
+    ]
     tasks.sort(key=lambda task: (task["cluster"], task["task"]))
     held_out = [task for task in tasks if task["held_out"]]
-    others = itertools.groupby((task for task in tasks if not task["held_out"]), key=lambda task: task["cluster"])
+    others = itertools.groupby(
+        (task for task in tasks if not task["held_out"]), key=lambda task: task["cluster"]
+    )
     return Contents(
         path=path,
         manifest=manifest,
@@ -52,7 +66,8 @@ def _read(path: Path) -> Contents:
         trained_on={cluster: list(group) for cluster, group in others},
         result=read_json(path / RESULT),
         config=gin.read_text("utf-8", "replace") if (gin := path / "config.gin").exists() else "",
-        cluster=_named(manifest["data"].get("held_out")) or (held_out[0]["cluster"] if held_out else None),
+        cluster=_named(manifest["data"].get("held_out"))
+        or (held_out[0]["cluster"] if held_out else None),
         practice=manifest["data"].get("source") == "sandbox",
     )
 

@@ -10,7 +10,14 @@ from flan_jax.bootstrap import Interval
 from flan_jax.reports import html, sweep_figures
 from flan_jax.reports.sweep_figures import Line
 from flan_jax.reports.sweep_results import Setting, Sweep, label
-from flan_jax.reports.sweep_scores import Cluster, Results, difference, held_out_mean, shown_p, spread
+from flan_jax.reports.sweep_scores import (
+    Cluster,
+    Results,
+    difference,
+    held_out_mean,
+    shown_p,
+    spread,
+)
 
 TITLES = {
     "MODEL": "Model scale",
@@ -26,31 +33,54 @@ TITLES = {
 def axes(whole: Results) -> Iterator[html.Block]:
     """A section for each axis beside HELD_OUT and SEED; where none varies, one for the evaluations, if there are several."""
     sweep = whole.sweep
-    names = [{c.name for c in found if c.mean and "after" in c.mean.scores} for found in whole.found.values() if found]
+    names = [
+        {c.name for c in found if c.mean and "after" in c.mean.scores}
+        for found in whole.found.values()
+        if found
+    ]
     names = [name for name in names if name]
     common = set.intersection(*names) if names else set()
     for number, axis in enumerate(sweep.axes):
         values, last = sweep.axes[axis], sweep.axes[axis][-1]
-        title = next((t for end, t in TITLES.items() if axis.endswith(end) or last.endswith(end)), axis)
+        title = next(
+            (t for end, t in TITLES.items() if axis.endswith(end) or last.endswith(end)), axis
+        )
         yield html.heading(title if title == axis else f"{title} ({axis})")
-        others = dict.fromkeys(setting[:number] + setting[number + 1 :] for setting in sweep.settings)
+        others = dict.fromkeys(
+            setting[:number] + setting[number + 1 :] for setting in sweep.settings
+        )
         lines = [
             Line(*line)
             for other in others
-            for line in _lines(whole, [(*other[:number], v, *other[number:]) for v in values], common, other, number)
+            for line in _lines(
+                whole,
+                [(*other[:number], v, *other[number:]) for v in values],
+                common,
+                other,
+                number,
+            )
         ]
         yield from _axis_figure(whole, axis, values, _without_doubles(lines), common)
-        settings = {other: [(*other[:number], v, *other[number:]) for v in values] for other in others}
+        settings = {
+            other: [(*other[:number], v, *other[number:]) for v in values] for other in others
+        }
         yield from _differences(whole, axis, values, settings, common, number)
     if not sweep.axes and len(sweep.evaluations) > 1:
         yield html.heading("Prompts at evaluation")
         points = [_mean_point(whole.shown, common, when) for when in sweep.evaluations]
-        yield from _axis_figure(whole, "evaluation", sweep.evaluations, [Line("tuned", points)], common)
+        yield from _axis_figure(
+            whole, "evaluation", sweep.evaluations, [Line("tuned", points)], common
+        )
 
 
-def _lines(whole: Results, settings: Sequence[Setting], common: set[str], other: Setting, number: int) -> Iterator[Any]:
+def _lines(
+    whole: Results, settings: Sequence[Setting], common: set[str], other: Setting, number: int
+) -> Iterator[Any]:
     """(label, points) of the untuned and the tuned model under each evaluation, where the other axes are held at `other`."""
-    for when in (*(when.replace("after", "before", 1) for when in whole.sweep.evaluations), *whole.sweep.evaluations):
+    for when in (
+        *(when.replace("after", "before", 1) for when in whole.sweep.evaluations),
+        *whole.sweep.evaluations,
+    ):
         points = [_mean_point(whole.found.get(setting, ()), common, when) for setting in settings]
         yield _line_label(whole, when, other, number), points
 
@@ -58,13 +88,17 @@ def _lines(whole: Results, settings: Sequence[Setting], common: set[str], other:
 def _line_label(whole: Results, when: str, other: Setting, number: int) -> str:
     """The time, and where the axes other than number `number` are held."""
     names = [name for i, name in enumerate(whole.sweep.axes) if i != number]
-    where = [f"{axis.rpartition('.')[2]} = {value}" for axis, value in zip(names, other, strict=True)]
+    where = [
+        f"{axis.rpartition('.')[2]} = {value}" for axis, value in zip(names, other, strict=True)
+    ]
     return ", ".join([_time(when), *where])
 
 
 def _time(when: str) -> str:
     time, _, prompts = when.partition("-")
-    return {"before": "untuned", "after": "tuned"}[time] + (f", {prompts} at evaluation" if prompts else "")
+    return {"before": "untuned", "after": "tuned"}[time] + (
+        f", {prompts} at evaluation" if prompts else ""
+    )
 
 
 def _mean_point(found: Sequence[Cluster], common: set[str], when: str) -> Interval | None:
@@ -76,7 +110,10 @@ def _without_doubles(lines: Sequence[Line]) -> list[Line]:
     """The untuned lines that are the same in all settings become one."""
     untuned = [line for line in lines if line.label.startswith("untuned")]
     if len({tuple(p and round(p.mean, 6) for p in line.points) for line in untuned}) == 1:
-        return [Line("untuned", untuned[0].points), *(line for line in lines if line not in untuned)]
+        return [
+            Line("untuned", untuned[0].points),
+            *(line for line in lines if line not in untuned),
+        ]
     return list(lines)
 
 
@@ -88,11 +125,20 @@ def _axis_figure(
         yield html.placeholder("no held-out cluster is scored in all settings")
         return
     chances = [c.mean.chance for c in whole.shown if c.mean and c.name in common]
-    chance = float(np.mean([c for c in chances if c is not None])) if chances and None not in chances else None
+    chance = (
+        float(np.mean([c for c in chances if c is not None]))
+        if chances and None not in chances
+        else None
+    )
     short, pattern = _shorter(values)
     counts = _parameters(whole.sweep, axis, values)
-    ticks = [f"{value}\n{counts[full]}" if full in counts else value for value, full in zip(short, values, strict=True)]
-    yield html.Block(sweep_figures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis))
+    ticks = [
+        f"{value}\n{counts[full]}" if full in counts else value
+        for value, full in zip(short, values, strict=True)
+    ]
+    yield html.Block(
+        sweep_figures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis)
+    )
     yield html.paragraph(
         f"Mean over {', '.join(sorted(common))} (the clusters scored in every setting), percent; error bars and brackets: "
         "95 % intervals over templates and examples, and over seeds where there are several.",
@@ -100,7 +146,9 @@ def _axis_figure(
     )
     rows = [
         [value, *(point and spread(point) for point in points)]
-        for value, points in zip(values, zip(*(line.points for line in lines), strict=True), strict=True)
+        for value, points in zip(
+            values, zip(*(line.points for line in lines), strict=True), strict=True
+        )
     ]
     yield html.table_block([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
 
@@ -121,7 +169,12 @@ def _differences(
             found = [difference(first, each, common, when) if common else None for each in rest]
             if any(found):
                 columns.append(_line_label(whole, when, other, number))
-                lines.append([each and f"{_signed(each.interval)}, p {shown_p(each.p) or '-'}" for each in found])
+                lines.append(
+                    [
+                        each and f"{_signed(each.interval)}, p {shown_p(each.p) or '-'}"
+                        for each in found
+                    ]
+                )
     if columns:
         rows = [[value, *cells] for value, *cells in zip(values[1:], *lines, strict=True)]
         yield html.table_block([f"less {values[0]}", *columns], rows, texts=1, dense=True)
@@ -150,7 +203,9 @@ def _shorter(values: Sequence[str]) -> tuple[list[str], str]:
     same = [len({tuple(w[len(w) - n :]) for w in words}) == 1 for n in range(1, shortest - head)]
     tail = sum(itertools.takewhile(bool, same))
     short = ["_".join(w[head : len(w) - tail]) for w in words]
-    return short, "_".join([*words[0][:head], "\u2026", *words[0][len(words[0]) - tail :]]) if head + tail else ""
+    return short, "_".join(
+        [*words[0][:head], "\u2026", *words[0][len(words[0]) - tail :]]
+    ) if head + tail else ""
 
 
 def _parameters(sweep: Sweep, axis: str, values: Sequence[str]) -> dict[str, str]:
@@ -161,4 +216,8 @@ def _parameters(sweep: Sweep, axis: str, values: Sequence[str]) -> dict[str, str
         count = model.get("parameters") if isinstance(model, Mapping) else None
         if isinstance(count, int):
             sizes[label(run.point.get(axis))] = count
-    return {value: f"{size / 1e6:,.3g} M" for value, size in sizes.items()} if len(set(sizes.values())) > 1 else {}
+    return (
+        {value: f"{size / 1e6:,.3g} M" for value, size in sizes.items()}
+        if len(set(sizes.values())) > 1
+        else {}
+    )

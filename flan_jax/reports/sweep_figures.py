@@ -10,7 +10,13 @@ from flan_jax.reports import html
 
 DARK, MIDDLE, GRID = "#1f3f60", "#7d8fa3", "#e8e8e8"
 CHANCE: Any = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.1}
-POINT: Any = {"markersize": 5.5, "markeredgewidth": 1.1, "elinewidth": 1.1, "capsize": 2.5, "linestyle": ""}
+POINT: Any = {
+    "markersize": 5.5,
+    "markeredgewidth": 1.1,
+    "elinewidth": 1.1,
+    "capsize": 2.5,
+    "linestyle": "",
+}
 LOOKS: Any = {
     "untuned": {"marker": "o", "markerfacecolor": "white", "color": "#555555"},
     "tuned": {"marker": "s", "markerfacecolor": DARK, "color": DARK},
@@ -41,12 +47,18 @@ def headline(rows: Sequence[Row]) -> str:
     axes = figure.subplots()
     for y, row in enumerate(rows):
         for name, point in row.points.items():
-            axes.errorbar([point.mean], [y + _offset(name, 0.13)], xerr=_arms([point]), **POINT | LOOKS[name])
+            axes.errorbar(
+                [point.mean], [y + _offset(name, 0.13)], xerr=_arms([point]), **POINT | LOOKS[name]
+            )
         if row.chance is not None:
             axes.plot([row.chance] * 2, [y - 0.36, y + 0.36], **CHANCE)
-        axes.text(1.01, y, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
+        axes.text(
+            1.01, y, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5
+        )
     _rows_frame(figure, axes, rows)
-    handles = [axes.errorbar([], [], xerr=[], label=name, **POINT | look) for name, look in LOOKS.items()]
+    handles = [
+        axes.errorbar([], [], xerr=[], label=name, **POINT | look) for name, look in LOOKS.items()
+    ]
     _legend(figure, axes, rows, handles)
     return html.svg(figure, "Held-out clusters, untuned and tuned, percent")
 
@@ -60,12 +72,22 @@ def strip(rows: Sequence[Row]) -> str:
             place, look = y + _offset(name, 0.17), LOOKS[name]
             axes.plot(dots, [place] * len(dots), **_dot(look), alpha=0.85)
             if len(dots):
-                axes.plot([np.median(dots)] * 2, [place - 0.15, place + 0.15], color="black", linewidth=1.6)
+                axes.plot(
+                    [np.median(dots)] * 2,
+                    [place - 0.15, place + 0.15],
+                    color="black",
+                    linewidth=1.6,
+                )
         if row.chance is not None:
             axes.plot([row.chance] * 2, [y - 0.36, y + 0.36], **CHANCE)
     _rows_frame(figure, axes, rows)
-    handles = [axes.plot([], [], label=f"{name}: a template", **_dot(look))[0] for name, look in LOOKS.items()]
-    handles.append(axes.scatter([], [], marker="|", s=60, color="black", linewidth=1.6, label="median"))
+    handles = [
+        axes.plot([], [], label=f"{name}: a template", **_dot(look))[0]
+        for name, look in LOOKS.items()
+    ]
+    handles.append(
+        axes.scatter([], [], marker="|", s=60, color="black", linewidth=1.6, label="median")
+    )
     _legend(figure, axes, rows, handles)
     return html.svg(figure, "Scores of single templates, percent")
 
@@ -94,15 +116,23 @@ def _legend(figure: Any, axes: Any, rows: Sequence[Row], handles: list[Any]) -> 
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8.5)
 
 
-def over_axis(values: Sequence[str], lines: Sequence[Line], chance: float | None, label: str) -> str:
+def over_axis(
+    values: Sequence[str], lines: Sequence[Line], chance: float | None, label: str
+) -> str:
     """Means against an axis's values, evenly spaced in the plan's order."""
     figure = html.figure(7.6, 3.4)
     axes = figure.subplots()
     for number, line in enumerate(lines):
-        shift = 0.04 * (number - (len(lines) - 1) / 2)  # so that error bars do not lie on one another
+        shift = 0.04 * (
+            number - (len(lines) - 1) / 2
+        )  # so that error bars do not lie on one another
         found = [(x + shift, point) for x, point in enumerate(line.points) if point is not None]
         plain = lines[0].label == "untuned"
-        look = LOOKS["untuned"] | {"linestyle": ":"} if plain and number == 0 else _look(number - plain)
+        look = (
+            LOOKS["untuned"] | {"linestyle": ":"}
+            if plain and number == 0
+            else _look(number - plain)
+        )
         axes.errorbar(
             [x for x, _ in found],
             [point.mean for _, point in found],
@@ -112,13 +142,17 @@ def over_axis(values: Sequence[str], lines: Sequence[Line], chance: float | None
         )
     if chance is not None:
         axes.axhline(chance, label="chance", **CHANCE)
-    axes.set_xticks(range(len(values)), [html.clip(value, 24) for value in values], parse_math=False)
+    axes.set_xticks(
+        range(len(values)), [html.clip(value, 24) for value in values], parse_math=False
+    )
     axes.set(xlim=(-0.4, len(values) - 0.6), ylabel="held-out mean, %")
     axes.set_xlabel(label, fontsize=9, parse_math=False)
     axes.yaxis.label.set_fontsize(9)
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8.5)
-    return html.svg(figure, f"Held-out mean by {html.clip(label, 60)}".replace('"', "").replace("<", ""))
+    return html.svg(
+        figure, f"Held-out mean by {html.clip(label, 60)}".replace('"', "").replace("<", "")
+    )
 
 
 def _arms(points: Sequence[Interval]) -> np.ndarray:
@@ -134,7 +168,9 @@ def _look(number: int) -> dict[str, Any]:
     return {"marker": marker, "color": tone, "markerfacecolor": filled, "linestyle": dashes}
 
 
-def curves(losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], line_is: str = "a run") -> str:
+def curves(
+    losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], line_is: str = "a run"
+) -> str:
     """Training loss, a thin line a run and their median; and, if there, held-out means during training.
 
     losses: [steps, 2] a run, step and loss. evaluated: [steps, 2] a label, step and percent. line_is: what a line is called.
@@ -154,9 +190,13 @@ def curves(losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], li
     left.set_title("training loss", fontsize=9)
     for axes in right:
         for number, (label, line) in enumerate(evaluated.items()):
-            axes.plot(*line.T, label=html.clip(label, 30), markersize=4, linewidth=1.1, **_look(number))
+            axes.plot(
+                *line.T, label=html.clip(label, 30), markersize=4, linewidth=1.1, **_look(number)
+            )
         axes.set_title("held-out mean during training, %", fontsize=9)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8
+        )
     for axes in (left, *right):
         axes.grid(axis="y", color=GRID, linewidth=0.6)
         axes.set_xlabel("step", fontsize=9)

@@ -14,7 +14,15 @@ from flan_jax.reports import html, sweep_figures, sweep_runs
 from flan_jax.reports import sweep_axes as axes
 from flan_jax.reports.sweep_figures import Row
 from flan_jax.reports.sweep_results import Sweep, label, read
-from flan_jax.reports.sweep_scores import Cluster, Results, Scored, held_out_mean, results, shown_p, spread
+from flan_jax.reports.sweep_scores import (
+    Cluster,
+    Results,
+    Scored,
+    held_out_mean,
+    results,
+    shown_p,
+    spread,
+)
 
 SIGNIFICANT = 0.05
 GENERATED = (
@@ -43,9 +51,16 @@ def write(sweep_dir: Path) -> Path:
     """
     sweep = read(sweep_dir)
     whole = results(sweep)
-    parts = [list(section(whole)) for section in (_headline, _gaps, _tables, _templates, axes.axes, *RUNS)]
+    parts = [
+        list(section(whole))
+        for section in (_headline, _gaps, _tables, _templates, axes.axes, *RUNS)
+    ]
     title = f"Sweep {sweep.plan.get('name') or sweep_dir.resolve().name}"
-    body = "\n".join(f"<section>{''.join(part.html for part in section)}</section>" for section in parts if section)
+    body = "\n".join(
+        f"<section>{''.join(part.html for part in section)}</section>"
+        for section in parts
+        if section
+    )
     text = "\n\n".join(part.markdown for part in itertools.chain(*parts) if part.markdown)
     write_text(sweep_dir / "results.csv", _results(sweep))
     write_text(sweep_dir / "report.md", f"# {html.markdown_text(title)}\n\n{text}\n")
@@ -64,7 +79,8 @@ def _headline(whole: Results) -> Iterator[html.Block]:
         yield html.placeholder("no held-out task is scored")
         return
     yield html.paragraph(
-        _verdict(both) if both else "No held-out cluster is scored both untuned and tuned yet.", "verdict"
+        _verdict(both) if both else "No held-out cluster is scored both untuned and tuned yet.",
+        "verdict",
     )
     rows = [_picture_row(cluster.mean, cluster.name) for cluster in whole.shown if cluster.mean]
     rows += _mean_row(both)
@@ -81,7 +97,9 @@ def _headline(whole: Results) -> Iterator[html.Block]:
 def _which(sweep: Sweep) -> str:
     if not sweep.axes:
         return ""
-    shown = ", ".join(f"{axis} = {value}" for axis, value in zip(sweep.axes, sweep.shown, strict=True))
+    shown = ", ".join(
+        f"{axis} = {value}" for axis, value in zip(sweep.axes, sweep.shown, strict=True)
+    )
     return f" Shown here: {shown}. The {len(sweep.settings) - 1} other settings follow below."
 
 
@@ -100,14 +118,16 @@ def _verdict(both: Sequence[Cluster]) -> str:
     text = f"Tuned is above untuned on {len(above)} of {len(means)} held-out clusters, "
     text += f"significantly (p < {SIGNIFICANT}, paired) on {sure(above)}"
     if below:
-        text += (
-            f"; it is below on {len(below)} ({', '.join(one.name for one in below)}), significantly on {sure(below)}"
-        )
+        text += f"; it is below on {len(below)} ({', '.join(one.name for one in below)}), significantly on {sure(below)}"
     text += "."
     untested = [one.name for one in means if one.p is None]
     if untested:
         text += f" Without a paired test (a metric of a whole set): {', '.join(untested)}."
-    blind = [one.name for one in means if one.chance is not None and one.scores["after"].interval.low <= one.chance]
+    blind = [
+        one.name
+        for one in means
+        if one.chance is not None and one.scores["after"].interval.low <= one.chance
+    ]
     if blind:
         text += f" Not above chance beyond its interval: {', '.join(blind)}."
     before, after = (held_out_mean(both, when) for when in ("before", "after"))
@@ -122,7 +142,9 @@ def _picture_row(scored: Scored, name: str) -> Row:
     dots = {times[w]: s.templates for w, s in scored.scores.items() if w in times}
     difference = scored.difference
     sure = "*" * ((scored.p or 1) < SIGNIFICANT)
-    return Row(name, scored.chance, points, dots, "" if difference is None else f"{difference:+.1f}{sure}")
+    return Row(
+        name, scored.chance, points, dots, "" if difference is None else f"{difference:+.1f}{sure}"
+    )
 
 
 def _mean_row(both: Sequence[Cluster]) -> list[Row]:
@@ -138,13 +160,17 @@ def _cluster_table(found: Sequence[Cluster], both: Sequence[Cluster]) -> html.Bl
     for cluster in found:
         if cluster.mean:
             size = f"{len(cluster.tasks) - len(cluster.left_out)} of {len(cluster.tasks)}"
-            rows.append([cluster.name, size, *_baselines(cluster.mean), *_before_after(cluster.mean)])
+            rows.append(
+                [cluster.name, size, *_baselines(cluster.mean), *_before_after(cluster.mean)]
+            )
     before, after = (held_out_mean(both, when) for when in ("before", "after"))
     if before and after:
         numbers = [spread(before), spread(after), f"{after.mean - before.mean:+.1f}", ""]
         rows.append([f"mean of {len(both)}", "", "", "", *numbers])
     columns = "held-out cluster,datasets,chance,majority,untuned,tuned,difference,p"
-    return html.table_block(columns, rows, texts=1, bold=[len(rows) - 1] if before and after else [])
+    return html.table_block(
+        columns, rows, texts=1, bold=[len(rows) - 1] if before and after else []
+    )
 
 
 def _baselines(scored: Scored) -> list[Any]:
@@ -152,7 +178,10 @@ def _baselines(scored: Scored) -> list[Any]:
 
 
 def _before_after(scored: Scored) -> list[Any]:
-    spreads = [spread(scored.scores[w].interval) if w in scored.scores else None for w in ("before", "after")]
+    spreads = [
+        spread(scored.scores[w].interval) if w in scored.scores else None
+        for w in ("before", "after")
+    ]
     return [*spreads, _signed(scored.difference), shown_p(scored.p)]
 
 
@@ -162,7 +191,13 @@ def _signed(difference: float | None) -> str | None:
 
 def _gaps(whole: Results) -> Iterator[html.Block]:
     rows = [
-        [run.name, run.state, _error(run.status.get("error")), "; ".join(run.gaps) or "-", run.status.get("attempts")]
+        [
+            run.name,
+            run.state,
+            _error(run.status.get("error")),
+            "; ".join(run.gaps) or "-",
+            run.status.get("attempts"),
+        ]
         for run in whole.sweep.everything
         if run.state != "finished" or run.gaps
     ]
@@ -179,15 +214,23 @@ def _gaps(whole: Results) -> Iterator[html.Block]:
         for score in task.scores.values()
         if task.held_out and score.truncated is not None and score.truncated >= 0.5
     }
-    missing = {task: reason for run in whole.sweep.runs for task, reason in sweep_runs.not_evaluated(run).items()}
+    missing = {
+        task: reason
+        for run in whole.sweep.runs
+        for task, reason in sweep_runs.not_evaluated(run).items()
+    }
     left_out = whole.sweep.plan.get("left_out", [])
     if (missing or cut or left_out) and not rows:
         yield html.heading("Gaps")
     if left_out:
-        yield html.paragraph(f"Not held out, as nothing of them can be evaluated: {', '.join(left_out)}.", "missing")
+        yield html.paragraph(
+            f"Not held out, as nothing of them can be evaluated: {', '.join(left_out)}.", "missing"
+        )
     if cut:
         named = ", ".join(f"{task} {share:.0f} %" for task, share in sorted(cut.items()))
-        yield html.paragraph(f"Prompts whose end the model did not see, as LENGTHS are shorter: {named}.", "missing")
+        yield html.paragraph(
+            f"Prompts whose end the model did not see, as LENGTHS are shorter: {named}.", "missing"
+        )
     if missing:
         named = "; ".join(f"{task} ({reason})" for task, reason in sorted(missing.items()))
         yield html.paragraph(f"Tasks that no score is of: {named}.", "missing")
@@ -205,7 +248,9 @@ def _tables(whole: Results) -> Iterator[html.Block]:
     yield _dataset_table(whole.shown)
     left_out = [f"{task} ({cluster.name})" for cluster in whole.shown for task in cluster.left_out]
     if left_out:
-        yield html.paragraph(f"Not in their cluster's mean, for want of a score: {', '.join(left_out)}.", "missing")
+        yield html.paragraph(
+            f"Not in their cluster's mean, for want of a score: {', '.join(left_out)}.", "missing"
+        )
     yield html.paragraph(
         "Untuned and tuned: mean over templates (and seeds) with its 95 % interval; a cluster's is the mean of its "
         "datasets. Median with quartiles over templates, and best dev. (the test score of the template that is best on "
@@ -215,7 +260,9 @@ def _tables(whole: Results) -> Iterator[html.Block]:
     )
     for setting, found in whole.found.items():
         if setting != whole.sweep.shown and found:
-            name = ", ".join(f"{axis} = {value}" for axis, value in zip(whole.sweep.axes, setting, strict=True))
+            name = ", ".join(
+                f"{axis} = {value}" for axis, value in zip(whole.sweep.axes, setting, strict=True)
+            )
             yield html.folded(name, _cluster_table(found, _compared(found)))
 
 
@@ -224,7 +271,11 @@ def _dataset_table(found: Sequence[Cluster]) -> html.Block:
     rows, bold = [], []
     for cluster in found:
         bold.append(len(rows))
-        rows.append([cluster.name, *_dataset_row(cluster.mean)] if cluster.mean else [cluster.name, *[""] * 11])
+        rows.append(
+            [cluster.name, *_dataset_row(cluster.mean)]
+            if cluster.mean
+            else [cluster.name, *[""] * 11]
+        )
         rows += [[f"\u00a0\u00a0{task.name}", *_dataset_row(task)] for task in cluster.tasks]
     return html.table_block(columns, rows, texts=2, bold=bold, dense=True)
 
@@ -235,7 +286,9 @@ def _dataset_row(scored: Scored) -> list[Any]:
     median = None if tuned is None or tuned.median is None else f"{tuned.median:.1f}{spread or ''}"
     last = tuned or scored.scores.get("before")
     size = f"{scored.examples:,} \u00d7 {len(last.templates)}" if last and scored.examples else ""
-    others = ", ".join(f"{name} {score:.1f}" for name, score in tuned.others.items()) if tuned else ""
+    others = (
+        ", ".join(f"{name} {score:.1f}" for name, score in tuned.others.items()) if tuned else ""
+    )
     return [
         scored.metric or "",
         *_baselines(scored),
@@ -248,12 +301,18 @@ def _dataset_row(scored: Scored) -> list[Any]:
 
 
 def _templates(whole: Results) -> Iterator[html.Block]:
-    rows = [_picture_row(task, task.name) for cluster in whole.shown for task in cluster.tasks if task.scores]
+    rows = [
+        _picture_row(task, task.name)
+        for cluster in whole.shown
+        for task in cluster.tasks
+        if task.scores
+    ]
     if rows:
         yield html.heading("Templates")
         yield html.Block(sweep_figures.strip(rows))
         yield html.paragraph(
-            "One dot a template: its test score in percent, averaged over seeds; the tick is the median.", "caption"
+            "One dot a template: its test score in percent, averaged over seeds; the tick is the median.",
+            "caption",
         )
 
 
@@ -268,7 +327,18 @@ def _results(sweep: Sweep) -> str:
     axes = list(dict.fromkeys(axis for run in sweep.runs for axis in run.point))
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
-    columns = ["index", "id", "run", "state", *axes, "cluster", "task", "held_out", "when", *NUMBERS]
+    columns = [
+        "index",
+        "id",
+        "run",
+        "state",
+        *axes,
+        "cluster",
+        "task",
+        "held_out",
+        "when",
+        *NUMBERS,
+    ]
     columns += ["template_scores", "other_metrics"]
     rows.writerow(columns)
     for run in sweep.runs:
@@ -277,11 +347,23 @@ def _results(sweep: Sweep) -> str:
         scored = [(task, when, score) for task in run.tasks for when, score in task.scores.items()]
         for task, when, s in scored:
             spread = [*(s.quartiles or ("", "")), *(s.interval or ("", ""))]
-            numbers = [s.metric, s.mean, s.median, *spread, s.error, s.best, s.chance, s.majority, s.examples]
+            numbers = [
+                s.metric,
+                s.mean,
+                s.median,
+                *spread,
+                s.error,
+                s.best,
+                s.chance,
+                s.majority,
+                s.examples,
+            ]
             numbers.append(s.truncated)
             templates = " ".join(f"{index}:{score:.4f}" for index, score in s.templates.items())
             others = " ".join(f"{name}:{score:.4f}" for name, score in s.others.items())
-            rows.writerow([*start, task.cluster, task.name, task.held_out, when, *numbers, templates, others])
+            rows.writerow(
+                [*start, task.cluster, task.name, task.held_out, when, *numbers, templates, others]
+            )
         if not scored:
             rows.writerow(start + [""] * (len(columns) - len(start)))
     return file.getvalue()

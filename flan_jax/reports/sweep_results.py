@@ -121,18 +121,30 @@ def _largest(values: Sequence[str]) -> str:
     numbers = [re.findall(r"\d+(?:\.\d+)?", value) for value in values]
     if not all(numbers):
         return values[0]
-    return max(zip(values, numbers, strict=True), key=lambda pair: [float(number) for number in pair[1]])[0]
+    return max(
+        zip(values, numbers, strict=True), key=lambda pair: [float(number) for number in pair[1]]
+    )[0]
 
 
 def read(path: Path) -> Sweep:
     """The sweep in a directory. Raises InputError if it is none, or if its plan is damaged."""
     plan, rows = read_json(path / PLAN), list(read_jsonl(path / RUNS))
     if plan is None or not rows:
-        reason = "it has no plan.json or no runs.jsonl" if path.is_dir() else "there is no such directory"
-        raise InputError(f"{path} is not a sweep's directory: {reason}. Give the directory that launch/ablate.py wrote")
+        reason = (
+            "it has no plan.json or no runs.jsonl"
+            if path.is_dir()
+            else "there is no such directory"
+        )
+        raise InputError(
+            f"{path} is not a sweep's directory: {reason}. Give the directory that launch/ablate.py wrote"
+        )
     try:
-        axes = {axis: list(dict.fromkeys(map(label, values))) for axis, values in plan["axes"].items()}
-        axes = {axis: v for axis, v in axes.items() if len(v) > 1 and axis not in ("HELD_OUT", "SEED")}
+        axes = {
+            axis: list(dict.fromkeys(map(label, values))) for axis, values in plan["axes"].items()
+        }
+        axes = {
+            axis: v for axis, v in axes.items() if len(v) > 1 and axis not in ("HELD_OUT", "SEED")
+        }
         runs = [_run(path, row) for row in rows]
         base = _run(path, plan["base"]) if plan.get("base") else None
     except (KeyError, TypeError, AttributeError) as error:
@@ -152,7 +164,15 @@ def _run(sweep: Path, row: Mapping[str, Any]) -> SweepRun:
         try:
             content = read_json(path)
             return nothing if content is None else parse(content)
-        except (InputError, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except (
+            InputError,
+            OSError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:
             gaps.append(f"{path.name}: {_reason(error, path)}")
             return nothing
 
@@ -167,7 +187,11 @@ def _run(sweep: Path, row: Mapping[str, Any]) -> SweepRun:
     losses, evaluated = _metrics(path / METRICS, gaps)
     if finished:
         there = {"manifest.json": manifest, "metrics.jsonl": len(losses), "eval/": tasks}
-        gaps += [f"{name} is missing or empty" for name, content in there.items() if not content and not gaps]
+        gaps += [
+            f"{name} is missing or empty"
+            for name, content in there.items()
+            if not content and not gaps
+        ]
     return SweepRun(
         name=str(row["name"]),
         point=_mapping(row["point"]),
@@ -289,7 +313,9 @@ def _metrics(path: Path, gaps: list[str]) -> tuple[np.ndarray, list[Mapping[str,
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Some of the whole lines of metrics.jsonl: every so many, the last, and all evaluations."""
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # what follows the last newline is half a line
+    lines = (
+        path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    )  # what follows the last newline is half a line
     every = 1 + len(lines) // CURVE
     for number, line in enumerate(lines):
         if number % every == 0 or number == len(lines) - 1 or b'"eval"' in line:

@@ -25,9 +25,7 @@ LONG = 24
 PUBLISHED = Path(__file__).with_name("published_results.csv")
 REAL = {"tfds", "jsonl"}
 """Sources of the datasets' own rows."""
-NOT_COMPARABLE = (
-    "The rows of these runs are generated: no comparison of their scores with published ones is meaningful."
-)
+NOT_COMPARABLE = "The rows of these runs are generated: no comparison of their scores with published ones is meaningful."
 Damaged = (LookupError, TypeError, ValueError, AttributeError)
 """What a manifest or a prediction that lacks something raises where it is shown."""
 
@@ -53,7 +51,10 @@ def base(whole: Results) -> Iterator[html.Block]:
     if run is None:
         return
     yield html.heading("Base model")
-    mixture, parameters = _section(run, "data").get("mixture"), _section(run, "model").get("parameters")
+    mixture, parameters = (
+        _section(run, "data").get("mixture"),
+        _section(run, "model").get("parameters"),
+    )
     tokens, steps = (html.show(run.plan.get(key)) for key in ("tokens", "steps"))
     text = f"All runs start from one model, trained from scratch on {mixture or 'its own mixture'} ({run.state})"
     text += f"; {parameters:,} parameters" if isinstance(parameters, int) else ""
@@ -79,7 +80,11 @@ def curves(whole: Results) -> Iterator[html.Block]:
     for run in whole.sweep.runs:
         for row in run.evaluated if whole.sweep.setting(run) == whole.sweep.shown else ():
             for cluster, mean in row.items():
-                if cluster != "step" and cluster in {c.name for c in whole.shown} and isinstance(mean, int | float):
+                if (
+                    cluster != "step"
+                    and cluster in {c.name for c in whole.shown}
+                    and isinstance(mean, int | float)
+                ):
                     points.setdefault(cluster, {}).setdefault(row["step"], []).append(mean)
     evaluated = {
         cluster: np.array([[step, np.mean(means)] for step, means in sorted(by_step.items())])
@@ -88,7 +93,8 @@ def curves(whole: Results) -> Iterator[html.Block]:
     yield html.Block(sweep_figures.curves(losses, evaluated))
     what = f"Training loss of {len(losses)} runs"
     yield html.paragraph(
-        f"{what}{'; held-out clusters scored during training, mean over runs' * bool(evaluated)}.", "caption"
+        f"{what}{'; held-out clusters scored during training, mean over runs' * bool(evaluated)}.",
+        "caption",
     )
     if not evaluated:
         yield html.paragraph("No run scored held-out clusters during training.")
@@ -108,7 +114,11 @@ def published(whole: Results) -> Iterator[html.Block]:
         if found:
             # A cluster's published mean is of other datasets and metrics (F1a of MultiRC) than ours.
             measured = fact["kind"] == "tasks" and all("after" in scored.scores for scored in found)
-            ours = float(np.mean([scored.scores["after"].mean for scored in found])) if measured else None
+            ours = (
+                float(np.mean([scored.scores["after"].mean for scored in found]))
+                if measured
+                else None
+            )
             about = [fact[key] for key in ("name", "metric", "system", "setting", "source")]
             rows.append([*about, float(fact["value"]), ours])
     yield html.heading("Published numbers")
@@ -133,7 +143,12 @@ def _ours(whole: Results, fact: Mapping[str, str]) -> list[Scored]:
     """Our scores of what a published number is of; [] if we have not all of it."""
     if fact["kind"] == "cluster":
         return [c.mean for c in whole.shown if c.name == fact["name"] and c.mean]
-    tasks = {task.name: task for cluster in whole.shown for task in cluster.tasks if task.metric == fact["metric"]}
+    tasks = {
+        task.name: task
+        for cluster in whole.shown
+        for task in cluster.tasks
+        if task.metric == fact["metric"]
+    }
     names = fact["name"].split()
     return [tasks[name] for name in names] if all(name in tasks for name in names) else []
 
@@ -147,7 +162,14 @@ def mixture(whole: Results) -> Iterator[html.Block]:
             tasks, per_step = about["tasks"], about["supervised_tokens_per_batch"]
             clusters = len({task["cluster"] for task in tasks})
             examples = sum(task["examples"] for task in tasks)
-            sizes = [len(tasks), clusters, examples, about.get("steps"), about["batch_size"], float(per_step)]
+            sizes = [
+                len(tasks),
+                clusters,
+                examples,
+                about.get("steps"),
+                about["batch_size"],
+                float(per_step),
+            ]
             detail = mixture_section(about)
         except Damaged:
             continue
@@ -169,9 +191,15 @@ def leakage(whole: Results) -> Iterator[html.Block]:
     audited = [run for run in whole.sweep.runs if run.leakage is not None]
     done = set(map(_data, audited))
     # Runs of one mixture and one held-out cluster share what an audit finds.
-    missing = {_data(run): run for run in reversed(whole.sweep.runs) if run.manifest and _data(run) not in done}
+    missing = {
+        _data(run): run
+        for run in reversed(whole.sweep.runs)
+        if run.manifest and _data(run) not in done
+    }
     if missing:
-        places = [run.path.relative_to(whole.sweep.path) for run in reversed(missing.values())][:LONG]
+        places = [run.path.relative_to(whole.sweep.path) for run in reversed(missing.values())][
+            :LONG
+        ]
         lines = [f"python launch/leakage.py --run_dir=$SWEEP_DIR/{place}" for place in places]
         lines.append("python -m flan_jax.reports.sweep_report $SWEEP_DIR")
         yield html.paragraph(
@@ -183,12 +211,21 @@ def leakage(whole: Results) -> Iterator[html.Block]:
     for name, audit in ((run.name, run.leakage) for run in audited):
         try:
             found = [
-                [name, f["held_out"], f["trained"], f["origin"] or "-", f["duplicates"], f["examples"]]
+                [
+                    name,
+                    f["held_out"],
+                    f["trained"],
+                    f["origin"] or "-",
+                    f["duplicates"],
+                    f["examples"],
+                ]
                 for f in audit["findings"]
             ]
             rows += found or [[name, "no finding", "-", "-", None, None]]
         except Damaged as error:
-            rows.append([name, f"not an audit ({type(error).__name__}: {error})", "-", "-", None, None])
+            rows.append(
+                [name, f"not an audit ({type(error).__name__}: {error})", "-", "-", None, None]
+            )
     if rows:
         columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
         yield html.table_block(columns, rows, texts=4)
@@ -217,10 +254,16 @@ def cost(whole: Results) -> Iterator[html.Block]:
         rows.append([run.name, run.state, devices, *_cost_cells(numbers)])
     seconds, hours, tokens, flops = _cost_cells(totals.tolist())
     yield html.heading("Cost")
-    yield html.paragraph(f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs.")
-    yield _long(html.table_block("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3), len(rows))
     yield html.paragraph(
-        "Seconds: of the run's process. Tokens and FLOPs: as planned, of the finished runs.", "caption"
+        f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs."
+    )
+    yield _long(
+        html.table_block("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3),
+        len(rows),
+    )
+    yield html.paragraph(
+        "Seconds: of the run's process. Tokens and FLOPs: as planned, of the finished runs.",
+        "caption",
     )
     yield html.heading("Software")
     versions: dict[tuple[str, str], int] = {}
@@ -231,7 +274,9 @@ def cost(whole: Results) -> Iterator[html.Block]:
         yield html.placeholder("no manifest.json names versions")
         return
     yield html.table_block(
-        "package,version,runs", [[*pair, count] for pair, count in sorted(versions.items())], texts=2
+        "package,version,runs",
+        [[*pair, count] for pair, count in sorted(versions.items())],
+        texts=2,
     )
 
 
@@ -250,13 +295,25 @@ def plan(whole: Results) -> Iterator[html.Block]:
     sweep = whole.sweep
     yield html.heading("Plan")
     axes = list(dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs)))
-    facts = [(key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")]
-    facts += [(f"axis {axis}", "; ".join(map(label, values))) for axis, values in sweep.plan["axes"].items()]
+    facts = [
+        (key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")
+    ]
+    facts += [
+        (f"axis {axis}", "; ".join(map(label, values)))
+        for axis, values in sweep.plan["axes"].items()
+    ]
     yield html.table_block(("", ""), facts, texts=2)
     yield html.heading("Runs", 3)
-    differing = [axis for axis in axes if len({label(run.point.get(axis)) for run in sweep.runs}) > 1]
-    rows = [[_id(run), run.state, *(label(run.point.get(axis)) for axis in differing)] for run in sweep.runs]
-    yield _long(html.table_block(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows))
+    differing = [
+        axis for axis in axes if len({label(run.point.get(axis)) for run in sweep.runs}) > 1
+    ]
+    rows = [
+        [_id(run), run.state, *(label(run.point.get(axis)) for axis in differing)]
+        for run in sweep.runs
+    ]
+    yield _long(
+        html.table_block(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows)
+    )
 
 
 def _id(run: SweepRun) -> str:
@@ -275,13 +332,21 @@ def predictions(whole: Results) -> Iterator[html.Block]:
     if not files:
         yield html.placeholder("no tuned model's predictions are written")
         return
-    yield html.paragraph(f"Up to {EXAMPLES} test examples a task after tuning, taken blind to the outcome.", "caption")
+    yield html.paragraph(
+        f"Up to {EXAMPLES} test examples a task after tuning, taken blind to the outcome.",
+        "caption",
+    )
     for (cluster, name), file in sorted(files.items()):
         link = quote(str(file.relative_to(whole.sweep.path)))
         try:
             rows = [row for row in sample_lines(file, 4 * EXAMPLES) if row["split"] == "test"]
-            shown = "\n".join(example({"after": row}) for row in rows[:: len(rows) // EXAMPLES or 1][:EXAMPLES])
+            shown = "\n".join(
+                example({"after": row}) for row in rows[:: len(rows) // EXAMPLES or 1][:EXAMPLES]
+            )
         except (*Damaged, OSError) as error:
             shown = html.missing(f"{file.name} cannot be read ({type(error).__name__}: {error})")
         head = f'<summary><b>{escape(name)}</b> ({escape(cluster)}), <a href="{link}">all</a></summary>'
-        yield html.Block(f"<details>{head}\n{shown}</details>\n", f"- {html.markdown_text(name)}: [{link}]({link})")
+        yield html.Block(
+            f"<details>{head}\n{shown}</details>\n",
+            f"- {html.markdown_text(name)}: [{link}]({link})",
+        )

@@ -33,7 +33,9 @@ class Score:
 
     @functools.cached_property
     def mean(self) -> float:
-        means = [c.mean if isinstance(c, Interval) else np.nanmean(c, axis=-1).mean() for c in self.cubes]
+        means = [
+            c.mean if isinstance(c, Interval) else np.nanmean(c, axis=-1).mean() for c in self.cubes
+        ]
         return float(np.mean(means))
 
     @functools.cached_property
@@ -114,13 +116,17 @@ def clusters(sweep: Sweep, setting: Setting) -> list[Cluster]:
 
 def _cluster(name: str, runs: Mapping[str, Mapping[str, Task]]) -> Cluster:
     # Runs that are trained, if there are any: one that still runs has only the untuned scores.
-    trained = {run for run, tasks in runs.items() if any("after" in task.scores for task in tasks.values())}
+    trained = {
+        run for run, tasks in runs.items() if any("after" in task.scores for task in tasks.values())
+    }
     used = {run: tasks for run, tasks in runs.items() if run in (trained or runs)}
     by_task: dict[str, list[Task]] = {}
     for tasks in used.values():
         for task in tasks.values():
             by_task.setdefault(task.name, []).append(task)
-    whens = sorted({when for tasks in by_task.values() for task in tasks for when in task.scores}, key=_order)
+    whens = sorted(
+        {when for tasks in by_task.values() for task in tasks for when in task.scores}, key=_order
+    )
     whole = {
         task: runs
         for task, runs in by_task.items()
@@ -128,7 +134,9 @@ def _cluster(name: str, runs: Mapping[str, Mapping[str, Task]]) -> Cluster:
     }
     scored = {task: _task(task, runs) for task, runs in by_task.items()}
     mean = _mean(name, [scored[task] for task in whole], whens) if whole else None
-    return Cluster(name, mean, list(scored.values()), sorted(by_task.keys() - set(whole)), tuple(used))
+    return Cluster(
+        name, mean, list(scored.values()), sorted(by_task.keys() - set(whole)), tuple(used)
+    )
 
 
 def _order(when: str) -> tuple[bool, str]:
@@ -190,9 +198,15 @@ def _mean(name: str, tasks: Sequence[Scored], whens: Sequence[str]) -> Scored:
     scores = {}
     for when in whens:
         own = [task.scores[when] for task in tasks]
-        median, best = (_mean_or_none([getattr(score, key) for score in own]) for key in ("median", "best"))
-        scores[when] = Score([cube for score in own for cube in score.cubes], median=median, best=best)
-    chance, majority = (_mean_or_none([getattr(task, key) for task in tasks]) for key in ("chance", "majority"))
+        median, best = (
+            _mean_or_none([getattr(score, key) for score in own]) for key in ("median", "best")
+        )
+        scores[when] = Score(
+            [cube for score in own for cube in score.cubes], median=median, best=best
+        )
+    chance, majority = (
+        _mean_or_none([getattr(task, key) for task in tasks]) for key in ("chance", "majority")
+    )
     return Scored(name, scores, None, chance, majority)
 
 
@@ -203,12 +217,17 @@ def _p(pairs: Sequence[tuple[Cube, Cube]]) -> float | None:
     """
     if any(isinstance(cube, Interval) for pair in pairs for cube in pair):
         return None
-    if any(one.shape != other.shape or (np.isnan(one) != np.isnan(other)).any() for one, other in pairs):
+    if any(
+        one.shape != other.shape or (np.isnan(one) != np.isnan(other)).any() for one, other in pairs
+    ):
         return None
     if any(one.shape[-1] < 2 for one, _ in pairs):  # a metric of whole sets
         return None
     count = sum(one.shape[-1] for one, _ in pairs)
-    sides = [np.concatenate([_shares(pair[side]) for pair in pairs]) * count / len(pairs) for side in (0, 1)]
+    sides = [
+        np.concatenate([_shares(pair[side]) for pair in pairs]) * count / len(pairs)
+        for side in (0, 1)
+    ]
     return bootstrap.sign_flip((sides[1] - sides[0])[None])
 
 
@@ -230,10 +249,15 @@ def held_out_mean(found: Sequence[Cluster], when: str) -> Interval | None:
     if not found or len(means) < len(found):
         return None
     groups: dict[tuple[str, ...], list[Score]] = {}
-    for cluster, mean in zip(found, means, strict=True):  # Clusters scored in the same runs share their seeds.
+    for cluster, mean in zip(
+        found, means, strict=True
+    ):  # Clusters scored in the same runs share their seeds.
         groups.setdefault(cluster.runs, []).append(mean.scores[when])
     return bootstrap.mean_of_tasks(
-        [_times(_group_mean(group), len(group) * len(groups) / len(found)) for group in groups.values()]
+        [
+            _times(_group_mean(group), len(group) * len(groups) / len(found))
+            for group in groups.values()
+        ]
     )
 
 
@@ -244,16 +268,24 @@ class Difference(NamedTuple):
     p: float | None
 
 
-def difference(one: Sequence[Cluster], other: Sequence[Cluster], names: Iterable[str], when: str) -> Difference | None:
+def difference(
+    one: Sequence[Cluster], other: Sequence[Cluster], names: Iterable[str], when: str
+) -> Difference | None:
     """What `other` is above `one` in the mean over the clusters `names`; None where they are not scored alike then."""
     pairs: list[tuple[Cube, Cube]] = []
-    clusters = [[{c.name: c for c in found}.get(name) for found in (one, other)] for name in sorted(names)]
+    clusters = [
+        [{c.name: c for c in found}.get(name) for found in (one, other)] for name in sorted(names)
+    ]
     for pair in clusters:
-        sides = [{t.name: t.scores[when].cubes[0] for t in _whole(c) if when in t.scores} for c in pair]
+        sides = [
+            {t.name: t.scores[when].cubes[0] for t in _whole(c) if when in t.scores} for c in pair
+        ]
         if not sides[0] or sides[0].keys() != sides[1].keys():
             return None
         weight = 1 / (len(clusters) * len(sides[0]))
-        pairs += [(_times(sides[0][task], weight), _times(sides[1][task], weight)) for task in sides[0]]
+        pairs += [
+            (_times(sides[0][task], weight), _times(sides[1][task], weight)) for task in sides[0]
+        ]
     apart = [cube for cube in (_less(b, a) for a, b in pairs) if cube is not None]
     seeds = {len(cube) for cube in apart if not isinstance(cube, Interval)}
     if not apart or len(apart) < len(pairs) or len(seeds) > 1:
@@ -283,12 +315,20 @@ def _group_mean(group: Sequence[Score]) -> Interval:
         return group[0].interval
     count = sum(len(score.cubes) for score in group)
     return bootstrap.mean_of_tasks(
-        [_times(cube, count / (len(group) * len(score.cubes))) for score in group for cube in score.cubes]
+        [
+            _times(cube, count / (len(group) * len(score.cubes)))
+            for score in group
+            for cube in score.cubes
+        ]
     )
 
 
 def _times(cube: Cube, weight: float) -> Cube:
-    return Interval(*(weight * value for value in cube)) if isinstance(cube, Interval) else weight * cube
+    return (
+        Interval(*(weight * value for value in cube))
+        if isinstance(cube, Interval)
+        else weight * cube
+    )
 
 
 def spread(interval: Interval) -> str:

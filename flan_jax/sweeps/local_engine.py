@@ -49,7 +49,9 @@ class LocalEngine:
         if slots < 1:
             raise InputError(f"--slots={slots}: at least one run at a time")
         if devices and len(devices) % slots:
-            raise InputError(f"{len(devices)} devices cannot be shared out evenly among {slots} slots")
+            raise InputError(
+                f"{len(devices)} devices cannot be shared out evenly among {slots} slots"
+            )
         self.sweep_dir, self.slots = sweep_dir, slots
         self._free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         each = len(devices) // slots
@@ -93,10 +95,18 @@ class LocalEngine:
     def _child(self, run: PlannedRun, devices: str | None) -> int:
         environment = os.environ | ({"CUDA_VISIBLE_DEVICES": devices} if devices else {})
         index = BASE if run.index is None else str(run.index)
-        command = [sys.executable, str(ABLATE), "run", f"--plan={self.sweep_dir}", f"--index={index}"]
+        command = [
+            sys.executable,
+            str(ABLATE),
+            "run",
+            f"--plan={self.sweep_dir}",
+            f"--index={index}",
+        ]
         with (self.sweep_dir / "logs" / f"{run.id}.log").open("ab") as log:
             # A session of its own: Ctrl-C is for the engine, which then asks its runs to save.
-            child = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            child = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
             self._children.add(child)
             if self._stopping.is_set():
                 child.terminate()
@@ -115,12 +125,24 @@ class LocalEngine:
             status = Status(**found)
         else:
             host, started = socket.gethostname(), now()
-            status = Status(state="failed", evaluation=run.evaluation, pid=pid, host=host, started=started, attempts=1)
+            status = Status(
+                state="failed",
+                evaluation=run.evaluation,
+                pid=pid,
+                host=host,
+                started=started,
+                attempts=1,
+            )
         error = f"killed by {signal.Signals(-code).name}" if code < 0 else self._last_line(run)
         failed = dataclasses.replace(status, state="failed", ended=now(), error=error)
         write_json(file, dataclasses.asdict(failed))
 
     def _last_line(self, run: PlannedRun) -> str:
-        lines = (self.sweep_dir / "logs" / f"{run.id}.log").read_text(errors="replace").strip().splitlines()
+        lines = (
+            (self.sweep_dir / "logs" / f"{run.id}.log")
+            .read_text(errors="replace")
+            .strip()
+            .splitlines()
+        )
         errors = [line for line in lines if line.startswith("error: ")]
         return (errors or lines or ["it printed nothing"])[-1].removeprefix("error: ")

@@ -57,12 +57,22 @@ class AblationConfig:
     def __post_init__(self):
         for axis, values in self.axes.items():
             if isinstance(values, str) and (axis, values) != ("HELD_OUT", EACH):
-                raise InputError(f"the axis {axis} of the ablation is {values!r}; write a list of its values")
+                raise InputError(
+                    f"the axis {axis} of the ablation is {values!r}; write a list of its values"
+                )
             if not values:
-                raise InputError(f"the axis {axis} of the ablation has no values; leave it out or give it some")
-            repeated = [v for i, v in enumerate(values) if v in values[:i]] if not isinstance(values, str) else []
+                raise InputError(
+                    f"the axis {axis} of the ablation has no values; leave it out or give it some"
+                )
+            repeated = (
+                [v for i, v in enumerate(values) if v in values[:i]]
+                if not isinstance(values, str)
+                else []
+            )
             if repeated:
-                raise InputError(f"the axis {axis} of the ablation has {repeated[0]!r} twice; write each value once")
+                raise InputError(
+                    f"the axis {axis} of the ablation has {repeated[0]!r} twice; write each value once"
+                )
         if self.base is not None and "WARM_START" in self.axes:
             raise InputError(
                 "the ablation has a base and an axis WARM_START, which say two things; leave one of them out"
@@ -70,7 +80,11 @@ class AblationConfig:
 
 
 def make_plan(
-    config: AblationConfig, gin_files: Sequence[str], bindings: Sequence[str], resolve: Resolve, sweep_dir: Path
+    config: AblationConfig,
+    gin_files: Sequence[str],
+    bindings: Sequence[str],
+    resolve: Resolve,
+    sweep_dir: Path,
 ) -> Plan:
     """Every combination of the axes as a run. Raises InputError for a setting that does not resolve, or for no runs."""
     base, configs, shared = None, {}, [f"EvalConfig.untuned_dir = {str(sweep_dir / 'untuned')!r}"]
@@ -81,7 +95,9 @@ def make_plan(
         shared.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
     runs: dict[str, PlannedRun] = {}
     data: dict[str, DataConfig] = {}
-    for point in _points(config.axes, lambda files, more: resolve([*gin_files, *files], [*bindings, *more])[0]):
+    for point in _points(
+        config.axes, lambda files, more: resolve([*gin_files, *files], [*bindings, *more])[0]
+    ):
         files, own = _overrides(point)
         settings, text = resolve([*gin_files, *files], [*bindings, *shared, *own])
         run = _planned(len(runs), point, settings, base.id if base else None)
@@ -99,11 +115,17 @@ def make_plan(
         for axis, value in run.point.items():
             axes[axis] += [value] * (value not in axes[axis])
     there = dict.fromkeys(name for each in data.values() for name in _clusters(each))
-    left_out = [name for name in there if name not in axes["HELD_OUT"]] if EACH in config.axes.values() else []
+    left_out = (
+        [name for name in there if name not in axes["HELD_OUT"]]
+        if EACH in config.axes.values()
+        else []
+    )
     return Plan(axes, tuple(runs.values()), configs, base, data, left_out)
 
 
-def _points(axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Settings]) -> Iterator[Point]:
+def _points(
+    axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Settings]
+) -> Iterator[Point]:
     """The combinations, the last axis changing fastest. HELD_OUT's "each" depends on the others, which are set first."""
     fixed = {axis: values for axis, values in axes.items() if not isinstance(values, str)}
     for values in itertools.product(*fixed.values()):
@@ -141,7 +163,9 @@ def _overrides(point: Point) -> tuple[list[str], list[str]]:
     return files, [f"{axis} = {value!r}" for axis, value in point.items() if axis != GIN_FILE]
 
 
-def _planned(index: int | None, point: Point, settings: Settings, base: str | None = None) -> PlannedRun:
+def _planned(
+    index: int | None, point: Point, settings: Settings, base: str | None = None
+) -> PlannedRun:
     identity, evaluation = run_id(settings, base)
     model, data, steps = settings.model, settings.data, settings.training.steps
     lengths = fixed_lengths(
@@ -155,7 +179,8 @@ def _planned(index: int | None, point: Point, settings: Settings, base: str | No
         index=index,
         id=identity,
         evaluation=evaluation,
-        name=" ".join(f"{axis.rpartition('.')[2]}={_short(value)}" for axis, value in point.items()) or BASE,
+        name=" ".join(f"{axis.rpartition('.')[2]}={_short(value)}" for axis, value in point.items())
+        or BASE,
         point=dict(point),
         directory=f"{BASE if index is None else 'runs'}/{identity}",
         steps=steps,
@@ -175,9 +200,15 @@ def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     """
     split = settings.data.split()
     tasks = [get_task(name) for name in (*split.train, *split.held_out)]
-    shape = [(t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks]
+    shape = [
+        (t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks
+    ]
     training = _plain(settings)
-    evaluation = [VERSION, training.pop("evaluation"), *(training["data"].pop(name) for name in _EVALUATION)]
+    evaluation = [
+        VERSION,
+        training.pop("evaluation"),
+        *(training["data"].pop(name) for name in _EVALUATION),
+    ]
     # A base model is known by its id, wherever the sweep is kept.
     training["training"]["warm_start"] = base or settings.training.warm_start
     training["tasks"] = [_task_fingerprint(*each) for each in shape]
@@ -185,7 +216,9 @@ def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     return _hash(training), _hash(evaluation)
 
 
-def _files_read(settings: Settings, base: str | None, tasks: Sequence[TemplatedTask]) -> dict[str, Any]:
+def _files_read(
+    settings: Settings, base: str | None, tasks: Sequence[TemplatedTask]
+) -> dict[str, Any]:
     """What the files are like that a run of these settings reads; those that are not here are left out."""
     data, warm_start = settings.data, settings.training.warm_start
     found: dict[str, Any] = {}
@@ -220,13 +253,23 @@ _PLACES = frozenset({"cache_dir", "workers", "untuned_dir", "mesh"})
 def _plain(value: Any) -> Any:
     """Settings as JSON, without the places of files and the number of workers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in _PLACES}
-        return {"class": type(value).__name__} | {name: _plain(each) for name, each in named.items()}
+        named = {
+            f.name: getattr(value, f.name)
+            for f in dataclasses.fields(value)
+            if f.name not in _PLACES
+        }
+        return {"class": type(value).__name__} | {
+            name: _plain(each) for name, each in named.items()
+        }
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    return value if isinstance(value, str | int | float | bool | None) else getattr(value, "__qualname__", repr(value))
+    return (
+        value
+        if isinstance(value, str | int | float | bool | None)
+        else getattr(value, "__qualname__", repr(value))
+    )
 
 
 def _short(value: Any) -> str:

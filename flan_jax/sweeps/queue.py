@@ -20,7 +20,9 @@ from flan_jax.sweeps.local_engine import ABLATE, lock
 from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, is_finished, make_folders, now, write_plan
 
 SUBMITTED = "submitted.jsonl"
-UNSURE = re.compile(r"timed? ?out|connection|running asynchronously|unreachable|unavailable", re.IGNORECASE)
+UNSURE = re.compile(
+    r"timed? ?out|connection|running asynchronously|unreachable|unavailable", re.IGNORECASE
+)
 """Words of a client that failed and may yet have submitted."""
 BASE_JOB = "BASE_JOB"
 """In what a dry run shows: the job of the base model, which has no name before it is submitted."""
@@ -57,7 +59,9 @@ class QueueEngine(Protocol):
         """{name in the sweep's directory: text} of what the commands read."""
         ...
 
-    def commands(self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None) -> Sequence[Command]:
+    def commands(
+        self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
+    ) -> Sequence[Command]:
         """What submits the runs, to start after the job `after` has ended well."""
         ...
 
@@ -92,7 +96,9 @@ def check_client(program: str, install: str) -> None:
 def call(argv: Sequence[str], install: str) -> str:
     """What a client prints. Raises InputError with its own words when it refuses, or when it is not there."""
     check_client(argv[0], install)
-    done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(
+        argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     if done.returncode:
         said = (done.stdout + done.stderr).strip()[-4000:] or "it printed nothing"
         raise InputError(f"{shlex.join(argv)} ended with exit code {done.returncode}:\n{said}")
@@ -126,9 +132,13 @@ def last_jobs(sweep_dir: Path) -> dict[str, str]:
 def check_engine(sweep_dir: Path, plan: Plan, name: str) -> None:
     """Raises InputError if runs that are not finished were submitted to another engine, whose queue may still have them."""
     left = {run.id for run in _left(sweep_dir, plan)}
-    others = [line for line in read_submitted(sweep_dir) if line["run"] in left and line["engine"] != name]
+    others = [
+        line for line in read_submitted(sweep_dir) if line["run"] in left and line["engine"] != name
+    ]
     if others:
-        jobs = ", ".join(line["job"] or "unknown" for line in others[:5]) + (" ..." if len(others) > 5 else "")
+        jobs = ", ".join(line["job"] or "unknown" for line in others[:5]) + (
+            " ..." if len(others) > 5 else ""
+        )
         raise InputError(
             f"runs of {sweep_dir} that are not finished were submitted to {others[0]['engine']} (jobs {jobs}), where they may "
             f"still start. Go on with that engine, or cancel them there and delete {sweep_dir / SUBMITTED}"
@@ -176,12 +186,18 @@ def shown(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Iterator[str]:
     for name, text in engine.files(sweep_dir, batch.everything).items():
         yield f"# {sweep_dir / name}\n{text}"
     base = engine.commands(sweep_dir, [batch.base], None) if batch.base else ()
-    runs = engine.commands(sweep_dir, batch.runs, BASE_JOB if batch.base else batch.after) if batch.runs else ()
+    runs = (
+        engine.commands(sweep_dir, batch.runs, BASE_JOB if batch.base else batch.after)
+        if batch.runs
+        else ()
+    )
     yield from (shlex.join(command.argv) for command in (*base, *runs))
     yield from _remarks(batch, engine)
 
 
-def submit(sweep_dir: Path, plan: Plan, engine: QueueEngine, gin_files: Sequence[str]) -> Iterator[str]:
+def submit(
+    sweep_dir: Path, plan: Plan, engine: QueueEngine, gin_files: Sequence[str]
+) -> Iterator[str]:
     """Writes the plan and submits what is neither finished nor in the queue; says what it does, line by line.
 
     Raises InputError, before anything is submitted, for a client that is not there and for settings that cannot work; and for
@@ -217,7 +233,9 @@ def _submit(sweep_dir: Path, engine: QueueEngine, command: Command) -> Sequence[
             {"run": run, "engine": engine.name, "job": job, "time": now()}
             for run, job in zip(runs, jobs, strict=bool(jobs))
         ]
-        write_text(sweep_dir / SUBMITTED, "".join(json.dumps(line) + "\n" for line in (*before, *lines)))
+        write_text(
+            sweep_dir / SUBMITTED, "".join(json.dumps(line) + "\n" for line in (*before, *lines))
+        )
 
     keep([None] * len(command.runs))
     try:

@@ -61,7 +61,9 @@ def planned(sweep_dir: Path, index: str) -> PlannedRun:
     known |= {BASE: plan.base, plan.base.id: plan.base} if plan.base else {}
     if index not in known:
         last = f"0 to {len(plan.runs) - 1}" + (" or 'base'" if plan.base else "")
-        raise InputError(f"--index={index}: the plan in {sweep_dir} has the indices {last}, and no run of that id")
+        raise InputError(
+            f"--index={index}: the plan in {sweep_dir} has the indices {last}, and no run of that id"
+        )
     return known[index]
 
 
@@ -76,15 +78,23 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
     write_plan(plan, sweep_dir, gin_files)
     console = rich.console.Console(highlight=False, soft_wrap=True)
     if plan.base is not None and not is_finished(sweep_dir, plan.base):
-        console.print(f"{plan.base.name}: {plan.base.steps:,} steps, the model that all runs start from")
+        console.print(
+            f"{plan.base.name}: {plan.base.steps:,} steps, the model that all runs start from"
+        )
         for run, code in engine.work([plan.base]):
             console.print(_ended(sweep_dir, run, code), markup=False)
         if not is_finished(sweep_dir, plan.base):
             console.print("no run can start without the base model", markup=False)
             return False
     keep_audits = _audit_beside(sweep_dir, plan)
-    failed = [run for run in plan.runs if (s := read_status(sweep_dir, run)) is not None and s.state == "failed"]
-    left = [run for run in plan.runs if not is_finished(sweep_dir, run) and run not in failed] + failed
+    failed = [
+        run
+        for run in plan.runs
+        if (s := read_status(sweep_dir, run)) is not None and s.state == "failed"
+    ]
+    left = [
+        run for run in plan.runs if not is_finished(sweep_dir, run) and run not in failed
+    ] + failed
     done = len(plan.runs) - len(left)
     for run, code in engine.work(left):
         done += code == DONE
@@ -104,7 +114,8 @@ def _audit_beside(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
     left = [
         run
         for run in plan.runs
-        if plan.data[run.id].held_out is not None and not (sweep_dir / run.directory / LEAKAGE).exists()
+        if plan.data[run.id].held_out is not None
+        and not (sweep_dir / run.directory / LEAKAGE).exists()
     ]
     future: concurrent.futures.Future[list[Audit]] = concurrent.futures.Future()
 
@@ -112,7 +123,9 @@ def _audit_beside(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         try:
             # In this thread: processes of a pool would keep a sweep that is stopped from ending.
-            future.set_result(audit_runs([dataclasses.replace(plan.data[run.id], workers=0) for run in left]))
+            future.set_result(
+                audit_runs([dataclasses.replace(plan.data[run.id], workers=0) for run in left])
+            )
         except Exception as error:  # noqa: BLE001 - raised again below
             future.set_exception(error)
 

@@ -52,7 +52,12 @@ class SkyPilotEngine:
         """The task of all runs, each of which finds its own by its rank; what belongs to a pool's workers is in a file of its own."""
         if not runs:
             return {}
-        resources = {"infra": self.infra, "accelerators": self.accelerators, "use_spot": self.spot, **self.resources}
+        resources = {
+            "infra": self.infra,
+            "accelerators": self.accelerators,
+            "use_spot": self.spot,
+            **self.resources,
+        }
         worker = [f"workdir: {json.dumps(str(ROOT))}"]
         worker += _block("file_mounts", {self.mount: {"source": self.bucket, "mode": "MOUNT"}})
         worker += _script("setup", self.setup) if self.setup.strip() else []
@@ -63,18 +68,37 @@ class SkyPilotEngine:
         job += _script("run", f"cd ~/sky_workdir\nruns=(\n{ids}\n)\n{run}")
         if self.pool is None:
             return {FILE: _text(job[:1] + worker + job[1:])}
-        pool = [*_block("pool", {"workers": self.workers}), *_block("resources", resources), *worker]
+        pool = [
+            *_block("pool", {"workers": self.workers}),
+            *_block("resources", resources),
+            *worker,
+        ]
         return {FILE: _text(job), POOL_FILE: _text(pool)}
 
-    def commands(self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None) -> list[Command]:
+    def commands(
+        self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
+    ) -> list[Command]:
         """All runs at once."""
         where = [f"--pool={self.pool}"] if self.pool else []
-        argv = [self.client, "jobs", "launch", "--yes", "--detach-run", *where, f"--num-jobs={len(runs)}"]
-        return [Command([*argv, str(sweep_dir / FILE)], runs, lambda answer: _jobs(answer, len(runs)))]
+        argv = [
+            self.client,
+            "jobs",
+            "launch",
+            "--yes",
+            "--detach-run",
+            *where,
+            f"--num-jobs={len(runs)}",
+        ]
+        return [
+            Command([*argv, str(sweep_dir / FILE)], runs, lambda answer: _jobs(answer, len(runs)))
+        ]
 
     def queued(self) -> set[str]:
         """Managed jobs that have not ended."""
-        answer = call([self.client, "jobs", "queue", "--skip-finished", "--all", "--output=json"], self.install)
+        answer = call(
+            [self.client, "jobs", "queue", "--skip-finished", "--all", "--output=json"],
+            self.install,
+        )
         return {str(job["job_id"]) for job in json.loads(answer)}
 
 
@@ -104,5 +128,7 @@ def _jobs(answer: str, count: int) -> list[str]:
         first, _, last = part.partition("-")
         jobs += map(str, range(int(first), int(last or first) + 1))
     if len(jobs) != count:
-        raise InputError(f"sky does not say which {count} jobs it made; look with sky jobs queue. It said:\n{plain}")
+        raise InputError(
+            f"sky does not say which {count} jobs it made; look with sky jobs queue. It said:\n{plain}"
+        )
     return jobs

@@ -66,7 +66,9 @@ class SlurmEngine:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"SlurmEngine.{name} is {value}; it must be at least 1")
         if self.container_mounts and not self.container_image:
-            raise InputError("SlurmEngine.container_mounts is set and container_image is not; set both or neither")
+            raise InputError(
+                "SlurmEngine.container_mounts is set and container_image is not; set both or neither"
+            )
 
     def check(self, sweep_dir: Path) -> None:
         """Nothing to check: what a cluster does not have, sbatch refuses."""
@@ -93,38 +95,57 @@ class SlurmEngine:
         }
         script = SCRIPT.format(
             options="\n".join(f"#SBATCH {option}" for option in (*_options(here), *self.options)),
-            runs="\n".join(f"  [{BASE if run.index is None else run.index}]={run.id}  # {run.name}" for run in runs),
+            runs="\n".join(
+                f"  [{BASE if run.index is None else run.index}]={run.id}  # {run.name}"
+                for run in runs
+            ),
             base=BASE,
             logs=shlex.quote(str(sweep_dir / "logs")),
             root=shlex.quote(str(ROOT)),
             srun=" ".join(["srun", *_options(process)]),
-            process=shlex.quote(f"{self.activate.strip()}\nexec {run_command(sweep_dir)}$1".strip()),
+            process=shlex.quote(
+                f"{self.activate.strip()}\nexec {run_command(sweep_dir)}$1".strip()
+            ),
             saved=SAVED,
         )
         return {FILE: script} if runs else {}
 
-    def commands(self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None) -> list[Command]:
+    def commands(
+        self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
+    ) -> list[Command]:
         """One array, or the job of the base model."""
         indices = [run.index for run in runs if run.index is not None]
-        argv = ["sbatch", "--parsable", f"--output={sweep_dir / 'logs'}/slurm-{'%a' if indices else BASE}.log"]
+        argv = [
+            "sbatch",
+            "--parsable",
+            f"--output={sweep_dir / 'logs'}/slurm-{'%a' if indices else BASE}.log",
+        ]
         if indices:
-            argv.append(f"--array={_ranges(indices)}" + (f"%{self.at_once}" if self.at_once else ""))
+            argv.append(
+                f"--array={_ranges(indices)}" + (f"%{self.at_once}" if self.at_once else "")
+            )
         if after is not None:
             argv += [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"]
 
         def jobs(answer: str) -> list[str]:
-            job = answer.split()[-1].partition(";")[0]  # JOB;CLUSTER, where there are several clusters
+            job = answer.split()[-1].partition(";")[
+                0
+            ]  # JOB;CLUSTER, where there are several clusters
             return [f"{job}_{index}" for index in indices] or [job]
 
         return [Command([*argv, str(sweep_dir / FILE)], runs, jobs)]
 
     def queued(self) -> set[str]:
         """Of this user."""
-        return set(call(["squeue", "--me", "--noheader", "--array", "--format=%i"], self.install).split())
+        return set(
+            call(["squeue", "--me", "--noheader", "--array", "--format=%i"], self.install).split()
+        )
 
 
 def _options(values: Mapping[str, str | int | None]) -> list[str]:
-    return [f"--{name}={shlex.quote(str(value))}" for name, value in values.items() if value is not None]
+    return [
+        f"--{name}={shlex.quote(str(value))}" for name, value in values.items() if value is not None
+    ]
 
 
 def _ranges(indices: Sequence[int]) -> str:
@@ -139,4 +160,6 @@ def _ranges(indices: Sequence[int]) -> str:
             groups[-1].append(index)
         else:
             groups.append([index])
-    return ",".join(str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups)
+    return ",".join(
+        str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups
+    )

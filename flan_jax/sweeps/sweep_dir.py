@@ -74,11 +74,25 @@ def _hash(content: Any) -> str:
 def make_folders(sweep_dir: Path) -> None:
     """Makes a sweep directory, or goes on with one. Raises InputError when the directory holds something else, or a plan
     that was edited."""
-    cut_short = (sweep_dir / PLANNING).exists()  # a plan was being written when its process was killed
-    if sweep_dir.is_dir() and any(sweep_dir.iterdir()) and not (sweep_dir / PLAN).exists() and not cut_short:
-        raise InputError(f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another --sweep_dir")
+    cut_short = (
+        sweep_dir / PLANNING
+    ).exists()  # a plan was being written when its process was killed
+    if (
+        sweep_dir.is_dir()
+        and any(sweep_dir.iterdir())
+        and not (sweep_dir / PLAN).exists()
+        and not cut_short
+    ):
+        raise InputError(
+            f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another --sweep_dir"
+        )
     about = read_json(sweep_dir / PLAN) if sweep_dir.is_dir() else None
-    if about is not None and "fingerprint" in about and (sweep_dir / RUNS).exists() and not cut_short:
+    if (
+        about is not None
+        and "fingerprint" in about
+        and (sweep_dir / RUNS).exists()
+        and not cut_short
+    ):
         _check_unedited(sweep_dir, about)
     try:
         sweep_dir.mkdir(parents=True, exist_ok=True)
@@ -87,7 +101,9 @@ def make_folders(sweep_dir: Path) -> None:
         for folder in FOLDERS:
             (sweep_dir / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"the sweep directory {sweep_dir} cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"the sweep directory {sweep_dir} cannot be written ({error.strerror})"
+        ) from None
 
 
 def write_plan(plan: Plan, sweep_dir: Path, gin_files: Sequence[str]) -> None:
@@ -128,13 +144,17 @@ def read_plan(sweep_dir: Path) -> Plan:
     """The plan of a sweep directory. Raises InputError when there is none, or an edited one."""
     about = read_json(sweep_dir / PLAN)
     if about is None:
-        raise InputError(f"{sweep_dir} holds no {PLAN}: it is no sweep. Give the --sweep_dir of launch/ablate.py")
+        raise InputError(
+            f"{sweep_dir} holds no {PLAN}: it is no sweep. Give the --sweep_dir of launch/ablate.py"
+        )
     try:
         _check_unedited(sweep_dir, about)
         runs = tuple(PlannedRun(**line) for line in read_jsonl(sweep_dir / RUNS))
         return Plan(about["axes"], runs, {}, about["base"] and PlannedRun(**about["base"]))
     except (KeyError, TypeError) as error:
-        raise InputError(f"the plan in {sweep_dir} is of another version ({error}). Plan it anew") from None
+        raise InputError(
+            f"the plan in {sweep_dir} is of another version ({error}). Plan it anew"
+        ) from None
 
 
 def config_of(sweep_dir: Path, run: PlannedRun) -> Path:
@@ -166,7 +186,9 @@ def read_status(sweep_dir: Path, run: PlannedRun) -> Status | None:
     if found is None:
         return None
     status = Status(**found)
-    return dataclasses.replace(status, state="failed", error=KILLED) if was_killed(found) else status
+    return (
+        dataclasses.replace(status, state="failed", error=KILLED) if was_killed(found) else status
+    )
 
 
 def is_finished(sweep_dir: Path, run: PlannedRun) -> bool:
@@ -183,7 +205,11 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[Callable[..., None]]:
     Its value, called with "failed" or "preempted" and the reason, says so for a process that is about to be ended.
     """
     before = read_status(sweep_dir, run)
-    start, attempts, spent = time.monotonic(), 1 + (before.attempts if before else 0), _spent(sweep_dir, run, before)
+    start, attempts, spent = (
+        time.monotonic(),
+        1 + (before.attempts if before else 0),
+        _spent(sweep_dir, run, before),
+    )
     status = Status(
         state="running",
         evaluation=run.evaluation,
@@ -208,7 +234,9 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[Callable[..., None]]:
         end("preempted")
         raise
     except BaseException as error:
-        with contextlib.suppress(OSError):  # a full disk, perhaps: the first error is the one to hear of
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk, perhaps: the first error is the one to hear of
             end("failed", _told(error))
         raise
     end("finished")
@@ -220,14 +248,22 @@ def _spent(sweep_dir: Path, run: PlannedRun, before: Status | None) -> float:
         return 0.0
     metrics = sweep_dir / run.directory / METRICS
     killed = before.ended is None and metrics.exists()
-    last = metrics.stat().st_mtime - datetime.datetime.fromisoformat(before.started).timestamp() if killed else 0.0
+    last = (
+        metrics.stat().st_mtime - datetime.datetime.fromisoformat(before.started).timestamp()
+        if killed
+        else 0.0
+    )
     return (before.seconds or 0.0) + max(0.0, last)
 
 
 def _told(error: BaseException) -> str:
     if isinstance(error, InputError):
         return str(error)
-    return describe_os_error(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return (
+        describe_os_error(error)
+        if isinstance(error, OSError)
+        else f"{type(error).__name__}: {error}"
+    )
 
 
 def now() -> str:

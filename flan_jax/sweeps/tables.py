@@ -24,11 +24,15 @@ EFFICIENCY = 0.3
 def _scores(sweep_dir: Path, run: PlannedRun) -> str:
     """The mean over the held-out tasks, before and after, as far as it is known."""
     held_out = [
-        t for t in (read_json(sweep_dir / run.directory / RESULT) or {"tasks": {}})["tasks"].values() if t["held_out"]
+        t
+        for t in (read_json(sweep_dir / run.directory / RESULT) or {"tasks": {}})["tasks"].values()
+        if t["held_out"]
     ]
     if not held_out or not all("before" in task and "after" in task for task in held_out):
         return ""
-    before, after = (statistics.fmean(task[when] for task in held_out) for when in ("before", "after"))
+    before, after = (
+        statistics.fmean(task[when] for task in held_out) for when in ("before", "after")
+    )
     return f", held out {before:.1f} -> {after:.1f}"
 
 
@@ -44,15 +48,28 @@ def listing(plan: Plan) -> rich.table.Table:
     everything = [*([plan.base] if plan.base else []), *plan.runs]
     for run in everything:
         index = "" if run.index is None else str(run.index)
-        table.add_row(index, run.id, run.name, f"{run.steps:,}", *_costs(run.tokens, run.flops, run.disk, rate))
-    tokens, flops, disk = (sum(getattr(run, name) for run in everything) for name in ("tokens", "flops", "disk"))
+        table.add_row(
+            index,
+            run.id,
+            run.name,
+            f"{run.steps:,}",
+            *_costs(run.tokens, run.flops, run.disk, rate),
+        )
+    tokens, flops, disk = (
+        sum(getattr(run, name) for run in everything) for name in ("tokens", "flops", "disk")
+    )
     table.add_section()
     table.add_row("", "", "all", "", *_costs(tokens, flops, disk, rate))
     return table
 
 
 def _costs(tokens: int, flops: float, disk: int, rate: float) -> tuple[str, ...]:
-    return f"{tokens / 1e6:,.1f} M", f"{flops / 1e12:,.1f}", _duration(flops / rate), f"{disk / 2**20:,.0f} MiB"
+    return (
+        f"{tokens / 1e6:,.1f} M",
+        f"{flops / 1e12:,.1f}",
+        _duration(flops / rate),
+        f"{disk / 2**20:,.0f} MiB",
+    )
 
 
 def measured_flops_per_second() -> float:
@@ -70,7 +87,10 @@ def measured_flops_per_second() -> float:
 def status_table(sweep_dir: Path) -> rich.table.Table:
     """How far each run is, from files alone."""
     plan = read_plan(sweep_dir)
-    states = {run.id: read_status(sweep_dir, run) for run in (*plan.runs, *([plan.base] if plan.base else []))}
+    states = {
+        run.id: read_status(sweep_dir, run)
+        for run in (*plan.runs, *([plan.base] if plan.base else []))
+    }
     counts: dict[str, int] = {}
     for run in plan.runs:
         state = _state(states[run.id])
@@ -94,7 +114,11 @@ def status_table(sweep_dir: Path) -> rich.table.Table:
             f"{last['step']:,}/{run.steps:,}" if last else f"0/{run.steps:,}",
             f"{last['loss']:.3f}" if last else "",
             _duration(_elapsed(status)),
-            (status.error if status and status.error else _scores(sweep_dir, run).removeprefix(", held out ")),
+            (
+                status.error
+                if status and status.error
+                else _scores(sweep_dir, run).removeprefix(", held out ")
+            ),
         )
     return table
 
@@ -111,7 +135,9 @@ def _elapsed(status: Status | None) -> float | None:
 
 
 def _last_metrics(directory: Path) -> Mapping[str, Any] | None:
-    rows: Sequence[Mapping[str, Any]] = [row for row in read_jsonl(directory / "metrics.jsonl") if "loss" in row]
+    rows: Sequence[Mapping[str, Any]] = [
+        row for row in read_jsonl(directory / "metrics.jsonl") if "loss" in row
+    ]
     return rows[-1] if rows else None
 
 
@@ -119,4 +145,6 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+    return (
+        f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+    )

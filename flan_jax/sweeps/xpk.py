@@ -52,7 +52,9 @@ class XpkEngine:
     def __post_init__(self):
         for name, least in (("slices", 1), ("max_restarts", 0), ("grace_seconds", 1)):
             if getattr(self, name) < least:
-                raise InputError(f"XpkEngine.{name} is {getattr(self, name)}; it must be at least {least}")
+                raise InputError(
+                    f"XpkEngine.{name} is {getattr(self, name)}; it must be at least {least}"
+                )
 
     def check(self, sweep_dir: Path) -> None:
         """Raises InputError unless the sweep lies in the bucket."""
@@ -62,7 +64,9 @@ class XpkEngine:
         """None: all is said in the commands."""
         return {}
 
-    def commands(self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None) -> list[Command]:
+    def commands(
+        self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
+    ) -> list[Command]:
         """A workload a run."""
         before = collections.Counter(line["run"] for line in read_submitted(sweep_dir))
         return [self._command(sweep_dir, run, before[run.id]) for run in runs]
@@ -70,7 +74,11 @@ class XpkEngine:
     def _command(self, sweep_dir: Path, run: PlannedRun, before: int) -> Command:
         # GKE keeps workloads that have ended: each submission has a name of its own.
         tail = f"-{run.id}-{before}"
-        slug = re.sub(r"[^a-z0-9]+", "-", sweep_dir.name.lower()).strip("-")[: LONGEST - len(tail)].strip("-")
+        slug = (
+            re.sub(r"[^a-z0-9]+", "-", sweep_dir.name.lower())
+            .strip("-")[: LONGEST - len(tail)]
+            .strip("-")
+        )
         name = (slug if slug[:1].isalpha() else "sweep") + tail
         asked = {
             "workload": name,
@@ -83,7 +91,9 @@ class XpkEngine:
             "docker-image": self.image,
             "storage": self.storage,
             # exec: XPK sends SIGTERM to its direct child alone.
-            "command": " && ".join([*self.activate.strip().splitlines(), f"exec {run_command(sweep_dir)}{run.id}"]),
+            "command": " && ".join(
+                [*self.activate.strip().splitlines(), f"exec {run_command(sweep_dir)}{run.id}"]
+            ),
         }
         argv = [
             self.client,

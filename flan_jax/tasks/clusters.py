@@ -124,7 +124,9 @@ class Split:
     def __post_init__(self):
         both = sorted(set(self.train) & set(self.held_out))
         if both:
-            raise InputError(f"both trained on and held out: {', '.join(both)}. Take them out of one side")
+            raise InputError(
+                f"both trained on and held out: {', '.join(both)}. Take them out of one side"
+            )
 
 
 def hold_out(
@@ -148,13 +150,19 @@ def hold_out(
             raise unknown_name("cluster to hold out", cluster, [*present, *others])
         if wanted.count(cluster) > 1:
             raise InputError(f"the cluster {cluster!r} is held out twice; name it once")
-    held_out = {task.name: task for cluster in wanted for task in present.get(cluster) or others[cluster]}
+    held_out = {
+        task.name: task for cluster in wanted for task in present.get(cluster) or others[cluster]
+    }
     excluded = set(wanted).union(*(pair for pair in view.related if pair & set(wanted)))
-    away = {task.name for cluster in excluded for task in present.get(cluster, ())} | held_out.keys()
+    away = {
+        task.name for cluster in excluded for task in present.get(cluster, ())
+    } | held_out.keys()
     datasets = {task.dataset for task in held_out.values()} - {""}
     listed = {task.name for members in present.values() for task in members}
     candidates = [task for task in tasks if task.name in listed and "train" in task.splits]
-    train = tuple(task.name for task in candidates if task.name not in away and task.dataset not in datasets)
+    train = tuple(
+        task.name for task in candidates if task.name not in away and task.dataset not in datasets
+    )
     if not train:
         raise InputError(
             f"holding {', '.join(wanted)} out leaves no task to train on: every task is in {', '.join(sorted(excluded))}"
@@ -162,12 +170,16 @@ def hold_out(
     return Split(train=train, held_out=tuple(held_out), clusters=wanted)
 
 
-def leave_one_cluster_out(tasks: Sequence[TemplatedTask], view: ClusterView = PAPER_VIEW) -> list[Split]:
+def leave_one_cluster_out(
+    tasks: Sequence[TemplatedTask], view: ClusterView = PAPER_VIEW
+) -> list[Split]:
     """One split for each cluster that the tasks are in, in the view's order, the users' own clusters last."""
     return [hold_out(tasks, cluster, view=view) for cluster in view.of(tasks)]
 
 
-def intra_cluster(tasks: Sequence[TemplatedTask], number: int, view: ClusterView = RELEASED_VIEW) -> Split:
+def intra_cluster(
+    tasks: Sequence[TemplatedTask], number: int, view: ClusterView = RELEASED_VIEW
+) -> Split:
     """Holds the `number`-th task out of each cluster that has at least two, and trains on the rest of all clusters.
 
     The tasks of KEPT_TOGETHER count as one. A cluster with fewer starts over; one that is a single dataset is trained on.
@@ -179,8 +191,15 @@ def intra_cluster(tasks: Sequence[TemplatedTask], number: int, view: ClusterView
         if len(groups) > 1:
             names = {task.name for task in members}
             held_out += [name for name in groups[number % len(groups)] if name in names]
-    left = dict.fromkeys(task.name for members in view.of(tasks).values() for task in members if "train" in task.splits)
-    return Split(train=tuple(name for name in left if name not in held_out), held_out=tuple(held_out))
+    left = dict.fromkeys(
+        task.name
+        for members in view.of(tasks).values()
+        for task in members
+        if "train" in task.splits
+    )
+    return Split(
+        train=tuple(name for name in left if name not in held_out), held_out=tuple(held_out)
+    )
 
 
 def _together(name: str) -> tuple[str, ...]:

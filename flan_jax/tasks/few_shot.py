@@ -65,14 +65,20 @@ class Exemplars:
         self.placed += len(chosen)
         return prompt if chosen else inputs
 
-    def _drawn(self, split: str, number: int, example: Example, template: int) -> list[tuple[int, int]]:
+    def _drawn(
+        self, split: str, number: int, example: Example, template: int
+    ) -> list[tuple[int, int]]:
         """(place in the pool, template) of a row's exemplars."""
         rng = random.Random(f"{self._seed}\0{self._task.name}\0{split}\0{number}")
         size = len(self._pool)
         places: list[int] = []
         for place in rng.sample(range(size), min(size, 8 * self._shots)):
             other, fields = self._pool[place]
-            if len(places) < self._shots and not (split == "train" and other == number) and fields != example:
+            if (
+                len(places) < self._shots
+                and not (split == "train" and other == number)
+                and fields != example
+            ):
                 places.append(place)
         if not self._mixed or self._templates[template].turned_around:
             return [(place, template) for place in places]

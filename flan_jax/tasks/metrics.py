@@ -24,7 +24,11 @@ def accuracy(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     >>> accuracy(["yes", "no"], ["yes", "No"])
     {'accuracy': 50.0}
     """
-    return {"accuracy": _mean(targets, predictions, lambda target, prediction: float(target == prediction))}
+    return {
+        "accuracy": _mean(
+            targets, predictions, lambda target, prediction: float(target == prediction)
+        )
+    }
 
 
 def exact_match(targets: Sequence, predictions: Sequence) -> dict[str, float]:
@@ -33,7 +37,11 @@ def exact_match(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     >>> exact_match(["the U.S.", "rock and roll"], ["US", "rock-and-roll"])
     {'exact_match': 50.0}
     """
-    return {"exact_match": _mean(targets, predictions, lambda t, p: float(_normalized(t) == _normalized(p)))}
+    return {
+        "exact_match": _mean(
+            targets, predictions, lambda t, p: float(_normalized(t) == _normalized(p))
+        )
+    }
 
 
 def token_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
@@ -49,7 +57,9 @@ def trivia_qa(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     """
     normalized = _trivia_qa_normalized
     return {
-        "exact_match": _mean(targets, predictions, lambda t, p: float(normalized(t) == normalized(p))),
+        "exact_match": _mean(
+            targets, predictions, lambda t, p: float(normalized(t) == normalized(p))
+        ),
         "f1": _mean(targets, predictions, lambda t, p: _bag_f1(normalized(t), normalized(p))),
     }
 
@@ -65,9 +75,13 @@ def drop(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     """
     normalized = _drop_normalized
     return {
-        "exact_match": _mean(targets, predictions, lambda t, p: float(normalized(t) == normalized(p))),
+        "exact_match": _mean(
+            targets, predictions, lambda t, p: float(normalized(t) == normalized(p))
+        ),
         "f1": _mean(
-            targets, predictions, lambda t, p: _drop_f1(set(normalized(t).split()), set(normalized(p).split()))
+            targets,
+            predictions,
+            lambda t, p: _drop_f1(set(normalized(t).split()), set(normalized(p).split())),
         ),
     }
 
@@ -79,7 +93,11 @@ def mean_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     scores = []
     for label in sorted(set(targets)):
         hits = sum(target == prediction == label for target, prediction in pairs)
-        scores.append(2 * hits / sum((target == label) + (prediction == label) for target, prediction in pairs))
+        scores.append(
+            2
+            * hits
+            / sum((target == label) + (prediction == label) for target, prediction in pairs)
+        )
     return {"mean_f1": 100.0 * float(np.mean(scores))}
 
 
@@ -90,7 +108,10 @@ def yes_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     (Khashabi et al. 2018).
     """
     _check(targets, predictions)
-    hits = sum(target == prediction == "yes" for target, prediction in zip(targets, predictions, strict=True))
+    hits = sum(
+        target == prediction == "yes"
+        for target, prediction in zip(targets, predictions, strict=True)
+    )
     return {"yes_f1": 200.0 * hits / max(1, [*targets, *predictions].count("yes"))}
 
 
@@ -102,8 +123,12 @@ def matthews(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     _check(targets, predictions)
     classes = sorted({*targets, *predictions})
     if len(classes) > 2:
-        raise InputError(f"Matthews correlation is for two classes; here are {', '.join(map(repr, classes))}")
-    x, y = (np.array([float(text == classes[-1]) for text in texts]) for texts in (targets, predictions))
+        raise InputError(
+            f"Matthews correlation is for two classes; here are {', '.join(map(repr, classes))}"
+        )
+    x, y = (
+        np.array([float(text == classes[-1]) for text in texts]) for texts in (targets, predictions)
+    )
     return {"matthews": 100.0 * _correlation(x, y)}
 
 
@@ -123,9 +148,14 @@ def pearson_spearman(targets: Sequence, predictions: Sequence) -> dict[str, floa
     _check(targets, predictions)
     x, y = (np.array([_number(text) for text in texts]) for texts in (targets, predictions))
     if np.isnan(x).any():
-        raise InputError(f"correlations are of numbers; the target {targets[int(np.isnan(x).argmax())]!r} is none")
+        raise InputError(
+            f"correlations are of numbers; the target {targets[int(np.isnan(x).argmax())]!r} is none"
+        )
     y = np.where(np.isnan(y), -1.0, y)
-    return {"pearson": 100.0 * _correlation(x, y), "spearman": 100.0 * _correlation(_ranks(x), _ranks(y))}
+    return {
+        "pearson": 100.0 * _correlation(x, y),
+        "spearman": 100.0 * _correlation(_ranks(x), _ranks(y)),
+    }
 
 
 def bleu(targets: Sequence, predictions: Sequence) -> dict[str, float]:
@@ -144,13 +174,19 @@ def bleu_statistics(targets: Sequence, predictions: Sequence) -> np.ndarray:
         scorer.corpus_score([prediction], [[reference] for reference in _listed(target)])
         for target, prediction in zip(targets, predictions, strict=True)
     ]
-    return np.array([[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores], np.int64)
+    return np.array(
+        [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores], np.int64
+    )
 
 
 def bleu_of(statistics: np.ndarray) -> float:
     """BLEU from the summed statistics [10] of a corpus."""
     predicted, reference, *counts = statistics.tolist()
-    return _bleu_scorer().compute_bleu(counts[:4], counts[4:], predicted, reference, smooth_method="exp").score
+    return (
+        _bleu_scorer()
+        .compute_bleu(counts[:4], counts[4:], predicted, reference, smooth_method="exp")
+        .score
+    )
 
 
 @functools.cache
@@ -171,10 +207,14 @@ def rouge(targets: Sequence, predictions: Sequence) -> dict[str, float]:
     kinds = ("rouge1", "rouge2", "rougeLsum")
     scorer = RougeScorer(kinds)
     scores = [
-        scorer.score_multi([_sentences(reference) for reference in _listed(target)], _sentences(prediction))
+        scorer.score_multi(
+            [_sentences(reference) for reference in _listed(target)], _sentences(prediction)
+        )
         for target, prediction in zip(targets, predictions, strict=True)
     ]
-    return {kind: 100.0 * float(np.mean([score[kind].fmeasure for score in scores])) for kind in kinds}
+    return {
+        kind: 100.0 * float(np.mean([score[kind].fmeasure for score in scores])) for kind in kinds
+    }
 
 
 MEANS: set[MetricFn] = {accuracy, exact_match, token_f1, trivia_qa, drop, edit_similarity, rouge}
@@ -203,7 +243,9 @@ def check_metrics(metrics: Sequence[MetricFn], options: tuple[str, ...] | str | 
                 f"{name} compares texts, but options that differ by example are chosen by position. Use accuracy"
             )
         if metric is yes_f1 and "yes" not in (options or ()):
-            raise InputError(f"yes_f1 is the F1 of the answer 'yes', which is none of the options {options!r}")
+            raise InputError(
+                f"yes_f1 is the F1 of the answer 'yes', which is none of the options {options!r}"
+            )
         if metric in (matthews, pearson_spearman) and options:
             metric(options, options)  # raises what is wrong with these classes
 
@@ -219,7 +261,9 @@ def _mean(targets: Sequence, predictions: Sequence, score: Callable[[str, str], 
 
 def _check(targets: Sequence, predictions: Sequence) -> None:
     if len(targets) != len(predictions):
-        raise InputError(f"{len(targets)} targets and {len(predictions)} predictions: there must be one for each")
+        raise InputError(
+            f"{len(targets)} targets and {len(predictions)} predictions: there must be one for each"
+        )
     if len(targets) == 0:
         raise InputError("there are no predictions to score")
 
@@ -227,7 +271,9 @@ def _check(targets: Sequence, predictions: Sequence) -> None:
 def _listed(target: str | Sequence[str]) -> list[str]:
     listed = [target] if isinstance(target, str) else list(target)
     if not listed:
-        raise InputError("a target is an empty list: an example without a right answer cannot be scored")
+        raise InputError(
+            "a target is an empty list: an example without a right answer cannot be scored"
+        )
     return listed
 
 
@@ -262,8 +308,13 @@ def _bag_f1(target: str, prediction: str) -> float:
 
 def _drop_normalized(text: str) -> str:
     """The official DROP script's normalize_answer."""
-    tokens = (token if _is_number(token) else _without_punctuation(token) for token in re.split(" |-", text.lower()))
-    values = (str(float(token)) if _is_number(token) else _without_articles(token) for token in tokens)
+    tokens = (
+        token if _is_number(token) else _without_punctuation(token)
+        for token in re.split(" |-", text.lower())
+    )
+    values = (
+        str(float(token)) if _is_number(token) else _without_articles(token) for token in tokens
+    )
     return " ".join(filter(None, values))
 
 

@@ -76,31 +76,52 @@ def mixing_rates(
     """
     empty = sorted(name for name, count in counts.items() if count < 1)
     if empty:
-        raise InputError(f"no training examples in: {', '.join(empty)}. Leave them out of the mixture")
+        raise InputError(
+            f"no training examples in: {', '.join(empty)}. Leave them out of the mixture"
+        )
     if maximum is not None and maximum < 1:
-        raise InputError(f"the mixing-rate maximum is {maximum}; it must be at least 1, or None for no maximum")
+        raise InputError(
+            f"the mixing-rate maximum is {maximum}; it must be at least 1, or None for no maximum"
+        )
     if not temperature >= 1:
-        raise InputError(f"the mixing temperature is {temperature}; it is at least 1, where mixing is proportional")
+        raise InputError(
+            f"the mixing temperature is {temperature}; it is at least 1, where mixing is proportional"
+        )
     if not isinstance(mixing, str):
         return _whole(_checked_weights(mixing, counts))
     if mixing not in MIXINGS:
         raise unknown_name("mixing", mixing, MIXINGS)
     if mixing == "equal":
         return dict.fromkeys(counts, 1)
-    rates = {name: count if maximum is None else min(count, maximum) for name, count in counts.items()}
-    return rates if temperature == 1 else _whole({name: rate ** (1 / temperature) for name, rate in rates.items()})
+    rates = {
+        name: count if maximum is None else min(count, maximum) for name, count in counts.items()
+    }
+    return (
+        rates
+        if temperature == 1
+        else _whole({name: rate ** (1 / temperature) for name, rate in rates.items()})
+    )
 
 
-def _checked_weights(weights: Mapping[str, int | float], counts: Mapping[str, int]) -> dict[str, float]:
-    missing, foreign = sorted(counts.keys() - weights.keys()), sorted(weights.keys() - counts.keys())
+def _checked_weights(
+    weights: Mapping[str, int | float], counts: Mapping[str, int]
+) -> dict[str, float]:
+    missing, foreign = (
+        sorted(counts.keys() - weights.keys()),
+        sorted(weights.keys() - counts.keys()),
+    )
     if missing or foreign:
         raise InputError(
             f"mixing weights: no weight for {', '.join(missing) or 'none'}; not among the tasks trained on: "
             f"{', '.join(foreign) or 'none'}. Give each task trained on its weight"
         )
-    wrong = sorted(name for name, weight in weights.items() if not weight > 0 or weight == float("inf"))
+    wrong = sorted(
+        name for name, weight in weights.items() if not weight > 0 or weight == float("inf")
+    )
     if wrong:
-        raise InputError(f"mixing weights must be positive numbers; these are not: {', '.join(wrong)}")
+        raise InputError(
+            f"mixing weights must be positive numbers; these are not: {', '.join(wrong)}"
+        )
     return {name: float(weights[name]) for name in counts}
 
 

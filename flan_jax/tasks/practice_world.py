@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -132,16 +133,22 @@ class World:
 
     def fact(self, rng: random.Random, relations: Sequence[str] | None = None) -> Fact:
         """A true fact, of one of the named relations if given."""
-        return rng.choice([f for f in self.facts if relations is None or f.relation.name in relations])
+        return rng.choice(
+            [f for f in self.facts if relations is None or f.relation.name in relations]
+        )
 
     def wrong(self, fact: Fact, rng: random.Random) -> Fact:
         """The same subject with a value that is not true."""
-        return dataclasses.replace(fact, value=rng.choice([v for v in fact.relation.values if v != fact.value]))
+        return dataclasses.replace(
+            fact, value=rng.choice([v for v in fact.relation.values if v != fact.value])
+        )
 
     def other(self, fact: Fact, rng: random.Random) -> Fact:
         """Another true fact, about the same subject where there is one."""
         same = [f for f in self.about(fact.subject) if f != fact]
-        return rng.choice(same or [f for f in self.facts if f.relation == fact.relation and f != fact])
+        return rng.choice(
+            same or [f for f in self.facts if f.relation == fact.relation and f != fact]
+        )
 
     def choices(self, fact: Fact, rng: random.Random, count: int) -> list[str]:
         """`count` values of the fact's relation in random order, the true one among them."""
@@ -202,19 +209,29 @@ class Sandbox:
                 yield self._numbered(row, split, found)
                 found += 1
             elif tried > 1000 * (found + 10):
-                raise InputError(f"{self.make.__qualname__} draws too few different rows to fill the {split} split")
+                raise InputError(
+                    f"{self.make.__qualname__} draws too few different rows to fill the {split} split"
+                )
 
     def fingerprint(self, split: str) -> str:
-        code = inspect.getsource(inspect.getmodule(World)) + inspect.getsource(inspect.getmodule(self.make))  # type: ignore
+        world_code = inspect.getsource(sys.modules[World.__module__])
+        maker_code = inspect.getsource(sys.modules[self.make.__module__])
+        code = world_code + maker_code
         count = {"train": self.train, "validation": self.validation, "test": self.test}[split]
         digest = hashlib.sha256(code.encode()).hexdigest()[:16]
         return f"sandbox {self.make.__qualname__} {self.seed} {count} {self.numbered} {digest}"
 
     def _split_of(self, row: Mapping[str, Any]) -> str:
-        content = json.dumps({k: v for k, v in row.items() if k not in self.numbered}, sort_keys=True)
+        content = json.dumps(
+            {k: v for k, v in row.items() if k not in self.numbered}, sort_keys=True
+        )
         bucket = hashlib.sha256(content.encode()).digest()[0] % 8
         return ("validation", "test")[bucket] if bucket < 2 else "train"
 
     def _numbered(self, row: dict[str, Any], split: str, number: int) -> dict[str, Any]:
-        numbers = {k: f"{split}-{number}" if isinstance(row[k], str) else number for k in self.numbered if k in row}
+        numbers = {
+            k: f"{split}-{number}" if isinstance(row[k], str) else number
+            for k in self.numbered
+            if k in row
+        }
         return row | numbers

@@ -36,16 +36,26 @@ class Prompts:
         if self.instructions not in INSTRUCTIONS:
             raise unknown_name("Prompts.instructions", self.instructions, INSTRUCTIONS)
         if self.templates is not None and self.templates < 1:
-            raise InputError(f"Prompts.templates is {self.templates}; a task is shown in at least 1, or None for all")
+            raise InputError(
+                f"Prompts.templates is {self.templates}; a task is shown in at least 1, or None for all"
+            )
         if not 0 <= self.shots <= MAX_SHOTS:
-            raise InputError(f"Prompts.shots is {self.shots}; exemplars are between 0 (zero-shot) and {MAX_SHOTS}")
+            raise InputError(
+                f"Prompts.shots is {self.shots}; exemplars are between 0 (zero-shot) and {MAX_SHOTS}"
+            )
         if self.exemplar_tokens is not None and self.exemplar_tokens < 1:
-            raise InputError(f"Prompts.exemplar_tokens is {self.exemplar_tokens}; it must be at least 1, or None")
+            raise InputError(
+                f"Prompts.exemplar_tokens is {self.exemplar_tokens}; it must be at least 1, or None"
+            )
 
     def shown(self, task: TemplatedTask) -> tuple[Template, ...]:
         """The templates that a task's examples are rendered in. Raises InputError when there is none such."""
         templates = self._chosen(task) if self.instructions == "natural" else (self._bare(task),)
-        return templates if self.options else tuple(_without_options(template) for template in templates)
+        return (
+            templates
+            if self.options
+            else tuple(_without_options(template) for template in templates)
+        )
 
     def _chosen(self, task: TemplatedTask) -> tuple[Template, ...]:
         if self.only is None:
@@ -62,7 +72,9 @@ class Prompts:
         lines = [f"{{{name}}}" for name in fields]
         if self.instructions == "dataset_name":
             name = f"[{CLUSTER_TITLES.get(task.cluster, task.cluster)}: {task.title or task.name}]"
-            lines[:1] = [f"{name.replace('{', '{{').replace('}', '}}')} {lines[0]}"] if lines else [name]
+            lines[:1] = (
+                [f"{name.replace('{', '{{').replace('}', '}}')} {lines[0]}"] if lines else [name]
+            )
         if task.options is not None:
             lines.append(f"{{{OPTIONS}}}")
         return Template("\n".join(lines))

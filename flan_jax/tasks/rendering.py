@@ -61,7 +61,9 @@ def render_train(
     templates = prompts.shown(task)
     draw = drawn_templates if assignment == "uniform" else templates_in_turn
     for turn, (number, example) in enumerate(kept_examples(task, rows, cap)):
-        for index in draw(task.name, number, turn, count=len(templates), renderings=renderings, seed=seed):
+        for index in draw(
+            task.name, number, turn, count=len(templates), renderings=renderings, seed=seed
+        ):
             inputs, targets = render(task, templates[index], number, example)
             if exemplars is not None:
                 inputs = exemplars.prompt("train", number, example, index, inputs)
@@ -81,21 +83,31 @@ def render_eval(
 
     `split` is where the rows are from; exemplars are drawn from "train".
     """
-    templates = {i: template for i, template in enumerate(prompts.shown(task)) if not template.turned_around}
+    templates = {
+        i: template for i, template in enumerate(prompts.shown(task)) if not template.turned_around
+    }
     if not templates:
-        raise InputError(f"task {task.name!r} cannot be evaluated: all its templates are turned around")
+        raise InputError(
+            f"task {task.name!r} cannot be evaluated: all its templates are turned around"
+        )
     for number, example in kept_examples(task, rows, max_examples):
         for index, template in templates.items():
             row = _eval_row(task, template, index, number, example)
             if exemplars is not None:
-                row = row._replace(inputs=exemplars.prompt(split, number, example, index, row.inputs))
+                row = row._replace(
+                    inputs=exemplars.prompt(split, number, example, index, row.inputs)
+                )
             yield row
 
 
-def kept_examples(task: TemplatedTask, rows: Iterable[Row], limit: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
+def kept_examples(
+    task: TemplatedTask, rows: Iterable[Row], limit: int | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """(row number, fields) of the first `limit` rows that the task keeps; reads no further."""
     if limit is not None and limit < 1:
-        raise InputError(f"{limit} examples of a dataset are none; write at least 1, or None for all")
+        raise InputError(
+            f"{limit} examples of a dataset are none; write at least 1, or None for all"
+        )
     kept = 0
     for number, row in enumerate(rows):
         example = _example(task, number, row)
@@ -109,12 +121,16 @@ def kept_examples(task: TemplatedTask, rows: Iterable[Row], limit: int | None) -
             return
 
 
-def templates_in_turn(name: str, number: int, turn: int, *, count: int, renderings: int, seed: int) -> list[int]:
+def templates_in_turn(
+    name: str, number: int, turn: int, *, count: int, renderings: int, seed: int
+) -> list[int]:
     """Different template indices for the `turn`-th kept example: the next ones, as FLAN's released code assigns them."""
     return [(turn + i) % count for i in range(min(renderings, count))]
 
 
-def drawn_templates(name: str, number: int, turn: int, *, count: int, renderings: int, seed: int) -> list[int]:
+def drawn_templates(
+    name: str, number: int, turn: int, *, count: int, renderings: int, seed: int
+) -> list[int]:
     """Different template indices, uniformly drawn: the first steps of a Fisher-Yates shuffle driven by a hash."""
     digest = hashlib.blake2b(f"{seed}\0{name}\0{number}".encode(), digest_size=16).digest()
     bits, indices = int.from_bytes(digest, "little"), list(range(count))
@@ -124,14 +140,20 @@ def drawn_templates(name: str, number: int, turn: int, *, count: int, renderings
     return indices[:renderings]
 
 
-def _eval_row(task: TemplatedTask, template: Template, index: int, number: int, example: dict[str, Any]) -> EvalRow:
+def _eval_row(
+    task: TemplatedTask, template: Template, index: int, number: int, example: dict[str, Any]
+) -> EvalRow:
     inputs, targets = render(task, template, number, example)
     answers = _references(task, number, example)
-    references = tuple(render(task, template, number, example | {"answer": answer})[1] for answer in answers)
+    references = tuple(
+        render(task, template, number, example | {"answer": answer})[1] for answer in answers
+    )
     if task.options is None:
         return EvalRow(number, index, inputs, targets, (), -1, (), references)
     choices = example[OPTIONS]
-    options = tuple(render(task, template, number, example | {"answer": choice})[1] for choice in choices)
+    options = tuple(
+        render(task, template, number, example | {"answer": choice})[1] for choice in choices
+    )
     if len(set(options)) < len(set(choices)):
         raise InputError(
             f"task {task.name!r}, template {index}: the target {template.targets!r} looks the same for different options. "
@@ -144,7 +166,9 @@ def _eval_row(task: TemplatedTask, template: Template, index: int, number: int, 
 def _references(task: TemplatedTask, number: int, example: dict[str, Any]) -> list[str]:
     references = example.get("references") or [example["answer"]]
     if isinstance(references, str):
-        raise InputError(f"{_place(task, number)}: the field 'references' is one str; write a list of them")
+        raise InputError(
+            f"{_place(task, number)}: the field 'references' is one str; write a list of them"
+        )
     return list(references)
 
 
@@ -157,14 +181,18 @@ def _example(task: TemplatedTask, number: int, row: Row) -> dict[str, Any] | Non
         frame = error.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
-        where = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
+        where = (
+            f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
+        )
         raise InputError(
             f"{_place(task, number)}: fields() raised {type(error).__name__}: {error}{where}. "
             f"The row has: {', '.join(map(str, row))}"
         ) from error
 
 
-def render(task: TemplatedTask, template: Template, number: int, example: Mapping[str, Any]) -> tuple[str, str]:
+def render(
+    task: TemplatedTask, template: Template, number: int, example: Mapping[str, Any]
+) -> tuple[str, str]:
     """(inputs, targets) of row `number`. Raises InputError naming it."""
     try:
         inputs, targets = template.render(example)

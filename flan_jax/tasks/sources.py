@@ -44,7 +44,9 @@ class Tfds:
 
     def __post_init__(self):
         if not re.fullmatch(r"[^:]+:\d+\.\d+\.\d+", self.name):
-            raise InputError(f"TFDS name {self.name!r} needs its version: write it as 'glue/sst2:2.0.0'")
+            raise InputError(
+                f"TFDS name {self.name!r} needs its version: write it as 'glue/sst2:2.0.0'"
+            )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         import tensorflow_datasets as tfds  # the only reader of TFRecords; takes seconds to import
@@ -96,7 +98,9 @@ class Tfds:
         Where a dataset has sizes of a split (train_xl) and that file is not there, `train.jsonl` is read.
         """
         files = {split: self.expression(split) for split in SPLITS if getattr(self, split)}
-        return Jsonl(**{split: _file_and_slice(folder, expression) for split, expression in files.items()})
+        return Jsonl(
+            **{split: _file_and_slice(folder, expression) for split, expression in files.items()}
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,13 +132,17 @@ class Jsonl:
 
     def fingerprint(self, split: str) -> str:
         files, lines = self._files(split)
-        stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        stats = [
+            (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files
+        ]
         return f"jsonl {stats} {lines}"
 
     def _files(self, split: str) -> tuple[list[Path], slice]:
         pattern = getattr(self, split)
         if pattern is None:
-            raise InputError(f"no file is named for the {split} split: write Jsonl({split}='path.jsonl', ...)")
+            raise InputError(
+                f"no file is named for the {split} split: write Jsonl({split}='path.jsonl', ...)"
+            )
         pattern, lines = _cut_slice(pattern)
         files = [Path(name) for name in sorted(glob.glob(os.path.expanduser(pattern)))]
         if not files:
@@ -159,7 +167,9 @@ def _read(files: list[Path]) -> Iterator[Mapping[str, Any]]:
                         f"{file}:{number} is not JSON ({error.msg}): one object a line is expected"
                     ) from None
                 if not isinstance(row, dict):
-                    raise InputError(f"{file}:{number} is a JSON {type(row).__name__}, not an object")
+                    raise InputError(
+                        f"{file}:{number} is a JSON {type(row).__name__}, not an object"
+                    )
                 yield row
 
 
@@ -175,7 +185,9 @@ def _cut_slice(pattern: str) -> tuple[str, slice]:
 def _file_and_slice(folder: str, expression: str) -> str:
     """'train[:-200]' -> 'folder/train.jsonl[:-200]'."""
     name, _, rest = expression.partition("[")
-    if not os.path.exists(f"{folder}/{name}.jsonl") and os.path.exists(f"{folder}/{name.split('_')[0]}.jsonl"):
+    if not os.path.exists(f"{folder}/{name}.jsonl") and os.path.exists(
+        f"{folder}/{name.split('_')[0]}.jsonl"
+    ):
         name = name.split("_")[0]
     return f"{folder}/{name}.jsonl" + (f"[{rest}" if rest else "")
 
@@ -184,7 +196,12 @@ def _gist(error: Exception) -> str:
     """What TFDS says, without its list of all datasets."""
     lines = str(error).splitlines()
     return (
-        " ".join([lines[0], *(line for line in lines[1:] if line.startswith(("Did you mean", "No version")))])
+        " ".join(
+            [
+                lines[0],
+                *(line for line in lines[1:] if line.startswith(("Did you mean", "No version"))),
+            ]
+        )
         if lines
         else ""
     )

@@ -46,18 +46,28 @@ class TemplatedTask:
 
     def __post_init__(self):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*", self.name):
-            raise InputError(f"task name {self.name!r}: it names folders too; use letters, digits, '_' and '.'")
+            raise InputError(
+                f"task name {self.name!r}: it names folders too; use letters, digits, '_' and '.'"
+            )
         for attribute, value in (("templates", self.templates), ("options", self.options)):
             if isinstance(value, list):
-                raise InputError(f"task {self.name!r}: {attribute} is a list; write a tuple, (..., ...)")
+                raise InputError(
+                    f"task {self.name!r}: {attribute} is a list; write a tuple, (..., ...)"
+                )
         if not self.cluster:
-            raise InputError(f"task {self.name!r} is in no cluster; name one, of the paper's or of your own")
+            raise InputError(
+                f"task {self.name!r} is in no cluster; name one, of the paper's or of your own"
+            )
         if not self.templates:
             raise InputError(f"task {self.name!r} has no templates")
         if self.options is None and any(OPTIONS in t.fields for t in self.templates):
-            raise InputError(f"task {self.name!r}: a template shows {{options}}, but the task names no options")
+            raise InputError(
+                f"task {self.name!r}: a template shows {{options}}, but the task names no options"
+            )
         if self.options == ():
-            raise InputError(f"task {self.name!r}: options is empty; write None for a generation task")
+            raise InputError(
+                f"task {self.name!r}: options is empty; write None for a generation task"
+            )
         try:
             check_metrics(self.metrics, self.options)
         except InputError as error:
@@ -76,7 +86,12 @@ class TemplatedTask:
     def check_fields(self, example: Mapping[str, Any]) -> None:
         """Raises InputError when the templates show a field that `example` lacks, or one of its fields is never shown."""
         shown = frozenset[str]().union(*(template.fields for template in self.templates))
-        own = {"answer", "references", OPTIONS, self.options if isinstance(self.options, str) else OPTIONS}
+        own = {
+            "answer",
+            "references",
+            OPTIONS,
+            self.options if isinstance(self.options, str) else OPTIONS,
+        }
         missing, unused = sorted(shown - example.keys()), sorted(example.keys() - shown - own)
         if missing or unused:
             raise InputError(
@@ -94,7 +109,9 @@ class TemplatedTask:
             return None
         example: dict[str, Any] = dict(fields)
         if "answer" not in example:
-            raise InputError(f"task {self.name!r}: fields() gave no 'answer', only {', '.join(sorted(example))}")
+            raise InputError(
+                f"task {self.name!r}: fields() gave no 'answer', only {', '.join(sorted(example))}"
+            )
         if self.options is not None:
             options = example[OPTIONS] = self._options(example)
             if not {example["answer"], *example.get("references", ())} <= set(options):
@@ -113,7 +130,9 @@ class TemplatedTask:
                 f"task {self.name!r}: options are in the field {self.options!r}, which fields() did not give"
             )
         if not example[self.options]:
-            raise InputError(f"task {self.name!r}: the field {self.options!r} lists no options for this row")
+            raise InputError(
+                f"task {self.name!r}: the field {self.options!r} lists no options for this row"
+            )
         return tuple(example[self.options])
 
 
@@ -124,7 +143,9 @@ TASKS: dict[str, TemplatedTask] = {}
 def register(task: TemplatedTask) -> TemplatedTask:
     """Adds a task to the registry; returns it. Raises InputError when the name is taken by another task."""
     if TASKS.get(task.name, task) != task:
-        raise InputError(f"two tasks are named {task.name!r}; a name is an identity, choose another")
+        raise InputError(
+            f"two tasks are named {task.name!r}; a name is an identity, choose another"
+        )
     TASKS[task.name] = task
     return task
 
@@ -135,7 +156,9 @@ FINDERS: list[Callable[[str], TemplatedTask | None]] = []
 
 def find_task(name: str) -> TemplatedTask | None:
     """The task of this name, if there is one, in TASKS or where FINDERS look."""
-    return TASKS.get(name) or next((task for finder in FINDERS if (task := finder(name)) is not None), None)
+    return TASKS.get(name) or next(
+        (task for finder in FINDERS if (task := finder(name)) is not None), None
+    )
 
 
 def get_task(name: str) -> TemplatedTask:
@@ -157,7 +180,9 @@ def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None
         return dataclasses.replace(task.source, data_dir=data_dir)
     if source == "jsonl":
         if not data_dir:
-            raise InputError("SOURCE = 'jsonl' needs DATA_DIR, the folder that holds <task>/<split>.jsonl")
+            raise InputError(
+                "SOURCE = 'jsonl' needs DATA_DIR, the folder that holds <task>/<split>.jsonl"
+            )
         return task.source.as_jsonl(f"{data_dir}/{task.name}")
     if source != "sandbox":
         raise unknown_name("SOURCE", source, ("sandbox", "tfds", "jsonl"))

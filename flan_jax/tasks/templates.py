@@ -31,7 +31,9 @@ class Template:
 
     def __post_init__(self):
         if not self.names(self.targets):
-            raise InputError(f"the target pattern {self.targets!r} has no {{field}}: every example would be the same")
+            raise InputError(
+                f"the target pattern {self.targets!r} has no {{field}}: every example would be the same"
+            )
 
     @property
     def fields(self) -> frozenset[str]:
@@ -61,7 +63,9 @@ def options_suffix(options: Sequence[str]) -> str:
 
 
 def _fill(pattern: str, fields: Fields) -> str:
-    return "".join(text if name is None else _value(name, fields, pattern) for text, name in pieces(pattern))
+    return "".join(
+        text if name is None else _value(name, fields, pattern) for text, name in pieces(pattern)
+    )
 
 
 def _value(name: str, fields: Fields, pattern: str) -> str:
@@ -86,13 +90,17 @@ def pieces(pattern: str) -> tuple[tuple[str, str | None], ...]:
     try:
         parsed = list(string.Formatter().parse(pattern))
     except ValueError as error:
-        raise InputError(f"template {pattern!r}: {error}. Write {{{{ and }}}} for literal braces") from None
+        raise InputError(
+            f"template {pattern!r}: {error}. Write {{{{ and }}}} for literal braces"
+        ) from None
     for literal, name, spec, conversion in parsed:
         if literal:
             found.append((literal, None))
         if name is None:
             continue
         if not name.isidentifier() or spec or conversion:
-            raise InputError(f"template {pattern!r}: a slot is {{name}}, without index, format or conversion")
+            raise InputError(
+                f"template {pattern!r}: a slot is {{name}}, without index, format or conversion"
+            )
         found.append(("", name))
     return tuple(found)

@@ -76,16 +76,22 @@ def adafactor(
     )
 
     def init(params: Any) -> AdafactorState:
-        moments = jax.tree.map(lambda p, s: _init_moments(p, s, settings), params, pytrees.match(params, stacked))
+        moments = jax.tree.map(
+            lambda p, s: _init_moments(p, s, settings), params, pytrees.match(params, stacked)
+        )
         return AdafactorState(jnp.zeros((), jnp.int32), *_unzip(params, moments, 3))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdafactorState]:
         if params is None:
-            raise InputError("Adafactor scales updates by the parameters; write tx.update(grads, state, params).")
+            raise InputError(
+                "Adafactor scales updates by the parameters; write tx.update(grads, state, params)."
+            )
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         decay = 1.0 - (state.count + 1).astype(jnp.float32) ** -settings.decay_rate
 
-        def leaf(grad: Any, v_row: Any, v_col: Any, v: Any, param: Any, is_stacked: bool) -> tuple[Any, ...]:
+        def leaf(
+            grad: Any, v_row: Any, v_col: Any, v: Any, param: Any, is_stacked: bool
+        ) -> tuple[Any, ...]:
             return _update_leaf(grad, (v_row, v_col, v), param, is_stacked, rate, decay, settings)
 
         moments, mask = (state.v_row, state.v_col, state.v), pytrees.match(params, stacked)

@@ -33,11 +33,15 @@ class CheckpointConfig:
     def __post_init__(self):
         for name, least in (("every", 1), ("keep_last", 1), ("keep_best", 0)):
             if getattr(self, name) < least:
-                raise InputError(f"CheckpointConfig.{name} is {getattr(self, name)}; it must be at least {least}")
+                raise InputError(
+                    f"CheckpointConfig.{name} is {getattr(self, name)}; it must be at least {least}"
+                )
         if self.on_failure not in ON_FAILURE:
             raise unknown_name("CheckpointConfig.on_failure", self.on_failure, ON_FAILURE)
         if self.on_failure == "skip" and multihost.is_multi_process():
-            raise InputError("CheckpointConfig.on_failure is 'skip', which one process alone can do; write 'stop'")
+            raise InputError(
+                "CheckpointConfig.on_failure is 'skip', which one process alone can do; write 'stop'"
+            )
 
 
 class Checkpoints:
@@ -49,7 +53,12 @@ class Checkpoints:
     def __init__(self, folder: Path, config: CheckpointConfig):
         keep = [
             LatestN(config.keep_last),
-            BestN(get_metric_fn=_loss, reverse=True, n=config.keep_best, keep_checkpoints_without_metrics=False),
+            BestN(
+                get_metric_fn=_loss,
+                reverse=True,
+                n=config.keep_best,
+                keep_checkpoints_without_metrics=False,
+            ),
         ]
         # Without best_fn orbax writes no metrics, and a resumed run would not know which checkpoint was best.
         options = ocp.CheckpointManagerOptions(
@@ -72,7 +81,9 @@ class Checkpoints:
         be saved.
         """
         params, rest = _items(state)
-        items = ocp.args.Composite(params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest))
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest)
+        )
         with self._skipped(self._skips):
             self.wait()
         with self._skipped(self._skips and not must), _failure_named(self._manager.directory):
@@ -85,7 +96,11 @@ class Checkpoints:
         except (OSError, CheckpointFailed) as error:
             if not skips:
                 raise
-            print(f"a checkpoint was not saved, and training goes on: {error}", file=sys.stderr, flush=True)
+            print(
+                f"a checkpoint was not saved, and training goes on: {error}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def restore(self, like: TrainState) -> TrainState:
         """The latest checkpoint, each array placed as in `like`. Raises InputError when it is of another model."""

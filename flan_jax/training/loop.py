@@ -33,7 +33,9 @@ def in_training_eval(evaluating: EvalContext, data: MixtureData) -> "InTrainingE
     during = evaluate.during_training(data, evaluating.config)
     if during is None or evaluating.config.every is None:
         return None
-    return InTrainingEval(evaluating.config.every, functools.partial(evaluate.cluster_means, evaluating, during))
+    return InTrainingEval(
+        evaluating.config.every, functools.partial(evaluate.cluster_means, evaluating, during)
+    )
 
 
 class InTrainingEval(NamedTuple):
@@ -61,7 +63,12 @@ class LoopConfig:
 
 
 def train_loop(
-    run: Run, state: TrainState, loader: Loader, saved: Checkpoints, preemption: Preemption, fitting: LoopConfig
+    run: Run,
+    state: TrainState,
+    loader: Loader,
+    saved: Checkpoints,
+    preemption: Preemption,
+    fitting: LoopConfig,
 ) -> TrainState:
     """The loop, from the state's step to the last, with metrics, checkpoints and an end at SIGTERM.
 
@@ -74,13 +81,22 @@ def train_loop(
     flops = fitting.model.train_flops(size, loader.plan.lengths)
     at_peak = seconds_at_peak(flops, fitting.mesh.devices.flat)
     row_tokens = size * sum(loader.plan.lengths.values())
-    log = Log(run, fitting.rate, first, row_tokens=row_tokens, seconds_at_peak=at_peak, profile=fitting.profile)
+    log = Log(
+        run,
+        fitting.rate,
+        first,
+        row_tokens=row_tokens,
+        seconds_at_peak=at_peak,
+        profile=fitting.profile,
+    )
     interval: list[Mapping[str, jax.Array]] = []
     with preemption.held(), Progress("train", config.steps, first) as bar:
         # A process that was stopped may have saved this step and not scored it.
         evaluate_in_training(fitting.in_training_eval, first, state.params, log, preemption, bar)
         make_batch = functools.partial(loader.batch, rows=rows)
-        for step, batch in log.steps(prefetch(make_batch, first, config.steps, patience=float(config.stall_seconds))):
+        for step, batch in log.steps(
+            prefetch(make_batch, first, config.steps, patience=float(config.stall_seconds))
+        ):
             check_supervised(step, batch)
             with log.phase("dispatch" if step > first else "compile"), use_mesh(fitting.mesh):
                 state, metrics = step_fn(state, global_batch(batch, fitting.mesh, size, rows.start))
@@ -104,7 +120,12 @@ def train_loop(
 
 
 def evaluate_in_training(
-    evaluation: InTrainingEval | None, step: int, params: Any, log: Log, preemption: Preemption, bar: Progress
+    evaluation: InTrainingEval | None,
+    step: int,
+    params: Any,
+    log: Log,
+    preemption: Preemption,
+    bar: Progress,
 ) -> None:
     """The line {"step", "eval"} of metrics.jsonl, where one is due and not there yet. SIGTERM ends it without a line."""
     if evaluation is None or step == 0 or step % evaluation.every or log.last_eval_step == step:

@@ -69,7 +69,12 @@ def cross_entropy(
     totals: Any = _chunked(kernel, *arrays, z_loss, softcap, chunk)
     loss_sum, z_loss_sum, correct_sum = totals
     loss = jax.lax.stop_gradient(loss_sum)
-    sums = {"loss_sum": loss, "z_loss_sum": z_loss_sum, "correct_sum": correct_sum, "weight_sum": jnp.sum(weights)}
+    sums = {
+        "loss_sum": loss,
+        "z_loss_sum": z_loss_sum,
+        "correct_sum": correct_sum,
+        "weight_sum": jnp.sum(weights),
+    }
     return loss_sum, sums
 
 
@@ -78,7 +83,9 @@ def _pad_length(array: jax.Array, padding: int) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
-def _chunked(kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int) -> Any:
+def _chunked(
+    kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int
+) -> Any:
     """(loss_sum, z_loss_sum, correct_sum) over all chunks, for evaluation: no gradient is computed."""
 
     kernel = gather_fsdp(kernel, HEAD)
@@ -101,7 +108,9 @@ def _chunked_forward(
         sums, logits_grad = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
         logits_grad = logits_grad.astype(kernel.dtype)
         hidden_grad = jnp.einsum("blv,mv->blm", logits_grad, kernel)
-        kernel_grad = jnp.einsum("blm,blv->mv", piece[0], logits_grad, preferred_element_type=jnp.float32)
+        kernel_grad = jnp.einsum(
+            "blm,blv->mv", piece[0], logits_grad, preferred_element_type=jnp.float32
+        )
         kernel_grad = constrain(kernel_grad, HEAD)
         return jax.tree.map(jnp.add, total, (sums, kernel_grad)), hidden_grad
 
@@ -110,7 +119,9 @@ def _chunked_forward(
     return sums, (kernel_grad.astype(kernel.dtype), hidden_grad)
 
 
-def _chunked_backward(z_loss: float, softcap: Any, chunk: int, gradients: Any, cotangents: Any) -> Any:
+def _chunked_backward(
+    z_loss: float, softcap: Any, chunk: int, gradients: Any, cotangents: Any
+) -> Any:
     kernel_grad, hidden_grad = gradients
     # Only the loss is differentiated; the other sums are for the log.
     scale = cotangents[0].astype(kernel_grad.dtype)

@@ -23,10 +23,21 @@ from flan_jax.run_dir import Run
 from flan_jax.weights.formats import source_facts
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pyarrow", "sentencepiece", "tokenizers")
+PACKAGES = (
+    "jax",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "pyarrow",
+    "sentencepiece",
+    "tokenizers",
+)
 
 
-def identity(model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, train: Any) -> dict[str, Any]:
+def identity(
+    model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, train: Any
+) -> dict[str, Any]:
     """What may not change while a run goes on. The number of steps may, where the schedule does not depend on it; so may
     how the run is evaluated: scores are known by prompts and scoring of their own (flan_jax.evaluation.evaluate)."""
     settings = dataclasses.asdict(optimizer)
@@ -49,7 +60,11 @@ def identity(model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, t
 def model_facts(model: Any) -> dict[str, Any]:
     """The model's class and the fields of its configuration that are plain values."""
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool | tuple | dict | None)}
+    plain = {
+        k: v
+        for k, v in fields.items()
+        if isinstance(v, str | int | float | bool | tuple | dict | None)
+    }
     return {"name": type(model).__name__} | plain
 
 
@@ -76,7 +91,9 @@ def process_fingerprint(identity: Mapping[str, Any], config_text: str) -> dict[s
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that decide what is computed."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
 
 
 def run_metadata(
@@ -84,7 +101,11 @@ def run_metadata(
 ) -> dict[str, Any]:
     """Everything else that a reader of the run wants to know before its results. `mixture` is what is trained on, explained."""
     devices = mesh.devices.size
-    work = {} if mixture is None else {"flops_per_step": model.train_flops(config.batch_size, mixture["lengths"])}
+    work = (
+        {}
+        if mixture is None
+        else {"flops_per_step": model.train_flops(config.batch_size, mixture["lengths"])}
+    )
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": versions(),

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import tensorboardX
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, RunFailed
 from flan_jax.hardware import CHIPS, Number, chip_of
 from flan_jax.json_files import read_jsonl
 from flan_jax.progress import show_means
@@ -26,7 +26,7 @@ EXCLUDED_FROM_RATES: tuple[Phase, ...] = ("compile", "evaluation")
 NO_STEPS = range(0)
 
 
-class NotFinite(ArithmeticError):
+class NotFinite(RunFailed):
     """The loss is NaN or infinite."""
 
 
@@ -52,12 +52,19 @@ class Log:
             raise InputError(
                 f"--profile begins with step {profile.start + 1}, and the run goes on with step {step + 1}: choose later steps"
             )
-        self._run, self._rate, self._seconds_at_peak, self._profile = run, rate, seconds_at_peak, profile
+        self._run, self._rate, self._seconds_at_peak, self._profile = (
+            run,
+            rate,
+            seconds_at_peak,
+            profile,
+        )
         self._row_tokens, self._pending = row_tokens, list[Mapping[str, jax.Array]]()
         earlier = list(read_jsonl(run.path / "metrics.jsonl"))
         self._phases: dict[str, float] = {}
         self._since = time.monotonic()
-        self._start = self._since - next((row["seconds"] for row in reversed(earlier) if "seconds" in row), 0.0)
+        self._start = self._since - next(
+            (row["seconds"] for row in reversed(earlier) if "seconds" in row), 0.0
+        )
         last = next((row for row in reversed(earlier) if "eval" in row), {"step": 0, "eval": {}})
         self.last_eval_step, self.means = last["step"], show_means(last["eval"])
         # Points after `step` are those of a process that died; the run draws them again.
@@ -109,7 +116,9 @@ class Log:
         """The line of metrics.jsonl for the steps since the last. Raises NotFinite."""
         with self.phase("device"):
             fetched = jax.device_get(self._pending)
-        total = {name: float(np.sum([m[name] for m in fetched], dtype=np.float64)) for name in fetched[0]}
+        total = {
+            name: float(np.sum([m[name] for m in fetched], dtype=np.float64)) for name in fetched[0]
+        }
         weight = total["weight_sum"]
         if total.get("skipped") == len(fetched):
             raise NotFinite(
@@ -141,7 +150,9 @@ class Log:
         al. 2022, PaLM, appendix B). packed: real tokens / tokens of the rows, in percent.
         """
         now = time.monotonic()
-        seconds = now - self._since - sum(self._phases.get(name, 0.0) for name in EXCLUDED_FROM_RATES)
+        seconds = (
+            now - self._since - sum(self._phases.get(name, 0.0) for name in EXCLUDED_FROM_RATES)
+        )
         row = {
             "tokens_per_second": total["tokens"] / seconds,
             "supervised_tokens_per_second": total["weight_sum"] / seconds,
@@ -186,7 +197,10 @@ def profiled_steps(text: str, steps: int) -> range:
 
 def mean_loss(step: int, metrics: list[Mapping[str, jax.Array]]) -> float:
     """The token-weighted mean of the loss sums of some steps; infinite where all were skipped. Raises NotFinite."""
-    fetched = np.array(jax.device_get([(m["loss_sum"], m["weight_sum"], m["grad_norm"]) for m in metrics]), np.float64)
+    fetched = np.array(
+        jax.device_get([(m["loss_sum"], m["weight_sum"], m["grad_norm"]) for m in metrics]),
+        np.float64,
+    )
     loss, weight, grad_norm = fetched.sum(axis=0).tolist()
     if weight == 0:
         return math.inf

@@ -14,10 +14,17 @@ from flan_jax.training.adafactor import Schedule, adafactor
 
 
 def adamw(
-    learning_rate: Schedule, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
+    learning_rate: Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019); the decay is multiplied by the learning rate and spares 1-D parameters."""
-    return optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_decayed)
+    return optax.adamw(
+        learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_decayed
+    )
 
 
 def _decayed(params: Any) -> Any:
@@ -25,9 +32,13 @@ def _decayed(params: Any) -> Any:
     return pytrees.map_named(lambda name, _: not name.endswith(("scale", "bias")), params)
 
 
-def constant(learning_rate: float, warmup_steps: int = 0, total_steps: int | None = None) -> optax.Schedule:
+def constant(
+    learning_rate: float, warmup_steps: int = 0, total_steps: int | None = None
+) -> optax.Schedule:
     """`learning_rate` throughout, after a linear warm-up from 0 over `warmup_steps`. FLAN's and T5's fine-tuning: 1e-3."""
-    return optax.warmup_constant_schedule(0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps)
+    return optax.warmup_constant_schedule(
+        0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps
+    )
 
 
 def linear(learning_rate: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
@@ -42,11 +53,17 @@ def linear(learning_rate: float, warmup_steps: int, total_steps: int) -> optax.S
     return optax.join_schedules([up, down], [warmup_steps]) if warmup_steps else down
 
 
-def rsqrt(learning_rate: float, warmup_steps: int, total_steps: int | None = None) -> optax.Schedule:
+def rsqrt(
+    learning_rate: float, warmup_steps: int, total_steps: int | None = None
+) -> optax.Schedule:
     """learning_rate / sqrt(max(step, warmup_steps)): T5's pre-training with 1.0 and 10,000 (Raffel et al. 2020, 3.1.2)."""
     if warmup_steps < 1:
-        raise InputError(f"an rsqrt schedule with warmup_steps={warmup_steps} is infinite at step 0; write at least 1.")
-    return lambda step: learning_rate * jax.lax.rsqrt(jnp.maximum(step, warmup_steps).astype(jnp.float32))
+        raise InputError(
+            f"an rsqrt schedule with warmup_steps={warmup_steps} is infinite at step 0; write at least 1."
+        )
+    return lambda step: (
+        learning_rate * jax.lax.rsqrt(jnp.maximum(step, warmup_steps).astype(jnp.float32))
+    )
 
 
 OPTIMIZERS = {"adafactor": adafactor, "adamw": adamw}

@@ -16,6 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from flan_jax.data.loader import Loader
+from flan_jax.errors import RunFailed
 from flan_jax.parallel.sharding import global_batch, use_mesh
 from flan_jax.training.losses import loss_and_weight
 
@@ -25,7 +26,7 @@ EXAMPLES = 8
 PROJECTIONS = 8
 
 
-class PackingError(RuntimeError):
+class PackingError(RunFailed):
     """Packed and unpacked examples do not give the same loss: a mask leaks."""
 
 
@@ -65,7 +66,10 @@ def _segments(row: Mapping[str, np.ndarray]) -> int:
 
 def _keep_segments(row: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     """The row's first `count` examples; the rest becomes padding."""
-    return {name: np.where(_ids(row, name) <= count, array, 0).astype(array.dtype) for name, array in row.items()}
+    return {
+        name: np.where(_ids(row, name) <= count, array, 0).astype(array.dtype)
+        for name, array in row.items()
+    }
 
 
 def _alone(row: Mapping[str, np.ndarray], segment: int) -> dict[str, np.ndarray]:
@@ -73,7 +77,10 @@ def _alone(row: Mapping[str, np.ndarray], segment: int) -> dict[str, np.ndarray]
     alone = {}
     for name, array in row.items():
         mine = array[_ids(row, name) == segment]
-        alone[name] = np.pad(np.ones_like(mine) if name.endswith("segment_ids") else mine, (0, len(array) - len(mine)))
+        alone[name] = np.pad(
+            np.ones_like(mine) if name.endswith("segment_ids") else mine,
+            (0, len(array) - len(mine)),
+        )
     return alone
 
 
@@ -87,7 +94,9 @@ def _padded(rows: list[dict[str, np.ndarray]], count: int) -> dict[str, np.ndarr
     return {name: np.stack([row[name] for row in rows]) for name in empty}
 
 
-def _gradients(config: Any, params: Any, batch: Mapping[str, np.ndarray], mesh: Mesh) -> "_Gradients":
+def _gradients(
+    config: Any, params: Any, batch: Mapping[str, np.ndarray], mesh: Mesh
+) -> "_Gradients":
     """Of the mean loss, without dropout."""
     placed = global_batch(batch, mesh, len(batch["decoder_target_tokens"]))
     with use_mesh(mesh):
@@ -116,7 +125,10 @@ def _gradient_sketch(model: nn.Module, params: Any, batch: Mapping[str, jax.Arra
     leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(gradient)]
 
     def product(k: jax.Array) -> jax.Array:
-        of_leaves = [jnp.sum(_random_signs(leaf.shape, PROJECTIONS * n + k) * leaf) for n, leaf in enumerate(leaves)]
+        of_leaves = [
+            jnp.sum(_random_signs(leaf.shape, PROJECTIONS * n + k) * leaf)
+            for n, leaf in enumerate(leaves)
+        ]
         return sum(of_leaves, jnp.float32(0.0))
 
     products = jax.lax.map(product, jnp.arange(PROJECTIONS))

@@ -39,7 +39,9 @@ class TrainConfig:
             raise unknown_name("TrainConfig.not_finite", self.not_finite, NOT_FINITE)
         for name in ("steps", "microbatches", "log_every", "stall_seconds"):
             if getattr(self, name) < 1:
-                raise InputError(f"TrainConfig.{name} is {getattr(self, name)}; it must be at least 1")
+                raise InputError(
+                    f"TrainConfig.{name} is {getattr(self, name)}; it must be at least 1"
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

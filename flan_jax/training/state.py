@@ -35,7 +35,9 @@ def warm_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
     state = jax.eval_shape(init, params)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
     opt_state = optimizer_shardings(state.opt_state, params, shardings, mesh)
-    placed = TrainState(step=replicated(mesh), params=None, opt_state=opt_state, rng=replicated(mesh))
+    placed = TrainState(
+        step=replicated(mesh), params=None, opt_state=opt_state, rng=replicated(mesh)
+    )
     with use_mesh(mesh):
         return jax.jit(init, out_shardings=placed)(params).replace(params=params)
 
@@ -55,13 +57,18 @@ def init_state(config: Any, tx: optax.GradientTransformation, mesh: Mesh, seed: 
 
 def _at_step_0(params: Any, tx: optax.GradientTransformation, rng: jax.Array) -> TrainState:
     return TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params), rng=jax.random.key_data(rng)
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=tx.init(params),
+        rng=jax.random.key_data(rng),
     )
 
 
 def abstract_state(config: Any, tx: optax.GradientTransformation) -> TrainState:
     """The shapes of a state, without allocating it."""
-    return jax.eval_shape(lambda params: _at_step_0(params, tx, jax.random.key(0)), nn.unbox(abstract_params(config)))
+    return jax.eval_shape(
+        lambda params: _at_step_0(params, tx, jax.random.key(0)), nn.unbox(abstract_params(config))
+    )
 
 
 def abstract_state_on(config: Any, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
@@ -78,4 +85,6 @@ def state_shardings(config: Any, state: TrainState, mesh: Mesh) -> TrainState:
     """Where each array of a state lives."""
     params = param_shardings(abstract_params(config), mesh)
     opt_state = optimizer_shardings(state.opt_state, state.params, params, mesh)
-    return TrainState(step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh))
+    return TrainState(
+        step=replicated(mesh), params=params, opt_state=opt_state, rng=replicated(mesh)
+    )

@@ -24,7 +24,9 @@ from flan_jax.training.state import TrainState
 KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
-def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig, state: TrainState) -> Any:
+def jitted_step(
+    model: Any, tx: optax.GradientTransformation, config: TrainConfig, state: TrainState
+) -> Any:
     """train_step, (state, batch) -> (state, metrics), under jax.jit for the devices of `state`, arrays or shapes with shardings.
 
     The state's buffers are reused, and it stays placed as it is: left to itself XLA may place what Adafactor keeps otherwise.
@@ -35,8 +37,12 @@ def jitted_step(model: Any, tx: optax.GradientTransformation, config: TrainConfi
     )  # fmt: skip
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     device = min(state.step.sharding.device_set, key=lambda device: device.id)
-    options = (KEEP_BARRIERS if device.platform == "cpu" else {}) | dict(config.compiler_options or {})
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options)
+    options = (KEEP_BARRIERS if device.platform == "cpu" else {}) | dict(
+        config.compiler_options or {}
+    )
+    return jax.jit(
+        step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options
+    )
 
 
 def check_options(options: Mapping[str, Any] | None, device: Any) -> None:
@@ -52,7 +58,9 @@ def check_options(options: Mapping[str, Any] | None, device: Any) -> None:
             ) from None
 
 
-def compiled_step(model: Any, tx: optax.GradientTransformation, config: TrainConfig) -> Callable[..., Any]:
+def compiled_step(
+    model: Any, tx: optax.GradientTransformation, config: TrainConfig
+) -> Callable[..., Any]:
     """jitted_step for the devices here, compiled at its first call."""
     program = None
 
@@ -90,17 +98,23 @@ def train_step(
     nothing but "skipped".
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    grads, sums = mean_gradients(state.params, batch, key, model=model, microbatches=microbatches, z_loss=z_loss)
+    grads, sums = mean_gradients(
+        state.params, batch, key, model=model, microbatches=microbatches, z_loss=z_loss
+    )
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    tokens = sum(jnp.count_nonzero(ids) for name, ids in batch.items() if name.endswith("segment_ids"))
+    tokens = sum(
+        jnp.count_nonzero(ids) for name, ids in batch.items() if name.endswith("segment_ids")
+    )
     metrics = sums | {"tokens": tokens, "grad_norm": optax.tree.norm(grads)}
     after = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
     if skip:
         good = jnp.isfinite(metrics["loss_sum"]) & jnp.isfinite(metrics["grad_norm"])
         kept = state.replace(step=state.step + 1)
         after = jax.tree.map(functools.partial(jnp.where, good), after, kept)
-        metrics = jax.tree.map(lambda value: jnp.where(good, value, 0), metrics) | {"skipped": ~good}
+        metrics = jax.tree.map(lambda value: jnp.where(good, value, 0), metrics) | {
+            "skipped": ~good
+        }
     return after, metrics
 
 
@@ -125,11 +139,15 @@ def mean_gradients(
     if microbatches == 1:
         return gradients(batch, key)
     # Row i goes to microbatch i mod n: each keeps rows of every device, and nothing has to move.
-    pieces = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, microbatches, *x.shape[1:]), 0, 1), batch)
+    pieces = jax.tree.map(
+        lambda x: jnp.swapaxes(x.reshape(-1, microbatches, *x.shape[1:]), 0, 1), batch
+    )
     keys = jax.random.split(key, microbatches)
 
     def add(total: Any, piece: Any) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, gradients(*piece)), None
 
-    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradients, jax.tree.map(lambda x: x[0], pieces), key))
+    zeros = jax.tree.map(
+        jnp.zeros_like, jax.eval_shape(gradients, jax.tree.map(lambda x: x[0], pieces), key)
+    )
     return jax.lax.scan(add, zeros, (pieces, keys))[0]

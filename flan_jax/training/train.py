@@ -47,7 +47,9 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     multihost.assert_equal_everywhere(manifest.process_fingerprint(identity, config_text))
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
-    evaluating = EvalContext(run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation)
+    evaluating = EvalContext(
+        run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation
+    )
     before, after = (
         evaluate.before_training(prepared, settings.evaluation),
         evaluate.after_training(prepared, settings.evaluation),
@@ -55,7 +57,9 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     between = in_training_eval(evaluating, prepared)
     rescore_initial_params(evaluating, before, saved, tx, training)
     if multihost.broadcast_from_zero(is_finished(evaluating, after, identity, training)):
-        print(f"{run_dir} is finished: see {write_report(run)}. For another run choose another --run_dir.")
+        print(
+            f"{run_dir} is finished: see {write_report(run)}. For another run choose another --run_dir."
+        )
         return
     run.write_text("config.gin", config_text)
     run.remove(RESULT)  # of fewer steps, or of another evaluation: this run is not done
@@ -81,7 +85,9 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     )
     state = train_loop(run, state, loader, saved, preemption, fitting)
     for each in after:
-        evaluate.score(evaluating, each, manifest.trained_params_id(identity, int(state.step)), state.params)
+        evaluate.score(
+            evaluating, each, manifest.trained_params_id(identity, int(state.step)), state.params
+        )
     delete_other_scores(run, [each.when for each in (*before, *after)])
     saved.close()
     if run.is_writer:
@@ -95,7 +101,9 @@ def write_report(run: Run) -> Path | None:
     return run_report.write(run.path) if run.is_writer else None
 
 
-def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:
+def prepare(
+    run: Run, settings: Settings, mesh: Mesh
+) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:
     """The data, the plan of its batches and the run's identity, checked against the model, the mesh and the run's directory."""
     data, model, training = settings.data, settings.model, settings.training
     check_options(training.compiler_options, mesh.devices.flat[0])
@@ -109,7 +117,9 @@ def prepare(run: Run, settings: Settings, mesh: Mesh) -> tuple[MixtureData, Mixt
     mixture = summarize_mixture(prepared, plan, training.steps)
     identity = manifest.identity(model, prepared, plan, settings.optimizer, training)
     run.write_manifest(
-        identity, manifest.run_metadata(model, data, mesh, mixture) | {"not_evaluated": prepared.not_evaluated}
+        identity,
+        manifest.run_metadata(model, data, mesh, mixture)
+        | {"not_evaluated": prepared.not_evaluated},
     )
     return prepared, plan, identity
 
@@ -126,7 +136,9 @@ def is_finished(
     return step >= training.steps and all(is_scored(evaluating, each, tuned) for each in after)
 
 
-def initial_state(model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig) -> TrainState:
+def initial_state(
+    model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig
+) -> TrainState:
     """The state before training: fresh, or with another run's parameters on a warm start."""
     if training.warm_start is None:
         return init_state(model, tx, mesh, training.seed)
@@ -136,7 +148,11 @@ def initial_state(model: Any, tx: optax.GradientTransformation, mesh: Mesh, trai
 
 
 def restore_or_initialize(
-    saved: Checkpoints, model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig
+    saved: Checkpoints,
+    model: Any,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    training: TrainConfig,
 ) -> TrainState:
     """The state to go on from: the latest checkpoint, else the first."""
     if saved.latest_step() is None:
@@ -155,7 +171,8 @@ def rescore_initial_params(
     # As they were then: the warm start may be gone by now.
     weights = scored_weights(evaluating.run, "before")
     if multihost.broadcast_from_zero(
-        saved.latest_step() is None or bool(weights and all(is_scored(evaluating, each, weights) for each in before))
+        saved.latest_step() is None
+        or bool(weights and all(is_scored(evaluating, each, weights) for each in before))
     ):
         return
     if any(each.stores for each in before):

@@ -47,7 +47,9 @@ def family_of(config: ModelConfig) -> Family:
             family.read(family.write(config), _untied(config))
         ) == _architecture_fields(config):
             return family
-    raise InputError(f"no family of Hugging Face's has the features of this model; known: {', '.join(FAMILIES)}")
+    raise InputError(
+        f"no family of Hugging Face's has the features of this model; known: {', '.join(FAMILIES)}"
+    )
 
 
 def differences(config: ModelConfig, other: ModelConfig) -> list[str]:
@@ -67,20 +69,37 @@ NOT_COMPUTED = (
 
 
 def _architecture_fields(config: ModelConfig) -> dict[str, Any]:
-    found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in NOT_COMPUTED}
+    found = {
+        f.name: getattr(config, f.name)
+        for f in dataclasses.fields(config)
+        if f.name not in NOT_COMPUTED
+    }
     if isinstance(config, DecoderConfig) and config.num_kv_heads is None:
         found["num_kv_heads"] = config.num_heads
     if not config.logits_via_embedding:
         found["tied_logits_scale"] = None
     if isinstance(config, DecoderConfig) and config.position == "rope":
         # T5's buckets mean nothing here.
-        found = {name: value for name, value in found.items() if not name.startswith("relative_attention")}
+        found = {
+            name: value
+            for name, value in found.items()
+            if not name.startswith("relative_attention")
+        }
     return found
 
 
 _TABLES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-_GEMMA = _GELU | {"head_dim": 256, "query_pre_attn_scalar": 256, "sliding_window": 4096, "tie_word_embeddings": True}
-_GEMMA2 = _GEMMA | {"sliding_window_pattern": 2, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+_GEMMA = _GELU | {
+    "head_dim": 256,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "tie_word_embeddings": True,
+}
+_GEMMA2 = _GEMMA | {
+    "sliding_window_pattern": 2,
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+}
 # Gemma 3's folders with images say of the text model only what differs from this.
 _GEMMA3 = _GEMMA | {
     "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "sliding_window_pattern": 6,

@@ -11,9 +11,7 @@ from flan_jax.models.config import ModelConfig
 Json = Mapping[str, Any]
 
 
-IGNORED_TENSORS = (
-    r".*rotary_emb\.inv_freq|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
-)
+IGNORED_TENSORS = r".*rotary_emb\.inv_freq|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
 """Tensors that old files have and no model uses."""
 
 

@@ -9,9 +9,18 @@ from flan_jax.weights.family_llama import _DECODER, _read_decoder, _rope, _write
 
 GEMMA = (
     *_DECODER,
-    ("decoder/layers_{i}/post_attention_layer_norm/scale", "model.layers.{i}.post_attention_layernorm.weight"),
-    ("decoder/layers_{i}/pre_mlp_layer_norm/scale", "model.layers.{i}.pre_feedforward_layernorm.weight"),
-    ("decoder/layers_{i}/post_mlp_layer_norm/scale", "model.layers.{i}.post_feedforward_layernorm.weight"),
+    (
+        "decoder/layers_{i}/post_attention_layer_norm/scale",
+        "model.layers.{i}.post_attention_layernorm.weight",
+    ),
+    (
+        "decoder/layers_{i}/pre_mlp_layer_norm/scale",
+        "model.layers.{i}.pre_feedforward_layernorm.weight",
+    ),
+    (
+        "decoder/layers_{i}/post_mlp_layer_norm/scale",
+        "model.layers.{i}.post_feedforward_layernorm.weight",
+    ),
 )
 
 
@@ -61,7 +70,10 @@ def _layer_types(layers: int, global_every: int | None) -> list[str]:
 
 def _write_gemma(config: DecoderConfig) -> dict[str, Any]:
     common = _write_decoder(config)
-    local = {"rope_theta": config.rope_local_max_wavelength or config.rope_max_wavelength, "rope_type": "default"}
+    local = {
+        "rope_theta": config.rope_local_max_wavelength or config.rope_max_wavelength,
+        "rope_type": "default",
+    }
     kinds = _layer_types(config.num_layers, config.global_every if config.sliding_window else 1)
     both = {"full_attention": common["rope_parameters"], "sliding_attention": local}
     return (
@@ -76,5 +88,9 @@ def _write_gemma(config: DecoderConfig) -> dict[str, Any]:
             "attn_logit_softcapping": config.attention_softcap,
             "final_logit_softcapping": config.logits_softcap,
         }
-        | ({"rope_parameters": both, "rope_local_base_freq": local["rope_theta"]} if config.qk_norm else {})
+        | (
+            {"rope_parameters": both, "rope_local_base_freq": local["rope_theta"]}
+            if config.qk_norm
+            else {}
+        )
     )

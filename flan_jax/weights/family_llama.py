@@ -8,15 +8,30 @@ from flan_jax.weights.family import ACTIVATIONS, Json, _refuse
 
 _DECODER = (
     ("token_embedder/embedding", "model.embed_tokens.weight"),
-    ("decoder/layers_{i}/pre_self_attention_layer_norm/scale", "model.layers.{i}.input_layernorm.weight"),
-    ("decoder/layers_{i}/self_attention/query/kernel", "model.layers.{i}.self_attn.q_proj.weight.T"),
+    (
+        "decoder/layers_{i}/pre_self_attention_layer_norm/scale",
+        "model.layers.{i}.input_layernorm.weight",
+    ),
+    (
+        "decoder/layers_{i}/self_attention/query/kernel",
+        "model.layers.{i}.self_attn.q_proj.weight.T",
+    ),
     ("decoder/layers_{i}/self_attention/key/kernel", "model.layers.{i}.self_attn.k_proj.weight.T"),
-    ("decoder/layers_{i}/self_attention/value/kernel", "model.layers.{i}.self_attn.v_proj.weight.T"),
+    (
+        "decoder/layers_{i}/self_attention/value/kernel",
+        "model.layers.{i}.self_attn.v_proj.weight.T",
+    ),
     ("decoder/layers_{i}/self_attention/query/bias", "model.layers.{i}.self_attn.q_proj.bias"),
     ("decoder/layers_{i}/self_attention/key/bias", "model.layers.{i}.self_attn.k_proj.bias"),
     ("decoder/layers_{i}/self_attention/value/bias", "model.layers.{i}.self_attn.v_proj.bias"),
-    ("decoder/layers_{i}/self_attention/query_norm/scale", "model.layers.{i}.self_attn.q_norm.weight"),
-    ("decoder/layers_{i}/self_attention/key_norm/scale", "model.layers.{i}.self_attn.k_norm.weight"),
+    (
+        "decoder/layers_{i}/self_attention/query_norm/scale",
+        "model.layers.{i}.self_attn.q_norm.weight",
+    ),
+    (
+        "decoder/layers_{i}/self_attention/key_norm/scale",
+        "model.layers.{i}.self_attn.k_norm.weight",
+    ),
     ("decoder/layers_{i}/self_attention/out/kernel", "model.layers.{i}.self_attn.o_proj.weight.T"),
     ("decoder/layers_{i}/mlp/wi_0/kernel", "model.layers.{i}.mlp.gate_proj.weight.T"),
     ("decoder/layers_{i}/mlp/wi_1/kernel", "model.layers.{i}.mlp.up_proj.weight.T"),
@@ -28,7 +43,10 @@ _DECODER = (
 
 LLAMA = (
     *_DECODER,
-    ("decoder/layers_{i}/pre_mlp_layer_norm/scale", "model.layers.{i}.post_attention_layernorm.weight"),
+    (
+        "decoder/layers_{i}/pre_mlp_layer_norm/scale",
+        "model.layers.{i}.post_attention_layernorm.weight",
+    ),
 )
 
 
@@ -95,7 +113,9 @@ def _read_llama(config: Json, has_head: bool) -> DecoderConfig:
 
 
 def _read_mistral(config: Json, has_head: bool) -> DecoderConfig:
-    return DecoderConfig(**_read_decoder(config, has_head), sliding_window=config.get("sliding_window"))
+    return DecoderConfig(
+        **_read_decoder(config, has_head), sliding_window=config.get("sliding_window")
+    )
 
 
 def _read_qwen2(config: Json, has_head: bool) -> DecoderConfig:
@@ -131,7 +151,9 @@ def _write_decoder(config: DecoderConfig) -> dict[str, Any]:
         "rope_parameters": rope,
         # Before version 5 transformers and others look for these two.
         "rope_theta": config.rope_max_wavelength,
-        "rope_scaling": None if config.rope_scaling is None else {k: v for k, v in rope.items() if k != "rope_theta"},
+        "rope_scaling": None
+        if config.rope_scaling is None
+        else {k: v for k, v in rope.items() if k != "rope_theta"},
         "rms_norm_eps": config.norm_epsilon,
         "tie_word_embeddings": config.logits_via_embedding,
     }

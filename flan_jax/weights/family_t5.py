@@ -41,20 +41,28 @@ T5 = (
 )  # fmt: skip
 
 
-T5_ACTIVATIONS = {"relu": ("relu",), "gated-gelu": ("gelu", "linear"), "gated-silu": ("silu", "linear")}
+T5_ACTIVATIONS = {
+    "relu": ("relu",),
+    "gated-gelu": ("gelu", "linear"),
+    "gated-silu": ("silu", "linear"),
+}
 """T5's feed_forward_proj -> our mlp_activations. Its "gelu" is the tanh approximation."""
 
 
 def _read_t5(config: Json, has_head: bool) -> EncoderDecoderConfig:
     activations = T5_ACTIVATIONS.get(config["feed_forward_proj"])
     if activations is None:
-        raise unknown_name("feed_forward_proj in config.json", config["feed_forward_proj"], T5_ACTIVATIONS)
+        raise unknown_name(
+            "feed_forward_proj in config.json", config["feed_forward_proj"], T5_ACTIVATIONS
+        )
     if config.get("layer_norm_epsilon", 1e-6) != 1e-6:
         raise InputError(
             f"config.json sets layer_norm_epsilon = {config['layer_norm_epsilon']}; T5's is 1e-06, and so is ours"
         )
     # Of T5, a tied head says that the hidden states are scaled; later versions say it by scale_decoder_outputs.
-    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True) is not False)
+    scaled = config.get(
+        "scale_decoder_outputs", config.get("tie_word_embeddings", True) is not False
+    )
     return EncoderDecoderConfig(
         vocab_size=config["vocab_size"],
         emb_dim=config["d_model"],
@@ -80,7 +88,9 @@ def _read_mt5(config: Json, has_head: bool) -> EncoderDecoderConfig:
 def _write_t5(config: EncoderDecoderConfig) -> dict[str, Any]:
     names = {activations: name for name, activations in T5_ACTIVATIONS.items()}
     if config.mlp_activations not in names:
-        raise InputError(f"T5 has no mlp_activations {config.mlp_activations}; known: {', '.join(map(str, names))}")
+        raise InputError(
+            f"T5 has no mlp_activations {config.mlp_activations}; known: {', '.join(map(str, names))}"
+        )
     if config.logits_via_embedding and config.tied_logits_scale not in (None, 1.0):
         raise InputError(
             "T5's tied head is scaled by emb_dim ** -0.5 or not at all; tied_logits_scale is None or 1.0 there"

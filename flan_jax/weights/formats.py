@@ -50,7 +50,11 @@ def format_of(source: str | Path) -> str:
         )
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        what = f"{source} is a file" if folder.exists() else f"there is no folder {source} to take parameters from"
+        what = (
+            f"{source} is a file"
+            if folder.exists()
+            else f"there is no folder {source} to take parameters from"
+        )
         raise InputError(f"{what}. Give a run directory, a Hugging Face folder or a T5X checkpoint")
     for pattern, what in OTHERS.items():
         if any(folder.glob(pattern)):
@@ -66,7 +70,10 @@ def source_facts(source: str | Path) -> dict[str, str]:
     kind, root = format_of(source), epath.Path(source).expanduser()
     if kind == "flan_jax":
         root = epath.Path(latest_folder(source))
-    about = [f"{file.relative_to(root)} {file.stat().length} {file.stat().mtime}" for file in _files(root)]
+    about = [
+        f"{file.relative_to(root)} {file.stat().length} {file.stat().mtime}"
+        for file in _files(root)
+    ]
     path = str(source) if "://" in str(source) else str(Path(source).expanduser().resolve())
     return {"path": path, "files": hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]}
 
@@ -89,7 +96,9 @@ def save_params(
     """Writes parameters in one of FORMATS to `target`, which must not exist. The last three are for Hugging Face folders."""
     check_target(target)
     if kind == "hugging_face":
-        hugging_face.save(target, config, params, dtype=dtype, original=original, tokenizer=tokenizer)
+        hugging_face.save(
+            target, config, params, dtype=dtype, original=original, tokenizer=tokenizer
+        )
     elif kind == "t5x":
         t5x.write_t5x(target, params, step=0)
     elif kind == "flan_jax":

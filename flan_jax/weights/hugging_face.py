@@ -29,7 +29,11 @@ from flan_jax.weights.safetensors_folder import BLOCK, CONFIG, INDEX, READERS, S
 SHARD_BYTES = 5 * 10**9
 """Files are cut at this size, as transformers cuts them."""
 EMBEDDING = "token_embedder/embedding"
-DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16)}
+DTYPES = {
+    "float32": np.dtype(np.float32),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float16": np.dtype(np.float16),
+}
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model", "tokenizer.model",
     "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json",
@@ -51,20 +55,30 @@ def load_params(folder: str | Path, config: ModelConfig, like: Any) -> Any:
     family, theirs = _family_and_config(tensors)
     differing = differences(config, theirs)
     if differing:
-        raise InputError(f"MODEL is not the model in {folder}/{CONFIG}: {'; '.join(differing)}. Change MODEL")
+        raise InputError(
+            f"MODEL is not the model in {folder}/{CONFIG}: {'; '.join(differing)}. Change MODEL"
+        )
     leaves = pytrees.named_leaves(like)
-    names = hf_names(family, [name for leaf in leaves for name in _layers(leaf, leaves[leaf].shape)])
+    names = hf_names(
+        family, [name for leaf in leaves for name in _layers(leaf, leaves[leaf].shape)]
+    )
     repeats = {*family.embeddings, *(["lm_head.weight"] if config.logits_via_embedding else [])}
     if names[EMBEDDING][0] not in tensors.names():
         # A tied table is stored once, under whichever of its names.
-        names[EMBEDDING] = next(((name, False) for name in repeats & tensors.names()), names[EMBEDDING])
+        names[EMBEDDING] = next(
+            ((name, False) for name in repeats & tensors.names()), names[EMBEDDING]
+        )
     _compare(tensors, repeats, names, leaves)
     # The largest first: when nearly all is placed, what is read beside it is small. A few at a time: most of the work is
     # copying, which threads do side by side.
     order = sorted(leaves, key=lambda name: -leaves[name].size)
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         placed = dict(
-            zip(order, pool.map(lambda name: _placed(tensors, name, leaves[name], names), order), strict=True)
+            zip(
+                order,
+                pool.map(lambda name: _placed(tensors, name, leaves[name], names), order),
+                strict=True,
+            )
         )
     return jax.tree.unflatten(jax.tree.structure(like), [placed[name] for name in leaves])
 
@@ -90,12 +104,18 @@ def save(
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
     family, settings = _described(config, original)
-    settings = settings | {"architectures": [family.architecture], "model_type": family.model_type, "dtype": dtype}
+    settings = settings | {
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
+        "dtype": dtype,
+    }
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        (partial / CONFIG).write_text(json.dumps(settings | {"torch_dtype": dtype}, indent=2) + "\n")
+        (partial / CONFIG).write_text(
+            json.dumps(settings | {"torch_dtype": dtype}, indent=2) + "\n"
+        )
         _copy_tokenizer(partial, family, original, tokenizer)
         _write_tensors(partial, family, params, DTYPES[dtype])
         partial.rename(target)
@@ -113,7 +133,9 @@ def _family_and_config(tensors: Tensors) -> tuple[Family, ModelConfig]:
             "folder in bfloat16 or float32, or load it with transformers, call dequantize() and save_pretrained"
         )
     try:
-        return family, family.read({**family.defaults, **tensors.config}, "lm_head.weight" in tensors.names())
+        return family, family.read(
+            {**family.defaults, **tensors.config}, "lm_head.weight" in tensors.names()
+        )
     except KeyError as error:
         raise InputError(f"{file} does not say {error}") from None
     except InputError:
@@ -124,7 +146,11 @@ def _family_and_config(tensors: Tensors) -> tuple[Family, ModelConfig]:
 
 def _layers(name: str, shape: Sequence[int]) -> list[str]:
     """The unrolled names of a parameter: one for each layer, if it is stacked."""
-    return [name.replace("/layers/", f"/layers_{i}/") for i in range(shape[0])] if "/layers/" in name else [name]
+    return (
+        [name.replace("/layers/", f"/layers_{i}/") for i in range(shape[0])]
+        if "/layers/" in name
+        else [name]
+    )
 
 
 def _compare(
@@ -138,7 +164,9 @@ def _compare(
     wanted = {theirs for theirs, _ in names.values()}
     problems = [f"missing: {name}" for name in sorted(wanted - there)]
     problems += [
-        f"unknown: {name}" for name in sorted(there - wanted - repeats) if not re.fullmatch(IGNORED_TENSORS, name)
+        f"unknown: {name}"
+        for name in sorted(there - wanted - repeats)
+        if not re.fullmatch(IGNORED_TENSORS, name)
     ]
     for name, leaf in leaves.items():
         stacked = "/layers/" in name
@@ -147,13 +175,19 @@ def _compare(
             theirs, transposed = names[own]
             if theirs in there and tensors.shape(theirs) != (shape[::-1] if transposed else shape):
                 found = tensors.shape(theirs)
-                problems.append(f"{theirs} is {found}, where {own} needs {shape[::-1] if transposed else shape}")
+                problems.append(
+                    f"{theirs} is {found}, where {own} needs {shape[::-1] if transposed else shape}"
+                )
     if problems:
         more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise InputError(f"the weights in {tensors.folder} do not fit: {'; '.join(problems[:10])}{more}")
+        raise InputError(
+            f"the weights in {tensors.folder} do not fit: {'; '.join(problems[:10])}{more}"
+        )
 
 
-def _placed(tensors: Tensors, name: str, leaf: Any, names: Mapping[str, tuple[str, bool]]) -> jax.Array:
+def _placed(
+    tensors: Tensors, name: str, leaf: Any, names: Mapping[str, tuple[str, bool]]
+) -> jax.Array:
     """One of our arrays, each device's piece read on its own."""
     layers = _layers(name, leaf.shape)
 
@@ -170,10 +204,14 @@ def _placed(tensors: Tensors, name: str, leaf: Any, names: Mapping[str, tuple[st
         return out
 
     # Placing goes on after the call and holds the pieces till it is done: unwaited for, they would add up.
-    return jax.block_until_ready(jax.make_array_from_callback(tuple(leaf.shape), leaf.sharding, piece))
+    return jax.block_until_ready(
+        jax.make_array_from_callback(tuple(leaf.shape), leaf.sharding, piece)
+    )
 
 
-def _fill(out: np.ndarray, tensors: Tensors, theirs: str, transposed: bool, index: tuple[slice, ...]) -> None:
+def _fill(
+    out: np.ndarray, tensors: Tensors, theirs: str, transposed: bool, index: tuple[slice, ...]
+) -> None:
     if not transposed:
         out[...] = tensors.read(theirs, index)
         return
@@ -227,12 +265,16 @@ def _write_tensors(folder: Path, family: Family, params: Any, dtype: np.dtype) -
         for name, _, read in some:
             theirs, transposed = names[name]
             array = read()
-            shard[theirs] = _cast(np.ascontiguousarray(array.T) if transposed else array, dtype, theirs)
+            shard[theirs] = _cast(
+                np.ascontiguousarray(array.T) if transposed else array, dtype, theirs
+            )
         try:
             save_file(shard, folder / file, metadata={"format": "pt"})
         except SafetensorError as error:
             if re.search(r"No space left|File too large|Disk quota", str(error)):
-                raise OSError(errno.ENOSPC, "no space left for the weights", str(folder / file)) from error
+                raise OSError(
+                    errno.ENOSPC, "no space left for the weights", str(folder / file)
+                ) from error
             raise
         weight_map |= dict.fromkeys(shard, file)
         total += sum(array.nbytes for array in shard.values())
@@ -245,20 +287,28 @@ def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype)
     if dtype == np.float16 and not np.isfinite(cast).all():
-        raise InputError(f"{name} has values beyond float16's 65504, or that are not finite. Take --dtype=bfloat16")
+        raise InputError(
+            f"{name} has values beyond float16's 65504, or that are not finite. Take --dtype=bfloat16"
+        )
     return cast
 
 
-def _copy_tokenizer(folder: Path, family: Family, original: str | Path | None, tokenizer: str | Path | None) -> None:
+def _copy_tokenizer(
+    folder: Path, family: Family, original: str | Path | None, tokenizer: str | Path | None
+) -> None:
     """The original's files; of these only the generation settings where there is another `tokenizer`, a file."""
-    for name in [] if original is None else TOKENIZER_FILES if tokenizer is None else TOKENIZER_FILES[-1:]:
+    for name in (
+        [] if original is None else TOKENIZER_FILES if tokenizer is None else TOKENIZER_FILES[-1:]
+    ):
         file = Path(original or "").expanduser() / name
         if file.is_file():
             shutil.copyfile(file, folder / name)
     if tokenizer is not None:
         file = Path(tokenizer).expanduser()
         sentencepiece = "spiece.model" if family.embeddings else "tokenizer.model"
-        shutil.copyfile(file, folder / (sentencepiece if file.suffix == ".model" else "tokenizer.json"))
+        shutil.copyfile(
+            file, folder / (sentencepiece if file.suffix == ".model" else "tokenizer.json")
+        )
         beside = file.with_name("tokenizer_config.json")
         if beside.is_file():
             shutil.copyfile(beside, folder / beside.name)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, RunFailed
 from flan_jax.parallel import multihost
 from flan_jax.pytrees import named_leaves
 
@@ -20,7 +20,7 @@ SEEN_SECONDS = 60
 """So long a host waits for a shared disk to show it what another wrote."""
 
 
-class CheckpointFailed(RuntimeError):
+class CheckpointFailed(RunFailed):
     """A checkpoint could not be saved."""
 
 
@@ -30,7 +30,9 @@ def load_params(source: str | Path, like: Any) -> Any:
     `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
     """
     folder = latest_folder(source)
-    return _restore(folder.parent, multihost.broadcast_from_zero(int(folder.name)), {"params": like})["params"]
+    return _restore(
+        folder.parent, multihost.broadcast_from_zero(int(folder.name)), {"params": like}
+    )["params"]
 
 
 def latest_folder(source: str | Path) -> Path:
@@ -38,7 +40,9 @@ def latest_folder(source: str | Path) -> Path:
     folder = Path(source).expanduser()
     folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder} to take parameters from. Give a run directory")
+        raise InputError(
+            f"there is no folder {folder} to take parameters from. Give a run directory"
+        )
     steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
     if not steps:
         raise InputError(f"{folder} holds no finished checkpoint to take parameters from")
@@ -48,7 +52,10 @@ def latest_folder(source: str | Path) -> Path:
 def save_params(folder: str | Path, params: Any) -> None:
     """Parameters alone, as checkpoint 0 of a new run directory that load_params reads."""
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    with _open(Path(folder).expanduser() / "checkpoints", options) as manager, _failure_named(folder):
+    with (
+        _open(Path(folder).expanduser() / "checkpoints", options) as manager,
+        _failure_named(folder),
+    ):
         manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
         manager.wait_until_finished()
 
@@ -64,7 +71,9 @@ def _failure_named(folder: Any) -> Iterator[None]:
         raise CheckpointFailed(f"a checkpoint in {folder} could not be saved: {error}") from error
 
 
-def _open(folder: Path, options: ocp.CheckpointManagerOptions, **limits: Any) -> ocp.CheckpointManager:
+def _open(
+    folder: Path, options: ocp.CheckpointManagerOptions, **limits: Any
+) -> ocp.CheckpointManager:
     # Without handlers, a manager that has not saved yet reads no metadata of what is there.
     handlers = {name: ocp.StandardCheckpointHandler(**limits) for name in ("params", "rest")}
     return ocp.CheckpointManager(folder.resolve(), options=options, item_handlers=handlers)
@@ -72,17 +81,23 @@ def _open(folder: Path, options: ocp.CheckpointManagerOptions, **limits: Any) ->
 
 def _restore(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
     _wait_until_visible(folder / str(step))
-    abstract = {name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()}
+    abstract = {
+        name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()
+    }
     options = ocp.CheckpointManagerOptions(read_only=True)
     try:
         with _open(folder, options) as manager:
             there = manager.item_metadata(step)
         _compare(there.params, abstract["params"])
-        with _open(folder, options, restore_concurrent_gb=_read_at_once(there, abstract) / 1e9) as manager:
+        with _open(
+            folder, options, restore_concurrent_gb=_read_at_once(there, abstract) / 1e9
+        ) as manager:
             args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
             restored = manager.restore(step, args=ocp.args.Composite(**args))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the checkpoint of step {step} in {folder} does not fit this model: {error}") from None
+        raise InputError(
+            f"the checkpoint of step {step} in {folder} does not fit this model: {error}"
+        ) from None
     return {name: restored[name] for name in like}
 
 
@@ -95,10 +110,17 @@ def _read_at_once(there: Any, here: Mapping[str, Any]) -> int:
         saved = named_leaves(there[item])
         for name, leaf in named_leaves(tree).items():
             storage = getattr(saved.get(name), "storage", None)
-            chunks = storage.chunk_shape if storage and len(storage.chunk_shape) == len(leaf.shape) else leaf.shape
+            chunks = (
+                storage.chunk_shape
+                if storage and len(storage.chunk_shape) == len(leaf.shape)
+                else leaf.shape
+            )
             for bounds in _local_bounds(leaf):
                 held += leaf.dtype.itemsize * math.prod(stop - start for start, stop in bounds)
-                rounded = (-(-stop // c) * c - start // c * c for (start, stop), c in zip(bounds, chunks, strict=True))
+                rounded = (
+                    -(-stop // c) * c - start // c * c
+                    for (start, stop), c in zip(bounds, chunks, strict=True)
+                )
                 largest = max(largest, leaf.dtype.itemsize * math.prod(rounded))
     return max(held // 10, largest + 1024)  # orbax asks for more than it reads
 
@@ -108,7 +130,10 @@ def _local_bounds(leaf: Any) -> set[tuple[tuple[int, int], ...]]:
     if leaf.sharding is None:
         return {tuple((0, size) for size in leaf.shape)}
     indices = leaf.sharding.addressable_devices_indices_map(leaf.shape).values()
-    return {tuple(part.indices(size)[:2] for part, size in zip(index, leaf.shape, strict=True)) for index in indices}
+    return {
+        tuple(part.indices(size)[:2] for part, size in zip(index, leaf.shape, strict=True))
+        for index in indices
+    }
 
 
 def _wait_until_visible(checkpoint: Path) -> None:
@@ -126,9 +151,12 @@ def _compare(there: Any, here: Any) -> None:
     """Raises ValueError naming the first parameters that differ. Restoring would pad or cut arrays of other shapes."""
     shapes_there = {name: tuple(leaf.shape) for name, leaf in named_leaves(there).items()}
     shapes_here = {name: tuple(leaf.shape) for name, leaf in named_leaves(here).items()}
-    differing = sorted(n for n in {*shapes_there, *shapes_here} if shapes_there.get(n) != shapes_here.get(n))
+    differing = sorted(
+        n for n in {*shapes_there, *shapes_here} if shapes_there.get(n) != shapes_here.get(n)
+    )
     if differing:
         first = [
-            f"{n} is {shapes_there.get(n, 'absent')} there, {shapes_here.get(n, 'absent')} here" for n in differing[:3]
+            f"{n} is {shapes_there.get(n, 'absent')} there, {shapes_here.get(n, 'absent')} here"
+            for n in differing[:3]
         ]
         raise ValueError(f"{len(differing)} parameters differ: {'; '.join(first)}")

@@ -49,7 +49,9 @@ class SafetensorsFile:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is missing or damaged ({error}); copy it again") from error
         if not self.tensors or path.stat().st_size != end:
-            raise InputError(f"{path} is damaged or cut off: it should have {end} bytes; copy it again")
+            raise InputError(
+                f"{path} is damaged or cut off: it should have {end} bytes; copy it again"
+            )
 
     def read(self, name: str, index: Sequence[slice] = ()) -> np.ndarray:
         """A tensor, or the part of it that `index` names (slices with step 1), in the file's dtype."""
@@ -59,14 +61,19 @@ class SafetensorsFile:
         row = int(np.prod(shape[1:], dtype=np.int64))
         offset = self._start + about["data_offsets"][0] + rows.start * row * dtype.itemsize
         flat = np.fromfile(self._path, dtype, len(rows) * row, offset=offset)
-        return flat.reshape((len(rows), *shape[1:]) if shape else ())[(slice(None), *index[1:]) if index else ...]
+        return flat.reshape((len(rows), *shape[1:]) if shape else ())[
+            (slice(None), *index[1:]) if index else ...
+        ]
 
 
 def _end(about: Mapping[str, Any]) -> int:
     """Where a tensor ends. Raises ValueError when its place has not the size of its shape."""
     start, end = about["data_offsets"]
     dtype = STORED.get(about["dtype"])
-    if dtype is not None and end - start != int(np.prod(about["shape"], dtype=np.int64)) * dtype.itemsize:
+    if (
+        dtype is not None
+        and end - start != int(np.prod(about["shape"], dtype=np.int64)) * dtype.itemsize
+    ):
         raise ValueError(f"{about} is no tensor")
     return end
 
@@ -105,7 +112,9 @@ class Tensors:
     def read(self, name: str, index: Sequence[slice] = ()) -> np.ndarray:
         """A tensor, or the part of it that `index` names, in the file's dtype."""
         if self._about(name)["dtype"] not in STORED:
-            raise InputError(f"{name} in {self.folder} is {self._about(name)['dtype']}; known: {', '.join(STORED)}")
+            raise InputError(
+                f"{name} in {self.folder} is {self._about(name)['dtype']}; known: {', '.join(STORED)}"
+            )
         file, theirs = self._place[name]
         return self._file(file).read(theirs, index)
 

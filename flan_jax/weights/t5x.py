@@ -57,7 +57,9 @@ class LazyArray:
     def __init__(self, name: str, stored: Any):
         self._name, self._stored = name, stored
         self.shape: tuple[int, ...] = tuple(stored.shape)
-        self.dtype = np.dtype(stored.dtype if isinstance(stored, np.ndarray) else stored.dtype.numpy_dtype)
+        self.dtype = np.dtype(
+            stored.dtype if isinstance(stored, np.ndarray) else stored.dtype.numpy_dtype
+        )
 
     def read(self, index: Any = ...) -> np.ndarray:
         """The array, or what `index` (NumPy's basic indexing) selects of it. Only the chunks that it touches are read.
@@ -79,7 +81,9 @@ def is_checkpoint(folder: Folder) -> bool:
     root = epath.Path(folder).expanduser()
     if not root.is_dir():
         return INDEX_FILE.fullmatch(root.name) is not None and root.exists()
-    return _index_folder(root) is not None or any(re.match(r"checkpoint_\d+", child.name) for child in root.iterdir())
+    return _index_folder(root) is not None or any(
+        re.match(r"checkpoint_\d+", child.name) for child in root.iterdir()
+    )
 
 
 def read_t5x(folder: Folder) -> dict[str, LazyArray]:
@@ -99,9 +103,13 @@ def read_t5x(folder: Folder) -> dict[str, LazyArray]:
     arrays = {}
     for name, stored in opening.items():
         try:
-            arrays[name] = LazyArray(name, stored if isinstance(stored, np.ndarray) else stored.result())
+            arrays[name] = LazyArray(
+                name, stored if isinstance(stored, np.ndarray) else stored.result()
+            )
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"the checkpoint {place} lacks the array {name} ({error}). Copy it again") from None
+            raise InputError(
+                f"the checkpoint {place} lacks the array {name} ({error}). Copy it again"
+            ) from None
         if arrays[name].dtype == np.uint16:
             raise InputError(
                 f"{name} in {place} is uint16, version 2's disguise for bfloat16, which T5X no longer reads either. "
@@ -140,7 +148,9 @@ def write_t5x(folder: Folder, params: Any, step: int) -> Path:
     OSError when the disk is full.
     """
     if "://" in os.fspath(folder):
-        raise InputError(f"cannot write {folder}: write_t5x writes to a local folder; copy it from there with gsutil")
+        raise InputError(
+            f"cannot write {folder}: write_t5x writes to a local folder; copy it from there with gsutil"
+        )
     final = Path(folder).expanduser().absolute() / f"checkpoint_{step}"
     if step < 0 or final.exists():
         why = "a step counts from 0" if step < 0 else "it exists"
@@ -153,7 +163,9 @@ def write_t5x(folder: Folder, params: Any, step: int) -> Path:
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         # tensorstore's error for a full disk, as the OSError that every other writer raises.
-        if not isinstance(error, OSError) and re.search(r"No space left|File too large|Disk quota", str(error)):
+        if not isinstance(error, OSError) and re.search(
+            r"No space left|File too large|Disk quota", str(error)
+        ):
             raise OSError(errno.ENOSPC, "no space left for a checkpoint", str(final)) from error
         raise
     return final
@@ -162,28 +174,43 @@ def write_t5x(folder: Folder, params: Any, step: int) -> Path:
 def _find(root: epath.Path) -> epath.Path:
     """The folder that holds the index of the checkpoint that `root` means."""
     if not root.is_dir():
-        raise InputError(f"there is no folder {root} to read a T5X checkpoint from. Give a checkpoint_N, or its parent")
+        raise InputError(
+            f"there is no folder {root} to read a T5X checkpoint from. Give a checkpoint_N, or its parent"
+        )
     if UNFINISHED.search(root.name):
-        raise InputError(f"the checkpoint {root} is unfinished: its writer never renamed it. Take another")
+        raise InputError(
+            f"the checkpoint {root} is unfinished: its writer never renamed it. Take another"
+        )
     if (place := _index_folder(root)) is not None:
         return place
     if re.fullmatch(r"checkpoint_\d+", root.name):
-        raise InputError(f"the checkpoint {root} is unfinished: it has no index file `checkpoint`. Take another")
+        raise InputError(
+            f"the checkpoint {root} is unfinished: it has no index file `checkpoint`. Take another"
+        )
     children = {child.name: child for child in root.iterdir()}
-    steps = {int(name.split("_")[1]): name for name in children if re.fullmatch(r"checkpoint_\d+", name)}
+    steps = {
+        int(name.split("_")[1]): name for name in children if re.fullmatch(r"checkpoint_\d+", name)
+    }
     for step in sorted(steps, reverse=True):
         if (place := _index_folder(children[steps[step]])) is not None:
             return place
-    unfinished = sorted(name for name in children if UNFINISHED.search(name) or name in steps.values())
+    unfinished = sorted(
+        name for name in children if UNFINISHED.search(name) or name in steps.values()
+    )
     hint = f" Unfinished: {', '.join(unfinished)}." if unfinished else ""
-    raise InputError(f"{root} holds no finished T5X checkpoint.{hint} Give a checkpoint_N, or the folder around them")
+    raise InputError(
+        f"{root} holds no finished T5X checkpoint.{hint} Give a checkpoint_N, or the folder around them"
+    )
 
 
 def _index_folder(folder: epath.Path) -> epath.Path | None:
     """Where the index lies: in the checkpoint, or in its item "state"; None where there is none."""
     for place in (folder, folder / "state"):
         # The native index is a file; a folder "checkpoint" is somebody else's.
-        if any((place / name).exists() and not (place / name).is_dir() for name in ("checkpoint", "_METADATA")):
+        if any(
+            (place / name).exists() and not (place / name).is_dir()
+            for name in ("checkpoint", "_METADATA")
+        ):
             return place
     return None
 
@@ -194,11 +221,15 @@ def _index(path: epath.Path) -> dict[str, Any]:
         return _orbax_index(path.parent)
     content = path.read_bytes()
     if content.startswith(b"model_checkpoint_path"):
-        raise InputError(f"{path} belongs to a TensorFlow checkpoint. Convert it with T5X's convert_tf_checkpoint.py")
+        raise InputError(
+            f"{path} belongs to a TensorFlow checkpoint. Convert it with T5X's convert_tf_checkpoint.py"
+        )
     try:
         index = serialization.msgpack_restore(content)
     except (ValueError, TypeError) as error:
-        raise InputError(f"the index {path} is truncated or damaged ({error}). Copy it again") from None
+        raise InputError(
+            f"the index {path} is truncated or damaged ({error}). Copy it again"
+        ) from None
     if not isinstance(index, dict):
         raise InputError(f"{path} is no index of a T5X checkpoint. Give a folder that T5X wrote")
     return index
@@ -209,25 +240,36 @@ def _orbax_index(place: epath.Path) -> dict[str, Any]:
     path = place / "_METADATA"
     try:
         metadata = json.loads(path.read_text())
-        names = [[str(key["key"]) for key in entry["key_metadata"]] for entry in metadata["tree_metadata"].values()]
+        names = [
+            [str(key["key"]) for key in entry["key_metadata"]]
+            for entry in metadata["tree_metadata"].values()
+        ]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is truncated or damaged ({error!r}). Copy it again") from None
     for flag, layout in (("use_ocdbt", "OCDBT"), ("use_zarr3", "zarr3")):
         if metadata.get(flag):
-            raise InputError(f"{place} is an orbax checkpoint in {layout}, which T5X does not write; it was not read")
-    return traverse_util.unflatten_dict({tuple(keys): PLACEHOLDER + ".".join(keys) for keys in names})
+            raise InputError(
+                f"{place} is an orbax checkpoint in {layout}, which T5X does not write; it was not read"
+            )
+    return traverse_util.unflatten_dict(
+        {tuple(keys): PLACEHOLDER + ".".join(keys) for keys in names}
+    )
 
 
 def _target(place: epath.Path, index: dict[str, Any]) -> dict[str, Any]:
     """{name: an array, or the name of its folder} of the parameters in an index."""
     version = index.get("version")
     if version is not None and not isinstance(version, str) and version not in VERSIONS:
-        raise InputError(f"the checkpoint {place} is of version {version}; known are {VERSIONS[0]} and {VERSIONS[1]}")
+        raise InputError(
+            f"the checkpoint {place} is of version {version}; known are {VERSIONS[0]} and {VERSIONS[1]}"
+        )
     for wrapper in ("optimizer", "_optimizer"):
         index = index.get(wrapper, index) if isinstance(index, dict) else {}
     target = index.get("target") if isinstance(index, dict) else None
     if not isinstance(target, dict) or not target:
-        raise InputError(f"the index of {place} has no parameters ('target'). Give a checkpoint that T5X wrote")
+        raise InputError(
+            f"the index of {place} has no parameters ('target'). Give a checkpoint that T5X wrote"
+        )
     flat = traverse_util.flatten_dict(target, is_leaf=lambda _, value: "kvstore" in value, sep="/")
     return {name: _leaf(place, name, leaf) for name, leaf in flat.items()}
 
@@ -239,11 +281,17 @@ def _leaf(place: epath.Path, name: str, leaf: Any) -> Any:
         # tensorstore before 0.1.14 kept the path beside the kvstore. Only its last part means something elsewhere.
         kvstore = leaf["kvstore"]
         path = kvstore.get("path", leaf.get("path")) if isinstance(kvstore, dict) else kvstore
-        if leaf.get("driver") == "zarr" and isinstance(path, str) and (folder := PurePosixPath(path).name):
+        if (
+            leaf.get("driver") == "zarr"
+            and isinstance(path, str)
+            and (folder := PurePosixPath(path).name)
+        ):
             return folder
     elif isinstance(leaf, np.ndarray | np.generic | int | float):
         return np.asarray(leaf)
-    raise InputError(f"the index of {place} has {leaf!r} for {name}, which is neither an array nor where one lies")
+    raise InputError(
+        f"the index of {place} has {leaf!r} for {name}, which is neither an array nor where one lies"
+    )
 
 
 def _open(place: epath.Path, leaf: Any) -> Any:
@@ -254,7 +302,11 @@ def _open(place: epath.Path, leaf: Any) -> Any:
     kvstore = path if "://" in path else {"driver": "file", "path": os.path.abspath(path)}
     # A missing chunk is an error and not zeros: T5X gives no fill value, and without one tensorstore writes chunks of
     # zeros as well (google/tensorstore#28, December 2021; an older checkpoint may lack some).
-    return ts.open({"driver": "zarr", "kvstore": kvstore, "fill_missing_data_reads": False}, open=True, read=True)
+    return ts.open(
+        {"driver": "zarr", "kvstore": kvstore, "fill_missing_data_reads": False},
+        open=True,
+        read=True,
+    )
 
 
 def _layer(name: str, layer: int) -> str:
@@ -270,7 +322,9 @@ def _unrolled_shapes(shapes: Shapes, axis: int) -> Shapes:
             unrolled[name] = shape
             continue
         if len(shape) <= axis:
-            raise InputError(f"{name} is {shape}: it lies under 'layers', but has no axis {axis} that counts layers")
+            raise InputError(
+                f"{name} is {shape}: it lies under 'layers', but has no axis {axis} that counts layers"
+            )
         one = shape[:axis] + shape[axis + 1 :]
         unrolled |= {_layer(name, layer): one for layer in range(shape[axis])}
     return unrolled
@@ -279,8 +333,16 @@ def _unrolled_shapes(shapes: Shapes, axis: int) -> Shapes:
 def _compare(folder: Folder, there: Shapes, here: Shapes) -> None:
     """Raises InputError that names the parameters that differ."""
     missing, extra = [n for n in here if n not in there], [n for n in there if n not in here]
-    reshaped = [f"{n} is {there[n]} there, {here[n]} here" for n in here if n in there and there[n] != here[n]]
-    kinds = (("missing there", missing), ("without a place here", extra), ("of another shape", reshaped))
+    reshaped = [
+        f"{n} is {there[n]} there, {here[n]} here"
+        for n in here
+        if n in there and there[n] != here[n]
+    ]
+    kinds = (
+        ("missing there", missing),
+        ("without a place here", extra),
+        ("of another shape", reshaped),
+    )
     said = [
         f"{len(names)} {kind}: {', '.join(names[:SHOWN])}{' ...' if len(names) > SHOWN else ''}"
         for kind, names in kinds
@@ -289,7 +351,9 @@ def _compare(folder: Folder, there: Shapes, here: Shapes) -> None:
     if not said:
         return
     if any(re.search(r"layers_\d+/(relpos_bias|relative_posemb)/", name) for name in extra):
-        said.append("relative position biases of each layer are not supported, only one for all layers of a stack")
+        said.append(
+            "relative position biases of each layer are not supported, only one for all layers of a stack"
+        )
     raise InputError(
         f"the T5X checkpoint in {os.fspath(folder)} does not fit this model, counting layers one by one. Parameters: "
         f"{'; '.join(said)}. Give a checkpoint of this model, or change the model's sizes"
@@ -325,9 +389,14 @@ def _place(value: np.ndarray, leaf: Any) -> jax.Array:
 
 
 def _write(folder: Path, params: Any, step: int) -> None:
-    target = {name: _write_array(folder, f"target/{name}", value) for name, value in _unrolled(params)}
+    target = {
+        name: _write_array(folder, f"target/{name}", value) for name, value in _unrolled(params)
+    }
     # No "param_states", not even an empty one: T5X's load_t5x_checkpoint fails at an empty node.
-    state = {"state": {"step": np.int32(step)}, "target": traverse_util.unflatten_dict(target, sep="/")}
+    state = {
+        "state": {"step": np.int32(step)},
+        "target": traverse_util.unflatten_dict(target, sep="/"),
+    }
     index = serialization.msgpack_serialize({"version": VERSIONS[-1], "optimizer": state})
     with open(folder / "checkpoint", "wb") as file:
         file.write(index)

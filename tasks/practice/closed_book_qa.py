@@ -37,11 +37,15 @@ def arc_challenge(world, rng):
     """Either two steps (a person, the person's town, the fact about the town) or a question back from the value."""
     if rng.random() < 0.5:
         home = world.fact(rng, ("home",))
-        about_town = rng.choice([f for f in world.about(home.value) if f.relation.name in _VIA_HOME])
+        about_town = rng.choice(
+            [f for f in world.about(home.value) if f.relation.name in _VIA_HOME]
+        )
         question = _VIA_HOME[about_town.relation.name].format(s=home.subject)
         return _arc_row(question, world.choices(about_town, rng, 4), about_town.value)
     fact = world.fact(rng, tuple(_WHO_OR_WHICH))
-    others = [f.subject for f in world.facts if f.relation == fact.relation and f.value != fact.value]
+    others = [
+        f.subject for f in world.facts if f.relation == fact.relation and f.value != fact.value
+    ]
     choices = rng.sample([fact.subject, *rng.sample(others, 3)], 4)
     return _arc_row(_WHO_OR_WHICH[fact.relation.name].format(o=fact.value), choices, fact.subject)
 
@@ -94,8 +98,16 @@ _SEARCHES_BACK = {
     "pet": ("who has a {o}", "who lives with a {o}", "name of a person who has a {o}"),
     "car": ("who drives a {o} car", "who has a {o} car", "name of a person who drives a {o} car"),
     "country": ("which town is in {o}", "what is a town in {o}", "name of a town in {o}"),
-    "product": ("which town is known for its {o}", "where can you buy {o}", "name of a town known for its {o}"),
-    "material": ("what is made of {o}", "which thing is made of {o}", "name of a thing made of {o}"),
+    "product": (
+        "which town is known for its {o}",
+        "where can you buy {o}",
+        "name of a town known for its {o}",
+    ),
+    "material": (
+        "what is made of {o}",
+        "which thing is made of {o}",
+        "name of a thing made of {o}",
+    ),
 }
 
 
@@ -104,8 +116,13 @@ def natural_questions(world, rng):
     fact = world.fact(rng)
     name = fact.relation.name
     if rng.random() < 2 / 3:
-        return {"question": rng.choice(_SEARCHES[name]).format(s=fact.subject), "answer": [fact.value]}
-    subjects = [f.subject for f in world.facts if f.relation == fact.relation and f.value == fact.value]
+        return {
+            "question": rng.choice(_SEARCHES[name]).format(s=fact.subject),
+            "answer": [fact.value],
+        }
+    subjects = [
+        f.subject for f in world.facts if f.relation == fact.relation and f.value == fact.value
+    ]
     return {"question": rng.choice(_SEARCHES_BACK[name]).format(o=fact.value), "answer": subjects}
 
 
@@ -115,8 +132,14 @@ _QUIZ = {
     "food": ("What is the favorite food of {s}?", "Which food is best liked by {s}?"),
     "pet": ("Which animal is the pet of {s}?", "What kind of pet lives with {s}?"),
     "car": ("What is the color of the car of {s}?", "Which color was chosen for the car of {s}?"),
-    "country": ("Which country has a town called {s}?", "In which country would you find the town of {s}?"),
-    "product": ("What is sold in the town of {s}?", "Which product has its home in the town of {s}?"),
+    "country": (
+        "Which country has a town called {s}?",
+        "In which country would you find the town of {s}?",
+    ),
+    "product": (
+        "What is sold in the town of {s}?",
+        "Which product has its home in the town of {s}?",
+    ),
     "material": ("What was used to make the {s}?", "Of which material is the {s} made?"),
 }
 
@@ -146,10 +169,23 @@ def trivia_qa(world, rng):
     name = fact.relation.name
     hint = world.other(fact, rng) if name != "material" else None
     if hint and fact.subject not in TOWNS and rng.random() < 0.3:
-        people = [f.subject for f in world.facts if f.relation == fact.relation and f.value == fact.value]
-        if sum(any(f.relation == hint.relation and f.value == hint.value for f in world.about(p)) for p in people) == 1:
-            first, second = (rng.choice(_SEARCHES_BACK[f.relation.name][:2]).format(o=f.value) for f in (fact, hint))
-            return _trivia_row(f"{sentence(first)} and {second.removeprefix('who ')}?", fact.subject, "person")
+        people = [
+            f.subject for f in world.facts if f.relation == fact.relation and f.value == fact.value
+        ]
+        if (
+            sum(
+                any(f.relation == hint.relation and f.value == hint.value for f in world.about(p))
+                for p in people
+            )
+            == 1
+        ):
+            first, second = (
+                rng.choice(_SEARCHES_BACK[f.relation.name][:2]).format(o=f.value)
+                for f in (fact, hint)
+            )
+            return _trivia_row(
+                f"{sentence(first)} and {second.removeprefix('who ')}?", fact.subject, "person"
+            )
     subject = fact.subject
     if hint and rng.random() < 0.8:
         subject += _KNOWN_AS[hint.relation.name].format(o=hint.value)

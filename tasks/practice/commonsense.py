@@ -1,6 +1,16 @@
 """Practice rows of the commonsense tasks: small events, errands and stories."""
 
-from flan_jax.tasks.practice_world import COLORS, COUNTRIES, FOODS, PEOPLE, PETS, PRODUCTS, THINGS, TOWNS, sentence
+from flan_jax.tasks.practice_world import (
+    COLORS,
+    COUNTRIES,
+    FOODS,
+    PEOPLE,
+    PETS,
+    PRODUCTS,
+    THINGS,
+    TOWNS,
+    sentence,
+)
 
 _CAUSE_AND_EFFECT = (
     ("{s} dropped the bowl.", "The bowl broke."),
@@ -53,23 +63,103 @@ def copa(world, rng):
 
 
 _ACTIVITIES = (
-    ("cook pasta", "fill a pot with water", "put the pot on the stove", "drop the pasta into the hot water"),
+    (
+        "cook pasta",
+        "fill a pot with water",
+        "put the pot on the stove",
+        "drop the pasta into the hot water",
+    ),
     ("bake bread", "mix flour with water", "knead the dough", "bake the loaf in the oven"),
-    ("wash a dog", "fill a tub with warm water", "rub soap into the fur of the dog", "dry the dog with a towel"),
-    ("plant a tree", "dig a hole in the garden", "set the young tree into the hole", "cover the roots with soil"),
-    ("send a letter", "write a letter to a friend", "put the letter into an envelope", "stick a stamp on the envelope"),
-    ("paint a wall", "open a can of paint", "dip a brush into the paint", "spread the paint over the wall"),
-    ("wash a car", "spray the car with water", "scrub the doors with a sponge", "polish the windows and the hood"),
-    ("catch fish", "sit down by the lake", "put a worm on the hook", "pull a big fish out of the lake"),
-    ("make tea", "heat water in a kettle", "put tea leaves into a cup", "pour the hot water over the tea leaves"),
-    ("sew on a button", "thread a needle", "hold the button against the shirt", "push the needle through the button"),
-    ("make a fire", "gather dry wood", "stack the wood in a ring of stones", "light the wood with a match"),
-    ("mend a tire", "take the wheel off the bicycle", "find the hole in the tire", "glue a patch over the hole"),
-    ("make a salad", "wash a head of lettuce", "slice tomatoes into a bowl", "toss the lettuce and tomatoes with oil"),
-    ("shear a sheep", "lead the sheep into the barn", "hold the sheep firmly", "cut the wool off with shears"),
-    ("polish shoes", "wipe the dust off the shoes", "rub polish into the leather", "buff the shoes with a soft cloth"),
-    ("wrap a present", "place the present on colored paper", "fold the paper around it", "tie a ribbon around the box"),
-    ("play tennis", "walk onto the court", "throw the ball into the air", "hit the ball over the net with the racket"),
+    (
+        "wash a dog",
+        "fill a tub with warm water",
+        "rub soap into the fur of the dog",
+        "dry the dog with a towel",
+    ),
+    (
+        "plant a tree",
+        "dig a hole in the garden",
+        "set the young tree into the hole",
+        "cover the roots with soil",
+    ),
+    (
+        "send a letter",
+        "write a letter to a friend",
+        "put the letter into an envelope",
+        "stick a stamp on the envelope",
+    ),
+    (
+        "paint a wall",
+        "open a can of paint",
+        "dip a brush into the paint",
+        "spread the paint over the wall",
+    ),
+    (
+        "wash a car",
+        "spray the car with water",
+        "scrub the doors with a sponge",
+        "polish the windows and the hood",
+    ),
+    (
+        "catch fish",
+        "sit down by the lake",
+        "put a worm on the hook",
+        "pull a big fish out of the lake",
+    ),
+    (
+        "make tea",
+        "heat water in a kettle",
+        "put tea leaves into a cup",
+        "pour the hot water over the tea leaves",
+    ),
+    (
+        "sew on a button",
+        "thread a needle",
+        "hold the button against the shirt",
+        "push the needle through the button",
+    ),
+    (
+        "make a fire",
+        "gather dry wood",
+        "stack the wood in a ring of stones",
+        "light the wood with a match",
+    ),
+    (
+        "mend a tire",
+        "take the wheel off the bicycle",
+        "find the hole in the tire",
+        "glue a patch over the hole",
+    ),
+    (
+        "make a salad",
+        "wash a head of lettuce",
+        "slice tomatoes into a bowl",
+        "toss the lettuce and tomatoes with oil",
+    ),
+    (
+        "shear a sheep",
+        "lead the sheep into the barn",
+        "hold the sheep firmly",
+        "cut the wool off with shears",
+    ),
+    (
+        "polish shoes",
+        "wipe the dust off the shoes",
+        "rub polish into the leather",
+        "buff the shoes with a soft cloth",
+    ),
+    (
+        "wrap a present",
+        "place the present on colored paper",
+        "fold the paper around it",
+        "tie a ribbon around the box",
+    ),
+    (
+        "play tennis",
+        "walk onto the court",
+        "throw the ball into the air",
+        "hit the ball over the net with the racket",
+    ),
     (
         "iron a shirt",
         "lay the shirt on a board",
@@ -79,7 +169,14 @@ _ACTIVITIES = (
 )
 """What can be done, and its first, second and last step."""
 
-_MANNERS = ("", " the easy way", " in a short time", " for the first time", " like an expert", " on your own")
+_MANNERS = (
+    "",
+    " the easy way",
+    " in a short time",
+    " for the first time",
+    " like an expert",
+    " on your own",
+)
 
 
 def hellaswag(world, rng):
@@ -109,7 +206,11 @@ def hellaswag(world, rng):
 
 def _third_person(step):
     verb, space, rest = step.partition(" ")
-    verb = f"{verb[:-1]}ies" if verb == "dry" else verb + ("es" if verb.endswith(("sh", "ch", "x", "ss")) else "s")
+    verb = (
+        f"{verb[:-1]}ies"
+        if verb == "dry"
+        else verb + ("es" if verb.endswith(("sh", "ch", "x", "ss")) else "s")
+    )
     return verb + space + rest
 
 
@@ -141,7 +242,12 @@ _ERRANDS = (
 )
 """What somebody wants to do, and what it is done with."""
 
-_ASKED = ("How do you {goal}?", "To {goal}, you can", "{goal}", "What should I do if I want to {goal}?")
+_ASKED = (
+    "How do you {goal}?",
+    "To {goal}, you can",
+    "{goal}",
+    "What should I do if I want to {goal}?",
+)
 
 
 def piqa(world, rng):
@@ -184,7 +290,10 @@ _STORIES = (
     (
         "{s} had invited a guest from {town} who was fond of {food}. Dinner was on the stove.",
         ("{s} stirred it with care.", "The guest asked for a second plate."),
-        ("{s} forgot about it and read a book.", "Dinner was burned, and the guest went home hungry."),
+        (
+            "{s} forgot about it and read a book.",
+            "Dinner was burned, and the guest went home hungry.",
+        ),
     ),
     (
         "{s} found a lost {pet} in {town}. It wore a tag with an address.",

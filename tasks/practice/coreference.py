@@ -3,19 +3,31 @@
 from flan_jax.tasks.practice_world import PEOPLE, THINGS, TOWNS, sentence
 
 _WHO_OR_WHAT = (
-    ("{person} carried the {thing} to {town} until _ was {word}.", ("tired", "hungry"), ("broken", "lost")),
+    (
+        "{person} carried the {thing} to {town} until _ was {word}.",
+        ("tired", "hungry"),
+        ("broken", "lost"),
+    ),
     (
         "{person} took the {thing} home from {town} because _ was {word}.",
         ("sure to need it", "afraid of thieves"),
         ("in need of repair", "broken"),
     ),
-    ("{person} washed the {thing} in {town} when _ was {word}.", ("bored", "alone"), ("dirty", "dusty")),
+    (
+        "{person} washed the {thing} in {town} when _ was {word}.",
+        ("bored", "alone"),
+        ("dirty", "dusty"),
+    ),
     (
         "{person} forgot the {thing} in {town} because _ was {word}.",
         ("in a hurry", "tired"),
         ("out of sight", "hard to see"),
     ),
-    ("{person} bought the {thing} in {town} as _ was {word}.", ("rich", "in need of one"), ("cheap", "on sale")),
+    (
+        "{person} bought the {thing} in {town} as _ was {word}.",
+        ("rich", "in need of one"),
+        ("cheap", "on sale"),
+    ),
     (
         "{person} looked for the {thing} all over {town} until _ was {word}.",
         ("hungry", "worn out"),
@@ -26,8 +38,16 @@ _WHO_OR_WHAT = (
 
 _WHICH_PERSON = (
     ("{person} gave {other} the {thing} because _ {word} it.", ("did not need",), ("asked for",)),
-    ("{person} ran faster than {other} on the way to {town}, so _ was the {word} one there.", ("first",), ("last",)),
-    ("{person} followed {other} to {town} because _ {word} the way.", ("did not know",), ("could show",)),
+    (
+        "{person} ran faster than {other} on the way to {town}, so _ was the {word} one there.",
+        ("first",),
+        ("last",),
+    ),
+    (
+        "{person} followed {other} to {town} because _ {word} the way.",
+        ("did not know",),
+        ("could show",),
+    ),
 )
 """The same with two people: the first list means the first of them."""
 
@@ -41,7 +61,9 @@ def winogrande(world, rng):
     candidates = (person, other if "{other}" in pattern else f"the {thing}")
     options = rng.sample(candidates, 2)
     return {
-        "sentence": pattern.format(person=person, other=other, thing=thing, town=town, word=rng.choice(words[meant])),
+        "sentence": pattern.format(
+            person=person, other=other, thing=thing, town=town, word=rng.choice(words[meant])
+        ),
         "option1": options[0],
         "option2": options[1],
         "label": options.index(candidates[meant]),
@@ -52,8 +74,16 @@ _WOMEN = ("Anna", "Clara", "Emma", "Greta", "Ida", "Karin")
 _MEN = ("Boris", "David", "Felix", "Henry", "Jonas", "Leo")
 
 _TWO_PEOPLE = (
-    ("{a} thanked {b} in {town} because _ had {word}.", ("received help", "got a present"), ("been so kind", "helped")),
-    ("{a} asked {b} about the {thing}, but _ {word}.", ("got no answer",), ("did not answer", "kept silent")),
+    (
+        "{a} thanked {b} in {town} because _ had {word}.",
+        ("received help", "got a present"),
+        ("been so kind", "helped"),
+    ),
+    (
+        "{a} asked {b} about the {thing}, but _ {word}.",
+        ("got no answer",),
+        ("did not answer", "kept silent"),
+    ),
     (
         "{a} gave {b} lessons in {town} because _ {word}.",
         ("was a good teacher", "knew so much"),
@@ -69,7 +99,11 @@ _TWO_PEOPLE = (
         ("needed money", "wanted to get rid of it"),
         ("needed one", "offered a good price"),
     ),
-    ("{a} waited for {b} at the station of {town} because _ was {word}.", ("early",), ("late", "delayed")),
+    (
+        "{a} waited for {b} at the station of {town} because _ was {word}.",
+        ("early",),
+        ("late", "delayed"),
+    ),
     (
         "{a} hid the {thing} from {b}, but _ {word}.",
         ("gave it back in the end", "told where it was"),
@@ -80,13 +114,25 @@ _TWO_PEOPLE = (
         ("asked for it", "got it back"),
         ("returned it", "brought it back"),
     ),
-    ("{a} beat {b} in the race to {town}, and _ was {word}.", ("proud", "the winner"), ("sad", "the loser")),
-    ("{a} paid {b} for the {thing}, and _ {word}.", ("took it home", "went off with it"), ("counted the money",)),
+    (
+        "{a} beat {b} in the race to {town}, and _ was {word}.",
+        ("proud", "the winner"),
+        ("sad", "the loser"),
+    ),
+    (
+        "{a} paid {b} for the {thing}, and _ {word}.",
+        ("took it home", "went off with it"),
+        ("counted the money",),
+    ),
 )
 """As above, about two women or two men: the first list means the first of them."""
 
 _TWO_THINGS = (
-    ("Nobody sees the {a} under the {b} because _ is too {word}.", ("small", "flat"), ("big", "wide")),
+    (
+        "Nobody sees the {a} under the {b} because _ is too {word}.",
+        ("small", "flat"),
+        ("big", "wide"),
+    ),
     (
         "{person} chose the {a} over the {b} because _ was {word}.",
         ("cheaper", "prettier"),
@@ -97,7 +143,11 @@ _TWO_THINGS = (
         ("dirtier", "needed first"),
         ("needed later", "needed last"),
     ),
-    ("The {a} stood on top of the {b} in {town}, so _ was {word}.", ("at the top",), ("at the bottom", "underneath")),
+    (
+        "The {a} stood on top of the {b} in {town}, so _ was {word}.",
+        ("at the top",),
+        ("at the bottom", "underneath"),
+    ),
     (
         "The {a} stands behind the {b}, so _ is {word}.",
         ("hard to see", "half hidden"),

@@ -63,14 +63,25 @@ def wic(world, rng):
     label = rng.randrange(2)
     first = rng.choice(_SENSES[word])
     second = first if label == 1 else next(sense for sense in _SENSES[word] if sense != first)
-    frames = rng.sample(_FRAMES[first], 2) if label == 1 else [rng.choice(_FRAMES[s]) for s in (first, second)]
+    frames = (
+        rng.sample(_FRAMES[first], 2)
+        if label == 1
+        else [rng.choice(_FRAMES[s]) for s in (first, second)]
+    )
     row = {"word": word, "label": label, "idx": 0}
     for number, frame in enumerate(frames, start=1):
         text = frame.format(
-            word=word, person=rng.choice(PEOPLE), place=rng.choice(PLACES_IN_TOWN), food=rng.choice(FOODS)
+            word=word,
+            person=rng.choice(PEOPLE),
+            place=rng.choice(PLACES_IN_TOWN),
+            food=rng.choice(FOODS),
         )
         start = text.index(word)
-        row |= {f"sentence{number}": text, f"start{number}": start, f"end{number}": start + len(word)}
+        row |= {
+            f"sentence{number}": text,
+            f"start{number}": start,
+            f"end{number}": start + len(word),
+        }
     return row
 
 
@@ -151,9 +162,15 @@ _NOT_LAST = frozenset({"a", "the", "of", "in", "from", "with", "as"})
 def _damaged(words, rng):
     """The words of a statement with one mistake: in agreement, a word missing, in order, or a word doubled."""
     agreeing = [i for i, word in enumerate(words) if word in _OTHER_NUMBER]
-    needed = [i for i, word in enumerate(words) if word in _NEEDED and words[i - 1 : i + 1] != ["town", "of"]]
+    needed = [
+        i
+        for i, word in enumerate(words)
+        if word in _NEEDED and words[i - 1 : i + 1] != ["town", "of"]
+    ]
     movable = [i for i, word in enumerate(words[:-1]) if word in _NOT_LAST]
-    places = rng.choice([places for places in (agreeing, needed, movable, range(len(words))) if places])
+    places = rng.choice(
+        [places for places in (agreeing, needed, movable, range(len(words))) if places]
+    )
     at = rng.choice(places)
     if places is agreeing:
         return [*words[:at], _OTHER_NUMBER[words[at]], *words[at + 1 :]]
@@ -167,12 +184,18 @@ def _damaged(words, rng):
 def cola(world, rng):
     fact = world.fact(rng)
     # "apples is what Ida likes to eat" is hard to call, so the food relation keeps to its first two wordings
-    first, *rest = fact.say(rng.randrange(2 if fact.relation.name == "food" else 3)).rstrip(".").split()
+    first, *rest = (
+        fact.say(rng.randrange(2 if fact.relation.name == "food" else 3)).rstrip(".").split()
+    )
     words = [first if first in PEOPLE + TOWNS + COUNTRIES else first.lower(), *rest]
     label = rng.randrange(2)
     if label == 0:
         words = _damaged(words, rng)
-    return {"sentence": sentence(rng.choice(_SURROUNDINGS).format(" ".join(words))), "label": label, "idx": 0}
+    return {
+        "sentence": sentence(rng.choice(_SURROUNDINGS).format(" ".join(words))),
+        "label": label,
+        "idx": 0,
+    }
 
 
 def _added(number, letter=None):
@@ -189,7 +212,10 @@ def math_dataset(world, rng):
         (
             (f"{factor}*{letter}", f"{factor * solution}"),
             (f"{factor}*{letter}{_added(summand)}", f"{factor * solution + summand}"),
-            (f"{factor * solution - other * solution}", f"{factor}*{letter}{_added(-other, letter)}"),
+            (
+                f"{factor * solution - other * solution}",
+                f"{factor}*{letter}{_added(-other, letter)}",
+            ),
         )
     )
     left, right = rng.sample(sides, 2)
@@ -227,7 +253,9 @@ def coqa(world, rng):
             continue
         if number and rng.random() < 0.4:
             truth = rng.random() < 0.5
-            questions.append(_ask_later(facts[at] if truth else world.wrong(facts[at], rng), yes_no=True))
+            questions.append(
+                _ask_later(facts[at] if truth else world.wrong(facts[at], rng), yes_no=True)
+            )
             answers.append("yes" if truth else "no")
         else:
             questions.append(_ask_later(facts[at]) if number else facts[at].ask())
@@ -256,7 +284,12 @@ def quac(world, rng):
     answer = {"text": text, "answer_start": context.index(text)}
     answers = [answer]
     if asked in told and rng.random() < 0.5:
-        answers.append({"text": asked.value, "answer_start": context.index(asked.value, answer["answer_start"])})
+        answers.append(
+            {
+                "text": asked.value,
+                "answer_start": context.index(asked.value, answer["answer_start"]),
+            }
+        )
     return {
         "context": context,
         "followup": rng.choice("ymn"),
@@ -273,7 +306,10 @@ def quac(world, rng):
 _LINES = {
     "home": (
         ("{s} lives in {o}, not in {town}.", "{s} bor i {o}, ikke i {town}."),
-        ("Don't look for {s} in {town}: the address is in {o}.", "Led ikke efter {s} i {town}: adressen er i {o}."),
+        (
+            "Don't look for {s} in {town}: the address is in {o}.",
+            "Led ikke efter {s} i {town}: adressen er i {o}.",
+        ),
         ("Welcome to {o}, where {s} lives!", "Velkommen til {o}, hvor {s} bor!"),
     ),
     "job": (
@@ -298,7 +334,10 @@ _LINES = {
     ),
     "product": (
         ("Looking for {o}? Come to {s}!", "Leder du efter {o}? Kom til {s}!"),
-        ("Why not {town}? Because {s} has more {o}.", "Hvorfor ikke {town}? Fordi {s} har mere {o}."),
+        (
+            "Why not {town}? Because {s} has more {o}.",
+            "Hvorfor ikke {town}? Fordi {s} har mere {o}.",
+        ),
     ),
 }
 """Lines of web pages in English and Danish about a fact of each relation."""

@@ -22,7 +22,12 @@ def rte(world, rng):
     shown = [fact.say(rng.randrange(3)), world.other(fact, rng).say(rng.randrange(3))]
     label = rng.randrange(2)
     hypothesis = (fact if label == 0 else world.wrong(fact, rng)).say(rng.randrange(3))
-    return {"premise": " ".join(rng.sample(shown, 2)), "hypothesis": hypothesis, "label": label, "idx": 0}
+    return {
+        "premise": " ".join(rng.sample(shown, 2)),
+        "hypothesis": hypothesis,
+        "label": label,
+        "idx": 0,
+    }
 
 
 def cb(world, rng):
@@ -33,7 +38,9 @@ def cb(world, rng):
         hypothesis = world.wrong(unsaid, rng) if rng.random() < 0.5 else unsaid
     else:
         hypothesis = fact if label == 0 else world.wrong(fact, rng)
-    opener = rng.choice(("I spoke with a neighbor.", "We met at the market.", "It was a long talk."))
+    opener = rng.choice(
+        ("I spoke with a neighbor.", "We met at the market.", "It was a long talk.")
+    )
     return {
         "premise": f"{opener} {fact.say(rng.randrange(3))}",
         "hypothesis": clause(hypothesis.say()),
@@ -44,8 +51,12 @@ def cb(world, rng):
 
 def wnli(world, rng):
     first = world.fact(rng, ("job",))
-    second = rng.choice([f for f in world.facts if f.relation == first.relation and f.value != first.value])
-    reason = rng.choice((f"earns a living as a {first.value}", f"has found work as a {first.value}"))
+    second = rng.choice(
+        [f for f in world.facts if f.relation == first.relation and f.value != first.value]
+    )
+    reason = rng.choice(
+        (f"earns a living as a {first.value}", f"has found work as a {first.value}")
+    )
     verb = rng.choice(("thanked", "met", "called", "visited"))
     label = rng.randrange(2)
     return {
@@ -58,7 +69,11 @@ def wnli(world, rng):
 
 def _near(world, fact):
     """The other facts about the same subject or of the same relation."""
-    return [f for f in world.facts if f != fact and (f.subject == fact.subject or f.relation == fact.relation)]
+    return [
+        f
+        for f in world.facts
+        if f != fact and (f.subject == fact.subject or f.relation == fact.relation)
+    ]
 
 
 def _inference(world, rng, count, negated):
@@ -88,7 +103,12 @@ _SOURCES = (
 
 def _anli(world, rng, count, negated, source=""):
     statements, hypothesis, label = _inference(world, rng, count, negated)
-    return {"uid": "", "context": " ".join([source, *statements]).strip(), "hypothesis": hypothesis, "label": label}
+    return {
+        "uid": "",
+        "context": " ".join([source, *statements]).strip(),
+        "hypothesis": hypothesis,
+        "label": label,
+    }
 
 
 def anli_r1(world, rng):
@@ -154,7 +174,12 @@ _CAPTIONS = (
     "A {job} in a {color} hat is {verb}{what} in the {place}.",
     "In the {place} a {job} who wears a {color} hat is {verb}{what}.",
 )
-_ACTIONS = (("feeding a ", PETS), ("eating ", FOODS), ("carrying a ", THINGS), ("selling ", PRODUCTS))
+_ACTIONS = (
+    ("feeding a ", PETS),
+    ("eating ", FOODS),
+    ("carrying a ", THINGS),
+    ("selling ", PRODUCTS),
+)
 _VISIBLE = (
     ("The hat of the {job} is {color}.", ("color",)),
     ("The {job} is in the {place}.", ("place",)),
@@ -179,10 +204,16 @@ def snli(world, rng):
     scene = {detail: rng.choice(values) for detail, values in known.items()} | {"verb": verb}
     label = rng.randrange(3)
     if label == 1:
-        hypothesis = rng.choice(_UNSEEN).format(**scene, town=rng.choice(TOWNS), person=rng.choice(PEOPLE))
+        hypothesis = rng.choice(_UNSEEN).format(
+            **scene, town=rng.choice(TOWNS), person=rng.choice(PEOPLE)
+        )
     else:
         description, details = rng.choice(_VISIBLE)
         changed = rng.choice(details)
         other = rng.choice([value for value in known[changed] if value != scene[changed]])
         hypothesis = description.format(**(scene if label == 0 else scene | {changed: other}))
-    return {"premise": rng.choice(_CAPTIONS).format(**scene), "hypothesis": hypothesis, "label": label}
+    return {
+        "premise": rng.choice(_CAPTIONS).format(**scene),
+        "hypothesis": hypothesis,
+        "label": label,
+    }

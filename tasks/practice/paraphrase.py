@@ -1,17 +1,31 @@
 """Practice rows of the paraphrase tasks."""
 
-from flan_jax.tasks.practice_world import JOBS, PEOPLE, PLACES_IN_TOWN, THINGS, TOWNS, Fact, clause, sentence
+from flan_jax.tasks.practice_world import (
+    JOBS,
+    PEOPLE,
+    PLACES_IN_TOWN,
+    THINGS,
+    TOWNS,
+    Fact,
+    clause,
+    sentence,
+)
 
 
 def glue_mrpc(world, rng):
     fact = world.fact(rng)
     label = rng.randrange(2)
-    rival = rng.choice([f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject])
+    rival = rng.choice(
+        [f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject]
+    )
     second = fact if label else rng.choice((world.wrong(fact, rng), rival))
     wordings = rng.sample(range(3), 2)
     # Who reports it is the same on both sides, so it never decides.
     reporter = rng.choice([p for p in PEOPLE if p not in (fact.subject, rival.subject)])
-    pair = [f"{f.say(w).rstrip('.')}, {reporter} said." for f, w in zip((fact, second), wordings, strict=True)]
+    pair = [
+        f"{f.say(w).rstrip('.')}, {reporter} said."
+        for f, w in zip((fact, second), wordings, strict=True)
+    ]
     return {"sentence1": pair[0], "sentence2": pair[1], "label": label, "idx": 0}
 
 
@@ -19,7 +33,9 @@ def stsb(world, rng):
     fact = world.fact(rng)
     level = rng.randrange(6)
     first, second = rng.sample(range(3), 2)
-    same_kind = [f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject]
+    same_kind = [
+        f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject
+    ]
     if level >= 4:
         other = fact
     elif level == 3:
@@ -30,13 +46,24 @@ def stsb(world, rng):
         other = rng.choice([f for f in same_kind if f.value != fact.value])
     else:
         named = {fact.subject, fact.value}
-        unlike = [f for f in world.facts if f.relation != fact.relation and not named & {f.subject, f.value}]
+        unlike = [
+            f
+            for f in world.facts
+            if f.relation != fact.relation and not named & {f.subject, f.value}
+        ]
         other = rng.choice(unlike)
     pair = [fact.say(first), other.say(second)]
     if level == 4:
         # Four points: the same statement, where one side adds a detail that hardly matters.
         longer = rng.randrange(2)
-        detail = rng.choice(("as everyone knows", "as the neighbors say", "or so we heard", "and that is well known"))
+        detail = rng.choice(
+            (
+                "as everyone knows",
+                "as the neighbors say",
+                "or so we heard",
+                "and that is well known",
+            )
+        )
         pair[longer] = f"{pair[longer].rstrip('.')}, {detail}."
     return {"sentence1": pair[0], "sentence2": pair[1], "label": float(level), "idx": 0}
 
@@ -44,9 +71,16 @@ def stsb(world, rng):
 _EVENTS = (
     (
         ("a", "b"),
-        ("{a} sold the {thing} to {b}.", "{b} bought the {thing} from {a}.", "The {thing} was sold to {b} by {a}."),
+        (
+            "{a} sold the {thing} to {b}.",
+            "{b} bought the {thing} from {a}.",
+            "The {thing} was sold to {b} by {a}.",
+        ),
     ),
-    (("a", "b"), ("{a} was born before {b}.", "{b} was born after {a}.", "{b} is younger than {a}.")),
+    (
+        ("a", "b"),
+        ("{a} was born before {b}.", "{b} was born after {a}.", "{b} is younger than {a}."),
+    ),
     (
         ("a", "b"),
         (
@@ -55,7 +89,10 @@ _EVENTS = (
             "A letter about the {place} in {x} was sent to {b} by {a}.",
         ),
     ),
-    (("x", "y"), ("{a} moved from {x} to {y}.", "From {x}, {a} moved to {y}.", "{a} moved to {y} from {x}.")),
+    (
+        ("x", "y"),
+        ("{a} moved from {x} to {y}.", "From {x}, {a} moved to {y}.", "{a} moved to {y} from {x}."),
+    ),
     (
         ("x", "y"),
         (
@@ -73,7 +110,11 @@ def _event(rng, label):
     a, b = rng.sample(PEOPLE, 2)
     x, y = rng.sample(TOWNS, 2)
     told = {"a": a, "b": b, "x": x, "y": y}
-    told |= {"thing": rng.choice(THINGS), "place": rng.choice(PLACES_IN_TOWN), "job": rng.choice(JOBS)}
+    told |= {
+        "thing": rng.choice(THINGS),
+        "place": rng.choice(PLACES_IN_TOWN),
+        "job": rng.choice(JOBS),
+    }
     retold = told if label else told | {one: told[other], other: told[one]}
     first, second = rng.sample(wordings, 2)
     return [first.format(**told), second.format(**retold)]
@@ -82,13 +123,22 @@ def _event(rng, label):
 def _two_facts(world, rng, label):
     """Two facts of one relation, retold right or with their values exchanged."""
     first = world.fact(rng)
-    second = rng.choice([f for f in world.facts if f.relation == first.relation and f.value != first.value])
+    second = rng.choice(
+        [f for f in world.facts if f.relation == first.relation and f.value != first.value]
+    )
     told = [first, second]
-    retold = told if label else [Fact(f.relation, f.subject, g.value) for f, g in zip(told, told[::-1], strict=True)]
+    retold = (
+        told
+        if label
+        else [Fact(f.relation, f.subject, g.value) for f, g in zip(told, told[::-1], strict=True)]
+    )
     wordings = [rng.sample(range(3), 2) for _ in told]
     said = [f.say(w) for f, (w, _) in zip(told, wordings, strict=True)]
     said_again = [f.say(w) for f, (_, w) in zip(retold, wordings, strict=True)]
-    return [f"{one.rstrip('.')} and {clause(other)}." for one, other in (said, rng.sample(said_again, 2))]
+    return [
+        f"{one.rstrip('.')} and {clause(other)}."
+        for one, other in (said, rng.sample(said_again, 2))
+    ]
 
 
 def paws_wiki(world, rng):
@@ -98,10 +148,26 @@ def paws_wiki(world, rng):
 
 
 _QUESTIONS = {
-    "home": ("Where does {s} live?", "In which town does {s} live?", "What is the home town of {s}?"),
-    "job": ("What is the job of {s}?", "What does {s} do for a living?", "How does {s} earn money?"),
-    "food": ("What does {s} like to eat?", "What is the favorite food of {s}?", "Which food does {s} like best?"),
-    "pet": ("Which pet does {s} have?", "What kind of animal lives with {s}?", "What is the pet of {s}?"),
+    "home": (
+        "Where does {s} live?",
+        "In which town does {s} live?",
+        "What is the home town of {s}?",
+    ),
+    "job": (
+        "What is the job of {s}?",
+        "What does {s} do for a living?",
+        "How does {s} earn money?",
+    ),
+    "food": (
+        "What does {s} like to eat?",
+        "What is the favorite food of {s}?",
+        "Which food does {s} like best?",
+    ),
+    "pet": (
+        "Which pet does {s} have?",
+        "What kind of animal lives with {s}?",
+        "What is the pet of {s}?",
+    ),
     "car": (
         "What color is the car of {s}?",
         "Which color does the car of {s} have?",
@@ -112,7 +178,11 @@ _QUESTIONS = {
         "To which country does {s} belong?",
         "Which country is {s} a part of?",
     ),
-    "product": ("What is {s} known for?", "What is it that {s} is famous for?", "What do people go to {s} to buy?"),
+    "product": (
+        "What is {s} known for?",
+        "What is it that {s} is famous for?",
+        "What do people go to {s} to buy?",
+    ),
     "material": (
         "What is the {s} made of?",
         "Which material is the {s} made of?",
@@ -124,12 +194,19 @@ _QUESTIONS = {
 
 def glue_qqp(world, rng):
     fact = world.fact(rng)
-    near = [f for f in world.facts if f != fact and (f.subject == fact.subject or f.relation == fact.relation)]
+    near = [
+        f
+        for f in world.facts
+        if f != fact and (f.subject == fact.subject or f.relation == fact.relation)
+    ]
     label = rng.randrange(2)
     if rng.random() < 0.5:
         facts = (fact, fact if label else rng.choice(near))
         wordings = rng.sample(range(3), 2)
-        pair = [_QUESTIONS[f.relation.name][w].format(s=f.subject) for f, w in zip(facts, wordings, strict=True)]
+        pair = [
+            _QUESTIONS[f.relation.name][w].format(s=f.subject)
+            for f, w in zip(facts, wordings, strict=True)
+        ]
     else:
         guess = rng.choice((fact, world.wrong(fact, rng)))
         facts = (guess, guess if label else rng.choice((world.wrong(guess, rng), rng.choice(near))))

@@ -23,14 +23,20 @@ def _portrait(world, rng):
 
 def _tale(world, rng):
     """An invented story, in which other things are true than in the world; what it says last follows from it."""
-    opener = rng.choice(("This is only a story.", "In the play, all is different.", "Once upon a time it was so."))
+    opener = rng.choice(
+        ("This is only a story.", "In the play, all is different.", "Once upon a time it was so.")
+    )
     facts = [world.wrong(world.fact(rng), rng) for _ in range(rng.randint(1, 3))]
     fact = rng.choice(facts)
     first, second = rng.sample(range(3), 2)
     said = [each.say(first if each is fact else rng.randrange(3)) for each in facts]
     if rng.random() < 0.5:
         return [opener, *said, f"So in the story it is true that {clause(fact.say(second))}."]
-    return [opener, *said, f"So in the story it is false that {clause(world.wrong(fact, rng).say(second))}."]
+    return [
+        opener,
+        *said,
+        f"So in the story it is false that {clause(world.wrong(fact, rng).say(second))}.",
+    ]
 
 
 def _talk(world, rng):
@@ -40,10 +46,16 @@ def _talk(world, rng):
     for _ in range(rng.randint(1, 2)):
         fact = world.fact(rng)
         if rng.random() < 0.5:
-            lines += [f'"{fact.ask()}" {rng.choice(("asked", "said"))} {one}.', f'"{fact.value}," said {two}.']
+            lines += [
+                f'"{fact.ask()}" {rng.choice(("asked", "said"))} {one}.',
+                f'"{fact.value}," said {two}.',
+            ]
         else:
             asked, answer = (fact, "Yes") if rng.random() < 0.5 else (world.wrong(fact, rng), "No")
-            lines += [f'"Tell me, {asked.ask_yes_no()}?" asked {one}.', f'"{answer}," said {two}. {fact.say()}']
+            lines += [
+                f'"Tell me, {asked.ask_yes_no()}?" asked {one}.',
+                f'"{answer}," said {two}. {fact.say()}',
+            ]
     return lines
 
 

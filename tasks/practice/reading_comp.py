@@ -8,10 +8,14 @@ def bool_q(world, rng):
     stated = {fact, world.other(fact, rng)}
     if rng.random() < 0.5:
         stated.add(world.fact(rng))
-    passage = [f.say(rng.randrange(3)) for f in sorted(stated, key=lambda f: (f.relation.name, f.subject))]
+    passage = [
+        f.say(rng.randrange(3)) for f in sorted(stated, key=lambda f: (f.relation.name, f.subject))
+    ]
     answer = rng.random() < 0.5
     return {
-        "question": (fact if answer else world.wrong(fact, rng)).ask_yes_no(rng.choice((None, 0, 1, 2))),
+        "question": (fact if answer else world.wrong(fact, rng)).ask_yes_no(
+            rng.choice((None, 0, 1, 2))
+        ),
         "title": sentence(fact.subject),
         "passage": " ".join(rng.sample(passage, len(passage))),
         "answer": answer,
@@ -19,9 +23,21 @@ def bool_q(world, rng):
 
 
 _STEMS = {
-    "material": ("The {s} is made of", "What did they make the {s} from?", "Somebody who touches the {s} touches"),
-    "product": ("The town of {s} is famous for its", "What do people buy in {s}?", "A shop in {s} will surely sell"),
-    "country": ("The town of {s} is in", "Which country does {s} belong to?", "A person who travels to {s} goes to"),
+    "material": (
+        "The {s} is made of",
+        "What did they make the {s} from?",
+        "Somebody who touches the {s} touches",
+    ),
+    "product": (
+        "The town of {s} is famous for its",
+        "What do people buy in {s}?",
+        "A shop in {s} will surely sell",
+    ),
+    "country": (
+        "The town of {s} is in",
+        "Which country does {s} belong to?",
+        "A person who travels to {s} goes to",
+    ),
 }
 _STEMS_BACK = {
     "material": ("One thing made of {o} is the", "Which of these did they make from {o}?"),
@@ -33,7 +49,9 @@ _STEMS_BACK = {
 def openbookqa(world, rng):
     fact = world.fact(rng, tuple(_STEMS))
     name = fact.relation.name
-    others = [f.subject for f in world.facts if f.relation == fact.relation and f.value != fact.value]
+    others = [
+        f.subject for f in world.facts if f.relation == fact.relation and f.value != fact.value
+    ]
     if rng.random() < 0.5 or len(others) < 3:
         stem, answer = rng.choice(_STEMS[name]).format(s=fact.subject), fact.value
         choices = world.choices(fact, rng, 4)
@@ -42,7 +60,8 @@ def openbookqa(world, rng):
         choices = rng.sample([answer, *rng.sample(others, 3)], 4)
     stated = fact.relation.statements[rng.randrange(3)].format(s=fact.subject, o=fact.value)
     return {
-        "question": {"stem": stem} | {f"choice_{letter}": c for letter, c in zip("ABCD", choices, strict=True)},
+        "question": {"stem": stem}
+        | {f"choice_{letter}": c for letter, c in zip("ABCD", choices, strict=True)},
         "fact1": stated.rstrip("."),
         "humanScore": 1.0,
         "clarity": 2.0,
@@ -90,22 +109,34 @@ def drop(world, rng):
     x, y, z = numbers
     goods = f"boxes of {product.value}"
     day, month, year = rng.randrange(1, 29), rng.choice(_MONTHS), rng.randrange(1880, 1920)
-    most, fewest, limit = numbers.index(max(numbers)), numbers.index(min(numbers)), rng.choice((4, 6, 8))
+    most, fewest, limit = (
+        numbers.index(max(numbers)),
+        numbers.index(min(numbers)),
+        rng.choice((4, 6, 8)),
+    )
     question, answer = rng.choice(
         (
             (f"How many {goods} did {b} sell?", str(y)),
             (f"How many {goods} did {a} and {c} sell together?", str(x + z)),
-            (f"What is the difference between the numbers of boxes that {a} and {b} sold?", str(abs(x - y))),
+            (
+                f"What is the difference between the numbers of boxes that {a} and {b} sold?",
+                str(abs(x - y)),
+            ),
             (f"Who sold the most {goods}?", homes[most].subject),
             (f"Who sold the fewest {goods}?", homes[fewest].subject),
             (f"In which town does the person live who sold the most {goods}?", homes[most].value),
-            (f"How many people sold more than {limit} {goods}?", str(sum(n > limit for n in numbers))),
+            (
+                f"How many people sold more than {limit} {goods}?",
+                str(sum(n > limit for n in numbers)),
+            ),
             ("On what date was the market held?", f"{year}-{month}-{day}"),
         )
     )
     sales = f"On {day} {month} {year} a market was held there. {a} sold {x} {goods}, {b} sold {y} and {c} sold {z}."
     return {
-        "passage": " ".join((product.say(rng.randrange(3)), sales, *(f.say(rng.randrange(3)) for f in homes))),
+        "passage": " ".join(
+            (product.say(rng.randrange(3)), sales, *(f.say(rng.randrange(3)) for f in homes))
+        ),
         "question": question,
         "answer": answer,
         "validated_answers": [answer] * rng.randrange(3),
@@ -139,13 +170,19 @@ def multirc(world, rng):
 
 
 def _same_relation(world, fact, rng):
-    return rng.choice([f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject])
+    return rng.choice(
+        [f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject]
+    )
 
 
 def _others(world, fact, rng):
     """Two or three other true facts, up to two of them about the same subject; about things, where that is a thing."""
     same = [f for f in world.about(fact.subject) if f != fact]
-    rest = [f for f in world.facts if f.subject != fact.subject and (same or f.relation == fact.relation)]
+    rest = [
+        f
+        for f in world.facts
+        if f.subject != fact.subject and (same or f.relation == fact.relation)
+    ]
     return [*rng.sample(same, min(len(same), 2)), *rng.sample(rest, 2)][: rng.choice((2, 3))]
 
 
@@ -160,7 +197,10 @@ def _context(fact, others, rng):
 
 def _spans(fact, context, start, count):
     """The value of `fact` as SQuAD's answers: the very letters of the text, once for each of `count` annotators."""
-    return {"text": [context[start : start + len(fact.value)]] * count, "answer_start": [start] * count}
+    return {
+        "text": [context[start : start + len(fact.value)]] * count,
+        "answer_start": [start] * count,
+    }
 
 
 def _title(fact):

@@ -26,15 +26,21 @@ def record(world, rng):
     ask_for_value = fact.value in _NAMES and rng.random() < 0.5
     if ask_for_value:
         answers = {fact.value}
-        blanked = fact.relation.statements[rng.randrange(3)].format(s=fact.subject, o="@placeholder")
+        blanked = fact.relation.statements[rng.randrange(3)].format(
+            s=fact.subject, o="@placeholder"
+        )
     else:
         answers = right & {f.subject for f in stated}
         blanked = fact.relation.statements[rng.randrange(3)].format(s="@placeholder", o=fact.value)
     report = rng.choice(_REPORTS).format(clause(blanked))
     return {
-        "passage": "\n@highlight\n\n".join((" ".join(f.say(rng.randrange(3)) for f in stated), *highlights)),
+        "passage": "\n@highlight\n\n".join(
+            (" ".join(f.say(rng.randrange(3)) for f in stated), *highlights)
+        ),
         "query": report[0].upper() + report[1:],
-        "entities": sorted({name for f in stated for name in (f.subject, f.value) if name in _NAMES}),
+        "entities": sorted(
+            {name for f in stated for name in (f.subject, f.value) if name in _NAMES}
+        ),
         "answers": sorted(answers),
         "idx": {"passage": 0, "query": 0},
     }

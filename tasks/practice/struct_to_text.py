@@ -1,6 +1,15 @@
 """Practice rows of the structure to text tasks."""
 
-from flan_jax.tasks.practice_world import COLORS, FOODS, JOBS, PETS, PLACES_IN_TOWN, PRODUCTS, THINGS, TOWNS
+from flan_jax.tasks.practice_world import (
+    COLORS,
+    FOODS,
+    JOBS,
+    PETS,
+    PLACES_IN_TOWN,
+    PRODUCTS,
+    THINGS,
+    TOWNS,
+)
 
 _VERBS = (
     ("find", "finds"), ("carry", "carries"), ("buy", "buys"), ("sell", "sells"), ("see", "sees"), ("hide", "hides"),
@@ -42,14 +51,19 @@ def dart(world, rng):
             f"The home of {person} is in {town}, which is in {country.value}.",
         )
     else:
-        tripleset = [f"[TABLECONTEXT] [TITLE] People of {town}", f"[TABLECONTEXT] NAME {person}", *_flat(facts)]
+        tripleset = [
+            f"[TABLECONTEXT] [TITLE] People of {town}",
+            f"[TABLECONTEXT] NAME {person}",
+            *_flat(facts),
+        ]
         openings = (
             f"{person} is one of the people of {town}.",
             f"One of the people of {town} is {person}.",
             f"Among the people of {town} is {person}.",
         )
     references = [
-        " ".join([opening, *(fact.say(wording) for fact in facts)]) for wording, opening in enumerate(openings)
+        " ".join([opening, *(fact.say(wording) for fact in facts)])
+        for wording, opening in enumerate(openings)
     ]
     return {
         "gem_id": "",
@@ -77,7 +91,9 @@ def e2e_nlg(world, rng):
         "familyFriendly": rng.choice(("yes", "no")),
         "near": rng.choice(PLACES_IN_TOWN),
     }
-    for left_out in rng.sample(("food", "priceRange", "area", "familyFriendly", "near"), rng.choice((2, 3))):
+    for left_out in rng.sample(
+        ("food", "priceRange", "area", "familyFriendly", "near"), rng.choice((2, 3))
+    ):
         del slots[left_out]
     references = _describe(slots)
     return {
@@ -97,7 +113,9 @@ def _describe(slots):
 
     name, kind = slots["name"], slots["eatType"]
     where = bit("area", " in {}") + bit("near", " near the {}")
-    families = {"yes": " Families are welcome.", "no": " It is not for families."}.get(slots.get("familyFriendly"), "")
+    families = {"yes": " Families are welcome.", "no": " It is not for families."}.get(
+        slots.get("familyFriendly"), ""
+    )
     prices = bit("priceRange", " Its prices are {}.").replace("cheap", "low")
     meals = bit("food", " You can eat {} there.")
     return [
@@ -119,7 +137,9 @@ def web_nlg_en(world, rng):
         "gem_id": "",
         "gem_parent_id": "",
         "input": [f"{fact.subject} | {fact.relation.name} | {fact.value}" for fact in facts],
-        "category": {"country": "Place", "product": "Place", "material": "Thing"}.get(first.relation.name, "Person"),
+        "category": {"country": "Place", "product": "Place", "material": "Thing"}.get(
+            first.relation.name, "Person"
+        ),
         "webnlg_id": "",
         "target": target,
         "references": list(dict.fromkeys([target, *alike])),

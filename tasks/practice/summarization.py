@@ -60,7 +60,10 @@ def _say(world, rng, subject, *relations):
 
 
 _MAILS = (
-    ("Can we meet in the {place} on {day} to talk about the {product} from {town}?", "Meeting about {product}"),
+    (
+        "Can we meet in the {place} on {day} to talk about the {product} from {town}?",
+        "Meeting about {product}",
+    ),
     (
         "The {thing} that you asked for is ready. Please come to the {place} on {day} to get it.",
         "Your {thing} is ready",
@@ -68,8 +71,14 @@ _MAILS = (
     ("I would like to buy your {thing}. How much do you want for it?", "Price of your {thing}"),
     ("We are having {food} for dinner on {day} and would like you to come.", "Dinner on {day}"),
     ("My {thing} is gone. If you see it near the {place}, please call me.", "Lost {thing}"),
-    ("The train from {town} is late, so I will not be in the {place} before noon on {day}.", "Late on {day}"),
-    ("Please send some {product} to the {place} in {town2}. They need it by {day}.", "{Product} for {town2}"),
+    (
+        "The train from {town} is late, so I will not be in the {place} before noon on {day}.",
+        "Late on {day}",
+    ),
+    (
+        "Please send some {product} to the {place} in {town2}. They need it by {day}.",
+        "{Product} for {town2}",
+    ),
     ("We have run out of {food}. Could you bring some to the {place}?", "More {food} needed"),
     ("A parcel from {town} has come for you. It is in the {place}.", "Parcel from {town}"),
 )
@@ -191,7 +200,10 @@ def multi_news(world, rng):
         " ".join([opener.format(**words), *(fact.say(rng.randrange(3)) for fact in report)]).strip()
         for opener, report in zip(openers, reports, strict=True)
     ]
-    return {"document": " ||||| ".join(texts), "summary": f"– {' '.join(fact.say() for fact in facts)}"}
+    return {
+        "document": " ||||| ".join(texts),
+        "summary": f"– {' '.join(fact.say() for fact in facts)}",
+    }
 
 
 _STORIES = (
@@ -226,7 +238,10 @@ _STORIES = (
 def newsroom(world, rng):
     words = _words(world, rng)
     title, text, summary = (part.format(**words) for part in rng.choice(_STORIES))
-    background = [*_say(world, rng, words["s"], "job", "home"), *_say(world, rng, words["home"], "product")]
+    background = [
+        *_say(world, rng, words["s"], "job", "home"),
+        *_say(world, rng, words["home"], "product"),
+    ]
     return {
         "text": f"{text}\n\n{' '.join(rng.sample(background, 3))}",
         "summary": summary,
@@ -261,12 +276,18 @@ _NEUTRAL_REVIEWS = (
 
 def opinion_abstracts_rotten_tomatoes(world, rng):
     words = _words(world, rng)
-    movie = rng.choice(("The {color} {thing}", "{s} and the {pet}", "A {job} in {town}")).format(**words)
-    movie = " ".join(word if word in ("and", "the", "in") else sentence(word) for word in movie.split())
+    movie = rng.choice(("The {color} {thing}", "{s} and the {pet}", "A {job} in {town}")).format(
+        **words
+    )
+    movie = " ".join(
+        word if word in ("and", "the", "in") else sentence(word) for word in movie.split()
+    )
     first, second = rng.sample(_ASPECTS, 2)
     good = {first: rng.random() < 0.6, second: rng.random() < 0.4}
     reviews = [
-        rng.choice(_REVIEWS).format(movie=movie, aspect=aspect, word=rng.choice(_PRAISE if good[aspect] else _BLAME))
+        rng.choice(_REVIEWS).format(
+            movie=movie, aspect=aspect, word=rng.choice(_PRAISE if good[aspect] else _BLAME)
+        )
         for aspect in (first, second)
         for _ in range(rng.choice((1, 2, 2)))
     ]
@@ -349,7 +370,9 @@ _DEBATES = (
 def opinion_abstracts_idebate(world, rng):
     words = _words(world, rng)
     claim, (needed, *others) = rng.choice(_DEBATES)
-    arguments = [text.format(**words) for text in (needed, *rng.sample(others, rng.randrange(1, 4)))]
+    arguments = [
+        text.format(**words) for text in (needed, *rng.sample(others, rng.randrange(1, 4)))
+    ]
     return {
         "_debate_name": "This house would build a new {place} in {town}".format(**words),
         "_claim_id": "",
@@ -405,7 +428,9 @@ _GREETINGS = (
 
 
 def samsum(world, rng):
-    words = _words(world, rng) | {"hour": rng.choice(("two", "three", "four", "five", "six", "seven"))}
+    words = _words(world, rng) | {
+        "hour": rng.choice(("two", "three", "four", "five", "six", "seven"))
+    }
     dialogue, summary = rng.choice(_CHATS)
     lines = f"{rng.choice(_GREETINGS)}\n{dialogue}".strip().format(**words)
     return {"dialogue": lines.replace("\n", "\r\n"), "summary": summary.format(**words), "id": ""}
@@ -450,28 +475,70 @@ def xsum(world, rng):
 
 _NEWS = (
     (
-        ("{country} and {abroad} Sign Treaty", "The leaders of both countries met in {town} on {day} to end the war."),
-        ("{country} Votes on {day}", "A new government is to be elected. Long lines are expected in {town}."),
-        ("Storm Hits {town}", "Hundreds have fled from the flood in {country}, and {abroad} is sending help."),
+        (
+            "{country} and {abroad} Sign Treaty",
+            "The leaders of both countries met in {town} on {day} to end the war.",
+        ),
+        (
+            "{country} Votes on {day}",
+            "A new government is to be elected. Long lines are expected in {town}.",
+        ),
+        (
+            "Storm Hits {town}",
+            "Hundreds have fled from the flood in {country}, and {abroad} is sending help.",
+        ),
         ("Thousands March in {town}", "They ask the president of {country} to step down by {day}."),
     ),
     (
         ("{town} Beats {town2}", "Two late goals by {s} decided the match on {day}."),
-        ("{s} to Meet {o} in Final", "The best two tennis players of {country} will play in {town} on {day}."),
-        ("{town} Looks for a Coach", "After the team's fifth defeat, against {town2}, the fans have had enough."),
-        ("Record for {s}", "No runner in {country} has ever been faster than the winner of the race on {day}."),
+        (
+            "{s} to Meet {o} in Final",
+            "The best two tennis players of {country} will play in {town} on {day}.",
+        ),
+        (
+            "{town} Looks for a Coach",
+            "After the team's fifth defeat, against {town2}, the fans have had enough.",
+        ),
+        (
+            "Record for {s}",
+            "No runner in {country} has ever been faster than the winner of the race on {day}.",
+        ),
     ),
     (
-        ("Price of {Product} Rises", "Traders in {abroad} paid more on {day} as {town} had less to sell."),
-        ("{Product} Maker to Cut Jobs", "The company from {town} has lost money and will close a factory in {town2}."),
-        ("Banks of {town} and {town2} Merge", "Shares in both rose on {day} when the deal was made known."),
-        ("{country} Sells More {Product}", "Exports to {abroad} grew by a tenth, and profits grew with them."),
+        (
+            "Price of {Product} Rises",
+            "Traders in {abroad} paid more on {day} as {town} had less to sell.",
+        ),
+        (
+            "{Product} Maker to Cut Jobs",
+            "The company from {town} has lost money and will close a factory in {town2}.",
+        ),
+        (
+            "Banks of {town} and {town2} Merge",
+            "Shares in both rose on {day} when the deal was made known.",
+        ),
+        (
+            "{country} Sells More {Product}",
+            "Exports to {abroad} grew by a tenth, and profits grew with them.",
+        ),
     ),
     (
-        ("New Planet Seen from {town}", "Astronomers of {country} found it on {day} with a bigger telescope."),
-        ("A Robot to Feed Your {Pet}", "Engineers in {town} showed how the machine works on {day}."),
-        ("How a {Pet} Thinks", "Researchers from {country} have measured its brain and found a surprise."),
-        ("{town} Tests Faster Internet", "The new network moves data between {town} and {town2} in no time."),
+        (
+            "New Planet Seen from {town}",
+            "Astronomers of {country} found it on {day} with a bigger telescope.",
+        ),
+        (
+            "A Robot to Feed Your {Pet}",
+            "Engineers in {town} showed how the machine works on {day}.",
+        ),
+        (
+            "How a {Pet} Thinks",
+            "Researchers from {country} have measured its brain and found a surprise.",
+        ),
+        (
+            "{town} Tests Faster Internet",
+            "The new network moves data between {town} and {town2} in no time.",
+        ),
     ),
 )
 """Titles and texts of each topic, in the order of the labels."""
@@ -481,7 +548,11 @@ def ag_news_subset(world, rng):
     words = _words(world, rng)
     label = rng.randrange(4)
     title, description = rng.choice(_NEWS[label])
-    return {"label": label, "title": title.format(**words), "description": description.format(**words)}
+    return {
+        "label": label,
+        "title": title.format(**words),
+        "description": description.format(**words),
+    }
 
 
 _GUIDES = (
@@ -569,7 +640,9 @@ _GUIDES = (
 )
 """Guides: their steps in order, each as a bare instruction and then in two fuller wordings."""
 _DISHES = tuple(food for food in FOODS if food not in ("apples", "beans"))
-_IN_THE_OPEN = tuple(place for place in PLACES_IN_TOWN if place not in ("school", "station", "library", "kitchen"))
+_IN_THE_OPEN = tuple(
+    place for place in PLACES_IN_TOWN if place not in ("school", "station", "library", "kitchen")
+)
 _FURRY = tuple(pet for pet in PETS if pet not in ("parrot", "turtle", "duck"))
 
 

@@ -223,11 +223,17 @@ def _text_pair(world, rng, code, language):
     """One or two facts in English and in another language."""
     told = {relation for relation, _ in language.patterns}
     english, foreign = [], []
-    for fact in rng.sample([f for f in world.facts if f.relation.name in told], rng.choice((1, 2, 2, 2))):
-        wording = rng.choice([w for relation, w in language.patterns if relation == fact.relation.name])
+    for fact in rng.sample(
+        [f for f in world.facts if f.relation.name in told], rng.choice((1, 2, 2, 2))
+    ):
+        wording = rng.choice(
+            [w for relation, w in language.patterns if relation == fact.relation.name]
+        )
         pattern = language.patterns[fact.relation.name, wording]
         english.append(fact.say(wording))
-        foreign.append(sentence(pattern.format(s=fact.subject, o=language.words.get(fact.value, fact.value))))
+        foreign.append(
+            sentence(pattern.format(s=fact.subject, o=language.words.get(fact.value, fact.value)))
+        )
     return {"en": " ".join(english), code: " ".join(foreign)}
 
 

@@ -50,7 +50,9 @@ def example_batch() -> dict[str, np.ndarray]:
         batch[f"{side}_segment_ids"] = np.ones((ROWS, length), np.int32)
         batch[f"{side}_positions"] = np.tile(np.arange(length, dtype=np.int32), (ROWS, 1))
     batch["encoder_input_tokens"] = np.full((ROWS, INPUTS), 5, np.int32)
-    batch["decoder_target_tokens"] = batch["decoder_input_tokens"] = np.full((ROWS, TARGETS), 7, np.int32)
+    batch["decoder_target_tokens"] = batch["decoder_input_tokens"] = np.full(
+        (ROWS, TARGETS), 7, np.int32
+    )
     return batch | {"decoder_loss_weights": np.ones((ROWS, TARGETS), np.float32)}
 
 
@@ -87,7 +89,9 @@ def save_once(training: Training, saved: Checkpoints) -> tuple[float, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--saves", type=int, default=3)
     saves = parser.parse_args().saves
     config, tx = gin_settings.load_model([f"models/{MODEL}.gin"]), adafactor(1e-3)
@@ -96,7 +100,10 @@ def main() -> int:
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.state))
     for _ in range(1 + STEPS_BETWEEN):  # the first one compiles
         training.step()
-    alone, start_alone = statistics.median(training.steps[1:]), statistics.median(training.starts[1:])
+    alone, start_alone = (
+        statistics.median(training.steps[1:]),
+        statistics.median(training.starts[1:]),
+    )
     with tempfile.TemporaryDirectory() as folder:
         saved = Checkpoints(Path(folder), CheckpointConfig(keep_last=1, keep_best=0))
         before = len(training.steps)

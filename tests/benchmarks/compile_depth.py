@@ -61,7 +61,9 @@ def ratio(seconds: dict[tuple[str, int], float]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--child", choices=MODELS, help=argparse.SUPPRESS)
     arguments, rest = parser.parse_known_args()
@@ -69,8 +71,14 @@ def main() -> int:
         child(arguments.child, int(rest[0]))
         return 0
     points = [(model, depth) for model in MODELS for depth in DEPTHS]
-    runs = [{point: processes.run_child(__file__, *point) for point in points} for _ in range(arguments.runs)]
-    seconds, cpu = ({p: statistics.median(run[p][key] for run in runs) for p in points} for key in ("compiling", "cpu"))
+    runs = [
+        {point: processes.run_child(__file__, *point) for point in points}
+        for _ in range(arguments.runs)
+    ]
+    seconds, cpu = (
+        {p: statistics.median(run[p][key] for run in runs) for p in points}
+        for key in ("compiling", "cpu")
+    )
     result = {
         "name": "compile_depth_12_to_96",
         "value": ratio(seconds),

@@ -31,7 +31,17 @@ MEANS = {
     "coreference": ((55, 5), (60, 8), (50, 12)),
     "struct_to_text": ((35, 14), (65, 30), (60, 32), (70, 36)),
     "translation": ((65, 45), (60, 50), (62, 48), (64, 52), (60, 46), (58, 50), (66, 54), (64, 48)),
-    "summarization": ((230, 8), (75, 10), (700, 80), (55, 12), (690, 90), (600, 35), (170, 28), (480, 28), (250, 20)),
+    "summarization": (
+        (230, 8),
+        (75, 10),
+        (700, 80),
+        (55, 12),
+        (690, 90),
+        (600, 35),
+        (170, 28),
+        (480, 28),
+        (250, 20),
+    ),
     "misc": ((420, 4), (480, 22), (40, 2), (65, 5), (35, 3), (55, 2)),
 }
 SPREAD = 0.5
@@ -47,14 +57,26 @@ def write_stores(folder: Path, rows: int = ROWS_PER_TASK) -> int:
     """Writes a training store of `rows` examples for each task; returns the number of examples."""
     means = [pair for cluster in MEANS.values() for pair in cluster]
     for number, (inputs, targets) in enumerate(means):
-        _write_task(folder / f"task{number:02d}", rows, inputs, targets, np.random.default_rng([2021, number]))
+        _write_task(
+            folder / f"task{number:02d}",
+            rows,
+            inputs,
+            targets,
+            np.random.default_rng([2021, number]),
+        )
     return rows * len(means)
 
 
-def _write_task(folder: Path, rows: int, inputs: float, targets: float, rng: np.random.Generator) -> None:
+def _write_task(
+    folder: Path, rows: int, inputs: float, targets: float, rng: np.random.Generator
+) -> None:
     columns = schema("train", VOCABULARY)
     numbers = np.arange(rows)
-    arrays = [_tokens(rows, inputs, rng), _tokens(rows, targets, rng), pa.array(numbers // TEMPLATES, pa.int32())]
+    arrays = [
+        _tokens(rows, inputs, rng),
+        _tokens(rows, targets, rng),
+        pa.array(numbers // TEMPLATES, pa.int32()),
+    ]
     batch = pa.record_batch([*arrays, pa.array(numbers % TEMPLATES, pa.int16())], columns)
     write_store(folder, [batch], schema=columns, meta={"task": folder.name})
 
@@ -74,4 +96,10 @@ def open_mixture(folder: Path, lengths: Mapping[str, int | str] = LENGTHS) -> Mi
     )  # fmt: skip
     stores = {path.name: TokenStore.open(path) for path in sorted(folder.iterdir())}
     tokenizer = load_tokenizer(config.tokenizer)
-    return MixtureData(config=config, split=Split(tuple(stores), ()), tokenizer=tokenizer, train=stores, evaluation={})
+    return MixtureData(
+        config=config,
+        split=Split(tuple(stores), ()),
+        tokenizer=tokenizer,
+        train=stores,
+        evaluation={},
+    )

@@ -28,7 +28,9 @@ def child(folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -39,7 +41,9 @@ def main() -> int:
         examples = corpus.write_stores(Path(folder))
         runs = [processes.run_child(__file__, folder) for _ in range(arguments.runs)]
     for run in runs:
-        print(f"{run['seconds']:.2f} s, {run['peak_gib']:.3f} GiB; {run['imported'] or 'no jax, no tf'}")
+        print(
+            f"{run['seconds']:.2f} s, {run['peak_gib']:.3f} GiB; {run['imported'] or 'no jax, no tf'}"
+        )
     result = {
         "name": "first_batch_310k_examples",
         "value": round(statistics.median(run["seconds"] for run in runs), 2),

@@ -42,13 +42,17 @@ NO_TOKEN = VOCABULARY
 """As EOS: what never comes."""
 
 
-def our_generation(peer: object, prompts: np.ndarray, scan_layers: bool) -> Callable[[], np.ndarray]:
+def our_generation(
+    peer: object, prompts: np.ndarray, scan_layers: bool
+) -> Callable[[], np.ndarray]:
     """A function that generates int32[ROWS, NEW] with the peer's weights."""
     config = EncoderDecoderConfig(
         vocab_size=VOCABULARY, emb_dim=512, num_heads=6, head_dim=64, mlp_dim=1024, num_encoder_layers=8,
         num_decoder_layers=8, dropout_rate=0.0, scan_layers=False,
     )  # fmt: skip
-    empty = jax.eval_shape(lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"])
+    empty = jax.eval_shape(
+        lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"]
+    )
     params = params_of(peer, empty)
     if scan_layers:
         config = dataclasses.replace(config, scan_layers=True)
@@ -69,7 +73,10 @@ def peer_generation(peer: object, prompts: np.ndarray) -> Callable[[], np.ndarra
     def generate() -> np.ndarray:
         with torch.inference_mode():
             written = peer.generate(
-                input_ids=tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=NEW, do_sample=False
+                input_ids=tokens,
+                attention_mask=torch.ones_like(tokens),
+                max_new_tokens=NEW,
+                do_sample=False,
             )
         return written[:, 1:].numpy()
 
@@ -77,7 +84,9 @@ def peer_generation(peer: object, prompts: np.ndarray) -> Callable[[], np.ndarra
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     arguments = parser.parse_args()
     try:
@@ -86,7 +95,9 @@ def main() -> int:
             num_heads=6,
         )  # fmt: skip
     except ImportError as error:
-        print(f"cannot compare: {error}. Install the peer with: pip install torch==2.13.0 'transformers>=5,<6'")
+        print(
+            f"cannot compare: {error}. Install the peer with: pip install torch==2.13.0 'transformers>=5,<6'"
+        )
         return 2
     prompts = np.random.default_rng(0).integers(2, VOCABULARY, (ROWS, INPUTS), dtype=np.int32)
     sides = {
@@ -104,8 +115,12 @@ def main() -> int:
             print(f"round {turn} {name}: {elapsed:.3f} s", flush=True)
             if turn:
                 seconds[name].append(elapsed)
-    same = min(float(np.mean(written[name] == written["transformers"])) for name in ("flan_jax", "scanned"))
-    print(f"{same:.1%} of the tokens are the same; {len(np.unique(written['flan_jax']))} different ones")
+    same = min(
+        float(np.mean(written[name] == written["transformers"])) for name in ("flan_jax", "scanned")
+    )
+    print(
+        f"{same:.1%} of the tokens are the same; {len(np.unique(written['flan_jax']))} different ones"
+    )
     if same < 0.99:
         return 1
     value, scanned, peer_value = (ROWS * NEW / statistics.median(seconds[name]) for name in sides)

@@ -32,7 +32,9 @@ def write(folder: Path) -> None:
     from flan_jax.weights import hugging_face
 
     config = gin_settings.load_model([f"models/{MODEL}.gin"])
-    hugging_face.save(folder, config, init_state(config, adamw(lambda step: 0.1), make_mesh(), 0).params)
+    hugging_face.save(
+        folder, config, init_state(config, adamw(lambda step: 0.1), make_mesh(), 0).params
+    )
     processes.report()
 
 
@@ -61,7 +63,9 @@ def read(folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--child", choices=("write", "read", "load"), help=argparse.SUPPRESS)
     parser.add_argument("folder", type=Path, nargs="?", help=argparse.SUPPRESS)
@@ -73,10 +77,14 @@ def main() -> int:
         folder = Path(name) / "model"
         processes.run_child(__file__, "write", folder)  # so that no child inherits its peak
         pairs = [
-            [processes.run_child(__file__, side, folder) for side in ("read", "load")] for _ in range(arguments.runs)
+            [processes.run_child(__file__, side, folder) for side in ("read", "load")]
+            for _ in range(arguments.runs)
         ]
     reads, loads = zip(*pairs, strict=True)
-    took = {side: statistics.median(run["took"] for run in runs) for side, runs in (("read", reads), ("load", loads))}
+    took = {
+        side: statistics.median(run["took"] for run in runs)
+        for side, runs in (("read", reads), ("load", loads))
+    }
     result = {
         "name": "import_weights",
         "value": round(took["load"], 2),

@@ -29,25 +29,45 @@ FLAGS = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=100)
     steps = parser.parse_args().steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        where = (f"--coordinator_address=localhost:{free_port()}", "--process_count=2", f"--run_dir={folder / 'run'}")
-        command = [sys.executable, "launch/train.py", *FLAGS, f"--gin.STEPS={steps}", "--gin.MESH={'data': 2}", *where]
+        where = (
+            f"--coordinator_address=localhost:{free_port()}",
+            "--process_count=2",
+            f"--run_dir={folder / 'run'}",
+        )
+        command = [
+            sys.executable,
+            "launch/train.py",
+            *FLAGS,
+            f"--gin.STEPS={steps}",
+            "--gin.MESH={'data': 2}",
+            *where,
+        ]
         both = [
             subprocess.Popen(
-                [*command, f"--process_index={index}"], cwd=processes.ROOT, env=processes.environment(folder / "cache")
+                [*command, f"--process_index={index}"],
+                cwd=processes.ROOT,
+                env=processes.environment(folder / "cache"),
             )
             for index in range(2)
         ]
         ends = [process.wait() for process in both]
         if any(ends):
             return 1
-        rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+        rows = [
+            json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
+        ]
     seconds = rows[-1]["seconds"] - rows[0]["seconds"]
-    waited = {phase: sum(row.get(f"{phase}_seconds", 0.0) for row in rows[1:]) for phase in ("input", "device")}
+    waited = {
+        phase: sum(row.get(f"{phase}_seconds", 0.0) for row in rows[1:])
+        for phase in ("input", "device")
+    }
     result = {
         "name": "input_share",
         "value": round(100 * waited["input"] / seconds, 2),

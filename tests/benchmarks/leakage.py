@@ -58,12 +58,16 @@ def fields(row):
 
 
 def request(name: str, source: Words, split: str) -> Request:
-    task = TemplatedTask(name=name, cluster="words", source=source, fields=fields, templates=(Template("{text}"),))
+    task = TemplatedTask(
+        name=name, cluster="words", source=source, fields=fields, templates=(Template("{text}"),)
+    )
     return Request(task, split, "train" if split == "train" else "eval")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--train", type=int, default=1_000_000)
     parser.add_argument("--held_out", type=int, default=20_000)
     parser.add_argument("--words", type=int, default=60)
@@ -71,7 +75,11 @@ def main() -> int:
     held = Words(arguments.held_out, arguments.words, seed=0)
     planted = tuple(row["text"] for row in held.rows("test"))[::PLANTED]
     trained = [
-        request(f"task_{i}", Words(arguments.train // TASKS, arguments.words, i + 1, planted[i::TASKS]), "train")
+        request(
+            f"task_{i}",
+            Words(arguments.train // TASKS, arguments.words, i + 1, planted[i::TASKS]),
+            "train",
+        )
         for i in range(TASKS)
     ]
     start = time.perf_counter()
@@ -81,7 +89,10 @@ def main() -> int:
     # Random texts share no five words in a row, so that a task cannot have more than its planted rows.
     assert all(counts.get(f"task_{i}", 0) <= len(planted[i::TASKS]) for i in range(TASKS)), counts
     recall = sum(counts.values()) / len(planted)
-    peaks = [resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    peaks = [
+        resource.getrusage(who).ru_maxrss / 2**20
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
     result = {
         "name": "leakage_audit",
         "value": round(minutes, 2),

@@ -41,7 +41,9 @@ def anonymous_gib() -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batches", type=int, default=300)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments, rest = parser.parse_known_args()

@@ -29,7 +29,9 @@ def by_cluster(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, fl
     for cluster in sorted({task["cluster"] for task in tasks.values()}):
         members = [task for task in tasks.values() if task["cluster"] == cluster]
         values = {key: [task.get(key) for task in members] for key in ("before", "after", "chance")}
-        found[cluster] = {k: None if None in v else round(statistics.fmean(v), 1) for k, v in values.items()}
+        found[cluster] = {
+            k: None if None in v else round(statistics.fmean(v), 1) for k, v in values.items()
+        }
     return found
 
 
@@ -38,15 +40,25 @@ def main() -> int:
         folder = Path(name)
         commit = processes.clone(folder / "clone")
         environment = processes.environment(folder / "cache")
-        command = [sys.executable, "launch/train.py", "--gin_file=flan_mixture.gin", f"--run_dir={folder / 'run'}"]
+        command = [
+            sys.executable,
+            "launch/train.py",
+            "--gin_file=flan_mixture.gin",
+            f"--run_dir={folder / 'run'}",
+        ]
         start = time.monotonic()
-        code = subprocess.run([*command, *sys.argv[1:]], check=False, cwd=folder / "clone", env=environment).returncode
+        code = subprocess.run(
+            [*command, *sys.argv[1:]], check=False, cwd=folder / "clone", env=environment
+        ).returncode
         seconds = time.monotonic() - start
         if code:
             print(f"the run failed with exit code {code}")
             return 1
         outcome = json.loads((folder / "run" / "result.json").read_text())
-        losses = [json.loads(line)["loss"] for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+        losses = [
+            json.loads(line)["loss"]
+            for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
+        ]
     held_out = sorted({task["cluster"] for task in outcome["tasks"].values() if task["held_out"]})
     result = {
         "name": "main_job_fresh",

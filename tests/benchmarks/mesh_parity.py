@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import jax
@@ -35,7 +37,12 @@ from flan_jax.training.step import compiled_step
 
 TARGET = 1e-5
 DEVICES = 8
-BINDINGS = ("MIXTURE = 'rte'", "HELD_OUT = None", "BATCH_SIZE = 8", "LENGTHS = {'inputs': 64, 'targets': 16}")
+BINDINGS = (
+    "MIXTURE = 'rte'",
+    "HELD_OUT = None",
+    "BATCH_SIZE = 8",
+    "LENGTHS = {'inputs': 64, 'targets': 16}",
+)
 MODELS = ("t5_nano", "decoder_nano")
 
 
@@ -44,11 +51,15 @@ def settings_of(model: str, cache: str) -> Any:
     settings = gin_settings.load_settings(files, BINDINGS)
     data = dataclasses.replace(settings.data, cache_dir=cache)
     return dataclasses.replace(
-        settings, data=data, model=dataclasses.replace(settings.model, num_heads=DEVICES, dropout_rate=0.1)
+        settings,
+        data=data,
+        model=dataclasses.replace(settings.model, num_heads=DEVICES, dropout_rate=0.1),
     )
 
 
-def losses_on(devices: int, shape: dict[str, int], settings: Any, loader: Loader, steps: int) -> np.ndarray:
+def losses_on(
+    devices: int, shape: dict[str, int], settings: Any, loader: Loader, steps: int
+) -> np.ndarray:
     """The loss of each step, on the first `devices` devices."""
     mesh, tx = make_mesh(shape, jax.devices()[:devices]), settings.optimizer.build(steps)
     state = init_state(settings.model, tx, mesh, seed=0)
@@ -68,7 +79,9 @@ def meshes() -> list[dict[str, int]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=20)
     steps = parser.parse_args().steps
     found = []
@@ -76,12 +89,17 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as cache:
             settings = settings_of(model, cache)
             data = prepare_mixture(settings.data)
-            loader = Loader(data.plan(settings.model.architecture), data.train, data.tokenizer.eos_id)
+            loader = Loader(
+                data.plan(settings.model.architecture), data.train, data.tokenizer.eos_id
+            )
             alone = losses_on(1, {}, settings, loader, steps)
             for shape in meshes():
                 differences = np.abs(losses_on(DEVICES, shape, settings, loader, steps) / alone - 1)
                 found.append((float(differences[-1]), float(differences.max()), f"{model} {shape}"))
-                print(f"{found[-1][2]}: loss {alone[-1]:.5f}, relative difference {differences[-1]:.1e}", flush=True)
+                print(
+                    f"{found[-1][2]}: loss {alone[-1]:.5f}, relative difference {differences[-1]:.1e}",
+                    flush=True,
+                )
     value, _, worst = max(found)
     result = {
         "name": "mesh_parity_8_devices",

@@ -47,7 +47,11 @@ def ours(plan: MixturePlan, blocks: int) -> tuple[Shares, int]:
     for number in range(blocks):
         block, set_aside = plan.block(number)
         input_lengths, target_lengths = plan.example_lengths(block.task, block.index)
-        inputs, targets, aside = inputs + input_lengths.sum(), targets + target_lengths.sum(), aside + set_aside
+        inputs, targets, aside = (
+            inputs + input_lengths.sum(),
+            targets + target_lengths.sum(),
+            aside + set_aside,
+        )
     return shares(plan.lengths, blocks * plan.block_steps * plan.batch_size, inputs, targets), aside
 
 
@@ -80,11 +84,19 @@ def compare(data: MixtureData, blocks: int) -> dict[str, object]:
     theirs = seqios(plan, blocks)
     print(f"{plan.lengths}: seqio {theirs}, {time.perf_counter() - start:.1f} s", flush=True)
     examples = blocks * plan.block_examples
-    return {"lengths": plan.lengths, "filled": mine, "peer_filled": theirs, "examples": examples, "set_aside": aside}
+    return {
+        "lengths": plan.lengths,
+        "filled": mine,
+        "peer_filled": theirs,
+        "examples": examples,
+        "set_aside": aside,
+    }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--blocks", type=int, default=2, help="blocks of about 16,000 examples")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +104,9 @@ def main() -> int:
         try:
             fixed = compare(corpus.open_mixture(Path(folder)), arguments.blocks)
         except ImportError as error:
-            print(f"cannot compare: {error}. Install the peer with: pip install -r requirements.txt")
+            print(
+                f"cannot compare: {error}. Install the peer with: pip install -r requirements.txt"
+            )
             return 2
         lengths = {**corpus.LENGTHS, "targets": "fit"}
         fit = compare(corpus.open_mixture(Path(folder), lengths), arguments.blocks)

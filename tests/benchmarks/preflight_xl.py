@@ -29,14 +29,20 @@ def compile_it(axis: str) -> None:
 
     bindings = [*BINDINGS, f"MESH = {{'{axis}': 16, 'tensor': 4}}"]
     settings = gin_settings.load_settings(["flan_mixture.gin", "models/t5_1_1_xl.gin"], bindings)
-    compiled = compile.compile_for(compile.job_from_settings(settings), compile.tpu_slice("v4:4x4x4"))
+    compiled = compile.compile_for(
+        compile.job_from_settings(settings), compile.tpu_slice("v4:4x4x4")
+    )
     assert compiled.found is not None and compiled.temporaries is not None, "it does not fit"
     processes.report(state=compiled.state, temporaries=compiled.temporaries, took=compiled.seconds)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fsdp", action="store_true", help="split the parameters over all 64 chips")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--fsdp", action="store_true", help="split the parameters over all 64 chips"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

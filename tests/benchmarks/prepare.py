@@ -30,7 +30,8 @@ def requests(rows: int) -> list:
     chosen = [task for task in REGISTERED.values() if "train" in task.splits][:TASKS]
     sources = [dataclasses.replace(task.sandbox, train=rows) for task in chosen]
     return [
-        Request(dataclasses.replace(task, source=s), "train", "train") for task, s in zip(chosen, sources, strict=True)
+        Request(dataclasses.replace(task, source=s), "train", "train")
+        for task, s in zip(chosen, sources, strict=True)
     ]
 
 
@@ -73,7 +74,9 @@ def seqios(rows: int) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--peer_rows", type=int, default=300)
     arguments = parser.parse_args()

@@ -29,7 +29,11 @@ def run_children(script: str, *each: Sequence[Any]) -> list[dict[str, Any]]:
     """As run_child, with a process for each of several lists of arguments, side by side."""
     start = time.monotonic()
     children = [
-        subprocess.Popen([sys.executable, script, "--child", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, script, "--child", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for arguments in each
     ]
     printed = [child.communicate()[0] for child in children]
@@ -47,7 +51,11 @@ def report(**facts: Any) -> None:
 
 def print_result(result: Mapping[str, Any]) -> None:
     """A benchmark's one line, with how busy the machine was: processes that ran or waited for a core in the last minute."""
-    print(json.dumps({**result, "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}))
+    print(
+        json.dumps(
+            {**result, "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
+        )
+    )
 
 
 def peak_gib() -> float:
@@ -61,18 +69,28 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
 
 
-def to_first_step(command: Sequence[str], run_dir: Path, folder: Path, cache: Path) -> dict[str, Any]:
+def to_first_step(
+    command: Sequence[str], run_dir: Path, folder: Path, cache: Path
+) -> dict[str, Any]:
     """Starts a training run and ends it with SIGTERM once metrics.jsonl has its first line.
 
     {"seconds": from the start of the process to that line, "fit": of these, since the training loop began, "loss",
     "output": what it printed}. XDG_CACHE_HOME is `cache`.
     """
-    arguments = ["--gin_file=flan_mixture.gin", f"--run_dir={run_dir}", "--gin.TrainConfig.log_every=1"]
+    arguments = [
+        "--gin_file=flan_mixture.gin",
+        f"--run_dir={run_dir}",
+        "--gin.TrainConfig.log_every=1",
+    ]
     log = run_dir.with_suffix(".log")
     start = time.monotonic()
     with log.open("w") as sink:
         process = subprocess.Popen(
-            [*command, *arguments], cwd=folder, env=environment(cache), stdout=sink, stderr=subprocess.STDOUT
+            [*command, *arguments],
+            cwd=folder,
+            env=environment(cache),
+            stdout=sink,
+            stderr=subprocess.STDOUT,
         )
         try:
             row = _first_line(process, run_dir / "metrics.jsonl", start + LONGEST)
@@ -82,7 +100,12 @@ def to_first_step(command: Sequence[str], run_dir: Path, folder: Path, cache: Pa
             code = process.wait()
     if row is None:
         raise SystemExit(f"no step was taken (exit code {code}):\n{log.read_text()[-3000:]}")
-    return {"seconds": seconds, "fit": row["seconds"], "loss": row["loss"], "output": log.read_text()}
+    return {
+        "seconds": seconds,
+        "fit": row["seconds"],
+        "loss": row["loss"],
+        "output": log.read_text(),
+    }
 
 
 def environment(cache: Path) -> Mapping[str, str]:
@@ -103,7 +126,9 @@ def _first_line(process: subprocess.Popen, metrics: Path, give_up: float) -> dic
 def clone(folder: Path) -> str:
     """A fresh clone of HEAD in `folder`, without what is not committed; returns the commit."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    )
     return found.stdout.strip()[:10]
 
 

@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("support", "processes")]
+sys.path[:0] = [
+    str(Path(__file__).resolve().parents[1] / folder) for folder in ("support", "processes")
+]
 
 import numpy as np
 import processes
@@ -42,7 +44,9 @@ def killed(run_dir, cache, rng, longest):
     """Seconds that the other process took to end; None where both were killed."""
     both = start_all(run_dir, cache, 2, *FLAGS)
     time.sleep(rng.uniform(1.0, longest))
-    assert all(process.poll() is None for process in both), "the run ended before it was killed: give it more steps"
+    assert all(process.poll() is None for process in both), (
+        "the run ended before it was killed: give it more steps"
+    )
     victims = [rng.choice(both)] if rng.random() < ALONE else both
     for victim in victims:
         victim.kill()
@@ -59,24 +63,50 @@ def main():
     flags = parser.parse_args()
     rng, seconds, saved = random.Random(flags.seed), [], []
     with tempfile.TemporaryDirectory() as folder:
-        cache, undisturbed, disturbed = Path(folder, "cache"), Path(folder, "undisturbed"), Path(folder, "disturbed")
+        cache, undisturbed, disturbed = (
+            Path(folder, "cache"),
+            Path(folder, "undisturbed"),
+            Path(folder, "disturbed"),
+        )
         finish(undisturbed, cache)
         begun = time.monotonic()
-        finish(Path(folder, "short"), cache, "--gin.STEPS=8")  # with what is prepared and compiled there already
+        finish(
+            Path(folder, "short"), cache, "--gin.STEPS=8"
+        )  # with what is prepared and compiled there already
         longest = time.monotonic() - begun
         for number in range(flags.kills):
             # It may not end before the last kill.
             ahead = number and saved[-1] / STEPS > number / flags.kills
             seconds.append(killed(disturbed, cache, rng, longest / 2 if ahead else longest))
-            steps = [int(each.name) for each in (disturbed / "checkpoints").glob("*") if each.name.isdigit()]
+            steps = [
+                int(each.name)
+                for each in (disturbed / "checkpoints").glob("*")
+                if each.name.isdigit()
+            ]
             saved.append(max(steps, default=0))
-            print(f"kill {len(saved)}: step {saved[-1]}, the other ended after {seconds[-1]} s", flush=True)
+            print(
+                f"kill {len(saved)}: step {saved[-1]}, the other ended after {seconds[-1]} s",
+                flush=True,
+            )
         finish(disturbed, cache)
         ours, theirs = parameters(disturbed, STEPS), parameters(undisturbed, STEPS)
-        equal = ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+        equal = ours.keys() == theirs.keys() and all(
+            np.array_equal(ours[name], theirs[name]) for name in theirs
+        )
     alone = [each for each in seconds if each is not None]
-    facts = {"name": "random_kills", "value": len(seconds), "unit": "kills", "target": 50, "alone": len(alone)}
-    facts |= {"equal": equal, "steps": STEPS, "steps_at_kills": saved, "slowest_end": round(max(alone, default=0.0), 1)}
+    facts = {
+        "name": "random_kills",
+        "value": len(seconds),
+        "unit": "kills",
+        "target": 50,
+        "alone": len(alone),
+    }
+    facts |= {
+        "equal": equal,
+        "steps": STEPS,
+        "steps_at_kills": saved,
+        "slowest_end": round(max(alone, default=0.0), 1),
+    }
     processes.print_result(facts)
     return 0 if equal else 1
 

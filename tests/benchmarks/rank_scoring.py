@@ -98,7 +98,9 @@ def our_scores(config: Any, make_batch: Callable[..., dict[str, jax.Array]]) -> 
 
     @jax.jit
     def forward(params: object, questions: jax.Array, answers: jax.Array) -> jax.Array:
-        hidden = model.apply({"params": params}, make_batch(questions, answers), method="hidden")[:, -ANSWER:]
+        hidden = model.apply({"params": params}, make_batch(questions, answers), method="hidden")[
+            :, -ANSWER:
+        ]
         log_probs = jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits"))
         return jnp.take_along_axis(log_probs, answers[..., None], axis=-1).sum((1, 2))
 
@@ -131,7 +133,9 @@ def torch_scores(architecture: str) -> Score:
 
     def logits(questions: Any, answers: Any) -> Any:
         if architecture == "decoder":
-            return model(torch.cat([questions, answers], dim=1)[:, :-1], logits_to_keep=ANSWER).logits
+            return model(
+                torch.cat([questions, answers], dim=1)[:, :-1], logits_to_keep=ANSWER
+            ).logits
         return model(input_ids=questions, labels=answers).logits
 
     def plain(questions: np.ndarray, options: np.ndarray) -> np.ndarray:
@@ -146,7 +150,9 @@ def torch_scores(architecture: str) -> Score:
     return plain
 
 
-def seconds_taken(sides: dict[str, Score], rounds: int, questions: np.ndarray, options: np.ndarray) -> dict[str, float]:
+def seconds_taken(
+    sides: dict[str, Score], rounds: int, questions: np.ndarray, options: np.ndarray
+) -> dict[str, float]:
     """The median of each side, in turns."""
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(rounds):
@@ -159,11 +165,16 @@ def seconds_taken(sides: dict[str, Score], rounds: int, questions: np.ndarray, o
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--architecture", choices=("decoder", "encoder_decoder"), default="decoder")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
     arguments = parser.parse_args()
-    parts = {"decoder": (decoder, decoder_batch), "encoder_decoder": (encoder_decoder, encoder_decoder_batch)}
+    parts = {
+        "decoder": (decoder, decoder_batch),
+        "encoder_decoder": (encoder_decoder, encoder_decoder_batch),
+    }
     config, make_batch = parts[arguments.architecture]
     ours, peer = our_scores(config(), make_batch)
     rng = np.random.default_rng(0)
@@ -171,7 +182,9 @@ def main() -> int:
     options = rng.integers(2, VOCABULARY, (QUESTIONS, OPTIONS, ANSWER), dtype=np.int32)
     few = slice(ROWS)
     error = np.abs(ours(questions[few], options[few]) - peer(questions[few], options[few])).max()
-    print(f"our way and the plain way differ by {error:.1e} in the sum of an option's log-probabilities")
+    print(
+        f"our way and the plain way differ by {error:.1e} in the sum of an option's log-probabilities"
+    )
     if error > 1e-3:
         return 1
     name = "flan_jax, one full forward an option"
@@ -183,8 +196,17 @@ def main() -> int:
         print(f"the peer is our own model: {missing}")
     taken = seconds_taken({"flan_jax": ours, "peer": peer}, arguments.rounds, questions, options)
     value, peer_value = (QUESTIONS * OPTIONS / taken[side] for side in ("flan_jax", "peer"))
-    facts = {"name": f"rank_scoring_{arguments.architecture}_cpu", "value": round(value, 1), "unit": "options/s"}
-    facts |= {"peer": name, "peer_value": round(peer_value, 1), "ratio": round(value / peer_value, 3), "target": 3}
+    facts = {
+        "name": f"rank_scoring_{arguments.architecture}_cpu",
+        "value": round(value, 1),
+        "unit": "options/s",
+    }
+    facts |= {
+        "peer": name,
+        "peer_value": round(peer_value, 1),
+        "ratio": round(value / peer_value, 3),
+        "target": 3,
+    }
     print(json.dumps(facts))
     return 0
 

@@ -26,9 +26,14 @@ OPTIONS = (2, 3, 4, None, 2)
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     names = [f"cluster_{i}" for i in range(10)]
-    clusters = {name: {f"task_{name[-1]}{j}": options for j, options in enumerate(OPTIONS)} for name in names}
+    clusters = {
+        name: {f"task_{name[-1]}{j}": options for j, options in enumerate(OPTIONS)}
+        for name in names
+    }
     mixtures = [f"flan2021_{i}_clusters" for i in range(1, 6)]
     axes = {"HELD_OUT": names, "MIXTURE": mixtures, "SEED": [0, 1]}
     command = [sys.executable, "-m", "flan_jax.reports.sweep_report"]

@@ -91,16 +91,24 @@ def restore(folder: Path, number: int, port: int, count: int, index: int) -> Non
     shards = [shard for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
     size = sum(shard.data.nbytes for shard in shards) / 2**30
     processes.report(
-        restoring=seconds, used_gib=peak - before, size_gib=size, checksum=checksum(state), mesh=dict(mesh.shape)
+        restoring=seconds,
+        used_gib=peak - before,
+        size_gib=size,
+        checksum=checksum(state),
+        mesh=dict(mesh.shape),
     )
     if count > 1:
         jax.distributed.shutdown()  # waits for the others
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--back", action="store_true", help="from fsdp 2 x tensor 4 to fsdp 8")
-    parser.add_argument("--processes", type=int, default=1, choices=(1, 2, 4, 8), help="that restore it")
+    parser.add_argument(
+        "--processes", type=int, default=1, choices=(1, 2, 4, 8), help="that restore it"
+    )
     parser.add_argument("--child", choices=("save", "restore"), help=argparse.SUPPRESS)
     arguments, rest = parser.parse_known_args()
     if arguments.child:
@@ -115,7 +123,9 @@ def main() -> int:
         runs = processes.run_children(
             __file__, *(("restore", folder, here, port, count, index) for index in range(count))
         )
-    assert all(run["checksum"] == before["checksum"] for run in runs), "what was restored is not what was saved"
+    assert all(run["checksum"] == before["checksum"] for run in runs), (
+        "what was restored is not what was saved"
+    )
     run = max(runs, key=lambda run: run["used_gib"] / run["size_gib"])
     result = {
         "name": "restore_reshard_1gb",

@@ -32,7 +32,9 @@ def child(folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -43,7 +45,9 @@ def main() -> int:
         corpus.write_stores(Path(folder))
         runs = [processes.run_child(__file__, folder) for _ in range(arguments.runs)]
     for run in runs:
-        print(f"{run['seek']:.2f} s to the batch ({run['plan']:.2f} s of it the plan), {run['seconds']:.2f} s in all")
+        print(
+            f"{run['seek']:.2f} s to the batch ({run['plan']:.2f} s of it the plan), {run['seconds']:.2f} s in all"
+        )
     result = {
         "name": f"seek_to_step_{STEP}",
         "value": round(statistics.median(run["seek"] for run in runs), 3),

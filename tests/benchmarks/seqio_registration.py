@@ -25,12 +25,17 @@ def child() -> None:
     import flan_jax.data.seqio_registry  # noqa: F401 (what is measured)
 
     took = time.perf_counter() - start
-    counts = {"tasks": len(seqio.TaskRegistry.names()), "mixtures": len(seqio.MixtureRegistry.names())}
+    counts = {
+        "tasks": len(seqio.TaskRegistry.names()),
+        "mixtures": len(seqio.MixtureRegistry.names()),
+    }
     processes.report(took=took, **counts)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -39,7 +39,9 @@ Step = Callable[[], float]
 def example_batch(model: str) -> dict[str, np.ndarray]:
     """Random tokens without padding: one example per row."""
     rng = np.random.default_rng(0)
-    sides = {"decoder": TOKENS} if model == "llama_nano" else {"encoder": INPUTS, "decoder": TARGETS}
+    sides = (
+        {"decoder": TOKENS} if model == "llama_nano" else {"encoder": INPUTS, "decoder": TARGETS}
+    )
     batch: dict[str, np.ndarray] = {}
     for side, length in sides.items():
         batch[f"{side}_segment_ids"] = np.ones((ROWS, length), np.int32)
@@ -92,7 +94,10 @@ def peer_model(model_name: str) -> Any:
             num_key_value_heads=4, head_dim=64, use_cache=False,
         )  # fmt: skip
         return transformers.LlamaForCausalLM(config).train()
-    width, layers, heads, mlp = {"t5_1_1_small": (512, 8, 6, 1024), "t5_1_1_base": (768, 12, 12, 2048)}[model_name]
+    width, layers, heads, mlp = {
+        "t5_1_1_small": (512, 8, 6, 1024),
+        "t5_1_1_base": (768, 12, 12, 2048),
+    }[model_name]
     config = transformers.T5Config(
         vocab_size=32128, d_model=width, d_kv=64, d_ff=mlp, num_layers=layers, num_decoder_layers=layers, num_heads=heads,
         feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=False, use_cache=False,
@@ -110,7 +115,11 @@ def peer_step(model_name: str, batch: dict[str, np.ndarray]) -> tuple[Step, int]
 
     model = peer_model(model_name)
     optimizer = transformers.Adafactor(
-        model.parameters(), lr=LEARNING_RATE, scale_parameter=True, relative_step=False, warmup_init=False
+        model.parameters(),
+        lr=LEARNING_RATE,
+        scale_parameter=True,
+        relative_step=False,
+        warmup_init=False,
     )
     tensors = {name: torch.from_numpy(value.astype(np.int64)) for name, value in batch.items()}
     if model_name == "llama_nano":
@@ -125,7 +134,9 @@ def peer_step(model_name: str, batch: dict[str, np.ndarray]) -> tuple[Step, int]
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         logits = model(**inputs).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tensors["decoder_target_tokens"].flatten())
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), tensors["decoder_target_tokens"].flatten()
+        )
         loss.backward()
         optimizer.step()
         return float(loss.detach())
@@ -133,7 +144,9 @@ def peer_step(model_name: str, batch: dict[str, np.ndarray]) -> tuple[Step, int]
     return step, sum(parameter.numel() for parameter in model.parameters())
 
 
-def take_turns(steps: dict[str, Callable[[], float]], rounds: int, per_round: int) -> dict[str, float]:
+def take_turns(
+    steps: dict[str, Callable[[], float]], rounds: int, per_round: int
+) -> dict[str, float]:
     """{name: median seconds of a step}, after a warm-up turn.
 
     The first step of a turn is not counted: the other side's threads may still spin for some milliseconds.
@@ -146,7 +159,10 @@ def take_turns(steps: dict[str, Callable[[], float]], rounds: int, per_round: in
                 loss = step()
                 if turn and i:
                     seconds[name].append(time.perf_counter() - start)
-            print(f"round {turn} {name}: loss {loss:.3f}, last step {time.perf_counter() - start:.3f} s", flush=True)
+            print(
+                f"round {turn} {name}: loss {loss:.3f}, last step {time.perf_counter() - start:.3f} s",
+                flush=True,
+            )
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -163,11 +179,15 @@ def child(side: str, model: str, scan_layers: bool) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default=MODELS[0], choices=MODELS)
     parser.add_argument("--rounds", type=int, default=6, help="turns of each side")
     parser.add_argument("--per_round", type=int, default=2, help="steps in a turn")
-    parser.add_argument("--scan_layers", action="store_true", help="scan over layers instead of unrolling them")
+    parser.add_argument(
+        "--scan_layers", action="store_true", help="scan over layers instead of unrolling them"
+    )
     parser.add_argument("--child", choices=("flan_jax", "transformers"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -177,18 +197,25 @@ def main() -> int:
     try:
         peer, peer_size = peer_step(arguments.model, batch)
     except ImportError as error:
-        print(f"cannot compare: {error}. Install the peer with: pip install torch==2.13.0 'transformers>=5,<6'")
+        print(
+            f"cannot compare: {error}. Install the peer with: pip install torch==2.13.0 'transformers>=5,<6'"
+        )
         return 2
     ours, size = our_step(arguments.model, batch, arguments.scan_layers)
     # transformers counts the same weights: its tables, kernels and norms are ours under other names.
     if size != peer_size:
         print(f"the two models differ: {size} parameters here, {peer_size} there")
         return 1
-    medians = take_turns({"flan_jax": ours, "transformers": peer}, arguments.rounds, arguments.per_round)
+    medians = take_turns(
+        {"flan_jax": ours, "transformers": peer}, arguments.rounds, arguments.per_round
+    )
     count = sum(array.size for name, array in batch.items() if name.endswith("segment_ids"))
     value, peer_value = (count / medians[name] for name in ("flan_jax", "transformers"))
     flags = ["--model", arguments.model, *(["--scan_layers"] if arguments.scan_layers else [])]
-    peaks = [processes.run_child(__file__, side, *flags)["peak_gib"] for side in ("flan_jax", "transformers")]
+    peaks = [
+        processes.run_child(__file__, side, *flags)["peak_gib"]
+        for side in ("flan_jax", "transformers")
+    ]
     result = {
         "name": f"train_step_{arguments.model}_cpu",
         "value": round(value, 1),

@@ -19,11 +19,23 @@ from flan_jax.training.state import init_state
 from flan_jax.weights import formats, hugging_face
 from flan_jax.weights.orbax import load_params
 
-SIZES = {"vocab_size": 2048, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
+SIZES = {
+    "vocab_size": 2048,
+    "emb_dim": 16,
+    "num_heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 24,
+    "dropout_rate": 0.0,
+}
 MODELS = {
     "t5": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=2, **SIZES),
     "llama": DecoderConfig(
-        num_layers=2, position="rope", query_scale=8**-0.5, prefix_lm=False, mlp_activations=("silu", "linear"), **SIZES
+        num_layers=2,
+        position="rope",
+        query_scale=8**-0.5,
+        prefix_lm=False,
+        mlp_activations=("silu", "linear"),
+        **SIZES,
     ),
 }
 GIN = {
@@ -66,7 +78,11 @@ def test_there_and_back_again(folder, tmp_path, capsys):
     assert program.convert([*back, f"--original={theirs}"]) == 0
     assert "parameters are in" in capsys.readouterr().out
     names = {file.name for file in theirs.iterdir()}
-    assert names == {"config.json", "model.safetensors", "spiece.model" if name == "t5" else "tokenizer.model"}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "spiece.model" if name == "t5" else "tokenizer.model",
+    }
     assert {file.name for file in (tmp_path / "back").iterdir()} == names
     for file in names - {"config.json"}:
         assert (tmp_path / "back" / file).read_bytes() == (theirs / file).read_bytes()
@@ -79,8 +95,18 @@ def test_by_way_of_t5x(to, tmp_path):
     hugging_face.save(tmp_path / "theirs", config, params)
     (tmp_path / "model.gin").write_text(GIN["t5"])
     assert program.convert([str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"]) == 0
-    assert program.convert([str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]) == 0
-    equal(hugging_face.load_params(tmp_path / "back", config, abstract_params_on(config, make_mesh())), params)
+    assert (
+        program.convert(
+            [str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]
+        )
+        == 0
+    )
+    equal(
+        hugging_face.load_params(
+            tmp_path / "back", config, abstract_params_on(config, make_mesh())
+        ),
+        params,
+    )
 
 
 def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch):
@@ -94,7 +120,11 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
         "DataConfig.eval_examples = 4\nDataConfig.seen_eval_examples = 2\n"
     )
     before = jax.config.jax_compilation_cache_dir
-    flags = [f"--gin_file={tmp_path / 'run.gin'}", f"--gin.WARM_START={theirs}", f"--run_dir={tmp_path / 'run'}"]
+    flags = [
+        f"--gin_file={tmp_path / 'run.gin'}",
+        f"--gin.WARM_START={theirs}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
     try:
         assert program.main(verbs.train, flags) == 0
     finally:
@@ -104,12 +134,23 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
     (file,) = (tmp_path / "alone").glob("*.model")
     assert file.read_bytes() == PRACTICE_MODEL.read_bytes()
     assert (
-        program.convert([str(tmp_path / "run"), str(tmp_path / "out"), f"--original={theirs}", "--dtype=bfloat16"]) == 0
+        program.convert(
+            [
+                str(tmp_path / "run"),
+                str(tmp_path / "out"),
+                f"--original={theirs}",
+                "--dtype=bfloat16",
+            ]
+        )
+        == 0
     )
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
-    tuned = hugging_face.load_params(tmp_path / "out", MODELS[name], abstract_params_on(MODELS[name], make_mesh()))
+    tuned = hugging_face.load_params(
+        tmp_path / "out", MODELS[name], abstract_params_on(MODELS[name], make_mesh())
+    )
     moved = [
-        np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in zip(*map(jax.tree.leaves, (tuned, params)), strict=True)
+        np.abs(np.asarray(a) - np.asarray(b)).max()
+        for a, b in zip(*map(jax.tree.leaves, (tuned, params)), strict=True)
     ]
     assert 0 < max(moved) < 0.2
 
@@ -125,7 +166,9 @@ def test_errors(tmp_path, capsys):
     hugging_face.save(tmp_path / "theirs", MODELS["llama"], params_of(MODELS["llama"]))
     assert "exists already" in said(tmp_path / "theirs", tmp_path / "empty")
     assert "unknown dtype 'int8'" in said(tmp_path / "theirs", tmp_path / "out", "--dtype=int8")
-    assert "there is no tokenizer" in said(tmp_path / "theirs", tmp_path / "out", "--tokenizer=gone.model")
+    assert "there is no tokenizer" in said(
+        tmp_path / "theirs", tmp_path / "out", "--tokenizer=gone.model"
+    )
     assert "name a local folder" in said(tmp_path / "theirs", "gs://bucket/out")
     assert "is a file" in said(tmp_path / "theirs" / "model.safetensors", tmp_path / "out")
     for name, message in (
@@ -142,8 +185,12 @@ def test_errors(tmp_path, capsys):
 def test_a_bucket_that_cannot_be_reached(monkeypatch):
     """No path with a bucket in it goes through pathlib, which would make gs:/ of gs://."""
     asked = []
-    monkeypatch.setattr(formats.t5x_checkpoints, "is_checkpoint", lambda source: asked.append(source) or False)
-    with pytest.raises(InputError, match="no T5X checkpoint at gs://bucket/t5, or it cannot be reached"):
+    monkeypatch.setattr(
+        formats.t5x_checkpoints, "is_checkpoint", lambda source: asked.append(source) or False
+    )
+    with pytest.raises(
+        InputError, match="no T5X checkpoint at gs://bucket/t5, or it cannot be reached"
+    ):
         formats.format_of("gs://bucket/t5")
     assert asked == ["gs://bucket/t5"]
 
@@ -152,6 +199,14 @@ def test_another_tokenizer_leaves_out_the_originals(folder, tmp_path):
     name, theirs, params = folder
     (theirs / "tokenizer.json").write_text("{}")
     (theirs / "generation_config.json").write_text("{}")
-    hugging_face.save(tmp_path / "out", MODELS[name], params, original=theirs, tokenizer=PRACTICE_MODEL)
-    names = {file.name for file in (tmp_path / "out").iterdir()} - {"config.json", "model.safetensors"}
-    assert names == {"generation_config.json", "spiece.model" if name == "t5" else "tokenizer.model"}
+    hugging_face.save(
+        tmp_path / "out", MODELS[name], params, original=theirs, tokenizer=PRACTICE_MODEL
+    )
+    names = {file.name for file in (tmp_path / "out").iterdir()} - {
+        "config.json",
+        "model.safetensors",
+    }
+    assert names == {
+        "generation_config.json",
+        "spiece.model" if name == "t5" else "tokenizer.model",
+    }

@@ -45,9 +45,14 @@ def test_every_template_is_shown_with_its_tokens():
 
 
 def test_instruction_fields_and_options_differ_in_colour():
-    text = inspect_task.coloured(KIND.templates[0].inputs, KIND.example({"animal": "cat", "number": 0}))
+    text = inspect_task.coloured(
+        KIND.templates[0].inputs, KIND.example({"animal": "cat", "number": 0})
+    )
     spans = {text.plain[span.start : span.end]: span.style for span in text.spans}
-    assert spans == {"cat number 0": inspect_task.FIELD, "OPTIONS:\n- no\n- yes": inspect_task.SUFFIX}
+    assert spans == {
+        "cat number 0": inspect_task.FIELD,
+        "OPTIONS:\n- no\n- yes": inspect_task.SUFFIX,
+    }
     assert "\x1b[36m" in shown(KIND, color=True)
 
 
@@ -57,14 +62,23 @@ def test_the_tokens_with_loss_are_those_that_training_sees():
         text = inspect_task.tokens_with_loss("red blue green", PRACTICE, length)
         styles = [str(span.style) for span in text.spans]
         kept = min(len(ids), length - 1)
-        assert styles == [inspect_task.LOSS] * kept + [inspect_task.CUT] * (len(ids) - kept) + [inspect_task.LOSS]
+        assert styles == [inspect_task.LOSS] * kept + [inspect_task.CUT] * (len(ids) - kept) + [
+            inspect_task.LOSS
+        ]
 
 
 def test_counts_of_cut_and_unsupervised_examples():
     task = dataclasses.replace(SPELL, templates=(Template("{animal}"),), fields=lengthening)
     examples = list(kept_examples(task, [{"n": n} for n in (0, 1, 9)], None))
-    counts = inspect_task.count(task, task.templates[0], examples, PRACTICE, {"inputs": 5, "targets": 5})
-    assert (counts.examples, counts.cut_inputs, counts.cut_targets, counts.unsupervised) == (3, 1, 1, 1)
+    counts = inspect_task.count(
+        task, task.templates[0], examples, PRACTICE, {"inputs": 5, "targets": 5}
+    )
+    assert (counts.examples, counts.cut_inputs, counts.cut_targets, counts.unsupervised) == (
+        3,
+        1,
+        1,
+        1,
+    )
 
 
 def lengthening(row):
@@ -90,6 +104,8 @@ def test_errors(flags, message, capsys):
 
 
 def test_a_task_by_its_name(capsys):
-    assert inspect_task.main(["cb", "--template=1", "--rows=2", "--no_options", "--split=test"]) == 0
+    assert (
+        inspect_task.main(["cb", "--template=1", "--rows=2", "--no_options", "--split=test"]) == 0
+    )
     text = capsys.readouterr().out
     assert "template 1, row 1" in text and "OPTIONS" not in text.partition("examples; at most")[0]

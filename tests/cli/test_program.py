@@ -77,7 +77,12 @@ def refused(capsys):
         assert code == 2, output
         assert "Traceback" not in output
         _, found, message = output.partition("error: ")
-        assert found and "error: " not in message and "\n\n" not in message and len(message.splitlines()) <= 5, output
+        assert (
+            found
+            and "error: " not in message
+            and "\n\n" not in message
+            and len(message.splitlines()) <= 5
+        ), output
         assert "In call to configurable" not in message
         return message.strip()
 
@@ -155,7 +160,9 @@ def settings_of(gin_file):
 def test_bad_input_says_what_and_ends_with_2(refused, gin_file, tmp_path, flag, message):
     said = refused(verbs.train, gin_file, f"--run_dir={tmp_path / 'run'}", flag)
     assert re.search(re.sub(r"([?()])", r"\\\1", message), said, re.DOTALL), said
-    assert not list((tmp_path / "cache").rglob("*.arrow")), "data was prepared before the mistake was found"
+    assert not list((tmp_path / "cache").rglob("*.arrow")), (
+        "data was prepared before the mistake was found"
+    )
 
 
 def test_a_gin_file_that_is_not_there(refused):
@@ -165,16 +172,22 @@ def test_a_gin_file_that_is_not_there(refused):
 
 
 def test_a_macro_without_a_value(refused):
-    expected = "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
+    expected = (
+        "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
+    )
     assert refused(verbs.prepare, "--gin_file=train.gin") == expected
-    assert "the gin macro TOKENIZER has no value" in refused(verbs.prepare, "--gin_file=train.gin", "--gin.MIXTURE=rte")
+    assert "the gin macro TOKENIZER has no value" in refused(
+        verbs.prepare, "--gin_file=train.gin", "--gin.MIXTURE=rte"
+    )
 
 
 def test_a_broken_gin_file(refused, tmp_path):
     (tmp_path / "broken.gin").write_text("include 'train.gin'\nSTEPS = = 3\n")
     assert "broken.gin" in refused(verbs.prepare, f"--gin_file={tmp_path / 'broken.gin'}")
     (tmp_path / "module.gin").write_text("import no_such_module_of_tasks\n")
-    assert "no_such_module_of_tasks" in refused(verbs.prepare, f"--gin_file={tmp_path / 'module.gin'}")
+    assert "no_such_module_of_tasks" in refused(
+        verbs.prepare, f"--gin_file={tmp_path / 'module.gin'}"
+    )
 
 
 def test_a_folder_of_the_users_hides_no_gin_file(tmp_path, monkeypatch, capsys):
@@ -210,8 +223,12 @@ def blind(tmp_path, monkeypatch):
     rte = registry.get_task("rte")
     around = tuple(template for template in rte.templates if template.turned_around)
     source = dataclasses.replace(rte.source, test=None)
-    registry.register(dataclasses.replace(rte, name="untested", cluster="dark", dataset="", source=source))
-    registry.register(dataclasses.replace(rte, name="around", cluster="turned", dataset="", templates=around))
+    registry.register(
+        dataclasses.replace(rte, name="untested", cluster="dark", dataset="", source=source)
+    )
+    registry.register(
+        dataclasses.replace(rte, name="around", cluster="turned", dataset="", templates=around)
+    )
     mixtures.register_mixture(mixtures.Mixture("dim", ("untested", "around", "wnli", "sst2")))
     (tmp_path / "run" / "checkpoints" / "3").mkdir(parents=True)
     return f"--gin.WARM_START={tmp_path / 'run'}"
@@ -221,22 +238,32 @@ def test_what_cannot_be_evaluated_is_named(gin_file, capsys, refused, blind):
     assert main.main(verbs.evaluate, [gin_file, blind, "--tasks=dim", "--dry_run"]) == 0
     shown = capsys.readouterr()
     assert (
-        "not evaluated:\n  untested: it has no test split\n  around: all its templates are turned around" in shown.err
+        "not evaluated:\n  untested: it has no test split\n  around: all its templates are turned around"
+        in shown.err
     )
     assert {line.split()[1] for line in shown.out.splitlines()} == {"wnli", "sst2"}
-    for task, reason in (("untested", "no test split"), ("around", "all its templates are turned around")):
+    for task, reason in (
+        ("untested", "no test split"),
+        ("around", "all its templates are turned around"),
+    ):
         said = refused(verbs.evaluate, gin_file, blind, f"--tasks={task}")
         assert said.startswith("none of the tasks to evaluate can be evaluated:") and reason in said
     assert "Did you mean 'wnli'?" in refused(verbs.evaluate, gin_file, blind, "--tasks=sst2,wnly")
 
 
 @pytest.mark.parametrize("cluster", ["dark", "turned"])
-def test_a_held_out_cluster_that_cannot_be_evaluated_is_refused(gin_file, refused, blind, tmp_path, cluster):
+def test_a_held_out_cluster_that_cannot_be_evaluated_is_refused(
+    gin_file, refused, blind, tmp_path, cluster
+):
     flags = ["--gin.MIXTURE=dim", f"--gin.HELD_OUT={cluster}", f"--run_dir={tmp_path / 'new'}"]
-    assert "none of the tasks to evaluate can be evaluated" in refused(verbs.train, gin_file, *flags)
+    assert "none of the tasks to evaluate can be evaluated" in refused(
+        verbs.train, gin_file, *flags
+    )
 
 
-def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(gin_file, capsys, blind):
+def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(
+    gin_file, capsys, blind
+):
     assert main.main(verbs.prepare, [gin_file, "--gin.MIXTURE=dim"]) == 0
     shown = capsys.readouterr()
     assert "not evaluated:\n  untested" in shown.err
@@ -244,7 +271,8 @@ def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(g
 
 
 @pytest.mark.parametrize(
-    "flags", [["--gin.STEPS=1"], ["--gin_file=train.gin", "--step=1"], ["--gin_file=train.gin", "more"]]
+    "flags",
+    [["--gin.STEPS=1"], ["--gin_file=train.gin", "--step=1"], ["--gin_file=train.gin", "more"]],
 )
 def test_flags_that_do_not_exist_end_with_2(flags):
     with pytest.raises(SystemExit) as ended:
@@ -254,7 +282,13 @@ def test_flags_that_do_not_exist_end_with_2(flags):
 
 @pytest.mark.parametrize(
     ("written", "value"),
-    [("nli", "nli"), ("'nli'", "nli"), ('"nli"', "nli"), ("None", None), ("reading_comp", "reading_comp")],
+    [
+        ("nli", "nli"),
+        ("'nli'", "nli"),
+        ('"nli"', "nli"),
+        ("None", None),
+        ("reading_comp", "reading_comp"),
+    ],
 )
 def test_a_text_may_be_written_with_and_without_quotes(settings_of, written, value):
     assert settings_of(f"--gin.HELD_OUT={written}")[0].data.held_out == value
@@ -268,7 +302,12 @@ def test_flags_reach_the_settings(settings_of, tmp_path):
     )  # fmt: skip
     assert settings.data.data_dir == "/data/some-place/v1.0"
     assert settings.data.lengths == {"inputs": 32, "targets": "fit"}
-    assert (settings.training.steps, settings.training.log_every, settings.training.seed, settings.data.seed) == (
+    assert (
+        settings.training.steps,
+        settings.training.log_every,
+        settings.training.seed,
+        settings.data.seed,
+    ) == (
         9,
         5,
         3,
@@ -296,7 +335,9 @@ def test_flags_reach_the_settings(settings_of, tmp_path):
             "error: the disk is full while writing /run/file. Make room",
         ),
         (
-            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore"),
+            jax.errors.JaxRuntimeError(
+                "RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore"
+            ),
             1,
             "error: out of memory on cpu: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nLower BATCH_SIZE",
         ),
@@ -324,7 +365,10 @@ def test_a_program_that_saves_nothing_does_not_say_that_it_did(gin_file, capsys,
 
     monkeypatch.setattr(main, "NOT_RESUMED", (verb,))
     assert main.main(verb, [gin_file]) == 1
-    assert "stopped by SIGTERM before the end. The same command begins anew.\n" in capsys.readouterr().err
+    assert (
+        "stopped by SIGTERM before the end. The same command begins anew.\n"
+        in capsys.readouterr().err
+    )
 
 
 def test_data_is_prepared_where_the_cache_is(gin_file, capsys, tmp_path):
@@ -337,9 +381,11 @@ def test_data_is_prepared_where_the_cache_is(gin_file, capsys, tmp_path):
 
 
 def test_prompts_of_training_and_of_evaluation(settings_of):
-    data = settings_of("--gin.Prompts.shots=2", "--gin.eval/Prompts.instructions=none", "--gin.train/Prompts.shots=3")[
-        0
-    ].data
+    data = settings_of(
+        "--gin.Prompts.shots=2",
+        "--gin.eval/Prompts.instructions=none",
+        "--gin.train/Prompts.shots=3",
+    )[0].data
     assert data.train_prompts == Prompts(shots=3)
     assert data.eval_prompts == Prompts(shots=2, instructions="none")
 
@@ -351,7 +397,12 @@ def test_several_clusters_are_held_out(settings_of):
 
 def test_mixture(gin_file, capsys, tmp_path):
     few = [gin_file, "--gin.DataConfig.examples_per_dataset=20"]
-    assert main.main(verbs.mixture, [*few, "flan2021_7_clusters_1_each", f"--picture={tmp_path / 'm.html'}"]) == 0
+    assert (
+        main.main(
+            verbs.mixture, [*few, "flan2021_7_clusters_1_each", f"--picture={tmp_path / 'm.html'}"]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert re.search(r"aeslc +summarization +20 +0 +20 +14\.3%", shown)
     assert "held out: nothing" in shown
@@ -359,20 +410,29 @@ def test_mixture(gin_file, capsys, tmp_path):
     assert "<svg" in page and "aeslc" in page and "Filtered: rows left out" in page
     assert main.main(verbs.mixture, [*few, "sst2", "--diff=cola"]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"sst2 +100\.00% +- +-100\.00", shown) and re.search(r"cola +- +100\.00% +\+100\.00", shown)
+    assert re.search(r"sst2 +100\.00% +- +-100\.00", shown) and re.search(
+        r"cola +- +100\.00% +\+100\.00", shown
+    )
 
 
 def test_mixture_errors(refused, tmp_path):
     assert "Did you mean 'flan2021'" in refused(verbs.mixture, "flan202")
-    assert "unknown cluster to hold out 'nlu'" in refused(verbs.mixture, "practice", "--held_out=nlu")
+    assert "unknown cluster to hold out 'nlu'" in refused(
+        verbs.mixture, "practice", "--held_out=nlu"
+    )
     few = ("rte", "--gin.DataConfig.examples_per_dataset=5", "--gin.DataConfig.workers=0")
-    assert "ends in .png, .svg, .pdf or .html" in refused(verbs.mixture, *few, f"--picture={tmp_path / 'x.txt'}")
+    assert "ends in .png, .svg, .pdf or .html" in refused(
+        verbs.mixture, *few, f"--picture={tmp_path / 'x.txt'}"
+    )
 
 
 @pytest.mark.parametrize(
     ("program", "flags"),
     [
-        (functools.partial(main.main, verbs.train), ["--gin_file=flan_mixture.gin", "--run_dir=gs://bucket/run"]),
+        (
+            functools.partial(main.main, verbs.train),
+            ["--gin_file=flan_mixture.gin", "--run_dir=gs://bucket/run"],
+        ),
         (main.ablate, ["--gin_file=leave_one_cluster_out.gin", "--sweep_dir=gs://bucket/sweep"]),
         (main.ablate, ["run", "--index=0", "--plan=gs://bucket/sweep"]),
     ],
@@ -391,7 +451,9 @@ def leaking(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "TASKS", dict(registry.TASKS))
     monkeypatch.setattr(mixtures, "TASKS", registry.TASKS)
     monkeypatch.setattr(mixtures, "MIXTURES", dict(mixtures.MIXTURES))
-    registry.register(dataclasses.replace(registry.get_task("rte"), name="rte_again", cluster="disguise"))
+    registry.register(
+        dataclasses.replace(registry.get_task("rte"), name="rte_again", cluster="disguise")
+    )
     mixtures.register_mixture(mixtures.Mixture("leaking", ("rte", "rte_again", "sst2")))
 
 
@@ -409,12 +471,23 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
     run_dir = tmp_path / "sweep" / "runs" / "0a"
     run_dir.mkdir(parents=True)
     settings = [gin_file, "--gin.MIXTURE=leaking", "--gin.HELD_OUT=nli"]
-    line = {"index": 0, "id": "0a", "name": "HELD_OUT=nli", "point": {"HELD_OUT": "nli"}, "directory": "runs/0a"}
+    line = {
+        "index": 0,
+        "id": "0a",
+        "name": "HELD_OUT=nli",
+        "point": {"HELD_OUT": "nli"},
+        "directory": "runs/0a",
+    }
     write_json(tmp_path / "sweep" / "plan.json", {"axes": {"HELD_OUT": ["nli"]}})
     (tmp_path / "sweep" / "runs.jsonl").write_text(json.dumps(line) + "\n")
     assert "holds no run" in refused(verbs.leakage, *settings, f"--run_dir={run_dir}")
-    loaded = gin_settings.resolve([gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"])
-    write_json(run_dir / "manifest.json", manifest.run_metadata(loaded[0].model, loaded[0].data, make_mesh(None)))
+    loaded = gin_settings.resolve(
+        [gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"]
+    )
+    write_json(
+        run_dir / "manifest.json",
+        manifest.run_metadata(loaded[0].model, loaded[0].data, make_mesh(None)),
+    )
     (run_dir / "config.gin").write_text(loaded[1])
     assert "1 of 1 pairs" in sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
     assert "held_out is nli there, sentiment now" in refused(
@@ -440,4 +513,6 @@ def test_tokenizer(gin_file, tmp_path, capsys, refused):
     pieces = load_tokenizer(tmp_path / "small.model").vocab_size
     assert 300 < pieces <= 2048
     assert f"{pieces} pieces" in capsys.readouterr().out
-    assert "name a *.model file" in refused(verbs.tokenizer, gin_file, "--gin.TOKENIZER=nowhere/small.model")
+    assert "name a *.model file" in refused(
+        verbs.tokenizer, gin_file, "--gin.TOKENIZER=nowhere/small.model"
+    )

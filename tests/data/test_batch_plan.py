@@ -25,7 +25,12 @@ def lengths(count, seed=0, inputs=30, targets=6):
 def plan(tasks=None, rates=None, **changes):
     tasks = tasks or {"a": lengths(50), "b": lengths(500, seed=1), "c": lengths(2000, seed=2)}
     rates = rates or {name: min(len(task.inputs), 300) for name, task in tasks.items()}
-    settings = {"architecture": "encoder_decoder", "batch_size": 8, "lengths": LENGTHS, "seed": 0} | changes
+    settings = {
+        "architecture": "encoder_decoder",
+        "batch_size": 8,
+        "lengths": LENGTHS,
+        "seed": 0,
+    } | changes
     return MixturePlan(tasks, rates, **settings)
 
 
@@ -43,7 +48,11 @@ def test_rows_hold_what_they_can_and_no_more(architecture):
         for row in here.rows(step):
             inputs = sum(min(tasks[t].inputs[i] + 1, 64) for t, i in row)
             targets = sum(min(tasks[t].targets[i] + 1, 16) for t, i in row)
-            assert (inputs <= 64 and targets <= 16) if architecture == "encoder_decoder" else inputs + targets <= 80
+            assert (
+                (inputs <= 64 and targets <= 16)
+                if architecture == "encoder_decoder"
+                else inputs + targets <= 80
+            )
 
 
 def test_a_batch_depends_on_plan_and_step_alone():
@@ -56,7 +65,11 @@ def test_a_batch_depends_on_plan_and_step_alone():
 @pytest.mark.parametrize("hosts", [1, 2, 4, 8])
 def test_hosts_read_the_same_rows_together(hosts):
     here, share = plan(), 8 // hosts
-    rows = [row for host in range(hosts) for row in here.rows(5, slice(host * share, (host + 1) * share))]
+    rows = [
+        row
+        for host in range(hosts)
+        for row in here.rows(5, slice(host * share, (host + 1) * share))
+    ]
     assert rows == here.rows(5)
 
 
@@ -89,9 +102,13 @@ def test_packing_loses_nothing():
     blocks = 5
     packed = collections.Counter(ref for block in range(blocks) for ref in block_refs(here, block))
     task, index = here.stream(0, blocks * here.block_examples)
-    streamed = collections.Counter((here.names[t], int(i)) for t, i in zip(task, index, strict=True))
+    streamed = collections.Counter(
+        (here.names[t], int(i)) for t, i in zip(task, index, strict=True)
+    )
     late_task, late_index = here._late(blocks - 1)
-    waiting = collections.Counter((here.names[t], int(i)) for t, i in zip(late_task, late_index, strict=True))
+    waiting = collections.Counter(
+        (here.names[t], int(i)) for t, i in zip(late_task, late_index, strict=True)
+    )
     assert sum(here.block(block)[1] for block in range(blocks)) == 0
     assert packed == streamed - waiting
 
@@ -106,7 +123,9 @@ def test_late_examples_go_to_the_next_block_and_are_counted_when_they_find_no_ro
     assert aside > 0
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(counts=st.lists(st.integers(1, 400), min_size=1, max_size=6), seed=st.integers(0, 1000))
 def test_any_mixture_gives_full_batches(counts, seed):
     tasks = {f"t{i}": lengths(count, seed=i) for i, count in enumerate(counts)}

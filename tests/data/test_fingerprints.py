@@ -52,7 +52,8 @@ def test_equal_code_has_equal_fingerprints():
 
 def test_comments_and_places_do_not_count():
     moved = function(
-        ("def fields", "\n\n# Which rows are kept.\ndef fields"), ("return None", "return None  # left out")
+        ("def fields", "\n\n# Which rows are kept.\ndef fields"),
+        ("return None", "return None  # left out"),
     )
     assert fingerprint(moved) == fingerprint(function())
 
@@ -84,7 +85,9 @@ def adder(number):
 
 def test_closures_and_wrappers_count():
     assert fingerprint(adder(1)) == fingerprint(adder(1)) != fingerprint(adder(2))
-    assert fingerprint(functools.partial(function(), cut=1)) != fingerprint(functools.partial(function(), cut=2))
+    assert fingerprint(functools.partial(function(), cut=1)) != fingerprint(
+        functools.partial(function(), cut=2)
+    )
     assert fingerprint(functools.cache(adder(1))) != fingerprint(functools.cache(adder(2)))
 
 
@@ -141,5 +144,7 @@ def test_hash_randomisation_does_not_count(seed):
     )
     path = os.pathsep.join(sys.path)
     environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == fingerprint(toy_tasks.imported_fields, {"a", "b", "c", "d"})

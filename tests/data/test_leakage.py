@@ -56,7 +56,9 @@ def copying(name, *texts, **changes):
         cluster="zoo",
         source=Texts(texts),
         fields=text_fields,
-        templates=(Template("A long instruction that every prompt of this task has in common: {text}"),),
+        templates=(
+            Template("A long instruction that every prompt of this task has in common: {text}"),
+        ),
     )
     return dataclasses.replace(task, **changes)
 
@@ -75,7 +77,11 @@ OTHER = " ".join(reversed(WORDS))
 def test_near_duplicate_inputs():
     held = copying("held", LONG, OTHER, "short")
     result = found(
-        [copying("near", CHANGED, CHANGED, "unlike"), copying("far", "nothing of the kind here at all")], [held]
+        [
+            copying("near", CHANGED, CHANGED, "unlike"),
+            copying("far", "nothing of the kind here at all"),
+        ],
+        [held],
     )
     (finding,) = result.findings
     assert finding[:5] == ("held", "near", "", 1, 3)
@@ -115,7 +121,10 @@ def test_one_origin(monkeypatch):
     registry.TASKS.update({"toy_kind": kind, "same": same})
     read = [dataclasses.replace(task, source=Rows(3)) for task in (same, kind)]
     assert [f.origin for f in found(read[:1], read[1:]).findings] == ["the same source"]
-    one, other = (dataclasses.replace(SPELL, name=name, dataset="d", source=Rows(n)) for n, name in enumerate("ab", 1))
+    one, other = (
+        dataclasses.replace(SPELL, name=name, dataset="d", source=Rows(n))
+        for n, name in enumerate("ab", 1)
+    )
     assert [f.origin for f in found([one], [other]).findings] == ["configurations of one dataset"]
 
 
@@ -130,18 +139,24 @@ def test_the_audits_of_several_runs_are_those_of_each():
         lengths={"inputs": 64, "targets": 32}, examples_per_dataset=60, eval_examples=1_000_000, workers=0,
     )  # fmt: skip
     changes = ({}, {"held_out": ("sentiment", "commonsense")}, {"mixture": "flan2021"})
-    configs = [dataclasses.replace(config, **each) for each in (*changes, {"examples_per_dataset": 5})]
+    configs = [
+        dataclasses.replace(config, **each) for each in (*changes, {"examples_per_dataset": 5})
+    ]
     audits = audit_runs(configs)
     assert audits == [audit_mixture(each) for each in configs]
     assert audits[2].findings and audits[0].labels
     few = dataclasses.replace(configs[2], eval_examples=5)
-    assert {f.examples for f in audit_runs([few])[0].findings} == {10}  # of the validation and of the test split
+    assert {f.examples for f in audit_runs([few])[0].findings} == {
+        10
+    }  # of the validation and of the test split
     with pytest.raises(InputError, match="nothing is held out"):
         audit_runs([config, dataclasses.replace(config, held_out=None)])
 
 
 def test_shared_label_spaces():
-    alike = dataclasses.replace(KIND, name="alike", source=Rows(2), options=("Yes", "no"), fields=shouted)
+    alike = dataclasses.replace(
+        KIND, name="alike", source=Rows(2), options=("Yes", "no"), fields=shouted
+    )
     result = found([alike, SPELL], [KIND])
     assert result.labels == {"toy_kind": ("alike",)}
 

@@ -22,12 +22,26 @@ def make_store(tmp_path):
         columns = schema("train", VOCABULARY)
         inputs, targets = (
             token_column(
-                [rng.integers(3, VOCABULARY, rng.integers(1, longest)).tolist() for _ in range(rows)], VOCABULARY
+                [
+                    rng.integers(3, VOCABULARY, rng.integers(1, longest)).tolist()
+                    for _ in range(rows)
+                ],
+                VOCABULARY,
             )
             for longest in (30, 9)
         )
-        arrays = [inputs, targets, pa.array(range(rows), pa.int32()), pa.array([0] * rows, pa.int16())]
-        write_store(tmp_path / name, [pa.RecordBatch.from_arrays(arrays, schema=columns)], schema=columns, meta={})
+        arrays = [
+            inputs,
+            targets,
+            pa.array(range(rows), pa.int32()),
+            pa.array([0] * rows, pa.int16()),
+        ]
+        write_store(
+            tmp_path / name,
+            [pa.RecordBatch.from_arrays(arrays, schema=columns)],
+            schema=columns,
+            meta={},
+        )
         return TokenStore.open(tmp_path / name)
 
     return make
@@ -37,9 +51,14 @@ def make_store(tmp_path):
 def make_loader(make_store):
     def make(architecture):
         stores = {"a": make_store("a", 30, 0), "b": make_store("b", 200, 1)}
-        tasks = {name: TaskLengths(store.inputs.lengths, store.targets.lengths) for name, store in stores.items()}
+        tasks = {
+            name: TaskLengths(store.inputs.lengths, store.targets.lengths)
+            for name, store in stores.items()
+        }
         rates = {name: len(store) for name, store in stores.items()}
-        plan = MixturePlan(tasks, rates, architecture=architecture, batch_size=4, lengths=LENGTHS, seed=0)
+        plan = MixturePlan(
+            tasks, rates, architecture=architecture, batch_size=4, lengths=LENGTHS, seed=0
+        )
         return Loader(plan, stores, EOS), stores
 
     return make

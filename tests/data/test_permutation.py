@@ -31,7 +31,8 @@ def test_sizes_and_keys_may_differ_by_element():
     index, n, key = np.array([3, 3, 0]), np.array([10, 1000, 1]), np.array([5, 6, 7])
     together = permute(index, n, key)
     assert together.tolist() == [
-        int(permute(np.array([i]), int(s), int(k))[0]) for i, s, k in zip(index, n, key, strict=True)
+        int(permute(np.array([i]), int(s), int(k))[0])
+        for i, s, k in zip(index, n, key, strict=True)
     ]
 
 

@@ -30,21 +30,30 @@ def folders(cache):
 
 
 def test_train_store(tokenizer, tmp_path):
-    store = prepare([TRAIN], tokenizer, tmp_path, selection=Selection(cap=9, seed=3, renderings=2), workers=0)[
-        "toy_kind", "train", "train"
-    ]
+    store = prepare(
+        [TRAIN], tokenizer, tmp_path, selection=Selection(cap=9, seed=3, renderings=2), workers=0
+    )["toy_kind", "train", "train"]
     rows = list(render_train(KIND, KIND.source.rows("train"), cap=9, renderings=2, seed=3))
     assert lists(store.inputs) == tokenizer.encode_batch([row.inputs for row in rows])
     assert lists(store.targets) == tokenizer.encode_batch([row.targets for row in rows])
     assert store.examples.tolist() == [row.example for row in rows]
     assert store.templates.tolist() == [row.template for row in rows]
-    kept = {"task": "toy_kind", "split": "train", "kind": "train", "examples": 9, "filtered": 1, "rows": 18}
+    kept = {
+        "task": "toy_kind",
+        "split": "train",
+        "kind": "train",
+        "examples": 9,
+        "filtered": 1,
+        "rows": 18,
+    }
     assert {key: store.meta[key] for key in kept} == kept
 
 
 def test_eval_stores(tokenizer, tmp_path):
     requests = [Request(task, "test", "eval") for task in (KIND, SPELL)]
-    stores = prepare(requests, tokenizer, tmp_path, selection=Selection(max_eval_examples=5), workers=0)
+    stores = prepare(
+        requests, tokenizer, tmp_path, selection=Selection(max_eval_examples=5), workers=0
+    )
     for task in (KIND, SPELL):
         store, rows = (
             stores[task.name, "test", "eval"],
@@ -54,16 +63,22 @@ def test_eval_stores(tokenizer, tmp_path):
         assert lists(store.inputs) == [tokenizer.encode(row.inputs) for row in rows]
         assert store.answers.tolist() == [row.answer for row in rows]
         for i, row in enumerate(rows):
-            assert [ids.tolist() for ids in store.options(i)] == [tokenizer.encode(text) for text in row.options]
+            assert [ids.tolist() for ids in store.options(i)] == [
+                tokenizer.encode(text) for text in row.options
+            ]
             assert store.references(i) == list(row.references)
             assert store.inputs_text(i) == row.inputs
 
 
 def test_many_batches_are_one_store(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare_module, "BATCH", 3)
-    small = prepare([TRAIN], tokenizer, tmp_path / "a", selection=Selection(renderings=2), workers=0)[TRAIN.key]
+    small = prepare(
+        [TRAIN], tokenizer, tmp_path / "a", selection=Selection(renderings=2), workers=0
+    )[TRAIN.key]
     monkeypatch.undo()
-    large = prepare([TRAIN], tokenizer, tmp_path / "b", selection=Selection(renderings=2), workers=0)[TRAIN.key]
+    large = prepare(
+        [TRAIN], tokenizer, tmp_path / "b", selection=Selection(renderings=2), workers=0
+    )[TRAIN.key]
     assert (small.folder / TOKENS).read_bytes() == (large.folder / TOKENS).read_bytes()
     assert small.meta == large.meta
 
@@ -84,7 +99,10 @@ def test_workers_import_no_heavy_module(tokenizer, tmp_path):
 
 
 def test_what_cannot_travel_is_built_here(tokenizer, tmp_path):
-    tasks = [dataclasses.replace(KIND, name=f"toy_{i}", fields=lambda row: KIND.fields(row)) for i in range(2)]
+    tasks = [
+        dataclasses.replace(KIND, name=f"toy_{i}", fields=lambda row: KIND.fields(row))
+        for i in range(2)
+    ]
     requests = [
         Request(tasks[0], "train", "train"),
         Request(SPELL, "train", "train"),
@@ -146,7 +164,10 @@ def test_which_changes_of_a_task_make_a_store_anew(tokenizer, tmp_path, changes,
 
 
 BROKEN = {
-    "typo": (generation("typo", toy_tasks.failing_fields), r"row 0: fields\(\) raised KeyError: 'anmial'"),
+    "typo": (
+        generation("typo", toy_tasks.failing_fields),
+        r"row 0: fields\(\) raised KeyError: 'anmial'",
+    ),
     "empty": (generation("empty", toy_tasks.empty_fields), "row 5: the target .* empty text"),
     "none": (
         generation("none", toy_tasks.no_fields),
@@ -173,7 +194,11 @@ def test_broken_tasks_are_listed_and_the_others_prepared(tokenizer, tmp_path, wo
 
 
 def test_skip_broken(tokenizer, tmp_path, capfd):
-    requests = [TRAIN, Request(BROKEN["typo"][0], "train", "train"), Request(KIND, "nonsense", "eval")]
+    requests = [
+        TRAIN,
+        Request(BROKEN["typo"][0], "train", "train"),
+        Request(KIND, "nonsense", "eval"),
+    ]
     stores = prepare(requests, tokenizer, tmp_path, workers=0, skip_broken=True)
     assert list(stores) == [TRAIN.key]
     shown = capfd.readouterr().err
@@ -207,10 +232,20 @@ def test_a_target_that_the_tokenizer_drops(tokenizer, tmp_path):
 
 def test_a_killed_worker_is_reported_by_its_task(tokenizer, tmp_path):
     killing = dataclasses.replace(KIND, name="killing", fields=toy_tasks.killing_fields)
-    requests = [TRAIN, Request(killing, "train", "train"), *(Request(SPELL, s, "eval") for s in ("train", "test"))]
-    with pytest.raises(InputError, match=r"1 of 4 .*\n  killing/train \(train\): its worker process was killed"):
+    requests = [
+        TRAIN,
+        Request(killing, "train", "train"),
+        *(Request(SPELL, s, "eval") for s in ("train", "test")),
+    ]
+    with pytest.raises(
+        InputError, match=r"1 of 4 .*\n  killing/train \(train\): its worker process was killed"
+    ):
         prepare(requests, tokenizer, tmp_path, workers=2)
-    assert [folder.split("/")[0] for folder in folders(tmp_path)] == ["toy_kind", "toy_spell", "toy_spell"]
+    assert [folder.split("/")[0] for folder in folders(tmp_path)] == [
+        "toy_kind",
+        "toy_spell",
+        "toy_spell",
+    ]
 
 
 SCRIPT = """
@@ -245,8 +280,16 @@ def script(tokenizer, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
     def start(mode):
-        command = [sys.executable, str(tmp_path / "script.py"), tokenizer.path, str(tmp_path / "cache"), mode]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [
+            sys.executable,
+            str(tmp_path / "script.py"),
+            tokenizer.path,
+            str(tmp_path / "cache"),
+            mode,
+        ]
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     return start
 
@@ -268,7 +311,9 @@ def running_workers(program):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         workers = [
-            child for child in psutil.Process(program.pid).children() if "spawn_main" in " ".join(child.cmdline())
+            child
+            for child in psutil.Process(program.pid).children()
+            if "spawn_main" in " ".join(child.cmdline())
         ]
         if len(workers) == 2:
             return workers

@@ -51,7 +51,9 @@ def ours(store, lengths, eos):
     rows = []
     for i in range(len(store)):
         pair = {"inputs": store.inputs.row(i), "targets": store.targets.row(i)}
-        rows.append({key: trim_and_append_eos(ids, lengths[key], eos).tolist() for key, ids in pair.items()})
+        rows.append(
+            {key: trim_and_append_eos(ids, lengths[key], eos).tolist() for key, ids in pair.items()}
+        )
     return rows
 
 
@@ -69,7 +71,10 @@ def test_seqio_gives_the_prepared_tokens(zoo, tokenizer, tmp_path, split, kind, 
     requests = [Request(task, split, kind) for task in (KIND, SPELL)]
     stores = prepare(requests, tokenizer, tmp_path, selection=selection, workers=0)
     # Half of the examples are cut.
-    lengths = {f: int(np.median(np.concatenate([getattr(s, f).lengths for s in stores.values()]))) for f in LENGTHS}
+    lengths = {
+        f: int(np.median(np.concatenate([getattr(s, f).lengths for s in stores.values()])))
+        for f in LENGTHS
+    }
     for (name, _, _), store in stores.items():
         assert theirs(name, lengths, split) == ours(store, lengths, tokenizer.eos_id)
 
@@ -79,14 +84,19 @@ def test_seqio_with_a_tokenizer_json(zoo, tokenizer_json, tmp_path):
     register_seqio(tokenizer.path)
     request = Request(KIND, "train", "train")
     stores = prepare([request], tokenizer, tmp_path, workers=0)
-    assert theirs("toy_kind", LENGTHS, "train") == ours(stores[request.key], LENGTHS, tokenizer.eos_id)
+    assert theirs("toy_kind", LENGTHS, "train") == ours(
+        stores[request.key], LENGTHS, tokenizer.eos_id
+    )
 
 
 def test_mixtures(zoo, tokenizer):
     register_seqio(tokenizer.path, maximum_rate=15)
     zoo_mixture = seqio.get_mixture_or_task("toy_zoo")
     # 17 of the 20 toy_kind rows are kept; the maximum cuts them to 15.
-    assert {task.name: zoo_mixture.get_rate(task) for task in zoo_mixture.tasks} == {"toy_kind": 15, "toy_spell": 13}
+    assert {task.name: zoo_mixture.get_rate(task) for task in zoo_mixture.tasks} == {
+        "toy_kind": 15,
+        "toy_spell": 13,
+    }
     assert [task.name for task in seqio.get_mixture_or_task("toy_words").tasks] == ["toy_spell"]
     examples = theirs("toy_zoo", LENGTHS, "train", limit=20)
     spelled = {tuple(example["inputs"]) for example in theirs("toy_spell", LENGTHS, "train")}
@@ -96,7 +106,9 @@ def test_mixtures(zoo, tokenizer):
 def test_mixtures_pack_for_t5x(zoo, tokenizer):
     register_seqio(tokenizer.path)
     lengths = {"inputs": 64, "targets": 32}
-    dataset = seqio.get_dataset("toy_zoo", lengths, seqio.EncDecFeatureConverter(pack=True), shuffle=True, seed=0)
+    dataset = seqio.get_dataset(
+        "toy_zoo", lengths, seqio.EncDecFeatureConverter(pack=True), shuffle=True, seed=0
+    )
     row = next(dataset.as_numpy_iterator())
     assert row["encoder_input_tokens"].shape == (64,)
     assert row["encoder_segment_ids"].max() > 1
@@ -130,7 +142,9 @@ def test_registering_again_replaces(zoo, tokenizer):
 
 def test_names_of_others_are_left_alone(zoo, tokenizer):
     seqio.TaskRegistry.add(
-        "toy_spell", seqio.FunctionDataSource(lambda split, shuffle_files: None, ["train"]), output_features={}
+        "toy_spell",
+        seqio.FunctionDataSource(lambda split, shuffle_files: None, ["train"]),
+        output_features={},
     )
     try:
         with pytest.raises(InputError, match="another task or mixture named 'toy_spell'"):
@@ -140,7 +154,10 @@ def test_names_of_others_are_left_alone(zoo, tokenizer):
 
 
 def test_vocabularies(tokenizer, tokenizer_json):
-    for tok in (load_tokenizer(tokenizer.path, 10), load_tokenizer(tokenizer_json({"eos_token": "</s>"}))):
+    for tok in (
+        load_tokenizer(tokenizer.path, 10),
+        load_tokenizer(tokenizer_json({"eos_token": "</s>"})),
+    ):
         vocabulary = seqio_vocabulary(tok)
         ids = tok.encode("a fox flies")
         assert vocabulary.encode("a fox flies") == ids
@@ -155,7 +172,9 @@ def test_vocabularies(tokenizer, tokenizer_json):
 def small_tasks():
     """Every task of ours on few practice rows."""
     return {
-        name: dataclasses.replace(task, sandbox=dataclasses.replace(task.sandbox, train=8, validation=1, test=1))
+        name: dataclasses.replace(
+            task, sandbox=dataclasses.replace(task.sandbox, train=8, validation=1, test=1)
+        )
         for name, task in REGISTERED.items()
     }
 
@@ -184,7 +203,9 @@ def test_tasks_of_one_template(zoo, tokenizer):
     for index, template in enumerate(KIND.templates):
         task = seqio.TaskRegistry.get(f"toy_kind_type_{index}")
         assert ("test" in task.splits) == (not template.turned_around)
-        wanted = [template.render(KIND.example(row))[0] for row in rows if KIND.example(row) is not None]
+        wanted = [
+            template.render(KIND.example(row))[0] for row in rows if KIND.example(row) is not None
+        ]
         texts = task.get_dataset(LENGTHS, "train", shuffle=False).as_numpy_iterator()
         assert [example["inputs_pretokenized"].decode() for example in texts] == wanted
 
@@ -194,7 +215,8 @@ def test_the_mixtures_of_flan(registries, small_tasks, tokenizer):
     registries[1].update(MIXES)
     register_seqio(tokenizer.path)
     names = {
-        mixture: {t.name for t in seqio.get_mixture_or_task(mixture).tasks} for mixture in seqio.MixtureRegistry.names()
+        mixture: {t.name for t in seqio.get_mixture_or_task(mixture).tasks}
+        for mixture in seqio.MixtureRegistry.names()
     }
     assert names["flan2021"] == set(small_tasks) - {"wsc273"}
     assert len([name for name in names if name.startswith("flan2021_without_")]) == 12
@@ -220,7 +242,10 @@ def test_seqios_evaluator(zoo, tokenizer):
     (task,) = evaluator.eval_tasks
 
     def predict(dataset):  # an enumerated dataset
-        return [(i, example["decoder_target_tokens"].tolist()) for i, example in dataset.as_numpy_iterator()]
+        return [
+            (i, example["decoder_target_tokens"].tolist())
+            for i, example in dataset.as_numpy_iterator()
+        ]
 
     metrics, _ = evaluator.evaluate(compute_metrics=True, step=0, predict_fn=predict)
     assert metrics.result()[task.name]["accuracy"] == 100.0
@@ -228,7 +253,8 @@ def test_seqios_evaluator(zoo, tokenizer):
 
 def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
     theirs_alone = {
-        split: [{"inputs": f"{split} say {n}", "targets": f"it is {n}"} for n in "abc"] for split in ("train", "test")
+        split: [{"inputs": f"{split} say {n}", "targets": f"it is {n}"} for n in "abc"]
+        for split in ("train", "test")
     }
 
     text = tf.TensorSpec((), tf.string)
@@ -250,10 +276,17 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
         task = mixtures.mixture_or_task("both")[1]
         assert (task.name, task.splits) == ("their_task", ("train", "test"))
         stores = prepare(
-            [Request(task, "train", "train"), Request(task, "test", "eval")], tokenizer, tmp_path, workers=2
+            [Request(task, "train", "train"), Request(task, "test", "eval")],
+            tokenizer,
+            tmp_path,
+            workers=2,
         )
         for (name, split, _), store in stores.items():
-            wanted = list(seqio.get_mixture_or_task(name).get_dataset(None, split, shuffle=False).as_numpy_iterator())
+            wanted = list(
+                seqio.get_mixture_or_task(name)
+                .get_dataset(None, split, shuffle=False)
+                .as_numpy_iterator()
+            )
             assert [[*store.targets.row(i).tolist(), tokenizer.eos_id] for i in range(3)] == [
                 e["targets"].tolist() for e in wanted
             ]
@@ -261,6 +294,9 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
                 e["inputs"] for e in theirs_alone[split]
             ]
         register_seqio(tokenizer.path)
-        assert {t.name for t in seqio.get_mixture_or_task("both").tasks} == {"toy_kind", "their_task"}
+        assert {t.name for t in seqio.get_mixture_or_task("both").tasks} == {
+            "toy_kind",
+            "their_task",
+        }
     finally:
         seqio.TaskRegistry.remove("their_task")

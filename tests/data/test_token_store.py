@@ -103,7 +103,11 @@ def test_eval_columns(tmp_path):
 
 def test_meta(tmp_path):
     store = TokenStore.open(write(tmp_path / "s"))
-    assert {key: store.meta[key] for key in ("task", "rows", "version")} == {"task": "toy", "rows": 2, "version": 2}
+    assert {key: store.meta[key] for key in ("task", "rows", "version")} == {
+        "task": "toy",
+        "rows": 2,
+        "version": 2,
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
 
 
@@ -128,7 +132,9 @@ def test_every_flipped_byte_is_found(tmp_path):
         damaged = bytearray(content)
         damaged[position] ^= 1
         file.write_bytes(damaged)
-        with pytest.raises(InputError, match=f"{tmp_path}/s is damaged.*checksum.*delete it; it is prepared again"):
+        with pytest.raises(
+            InputError, match=f"{tmp_path}/s is damaged.*checksum.*delete it; it is prepared again"
+        ):
             TokenStore.open(tmp_path / "s")
     file.write_bytes(content)
     assert len(TokenStore.open(tmp_path / "s")) == 2
@@ -180,7 +186,9 @@ def test_disk_full(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(store_module, "_sync", full)
-    with pytest.raises(OSError, match="cannot write the token store: No space left on device.*/cache/s") as caught:
+    with pytest.raises(
+        OSError, match="cannot write the token store: No space left on device.*/cache/s"
+    ) as caught:
         write(tmp_path / "cache" / "s")
     assert caught.value.errno == errno.ENOSPC
     assert list((tmp_path / "cache").iterdir()) == []
@@ -228,6 +236,8 @@ def test_a_killed_writer_leaves_only_what_the_next_one_removes(tmp_path):
         writer.send_signal(signal.SIGKILL)
     (tmp_path / "task" / ".tmp-1-0123abcd-another.machine").mkdir()
     remove_abandoned(tmp_path)
-    assert [path.name for path in (tmp_path / "task").iterdir()] == [".tmp-1-0123abcd-another.machine"]
+    assert [path.name for path in (tmp_path / "task").iterdir()] == [
+        ".tmp-1-0123abcd-another.machine"
+    ]
     write(tmp_path / "task" / "s")
     assert len(TokenStore.open(tmp_path / "task" / "s")) == 2

@@ -29,7 +29,9 @@ def test_t5_known_answers():
     t5 = load_tokenizer(model, extra_ids=100)
     assert (t5.vocab_size, t5.pad_id, t5.eos_id) == (32100, 0, 1)
     known = json.loads(vectors.read_text())
-    assert [ids + [1] for ids in t5.encode_batch([text for text, _, _ in known])] == [ids for _, ids, _ in known]
+    assert [ids + [1] for ids in t5.encode_batch([text for text, _, _ in known])] == [
+        ids for _, ids, _ in known
+    ]
     assert t5.encode("<extra_id_0> <extra_id_99>") == [32099, 32000]
     assert load_tokenizer(model).vocab_size == 32000
 
@@ -145,13 +147,18 @@ def test_a_folder_says_how_many_sentinels_a_sentencepiece_model_has(tokenizer, t
 
 
 def test_a_tokenizer_travels_to_another_process(tokenizer, tokenizer_json):
-    for tok in (load_tokenizer(tokenizer.path, 5), load_tokenizer(tokenizer_json({"eos_token": "</s>"}))):
+    for tok in (
+        load_tokenizer(tokenizer.path, 5),
+        load_tokenizer(tokenizer_json({"eos_token": "</s>"})),
+    ):
         again = pickle.loads(pickle.dumps(tok))
         assert again.fingerprint == tok.fingerprint
         assert again.encode("a fox") == tok.encode("a fox")
 
 
-@pytest.mark.parametrize("name, content", [("a.model", b"nonsense"), ("b.model", b""), ("tokenizer.json", b"{}")])
+@pytest.mark.parametrize(
+    "name, content", [("a.model", b"nonsense"), ("b.model", b""), ("tokenizer.json", b"{}")]
+)
 def test_not_a_tokenizer(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name} is not a"):
@@ -232,21 +239,37 @@ def test_sentencepiece_models_are_read_as_transformers_reads_them(name, texts, t
     """The model alone, and the tokenizer.json that transformers makes of it."""
     transformers = pytest.importorskip("transformers")
     made, settings = io.BytesIO(), SENTENCEPIECE[name]
-    as_it_is = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True}
+    as_it_is = {
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "byte_fallback": True,
+    }
     settings |= {} if name == "T5Tokenizer" else as_it_is
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([*texts, *MIXED]), model_writer=made, vocab_size=500, hard_vocab_limit=False,
         character_coverage=1.0, minloglevel=2, **settings,
     )  # fmt: skip
-    (tmp_path / ("spiece.model" if name == "T5Tokenizer" else "tokenizer.model")).write_bytes(made.getvalue())
-    config = {"tokenizer_class": name, "eos_token": "</s>", "unk_token": "<unk>", "bos_token": "<s>"}
+    (tmp_path / ("spiece.model" if name == "T5Tokenizer" else "tokenizer.model")).write_bytes(
+        made.getvalue()
+    )
+    config = {
+        "tokenizer_class": name,
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "bos_token": "<s>",
+    }
     config |= {"pad_token": "<pad>"} if settings["pad_id"] == 0 else {}
     config |= {"extra_ids": 100, "bos_token": None} if name == "T5Tokenizer" else {}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     theirs.save_pretrained(tmp_path / "fast")
     # A model alone takes special tokens that stand in a text for text, as seqio's vocabularies do.
-    for folder, known in ((tmp_path, [text for text in MIXED if "<" not in text]), (tmp_path / "fast", MIXED)):
+    for folder, known in (
+        (tmp_path, [text for text in MIXED if "<" not in text]),
+        (tmp_path / "fast", MIXED),
+    ):
         ours = load_tokenizer(folder)
-        assert ours.encode_batch(known) == theirs(list(known), add_special_tokens=False)["input_ids"]
+        assert (
+            ours.encode_batch(known) == theirs(list(known), add_special_tokens=False)["input_ids"]
+        )
         assert (ours.eos_id, ours.pad_id) == (theirs.eos_token_id, theirs.pad_token_id or 0)

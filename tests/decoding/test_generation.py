@@ -41,13 +41,17 @@ def test_beam_search_is_that_of_the_whole_model(name, penalty, logits_of):
 
     def search(prompt):
         def log_probs_of(written):
-            return np.asarray(jax.nn.log_softmax(logits_of(name, prompt, written, eos_bias=bias)[-1]))
+            return np.asarray(
+                jax.nn.log_softmax(logits_of(name, prompt, written, eos_bias=bias)[-1])
+            )
 
         return plain_beams(log_probs_of, 8, 3, penalty)
 
     expected = [search(prompt) for prompt in prompts]
     assert [row.tolist() for row in got] == expected
-    assert expected != [row.tolist() for row in one.generate(tokens(prompts), greedy)], "more than greedy decoding"
+    assert expected != [row.tolist() for row in one.generate(tokens(prompts), greedy)], (
+        "more than greedy decoding"
+    )
 
 
 def chi_square(counts, probabilities):
@@ -61,7 +65,8 @@ def chi_square(counts, probabilities):
 
 
 @pytest.mark.parametrize(
-    ("temperature", "top_k", "top_p"), [(1.0, None, None), (0.5, None, None), (1.5, 6, None), (1.0, 20, 0.8)]
+    ("temperature", "top_k", "top_p"),
+    [(1.0, None, None), (0.5, None, None), (1.5, 6, None), (1.0, 20, 0.8)],
 )
 def test_tokens_are_sampled_with_their_probabilities(temperature, top_k, top_p, logits_of):
     """The first token, and the second after the most frequent first one."""
@@ -70,10 +75,14 @@ def test_tokens_are_sampled_with_their_probabilities(temperature, top_k, top_p, 
     rows = scorer("rope", rows=2000).generate(tokens([prompt]) * many, config)
     firsts = np.array([row[0] if len(row) else EOS for row in rows])
     common = int(np.bincount(firsts[firsts != EOS]).argmax())
-    seconds = np.array([row[1] if len(row) > 1 else EOS for row in rows if len(row) and row[0] == common])
+    seconds = np.array(
+        [row[1] if len(row) > 1 else EOS for row in rows if len(row) and row[0] == common]
+    )
     assert len(seconds) > 300
     for drawn, written in ((firsts, []), (seconds, [common])):
-        probabilities = np.asarray(jax.nn.softmax(logits_of("rope", prompt, written)[-1] / temperature))
+        probabilities = np.asarray(
+            jax.nn.softmax(logits_of("rope", prompt, written)[-1] / temperature)
+        )
         order = np.argsort(-probabilities)
         kept = order[: top_k or len(order)]
         if top_p is not None:
@@ -86,7 +95,9 @@ def test_tokens_are_sampled_with_their_probabilities(temperature, top_k, top_p, 
         assert chi_square(np.bincount(drawn, minlength=len(order)), probabilities) < 4
         # The test can tell: a temperature a fifth higher would not do.
         other = probabilities ** (1 / 1.2)
-        assert chi_square(np.bincount(firsts, minlength=len(order)), other / other.sum()) > 4 or len(written)
+        assert chi_square(
+            np.bincount(firsts, minlength=len(order)), other / other.sum()
+        ) > 4 or len(written)
 
 
 def test_a_sample_depends_on_prompt_seed_and_stream_alone():
@@ -104,16 +115,24 @@ def test_a_sample_depends_on_prompt_seed_and_stream_alone():
 def test_a_low_temperature_and_one_token_to_choose_from_are_greedy():
     one = scorer("encoder_decoder")
     expected = [row.tolist() for row in one.generate(tokens(PROMPTS), GenerationConfig(7))]
-    for settings in ({"temperature": 1e-4}, {"temperature": 2.0, "top_k": 1}, {"temperature": 2.0, "top_p": 1e-6}):
+    for settings in (
+        {"temperature": 1e-4},
+        {"temperature": 2.0, "top_k": 1},
+        {"temperature": 2.0, "top_p": 1e-6},
+    ):
         got = one.generate(tokens(PROMPTS), GenerationConfig(7, **settings))
         assert [row.tolist() for row in got] == expected
 
 
 def test_numbers_change_without_compiling_again():
     one, sizes = scorer("relative"), []
-    function, _ = one.writing(tokens(PROMPTS), GenerationConfig(5, temperature=1.0), range(len(PROMPTS)))
+    function, _ = one.writing(
+        tokens(PROMPTS), GenerationConfig(5, temperature=1.0), range(len(PROMPTS))
+    )
     for max_length, temperature, seed in ((5, 0.7, 0), (8, 1.3, 1), (3, 0.2, 2)):
-        rows = one.generate(tokens(PROMPTS), GenerationConfig(max_length, temperature=temperature, seed=seed))
+        rows = one.generate(
+            tokens(PROMPTS), GenerationConfig(max_length, temperature=temperature, seed=seed)
+        )
         assert max(map(len, rows)) <= max_length
         sizes.append(function._cache_size())
     assert sizes == sizes[:1] * 3 and sizes[0] > 0
@@ -144,8 +163,14 @@ def test_settings_that_mean_nothing_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda one: one.generate(tokens([[5], []]), GenerationConfig(4)), "a prompt has no tokens"),
-        (lambda one: one.generate(tokens([[5]]), GenerationConfig(4), streams=[0, 1]), "1 prompts have 2 streams"),
+        (
+            lambda one: one.generate(tokens([[5], []]), GenerationConfig(4)),
+            "a prompt has no tokens",
+        ),
+        (
+            lambda one: one.generate(tokens([[5]]), GenerationConfig(4), streams=[0, 1]),
+            "1 prompts have 2 streams",
+        ),
         (lambda one: one.log_probs(tokens([[5]]), [tokens([[6], []])]), "an answer no tokens"),
         (lambda one: one.log_probs(tokens([[5]]), [[]]), "a prompt has no answers"),
     ],

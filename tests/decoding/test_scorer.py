@@ -15,7 +15,14 @@ from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import dummy_batch
 from flan_jax.parallel.mesh import make_mesh
 
-SIZES = {"vocab_size": 40, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
+SIZES = {
+    "vocab_size": 40,
+    "emb_dim": 16,
+    "num_heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 24,
+    "dropout_rate": 0.0,
+}
 MODELS = {
     "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=2, **SIZES),
     "relative": DecoderConfig(num_layers=2, **SIZES),
@@ -24,7 +31,12 @@ MODELS = {
 EOS = 1
 LENGTHS = {"inputs": 16, "targets": 16}
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11, 12, 1], [13, 1], [14, 15, 16, 17, 1], [18, 19, 1]]
-ANSWERS = [[[20, 1], [21, 22, 23, 24, 1]], [[25, 26, 1]], [[27, 1], [28, 29, 1], [30, 31, 32, 1]], [[33, 1], [20, 1]]]
+ANSWERS = [
+    [[20, 1], [21, 22, 23, 24, 1]],
+    [[25, 26, 1]],
+    [[27, 1], [28, 29, 1], [30, 31, 32, 1]],
+    [[33, 1], [20, 1]],
+]
 
 
 def tokens(lists):
@@ -35,14 +47,22 @@ def tokens(lists):
 def params_of(name, eos_bias=0.0):
     """Parameters whose logits depend strongly on what was read; `eos_bias` makes EOS more likely everywhere."""
     config = MODELS[name]
-    params = nn.unbox(jax.jit(config.build().init)(jax.random.key(6), dummy_batch(config)))["params"]
+    params = nn.unbox(jax.jit(config.build().init)(jax.random.key(6), dummy_batch(config)))[
+        "params"
+    ]
     head = params["decoder"]["logits_dense"]
     head["kernel"] = head["kernel"].at[:, EOS].mul(eos_bias or 1.0)
     return params
 
 
 def scorer(name, rows=4, mesh=None, **kwargs):
-    return Scorer(MODELS[name], params_of(name, **kwargs), make_mesh(mesh or {"data": 8}), rows=rows, eos_id=EOS)
+    return Scorer(
+        MODELS[name],
+        params_of(name, **kwargs),
+        make_mesh(mesh or {"data": 8}),
+        rows=rows,
+        eos_id=EOS,
+    )
 
 
 @functools.cache
@@ -79,7 +99,9 @@ def compare(name, prompts, answers, got, expected_sums):
     assert [len(sums) for sums in got] == [len(choices) for choices in answers]
     for prompt, choices, sums in zip(prompts, answers, got, strict=True):
         assert sums.dtype == np.float32
-        np.testing.assert_allclose(sums, [expected_sums(name, prompt, a) for a in choices], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            sums, [expected_sums(name, prompt, a) for a in choices], rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -108,7 +130,9 @@ def test_a_mesh_with_split_parameters_scores_the_same(name):
     for a, b in zip(split.log_probs(prompts, answers), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     for a, b in zip(
-        split.generate(prompts, GenerationConfig(4)), scorer(name).generate(prompts, GenerationConfig(4)), strict=True
+        split.generate(prompts, GenerationConfig(4)),
+        scorer(name).generate(prompts, GenerationConfig(4)),
+        strict=True,
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -146,14 +170,18 @@ def test_greedy_takes_the_most_probable_token_each_time(name, eos_bias, logits_o
     assert len({tuple(row) for row in expected}) == 4, "the prompts should matter"
     if eos_bias:
         assert len(lengths) > 1 and min(lengths) < 11, "EOS should come, at different lengths"
-    assert [row.tolist() for row in one.generate(tokens(PROMPTS[:1]), GenerationConfig(3))] == [expected[0][:3]]
+    assert [row.tolist() for row in one.generate(tokens(PROMPTS[:1]), GenerationConfig(3))] == [
+        expected[0][:3]
+    ]
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
 def test_greedy_goes_through_more_prompts_than_it_has_rows(name):
     one = scorer(name)
     few = [row.tolist() for row in one.generate(tokens(PROMPTS), GenerationConfig(4))]
-    assert [row.tolist() for row in one.generate(tokens(PROMPTS * 3), GenerationConfig(4))] == few * 3
+    assert [
+        row.tolist() for row in one.generate(tokens(PROMPTS * 3), GenerationConfig(4))
+    ] == few * 3
     assert one.generate([], GenerationConfig(4)) == []
 
 
@@ -162,9 +190,9 @@ def test_a_prompt_that_fills_its_bucket_goes_on_in_the_cache(logits_of):
     prompt = [5, 6, 7, 8, 9, 10, 11, 1]
     assert bucket(len(prompt)) == len(prompt)
     for name in MODELS:
-        assert scorer(name).generate(tokens([prompt]), GenerationConfig(8))[0].tolist() == continued(
-            logits_of, name, prompt, 8
-        )
+        assert scorer(name).generate(tokens([prompt]), GenerationConfig(8))[
+            0
+        ].tolist() == continued(logits_of, name, prompt, 8)
 
 
 def test_buckets_hold_their_lengths():
@@ -175,4 +203,6 @@ def test_buckets_hold_their_lengths():
 
 def test_rows_are_rounded_up_to_the_mesh():
     assert [scorer("relative", rows=rows).rows for rows in (1, 8, 9)] == [8, 8, 16]
-    assert jnp.isfinite(scorer("relative", rows=1).log_probs(tokens([[5]]), [tokens([[6]])])[0]).all()
+    assert jnp.isfinite(
+        scorer("relative", rows=1).log_probs(tokens([[5]]), [tokens([[6]])])[0]
+    ).all()

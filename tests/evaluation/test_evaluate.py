@@ -15,7 +15,13 @@ from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
 from flan_jax.evaluation import evaluate
 from flan_jax.evaluation.config import EvalConfig, EvalContext
-from flan_jax.evaluation.evaluate import after_training, before_training, cluster_means, during_training, score
+from flan_jax.evaluation.evaluate import (
+    after_training,
+    before_training,
+    cluster_means,
+    during_training,
+    score,
+)
 from flan_jax.evaluation.predictions import option_scores, predict
 from flan_jax.evaluation.score_files import delete_other_scores, is_scored
 from flan_jax.evaluation.summaries import summarise
@@ -31,27 +37,45 @@ from flan_jax.tasks.task import TASKS
 from flan_jax.training.optimizers import adamw
 from flan_jax.training.state import init_state
 
-SIZES = {"vocab_size": 400, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
+SIZES = {
+    "vocab_size": 400,
+    "emb_dim": 16,
+    "num_heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 24,
+    "dropout_rate": 0.0,
+}
 MODELS = {
     "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=1, **SIZES),
     "decoder": DecoderConfig(num_layers=1, **SIZES),
 }
 LENGTHS = {"inputs": 32, "targets": 16}
-ROWS = {"toy_kind": 2 * 17, "toy_spell": 2 * 13}  # templates that ask for the answer x kept examples
+ROWS = {
+    "toy_kind": 2 * 17,
+    "toy_spell": 2 * 13,
+}  # templates that ask for the answer x kept examples
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    rows = [row for task in (KIND, SPELL) for row in render_train(task, task.source.rows("train"), renderings=3)]
+    rows = [
+        row
+        for task in (KIND, SPELL)
+        for row in render_train(task, task.source.rows("train"), renderings=3)
+    ]
     path = tmp_path_factory.mktemp("tokenizer") / "toy.model"
-    train_tokenizer([text for row in rows for text in (row.inputs, row.targets)], path, vocab_size=400)
+    train_tokenizer(
+        [text for row in rows for text in (row.inputs, row.targets)], path, vocab_size=400
+    )
     return load_tokenizer(path)
 
 
 @pytest.fixture(scope="module")
 def stores(tokenizer, tmp_path_factory):
     """The evaluation stores of a ranked and of a generated task, by (task, split)."""
-    requests = [Request(task, split, "eval") for task in (KIND, SPELL) for split in ("validation", "test")]
+    requests = [
+        Request(task, split, "eval") for task in (KIND, SPELL) for split in ("validation", "test")
+    ]
     made = prepare(requests, tokenizer, tmp_path_factory.mktemp("cache"), workers=0, progress=False)
     return {(name, split): store for (name, split, _), store in made.items()}
 
@@ -79,7 +103,9 @@ def predictions(scorer, stores, tokenizer, limits=None, **options):
 def tokens_of(store, row, tokenizer):
     """(the prompt, its options) as the model is to see them."""
     prompt = trim_and_append_eos(store.inputs.row(row), LENGTHS["inputs"], tokenizer.eos_id)
-    return prompt, [trim_and_append_eos(o, LENGTHS["targets"], tokenizer.eos_id) for o in store.options(row)]
+    return prompt, [
+        trim_and_append_eos(o, LENGTHS["targets"], tokenizer.eos_id) for o in store.options(row)
+    ]
 
 
 def test_every_row_is_predicted_in_the_stores_order(scorer, stores, tokenizer):
@@ -109,7 +135,9 @@ def test_the_choice_is_the_option_of_the_highest_score(scorer, stores, tokenizer
         assert row["chosen"] == int(np.argmax(sums))
         assert row["prediction"] == row["options"][row["chosen"]]
         np.testing.assert_allclose(row["scores"], sums, atol=1e-3)
-        assert row["options"] == (["no", "yes"] if row["template"] == 0 else ["It is no.", "It is yes."])
+        assert row["options"] == (
+            ["no", "yes"] if row["template"] == 0 else ["It is no.", "It is yes."]
+        )
 
 
 def test_what_is_generated_is_the_greedy_continuation(scorer, stores, tokenizer):
@@ -124,7 +152,10 @@ def test_what_is_generated_is_the_greedy_continuation(scorer, stores, tokenizer)
 
 def test_limits_leave_out_later_rows_and_change_no_other(scorer, stores, tokenizer):
     limits = {key: 5 + i for i, key in enumerate(stores)}
-    few, everything = predictions(scorer, stores, tokenizer, limits), predictions(scorer, stores, tokenizer)
+    few, everything = (
+        predictions(scorer, stores, tokenizer, limits),
+        predictions(scorer, stores, tokenizer),
+    )
     for key, rows in few.items():
         assert len(rows) == limits[key]
         for row, same in zip(rows, everything[key], strict=False):
@@ -138,7 +169,10 @@ class Answers(Scorer):
 
     def log_probs(self, prompts, answers):
         self.asked = [*getattr(self, "asked", []), (prompts, answers)]
-        return [np.array([-1.0 * len(a) + 0.01 * a[0] for a in choices], np.float32) for choices in answers]
+        return [
+            np.array([-1.0 * len(a) + 0.01 * a[0] for a in choices], np.float32)
+            for choices in answers
+        ]
 
 
 def test_the_mean_ranks_by_the_score_of_a_token(model, params, stores, tokenizer):
@@ -156,7 +190,9 @@ def test_the_mean_ranks_by_the_score_of_a_token(model, params, stores, tokenizer
             assert row["tokens"] == [len(o) for o in options]
 
 
-def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_nothing(scorer, stores, tokenizer):
+def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_nothing(
+    scorer, stores, tokenizer
+):
     key = ("toy_kind", "test")
     found = predictions(scorer, {key: stores[key]}, tokenizer, scoring="calibrated")[key]
     plain = predictions(scorer, {key: stores[key]}, tokenizer)[key]
@@ -172,8 +208,12 @@ def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_no
         # Every ranking can be made again from what is kept of a calibrated one.
         assert option_scores(row, "sum") == other["scores"]
         np.testing.assert_allclose(option_scores(row, "calibrated"), row["scores"], atol=1e-4)
-        assert option_scores(row, "mean") == [a / b for a, b in zip(row["sums"], row["tokens"], strict=True)]
-    with pytest.raises(InputError, match="hold no unconditional sums; predict again with EvalConfig.scoring"):
+        assert option_scores(row, "mean") == [
+            a / b for a, b in zip(row["sums"], row["tokens"], strict=True)
+        ]
+    with pytest.raises(
+        InputError, match="hold no unconditional sums; predict again with EvalConfig.scoring"
+    ):
         option_scores(plain[0], "calibrated")
 
 
@@ -183,7 +223,9 @@ def test_each_distinct_option_is_scored_unconditionally_once(model, params, stor
     predictions(scorer, {key: stores[key]}, tokenizer, scoring="calibrated")
     _, answers = scorer.asked[0]
     asked = [tuple(option.tolist()) for choices in answers for option in choices]
-    distinct = {tuple(o.tolist()) for row in range(34) for o in tokens_of(stores[key], row, tokenizer)[1]}
+    distinct = {
+        tuple(o.tolist()) for row in range(34) for o in tokens_of(stores[key], row, tokenizer)[1]
+    }
     assert sorted(asked) == sorted(distinct) and len(distinct) == 4
     assert len(scorer.asked) == 1 + -(-34 // 8), "the rest are the rows' own batches"
 
@@ -221,7 +263,9 @@ def data(stores, tokenizer, monkeypatch):
     )  # fmt: skip
     split = Split(train=("toy_spell",), held_out=("toy_kind",), clusters=("zoo",))
     evaluation = {key: store for key, store in stores.items() if key != ("toy_spell", "validation")}
-    return MixtureData(config=config, split=split, tokenizer=tokenizer, train={}, evaluation=evaluation)
+    return MixtureData(
+        config=config, split=split, tokenizer=tokenizer, train={}, evaluation=evaluation
+    )
 
 
 @pytest.fixture
@@ -245,7 +289,9 @@ def test_what_the_model_does_not_see_the_end_of_is_counted(scorer, stores, token
     limit, sizes = {key: len(stores[key])}, stores[key].inputs.lengths
     short = {"inputs": int(np.median(sizes)) + 1, "targets": LENGTHS["targets"]}
     found = predict(scorer, {key: stores[key]}, limit, short, tokenizer)
-    assert [row.get("truncated", False) for row in found[key]] == [size + 1 > short["inputs"] for size in sizes]
+    assert [row.get("truncated", False) for row in found[key]] == [
+        size + 1 > short["inputs"] for size in sizes
+    ]
     summary = summarise(KIND, {"test": found[key]})
     assert 0 < summary["truncated"] < 100
     assert summary["truncated"] == pytest.approx(100 * np.mean(sizes + 1 > short["inputs"]))
@@ -259,7 +305,10 @@ WEIGHTS = {"seed": 0}
 def test_scores_are_written_beside_those_of_before(tmp_path, data, params, setting_of):
     """Before training only the held-out task is scored."""
     setting = setting_of(tmp_path)
-    (before,), (after,) = before_training(data, setting.config), after_training(data, setting.config)
+    (before,), (after,) = (
+        before_training(data, setting.config),
+        after_training(data, setting.config),
+    )
     assert (before.tasks, after.tasks) == (["toy_kind"], ["toy_kind", "toy_spell"])
     assert not is_scored(setting, before, WEIGHTS)
     score(setting, before, WEIGHTS, params)
@@ -274,23 +323,35 @@ def test_scores_are_written_beside_those_of_before(tmp_path, data, params, setti
         "cluster": "zoo",
         "held_out": True,
     }
-    assert spell == {"task": "toy_spell", "cluster": "words", "held_out": False, "after": spell["after"]}
+    assert spell == {
+        "task": "toy_spell",
+        "cluster": "words",
+        "held_out": False,
+        "after": spell["after"],
+    }
     predicted = {path.name for path in (tmp_path / "predictions").iterdir()}
     assert predicted == {
         "toy_kind-before.jsonl", "toy_kind-after.jsonl", "toy_spell-after.jsonl", "before.json", "after.json",
     }  # fmt: skip
     # Of a task trained on, two examples in each template; of a held-out one, all of both splits.
-    for task, summary, sizes in ((KIND, kind, {"validation": 34, "test": 34}), (SPELL, spell, {"test": 2 * 2})):
+    for task, summary, sizes in (
+        (KIND, kind, {"validation": 34, "test": 34}),
+        (SPELL, spell, {"test": 2 * 2}),
+    ):
         rows = list(read_jsonl(tmp_path / "predictions" / f"{task.name}-after.jsonl"))
         by_split = {split: [row for row in rows if row["split"] == split] for split in sizes}
         assert {split: len(part) for split, part in by_split.items()} == sizes
         assert len(rows) == sum(sizes.values())
-        values = {} if task is KIND else {"values": None}  # the tasks trained on are many, and nobody compares them
+        values = (
+            {} if task is KIND else {"values": None}
+        )  # the tasks trained on are many, and nobody compares them
         assert summarise(task, by_split) | values == summary["after"]
 
 
 @pytest.mark.parametrize("scoring", ["sum", "calibrated"])
-def test_killed_between_any_two_batches_it_goes_on_to_the_same_files(tmp_path, data, params, setting_of, scoring):
+def test_killed_between_any_two_batches_it_goes_on_to_the_same_files(
+    tmp_path, data, params, setting_of, scoring
+):
     undisturbed = setting_of(tmp_path / "undisturbed", scoring=scoring)
     (evaluation,) = after_training(data, undisturbed.config)
     score(undisturbed, evaluation, WEIGHTS, params)
@@ -311,7 +372,13 @@ def test_killed_between_any_two_batches_it_goes_on_to_the_same_files(tmp_path, d
 
 @pytest.mark.parametrize(
     "change",
-    [{"scoring": "mean"}, {"weights": {"seed": 1}}, {"prompts": Prompts(shots=1)}, {"limits": 7}, {"rows": 16}],
+    [
+        {"scoring": "mean"},
+        {"weights": {"seed": 1}},
+        {"prompts": Prompts(shots=1)},
+        {"limits": 7},
+        {"rows": 16},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_nothing_goes_on_from_another_evaluation(tmp_path, data, params, setting_of, change):
@@ -346,17 +413,23 @@ def test_another_evaluation_leaves_nothing_of_the_first(tmp_path, data, params, 
     (evaluation,) = after_training(data, setting.config)
     score(setting, evaluation, WEIGHTS, params)
     mean = dataclasses.replace(setting, config=EvalConfig(rows=8, scoring="mean"))
-    kind = dataclasses.replace(evaluation, stores={k: s for k, s in evaluation.stores.items() if k[0] == "toy_kind"})
+    kind = dataclasses.replace(
+        evaluation, stores={k: s for k, s in evaluation.stores.items() if k[0] == "toy_kind"}
+    )
     score(mean, kind, WEIGHTS, params)
     assert "after" not in read_json(tmp_path / "eval" / "toy_spell.json")
     assert not (tmp_path / "predictions" / "toy_spell-after.jsonl").exists()
     # The same evaluation of one task after the other keeps both.
-    spell = dataclasses.replace(evaluation, stores={k: s for k, s in evaluation.stores.items() if k[0] == "toy_spell"})
+    spell = dataclasses.replace(
+        evaluation, stores={k: s for k, s in evaluation.stores.items() if k[0] == "toy_spell"}
+    )
     score(mean, spell, WEIGHTS, params)
     assert is_scored(mean, evaluation, WEIGHTS)
 
 
-def test_further_prompts_are_scored_under_their_own_name(tmp_path, data, params, setting_of, stores):
+def test_further_prompts_are_scored_under_their_own_name(
+    tmp_path, data, params, setting_of, stores
+):
     more = {"none": Prompts(instructions="none")}
     setting = setting_of(tmp_path, more=more)
     kind = {key: store for key, store in stores.items() if key[0] == "toy_kind"}
@@ -365,7 +438,10 @@ def test_further_prompts_are_scored_under_their_own_name(tmp_path, data, params,
         score(setting, each, WEIGHTS, params)
     assert (none.when, none.tasks, none.prompts) == ("after-none", ["toy_kind"], more["none"])
     before = before_training(dataclasses.replace(data, more={"none": kind}), setting.config)
-    assert [(each.when, each.tasks) for each in before] == [("before", ["toy_kind"]), ("before-none", ["toy_kind"])]
+    assert [(each.when, each.tasks) for each in before] == [
+        ("before", ["toy_kind"]),
+        ("before-none", ["toy_kind"]),
+    ]
     scores = read_json(tmp_path / "eval" / "toy_kind.json")
     assert scores["after-none"] == scores["after"], "the prompts here are the same, by another name"
     assert (tmp_path / "predictions" / "toy_kind-after-none.jsonl").exists()
@@ -375,9 +451,13 @@ def test_further_prompts_are_scored_under_their_own_name(tmp_path, data, params,
     assert is_scored(setting, after, WEIGHTS) and not is_scored(setting, none, WEIGHTS)
 
 
-def test_scores_before_training_are_shared_by_runs_with_the_same_start(tmp_path, data, params, setting_of):
+def test_scores_before_training_are_shared_by_runs_with_the_same_start(
+    tmp_path, data, params, setting_of
+):
     (before,) = before_training(data, EvalConfig())
-    settings = [setting_of(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "abc"]
+    settings = [
+        setting_of(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "abc"
+    ]
     score(settings[0], before, WEIGHTS, params)
     Dying.lives = 0
     score(settings[1], before, WEIGHTS, params)
@@ -389,10 +469,14 @@ def test_scores_before_training_are_shared_by_runs_with_the_same_start(tmp_path,
     assert len(list((tmp_path / "untuned").iterdir())) == 1
 
 
-def test_two_runs_that_share_at_the_same_time_spoil_nothing(tmp_path, data, params, setting_of, monkeypatch):
+def test_two_runs_that_share_at_the_same_time_spoil_nothing(
+    tmp_path, data, params, setting_of, monkeypatch
+):
     """The second run finishes while the first is about to put its scores into the shared folder."""
     (before,) = before_training(data, EvalConfig())
-    first, second = (setting_of(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "ab")
+    first, second = (
+        setting_of(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "ab"
+    )
     rename, share = evaluate.os.rename, []
 
     def later(source, target):
@@ -418,7 +502,9 @@ def test_means_in_between_are_of_a_few_test_examples(tmp_path, data, params, set
     assert found == {"zoo": read_json(tmp_path / "eval" / "toy_kind.json")["after"]["mean"]}
     assert done[-1] == 4
     nothing = dataclasses.replace(data, split=Split(train=("toy_kind",), held_out=()))
-    with pytest.raises(InputError, match="EvalConfig.every is 5, but nothing is held out; name a cluster"):
+    with pytest.raises(
+        InputError, match="EvalConfig.every is 5, but nothing is held out; name a cluster"
+    ):
         during_training(nothing, setting.config)
 
 
@@ -428,7 +514,10 @@ def test_means_in_between_are_of_a_few_test_examples(tmp_path, data, params, set
         ({"rows": 0}, "EvalConfig.rows is 0; it must be at least 1"),
         ({"every": 0}, "EvalConfig.every is 0; it must be at least 1"),
         ({"during_examples": 0}, "EvalConfig.during_examples is 0"),
-        ({"scoring": "summ"}, "unknown EvalConfig.scoring 'summ'. Did you mean 'sum'. Known: calibrated, mean, sum"),
+        (
+            {"scoring": "summ"},
+            "unknown EvalConfig.scoring 'summ'. Did you mean 'sum'. Known: calibrated, mean, sum",
+        ),
         ({"more": {"a-b": Prompts()}}, "EvalConfig.more is .*'a-b'.*write a name of letters"),
     ],
 )

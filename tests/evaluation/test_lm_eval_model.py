@@ -28,7 +28,14 @@ from flan_jax.training.optimizers import adamw
 from flan_jax.training.state import init_state
 from flan_jax.weights.orbax import save_params
 
-SIZES = {"vocab_size": 2048, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
+SIZES = {
+    "vocab_size": 2048,
+    "emb_dim": 16,
+    "num_heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 24,
+    "dropout_rate": 0.0,
+}
 MODELS = {
     "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=1, **SIZES),
     "decoder": DecoderConfig(num_layers=1, **SIZES),
@@ -88,14 +95,18 @@ def task():
 
 def test_the_harness_chooses_as_our_own_evaluation_does(lm, scorer, tmp_path):
     tokenizer = load_tokenizer(PRACTICE_MODEL)
-    (store,) = prepare([Request(KIND, "test", "eval")], tokenizer, tmp_path, workers=0, progress=False).values()
+    (store,) = prepare(
+        [Request(KIND, "test", "eval")], tokenizer, tmp_path, workers=0, progress=False
+    ).values()
     key = ("toy_kind", "test")
     own = predict(scorer, {key: store}, {key: len(store)}, LENGTHS, tokenizer)[key]
     own = [row for row in own if row["template"] == 0]
     found = lm_eval.simple_evaluate(model=lm, tasks=[task()], bootstrap_iters=0)
     samples = sorted(found["samples"]["toy_kind"], key=lambda sample: sample["doc_id"])
     assert [sample["doc"]["inputs"] for sample in samples] == [row["inputs"] for row in own]
-    theirs = np.array([[answer[0] for answer in sample["filtered_resps"]] for sample in samples], float)
+    theirs = np.array(
+        [[answer[0] for answer in sample["filtered_resps"]] for sample in samples], float
+    )
     np.testing.assert_allclose(theirs, [row["sums"] for row in own], atol=1e-4)
     assert [int(sums.argmax()) for sums in theirs] == [row["chosen"] for row in own]
     right = np.mean([row["chosen"] == row["answer"] for row in own])
@@ -105,13 +116,28 @@ def test_the_harness_chooses_as_our_own_evaluation_does(lm, scorer, tmp_path):
 def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
     tokenizer = load_tokenizer(PRACTICE_MODEL)
     contexts = ["Does a cat fly?", "Does a hen fly?", "A"]
-    prompts = [np.append(tokenizer.encode(text), tokenizer.eos_id).astype(np.int32) for text in contexts]
-    written = [tokenizer.decode(t.tolist()) for t in scorer.generate(prompts, GenerationConfig(LENGTHS["targets"]))]
-    pairs = [(c, w) for c, w in zip(contexts, written, strict=True)] + [(c, "surely not so") for c in contexts]
+    prompts = [
+        np.append(tokenizer.encode(text), tokenizer.eos_id).astype(np.int32) for text in contexts
+    ]
+    written = [
+        tokenizer.decode(t.tolist())
+        for t in scorer.generate(prompts, GenerationConfig(LENGTHS["targets"]))
+    ]
+    pairs = [(c, w) for c, w in zip(contexts, written, strict=True)] + [
+        (c, "surely not so") for c in contexts
+    ]
     found = lm.loglikelihood(ask(*pairs))
-    tokens = [np.append(tokenizer.encode(text)[: LENGTHS["targets"] - 1], tokenizer.eos_id) for _, text in pairs]
+    tokens = [
+        np.append(tokenizer.encode(text)[: LENGTHS["targets"] - 1], tokenizer.eos_id)
+        for _, text in pairs
+    ]
     greedy = [
-        np.array_equal(np.append(scorer.generate([p], GenerationConfig(len(t)))[0], tokenizer.eos_id)[: len(t)], t)
+        np.array_equal(
+            np.append(scorer.generate([p], GenerationConfig(len(t)))[0], tokenizer.eos_id)[
+                : len(t)
+            ],
+            t,
+        )
         for p, t in zip([*prompts, *prompts], tokens, strict=True)
     ]
     assert [is_greedy for _, is_greedy in found] == greedy
@@ -121,7 +147,10 @@ def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
 def test_a_long_text_is_scored_in_pieces(lm, scorer):
     """Each token once: the pieces' sums, each after the tokens that the harness's windows put before it."""
     tokenizer = load_tokenizer(PRACTICE_MODEL)
-    text, short = "The hen and the jay have wings, the cat and the dog and the eel and the fox have none.", "A hen."
+    text, short = (
+        "The hen and the jay have wings, the cat and the dog and the eel and the fox have none.",
+        "A hen.",
+    )
     tokens, size = tokenizer.encode(text), LENGTHS["targets"]
     assert len(tokens) > 2 * size
     total = 0.0
@@ -130,17 +159,26 @@ def test_a_long_text_is_scored_in_pieces(lm, scorer):
         before = tokens[max(start - (size - len(piece)) - 1, 0) : start]
         prompt = np.array([*before, tokenizer.eos_id], np.int32)
         total += float(scorer.log_probs([prompt], [[np.array(piece, np.int32)]])[0][0])
-    alone = scorer.log_probs([np.array([tokenizer.eos_id], np.int32)], [[np.array(tokenizer.encode(short), np.int32)]])
+    alone = scorer.log_probs(
+        [np.array([tokenizer.eos_id], np.int32)], [[np.array(tokenizer.encode(short), np.int32)]]
+    )
     np.testing.assert_allclose(
-        lm.loglikelihood_rolling(ask((text,), (short,), ("",))), [total, alone[0][0], 0.0], atol=1e-4
+        lm.loglikelihood_rolling(ask((text,), (short,), ("",))),
+        [total, alone[0][0], 0.0],
+        atol=1e-4,
     )
 
 
 def test_generation_ends_at_the_first_stop(lm, monkeypatch):
-    monkeypatch.setattr(type(lm._tokenizer), "decode", lambda self, ids: f"{len(list(ids))} yes. no\n")
+    monkeypatch.setattr(
+        type(lm._tokenizer), "decode", lambda self, ids: f"{len(list(ids))} yes. no\n"
+    )
     whole, cut, none = lm.generate_until(
         ask(
-            ("Does a hen fly?", {"until": ["\n\n"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 4}),
+            (
+                "Does a hen fly?",
+                {"until": ["\n\n"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 4},
+            ),
             ("Does a hen fly?", {"until": [" no", "."], "max_gen_toks": 4}),
             ("Does a hen fly?", {"until": " yes"}),
         )
@@ -148,13 +186,16 @@ def test_generation_ends_at_the_first_stop(lm, monkeypatch):
     assert (whole[-9:], cut[-4:]) == (" yes. no\n", " yes")
     assert int(whole[0]) <= 4 and none.isdigit() and int(none) <= LENGTHS["targets"]
     with pytest.raises(
-        InputError, match="unknown setting in generation_kwargs 'tempratur'. Did you mean 'temperature'"
+        InputError,
+        match="unknown setting in generation_kwargs 'tempratur'. Did you mean 'temperature'",
     ):
         lm.generate_until(ask(("A", {"tempratur": 1.0})))
 
 
 def test_a_checkpoint_is_a_model(tmp_path, model, scorer, lm):
     save_params(tmp_path / "run", scorer.params)
-    loaded = lm_eval_model.from_checkpoint(str(tmp_path / "run"), model, str(PRACTICE_MODEL), LENGTHS, rows=8)
+    loaded = lm_eval_model.from_checkpoint(
+        str(tmp_path / "run"), model, str(PRACTICE_MODEL), LENGTHS, rows=8
+    )
     pairs = ask(("Does a hen fly?", " yes"), ("Does a cat fly?", " no"))
     assert loaded.loglikelihood(pairs) == lm.loglikelihood(pairs)

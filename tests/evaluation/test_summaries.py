@@ -16,7 +16,13 @@ CHOOSE = dataclasses.replace(KIND, options="choices")
 def ranked(example, template, right, chosen, options=2):
     """A prediction of rank classification; `right`: an index or several."""
     right = right if isinstance(right, list) else [right]
-    row = {"example": example, "template": template, "answer": right[0], "right": right, "chosen": chosen}
+    row = {
+        "example": example,
+        "template": template,
+        "answer": right[0],
+        "right": right,
+        "chosen": chosen,
+    }
     return row | {"options": ["x"] * options}
 
 
@@ -57,12 +63,20 @@ def test_the_scores_of_a_ranked_task():
 def test_without_validation_there_is_no_best_template_and_chance_is_one_in_the_options():
     rows = [ranked(i, t, 0, 0, options) for t in (0, 1) for i, options in enumerate((2, 4))]
     summary = summarise(CHOOSE, {"test": rows})
-    assert (summary["best_dev_template"], summary["chance"], summary["majority"]) == (None, (50 + 25) / 2, 100.0)
+    assert (summary["best_dev_template"], summary["chance"], summary["majority"]) == (
+        None,
+        (50 + 25) / 2,
+        100.0,
+    )
 
 
 def test_a_generated_answer_is_right_when_it_is_one_of_the_references():
     texts = [("c-a-t", "dog"), ("c a t", "c-a-t")]
-    rows = [generated(i, t, ["c a t", "c-a-t"], text) for t, line in enumerate(texts) for i, text in enumerate(line)]
+    rows = [
+        generated(i, t, ["c a t", "c-a-t"], text)
+        for t, line in enumerate(texts)
+        for i, text in enumerate(line)
+    ]
     summary = summarise(SPELL, {"test": rows})
     assert (summary["metric"], summary["mean"], summary["examples"]) == ("accuracy", 75.0, 2)
     assert (summary["chance"], summary["majority"]) == (None, None)
@@ -73,7 +87,9 @@ def test_metrics_of_fixed_options_see_the_options_themselves():
     task = dataclasses.replace(KIND, metrics=(accuracy, yes_f1))
     rows = [ranked(i, 0, *pair) for i, pair in enumerate([(1, 1), (0, 1), (0, 0), (1, 0), (1, 1)])]
     summary = summarise(task, {"test": rows})
-    assert summary["templates"][0]["test"] == pytest.approx({"accuracy": 60.0, "yes_f1": 100 * 4 / 6})
+    assert summary["templates"][0]["test"] == pytest.approx(
+        {"accuracy": 60.0, "yes_f1": 100 * 4 / 6}
+    )
     assert summary["values"] == [[100.0, 0.0, 100.0, 0.0, 100.0]]
 
 
@@ -95,7 +111,8 @@ def test_the_majority_is_of_the_right_answers_on_test_whatever_was_chosen(task, 
 def test_the_majority_is_scored_by_the_headline_metric():
     rows = [ranked(i, 0, right, right) for i, right in enumerate([1, 1, 1, 0])]
     always = {
-        metric: summarise(dataclasses.replace(KIND, metrics=(metric,)), {"test": rows}) for metric in (yes_f1, matthews)
+        metric: summarise(dataclasses.replace(KIND, metrics=(metric,)), {"test": rows})
+        for metric in (yes_f1, matthews)
     }
     assert always[yes_f1]["majority"] == pytest.approx(200 * 3 / 7)
     assert always[matthews]["majority"] == 0.0
@@ -113,7 +130,9 @@ def test_a_metric_of_a_whole_set_has_an_interval_but_no_values():
     summary = summarise(dataclasses.replace(SPELL, metrics=(bleu, edit_similarity)), {"test": rows})
     low, high = summary["interval"]
     assert (summary["metric"], summary["values"]) == ("bleu", None)
-    assert summary["mean"] == np.mean([template["test"]["bleu"] for template in summary["templates"]])
+    assert summary["mean"] == np.mean(
+        [template["test"]["bleu"] for template in summary["templates"]]
+    )
     assert low + 5 < summary["mean"] < high - 5
     # The same of one template: its examples alone are resampled, so that the interval is narrower.
     alone = summarise(dataclasses.replace(SPELL, metrics=(bleu,)), {"test": rows[:40]})
@@ -136,7 +155,9 @@ def length(targets, predictions):
 
 def test_the_interval_of_an_unknown_metric_is_over_templates_alone():
     task = dataclasses.replace(SPELL, metrics=(length,))
-    rows = [generated(i, t, ["x"], "x" * (t + 1 + 4 * (i == 0))) for t in range(3) for i in range(10)]
+    rows = [
+        generated(i, t, ["x"], "x" * (t + 1 + 4 * (i == 0))) for t in range(3) for i in range(10)
+    ]
     summary = summarise(task, {"test": rows})
     wanted = bootstrap([[template["test"]["length"]] for template in summary["templates"]])
     assert summary["interval"] == [wanted.low, wanted.high]

@@ -10,7 +10,10 @@ from flan_jax.models.attention_backends import AttentionMask, attend
 def test_attend_is_softmax_of_masked_biased_scores():
     query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 5, 3, 4))
     bias = jax.random.normal(jax.random.key(1), (1, 3, 5, 5))
-    mask = jnp.asarray(np.random.default_rng(0).random((2, 1, 5, 5)) < 0.5) | jnp.eye(5, dtype=bool)[None, None]
+    mask = (
+        jnp.asarray(np.random.default_rng(0).random((2, 1, 5, 5)) < 0.5)
+        | jnp.eye(5, dtype=bool)[None, None]
+    )
     got = attend(query, key, value, mask=AttentionMask(mask), bias=bias)
     for row in range(2):
         for head in range(3):
@@ -22,7 +25,9 @@ def test_attend_is_softmax_of_masked_biased_scores():
 
 def test_a_query_that_may_see_nothing_is_finite():
     query = jnp.ones((1, 2, 1, 4))
-    assert jnp.all(jnp.isfinite(attend(query, query, query, mask=AttentionMask(jnp.zeros((1, 1, 2, 2), bool)))))
+    assert jnp.all(
+        jnp.isfinite(attend(query, query, query, mask=AttentionMask(jnp.zeros((1, 1, 2, 2), bool))))
+    )
 
 
 @pytest.mark.parametrize("softcap", [None, 2.0])
@@ -52,5 +57,7 @@ def test_blocks_of_queries_make_no_difference(monkeypatch, softcap, dropout_rate
 def test_blocks_hold_the_scores_of_one_block():
     shape = jax.ShapeDtypeStruct((2, 1024, 4, 8), jnp.float32)
     gradient = jax.grad(lambda q, k, v: jnp.sum(attend(q, k, v, mask=AttentionMask(None)) ** 2))
-    held = jax.jit(gradient).lower(shape, shape, shape).compile().memory_analysis().temp_size_in_bytes
+    held = (
+        jax.jit(gradient).lower(shape, shape, shape).compile().memory_analysis().temp_size_in_bytes
+    )
     assert held < 4 * 2 * 4 * 1024 * 1024  # a single array of all scores in float32

@@ -59,7 +59,9 @@ def mask_of(segment_ids, window=None, local=None):
 
 def heads(segment_ids, number=4, kv_heads=2, width=16, dtype="float32"):
     shapes = [(*segment_ids.shape, n, width) for n in (number, kv_heads, kv_heads)]
-    return tuple(2 * jax.random.normal(jax.random.key(i), shape, dtype) for i, shape in enumerate(shapes))
+    return tuple(
+        2 * jax.random.normal(jax.random.key(i), shape, dtype) for i, shape in enumerate(shapes)
+    )
 
 
 def outputs_and_gradients(arrays, mask, backend, bias=None, **options):
@@ -83,7 +85,9 @@ def outputs_and_gradients(arrays, mask, backend, bias=None, **options):
 def assert_close(actual, expected, tolerance=2e-5):
     def close(a, b):
         a, b = (np.asarray(x, np.float32) for x in (a, b))
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max(initial=1.0))
+        np.testing.assert_allclose(
+            a, b, rtol=tolerance, atol=tolerance * np.abs(b).max(initial=1.0)
+        )
 
     jax.tree.map(close, actual, expected)
 
@@ -116,7 +120,9 @@ def test_cudnn_is_given_mask_and_bias(kv_heads):
     for given_bias in (None, bias):
         got = outputs_and_gradients(arrays, mask_of(segment_ids, 5), "cudnn", given_bias)
         # xla's gradients of scores are float32 a little longer.
-        assert_close(got, outputs_and_gradients(arrays, mask_of(segment_ids, 5), "xla", given_bias), 3e-2)
+        assert_close(
+            got, outputs_and_gradients(arrays, mask_of(segment_ids, 5), "xla", given_bias), 3e-2
+        )
 
 
 @settings(max_examples=15, deadline=None)
@@ -143,7 +149,9 @@ def test_no_example_sees_another(backend):
     arrays = heads(segment_ids, dtype="bfloat16")
     second = (segment_ids == 2)[..., None, None]
     changed = tuple(jnp.where(second, array[:, ::-1] + 1, array) for array in arrays)
-    before, after = (_short_run(array, mask_of(segment_ids), backend) for array in (arrays, changed))
+    before, after = (
+        _short_run(array, mask_of(segment_ids), backend) for array in (arrays, changed)
+    )
     others = (segment_ids == 1) | (segment_ids == 3)
     np.testing.assert_array_equal(before[others], after[others])
     assert not np.allclose(before[segment_ids == 2], after[segment_ids == 2])
@@ -157,12 +165,23 @@ def test_rows_without_padding_or_of_nothing_else_are_finite(backend):
         assert np.isfinite(np.asarray(leaf, np.float32)).all()
 
 
-WINDOWS = {"sliding_window": 30, "rope_local_max_wavelength": 100.0, "attention_softcap": 20.0, "qk_norm": True}
+WINDOWS = {
+    "sliding_window": 30,
+    "rope_local_max_wavelength": 100.0,
+    "attention_softcap": 20.0,
+    "qk_norm": True,
+}
 WHOLE_MODELS = [
-    pytest.param("splash", {"global_every": 2, "remat": "minimal", **WINDOWS}, id="splash, local and global layers"),
+    pytest.param(
+        "splash",
+        {"global_every": 2, "remat": "minimal", **WINDOWS},
+        id="splash, local and global layers",
+    ),
     pytest.param("splash", {"scan_layers": False, **WINDOWS}, id="splash, local layers, unrolled"),
     pytest.param("pallas", {}, id="pallas"),
-    pytest.param("cudnn", {"dtype": "bfloat16", "sliding_window": 30, "global_every": 2}, id="cudnn"),
+    pytest.param(
+        "cudnn", {"dtype": "bfloat16", "sliding_window": 30, "global_every": 2}, id="cudnn"
+    ),
     pytest.param("cudnn", T5 | {"dtype": "bfloat16"}, id="cudnn, an encoder-decoder"),
 ]
 
@@ -170,7 +189,11 @@ WHOLE_MODELS = [
 @pytest.mark.parametrize("backend, form", WHOLE_MODELS)
 def test_a_sharded_model_has_the_logits_and_gradients_of_xla(backend, form, make_batch, init):
     """On one device xla, on a mesh the kernel, each device with its own rows and heads."""
-    config = EncoderDecoderConfig(**form) if "num_encoder_layers" in form else DecoderConfig(**LLAMA | form)
+    config = (
+        EncoderDecoderConfig(**form)
+        if "num_encoder_layers" in form
+        else DecoderConfig(**LLAMA | form)
+    )
     rng = np.random.default_rng(0)
     rows = [
         [(rng.integers(2, 50, 20).tolist(), rng.integers(2, 50, n).tolist()) for n in sizes]
@@ -202,30 +225,48 @@ def test_prompts_are_read_and_answered_on_xla(init, make_batch):
     """A cache of any length, with a backend that would refuse it, gives what xla gives."""
     config = DecoderConfig(**LLAMA)
     tokens = jnp.asarray([[0, 5, 6, 7, 8]])
-    params = init(config.build(), make_batch("decoder", [[([5, 6], [7])]], {"inputs": 8, "targets": 8}))
+    params = init(
+        config.build(), make_batch("decoder", [[([5, 6], [7])]], {"inputs": 8, "targets": 8})
+    )
     hidden = {}
     for backend in ("xla", "splash"):
         model = dataclasses.replace(config, attention_backend=backend).build()
-        options = {"positions": jnp.arange(5)[None], "cache_length": 7, "method": "decode_hidden", "mutable": ["cache"]}
+        options = {
+            "positions": jnp.arange(5)[None],
+            "cache_length": 7,
+            "method": "decode_hidden",
+            "mutable": ["cache"],
+        }
         hidden[backend], _ = model.apply({"params": params}, tokens, **options)
     np.testing.assert_array_equal(hidden["xla"], hidden["splash"])
 
 
 def gradient_of(backend):
     def loss(arrays, segment_ids):
-        return jnp.sum(attend(*arrays, mask=mask_of(segment_ids), backend=backend).astype(jnp.float32))
+        return jnp.sum(
+            attend(*arrays, mask=mask_of(segment_ids), backend=backend).astype(jnp.float32)
+        )
 
     return jax.jit(jax.grad(loss))
 
 
-@pytest.mark.parametrize("backend, call", [("pallas", "__gpu$xla.gpu.triton"), ("cudnn", "__cudnn$fmha")])
+@pytest.mark.parametrize(
+    "backend, call", [("pallas", "__gpu$xla.gpu.triton"), ("cudnn", "__cudnn$fmha")]
+)
 def test_a_gpu_is_given_the_kernel(backend, call, monkeypatch):
     """Lowered for CUDA, which needs no GPU; jax asks for the version of cuDNN all the same."""
     monkeypatch.setattr(attention_backends, "_INTERPRET", False)
-    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91300)
+    monkeypatch.setattr(
+        "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91300
+    )
     segment_ids = packed([100, 200], [1024], length=1024)
     arrays = heads(segment_ids, width=128, dtype="bfloat16")
-    lowered = gradient_of(backend).trace(arrays, segment_ids).lower(lowering_platforms=("cuda",)).as_text()
+    lowered = (
+        gradient_of(backend)
+        .trace(arrays, segment_ids)
+        .lower(lowering_platforms=("cuda",))
+        .as_text()
+    )
     assert lowered.count(f"custom_call @{call}") >= 2  # forward and backward
 
 
@@ -245,10 +286,15 @@ def compiled_for(chip, backend):
     params = abstract_params_on(config, mesh)
     spec = batch_spec("decoder", 4, {"inputs": 768, "targets": 256})
     rows = batch_sharding(mesh)
-    batch = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for name, (shape, dtype) in spec.items()}
+    batch = {
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
+        for name, (shape, dtype) in spec.items()
+    }
     with use_mesh(mesh):
         model = config.build()
-        step = jax.value_and_grad(lambda params, batch: losses.loss_and_weight(model, params, batch)[0])
+        step = jax.value_and_grad(
+            lambda params, batch: losses.loss_and_weight(model, params, batch)[0]
+        )
         return said, jax.jit(step).lower(params, batch).compile()
 
 
@@ -262,7 +308,9 @@ def test_splash_compiles_for_tpus_and_saves_memory(chip, monkeypatch):
     assert splash.as_text().count('custom_call_target="tpu_custom_call"') >= 6
     assert "tpu_custom_call" not in xla.as_text()
     memory = [compiled.memory_analysis().temp_size_in_bytes for compiled in (splash, xla)]
-    print(f"{chip}: temporary memory {memory[0] / 2**20:.1f} MiB with splash, {memory[1] / 2**20:.1f} MiB with xla")
+    print(
+        f"{chip}: temporary memory {memory[0] / 2**20:.1f} MiB with splash, {memory[1] / 2**20:.1f} MiB with xla"
+    )
     assert memory[0] < memory[1]
 
 
@@ -300,13 +348,43 @@ TPU = SimpleNamespace(platform="tpu", device_kind="TPU v4")
 @pytest.mark.parametrize(
     "backend, device, lengths, form, message",
     [
-        ("splash", H100, {128}, {}, "runs on tpu, and these devices are gpu .*'xla' or .*'cudnn' or .*'pallas'"),
+        (
+            "splash",
+            H100,
+            {128},
+            {},
+            "runs on tpu, and these devices are gpu .*'xla' or .*'cudnn' or .*'pallas'",
+        ),
         ("pallas", TPU, {128}, {}, "runs on gpu, and these devices are tpu"),
         ("cudnn", TPU, {128}, {"dtype": "bfloat16"}, "runs on gpu"),
-        ("cudnn", V100, {128}, {"dtype": "bfloat16", "head_dim": 256}, "a head_dim of 256 on Hopper and later"),
-        ("cudnn", H100, {128, 35}, {"dtype": "bfloat16"}, "a multiple of 2 tokens, and these have 35"),
-        ("pallas", H100, {176}, {}, "a multiple of 32 tokens, and these have 176; write LENGTHS that come to 192"),
-        ("splash", TPU, {176}, {}, "a multiple of 128 tokens, and these have 176; write LENGTHS that come to 256"),
+        (
+            "cudnn",
+            V100,
+            {128},
+            {"dtype": "bfloat16", "head_dim": 256},
+            "a head_dim of 256 on Hopper and later",
+        ),
+        (
+            "cudnn",
+            H100,
+            {128, 35},
+            {"dtype": "bfloat16"},
+            "a multiple of 2 tokens, and these have 35",
+        ),
+        (
+            "pallas",
+            H100,
+            {176},
+            {},
+            "a multiple of 32 tokens, and these have 176; write LENGTHS that come to 192",
+        ),
+        (
+            "splash",
+            TPU,
+            {176},
+            {},
+            "a multiple of 128 tokens, and these have 176; write LENGTHS that come to 256",
+        ),
         ("splash", TPU, {128}, {"num_kv_heads": 1}, "1 do not divide over tensor = 2 devices"),
     ],
 )
@@ -317,7 +395,11 @@ def test_a_run_whose_backend_cannot_is_refused(backend, device, lengths, form, m
 
 
 def test_a_run_is_checked_at_the_lengths_of_its_rows(monkeypatch):
-    monkeypatch.setattr(manifest, "check_run", lambda config, lengths, device: f"{sorted(lengths)} {device.platform}")
+    monkeypatch.setattr(
+        manifest,
+        "check_run",
+        lambda config, lengths, device: f"{sorted(lengths)} {device.platform}",
+    )
     lengths = {"inputs": 100, "targets": 28}
     assert check_attention(DecoderConfig(**LLAMA), lengths, make_mesh()) == "[128] cpu"
     assert check_attention(EncoderDecoderConfig(**T5), lengths, make_mesh()) == "[28, 100] cpu"
@@ -328,7 +410,9 @@ def test_what_attention_runs_on_is_said():
     assert check_run(DecoderConfig(**LLAMA), {16}, cpu) == "attention: xla on cpu"
     for backend, device in (("splash", TPU), ("pallas", H100), ("cudnn", H100)):
         config = DecoderConfig(**LLAMA, dtype="bfloat16", attention_backend=backend)
-        assert check_run(config, {256}, device).startswith(f"attention: {backend} on {device.device_kind};")
+        assert check_run(config, {256}, device).startswith(
+            f"attention: {backend} on {device.device_kind};"
+        )
 
 
 @pytest.mark.parametrize("backend", ["pallas", "splash"])

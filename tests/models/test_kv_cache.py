@@ -9,11 +9,16 @@ LENGTHS = {"inputs": 6, "targets": 5}
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
-def test_encoder_decoder_steps_equal_the_whole(scan_layers, make_config, make_batch, examples, init):
+def test_encoder_decoder_steps_equal_the_whole(
+    scan_layers, make_config, make_batch, examples, init
+):
     config = make_config(scan_layers=scan_layers)
     if config.architecture == "decoder":
         return
-    model, batch = config.build(), make_batch("encoder_decoder", [examples[:1], examples[2:]], LENGTHS)
+    model, batch = (
+        config.build(),
+        make_batch("encoder_decoder", [examples[:1], examples[2:]], LENGTHS),
+    )
     params = {"params": init(model, batch)}
     encoded, segment_ids = model.apply(params, batch, method="encode"), batch["encoder_segment_ids"]
 

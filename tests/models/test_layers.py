@@ -18,19 +18,27 @@ LENGTHS = {"inputs": 7, "targets": 5}
 
 def _value_and_grad(config, params, batch, **kwargs):
     model = config.build()
-    grad = jax.value_and_grad(lambda p: losses.loss_and_weight(model, p, batch, **kwargs), has_aux=True)
+    grad = jax.value_and_grad(
+        lambda p: losses.loss_and_weight(model, p, batch, **kwargs), has_aux=True
+    )
     return jax.jit(grad)(params)
 
 
 def _assert_close(a, b, tolerance=1e-4):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
+    )
 
 
 def test_scanned_equals_unrolled(make_config, make_batch, examples, init, stacked):
     unrolled, scanned = make_config(scan_layers=False), make_config(scan_layers=True)
-    batch = make_batch(unrolled.architecture, [examples[:1], examples[2:]], LENGTHS | {"targets": 4})
+    batch = make_batch(
+        unrolled.architecture, [examples[:1], examples[2:]], LENGTHS | {"targets": 4}
+    )
     params = init(unrolled.build(), batch)
-    assert jax.tree.map(jnp.shape, init(scanned.build(), batch)) == jax.tree.map(jnp.shape, stacked(params))
+    assert jax.tree.map(jnp.shape, init(scanned.build(), batch)) == jax.tree.map(
+        jnp.shape, stacked(params)
+    )
     loss, grads = _value_and_grad(unrolled, params, batch)
     _assert_close(_value_and_grad(scanned, stacked(params), batch), (loss, stacked(grads)))
 
@@ -73,8 +81,14 @@ def test_remat_changes_nothing(remat, scan_layers, make_batch, examples, init):
     )  # fmt: skip
     changed = EncoderDecoderConfig(**{**vars(config), "remat": remat})
     batch = make_batch("encoder_decoder", [examples[:1], examples[1:2]], LENGTHS)
-    params, kwargs = init(config.build(), batch), {"deterministic": False, "rngs": {"dropout": jax.random.key(1)}}
-    _assert_close(_value_and_grad(config, params, batch, **kwargs), _value_and_grad(changed, params, batch, **kwargs))
+    params, kwargs = (
+        init(config.build(), batch),
+        {"deterministic": False, "rngs": {"dropout": jax.random.key(1)}},
+    )
+    _assert_close(
+        _value_and_grad(config, params, batch, **kwargs),
+        _value_and_grad(changed, params, batch, **kwargs),
+    )
 
 
 def test_minimal_remat_computes_no_weight_product_twice(make_batch, examples, init):
@@ -85,7 +99,11 @@ def test_minimal_remat_computes_no_weight_product_twice(make_batch, examples, in
         )  # fmt: skip
         model, batch = config.build(), make_batch("encoder_decoder", [examples[:1]], LENGTHS)
         params = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), batch))["params"])
-        hlo = jax.jit(jax.grad(lambda p: losses.loss_and_weight(model, p, batch)[0])).lower(params).as_text()
+        hlo = (
+            jax.jit(jax.grad(lambda p: losses.loss_and_weight(model, p, batch)[0]))
+            .lower(params)
+            .as_text()
+        )
         return hlo.count("stablehlo.dot_general")
 
     # One encoder and one decoder layer multiply by 7 and 11 kernels; "full" computes all but each layer's last again.
@@ -100,31 +118,47 @@ def test_the_trainers_options_let_remat_hold_less_on_the_cpu(make_batch, example
             vocab_size=50, emb_dim=32, num_heads=2, head_dim=16, mlp_dim=256, num_encoder_layers=8, num_decoder_layers=1,
             scan_layers=False, remat=remat,
         )  # fmt: skip
-        model, batch = config.build(), make_batch("encoder_decoder", [examples[:1]], {"inputs": 128, "targets": 8})
+        model, batch = (
+            config.build(),
+            make_batch("encoder_decoder", [examples[:1]], {"inputs": 128, "targets": 8}),
+        )
         params = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), batch))["params"])
-        grad = jax.jit(jax.grad(lambda p: losses.loss_and_weight(model, p, batch)[0]), compiler_options=options)
+        grad = jax.jit(
+            jax.grad(lambda p: losses.loss_and_weight(model, p, batch)[0]), compiler_options=options
+        )
         return grad.lower(params).compile().memory_analysis().temp_size_in_bytes
 
-    none, minimal, full = (temporaries(remat, KEEP_BARRIERS) for remat in ("none", "minimal", "full"))
+    none, minimal, full = (
+        temporaries(remat, KEEP_BARRIERS) for remat in ("none", "minimal", "full")
+    )
     assert full < minimal < none
     assert full < 0.5 * temporaries("full", None)
 
 
 def test_matmul_has_the_gradients_of_dot():
     x, kernel, weight = (
-        jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, 3, 4), (4, 5), (2, 3, 5)])
+        jax.random.normal(jax.random.key(i), shape)
+        for i, shape in enumerate([(2, 3, 4), (4, 5), (2, 3, 5)])
     )
-    got = jax.grad(lambda x, k: jnp.sum(layers.matmul(x, k, ("embed", "mlp")) * weight), argnums=(0, 1))(x, kernel)
-    _assert_close(got, jax.grad(lambda x, k: jnp.sum(jnp.dot(x, k) * weight), argnums=(0, 1))(x, kernel))
+    got = jax.grad(
+        lambda x, k: jnp.sum(layers.matmul(x, k, ("embed", "mlp")) * weight), argnums=(0, 1)
+    )(x, kernel)
+    _assert_close(
+        got, jax.grad(lambda x, k: jnp.sum(jnp.dot(x, k) * weight), argnums=(0, 1))(x, kernel)
+    )
 
 
 def test_dropout_is_one_mask_for_all_positions():
-    x = layers.Dropout(0.5).apply({}, jnp.ones((4, 6, 32)), False, rngs={"dropout": jax.random.key(0)})
+    x = layers.Dropout(0.5).apply(
+        {}, jnp.ones((4, 6, 32)), False, rngs={"dropout": jax.random.key(0)}
+    )
     np.testing.assert_array_equal(x, np.broadcast_to(x[:, :1], x.shape))
     assert set(np.unique(x)) == {0.0, 2.0}
 
 
-def test_compute_in_bfloat16_keeps_parameters_and_logits_in_float32(make_config, make_batch, examples, init):
+def test_compute_in_bfloat16_keeps_parameters_and_logits_in_float32(
+    make_config, make_batch, examples, init
+):
     config = make_config(dtype="bfloat16")
     batch, model = make_batch(config.architecture, [examples[:1]], LENGTHS), config.build()
     params = init(model, batch)
@@ -143,7 +177,9 @@ def test_tied_head_is_the_scaled_table(make_config, make_batch, examples, init):
     assert not [name for name in pytrees.named_leaves(params) if "logits_dense" in name]
     hidden = model.apply({"params": params}, batch, method="hidden")
     expected = hidden @ params["token_embedder"]["embedding"].T / 16**0.5
-    np.testing.assert_allclose(model.apply({"params": params}, batch), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        model.apply({"params": params}, batch), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_the_loss_is_that_of_the_soft_capped_logits(make_config, make_batch, examples, init):
@@ -152,9 +188,13 @@ def test_the_loss_is_that_of_the_soft_capped_logits(make_config, make_batch, exa
     params = init(model, batch)
     logits = model.apply({"params": params}, batch)
     assert 0.4 < jnp.abs(logits).max() <= 0.5
-    log_probs = jnp.take_along_axis(jax.nn.log_softmax(logits), batch["decoder_target_tokens"][..., None], axis=-1)
+    log_probs = jnp.take_along_axis(
+        jax.nn.log_softmax(logits), batch["decoder_target_tokens"][..., None], axis=-1
+    )
     loss, _ = losses.loss_and_weight(model, params, batch, z_loss=0.0)
-    np.testing.assert_allclose(loss, -jnp.sum(log_probs[..., 0] * batch["decoder_loss_weights"]), rtol=1e-5)
+    np.testing.assert_allclose(
+        loss, -jnp.sum(log_probs[..., 0] * batch["decoder_loss_weights"]), rtol=1e-5
+    )
 
 
 def test_parameters_name_their_axes(make_config, make_batch, examples):
@@ -177,7 +217,11 @@ def test_t5_1_1_small_has_its_published_size():
         num_decoder_layers=8,
     )  # fmt: skip
     tokens = jnp.zeros((1, 4), jnp.int32)
-    batch = {f"{side}_{name}": tokens for side in ("encoder", "decoder") for name in ("input_tokens", "segment_ids")}
+    batch = {
+        f"{side}_{name}": tokens
+        for side in ("encoder", "decoder")
+        for name in ("input_tokens", "segment_ids")
+    }
     params = jax.eval_shape(config.build().init, jax.random.key(0), batch)["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 76_961_152
 
@@ -189,7 +233,10 @@ def test_relative_position_buckets(bidirectional):
         True: [15, 15, 10, 8, 7, 1, 0, 17, 23, 24, 26, 31, 31],
         False: [31, 31, 17, 8, 7, 1, 0, 0, 0, 0, 0, 0, 0],
     }
-    assert relative_position_bucket(relative, bidirectional, 32, 128).tolist() == expected[bidirectional]
+    assert (
+        relative_position_bucket(relative, bidirectional, 32, 128).tolist()
+        == expected[bidirectional]
+    )
 
 
 def test_rotary_scores_depend_on_distance_alone():
@@ -197,7 +244,9 @@ def test_rotary_scores_depend_on_distance_alone():
 
     def score(i, j):
         frequencies = jnp.asarray(rope.frequencies(8, 10_000.0))
-        turned = [rope.rotary(x, jnp.full((1, 1), at), frequencies) for x, at in ((query, i), (key, j))]
+        turned = [
+            rope.rotary(x, jnp.full((1, 1), at), frequencies) for x, at in ((query, i), (key, j))
+        ]
         return jnp.sum(turned[0] * turned[1])
 
     np.testing.assert_allclose(score(3, 1), score(103, 101), rtol=1e-4, atol=1e-4)
@@ -213,8 +262,13 @@ def test_masks():
         [0, 0, 0, 1, 0],
         [0, 0, 0, 0, 0],
     ]
-    assert decoder_mask(ids, prefix)[0, 0].astype(int).tolist()[:2] == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]
-    assert segment_mask(jnp.asarray([[1, 2]]), jnp.asarray([[1, 1, 2, 0]]))[0, 0].astype(int).tolist() == [
+    assert decoder_mask(ids, prefix)[0, 0].astype(int).tolist()[:2] == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+    ]
+    assert segment_mask(jnp.asarray([[1, 2]]), jnp.asarray([[1, 1, 2, 0]]))[0, 0].astype(
+        int
+    ).tolist() == [
         [1, 1, 0, 0],
         [0, 0, 1, 0],
     ]

@@ -18,7 +18,9 @@ def _batches(make_batch, config, examples):
 def _of_examples(batch, logits):
     """The logits of every example in turn, padding taken off."""
     ids = batch["decoder_segment_ids"]
-    return [logits[row, ids[row] == i] for row in range(len(ids)) for i in range(1, ids[row].max() + 1)]
+    return [
+        logits[row, ids[row] == i] for row in range(len(ids)) for i in range(1, ids[row].max() + 1)
+    ]
 
 
 def test_packed_equals_unpacked(make_config, make_batch, examples, init):
@@ -31,12 +33,18 @@ def test_packed_equals_unpacked(make_config, make_batch, examples, init):
         def loss(params):
             return losses.loss_and_weight(model, params, batch)
 
-        return model.apply({"params": params}, batch), jax.value_and_grad(loss, has_aux=True)(params)
+        return model.apply({"params": params}, batch), jax.value_and_grad(loss, has_aux=True)(
+            params
+        )
 
     (packed_logits, packed_loss), (logits, loss) = run(packed), run(unpacked)
-    for a, b in zip(_of_examples(packed, packed_logits), _of_examples(unpacked, logits), strict=True):
+    for a, b in zip(
+        _of_examples(packed, packed_logits), _of_examples(unpacked, logits), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), packed_loss, loss)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), packed_loss, loss
+    )
 
 
 def test_another_example_changes_nothing(make_config, make_batch, examples, init):
@@ -52,7 +60,8 @@ def test_another_example_changes_nothing(make_config, make_batch, examples, init
     first = packed["decoder_segment_ids"] == 1
     np.testing.assert_array_equal(before[first], after[first])
     assert not np.allclose(
-        before[0, packed["decoder_segment_ids"][0] == 2], after[0, packed["decoder_segment_ids"][0] == 2]
+        before[0, packed["decoder_segment_ids"][0] == 2],
+        after[0, packed["decoder_segment_ids"][0] == 2],
     )
 
 
@@ -74,7 +83,9 @@ def test_targets_are_causal_and_inputs_are_not(make_config, make_batch, examples
     config = make_config()
     model, (packed, _) = config.build(), _batches(make_batch, config, examples)
     params = init(model, packed)
-    run = jax.jit(lambda tokens: model.apply({"params": params}, {**packed, "decoder_input_tokens": tokens}))
+    run = jax.jit(
+        lambda tokens: model.apply({"params": params}, {**packed, "decoder_input_tokens": tokens})
+    )
     base = jnp.asarray(packed["decoder_input_tokens"])
     # Row 1 holds one example; its targets are the last 4 tokens, fed from the third last position on.
     size = int(np.sum(packed["decoder_segment_ids"][1]))
@@ -93,6 +104,9 @@ def test_without_a_prefix_the_decoder_is_causal_throughout(make_config, make_bat
     model, (packed, _) = config.build(), _batches(make_batch, config, examples)
     params = init(model, packed)
     batch = {name: value for name, value in packed.items() if name != "decoder_causal_attention"}
-    changed = {**batch, "decoder_input_tokens": np.where(np.arange(21) == 3, 33, batch["decoder_input_tokens"])}
+    changed = {
+        **batch,
+        "decoder_input_tokens": np.where(np.arange(21) == 3, 33, batch["decoder_input_tokens"]),
+    }
     run = jax.jit(lambda batch: model.apply({"params": params}, batch))
     np.testing.assert_array_equal(run(batch)[:, :3], run(changed)[:, :3])

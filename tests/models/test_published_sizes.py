@@ -70,7 +70,9 @@ def test_as_many_parameters_as_published(name):
 
 @pytest.mark.parametrize("name", ROUNDED)
 def test_sizes_that_are_published_in_round_numbers(name):
-    assert count_params(gin_settings.load_model([f"models/{name}.gin"])) == pytest.approx(ROUNDED[name], rel=0.15)
+    assert count_params(gin_settings.load_model([f"models/{name}.gin"])) == pytest.approx(
+        ROUNDED[name], rel=0.15
+    )
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.gin")), ids=lambda file: file.stem)

@@ -118,13 +118,17 @@ class Family:
     def __init__(self, name, init, make_batch):
         theirs, ours = FAMILIES[name]
         torch.manual_seed(0)
-        config = getattr(transformers, {"Gemma3": "Gemma3Text"}.get(name, name) + "Config")(**THEIRS | theirs)
+        config = getattr(transformers, {"Gemma3": "Gemma3Text"}.get(name, name) + "Config")(
+            **THEIRS | theirs
+        )
         self.peer = getattr(transformers, f"{name}ForCausalLM")(config).eval()
         with torch.no_grad():
             for parameter in self.peer.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
         self.config = DecoderConfig(**OURS | ours, scan_layers=False)
-        blank = init(self.config.build(), make_batch("decoder", [[([5], [6])]], {"inputs": 1, "targets": 1}))
+        blank = init(
+            self.config.build(), make_batch("decoder", [[([5], [6])]], {"inputs": 1, "targets": 1})
+        )
         state = self.peer.state_dict()
         assert {self.their_name(name) for name in pytrees.named_leaves(blank)} == set(state) - (
             {"lm_head.weight"} if self.config.logits_via_embedding else set()
@@ -195,7 +199,10 @@ def test_padded_logits_are_those_without_padding(padding, family):
 
 def test_packed_logits_are_those_of_each_example_alone(family, stacked):
     examples = [_tokens(size) for size in (9, 8, 17)]
-    model, batch = dataclasses.replace(family.config, scan_layers=True).build(), _batch([examples[:2], examples[2:]])
+    model, batch = (
+        dataclasses.replace(family.config, scan_layers=True).build(),
+        _batch([examples[:2], examples[2:]]),
+    )
     got = np.array(jax.jit(model.apply)({"params": stacked(family.params)}, batch))
     for tokens, logits in zip(examples, (got[0, :9], got[0, 9:17], got[1, :17]), strict=True):
         _assert_same(logits, family.expected(tokens[None], [len(tokens)])[0])
@@ -223,7 +230,9 @@ def test_prompts_and_steps_with_the_cache(scan_layers, family, stacked):
     _assert_same(np.array(logits[1, :6]), expected[1, :6])
     for at in (sizes + i for i in range(8)):
         logits, cache = decode(cache, np.take_along_axis(tokens, at, axis=1), at, np.ones_like(at))
-        _assert_same(np.array(logits[:, 0]), np.take_along_axis(expected, at[..., None], axis=1)[:, 0])
+        _assert_same(
+            np.array(logits[:, 0]), np.take_along_axis(expected, at[..., None], axis=1)[:, 0]
+        )
 
 
 @pytest.mark.parametrize("name", ["Qwen2", "Gemma2", "Gemma3"])
@@ -232,13 +241,18 @@ def test_gradients_of_the_loss(name, init, make_batch):
     family = Family(name, init, make_batch)
     tokens, targets = _tokens(2, LENGTH), _tokens(2, LENGTH)[:, ::-1].copy()
     logits = family.peer(input_ids=torch.tensor(tokens)).logits.reshape(-1, 60)
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(targets).reshape(-1), reduction="sum")
+    loss = torch.nn.functional.cross_entropy(
+        logits, torch.tensor(targets).reshape(-1), reduction="sum"
+    )
     loss.backward()
     expected = family.in_our_layout(
         family.params, {name: parameter.grad for name, parameter in family.peer.named_parameters()}
     )
     batch, model = _batch([[row] for row in tokens]), family.config.build()
-    batch |= {"decoder_target_tokens": jnp.asarray(targets), "decoder_loss_weights": jnp.ones((2, LENGTH))}
+    batch |= {
+        "decoder_target_tokens": jnp.asarray(targets),
+        "decoder_loss_weights": jnp.ones((2, LENGTH)),
+    }
     grad = jax.value_and_grad(lambda p: losses.loss_and_weight(model, p, batch, z_loss=0.0)[0])
     got_loss, got = jax.jit(grad)(family.params)
     np.testing.assert_allclose(got_loss, loss.item(), rtol=1e-5)

@@ -24,7 +24,8 @@ torch = pytest.importorskip("torch")
 
 EOS, BOS, LENGTH, VOCABULARY, WINDOW = 1, 2, 64, 60, 6
 PROMPTS = [
-    np.random.default_rng(i).integers(3, VOCABULARY, size).astype(np.int32) for i, size in enumerate((3, 20, 9, 14, 5))
+    np.random.default_rng(i).integers(3, VOCABULARY, size).astype(np.int32)
+    for i, size in enumerate((3, 20, 9, 14, 5))
 ]
 SIZES = {
     "vocab_size": VOCABULARY, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 3,
@@ -42,14 +43,20 @@ DECODERS = {
     "gemma2": lambda: transformers.Gemma2ForCausalLM(
         transformers.Gemma2Config(**GEMMA, attn_logit_softcapping=2.0, final_logit_softcapping=8.0)
     ),
-    "gemma3": lambda: transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**GEMMA, sliding_window_pattern=2)),
+    "gemma3": lambda: transformers.Gemma3ForCausalLM(
+        transformers.Gemma3TextConfig(**GEMMA, sliding_window_pattern=2)
+    ),
 }
 
 
 @functools.cache
 def both(name, eos_scale):
     """(the peer, a scorer of ours with its weights); `eos_scale` multiplies what the head says of EOS."""
-    peer, ours = (random_decoder(name), weights_by_folder) if name in DECODERS else (random_t5(**T5), weights_of_t5)
+    peer, ours = (
+        (random_decoder(name), weights_by_folder)
+        if name in DECODERS
+        else (random_t5(**T5), weights_of_t5)
+    )
     with torch.no_grad():
         peer.get_output_embeddings().weight[EOS] *= eos_scale
     config, params = ours(peer)
@@ -62,7 +69,9 @@ def weights_of_t5(peer):
         vocab_size=VOCABULARY, emb_dim=24, num_heads=3, head_dim=5, mlp_dim=32, num_encoder_layers=2,
         num_decoder_layers=2, relative_attention_num_buckets=8, relative_attention_max_distance=16, scan_layers=False,
     )  # fmt: skip
-    empty = jax.eval_shape(lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"])
+    empty = jax.eval_shape(
+        lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"]
+    )
     return config, params_of(peer, empty)
 
 
@@ -83,7 +92,9 @@ def weights_by_folder(peer):
     with tempfile.TemporaryDirectory() as folder:
         peer.save_pretrained(folder)
         config = dataclasses.replace(hugging_face.read_config(folder), start_id=BOS)
-        return config, hugging_face.load_params(folder, config, abstract_params_on(config, make_mesh()))
+        return config, hugging_face.load_params(
+            folder, config, abstract_params_on(config, make_mesh())
+        )
 
 
 def prompt_of(peer, prompt):
@@ -100,7 +111,12 @@ def generated(peer, **settings):
     for row, prompt in zip(tokens, prompts, strict=True):
         row[slice(len(prompt)) if whole else slice(longest - len(prompt), None)] = prompt
     mask = torch.from_numpy((tokens > 0).astype(np.int64))
-    settings |= {"max_new_tokens": LENGTH, "do_sample": False, "return_dict_in_generate": True, "output_scores": True}
+    settings |= {
+        "max_new_tokens": LENGTH,
+        "do_sample": False,
+        "return_dict_in_generate": True,
+        "output_scores": True,
+    }
     with torch.inference_mode():
         output = peer.generate(input_ids=torch.from_numpy(tokens), attention_mask=mask, **settings)
     rows = [[*row, EOS] for row in output.sequences[:, 1 if whole else longest :].tolist()]
@@ -117,17 +133,24 @@ def check_that_the_test_can_tell(peer, rows, **settings):
             parameter.mul_(1 + 1e-5 * torch.randn_like(parameter))
     assert generated(moved, **settings)[0] == rows, "a near tie: take another seed"
     assert len({tuple(row) for row in rows}) == len(rows)
-    assert sum(len(set(row)) >= 4 for row in rows) >= 2 and len(set().union(*rows)) >= 12, "the same tokens again"
+    assert sum(len(set(row)) >= 4 for row in rows) >= 2 and len(set().union(*rows)) >= 12, (
+        "the same tokens again"
+    )
 
 
 def log_probs(scorer, continuations):
     """Of each prompt's continuation, with its EOS where one came."""
-    whole = [np.array(row if len(row) == LENGTH else [*row, EOS], np.int32) for row in continuations]
-    return np.concatenate(scorer.log_probs(PROMPTS, [[row] for row in whole])), np.array([len(row) for row in whole])
+    whole = [
+        np.array(row if len(row) == LENGTH else [*row, EOS], np.int32) for row in continuations
+    ]
+    return np.concatenate(scorer.log_probs(PROMPTS, [[row] for row in whole])), np.array(
+        [len(row) for row in whole]
+    )
 
 
 @pytest.mark.parametrize(
-    "name, eos_scale", [("t5", 1.0), ("t5", 3.0), ("llama", 1.0), ("qwen3", 1.0), ("gemma2", 1.0), ("gemma3", 2.0)]
+    "name, eos_scale",
+    [("t5", 1.0), ("t5", 3.0), ("llama", 1.0), ("qwen3", 1.0), ("gemma2", 1.0), ("gemma3", 2.0)],
 )
 def test_greedy_tokens_and_their_log_probabilities(name, eos_scale):
     peer, scorer = both(name, eos_scale)
@@ -137,7 +160,9 @@ def test_greedy_tokens_and_their_log_probabilities(name, eos_scale):
     margins = [(best - second)[: len(tokens) + 1, row].min() for row, tokens in enumerate(expected)]
     assert min(margins) > 2e-5, "a near tie: take another seed"
     assert [row.tolist() for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH))] == expected
-    scores = peer.compute_transition_scores(output.sequences, output.scores, normalize_logits=True).numpy()
+    scores = peer.compute_transition_scores(
+        output.sequences, output.scores, normalize_logits=True
+    ).numpy()
     sizes = [min(len(row) + 1, LENGTH) for row in expected]
     sums = [row[:size].sum() for row, size in zip(scores, sizes, strict=True)]
     np.testing.assert_allclose(log_probs(scorer, expected)[0], sums, rtol=1e-5, atol=1e-4)
@@ -157,10 +182,16 @@ def test_beams_and_their_log_probabilities(name, num_beams, length_penalty, eos_
     settings = {"num_beams": num_beams, "length_penalty": length_penalty}
     expected, output = generated(peer, **settings)
     check_that_the_test_can_tell(peer, expected, **settings)
-    assert [row.tolist() for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH, **settings))] == expected
-    assert expected != generated(peer)[0], "beam search should find something else than greedy decoding"
+    assert [
+        row.tolist() for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH, **settings))
+    ] == expected
+    assert expected != generated(peer)[0], (
+        "beam search should find something else than greedy decoding"
+    )
     sums, sizes = log_probs(scorer, expected)
-    np.testing.assert_allclose(sums, output.sequences_scores.numpy() * sizes**length_penalty, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        sums, output.sequences_scores.numpy() * sizes**length_penalty, rtol=1e-5, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["t5", "gemma2", "qwen3"])
@@ -174,7 +205,10 @@ def test_log_probabilities_of_answers_are_sums_of_log_softmax(name):
     ]
 
     def expected(prompt, answer):
-        prompt, fed = prompt_of(peer, prompt), torch.tensor([answer[:-1].tolist()], dtype=torch.long)
+        prompt, fed = (
+            prompt_of(peer, prompt),
+            torch.tensor([answer[:-1].tolist()], dtype=torch.long),
+        )
         prompt = torch.tensor([prompt])
         if peer.config.is_encoder_decoder:
             start = torch.zeros((1, 1), dtype=torch.long)
@@ -185,12 +219,17 @@ def test_log_probabilities_of_answers_are_sums_of_log_softmax(name):
             steps = torch.log_softmax(peer(**inputs).logits[0, -len(answer) :], dim=-1)
         return steps[torch.arange(len(answer)), torch.from_numpy(answer).long()].sum().item()
 
-    for prompt, choices, sums in zip(PROMPTS, answers, scorer.log_probs(PROMPTS, answers), strict=True):
-        np.testing.assert_allclose(sums, [expected(prompt, answer) for answer in choices], rtol=1e-5, atol=1e-4)
+    for prompt, choices, sums in zip(
+        PROMPTS, answers, scorer.log_probs(PROMPTS, answers), strict=True
+    ):
+        np.testing.assert_allclose(
+            sums, [expected(prompt, answer) for answer in choices], rtol=1e-5, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize(
-    ("top_k", "top_p"), [(1, None), (7, None), (5000, None), (None, 0.1), (None, 0.9), (None, 0.999), (50, 0.8)]
+    ("top_k", "top_p"),
+    [(1, None), (7, None), (5000, None), (None, 0.1), (None, 0.9), (None, 0.999), (50, 0.8)],
 )
 def test_the_tokens_that_may_be_sampled_are_those_of_the_logits_warpers(top_k, top_p):
     rng = np.random.default_rng(0)
@@ -200,4 +239,6 @@ def test_the_tokens_that_may_be_sampled_are_those_of_the_logits_warpers(top_k, t
         expected = transformers.TopKLogitsWarper(top_k)(None, expected)
     if top_p is not None:
         expected = transformers.TopPLogitsWarper(top_p)(None, expected)
-    np.testing.assert_array_equal(np.asarray(restricted(jnp.asarray(logits), top_k, top_p)), expected.numpy())
+    np.testing.assert_array_equal(
+        np.asarray(restricted(jnp.asarray(logits), top_k, top_p)), expected.numpy()
+    )

@@ -19,7 +19,9 @@ def _left(batch):
     for side in ("encoder", "decoder"):
         sizes = np.count_nonzero(sides[f"{side}_segment_ids"], axis=1)
         for name in [name for name in sides if name.startswith(side)]:
-            sides[name] = np.stack([np.roll(row, -size) for row, size in zip(sides[name], sizes, strict=True)])
+            sides[name] = np.stack(
+                [np.roll(row, -size) for row, size in zip(sides[name], sizes, strict=True)]
+            )
     return sides
 
 
@@ -34,16 +36,29 @@ def test_logits_of_hugging_face_t5(form, init, make_batch):
         relative_attention_num_buckets=BUCKETS, relative_attention_max_distance=16, scan_layers=False,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    examples = [(rng.integers(2, 60, n).tolist(), rng.integers(2, 60, m).tolist()) for n, m in ((30, 20), (17, 25))]
+    examples = [
+        (rng.integers(2, 60, n).tolist(), rng.integers(2, 60, m).tolist())
+        for n, m in ((30, 20), (17, 25))
+    ]
     rows = [examples] if form == "packed" else [[example] for example in examples]
-    batch, model = make_batch("encoder_decoder", rows, {"inputs": 50, "targets": 50}), config.build()
+    batch, model = (
+        make_batch("encoder_decoder", rows, {"inputs": 50, "targets": 50}),
+        config.build(),
+    )
     params = params_of(peer, init(model, batch))
     batch = _left(batch) if form == "left" else batch
-    got, ids = np.array(jax.jit(model.apply)({"params": params}, batch)), np.array(batch["decoder_segment_ids"])
+    got, ids = (
+        np.array(jax.jit(model.apply)({"params": params}, batch)),
+        np.array(batch["decoder_segment_ids"]),
+    )
     for i, (inputs, targets) in enumerate(examples):
         with torch.no_grad():
             decoder_inputs = torch.tensor([[0, *targets[:-1]]])
-            expected = peer(input_ids=torch.tensor([inputs]), decoder_input_ids=decoder_inputs).logits[0].numpy()
+            expected = (
+                peer(input_ids=torch.tensor([inputs]), decoder_input_ids=decoder_inputs)
+                .logits[0]
+                .numpy()
+            )
         own = got[0][ids[0] == i + 1] if form == "packed" else got[i][ids[i] == 1]
         assert own.shape == expected.shape
         assert np.abs(own - expected).max() < 1e-4 * np.abs(expected).max()

@@ -26,16 +26,26 @@ from flan_jax.training.settings import TrainConfig
 from flan_jax.training.state import init_state
 
 MODEL = EncoderDecoderConfig(
-    vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_encoder_layers=2, num_decoder_layers=2
+    vocab_size=64,
+    emb_dim=16,
+    num_heads=2,
+    head_dim=8,
+    mlp_dim=32,
+    num_encoder_layers=2,
+    num_decoder_layers=2,
 )
-DECODER = DecoderConfig(vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_layers=2)
+DECODER = DecoderConfig(
+    vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_layers=2
+)
 
 
 def job(*, model=MODEL, mesh=None, microbatches=1, rows=16, steps=10):
     training = TrainConfig(steps=steps, seed=0, mesh=mesh, microbatches=microbatches)
     optimizer = OptimizerConfig(learning_rate=1e-3)
     lengths = {"inputs": 16, "targets": 8}
-    return compile.Job(model=model, optimizer=optimizer, training=training, rows=rows, eval_rows=8, lengths=lengths)
+    return compile.Job(
+        model=model, optimizer=optimizer, training=training, rows=rows, eval_rows=8, lengths=lengths
+    )
 
 
 def target(count=8, *, memory=math.inf, chip=None, dimensions=()):
@@ -64,7 +74,9 @@ def test_roofline_of_one_second_each():
     two = roofline(hardware.CHIPS["tpu7x"], flops=2307e12, traffic=0.0, sent=200e9, closed=False)
     assert two == (2.0, 0.0, 4.0, 0.0)
     # Between slices, over the network.
-    slow = roofline(hardware.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9)
+    slow = roofline(
+        hardware.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9
+    )
     assert (slow, slow.overlapped) == ((1.0, 0.0, 0.0, 2.0), 2.0)
 
 
@@ -80,21 +92,28 @@ def test_a_slice_is_a_torus_when_every_dimension_closes(chip, dimensions, torus)
 
 def test_every_tpu_has_a_price():
     prices = read_prices()
-    assert set(prices) == {name for name, chip in hardware.CHIPS.items() if chip.kind.startswith("TPU")}
+    assert set(prices) == {
+        name for name, chip in hardware.CHIPS.items() if chip.kind.startswith("TPU")
+    }
     assert all(price.usd > 0 and price.date for price in prices.values())
 
 
 @pytest.mark.parametrize("row", ["v4,cheap,2025-01,us", "v4,-1,2025-01,us", "v4"])
 def test_a_wrong_price_is_named(row, tmp_path):
     (tmp_path / "prices.csv").write_text(f"# edited\nchip,usd_per_chip_hour,date,region\n{row}\n")
-    with pytest.raises(InputError, match="prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region"):
+    with pytest.raises(
+        InputError, match="prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region"
+    ):
         read_prices(tmp_path / "prices.csv")
 
 
 def test_hours_and_dollars():
     prices = {"v4": Price(3.0, "2025-01", "us")}
     text = report.cost(Roofline(1.0, 0.5, 0.5), 3600, target(4, chip="v4"), prices)
-    assert text == "1.00 s a step if all overlaps, 2.00 s if nothing does; 3,600 steps 1.0 h to 2.0 h, $12.00 to $24.00"
+    assert (
+        text
+        == "1.00 s a step if all overlaps, 2.00 s if nothing does; 3,600 steps 1.0 h to 2.0 h, $12.00 to $24.00"
+    )
 
 
 # Collectives of a compiled program
@@ -208,7 +227,9 @@ def test_the_state_is_as_large_as_a_real_one():
     mesh = {"data": 2, "fsdp": 2, "tensor": 2}
     compiled = compile.compile_for(job(mesh=mesh), target())
     state = init_state(MODEL, job().optimizer.build(10), compile.mesh_on(mesh, target()), 0)
-    assert compiled.state == sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
+    assert compiled.state == sum(
+        leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state)
+    )
     assert compiled.batch == 16 // 4 * (3 * 16 + 5 * 8) * 4
     assert compiled.fits(target()) and compiled.temporaries > 0
 
@@ -235,7 +256,9 @@ def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(model, arr
 def test_generation_holds_its_cache_split_as_the_heads_are(model, copies):
     """Rows over fsdp, heads over tensor: of the cache's keys and values a device has its part, and none has all of it."""
     long = dataclasses.replace(
-        job(model=model, mesh={"fsdp": 4, "tensor": 2}), lengths={"inputs": 16, "targets": 8192}, eval_rows=64
+        job(model=model, mesh={"fsdp": 4, "tensor": 2}),
+        lengths={"inputs": 16, "targets": 8192},
+        eval_rows=64,
     )
     compiled = compile.compile_generation(long, target())
     room = 8192 + (17 if model is DECODER else 0)
@@ -283,7 +306,8 @@ def test_what_the_compiler_says_of_memory(message, gib):
 
 
 @pytest.mark.parametrize(
-    "message", ["INTERNAL: no such instruction", "RESOURCE_EXHAUSTED: memory space vmem. Used 20M of 16M"]
+    "message",
+    ["INTERNAL: no such instruction", "RESOURCE_EXHAUSTED: memory space vmem. Used 20M of 16M"],
 )
 def test_another_error_of_the_compiler_is_not_taken_for_memory(message):
     with pytest.raises(RuntimeError, match=f"does not compile: {message}"):
@@ -296,9 +320,13 @@ def test_estimate_counts_the_models_flops():
     seconds = {}
     for policy in ("none", "full"):
         one = with_remat(job(), policy)
-        compiled = compile.Compiled(one, {"data": 8, "fsdp": 1, "tensor": 1}, 1000, 0, 100, found, 1.0)
+        compiled = compile.Compiled(
+            one, {"data": 8, "fsdp": 1, "tensor": 1}, 1000, 0, 100, found, 1.0
+        )
         seconds[policy] = estimate(compiled, target(chip="v4"))
-    assert seconds["none"].compute == pytest.approx(MODEL.train_flops(16, job().lengths) / 8 / 275e12)
+    assert seconds["none"].compute == pytest.approx(
+        MODEL.train_flops(16, job().lengths) / 8 / 275e12
+    )
     assert seconds["full"].compute == pytest.approx(4 / 3 * seconds["none"].compute)
     assert seconds["none"].links == 0.0
     assert seconds["full"].memory > seconds["none"].memory > 2 * 1100 / 1200e9
@@ -319,13 +347,17 @@ def compiled_as(needs):
 def tried(needs, memory, start):
     here = target(memory=memory)
     results = what_would_fit(start, here, compiled_as(needs))
-    return [(tuple(name.partition("=")[0] for name in names), one.fits(here)) for names, one in results]
+    return [
+        (tuple(name.partition("=")[0] for name in names), one.fits(here)) for names, one in results
+    ]
 
 
 def needs(job):
     """100, halved by each of the three."""
     mesh = job.training.mesh or {}
-    return 100 >> sum((mesh.get("fsdp", 1) > 1, job.model.remat == "full", job.training.microbatches > 1))
+    return 100 >> sum(
+        (mesh.get("fsdp", 1) > 1, job.model.remat == "full", job.training.microbatches > 1)
+    )
 
 
 FSDP, REMAT, MICROBATCHES = "MESH", "EncoderDecoderConfig.remat", "TrainConfig.microbatches"
@@ -338,7 +370,11 @@ def test_each_remedy_alone_and_no_more_if_one_is_enough():
 def test_remedies_together_until_it_fits():
     alone = [((FSDP,), False), ((REMAT,), False), ((MICROBATCHES,), False)]
     assert tried(needs, 30, job()) == [*alone, ((FSDP, REMAT), True)]
-    assert tried(needs, 20, job()) == [*alone, ((FSDP, REMAT), False), ((FSDP, REMAT, MICROBATCHES), True)]
+    assert tried(needs, 20, job()) == [
+        *alone,
+        ((FSDP, REMAT), False),
+        ((FSDP, REMAT, MICROBATCHES), True),
+    ]
     assert tried(needs, 10, job())[-1] == ((FSDP, REMAT, MICROBATCHES), False)
 
 
@@ -373,7 +409,9 @@ def test_search_keeps_the_least_remat_that_fits(monkeypatch):
 def test_without_libtpu_it_says_what_to_install(monkeypatch):
     monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
     monkeypatch.setattr(compile.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"takes libtpu, which is not installed.*pip install -e '.\[preflight\]'"):
+    with pytest.raises(
+        InputError, match=r"takes libtpu, which is not installed.*pip install -e '.\[preflight\]'"
+    ):
         compile.tpu_slice("v4:2x2x1")
 
 
@@ -395,8 +433,14 @@ def test_a_wrong_topology_is_refused(topology, message):
 @pytest.mark.parametrize(
     "mesh, message",
     [
-        ({"fsdp": 3}, "the axis 'fsdp' 3 devices, which does not divide eight: it has 8 devices. Write a divisor of 8"),
-        ({"data": 4, "tensor": 4}, "the axis 'tensor' 4 devices, .* of which 2 are left for it. Write a divisor of 2"),
+        (
+            {"fsdp": 3},
+            "the axis 'fsdp' 3 devices, which does not divide eight: it has 8 devices. Write a divisor of 8",
+        ),
+        (
+            {"data": 4, "tensor": 4},
+            "the axis 'tensor' 4 devices, .* of which 2 are left for it. Write a divisor of 2",
+        ),
         ({"data": 4}, "does not multiply to the 8"),
         ({"model": 8}, "MESH names the axis model"),
     ],
@@ -443,7 +487,9 @@ def small_devices(monkeypatch, **fields):
 def test_what_does_not_fit_is_the_last_line_and_another_exit_code(flags, monkeypatch, capsys):
     small_devices(monkeypatch, memory=2**16)
     assert program.main(verbs.preflight, ["--gin_file=flan_mixture.gin", *flags]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: DOES NOT FIT 8 x cpu, here: ")
+    assert (
+        capsys.readouterr().err.splitlines()[-1].startswith("error: DOES NOT FIT 8 x cpu, here: ")
+    )
 
 
 @pytest.mark.parametrize("step", ["compile_ranking", "compile_generation"])
@@ -461,8 +507,14 @@ def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "flags, said",
     [
-        (["--gin_file=flan_mixture.gin", "--runs=3"], "the sweep of 3 runs, 3.0 times this one's FLOPs"),
-        (["--gin_file=number_of_templates.gin", "--gin.AblationConfig.base=None"], "the sweep of 3 runs, 3.0 times"),
+        (
+            ["--gin_file=flan_mixture.gin", "--runs=3"],
+            "the sweep of 3 runs, 3.0 times this one's FLOPs",
+        ),
+        (
+            ["--gin_file=number_of_templates.gin", "--gin.AblationConfig.base=None"],
+            "the sweep of 3 runs, 3.0 times",
+        ),
     ],
 )
 def test_a_sweep_is_known_by_its_runs_or_its_gin_file(flags, said, monkeypatch, capsys):
@@ -471,7 +523,9 @@ def test_a_sweep_is_known_by_its_runs_or_its_gin_file(flags, said, monkeypatch, 
     assert said in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("flags", [["--runs=0"], ["--gin_file=leave_one_cluster_out.gin", "--runs=2"]])
+@pytest.mark.parametrize(
+    "flags", [["--runs=0"], ["--gin_file=leave_one_cluster_out.gin", "--runs=2"]]
+)
 def test_a_number_of_runs_that_cannot_be(flags, capsys):
     assert program.main(verbs.preflight, ["--gin_file=flan_mixture.gin", *flags]) == 2
     assert "leave it out" in capsys.readouterr().err
@@ -482,13 +536,16 @@ def test_a_number_of_runs_that_cannot_be(flags, capsys):
 
 @pytest.fixture(scope="module")
 def v4():
-    pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")
+    pytest.importorskip(
+        "libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'"
+    )
     return compile.tpu_slice("v4:2x2x1")
 
 
 def test_a_slice_that_there_is_not(v4):
     with pytest.raises(
-        InputError, match="there is no slice v4:3x3x3.*Usual ones of v4, in chips: 2x2x1, 2x2x2, .*4x4x8"
+        InputError,
+        match="there is no slice v4:3x3x3.*Usual ones of v4, in chips: 2x2x1, 2x2x2, .*4x4x8",
     ):
         compile.tpu_slice("v4:3x3x3")
 
@@ -521,7 +578,9 @@ def test_a_step_compiled_for_a_tpu(v4):
 
 
 @pytest.mark.parametrize("model, layers", [(MODEL, "num_decoder_layers"), (DECODER, "num_layers")])
-def test_generation_gathers_parameters_once_only_where_there_is_room(model, layers, v4, monkeypatch):
+def test_generation_gathers_parameters_once_only_where_there_is_room(
+    model, layers, v4, monkeypatch
+):
     wide = dataclasses.replace(model, dtype="bfloat16", emb_dim=1024, mlp_dim=4096, **{layers: 8})
     one = job(model=wide, mesh={"fsdp": 4})
     once = compile.compile_generation(one, v4)

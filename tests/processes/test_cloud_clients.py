@@ -63,7 +63,11 @@ def environment(variable, program):
 
 def test_xpk_makes_the_jobset_that_is_meant(tmp_path):
     program = environment("FLAN_JAX_XPK", "xpk") / "xpk"
-    bindings = [f"XpkEngine.client = {str(program)!r}", "XpkEngine.slices = 2", "XpkEngine.max_restarts = 7"]
+    bindings = [
+        f"XpkEngine.client = {str(program)!r}",
+        "XpkEngine.slices = 2",
+        "XpkEngine.max_restarts = 7",
+    ]
     bindings += ["XpkEngine.activate = '. /env/bin/activate'"]
     engine = gin_settings.load_engine("xpk", ["engines/xpk.gin"], bindings)
     command = engine.commands(SWEEP, RUNS, None)[1]
@@ -99,11 +103,17 @@ def test_skypilot_finds_the_slice_that_is_meant(tmp_path):
     catalog.write_text(CATALOG)
     variables = os.environ | {"HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
     done = subprocess.run(
-        [python, "-c", OPTIMIZE, tmp_path / skypilot.FILE], check=False, capture_output=True, text=True, env=variables
+        [python, "-c", OPTIMIZE, tmp_path / skypilot.FILE],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=variables,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found.pop("run").endswith("--plan=/mnt/sweeps/loco --index=${runs[$SKYPILOT_JOB_RANK]}\n")
+    assert found.pop("run").endswith(
+        "--plan=/mnt/sweeps/loco --index=${runs[$SKYPILOT_JOB_RANK]}\n"
+    )
     assert found == {
         "accelerators": {"tpu-v5litepod-16": 1},
         "arguments": {"runtime_version": "v2-alpha-tpuv5-lite"},

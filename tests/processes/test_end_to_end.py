@@ -9,7 +9,18 @@ import sys
 import time
 
 import pytest
-from small_runs import FLAGS, ROOT, STEPS, assert_same_run, environment, finish, metrics, scores, start, wait_for_step
+from small_runs import (
+    FLAGS,
+    ROOT,
+    STEPS,
+    assert_same_run,
+    environment,
+    finish,
+    metrics,
+    scores,
+    start,
+    wait_for_step,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +42,14 @@ def test_a_run_leaves_a_whole_directory(undisturbed):
     assert result["tasks"]["sst2"]["chance"] == 50
     assert not result["tasks"]["rte"]["held_out"]
     sst2 = scores(undisturbed, "sst2")
-    assert len(sst2["before"]["templates"]) == len(sst2["after"]["templates"]) == 8  # two of ten are turned around
+    assert (
+        len(sst2["before"]["templates"]) == len(sst2["after"]["templates"]) == 8
+    )  # two of ten are turned around
     assert sst2["after"]["best_dev_template"]["template"] in range(10)
-    rows = [json.loads(line) for line in (undisturbed / "predictions" / "sst2-after.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (undisturbed / "predictions" / "sst2-after.jsonl").read_text().splitlines()
+    ]
     assert {row["split"] for row in rows} == {"validation", "test"}
 
 
@@ -44,7 +60,9 @@ def test_the_loss_falls(undisturbed):
 
 
 def test_checkpoints_kept_are_the_last_two_and_the_best(undisturbed):
-    kept = sorted(int(path.name) for path in (undisturbed / "checkpoints").iterdir() if path.name.isdigit())
+    kept = sorted(
+        int(path.name) for path in (undisturbed / "checkpoints").iterdir() if path.name.isdigit()
+    )
     assert kept[-2:] == [STEPS - 4, STEPS]
     assert len(kept) <= 3
 
@@ -99,15 +117,22 @@ def test_sigterm_saves_and_says_so_with_42(tmp_path, cache, undisturbed):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 42, output
     assert "The same command goes on" in output
-    saved = max(int(path.name) for path in (run_dir / "checkpoints").iterdir() if path.name.isdigit())
+    saved = max(
+        int(path.name) for path in (run_dir / "checkpoints").iterdir() if path.name.isdigit()
+    )
     assert saved >= 6
     assert metrics(run_dir)[-1]["step"] <= saved
     finish(run_dir, cache)
     assert_same_run(run_dir, undisturbed)
 
 
-def test_evaluation_in_between_changes_nothing_and_each_is_logged_once(tmp_path, cache, undisturbed):
-    run_dir, flags = tmp_path / "watched", ["--gin.EvalConfig.every=3", "--gin.EvalConfig.during_examples=1"]
+def test_evaluation_in_between_changes_nothing_and_each_is_logged_once(
+    tmp_path, cache, undisturbed
+):
+    run_dir, flags = (
+        tmp_path / "watched",
+        ["--gin.EvalConfig.every=3", "--gin.EvalConfig.during_examples=1"],
+    )
     for stop, step in ((signal.SIGKILL, 6), (signal.SIGTERM, 9)):
         process = start(run_dir, cache, *flags)
         wait_for_step(process, run_dir, step)
@@ -117,18 +142,27 @@ def test_evaluation_in_between_changes_nothing_and_each_is_logged_once(tmp_path,
     assert_same_run(run_dir, undisturbed)
     found = metrics(run_dir, "eval")
     assert [row["step"] for row in found] == list(range(3, STEPS + 1, 3))
-    assert all(row.keys() == {"step", "eval"} and row["eval"].keys() == {"sentiment"} for row in found)
+    assert all(
+        row.keys() == {"step", "eval"} and row["eval"].keys() == {"sentiment"} for row in found
+    )
 
 
-def test_a_finished_run_is_evaluated_under_further_prompts_without_training_again(tmp_path, cache, undisturbed):
+def test_a_finished_run_is_evaluated_under_further_prompts_without_training_again(
+    tmp_path, cache, undisturbed
+):
     run_dir = tmp_path / "more"
     shutil.copytree(undisturbed, run_dir)
-    flags = ["--gin.EvalConfig.more={'none': @none/Prompts()}", "--gin.none/Prompts.instructions=none"]
+    flags = [
+        "--gin.EvalConfig.more={'none': @none/Prompts()}",
+        "--gin.none/Prompts.instructions=none",
+    ]
     assert f"train {STEPS}/{STEPS}" not in finish(run_dir, cache, *flags)
     assert (run_dir / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
     sst2, rte = scores(run_dir, "sst2"), scores(run_dir, "rte")
     assert len(sst2["after-none"]["templates"]) == 1 and "after-none" not in rte
-    assert sst2["before-none"]["examples"] == sst2["before"]["examples"] and "before-none" not in rte
+    assert (
+        sst2["before-none"]["examples"] == sst2["before"]["examples"] and "before-none" not in rte
+    )
     assert {name: sst2[name] for name in sst2 if "-none" not in name} == scores(undisturbed, "sst2")
     result = json.loads((run_dir / "result.json").read_text())["tasks"]["sst2"]
     assert result["after-none"] == sst2["after-none"]["mean"]
@@ -136,7 +170,9 @@ def test_a_finished_run_is_evaluated_under_further_prompts_without_training_agai
     # Without it the further scores go; under another scoring all, those before training as well, are made again.
     finish(run_dir, cache, "--gin.EvalConfig.scoring=mean")
     assert "after-none" not in scores(run_dir, "sst2")
-    conditions = [json.loads((run_dir / "predictions" / f"{w}.json").read_text()) for w in ("before", "after")]
+    conditions = [
+        json.loads((run_dir / "predictions" / f"{w}.json").read_text()) for w in ("before", "after")
+    ]
     assert [there["conditions"]["scoring"] for there in conditions] == ["mean", "mean"]
 
 
@@ -146,7 +182,10 @@ def test_any_checkpoint_is_scored_on_any_task(tmp_path, cache, undisturbed):
     assert "sst2" in output and (run_dir / "report.html").exists()
     assert {path.name for path in (run_dir / "eval").iterdir()} == {"sst2.json", "wnli.json"}
     assert scores(run_dir, "sst2")["after"] == scores(undisturbed, "sst2")["after"]
-    assert (scores(run_dir, "sst2")["held_out"], scores(run_dir, "wnli")["held_out"]) == (True, False)
+    assert (scores(run_dir, "sst2")["held_out"], scores(run_dir, "wnli")["held_out"]) == (
+        True,
+        False,
+    )
     # A run is scored again, on its own tasks and others, as itself.
     copy = tmp_path / "copy"
     shutil.copytree(undisturbed, copy)
@@ -166,7 +205,9 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(tmp_path, cache, undistur
     finish(tmp_path / "whole", cache, *flags, script="launch/evaluate.py")
     process = start(tmp_path / "killed", cache, *flags, script="launch/evaluate.py")
     partial = tmp_path / "killed" / "predictions" / "after.partial"
-    while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 3):
+    while process.poll() is None and not (
+        partial.exists() and partial.read_bytes().count(b"\n") > 3
+    ):
         time.sleep(0.01)
     process.kill()
     process.communicate()
@@ -189,7 +230,9 @@ def test_two_processes_cannot_write_one_run(tmp_path, cache, undisturbed):
     assert "another process is writing" in output
 
 
-def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(tmp_path, cache, undisturbed):
+def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(
+    tmp_path, cache, undisturbed
+):
     flags = [*FLAGS, f"--run_dir={tmp_path / 'warm'}", f"--gin.WARM_START={undisturbed}"]
     code = (
         "import sys; from flan_jax.cli import program as main, verbs\n"
@@ -197,7 +240,12 @@ def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(tmp
         "print(sorted({'tensorflow', 'tensorflow_datasets', 'seqio'} & set(sys.modules))); sys.exit(code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(cache), cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env=environment(cache),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
@@ -216,12 +264,26 @@ def test_a_dry_run_shows_the_mixture_and_writes_nothing(tmp_path, cache):
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path, cache, undisturbed, on_failure):
     """`ulimit -f` makes the kernel refuse what goes beyond a size, as a full disk does."""
     run_dir = tmp_path / "full"
-    command = ["bash", "-c", 'ulimit -f 60; exec "$@"', "-", sys.executable, ROOT / "launch/train.py", *FLAGS]
+    command = [
+        "bash",
+        "-c",
+        'ulimit -f 60; exec "$@"',
+        "-",
+        sys.executable,
+        ROOT / "launch/train.py",
+        *FLAGS,
+    ]
     command += [f"--run_dir={run_dir}", f"--gin.CheckpointConfig.on_failure={on_failure}"]
-    done = subprocess.run(command, env=environment(cache), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, env=environment(cache), capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 1, done.stderr
     assert "the disk is full" in done.stderr
     # The last checkpoint must be there, whatever happened to those before.
-    assert ("training goes on" in done.stderr) == (f"train {STEPS}/{STEPS}" in done.stderr) == (on_failure == "skip")
+    assert (
+        ("training goes on" in done.stderr)
+        == (f"train {STEPS}/{STEPS}" in done.stderr)
+        == (on_failure == "skip")
+    )
     finish(run_dir, cache)
     assert_same_run(run_dir, undisturbed)

@@ -10,7 +10,17 @@ import time
 
 import numpy as np
 import pytest
-from small_runs import ROOT, STEPS, assert_same_run, finish, free_port, metrics, parameters, start, wait_for_step
+from small_runs import (
+    ROOT,
+    STEPS,
+    assert_same_run,
+    finish,
+    free_port,
+    metrics,
+    parameters,
+    start,
+    wait_for_step,
+)
 
 DEVICES = 8
 # One task of options: generation, token by token over gloo, would take most of the time.
@@ -66,7 +76,9 @@ def assert_nearly_same_run(run_dir, other):
     for name in theirs:
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4, err_msg=name)
     losses = [{row["step"]: row["loss"] for row in metrics(each)} for each in (run_dir, other)]
-    np.testing.assert_allclose([losses[0][STEPS], losses[0][2]], [losses[1][STEPS], losses[1][2]], rtol=1e-4)
+    np.testing.assert_allclose(
+        [losses[0][STEPS], losses[0][2]], [losses[1][STEPS], losses[1][2]], rtol=1e-4
+    )
 
 
 def assert_nearly_same_predictions(run_dir, other, task):
@@ -75,7 +87,9 @@ def assert_nearly_same_predictions(run_dir, other, task):
     assert len(ours) == len(theirs) > 0
     for mine, yours in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine.get("sums", []), yours.get("sums", []), atol=2e-3)
-        assert mine["inputs"] == yours["inputs"] and ("sums" in mine or mine["prediction"] == yours["prediction"])
+        assert mine["inputs"] == yours["inputs"] and (
+            "sums" in mine or mine["prediction"] == yours["prediction"]
+        )
 
 
 def test_two_processes_do_what_one_does(undisturbed, alone):
@@ -85,7 +99,11 @@ def test_two_processes_do_what_one_does(undisturbed, alone):
 
 
 def test_two_processes_evaluate_together(tmp_path, cache, alone):
-    flags = (f"--gin.WARM_START={alone}", "--tasks=sst2,gigaword", "--gin.DataConfig.eval_examples=1")
+    flags = (
+        f"--gin.WARM_START={alone}",
+        "--tasks=sst2,gigaword",
+        "--gin.DataConfig.eval_examples=1",
+    )
     two = finish_all(tmp_path / "two", cache, 2, *flags, script="launch/evaluate.py")
     assert "gigaword" in two[0] and "gigaword" not in two[1]
     finish(tmp_path / "one", cache, *RTE, *flags, script="launch/evaluate.py")
@@ -93,7 +111,9 @@ def test_two_processes_evaluate_together(tmp_path, cache, alone):
         assert_nearly_same_predictions(tmp_path / "two", tmp_path / "one", task)
 
 
-def test_sigterm_to_one_saves_in_all_and_other_numbers_of_processes_go_on(tmp_path, cache, undisturbed):
+def test_sigterm_to_one_saves_in_all_and_other_numbers_of_processes_go_on(
+    tmp_path, cache, undisturbed
+):
     run_dir = tmp_path / "elastic"
     processes = start_all(run_dir, cache, 2)
     wait_for_step(processes[0], run_dir, 6)
@@ -119,10 +139,15 @@ def lost(run_dir, cache, victim, how=signal.SIGKILL):
     return end
 
 
-def test_a_killed_process_is_named_ends_the_others_and_the_same_command_goes_on(tmp_path, cache, undisturbed):
+def test_a_killed_process_is_named_ends_the_others_and_the_same_command_goes_on(
+    tmp_path, cache, undisturbed
+):
     code, output = lost(tmp_path / "killed", cache, victim=1)
     assert code == 42
-    assert "process 1: not heard of" in output and "The same command goes on from the last checkpoint" in output
+    assert (
+        "process 1: not heard of" in output
+        and "The same command goes on from the last checkpoint" in output
+    )
     assert "process 0 on" in output
     finish_all(tmp_path / "killed", cache, 2)
     assert_same_run(tmp_path / "killed", undisturbed)
@@ -163,13 +188,21 @@ def test_a_process_that_nobody_joins_says_whom_it_waited_for():
     ("flags", "expected"),
     [
         (["--process_count=2"], "--coordinator_address, --process_index missing"),
-        (["--coordinator_address=here", "--process_count=2", "--process_index=0"], "host and a free port"),
-        (["--coordinator_address=a:1", "--process_count=2", "--process_index=2"], "the indices are 0 to 1"),
+        (
+            ["--coordinator_address=here", "--process_count=2", "--process_index=0"],
+            "host and a free port",
+        ),
+        (
+            ["--coordinator_address=a:1", "--process_count=2", "--process_index=2"],
+            "the indices are 0 to 1",
+        ),
     ],
 )
 def test_flags_that_say_half_of_it_are_refused(flags, expected):
     arguments = ["--gin_file=flan_mixture.gin", *flags]
-    done = joined(f"from flan_jax.cli import verbs; raise SystemExit(main.main(verbs.train, {arguments!r}))")
+    done = joined(
+        f"from flan_jax.cli import verbs; raise SystemExit(main.main(verbs.train, {arguments!r}))"
+    )
     assert done.returncode == 2
     assert expected in done.stderr and "Traceback" not in done.stderr
 
@@ -201,7 +234,9 @@ def test_a_kubernetes_pod_that_does_not_find_its_others_does_not_do_the_run_alon
 def test_a_process_that_fails_ends_the_others_while_they_look_for_devices():
     """Which takes all of them: JAX would wait for the one that does not come."""
     address = f"localhost:{free_port()}"
-    look = f"hosts.JOIN_SECONDS = 60; hosts.initialize({address!r}, 2, 0); import jax; jax.devices()"
+    look = (
+        f"hosts.JOIN_SECONDS = 60; hosts.initialize({address!r}, 2, 0); import jax; jax.devices()"
+    )
     fail = f"hosts.JOIN_SECONDS = 60; hosts.initialize({address!r}, 2, 1); hosts.announce_failure('its disk is full', 1); import os; os._exit(1)"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         begun = time.monotonic()

@@ -25,7 +25,9 @@ SUBMIT = ("--engine=slurm", "--gin_file=slurm.gin", STEPS)
 @pytest.fixture(scope="module")
 def cluster():
     """The environment in which Slurm's programs find the cluster."""
-    missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
+    missing = [
+        name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None
+    ]
     if missing or os.geteuid():
         pytest.skip(
             f"no cluster can be made without {' and '.join(missing) or 'being root'}: see tests/support/slurm.sh"
@@ -41,7 +43,9 @@ def cluster():
 
 
 def slurm(cluster, *command):
-    done = subprocess.run(command, env=os.environ | cluster, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=os.environ | cluster, check=True, capture_output=True, text=True
+    )
     return done.stdout
 
 
@@ -53,15 +57,21 @@ def wait(condition, seconds=900):
 
 
 def step(folder, run):
-    rows = [row["step"] for row in read_jsonl(folder / "sweep" / run["directory"] / "metrics.jsonl")]
+    rows = [
+        row["step"] for row in read_jsonl(folder / "sweep" / run["directory"] / "metrics.jsonl")
+    ]
     return max(rows, default=0)
 
 
 def logs(folder):
-    return "\n".join(f"{file.name}: {file.read_text()[-2000:]}" for file in (folder / "sweep/logs").iterdir())
+    return "\n".join(
+        f"{file.name}: {file.read_text()[-2000:]}" for file in (folder / "sweep/logs").iterdir()
+    )
 
 
-def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbed_sweep(tmp_path, cache, cluster):
+def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbed_sweep(
+    tmp_path, cache, cluster
+):
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
@@ -73,7 +83,9 @@ def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbe
     output = sweep(disturbed, cache, *SUBMIT, **cluster)
     assert "3 to submit to slurm, 0 in its queue already" in output
     jobs = last_jobs(disturbed / "sweep")
-    assert "0 to submit to slurm, 3 in its queue already" in sweep(disturbed, cache, *SUBMIT, **cluster)
+    assert "0 to submit to slurm, 3 in its queue already" in sweep(
+        disturbed, cache, *SUBMIT, **cluster
+    )
     assert last_jobs(disturbed / "sweep") == jobs
     assert all(job in sweep(disturbed, cache, "--status", **cluster) for job in jobs.values())
 
@@ -86,10 +98,14 @@ def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbe
     wait(lambda: not slurm(cluster, "squeue", "--noheader").strip())
 
     found = statuses(disturbed)
-    assert [found[run["id"]]["state"] for run in (first, second)] == ["finished", "finished"], logs(disturbed)
+    assert [found[run["id"]]["state"] for run in (first, second)] == ["finished", "finished"], logs(
+        disturbed
+    )
     assert [found[run["id"]]["attempts"] for run in (first, second)] == [2, 2]
     assert table(disturbed) == table(undisturbed)
-    assert "0 to submit to slurm, 0 in its queue already" in sweep(disturbed, cache, *SUBMIT, **cluster)
+    assert "0 to submit to slurm, 0 in its queue already" in sweep(
+        disturbed, cache, *SUBMIT, **cluster
+    )
     assert last_jobs(disturbed / "sweep") == jobs
     sweep(disturbed, cache, "--report")
     assert "2 runs: 2 finished" in (disturbed / "sweep/report.md").read_text()
@@ -104,12 +120,22 @@ sleep 60 & wait
 """
 
 
-def test_a_run_of_two_nodes_has_a_process_on_each_and_goes_on_when_both_have_saved(tmp_path, cluster):
+def test_a_run_of_two_nodes_has_a_process_on_each_and_goes_on_when_both_have_saved(
+    tmp_path, cluster
+):
     said, sweep_dir = tmp_path / "said", tmp_path / "sweep"
     (sweep_dir / "logs").mkdir(parents=True)
     (tmp_path / "python").write_text(PROGRAM % {"said": said})
     (tmp_path / "python").chmod(0o755)
-    more = {"evaluation": "e", "point": {}, "directory": "runs/ab", "steps": 1, "tokens": 1, "flops": 1.0, "disk": 1}
+    more = {
+        "evaluation": "e",
+        "point": {},
+        "directory": "runs/ab",
+        "steps": 1,
+        "tokens": 1,
+        "flops": 1.0,
+        "disk": 1,
+    }
     run = PlannedRun(index=3, id="ab", name="SEED=3", **more)
     engine = SlurmEngine(nodes=2, activate=f"export PATH={tmp_path}:$PATH")
     ((name, script),) = engine.files(sweep_dir, [run]).items()

@@ -13,12 +13,19 @@ NASTY = '<script>alert(1)</script> & "x" naïve 日本語 \ud83d'
 
 
 def scores(*accuracies, chance=50.0, metric="accuracy"):
-    templates = [{"template": i, "test": {metric: x}, "validation": {metric: -x}} for i, x in enumerate(accuracies)]
+    templates = [
+        {"template": i, "test": {metric: x}, "validation": {metric: -x}}
+        for i, x in enumerate(accuracies)
+    ]
     mean = sum(accuracies) / len(accuracies)
     best = {"template": 0, "score": accuracies[0]}
-    return {"metric": metric, "mean": mean, "best_dev_template": best, "chance": chance, "examples": 100} | {
-        "templates": templates
-    }
+    return {
+        "metric": metric,
+        "mean": mean,
+        "best_dev_template": best,
+        "chance": chance,
+        "examples": 100,
+    } | {"templates": templates}
 
 
 def task(name, cluster="nli", held_out=True, **when):
@@ -26,7 +33,14 @@ def task(name, cluster="nli", held_out=True, **when):
 
 
 def prediction(example, template, chosen, split="test", text="Is it so?"):
-    row = {"split": split, "example": example, "template": template, "answer": 1, "right": [1], "inputs": text}
+    row = {
+        "split": split,
+        "example": example,
+        "template": template,
+        "answer": 1,
+        "right": [1],
+        "inputs": text,
+    }
     row["chosen"] = chosen
     return row | {
         "references": ["no"],
@@ -37,7 +51,14 @@ def prediction(example, template, chosen, split="test", text="Is it so?"):
 
 
 def manifest(held_out="nli", source="sandbox"):
-    row = {"task": "boolq", "cluster": "reading_comp", "examples": 9427, "rate": 3000.0, "share": 1.0, "epochs": 1.25}
+    row = {
+        "task": "boolq",
+        "cluster": "reading_comp",
+        "examples": 9427,
+        "rate": 3000.0,
+        "share": 1.0,
+        "epochs": 1.25,
+    }
     row |= {
         "mean_inputs": 140.5,
         "mean_targets": 2.5,
@@ -45,22 +66,47 @@ def manifest(held_out="nli", source="sandbox"):
         "truncated_targets": 0.0,
         "filtered": 3,
     }
-    mixture = {"tasks": [row], "rows_filled": {"inputs": 0.98, "targets": 0.61}, "examples_per_batch": 412.3}
-    mixture |= {"supervised_tokens_per_batch": 9812.4, "batch_size": 64, "lengths": {"inputs": 512, "targets": 128}}
+    mixture = {
+        "tasks": [row],
+        "rows_filled": {"inputs": 0.98, "targets": 0.61},
+        "examples_per_batch": 412.3,
+    }
+    mixture |= {
+        "supervised_tokens_per_batch": 9812.4,
+        "batch_size": 64,
+        "lengths": {"inputs": 512, "targets": 128},
+    }
     return {
         "identity": {"plan": "5f3a"},
         "created": "2026-07-03T09:12:44",
         "versions": {"jax": "0.10.2"},
         "data": {"source": source, "mixture": "flan", "held_out": held_out, "tokenizer": "spm"},
-        "model": {"name": "Decoder", "parameters": 31457280, "flops_per_step": 10**12, "scan": True, "rate": 1e-6},
+        "model": {
+            "name": "Decoder",
+            "parameters": 31457280,
+            "flops_per_step": 10**12,
+            "scan": True,
+            "rate": 1e-6,
+        },
         "devices": "8 x cpu",
         "mixture": mixture | {"steps": 2000},
     }
 
 
 def step(number, loss=2.0):
-    row = {"step": number, "loss": loss, "accuracy": 40.0, "learning_rate": 1e-3, "tokens_per_second": 31945.0}
-    return row | {"z_loss": 0.0, "grad_norm": 1.0, "supervised_tokens_per_second": 9e3, "seconds": 1.0}
+    row = {
+        "step": number,
+        "loss": loss,
+        "accuracy": 40.0,
+        "learning_rate": 1e-3,
+        "tokens_per_second": 31945.0,
+    }
+    return row | {
+        "z_loss": 0.0,
+        "grad_norm": 1.0,
+        "supervised_tokens_per_second": 9e3,
+        "seconds": 1.0,
+    }
 
 
 @pytest.fixture
@@ -72,7 +118,10 @@ def make_run(tmp_path):
         for i, each in enumerate(tasks):
             write_json(tmp_path / "eval" / f"{i}.json", each)
         files = {tmp_path / "metrics.jsonl": metrics}
-        files |= {tmp_path / "predictions" / f"{name}.jsonl": rows for name, rows in (predictions or {}).items()}
+        files |= {
+            tmp_path / "predictions" / f"{name}.jsonl": rows
+            for name, rows in (predictions or {}).items()
+        }
         for path, rows in files.items():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         if result:
@@ -85,7 +134,11 @@ def make_run(tmp_path):
 def test_a_finished_run(make_run):
     run = make_run(
         task("rte", before=scores(48.0, 52.0), after=scores(60.0, 70.0)),
-        task("cb", before=scores(30.0, 36.0, chance=100 / 3), after=scores(41.0, 51.0, chance=100 / 3)),
+        task(
+            "cb",
+            before=scores(30.0, 36.0, chance=100 / 3),
+            after=scores(41.0, 51.0, chance=100 / 3),
+        ),
         task("boolq", "reading_comp", False, before=scores(50.0), after=scores(88.0)),
         task("samsum", "summarization", False, after=scores(33.25, chance=None, metric="rouge1")),
         metrics=[step(i, 9 / i) for i in range(1, 60)],
@@ -94,7 +147,8 @@ def test_a_finished_run(make_run):
     page = run_report.write(run).read_text()
     assert "<b>41.5</b> &rarr; <b>55.5</b> <span>nli, held out, chance 41.7</span>" in page
     assert (
-        "the mean score of 2 tasks, over all templates, rises with training from 41.5% to 55.5% (+14.0 points)" in page
+        "the mean score of 2 tasks, over all templates, rises with training from 41.5% to 55.5% (+14.0 points)"
+        in page
     )
     assert "The run is finished: 2,000 steps in 1.5 minutes." in page
     assert "not FLAN's" in page.replace("&#x27;", "'")
@@ -114,7 +168,9 @@ def test_a_finished_run(make_run):
         assert f">{cell}<" in page, cell
     assert "98.0% of the 512 inputs positions and 61.0% of the 128 targets positions" in page
     assert page.count("<svg") == 3
-    assert not re.search(r'(src|href)="http', page.replace("http://www.w3.org", "").replace('href="#', ""))
+    assert not re.search(
+        r'(src|href)="http', page.replace("http://www.w3.org", "").replace('href="#', "")
+    )
 
 
 def test_the_terminal_summary(make_run):
@@ -135,7 +191,9 @@ def test_the_terminal_summary(make_run):
 
 
 def test_the_terminal_summary_fits_100_columns(make_run):
-    run = make_run(task("a" * 200, before=scores(50.0)), task("b", "c" * 200, False, after=scores(50.0)))
+    run = make_run(
+        task("a" * 200, before=scores(50.0)), task("b", "c" * 200, False, after=scores(50.0))
+    )
     assert max(map(len, run_report.terminal_summary(run).splitlines()[:-1])) <= 100
 
 
@@ -150,7 +208,10 @@ def test_a_run_that_has_just_started_says_what_is_missing(tmp_path):
 
 
 def test_a_run_between_two_scorings(make_run):
-    run = make_run(task("rte", before=scores(48.0, 52.0), after=None), metrics=[step(10), step(340, float("nan"))])
+    run = make_run(
+        task("rte", before=scores(48.0, 52.0), after=None),
+        metrics=[step(10), step(340, float("nan"))],
+    )
     page = run_report.write(run).read_text()
     assert "<b>50.0</b> &rarr; <b>not yet</b>" in page
     assert "is 50.0% before training" in page
@@ -158,7 +219,9 @@ def test_a_run_between_two_scorings(make_run):
 
 
 def test_means_are_of_the_tasks_scored_both_times(make_run):
-    run = make_run(task("rte", before=scores(40.0), after=scores(60.0)), task("cb", before=scores(90.0)))
+    run = make_run(
+        task("rte", before=scores(40.0), after=scores(60.0)), task("cb", before=scores(90.0))
+    )
     assert (
         "the mean score of 1 of 2 tasks, over all templates, rises with training from 40.0% to 60.0%"
         in run_report.write(run).read_text()
@@ -174,14 +237,19 @@ def test_a_score_near_chance_is_called_that(make_run, after, verdict):
 
 
 def test_no_held_out_cluster(make_run):
-    run = make_run(task("boolq", "reading_comp", False, after=scores(88.0)), held_out=None, source="tfds")
+    run = make_run(
+        task("boolq", "reading_comp", False, after=scores(88.0)), held_out=None, source="tfds"
+    )
     page = run_report.write(run).read_text()
     assert "No cluster is held out." in page and "Practice corpus" not in page
     assert run_report.terminal_summary(run).startswith("held out: nothing")
 
 
 def test_text_of_the_data_is_escaped(make_run):
-    rows = {"rte-after": [prediction(0, 0, 1, text=NASTY)], "<i>-before": [prediction(0, 0, 0, text="")]}
+    rows = {
+        "rte-after": [prediction(0, 0, 1, text=NASTY)],
+        "<i>-before": [prediction(0, 0, 0, text="")],
+    }
     run = make_run(task("<u>&$x_1$ 日本", "<s>", after=scores(50.0)), predictions=rows)
     page = run_report.write(run).read_bytes().decode("ascii")
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in page and "na&#239;ve &#26085;" in page
@@ -201,11 +269,16 @@ def test_examples_pair_before_with_after(make_run):
 
 
 def test_further_prompts_stand_beside_before_and_after(make_run):
-    tasks = [task("rte", before=scores(40.0), after=scores(60.0), **{"after-none": scores(52.25)}), task("cb")]
+    tasks = [
+        task("rte", before=scores(40.0), after=scores(60.0), **{"after-none": scores(52.25)}),
+        task("cb"),
+    ]
     tasks[1] |= {"before": scores(30.0), "after": scores(50.0), "after-none": scores(41.75)}
     whens = {"before": (3, 0), "after": (3, 1), "after-none": (0, 0)}
     texts = {when: f"Is it so? ({when})" for when in whens}
-    rows = {f"rte-{when}": [prediction(7, t, c, text=texts[when])] for when, (t, c) in whens.items()}
+    rows = {
+        f"rte-{when}": [prediction(7, t, c, text=texts[when])] for when, (t, c) in whens.items()
+    }
     rows["rte-after-none"] += [prediction(8, 3, 1, text="another example")]
     run = make_run(*tasks, predictions=rows)
     html = run_report.write(run).read_text()
@@ -218,7 +291,14 @@ def test_further_prompts_stand_beside_before_and_after(make_run):
 
 
 def test_generated_text_is_not_called_wrong(make_run):
-    row = {"split": "test", "example": 0, "template": 0, "answer": -1, "inputs": "x", "references": ["A b."]}
+    row = {
+        "split": "test",
+        "example": 0,
+        "template": 0,
+        "answer": -1,
+        "inputs": "x",
+        "references": ["A b."],
+    }
     rows = {"g-before": [row | {"prediction": "c"}], "g-after": [row | {"prediction": "a B. "}]}
     page = run_report.write(make_run(predictions=rows)).read_text()
     assert "before <b>differs</b>" in page and "after <b>&#10003; as a reference</b>" in page

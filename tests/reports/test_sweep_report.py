@@ -12,14 +12,19 @@ from sweep_directory import CLUSTERS, write_sweep
 from flan_jax.errors import InputError
 from flan_jax.reports import sweep_report, sweep_results, sweep_scores
 
-FEW = {"nli": {"rte": 2, "cb": 3, "anli_r1": 3}, "coreference": {"wsc": 2, "winogrande": 2, "wsc273": 2}}
+FEW = {
+    "nli": {"rte": 2, "cb": 3, "anli_r1": 3},
+    "coreference": {"wsc": 2, "winogrande": 2, "wsc273": 2},
+}
 MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Twelve runs: one failed, one runs, one waits."""
-    sweep = write_sweep(tmp_path_factory.mktemp("sweep"), states={3: "failed", 7: "running", 10: "waiting"})
+    sweep = write_sweep(
+        tmp_path_factory.mktemp("sweep"), states={3: "failed", 7: "running", 10: "waiting"}
+    )
     sweep_report.write(sweep)
     return sweep
 
@@ -53,14 +58,19 @@ def test_runs_without_a_result_are_marked_with_the_last_error(whole):
     for text in ((whole / "report.md").read_text(), (whole / "report.html").read_text()):
         assert "the loss is not finite at step 410 &lt;nan&gt;" in text
     rows = re.findall(
-        r"^\| HELD_OUT=\S+ SEED=\d \| (failed|running|waiting) \| .*", (whole / "report.md").read_text(), re.MULTILINE
+        r"^\| HELD_OUT=\S+ SEED=\d \| (failed|running|waiting) \| .*",
+        (whole / "report.md").read_text(),
+        re.MULTILINE,
     )
     assert rows[:3] == ["failed", "running", "waiting"]
 
 
 def test_scores_are_the_mean_over_seeds_templates_and_tasks(whole):
     files = [whole / "runs" / f"{index:010x}" / "eval" for index in (0, 1)]
-    means = [[json.loads((f / f"{task}.json").read_text())["after"]["mean"] for task in CLUSTERS["nli"]] for f in files]
+    means = [
+        [json.loads((f / f"{task}.json").read_text())["after"]["mean"] for task in CLUSTERS["nli"]]
+        for f in files
+    ]
     found = sweep_scores.results(sweep_results.read(whole))
     nli = found.shown[0]
     assert nli.name == "nli" and nli.mean is not None
@@ -73,7 +83,9 @@ def test_scores_are_the_mean_over_seeds_templates_and_tasks(whole):
 
 def test_clusters_of_one_run_weigh_alike_whatever_their_size(tmp_path):
     clusters = FEW | {"sentiment": {"sst2": 2}}
-    sweep = write_sweep(tmp_path, axes={"HELD_OUT": [list(clusters)], "SEED": [0, 1]}, clusters=clusters)
+    sweep = write_sweep(
+        tmp_path, axes={"HELD_OUT": [list(clusters)], "SEED": [0, 1]}, clusters=clusters
+    )
     found = sweep_scores.results(sweep_results.read(sweep)).shown
     means = [cluster.mean.scores["after"].mean for cluster in found]
     assert len(means) == 3
@@ -82,13 +94,20 @@ def test_clusters_of_one_run_weigh_alike_whatever_their_size(tmp_path):
 
 def test_results_csv_has_a_row_per_run_task_and_time(whole):
     rows = list(csv.DictReader((whole / "results.csv").open()))
-    finished = [row for row in rows if row["state"] == "finished" and row["SEED"] == "0" and row["HELD_OUT"] == "nli"]
+    finished = [
+        row
+        for row in rows
+        if row["state"] == "finished" and row["SEED"] == "0" and row["HELD_OUT"] == "nli"
+    ]
     assert {(row["task"], row["when"]) for row in finished} == {
         (task, when) for task in CLUSTERS["nli"] for when in ("before", "after")
     }
     run = json.loads((whole / "runs" / f"{0:010x}" / "eval" / "rte.json").read_text())
     (row,) = [row for row in finished if row["task"] == "rte" and row["when"] == "after"]
-    assert float(row["mean"]) == run["after"]["mean"] and float(row["q75"]) == run["after"]["quartiles"][1]
+    assert (
+        float(row["mean"]) == run["after"]["mean"]
+        and float(row["q75"]) == run["after"]["quartiles"][1]
+    )
     assert [row["task"] for row in rows if row["state"] == "waiting"] == [""]
 
 
@@ -113,7 +132,11 @@ def test_results_csv_has_a_row_per_run_task_and_time(whole):
 )
 def test_each_axis_that_varies_has_a_figure_and_a_table(tmp_path, axes, evaluations, titles, lines):
     axes = {"HELD_OUT": list(FEW), **axes}
-    page = html(write_sweep(tmp_path, axes=axes, clusters=FEW, evaluations=evaluations, templates=3, examples=10))
+    page = html(
+        write_sweep(
+            tmp_path, axes=axes, clusters=FEW, evaluations=evaluations, templates=3, examples=10
+        )
+    )
     assert [title for title in titles if f"<h2>{title}</h2>" not in page] == []
     assert page.count("Held-out mean by") == len(titles)
     for line in lines:
@@ -134,7 +157,8 @@ def test_the_values_of_an_axis_are_compared_in_pairs(tmp_path):
     assert same.interval[:1] + same.interval[2:] == (0, 0, 0) and same.p == 1
     # Pairs say more than two intervals do: what makes an example hard for both models cancels.
     widths = [
-        low_high.high - low_high.low for low_high in (difference.interval, sweep_scores.held_out_mean(one, "after"))
+        low_high.high - low_high.low
+        for low_high in (difference.interval, sweep_scores.held_out_mean(one, "after"))
     ]
     assert widths[0] < 2 * widths[1]
     assert f"<th>less {MIXTURES[0]}</th>" in html(sweep)
@@ -142,7 +166,9 @@ def test_the_values_of_an_axis_are_compared_in_pairs(tmp_path):
 
 def test_an_axis_shows_the_clusters_that_all_settings_have(tmp_path):
     axes = {"MIXTURE": MIXTURES, "HELD_OUT": list(FEW)}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW, states={1: "failed"}, templates=3, examples=10)
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW, states={1: "failed"}, templates=3, examples=10
+    )
     page = html(sweep)
     assert "Mean over nli (the clusters scored in every setting)" in page
     assert "Shown here: MIXTURE = flan2021_3_clusters." in page
@@ -187,7 +213,10 @@ def damage_status(run):
         (damage_shape, "rte.json: not what a run writes (KeyError: &#x27;mean&#x27;)"),
         (damage_values, "rte.json: not what a run writes (ValueError: its values are not numbers"),
         (damage_metrics, "metrics.jsonl: not what a run writes (JSONDecodeError"),
-        (damage_manifest, "manifest.json: not what a run writes (TypeError: a list instead of an object)"),
+        (
+            damage_manifest,
+            "manifest.json: not what a run writes (TypeError: a list instead of an object)",
+        ),
         (remove_manifest, "manifest.json is missing or empty"),
         (damage_status, f"{0:010x}.json: is damaged"),
     ],
@@ -233,14 +262,18 @@ def test_a_sweep_that_has_not_begun(tmp_path):
 def test_published_numbers_stand_beside_ours_for_real_data_alone(tmp_path, source):
     """And of the same datasets alone: those of the paper's NLI, not all of ours."""
     paper = {"anli_r1": 3, "anli_r2": 3, "anli_r3": 3, "cb": 3, "rte": 2}
-    sweep = write_sweep(tmp_path, axes={"HELD_OUT": ["nli"]}, clusters={"nli": paper | {"wnli": 2}}, source=source)
+    sweep = write_sweep(
+        tmp_path, axes={"HELD_OUT": ["nli"]}, clusters={"nli": paper | {"wnli": 2}}, source=source
+    )
     page = html(sweep)
     assert "arXiv 2109.01652" in page and ">56.2<" in page
     ((cluster,),) = sweep_scores.results(sweep_results.read(sweep)).found.values()
     mean = np.mean([task.scores["after"].mean for task in cluster.tasks if task.name in paper])
     assert (f">{mean:.1f}</td></tr>" in page) == (source == "tfds")
     assert ("measured here, tuned" in page) == (source == "tfds")
-    assert ("no comparison of their scores with published ones is meaningful" in page) == (source == "sandbox")
+    assert ("no comparison of their scores with published ones is meaningful" in page) == (
+        source == "sandbox"
+    )
 
 
 def test_runs_without_a_leakage_audit_have_the_command_for_it(few):
@@ -249,8 +282,16 @@ def test_runs_without_a_leakage_audit_have_the_command_for_it(few):
     assert "2 of 2 pairs" in page and all(
         f"launch/leakage.py --run_dir=$SWEEP_DIR/runs/{run.name}\n" in page for run in runs
     )
-    finding = {"held_out": "rte", "trained": "qnli", "origin": "one origin", "duplicates": 7, "examples": 277}
-    (runs[0] / "leakage.json").write_text(json.dumps({"findings": [finding | {"pair": None}], "labels": {}}))
+    finding = {
+        "held_out": "rte",
+        "trained": "qnli",
+        "origin": "one origin",
+        "duplicates": 7,
+        "examples": 277,
+    }
+    (runs[0] / "leakage.json").write_text(
+        json.dumps({"findings": [finding | {"pair": None}], "labels": {}})
+    )
     page = html(few)
     assert "one origin" in page and "1 of 2 pairs" in page
     assert f"/{runs[1].name}\n" in page and f"/{runs[0].name}\n" not in page
@@ -260,14 +301,22 @@ def test_the_base_model_is_described_from_its_files(few):
     assert "Base model" not in html(few)
     first = few / "runs" / f"{0:010x}"
     base = {"index": None, "id": "ba5e", "name": "base", "point": {}, "directory": "base/ba5e"}
-    edit(few / "plan.json", lambda plan: plan.update(base=base | {"tokens": 2_000_000, "steps": 1000}))
+    edit(
+        few / "plan.json",
+        lambda plan: plan.update(base=base | {"tokens": 2_000_000, "steps": 1000}),
+    )
     assert "its own mixture (waiting); 1,000 steps of 2,000,000 tokens in all. " in html(few)
     for file in ("manifest.json", "metrics.jsonl", "result.json"):
         (few / "base" / "ba5e").mkdir(parents=True, exist_ok=True)
         shutil.copy(first / file, few / "base" / "ba5e")
-    edit(few / "base" / "ba5e" / "manifest.json", lambda manifest: manifest["data"].update(mixture="plain_text"))
+    edit(
+        few / "base" / "ba5e" / "manifest.json",
+        lambda manifest: manifest["data"].update(mixture="plain_text"),
+    )
     shutil.copy(few / "status" / f"{0:010x}.json", few / "status" / "ba5e.json")
-    last = json.loads((first / "metrics.jsonl").read_text().splitlines()[-2])  # the last but an evaluation
+    last = json.loads(
+        (first / "metrics.jsonl").read_text().splitlines()[-2]
+    )  # the last but an evaluation
     assert (
         "trained from scratch on plain_text (finished); 31,457,280 parameters; 1,000 steps of 2,000,000 tokens in all; "
         f"612 seconds; loss {last['loss']:.3f} at step 1,000."
@@ -287,7 +336,9 @@ def test_predictions_are_escaped_and_of_the_test_split(few):
 def test_the_same_directory_gives_the_same_report(few, tmp_path):
     first = html(few)
     other = tmp_path / "copy"
-    shutil.copytree(few, other, ignore=lambda folder, names: [name for name in names if name == "copy"])
+    shutil.copytree(
+        few, other, ignore=lambda folder, names: [name for name in names if name == "copy"]
+    )
     assert html(other) == first
 
 

@@ -12,7 +12,9 @@ def random_t5(noise=0.0, **sizes):
     import transformers
 
     torch.manual_seed(0)
-    config = transformers.T5Config(feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=False, **sizes)
+    config = transformers.T5Config(
+        feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=False, **sizes
+    )
     peer = transformers.T5ForConditionalGeneration(config).eval()
     # transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has a head of its own.
     peer.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -44,12 +46,16 @@ def _parameter(name, state):
     if parts[0].endswith("_norm"):
         return state[f"{stack}.final_layer_norm.weight"]
     sublayers = {"attention": 0, "self_attention": 0, "encoder_decoder_attention": 1, "mlp": -1}
-    sublayers |= {f"pre_{key}_layer_norm": sublayers[key] for key in ("attention", "self_attention", "mlp")}
+    sublayers |= {
+        f"pre_{key}_layer_norm": sublayers[key] for key in ("attention", "self_attention", "mlp")
+    }
     sublayer = sublayers.get(parts[1], 1)
     sublayer = sublayer if sublayer >= 0 else (1 if stack == "encoder" else 2)
     prefix = f"{stack}.block.{parts[0].removeprefix('layers_')}.layer.{sublayer}"
     if parts[-1] == "scale":
         return state[f"{prefix}.layer_norm.weight"]
-    block = {"mlp": "DenseReluDense", "encoder_decoder_attention": "EncDecAttention"}.get(parts[1], "SelfAttention")
+    block = {"mlp": "DenseReluDense", "encoder_decoder_attention": "EncDecAttention"}.get(
+        parts[1], "SelfAttention"
+    )
     leaf = {"query": "q", "key": "k", "value": "v", "out": "o"}.get(parts[2], parts[2])
     return state[f"{prefix}.{block}.{leaf}.weight"].T

@@ -36,7 +36,9 @@ FLAGS = (
 def environment(cache, devices=1):
     """Of a process with so many CPU devices, and `cache` for what it keeps; of two flags for the devices XLA takes the last."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    inherited = {
+        name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"
+    }
     return inherited | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
@@ -68,7 +70,9 @@ def parameters(run_dir, steps=STEPS):
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with ocp.StandardCheckpointer() as checkpointer:
         there = checkpointer.metadata(folder).item_metadata
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), dict(there))
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), dict(there)
+        )
         tree = checkpointer.restore(folder, like)
     names, leaves = zip(*((str(path), leaf) for path, leaf in _leaves(tree)), strict=True)
     return dict(zip(names, map(np.asarray, leaves), strict=True))
@@ -94,11 +98,17 @@ def scores(run_dir, task):
 
 def wait_for_step(process, run_dir, step):
     while process.poll() is None:
-        lines = (run_dir / "metrics.jsonl").read_text().splitlines() if (run_dir / "metrics.jsonl").exists() else []
+        lines = (
+            (run_dir / "metrics.jsonl").read_text().splitlines()
+            if (run_dir / "metrics.jsonl").exists()
+            else []
+        )
         if lines and lines[-1].endswith("}") and json.loads(lines[-1])["step"] >= step:
             return
         time.sleep(0.02)
-    raise AssertionError(f"the run ended with {process.returncode} before step {step}: {process.stdout.read()}")
+    raise AssertionError(
+        f"the run ended with {process.returncode} before step {step}: {process.stdout.read()}"
+    )
 
 
 def assert_same_run(run_dir, undisturbed):

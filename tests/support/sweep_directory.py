@@ -14,7 +14,11 @@ CLUSTERS = {
     "struct_to_text": {"common_gen": None, "dart": None, "e2e_nlg": None, "web_nlg_en": None},
 }
 """Tasks by cluster, each with the number of its options; None: its text is generated."""
-SETTINGS = {"MIXTURE=flan2021": 1.0, "MIXTURE=flan2021_1_clusters": 0.2, "MIXTURE=flan2021_3_clusters": 0.6}
+SETTINGS = {
+    "MIXTURE=flan2021": 1.0,
+    "MIXTURE=flan2021_1_clusters": 0.2,
+    "MIXTURE=flan2021_3_clusters": 0.6,
+}
 """How much of a tuned model's gain a setting leaves."""
 
 
@@ -35,15 +39,27 @@ def write_sweep(
     """
     clusters = clusters or CLUSTERS
     axes = axes or {"HELD_OUT": list(clusters), "SEED": [0, 1]}
-    plan = {"name": "leave_one_cluster_out", "gin_files": ["leave_one_cluster_out.gin"], "axes": axes}
+    plan = {
+        "name": "leave_one_cluster_out",
+        "gin_files": ["leave_one_cluster_out.gin"],
+        "axes": axes,
+    }
     plan["fingerprint"] = "5f3a90c1"
     write_json(path / "plan.json", plan)
     runs = []
     for index, values in enumerate(itertools.product(*axes.values())):
         point = dict(zip(axes, values, strict=True))
         name = " ".join(f"{key}={value}" for key, value in point.items())
-        run = {"index": index, "id": f"{index:010x}", "name": name, "point": point, "directory": f"runs/{index:010x}"}
-        runs.append(run | {"tokens": 4_096_000, "flops": 3.2e15, "seconds_estimated": 600.0, "steps": 1000})
+        run = {
+            "index": index,
+            "id": f"{index:010x}",
+            "name": name,
+            "point": point,
+            "directory": f"runs/{index:010x}",
+        }
+        runs.append(
+            run | {"tokens": 4_096_000, "flops": 3.2e15, "seconds_estimated": 600.0, "steps": 1000}
+        )
         state = (states or {}).get(index, "finished")
         if state != "waiting":
             _write_run(path, runs[-1], state, evaluations, clusters, templates, examples, source)
@@ -54,14 +70,26 @@ def write_sweep(
 def _write_run(path, run, state, evaluations, clusters, templates, examples, source):
     folder, point = path / run["directory"], run["point"]
     error = "RuntimeError: the loss is not finite at step 410 <nan>" if state == "failed" else None
-    status = {"state": state, "pid": 4242, "host": "tpu-0", "started": "2026-07-03T09:12:44", "ended": None}
+    status = {
+        "state": state,
+        "pid": 4242,
+        "host": "tpu-0",
+        "started": "2026-07-03T09:12:44",
+        "ended": None,
+    }
     status |= {"attempts": 1, "seconds": 612.5 if state == "finished" else None, "error": error}
     write_json(path / "status" / f"{run['id']}.json", status)
     (path / "logs").mkdir(exist_ok=True)
     (path / "logs" / f"{run['id']}.log").write_text("a line\n")
     folder.mkdir(parents=True)
-    (folder / "config.gin").write_text("".join(f"{key} = {value!r}\n" for key, value in point.items()))
-    held_out = [point.get("HELD_OUT", "nli")] if isinstance(point.get("HELD_OUT", "nli"), str) else point["HELD_OUT"]
+    (folder / "config.gin").write_text(
+        "".join(f"{key} = {value!r}\n" for key, value in point.items())
+    )
+    held_out = (
+        [point.get("HELD_OUT", "nli")]
+        if isinstance(point.get("HELD_OUT", "nli"), str)
+        else point["HELD_OUT"]
+    )
     write_json(folder / "manifest.json", _manifest(held_out, clusters, source))
     rng = np.random.default_rng([7, run["index"]])
     last = run["steps"] if state == "finished" else 410
@@ -79,11 +107,14 @@ def _write_run(path, run, state, evaluations, clusters, templates, examples, sou
                 values = _values(options, gain, hardness, templates, rng)
                 row[when] = summary(options, values, rng)
                 write_jsonl(
-                    folder / "predictions" / f"{task}-{when}.jsonl", predictions(task, options, templates, examples)
+                    folder / "predictions" / f"{task}-{when}.jsonl",
+                    predictions(task, options, templates, examples),
                 )
             write_json(folder / "eval" / f"{task}.json", row)
     if state == "finished":
-        write_json(folder / "result.json", {"step": last, "loss": 1.25, "seconds": 598.0, "tasks": {}})
+        write_json(
+            folder / "result.json", {"step": last, "loss": 1.25, "seconds": 598.0, "tasks": {}}
+        )
 
 
 def _gain(cluster, when):
@@ -95,7 +126,11 @@ def _values(options, gain, hardness, templates, rng):
     """Percent, templates x examples."""
     base = (1 / options if options else 0.2) + gain + rng.normal(0, 0.03, (templates, 1))
     noisy = np.clip(hardness + rng.normal(0, 0.1, (templates, len(hardness))), 0, 1)
-    return 100.0 * (noisy < base) if options else np.round(100 * np.clip(base + 0.3 * (noisy - 0.5), 0, 1), 2)
+    return (
+        100.0 * (noisy < base)
+        if options
+        else np.round(100 * np.clip(base + 0.3 * (noisy - 0.5), 0, 1), 2)
+    )
 
 
 def summary(options, values, rng):
@@ -104,7 +139,11 @@ def summary(options, values, rng):
     mean = float(scores.mean())
     q25, median, q75 = map(float, np.percentile(scores, [25, 50, 75]))
     tests = [
-        {"template": i, "test": {metric: float(score)}, "validation": {metric: float(score) + rng.normal()}}
+        {
+            "template": i,
+            "test": {metric: float(score)},
+            "validation": {metric: float(score) + rng.normal()},
+        }
         for i, score in enumerate(scores)
     ]
     best = max(tests, key=lambda template: template["validation"][metric])
@@ -127,13 +166,29 @@ def summary(options, values, rng):
 def predictions(task, options, templates, examples):
     rows = []
     for example, template in itertools.product(range(examples), range(templates)):
-        row = {"split": "test" if example % 3 else "validation", "example": example, "template": template}
-        row |= {"inputs": f"Example {example} of {task}.\n\nAnna lives in Arden. Is Anna <at home> & well?"}
+        row = {
+            "split": "test" if example % 3 else "validation",
+            "example": example,
+            "template": template,
+        }
+        row |= {
+            "inputs": f"Example {example} of {task}.\n\nAnna lives in Arden. Is Anna <at home> & well?"
+        }
         if options is None:
-            row |= {"answer": -1, "right": [], "references": ["Anna is well."], "prediction": "Anna is at home."}
+            row |= {
+                "answer": -1,
+                "right": [],
+                "references": ["Anna is well."],
+                "prediction": "Anna is at home.",
+            }
         else:
             texts, chosen = [f"option {i}" for i in range(options)], (example + template) % options
-            row |= {"answer": example % options, "right": [example % options], "options": texts, "chosen": chosen}
+            row |= {
+                "answer": example % options,
+                "right": [example % options],
+                "options": texts,
+                "chosen": chosen,
+            }
             row |= {"references": [texts[example % options]], "prediction": texts[chosen]}
             row |= {"scores": [-1.0 - abs(i - chosen) for i in range(options)]}
         rows.append(row)
@@ -147,7 +202,12 @@ def _metrics(held_out, last, rng):
         row = {"step": step, "loss": float(loss), "accuracy": 70.0, "learning_rate": 1e-3}
         rows.append(row | {"tokens_per_second": 4e4, "seconds": 0.6 * step})
         if step % 200 == 0:
-            rows.append({"step": step, "eval": {name: 40 + step / 50 + 3 * rng.random() for name in held_out}})
+            rows.append(
+                {
+                    "step": step,
+                    "eval": {name: 40 + step / 50 + 3 * rng.random() for name in held_out},
+                }
+            )
     return rows
 
 
@@ -155,11 +215,31 @@ def _manifest(held_out, clusters, source):
     rows = []
     for cluster, tasks in clusters.items():
         for task in tasks if cluster not in held_out else ():
-            row = {"task": task, "cluster": cluster, "examples": 9427, "rate": 3000.0, "share": 0.07, "epochs": 1.25}
-            row |= {"mean_inputs": 140.5, "mean_targets": 2.5, "truncated_inputs": 0.125, "truncated_targets": 0.0}
+            row = {
+                "task": task,
+                "cluster": cluster,
+                "examples": 9427,
+                "rate": 3000.0,
+                "share": 0.07,
+                "epochs": 1.25,
+            }
+            row |= {
+                "mean_inputs": 140.5,
+                "mean_targets": 2.5,
+                "truncated_inputs": 0.125,
+                "truncated_targets": 0.0,
+            }
             rows.append(row | {"filtered": 3})
-    mixture = {"tasks": rows, "rows_filled": {"inputs": 0.98, "targets": 0.61}, "examples_per_batch": 412.3}
-    mixture |= {"supervised_tokens_per_batch": 9812.4, "batch_size": 64, "lengths": {"inputs": 512, "targets": 128}}
+    mixture = {
+        "tasks": rows,
+        "rows_filled": {"inputs": 0.98, "targets": 0.61},
+        "examples_per_batch": 412.3,
+    }
+    mixture |= {
+        "supervised_tokens_per_batch": 9812.4,
+        "batch_size": 64,
+        "lengths": {"inputs": 512, "targets": 128},
+    }
     return {
         "identity": {"plan": "5f3a"},
         "created": "2026-07-03T09:12:44",

@@ -11,7 +11,11 @@ from flan_jax.tasks.rendering import render_train
 @pytest.fixture(scope="session")
 def texts():
     """Some hundred short texts."""
-    rows = [row for task in (KIND, SPELL) for row in render_train(task, task.source.rows("train"), renderings=3)]
+    rows = [
+        row
+        for task in (KIND, SPELL)
+        for row in render_train(task, task.source.rows("train"), renderings=3)
+    ]
     return [text for row in rows for text in (row.inputs, row.targets)]
 
 
@@ -33,7 +37,10 @@ def tokenizer_json(texts, tmp_path):
         model.decoder = tokenizers.decoders.ByteLevel()
         alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
         trainer = tokenizers.trainers.BpeTrainer(
-            vocab_size=400, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
+            vocab_size=400,
+            special_tokens=list(special),
+            initial_alphabet=alphabet,
+            show_progress=False,
         )
         model.train_from_iterator(texts + list(ANIMALS), trainer)
         model.enable_truncation(3)

@@ -31,7 +31,13 @@ def axes(folder, text, base=True):
 
 def start(folder, cache, *flags, **more):
     """A process of launch/ablate.py in `folder`, with small.gin and the sweep directory sweep/. `more`: its environment."""
-    command = [sys.executable, ROOT / "launch/ablate.py", "--gin_file=small.gin", "--sweep_dir=sweep", *flags]
+    command = [
+        sys.executable,
+        ROOT / "launch/ablate.py",
+        "--gin_file=small.gin",
+        "--sweep_dir=sweep",
+        *flags,
+    ]
     return subprocess.Popen(
         command, env=environment(cache) | more, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
@@ -46,7 +52,9 @@ def sweep(folder, cache, *flags, code=0, **more):
 
 
 def statuses(folder):
-    return {path.stem: json.loads(path.read_text()) for path in (folder / "sweep/status").glob("*.json")}
+    return {
+        path.stem: json.loads(path.read_text()) for path in (folder / "sweep/status").glob("*.json")
+    }
 
 
 def runs(folder):
@@ -56,6 +64,8 @@ def runs(folder):
 def table(folder):
     """What the runs came to, by their names."""
     return {
-        r["name"]: json.loads((folder / "sweep" / r["directory"] / "result.json").read_text())["tasks"]
+        r["name"]: json.loads((folder / "sweep" / r["directory"] / "result.json").read_text())[
+            "tasks"
+        ]
         for r in runs(folder)
     }

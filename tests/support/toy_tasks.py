@@ -41,7 +41,11 @@ def kind_fields(row):
 
 def spell_fields(row):
     letters = list(row["animal"])
-    return {"animal": row["animal"], "answer": " ".join(letters), "references": [" ".join(letters), "-".join(letters)]}
+    return {
+        "animal": row["animal"],
+        "answer": " ".join(letters),
+        "references": [" ".join(letters), "-".join(letters)],
+    }
 
 
 KIND = TemplatedTask(
@@ -61,14 +65,20 @@ SPELL = TemplatedTask(
     cluster="words",
     source=Rows(13),
     fields=spell_fields,
-    templates=(Template("Spell {animal}."), Template("The letters of {animal}:", "Letters: {answer}")),
+    templates=(
+        Template("Spell {animal}."),
+        Template("The letters of {animal}:", "Letters: {answer}"),
+    ),
 )
 
 
 def imported_fields(row):
     """Answers with the heavy modules that the process which renders has imported."""
     heavy = sorted({"jax", "tensorflow", "pytest"} & set(sys.modules))
-    return {"animal": row["animal"], "answer": " ".join([str(multiprocessing.parent_process() is not None), *heavy])}
+    return {
+        "animal": row["animal"],
+        "answer": " ".join([str(multiprocessing.parent_process() is not None), *heavy]),
+    }
 
 
 def killing_fields(row):
@@ -102,4 +112,6 @@ class FailingRows(Rows):
 
 
 def generation(name, fields, source=Rows()):
-    return TemplatedTask(name=name, cluster="zoo", source=source, fields=fields, templates=(Template("{animal}?"),))
+    return TemplatedTask(
+        name=name, cluster="zoo", source=source, fields=fields, templates=(Template("{animal}?"),)
+    )

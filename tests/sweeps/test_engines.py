@@ -16,17 +16,36 @@ from flan_jax.sweeps import queue, run_sweep, skypilot, slurm, xpk
 from flan_jax.sweeps.plan import AblationConfig, make_plan
 from flan_jax.sweeps.queue import last_jobs, shown, submit
 from flan_jax.sweeps.slurm import SlurmEngine
-from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, Status, make_folders, now, read_plan, status_file, write_plan
+from flan_jax.sweeps.sweep_dir import (
+    Plan,
+    PlannedRun,
+    Status,
+    make_folders,
+    now,
+    read_plan,
+    status_file,
+    write_plan,
+)
 
 GIN_FILES = ["small.gin"]
 
 
 def planned(index, id, name):
-    more = {"evaluation": "e", "point": {}, "directory": f"runs/{id}", "steps": 4, "tokens": 1, "flops": 1.0, "disk": 1}
+    more = {
+        "evaluation": "e",
+        "point": {},
+        "directory": f"runs/{id}",
+        "steps": 4,
+        "tokens": 1,
+        "flops": 1.0,
+        "disk": 1,
+    }
     return PlannedRun(index=index, id=id, name=name, **more)
 
 
-RUNS = tuple(planned(i, f"{letter}{letter}", f"HELD_OUT={letter}") for i, letter in enumerate("abcd"))
+RUNS = tuple(
+    planned(i, f"{letter}{letter}", f"HELD_OUT={letter}") for i, letter in enumerate("abcd")
+)
 BASE = planned(None, "base0", "base")
 PLAN = Plan({}, RUNS, {})
 WITH_BASE = Plan({}, RUNS, {}, BASE)
@@ -64,7 +83,13 @@ def cluster(clients, tmp_path):
 
 def end(sweep_dir, run, state):
     """Leaves behind what a run that ended does."""
-    fields = {"evaluation": run.evaluation, "pid": 1, "host": "node1", "started": now(), "attempts": 1}
+    fields = {
+        "evaluation": run.evaluation,
+        "pid": 1,
+        "host": "node1",
+        "started": now(),
+        "attempts": 1,
+    }
     status = Status(state=state, **fields)
     status_file(sweep_dir, run).write_text(json.dumps(dataclasses.asdict(status)))
     if state == "finished":
@@ -85,7 +110,13 @@ def test_everything_is_one_array_after_the_base_model(cluster, clients):
     assert "--array" not in base
     assert "--dependency=afterok:101 --kill-on-invalid-dep=yes" in array
     assert "--array=0-3 " in array
-    assert last_jobs(cluster) == {"base0": "101", "aa": "102_0", "bb": "102_1", "cc": "102_2", "dd": "102_3"}
+    assert last_jobs(cluster) == {
+        "base0": "101",
+        "aa": "102_0",
+        "bb": "102_1",
+        "cc": "102_2",
+        "dd": "102_3",
+    }
     assert read_plan(cluster).runs == RUNS
 
 
@@ -100,7 +131,9 @@ def test_what_failed_or_was_lost_is_submitted_again(cluster, clients):
     go(cluster)
     end(cluster, RUNS[0], "finished")
     end(cluster, RUNS[1], "failed")
-    end(cluster, RUNS[3], "running")  # says its file: the job was killed without a word, and is not in the queue
+    end(
+        cluster, RUNS[3], "running"
+    )  # says its file: the job was killed without a word, and is not in the queue
     clients("squeue", "101_2")
     go(cluster)
     assert "--array=1,3 " in clients.calls()[-1]
@@ -117,7 +150,9 @@ def test_runs_wait_for_a_base_model_that_is_in_the_queue(cluster, clients):
 def test_a_job_finds_its_run_by_its_id_when_the_plan_has_changed(cluster):
     write(cluster, PLAN)
     assert run_sweep.planned(cluster, "cc") == run_sweep.planned(cluster, "2") == RUNS[2]
-    write(cluster, Plan({}, tuple(dataclasses.replace(r, index=3 - r.index) for r in RUNS[::-1]), {}))
+    write(
+        cluster, Plan({}, tuple(dataclasses.replace(r, index=3 - r.index) for r in RUNS[::-1]), {})
+    )
     assert run_sweep.planned(cluster, "cc").id == "cc"
     with pytest.raises(InputError, match="indices 0 to 3, and no run of that id"):
         run_sweep.planned(cluster, "zz")
@@ -138,7 +173,13 @@ def test_a_queue_without_an_order_of_jobs_gets_the_base_model_first(tmp_path, cl
     end(tmp_path / "sweep", BASE, "finished")
     clients("sky", "Jobs submitted with IDs: 8-9,11-12.")
     go(tmp_path / "sweep", WITH_BASE, by)
-    assert last_jobs(tmp_path / "sweep") == {"base0": "7", "aa": "8", "bb": "9", "cc": "11", "dd": "12"}
+    assert last_jobs(tmp_path / "sweep") == {
+        "base0": "7",
+        "aa": "8",
+        "bb": "9",
+        "cc": "11",
+        "dd": "12",
+    }
 
 
 def test_a_dry_run_writes_and_submits_nothing(cluster, clients):
@@ -161,7 +202,9 @@ def test_a_client_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
 
 def test_what_a_client_refuses_is_said_in_its_own_words(cluster, clients):
     clients("sbatch", "sbatch: error: invalid partition specified: gpu", 1)
-    with pytest.raises(InputError, match="exit code 1:\nsbatch: error: invalid partition specified: gpu"):
+    with pytest.raises(
+        InputError, match="exit code 1:\nsbatch: error: invalid partition specified: gpu"
+    ):
         go(cluster)
     assert last_jobs(cluster) == {}
 
@@ -169,7 +212,9 @@ def test_what_a_client_refuses_is_said_in_its_own_words(cluster, clients):
 def test_what_was_submitted_before_a_refusal_is_known(tmp_path, clients):
     by, where = engine("xpk", f"XpkEngine.mount = '{tmp_path}'"), tmp_path / "sweep"
     clients("xpk", "")
-    (tmp_path / "bin/xpk").write_text((tmp_path / "bin/xpk").read_text().replace("exit 0", "exit $(($n > 2))"))
+    (tmp_path / "bin/xpk").write_text(
+        (tmp_path / "bin/xpk").read_text().replace("exit 0", "exit $(($n > 2))")
+    )
     with pytest.raises(InputError, match="exit code 1"):
         go(where, by=by)
     assert last_jobs(where) == {"aa": "sweep-aa-0", "bb": "sweep-bb-0"}
@@ -183,13 +228,21 @@ def test_a_submission_of_which_nobody_knows_is_not_repeated(cluster, clients, ki
         with pytest.raises(InputError, match="timed out"):
             go(cluster)
     else:
-        (cluster.parent / "bin/sbatch").write_text(f"#!/bin/sh\necho sbatch >> {cluster.parent}/calls\nkill -9 $PPID\n")
+        (cluster.parent / "bin/sbatch").write_text(
+            f"#!/bin/sh\necho sbatch >> {cluster.parent}/calls\nkill -9 $PPID\n"
+        )
         code = "import sys; sys.path[:0] = sys.argv[1:3]; import test_engines as t; t.go(t.Path(sys.argv[3]))"
-        where = [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2]), str(cluster)]
+        where = [
+            str(Path(__file__).parents[1] / "support"),
+            str(Path(__file__).parents[2]),
+            str(cluster),
+        ]
         assert subprocess.run([sys.executable, "-c", code, *where], check=False).returncode == -9
     calls = clients.calls()
     for _ in range(2):
-        with pytest.raises(InputError, match="was cut short, and nobody knows .*delete the lines with"):
+        with pytest.raises(
+            InputError, match="was cut short, and nobody knows .*delete the lines with"
+        ):
             go(cluster)
     assert clients.calls() == calls
     (cluster / "submitted.jsonl").write_text("")
@@ -224,7 +277,9 @@ def test_an_edited_plan_is_refused_by_everybody(cluster, clients, file):
 def test_runs_that_another_engine_may_still_start_are_refused(cluster):
     go(cluster)
     for name in ("local", "xpk"):
-        with pytest.raises(InputError, match=r"submitted to slurm \(jobs 101_0, .*delete .*submitted.jsonl"):
+        with pytest.raises(
+            InputError, match=r"submitted to slurm \(jobs 101_0, .*delete .*submitted.jsonl"
+        ):
             queue.check_engine(cluster, PLAN, name)
     for run in RUNS:
         end(cluster, run, "finished")
@@ -258,8 +313,16 @@ def test_settings_that_cannot_work_are_refused(name, bindings, message):
 
 
 def test_settings_of_this_machine_are_refused_for_a_queue(capsys):
-    flags = ["--gin_file=leave_one_cluster_out.gin", "--engine=slurm", "--dry_run", "--gin.AblationConfig.base=None"]
-    assert program.ablate([*flags, "--slots=2", "--gin.AblationConfig.axes={'HELD_OUT': ['nli']}"]) == 2
+    flags = [
+        "--gin_file=leave_one_cluster_out.gin",
+        "--engine=slurm",
+        "--dry_run",
+        "--gin.AblationConfig.base=None",
+    ]
+    assert (
+        program.ablate([*flags, "--slots=2", "--gin.AblationConfig.axes={'HELD_OUT': ['nli']}"])
+        == 2
+    )
     assert "--slots and --devices are for this machine" in capsys.readouterr().err
 
 
@@ -274,7 +337,9 @@ def test_an_engines_settings_are_no_part_of_a_runs_identity(tmp_path):
 
 
 def test_a_report_is_made_of_the_files_at_any_time(tmp_path, capsys):
-    write_sweep(tmp_path / "sweep", axes={"HELD_OUT": ["nli"], "SEED": [0, 1]}, states={1: "waiting"})
+    write_sweep(
+        tmp_path / "sweep", axes={"HELD_OUT": ["nli"], "SEED": [0, 1]}, states={1: "waiting"}
+    )
     assert program.ablate(["--report", f"--sweep_dir={tmp_path / 'sweep'}"]) == 0
     assert capsys.readouterr().out.strip().endswith("report.html")
     assert "1 finished, 1 waiting" in (tmp_path / "sweep/report.md").read_text()
@@ -330,7 +395,9 @@ exit $code
 
 
 @pytest.mark.parametrize(("code", "after"), [(0, []), (1, []), (42, ["scontrol requeue 77"])])
-def test_the_script_for_slurm_puts_a_saved_run_back_into_the_queue(tmp_path, clients, monkeypatch, code, after):
+def test_the_script_for_slurm_puts_a_saved_run_back_into_the_queue(
+    tmp_path, clients, monkeypatch, code, after
+):
     sweep_dir = tmp_path / "a sweep"
     (sweep_dir / "logs").mkdir(parents=True)
     clients("python", "trained", code)
@@ -368,7 +435,9 @@ def test_the_task_for_skypilot():
         ),
     }
     in_pool = engine("skypilot", "SkyPilotEngine.pool = 'flan'", "SkyPilotEngine.workers = 3")
-    job, pool = (yaml.safe_load(text) for text in in_pool.files(Path("/mnt/sweeps/loco"), RUNS[:2]).values())
+    job, pool = (
+        yaml.safe_load(text) for text in in_pool.files(Path("/mnt/sweeps/loco"), RUNS[:2]).values()
+    )
     assert (job["run"], job["resources"]) == (task["run"], task["resources"])
     assert set(job) == {"name", "resources", "run"}
     assert pool["pool"] == {"workers": 3}
@@ -381,13 +450,20 @@ def test_the_task_for_skypilot():
 
 def test_the_jobs_that_skypilot_names():
     (command,) = engine("skypilot").commands(Path("/mnt/sweeps/loco"), RUNS[:3], None)
-    assert command.jobs("...\n\x1b[0mJobs submitted with IDs: \x1b[36m3,5-6\x1b[0m.\n") == ["3", "5", "6"]
+    assert command.jobs("...\n\x1b[0mJobs submitted with IDs: \x1b[36m3,5-6\x1b[0m.\n") == [
+        "3",
+        "5",
+        "6",
+    ]
     with pytest.raises(InputError, match="does not say which 3 jobs"):
         command.jobs("Jobs submitted with IDs: 3-4.")
 
 
 def test_jobs_of_skypilot_that_have_not_ended(clients):
-    clients("sky", json.dumps([{"job_id": 7, "status": "RUNNING"}, {"job_id": 9, "status": "RECOVERING"}]))
+    clients(
+        "sky",
+        json.dumps([{"job_id": 7, "status": "RUNNING"}, {"job_id": 9, "status": "RECOVERING"}]),
+    )
     assert engine("skypilot").queued() == {"7", "9"}
     assert clients.calls() == ["sky jobs queue --skip-finished --all --output=json"]
 
@@ -413,7 +489,9 @@ def test_a_workload_has_another_name_each_time_and_a_short_one(tmp_path):
     for _ in range(2):
         (command,) = by.commands(sweep_dir, [run], None)
         names += command.jobs("")
-        (sweep_dir / queue.SUBMITTED).write_text(json.dumps({"run": run.id, "engine": "xpk", "job": names[0]}) + "\n")
+        (sweep_dir / queue.SUBMITTED).write_text(
+            json.dumps({"run": run.id, "engine": "xpk", "job": names[0]}) + "\n"
+        )
     assert names == ["sweep-9f3a2c11d0-0", "sweep-9f3a2c11d0-1"]
     (command,) = by.commands(tmp_path / ("long-" * 20), [run], None)
     assert len(command.jobs("")[0]) <= xpk.LONGEST
@@ -421,11 +499,20 @@ def test_a_workload_has_another_name_each_time_and_a_short_one(tmp_path):
 
 def test_workloads_that_have_not_ended(clients):
     header = "Jobset Name   Created Time   Priority   TPU/GPU VMs Needed   TPU/GPU VMs Running/Ran   TPU/GPU VMs Done   Status"
-    rows = [("done", "Finished"), ("runs", "Admitted"), ("waits", "QuotaReserved"), ("new", "<none>")]
-    lines = [
-        f"{name}   2026-01-01T00:00:00Z   medium   4   4   <none>   {state}   a message   then" for name, state in rows
+    rows = [
+        ("done", "Finished"),
+        ("runs", "Admitted"),
+        ("waits", "QuotaReserved"),
+        ("new", "<none>"),
     ]
-    clients("xpk", "\n".join(["[XPK] Workload List Output:", header, *lines, "[XPK] Exiting XPK cleanly"]))
+    lines = [
+        f"{name}   2026-01-01T00:00:00Z   medium   4   4   <none>   {state}   a message   then"
+        for name, state in rows
+    ]
+    clients(
+        "xpk",
+        "\n".join(["[XPK] Workload List Output:", header, *lines, "[XPK] Exiting XPK cleanly"]),
+    )
     assert engine("xpk").queued() - {"Jobset Name"} == {"runs", "waits", "new"}
 
 
@@ -435,4 +522,6 @@ def test_the_example_files_of_the_engines_name_every_setting():
         named = collections.Counter(
             line.lstrip("# ").partition(" = ")[0] for line in text.splitlines() if " = " in line
         )
-        assert named == collections.Counter(f"{kind.__name__}.{field.name}" for field in dataclasses.fields(kind))
+        assert named == collections.Counter(
+            f"{kind.__name__}.{field.name}" for field in dataclasses.fields(kind)
+        )

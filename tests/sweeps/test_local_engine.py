@@ -110,7 +110,11 @@ def test_a_killed_sweep_goes_on_to_the_same_table(folder, cache, undisturbed):
                     os.kill(status["pid"], signal.SIGKILL)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        found = {name: status for name, status in statuses(folder).items() if status["state"] == "finished"}
+        found = {
+            name: status
+            for name, status in statuses(folder).items()
+            if status["state"] == "finished"
+        }
         assert finished.items() <= found.items()  # no finished run was tried again
         finished = found
     sweep(folder, cache)
@@ -140,9 +144,20 @@ def test_the_status_of_a_run_on_two_hosts_says_whose_end_ended_it(folder, cache)
     make_folders(folder / "sweep")
     write_plan(plan, folder / "sweep", files)
     address = f"--coordinator_address=localhost:{free_port()}"
-    command = [sys.executable, ROOT / "launch/ablate.py", "run", "--plan=sweep", "--index=0", address]
+    command = [
+        sys.executable,
+        ROOT / "launch/ablate.py",
+        "run",
+        "--plan=sweep",
+        "--index=0",
+        address,
+    ]
     first, second = (
-        subprocess.Popen([*command, "--process_count=2", f"--process_index={i}"], env=environment(cache), cwd=folder)
+        subprocess.Popen(
+            [*command, "--process_count=2", f"--process_index={i}"],
+            env=environment(cache),
+            cwd=folder,
+        )
         for i in (0, 1)
     )
     wait_for_step(first, folder / "sweep" / plan.runs[0].directory, 4)
@@ -158,7 +173,9 @@ def size(folder):
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))
 
 
-def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(folder, cache, undisturbed):
+def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
+    folder, cache, undisturbed
+):
     if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
         pytest.skip("a small disk of its own needs a user namespace, which this machine refuses")
     whole = undisturbed / "sweep"
@@ -174,12 +191,17 @@ def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
         {command}; echo "second code $?"; cp -r disk second
     """
     shell = ["unshare", "-rm", "sh", "-c", script]
-    output = subprocess.run(shell, cwd=folder, env=environment(cache), check=True, capture_output=True, text=True)
+    output = subprocess.run(
+        shell, cwd=folder, env=environment(cache), check=True, capture_output=True, text=True
+    )
     assert "first code 1" in output.stdout, output.stdout + output.stderr
     assert "the disk is full" in output.stdout + output.stderr
     assert "second code 0" in output.stdout, output.stdout + output.stderr
     first, second = (
-        {path.name: json.loads(path.read_text()) for path in (folder / when / "status").glob("*.json")}
+        {
+            path.name: json.loads(path.read_text())
+            for path in (folder / when / "status").glob("*.json")
+        }
         for when in ("first", "second")
     )
     finished = {name: status for name, status in first.items() if status["state"] == "finished"}

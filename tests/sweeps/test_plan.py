@@ -15,7 +15,14 @@ from flan_jax.errors import InputError
 from flan_jax.parallel.preemption import Preempted
 from flan_jax.sweeps import plan as ablate
 from flan_jax.sweeps.plan import AblationConfig, make_plan
-from flan_jax.sweeps.sweep_dir import Status, attempt, make_folders, read_plan, read_status, write_plan
+from flan_jax.sweeps.sweep_dir import (
+    Status,
+    attempt,
+    make_folders,
+    read_plan,
+    read_status,
+    write_plan,
+)
 from flan_jax.tasks.task import TASKS
 
 TINY = [
@@ -105,7 +112,12 @@ def test_a_runs_identity_is_what_its_results_depend_on():
 def test_a_changed_evaluation_is_the_same_run_to_be_scored_again():
     first, *others = (
         planned({"HELD_OUT": ["nli"]}, [binding] if binding else []).runs[0]
-        for binding in ("", "EvalConfig.scoring = 'mean'", "DataConfig.eval_examples = 7", "eval/Prompts.shots = 1")
+        for binding in (
+            "",
+            "EvalConfig.scoring = 'mean'",
+            "DataConfig.eval_examples = 7",
+            "eval/Prompts.shots = 1",
+        )
     )
     assert {run.id for run in others} == {first.id}
     assert len({first.evaluation, *(run.evaluation for run in others)}) == 4
@@ -167,7 +179,11 @@ def test_a_run_whose_files_have_changed_is_another(tmp_path):
     rows.parent.mkdir()
     rows.write_text("{}\n")
     tokenizer = Path(shutil.copy(tokenizer_file("practice"), tmp_path / "own.model"))
-    bindings = ["SOURCE = 'jsonl'", f"DATA_DIR = {str(tmp_path)!r}", f"TOKENIZER = {str(tokenizer)!r}"]
+    bindings = [
+        "SOURCE = 'jsonl'",
+        f"DATA_DIR = {str(tmp_path)!r}",
+        f"TOKENIZER = {str(tokenizer)!r}",
+    ]
 
     def identity():
         return planned({"SEED": [0]}, bindings).runs[0].id
@@ -232,13 +248,20 @@ def test_a_status_says_how_an_attempt_ended(tmp_path):
         assert read_status(tmp_path, run).state == "running"
         raise ZeroDivisionError("by zero")
     status = read_status(tmp_path, run)
-    assert (status.state, status.error, status.attempts) == ("failed", "ZeroDivisionError: by zero", 1)
+    assert (status.state, status.error, status.attempts) == (
+        "failed",
+        "ZeroDivisionError: by zero",
+        1,
+    )
     with pytest.raises(Preempted), attempt(tmp_path, run):
         raise Preempted
     assert read_status(tmp_path, run).state == "preempted"
     with attempt(tmp_path, run):
         pass
-    assert (read_status(tmp_path, run).state, read_status(tmp_path, run).attempts) == ("finished", 3)
+    assert (read_status(tmp_path, run).state, read_status(tmp_path, run).attempts) == (
+        "finished",
+        3,
+    )
 
 
 def test_a_killed_process_leaves_no_run_running(tmp_path):

@@ -22,7 +22,9 @@ FLAN = mixture_or_task(flan.FLAN2021.name)
 
 
 def toys(**clusters):
-    return [dataclasses.replace(SPELL, name=name, cluster=cluster) for name, cluster in clusters.items()]
+    return [
+        dataclasses.replace(SPELL, name=name, cluster=cluster) for name, cluster in clusters.items()
+    ]
 
 
 def view(*pairs, members=None):
@@ -34,14 +36,20 @@ AB = view("ab")
 
 
 def test_hold_out_leaves_related_clusters_out():
-    assert hold_out(TOY, "a", view=AB) == Split(train=("c1",), held_out=("a1", "a2"), clusters=("a",))
+    assert hold_out(TOY, "a", view=AB) == Split(
+        train=("c1",), held_out=("a1", "a2"), clusters=("a",)
+    )
     assert hold_out(TOY, "b", view=AB) == Split(train=("c1",), held_out=("b1",), clusters=("b",))
-    assert hold_out(TOY, "c", view=AB) == Split(train=("a1", "a2", "b1"), held_out=("c1",), clusters=("c",))
+    assert hold_out(TOY, "c", view=AB) == Split(
+        train=("a1", "a2", "b1"), held_out=("c1",), clusters=("c",)
+    )
     assert hold_out(TOY, None, view=AB) == Split(train=("a1", "a2", "b1", "c1"), held_out=())
 
 
 def test_several_clusters():
-    assert hold_out(TOY, ["c", "a"], view=view()) == Split(("b1",), ("c1", "a1", "a2"), clusters=("c", "a"))
+    assert hold_out(TOY, ["c", "a"], view=view()) == Split(
+        ("b1",), ("c1", "a1", "a2"), clusters=("c", "a")
+    )
 
 
 def test_relations_are_not_transitive():
@@ -61,7 +69,10 @@ def test_a_task_that_a_view_does_not_list_is_on_no_side():
 
 
 def test_configurations_of_one_dataset_stay_on_one_side():
-    shared = [dataclasses.replace(task, dataset="d") if task.name in ("a1", "c1") else task for task in TOY]
+    shared = [
+        dataclasses.replace(task, dataset="d") if task.name in ("a1", "c1") else task
+        for task in TOY
+    ]
     assert hold_out(shared, "a", view=view()).train == ("b1",)
     assert hold_out(shared, "c", view=view()).train == ("a2", "b1")
 
@@ -91,7 +102,9 @@ def test_the_papers_twelve_splits():
         assert not set(split.train) & set(split.held_out)
         assert {of[name] for name in split.held_out} == {cluster}
         assert {name for name, own in of.items() if own == cluster} == set(split.held_out)
-    left_out = {c: set(CLUSTER_TITLES) - {of[name] for name in s.train} - {c} for c, s in splits.items()}
+    left_out = {
+        c: set(CLUSTER_TITLES) - {of[name] for name in s.train} - {c} for c, s in splits.items()
+    }
     assert {cluster: others for cluster, others in left_out.items() if others} == {
         "nli": {"paraphrase"},
         "paraphrase": {"nli"},
@@ -127,7 +140,9 @@ def test_intra_cluster_splits(number):
 
 def test_intra_cluster_splits_reach_every_task_of_a_cluster():
     held_out = {name for number in range(10) for name in intra_cluster(FLAN, number).held_out}
-    assert held_out == {name for members in RELEASED.values() if len(members) > 1 for name in members}
+    assert held_out == {
+        name for members in RELEASED.values() if len(members) > 1 for name in members
+    }
 
 
 def test_errors():

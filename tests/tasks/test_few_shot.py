@@ -21,12 +21,16 @@ def words(text):
 
 def drawn(shots=3, tokens=1000, seed=0, task=MANY, **prompts):
     pool = kept_examples(task, task.source.rows("train"), None)
-    return Exemplars(task, pool, Prompts(shots=shots, **prompts), count_tokens=words, tokens=tokens, seed=seed)
+    return Exemplars(
+        task, pool, Prompts(shots=shots, **prompts), count_tokens=words, tokens=tokens, seed=seed
+    )
 
 
 def train(seed=0, task=MANY, renderings=3, **settings):
     exemplars = drawn(seed=seed, task=task, **settings)
-    rows = list(render_train(task, task.source.rows("train"), renderings=renderings, exemplars=exemplars))
+    rows = list(
+        render_train(task, task.source.rows("train"), renderings=renderings, exemplars=exemplars)
+    )
     plain = list(render_train(task, task.source.rows("train"), renderings=renderings))
     return rows, plain, exemplars
 
@@ -52,7 +56,13 @@ def test_mixed_templates():
         for shown in row.inputs.removesuffix(query.inputs).split(BETWEEN)[:-1]:
             kinds.add((row.template, "fly" in shown, "Name" in shown))
     # A query that asks for the answer never follows a turned-around exemplar, nor the other way round.
-    assert kinds == {(0, True, False), (0, False, False), (1, True, False), (1, False, False), (2, False, True)}
+    assert kinds == {
+        (0, True, False),
+        (0, False, False),
+        (1, True, False),
+        (1, False, False),
+        (2, False, True),
+    }
 
 
 def test_an_example_with_equal_fields_is_no_exemplar():
@@ -91,7 +101,9 @@ def test_too_little_room_for_one():
 
 
 def test_too_few_examples():
-    with pytest.raises(InputError, match="has 13 training examples; 13 exemplars beside the query need 14"):
+    with pytest.raises(
+        InputError, match="has 13 training examples; 13 exemplars beside the query need 14"
+    ):
         drawn(shots=13, task=SPELL)
     assert drawn(shots=12, task=SPELL)
 
@@ -99,7 +111,9 @@ def test_too_few_examples():
 def test_prepared_stores(tokenizer, tmp_path):
     prompts = Prompts(shots=2)
     requests = [Request(MANY, "train", "train", prompts), Request(MANY, "test", "eval", prompts)]
-    stores = prepare(requests, tokenizer, tmp_path, selection=Selection(prompt_tokens=200), workers=0)
+    stores = prepare(
+        requests, tokenizer, tmp_path, selection=Selection(prompt_tokens=200), workers=0
+    )
     for store in stores.values():
         assert store.meta["mean_exemplars"] == 2
         assert store.inputs.lengths.max() < 200

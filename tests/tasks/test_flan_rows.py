@@ -7,7 +7,10 @@ from flan_jax.tasks.task import get_task
 
 
 def arc(labels, answer):
-    choices = {"text": ["lava ", "ice", "sand", "clay"][: len(labels)], "label": list(range(len(labels)))}
+    choices = {
+        "text": ["lava ", "ice", "sand", "clay"][: len(labels)],
+        "label": list(range(len(labels))),
+    }
     return {
         "id": "x_1",
         "question": "Which of these is a solid form of water?",
@@ -63,7 +66,10 @@ CASES = {
         {
             "context": "The city councilmen refused the demonstrators a permit because",
             "answer": "The city councilmen feared violence.",
-            "options": ("The city councilmen feared violence.", "The demonstrators feared violence."),
+            "options": (
+                "The city councilmen feared violence.",
+                "The demonstrators feared violence.",
+            ),
         },
     ),
     "record": (
@@ -72,7 +78,9 @@ CASES = {
             "passage": "Rome (CNN) Anna Rossi won again on Sunday.",
             "answer": "Rossi has won, her coach said",
             "references": ("Rossi has won, her coach said", "Anna Rossi has won, her coach said"),
-            "options": tuple(f"{who} has won, her coach said" for who in ("Rome", "Rossi", "Anna Rossi", "Weber")),
+            "options": tuple(
+                f"{who} has won, her coach said" for who in ("Rome", "Rossi", "Anna Rossi", "Weber")
+            ),
         },
     ),
     "winogrande": (
@@ -90,7 +98,11 @@ CASES = {
     ),
     "story_cloze": (
         STORY | {"label": 2},
-        {"context": STORY["context"], "answer": "Tom bought a violin.", "options": tuple(STORY["endings"])},
+        {
+            "context": STORY["context"],
+            "answer": "Tom bought a violin.",
+            "options": tuple(STORY["endings"]),
+        },
     ),
     "hellaswag": (
         HELLASWAG,
@@ -110,14 +122,21 @@ CASES = {
     ),
     "natural_questions": (
         {"question": "who wrote the first dictionary", "answer": ["Johnson", "Cawdrey"]},
-        {"question": "who wrote the first dictionary", "answer": "Johnson", "references": ("Johnson", "Cawdrey")},
+        {
+            "question": "who wrote the first dictionary",
+            "answer": "Johnson",
+            "references": ("Johnson", "Cawdrey"),
+        },
     ),
     "sentiment140": (
         {"polarity": 4, "date": "", "query": "", "user": "u", "text": "@you so happy today! "},
         {"answer": "positive"},
     ),
     "stsb": ({"sentence1": "A.", "sentence2": "B.", "label": 3.6, "idx": 1}, {"answer": "4"}),
-    "gigaword": ({"document": "the bank cut rates .", "summary": "rates cut"}, {"answer": "rates cut"}),
+    "gigaword": (
+        {"document": "the bank cut rates .", "summary": "rates cut"},
+        {"answer": "rates cut"},
+    ),
     "samsum": (
         {"dialogue": "Al: hi\r\nBo: <file_photo> see?", "summary": "Bo sends a photo.", "id": "1"},
         {"answer": "Bo sends a photo."},
@@ -166,7 +185,9 @@ def test_squad_rows():
     example = get_task("squad_v1").example(row)
     assert (example["answer"], example["references"]) == ("the Nile", ("the Nile", "Nile"))
     none = {"text": [], "answer_start": []}
-    example = get_task("squad_v2").example(row | {"answers": none, "plausible_answers": none, "is_impossible": True})
+    example = get_task("squad_v2").example(
+        row | {"answers": none, "plausible_answers": none, "is_impossible": True}
+    )
     assert example["answer"] == "unanswerable"
 
 
@@ -186,5 +207,7 @@ def test_cnn_dailymail_keeps_what_comes_after_the_dateline():
 
 def test_multirc_takes_the_answer_of_its_own_row():
     row = {"paragraph": "Ann slept.", "question": "Who slept?", "answer": "Ann", "label": 1}
-    example = get_task("multirc").example(row | {"idx": {"paragraph": 0, "question": 1, "answer": 2}})
+    example = get_task("multirc").example(
+        row | {"idx": {"paragraph": 0, "question": 1, "answer": 2}}
+    )
     assert (example["response"], example["answer"]) == ("Ann", "yes")

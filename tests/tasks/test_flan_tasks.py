@@ -46,7 +46,11 @@ def test_ten_templates(name):
     assert task.options is None or first.inputs.endswith("{options}")
     for template in task.templates:
         assert template.turned_around == (template.targets != "{answer}")
-    unseen = [t for t in task.templates if task.options and not t.turned_around and OPTIONS not in t.fields]
+    unseen = [
+        t
+        for t in task.templates
+        if task.options and not t.turned_around and OPTIONS not in t.fields
+    ]
     assert len(unseen) <= 2
 
 
@@ -55,7 +59,9 @@ def test_templates_are_cleanly_typed(name):
     for template in FLAN[name].templates:
         for pattern in (template.inputs, template.targets):
             assert pattern == pattern.strip()
-            assert not re.search(r"  | \n|\n\n\n|\?\?|\.\.(?!\.)| [,.;:?!](?!\.)|,,", pattern), pattern
+            assert not re.search(r"  | \n|\n\n\n|\?\?|\.\.(?!\.)| [,.;:?!](?!\.)|,,", pattern), (
+                pattern
+            )
             assert not re.search(r"\{options\}[^\n]|[^\n]\{options\}", pattern), pattern
             # A small letter that stands alone is "a", or a label such as "b." or "(c)".
             assert not re.search(r"(?<![\w'’{&.-])[b-z](?![\w'’}&.:)-])", pattern), pattern
@@ -67,7 +73,10 @@ def test_no_two_templates_are_the_same_text():
     for task in FLAN.values():
         for template in task.templates:
             text = re.sub(r"\{\w+\}", "{}", template.inputs).casefold()
-            assert seen.setdefault(text, task.templates) in (task.templates,), (task.name, template.inputs)
+            assert seen.setdefault(text, task.templates) in (task.templates,), (
+                task.name,
+                template.inputs,
+            )
 
 
 @every_task
@@ -117,7 +126,9 @@ def test_tfds_itself_stores_and_returns_our_rows(name, tfds_folder):
     writer.add_examples({"train": rows})
     writer.close_all()
     source = dataclasses.replace(task.source, train="train[:7]", data_dir=str(tfds_folder / name))
-    assert [task.example(row) for row in source.rows("train")] == [task.example(row) for row in rows[:7]]
+    assert [task.example(row) for row in source.rows("train")] == [
+        task.example(row) for row in rows[:7]
+    ]
 
 
 @every_task
@@ -129,6 +140,9 @@ def test_splits_are_disjoint(name):
         expression = getattr(source, split)
         if expression is not None:
             base, start, stop = re.fullmatch(r"(\w+?)(?:\[(-?\d*):(-?\d*)\])?", expression).groups()
-            parts[split] = base, set(range(size)[slice(int(start or 0) or None, int(stop or 0) or None)])
+            parts[split] = (
+                base,
+                set(range(size)[slice(int(start or 0) or None, int(stop or 0) or None)]),
+            )
     for (base, rows), (other, others) in itertools.combinations(parts.values(), 2):
         assert base != other or not rows & others

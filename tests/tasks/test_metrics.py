@@ -33,7 +33,9 @@ from flan_jax.tasks.templates import Template
 OF_A_SET = (bleu, matthews, mean_f1, pearson_spearman, yes_f1)
 BY_NAME = sorted(MEANS, key=lambda metric: metric.__name__)
 ALL = (*OF_A_SET, *BY_NAME)
-ANSWERS = st.lists(st.tuples(st.sampled_from(("no", "yes")), st.sampled_from(("no", "yes"))), min_size=1)
+ANSWERS = st.lists(
+    st.tuples(st.sampled_from(("no", "yes")), st.sampled_from(("no", "yes"))), min_size=1
+)
 
 
 def test_accuracy():
@@ -117,7 +119,9 @@ def test_mean_f1():
 def test_mean_f1_is_scikit_learns_macro_average_over_the_targets_classes(pairs):
     metrics = pytest.importorskip("sklearn.metrics")
     targets, predictions = map(list, zip(*pairs, strict=True))
-    want = metrics.f1_score(targets, predictions, average="macro", labels=sorted(set(targets)), zero_division=0)
+    want = metrics.f1_score(
+        targets, predictions, average="macro", labels=sorted(set(targets)), zero_division=0
+    )
     assert mean_f1(targets, predictions)["mean_f1"] == pytest.approx(100 * want)
 
 
@@ -136,7 +140,10 @@ def test_yes_f1_and_matthews_are_scikit_learns(pairs):
 def test_yes_f1_of_questions_with_several_answers_is_the_multi_label_f1():
     """MultiRC's F1a: the matrix of questions x answers, row by row, is one list of yes and no."""
     metrics = pytest.importorskip("sklearn.metrics")
-    right, given_ = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0]]), np.array([[1, 1, 1], [0, 0, 0], [1, 0, 1]])
+    right, given_ = (
+        np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0]]),
+        np.array([[1, 1, 1], [0, 0, 0], [1, 0, 1]]),
+    )
     words = [[("no", "yes")[x] for x in matrix.ravel()] for matrix in (right, given_)]
     want = metrics.f1_score(right, given_, average="micro")
     assert yes_f1(*words)["yes_f1"] == pytest.approx(100 * want) == pytest.approx(100 * 6 / 10)
@@ -165,8 +172,12 @@ def test_correlations_are_scipys(pairs):
         assert got == {"pearson": 0.0, "spearman": 0.0}
         return
     numbers = np.array(pairs, float)
-    assert got["pearson"] == pytest.approx(100 * scipy.stats.pearsonr(*numbers.T).statistic, abs=1e-6)
-    assert got["spearman"] == pytest.approx(100 * scipy.stats.spearmanr(*numbers.T).statistic, abs=1e-6)
+    assert got["pearson"] == pytest.approx(
+        100 * scipy.stats.pearsonr(*numbers.T).statistic, abs=1e-6
+    )
+    assert got["spearman"] == pytest.approx(
+        100 * scipy.stats.spearmanr(*numbers.T).statistic, abs=1e-6
+    )
 
 
 def test_a_prediction_that_is_no_number_counts_as_minus_one():
@@ -177,7 +188,9 @@ def test_a_prediction_that_is_no_number_counts_as_minus_one():
 
 def test_correlations_are_of_numbers():
     for text in ("warm", "nan", "inf"):
-        with pytest.raises(InputError, match=f"correlations are of numbers; the target '{text}' is none"):
+        with pytest.raises(
+            InputError, match=f"correlations are of numbers; the target '{text}' is none"
+        ):
             pearson_spearman(["0", text, "2"], ["0", "1", "2"])
         assert pearson_spearman(["0", "1", "2"], ["0", text, "2"]) == pearson_spearman(
             ["0", "1", "2"], ["0", "-1", "2"]
@@ -187,7 +200,10 @@ def test_correlations_are_of_numbers():
 def test_bleu_is_sacrebleus():
     predictions = ["the cat sat on the mat", "he reads a book (slowly)"]
     lists = [["the cat sat on a mat", "a cat was on the mat"], ["he reads the book, slowly"]]
-    streams = [["the cat sat on a mat", "he reads the book, slowly"], ["a cat was on the mat", None]]
+    streams = [
+        ["the cat sat on a mat", "he reads the book, slowly"],
+        ["a cat was on the mat", None],
+    ]
     want = sacrebleu.corpus_bleu(predictions, streams, tokenize="intl").score
     assert 10 < want < 90
     assert bleu(lists, predictions)["bleu"] == pytest.approx(want)
@@ -200,7 +216,12 @@ SENTENCES = st.lists(
 ).map(" ".join)
 
 
-@given(st.lists(st.tuples(st.lists(SENTENCES, min_size=1, max_size=2), SENTENCES), min_size=1, max_size=6), st.data())
+@given(
+    st.lists(
+        st.tuples(st.lists(SENTENCES, min_size=1, max_size=2), SENTENCES), min_size=1, max_size=6
+    ),
+    st.data(),
+)
 def test_bleu_of_summed_statistics_is_that_of_the_corpus(pairs, data):
     targets, predictions = map(list, zip(*pairs, strict=True))
     drawn = data.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=8))
@@ -211,8 +232,14 @@ def test_bleu_of_summed_statistics_is_that_of_the_corpus(pairs, data):
 
 @pytest.mark.parametrize("metric", BY_NAME)
 def test_the_mean_of_many_is_that_of_each(metric):
-    targets, predictions = ["the cat sat", ["a dog", "the dog ran"], "x"], ["a cat sat", "dog ran . far", ""]
-    each = [metric([target], [prediction]) for target, prediction in zip(targets, predictions, strict=True)]
+    targets, predictions = (
+        ["the cat sat", ["a dog", "the dog ran"], "x"],
+        ["a cat sat", "dog ran . far", ""],
+    )
+    each = [
+        metric([target], [prediction])
+        for target, prediction in zip(targets, predictions, strict=True)
+    ]
     assert metric(targets, predictions) == {
         name: pytest.approx(np.mean([scores[name] for scores in each])) for name in each[0]
     }
@@ -226,7 +253,9 @@ def test_rouge_is_rouge_scores():
     )
     got = rouge([[other, reference], "x y"], [prediction, "x y"])
     perfect = {"rouge1": 1.0, "rouge2": 1.0, "rougeLsum": 1.0}
-    assert got == {kind: pytest.approx(50 * (want[kind].fmeasure + perfect[kind])) for kind in perfect}
+    assert got == {
+        kind: pytest.approx(50 * (want[kind].fmeasure + perfect[kind])) for kind in perfect
+    }
     # Sentence by sentence: as one sentence the two would share a shorter subsequence.
     assert math.isclose(want["rougeLsum"].fmeasure, 5 / 6)
 
@@ -250,13 +279,19 @@ def test_an_example_without_references(metric):
     [
         (matthews, ("a", "b", "c"), "toy_kind.*for two classes; here are 'a', 'b', 'c'"),
         (matthews, None, "matthews is a metric of fixed options, a tuple; here they are None"),
-        (mean_f1, "choices", "mean_f1 is a metric of fixed options, a tuple; here they are 'choices'"),
+        (
+            mean_f1,
+            "choices",
+            "mean_f1 is a metric of fixed options, a tuple; here they are 'choices'",
+        ),
         (yes_f1, ("True", "False"), "the answer 'yes', which is none of the options"),
         (pearson_spearman, ("cold", "1"), "the target 'cold' is none"),
         (bleu, "choices", "options that differ by example are chosen by position. Use accuracy"),
     ],
 )
-def test_a_metric_that_cannot_score_the_task_is_refused_when_the_task_is_made(metric, options, match):
+def test_a_metric_that_cannot_score_the_task_is_refused_when_the_task_is_made(
+    metric, options, match
+):
     plain = (Template("{animal}?"),)
     with pytest.raises(InputError, match=match):
         dataclasses.replace(KIND, options=options, templates=plain, metrics=(accuracy, metric))

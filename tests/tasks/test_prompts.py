@@ -15,10 +15,17 @@ PAIR = dataclasses.replace(
     templates=(
         Template("Read {premise} Then {hypothesis} and {premise}?\n\n{options}"),
         Template("{options}\n\nPick. {premise}\n{hypothesis}"),
-        Template("Invent one for {answer}.\n{options}\nGo!", "{premise} {hypothesis}", turned_around=True),
+        Template(
+            "Invent one for {answer}.\n{options}\nGo!", "{premise} {hypothesis}", turned_around=True
+        ),
     ),
 )
-FIELDS = {"premise": "It rains.", "hypothesis": "It is wet.", "answer": "yes", "options": ("no", "yes")}
+FIELDS = {
+    "premise": "It rains.",
+    "hypothesis": "It is wet.",
+    "answer": "yes",
+    "options": ("no", "yes"),
+}
 
 
 def inputs(**settings):
@@ -66,12 +73,16 @@ def test_training_and_evaluation_use_what_is_shown():
         (0, "cat number 0", "no"),
         (0, "dog number 1", "no"),
     ]
-    rows = list(render_eval(KIND, KIND.source.rows("test"), max_examples=1, prompts=Prompts(templates=1)))
+    rows = list(
+        render_eval(KIND, KIND.source.rows("test"), max_examples=1, prompts=Prompts(templates=1))
+    )
     assert [(row.template, row.options) for row in rows] == [(0, ("no", "yes"))]
 
 
 def test_round_robin():
-    rows = list(render_train(KIND, KIND.source.rows("train"), cap=4, assignment="round_robin", renderings=2))
+    rows = list(
+        render_train(KIND, KIND.source.rows("train"), cap=4, assignment="round_robin", renderings=2)
+    )
     # Row 3 is filtered and takes no turn.
     assert [(row.example, row.template) for row in rows] == [
         (0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 0), (4, 0), (4, 1),

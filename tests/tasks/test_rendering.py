@@ -28,7 +28,9 @@ def test_draws_stay_the_same_across_versions():
 
 def test_draws_are_uniform_and_depend_on_everything():
     def draws(name="a", seed=0):
-        return [drawn_templates(name, i, 0, count=10, renderings=1, seed=seed)[0] for i in range(10_000)]
+        return [
+            drawn_templates(name, i, 0, count=10, renderings=1, seed=seed)[0] for i in range(10_000)
+        ]
 
     counts = collections.Counter(draws())
     assert sorted(counts) == list(range(10))
@@ -38,7 +40,9 @@ def test_draws_are_uniform_and_depend_on_everything():
 
 
 def test_several_renderings_are_of_different_templates():
-    pairs = collections.Counter(tuple(drawn_templates("a", i, 0, count=3, renderings=2, seed=0)) for i in range(6000))
+    pairs = collections.Counter(
+        tuple(drawn_templates("a", i, 0, count=3, renderings=2, seed=0)) for i in range(6000)
+    )
     assert sorted(pairs) == sorted(itertools.permutations(range(3), 2))
     assert all(850 < count < 1150 for count in pairs.values())
     rows = list(render_train(SPELL, SPELL.source.rows("train"), renderings=5))
@@ -58,10 +62,24 @@ def test_render_eval_of_a_classification_task():
     rows = list(render_eval(KIND, KIND.source.rows("test"), max_examples=2))
     assert len(rows) == 4
     assert rows[0] == EvalRow(
-        0, 0, "Does a cat number 2000 fly?\nOPTIONS:\n- no\n- yes", "no", ("no", "yes"), 0, (0,), ("no",)
+        0,
+        0,
+        "Does a cat number 2000 fly?\nOPTIONS:\n- no\n- yes",
+        "no",
+        ("no", "yes"),
+        0,
+        (0,),
+        ("no",),
     )
     assert rows[1] == EvalRow(
-        0, 1, "cat number 2000: does it have wings?", "It is no.", ("It is no.", "It is yes."), 0, (0,), ("It is no.",)
+        0,
+        1,
+        "cat number 2000: does it have wings?",
+        "It is no.",
+        ("It is no.", "It is yes."),
+        0,
+        (0,),
+        ("It is no.",),
     )
     assert {row.example for row in rows} == {0, 1}
 
@@ -70,7 +88,16 @@ def test_render_eval_of_a_generation_task():
     rows = list(render_eval(SPELL, SPELL.source.rows("test"), max_examples=1))
     assert rows == [
         EvalRow(0, 0, "Spell cat.", "c a t", (), -1, (), ("c a t", "c-a-t")),
-        EvalRow(0, 1, "The letters of cat:", "Letters: c a t", (), -1, (), ("Letters: c a t", "Letters: c-a-t")),
+        EvalRow(
+            0,
+            1,
+            "The letters of cat:",
+            "Letters: c a t",
+            (),
+            -1,
+            (),
+            ("Letters: c a t", "Letters: c-a-t"),
+        ),
     ]
 
 
@@ -112,7 +139,9 @@ def test_templates_that_do_not_ask_for_the_answer():
     task = dataclasses.replace(KIND, templates=(Template("Name one.", "{animal}"),))
     with pytest.raises(InputError, match="the same for different options"):
         next(render_eval(task, task.source.rows("test")))
-    task = dataclasses.replace(KIND, templates=(Template("Name one.", "{animal}", turned_around=True),))
+    task = dataclasses.replace(
+        KIND, templates=(Template("Name one.", "{animal}", turned_around=True),)
+    )
     with pytest.raises(InputError, match="all its templates are turned around"):
         next(render_eval(task, task.source.rows("test")))
 

@@ -41,7 +41,10 @@ def test_jsonl(files, lines, want):
 
 
 def test_jsonl_row(files):
-    assert next(iter(Jsonl(test=f"{files}/test.jsonl").rows("test"))) == {"number": 6, "text": "ü\u2028"}
+    assert next(iter(Jsonl(test=f"{files}/test.jsonl").rows("test"))) == {
+        "number": 6,
+        "text": "ü\u2028",
+    }
 
 
 def test_jsonl_home_folder(files, monkeypatch):
@@ -107,7 +110,9 @@ def tfds_folder(tmp_path_factory):
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
-            choices = tfds.features.Sequence({"text": tfds.features.Text(), "label": tfds.features.Text()})
+            choices = tfds.features.Sequence(
+                {"text": tfds.features.Text(), "label": tfds.features.Text()}
+            )
             features = {
                 "number": np.int32,
                 "text": tfds.features.Text(),
@@ -118,7 +123,9 @@ def tfds_folder(tmp_path_factory):
                 "choices": choices,
                 "groups": tfds.features.Sequence(tfds.features.Sequence(np.int32)),
             }
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
 
         def _split_generators(self, dl_manager):
             return {"train": self._generate_examples()}
@@ -201,14 +208,17 @@ def test_tfds_data_that_are_not_on_disk(tmp_path, name):
 
     start = time.monotonic()
     with pytest.raises(
-        InputError, match=f"(?s){name} is not on disk in {tmp_path}.*tfds build {name} --data_dir={tmp_path}"
+        InputError,
+        match=f"(?s){name} is not on disk in {tmp_path}.*tfds build {name} --data_dir={tmp_path}",
     ):
         list(Tfds(name, train="train", data_dir=str(tmp_path)).rows("train"))
     assert time.monotonic() - start < 20  # no attempt to download
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["super_glue/rte:7.0.0", "no_such_dataset:1.0.0", "super_glue/nope:1.0.2"])
+@pytest.mark.parametrize(
+    "name", ["super_glue/rte:7.0.0", "no_such_dataset:1.0.0", "super_glue/nope:1.0.2"]
+)
 def test_tfds_unknown_names(tmp_path, name):
     with pytest.raises(InputError, match=f"TFDS does not know '{name}'") as caught:
         list(Tfds(name, train="train", data_dir=str(tmp_path)).rows("train"))
@@ -219,7 +229,9 @@ def test_tfds_files_that_are_cut_off(tfds_folder, tmp_path):
     shutil.copytree(tfds_folder, tmp_path / "cut")
     (records,) = (tmp_path / "cut").rglob("*.tfrecord*")
     records.write_bytes(records.read_bytes()[:-5])
-    with pytest.raises(InputError, match="'train' of 'flan_jax_toy:1.0.0' cannot be read: .*truncated record"):
+    with pytest.raises(
+        InputError, match="'train' of 'flan_jax_toy:1.0.0' cannot be read: .*truncated record"
+    ):
         numbers(toy(str(tmp_path / "cut"), train="train"), "train")
 
 
@@ -233,12 +245,18 @@ def test_a_bucket_without_permission_says_what_to_ask_for(monkeypatch):
 
     monkeypatch.setattr(tfds, "builder", refuse)
     source = Tfds("super_glue/rte:1.0.2", train="train", data_dir="gs://bucket/tfds")
-    with pytest.raises(InputError, match="(?s)cannot be read from gs://bucket/tfds: .*403.*Storage Object Viewer"):
+    with pytest.raises(
+        InputError, match="(?s)cannot be read from gs://bucket/tfds: .*403.*Storage Object Viewer"
+    ):
         list(source.rows("train"))
 
 
 def toy_fields(row):
-    return {"text": row["text"], "names": ", ".join(row["names"]), "answer": ("no", "yes")[row["label"]]}
+    return {
+        "text": row["text"],
+        "names": ", ".join(row["names"]),
+        "answer": ("no", "yes")[row["label"]],
+    }
 
 
 def test_stores_are_prepared_from_tfrecords(tfds_folder, tokenizer, tmp_path):
@@ -249,10 +267,13 @@ def test_stores_are_prepared_from_tfrecords(tfds_folder, tokenizer, tmp_path):
         templates=(Template("{text}: {names}.\n{options}"),),
     )  # fmt: skip
     requests = [
-        Request(task, split, kind) for split, kind in (("train", "train"), ("validation", "eval"), ("test", "eval"))
+        Request(task, split, kind)
+        for split, kind in (("train", "train"), ("validation", "eval"), ("test", "eval"))
     ]
     stores = prepare(requests, tokenizer, tmp_path, workers=1)
     assert [len(store) for store in stores.values()] == [6, 2, 2]
     for (_, split, _), store in stores.items():
         wanted = [task.templates[0].render(task.example(row))[0] for row in source.rows(split)]
-        assert [store.inputs.row(i).tolist() for i in range(len(store))] == tokenizer.encode_batch(wanted)
+        assert [store.inputs.row(i).tolist() for i in range(len(store))] == tokenizer.encode_batch(
+            wanted
+        )

@@ -108,7 +108,9 @@ def test_resolve_source_says_what_is_missing():
         resolve_source(PUBLIC, "sandbx")
 
 
-@pytest.mark.parametrize("attribute, value", [("templates", [Template("x")]), ("options", ["a", "b"])])
+@pytest.mark.parametrize(
+    "attribute, value", [("templates", [Template("x")]), ("options", ["a", "b"])]
+)
 def test_lists_are_not_taken_for_tuples(attribute, value):
     task = copy.copy(KIND)
     # Set behind the back of the tests' own type checker, which a user does not have.

@@ -35,7 +35,9 @@ def test_escaped_text_renders_as_itself(text):
     assert Template(escaped).render(FIELDS)[0] == text.strip()
 
 
-@pytest.mark.parametrize("pattern", ["{", "}", "{premise", "{0}", "{}", "{a.b}", "{a[0]}", "{a!r}", "{a:>4}"])
+@pytest.mark.parametrize(
+    "pattern", ["{", "}", "{premise", "{0}", "{}", "{a.b}", "{a[0]}", "{a!r}", "{a:>4}"]
+)
 def test_bad_patterns(pattern):
     with pytest.raises(InputError, match="template"):
         Template(pattern).render(FIELDS)

@@ -42,7 +42,8 @@ def state_at(step, mesh=WHOLE, tx=ADAMW, seed=0, model=MODEL):
     state = init_state(model, tx, make_mesh(dict(mesh)), seed)
     for i in range(step):
         grads = jax.tree.map(
-            lambda p, i=i: np.cos(i + np.arange(p.size, dtype=np.float32)).reshape(p.shape), state.params
+            lambda p, i=i: np.cos(i + np.arange(p.size, dtype=np.float32)).reshape(p.shape),
+            state.params,
         )
         updates, opt_state = jax.jit(tx.update)(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -75,7 +76,9 @@ def test_steps_that_were_all_skipped_are_saved_and_are_nobodys_best(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"every": 0}, {"keep_last": 0}, {"keep_best": -1}])
 def test_settings_that_keep_nothing_are_an_error(changes):
-    with pytest.raises(InputError, match=f"CheckpointConfig.{next(iter(changes))} is .*; it must be at least"):
+    with pytest.raises(
+        InputError, match=f"CheckpointConfig.{next(iter(changes))} is .*; it must be at least"
+    ):
         CheckpointConfig(**changes)
 
 
@@ -139,7 +142,9 @@ def test_a_checkpoint_is_restored_onto_another_mesh(tmp_path, there, here):
     params = load_params(tmp_path, like.params)
     assert_same(params, state.params)
     kernel = params["token_embedder"]["embedding"]
-    assert kernel.sharding.is_equivalent_to(like.params["token_embedder"]["embedding"].sharding, kernel.ndim)
+    assert kernel.sharding.is_equivalent_to(
+        like.params["token_embedder"]["embedding"].sharding, kernel.ndim
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,10 @@ def test_a_checkpoint_is_restored_onto_another_mesh(tmp_path, there, here):
             {"emb_dim": 32},
             r"does not fit this model: 11 parameters differ: decoder/decoder_norm/scale is \(16,\) there, \(32,\) here",
         ),
-        ({"vocab_size": 128}, r"1 parameters differ: token_embedder/embedding is \(64, 16\) there, \(128, 16\) here"),
+        (
+            {"vocab_size": 128},
+            r"1 parameters differ: token_embedder/embedding is \(64, 16\) there, \(128, 16\) here",
+        ),
         (
             {"logits_via_embedding": False},
             r"1 parameters differ: decoder/logits_dense/kernel is absent there, \(16, 64\) here",
@@ -161,7 +169,9 @@ def test_a_checkpoint_is_restored_onto_another_mesh(tmp_path, there, here):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_checkpoint_of_another_model_is_an_error_that_names_parameters(tmp_path, changes, message):
+def test_a_checkpoint_of_another_model_is_an_error_that_names_parameters(
+    tmp_path, changes, message
+):
     saved(tmp_path, state_at(1))
     like = state_at(0, model=dataclasses.replace(MODEL, **changes))
     checkpoints = Checkpoints(tmp_path, EVERYTHING)
@@ -193,10 +203,14 @@ def test_parameters_come_from_a_run_directory_or_its_checkpoints(tmp_path, monke
 
 def test_parameters_from_nowhere_are_an_error(tmp_path):
     like = state_at(0).params
-    with pytest.raises(InputError, match=f"there is no folder {tmp_path / 'absent'} to take parameters from"):
+    with pytest.raises(
+        InputError, match=f"there is no folder {tmp_path / 'absent'} to take parameters from"
+    ):
         load_params(tmp_path / "absent", like)
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(InputError, match=f"{tmp_path / 'run' / 'checkpoints'} holds no finished checkpoint"):
+    with pytest.raises(
+        InputError, match=f"{tmp_path / 'run' / 'checkpoints'} holds no finished checkpoint"
+    ):
         load_params(tmp_path / "run", like)
 
 

@@ -14,7 +14,14 @@ from flan_jax.training import metrics_log
 from flan_jax.training.metrics_log import Log, profiled_steps, seconds_at_peak
 
 # Six real tokens of sixteen.
-SUMS = {"loss_sum": 8.0, "z_loss_sum": 0.0, "correct_sum": 2.0, "weight_sum": 4.0, "tokens": 6.0, "grad_norm": 1.0}
+SUMS = {
+    "loss_sum": 8.0,
+    "z_loss_sum": 0.0,
+    "correct_sum": 2.0,
+    "weight_sum": 4.0,
+    "tokens": 6.0,
+    "grad_norm": 1.0,
+}
 BATCH = {"decoder_loss_weights": np.ones((1, 8))}
 
 
@@ -127,7 +134,10 @@ def traced_steps(monkeypatch, log, count):
 def test_the_profile_holds_the_steps_asked_for(monkeypatch, log_of, tmp_path, capsys, text, steps):
     traced, folders = traced_steps(monkeypatch, log_of(profile=profiled_steps(text, 5)), 5)
     assert traced == [steps] and folders == [str(tmp_path / "profile")]
-    assert f"The profile of the steps {steps[0]} to {steps[-1]} is in {tmp_path}" in capsys.readouterr().out
+    assert (
+        f"The profile of the steps {steps[0]} to {steps[-1]} is in {tmp_path}"
+        in capsys.readouterr().out
+    )
 
 
 def test_without_a_profile_nothing_is_traced(monkeypatch, log_of):
@@ -144,12 +154,16 @@ def test_a_trace_is_written(log_of, tmp_path):
 @pytest.mark.parametrize("text", ["0:3", "3:2", "1:11", "1", "a:b", "-1:2", "", "1:2:3"])
 def test_a_profile_of_no_steps_of_the_run_is_refused(text):
     with pytest.raises(
-        InputError, match=f"--profile={text} is no span of this run's 10 steps; write the first and the last"
+        InputError,
+        match=f"--profile={text} is no span of this run's 10 steps; write the first and the last",
     ):
         profiled_steps(text, 10)
 
 
 def test_a_profile_of_steps_that_are_taken_is_refused(log_of):
-    with pytest.raises(InputError, match="--profile begins with step 3, and the run goes on with step 5: choose later"):
+    with pytest.raises(
+        InputError,
+        match="--profile begins with step 3, and the run goes on with step 5: choose later",
+    ):
         log_of(4, profile=profiled_steps("3:9", 10))
     log_of(4, profile=profiled_steps("5:9", 10))

@@ -8,7 +8,13 @@ from flan_jax.errors import InputError
 from flan_jax.training import optimizers
 from flan_jax.training.adafactor import adafactor
 
-SHAPES = {"table": (300, 130), "kernel": (130, 140), "narrow": (8, 140), "scale": (130,), "scalar": ()}
+SHAPES = {
+    "table": (300, 130),
+    "kernel": (130, 140),
+    "narrow": (8, 140),
+    "scale": (130,),
+    "scalar": (),
+}
 
 
 def _normal(shapes, seed, size=1.0):
@@ -48,13 +54,20 @@ def test_adafactor_is_optax_adafactor(settings):
 
 def test_a_stack_is_updated_as_its_layers_are():
     params = [_normal(SHAPES, 100 + layer, 10.0**layer) for layer in (-1, 0, 1)]
-    grads = [[_normal(SHAPES, 10 * step + layer + 1, 10.0**layer) for layer in (1, 0, -1)] for step in range(4)]
+    grads = [
+        [_normal(SHAPES, 10 * step + layer + 1, 10.0**layer) for layer in (1, 0, -1)]
+        for step in range(4)
+    ]
 
     def stack(layers):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
-    together, state = _run(adafactor(0.1), {"layers": stack(params)}, 4, lambda step: {"layers": stack(grads[step])})
-    alone = [_run(adafactor(0.1), params[i], 4, lambda step, i=i: grads[step][i])[0] for i in range(3)]
+    together, state = _run(
+        adafactor(0.1), {"layers": stack(params)}, 4, lambda step: {"layers": stack(grads[step])}
+    )
+    alone = [
+        _run(adafactor(0.1), params[i], 4, lambda step, i=i: grads[step][i])[0] for i in range(3)
+    ]
     _assert_close(together["layers"], stack(alone))
     assert state.v_row["layers"]["kernel"].shape == (3, 130)
     assert state.v["layers"]["scale"].shape == (3, 130)
@@ -74,7 +87,9 @@ def test_frozen_leaves_are_none_and_stay_none():
     params = {"a": jnp.ones((3,)), "frozen": None}
     got, _ = _run(adafactor(0.1), params, 1, lambda step: params)
     assert got["frozen"] is None and not np.allclose(got["a"], 1.0)
-    assert _run(adafactor(0.1), {"frozen": None}, 1, lambda step: {"frozen": None})[0] == {"frozen": None}
+    assert _run(adafactor(0.1), {"frozen": None}, 1, lambda step: {"frozen": None})[0] == {
+        "frozen": None
+    }
 
 
 def test_adafactor_without_parameters_is_refused():
@@ -84,7 +99,11 @@ def test_adafactor_without_parameters_is_refused():
 
 
 def test_adamw_decays_matrices_and_spares_norms():
-    params = {"kernel": jnp.ones((2, 2)), "scale": jnp.ones((2,)), "query": {"bias": jnp.ones((3, 2))}}
+    params = {
+        "kernel": jnp.ones((2, 2)),
+        "scale": jnp.ones((2,)),
+        "query": {"bias": jnp.ones((3, 2))},
+    }
     zeros = jax.tree.map(jnp.zeros_like, params)
     got, _ = _run(optimizers.adamw(0.1, weight_decay=0.5), params, 1, lambda step: zeros)
     spared = {"scale": jnp.ones((2,)), "query": {"bias": jnp.ones((3, 2))}}

@@ -51,11 +51,16 @@ def test_masks_that_hold_pass(setting):
 def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
     """Within the spread of so few of them: the relative error of a norm from k of them is about sqrt(1 / 2k)."""
     config, params, loader, mesh = setting
-    here, there = ({name: a[:8] for name, a in loader.batch(0).items()}, jax.tree.map(np.copy, loader.batch(0)))
+    here, there = (
+        {name: a[:8] for name, a in loader.batch(0).items()},
+        jax.tree.map(np.copy, loader.batch(0)),
+    )
     there["decoder_loss_weights"][tuple(np.argwhere(there["decoder_loss_weights"])[0])] = 0.0
     found = [packing_check._gradients(config, params, batch, mesh) for batch in (here, there)]
     true = [_gradient(config, params, batch) for batch in (here, there)]
-    apart, norm = (float(optax.tree.norm(tree)) for tree in (jax.tree.map(np.subtract, *true), true[1]))
+    apart, norm = (
+        float(optax.tree.norm(tree)) for tree in (jax.tree.map(np.subtract, *true), true[1])
+    )
     assert float(found[1].norm) == pytest.approx(norm, rel=1e-4)
     relative = float(packing_check._differences(*found)[1])
     assert relative > 0.01 and relative == pytest.approx(apart / norm, rel=0.6)
@@ -85,7 +90,9 @@ def test_a_mask_that_leaks_stops_the_run(make_batch, monkeypatch, leak):
         )
 
     def leaky_decoder(segment_ids):
-        return original["decoder_mask"](segment_ids.clip(0, 1) if leak == "decoder" else segment_ids)
+        return original["decoder_mask"](
+            segment_ids.clip(0, 1) if leak == "decoder" else segment_ids
+        )
 
     monkeypatch.setattr(encoder_decoder, "segment_mask", leaky_segments)
     monkeypatch.setattr(encoder_decoder, "decoder_mask", leaky_decoder)

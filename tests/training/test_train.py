@@ -24,7 +24,14 @@ from flan_jax.training.settings import TrainConfig
 from flan_jax.training.state import init_state
 from flan_jax.training.step import check_options, compiled_step, mean_gradients, train_step
 
-SIZES = {"vocab_size": 64, "emb_dim": 32, "num_heads": 4, "head_dim": 8, "mlp_dim": 64, "dropout_rate": 0.0}
+SIZES = {
+    "vocab_size": 64,
+    "emb_dim": 32,
+    "num_heads": 4,
+    "head_dim": 8,
+    "mlp_dim": 64,
+    "dropout_rate": 0.0,
+}
 MODELS = {
     "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **SIZES),
     "decoder": DecoderConfig(num_layers=2, **SIZES),
@@ -35,7 +42,10 @@ LENGTHS = {"inputs": 24, "targets": 12}
 def examples(count, seed=0):
     rng = np.random.default_rng(seed)
     return [
-        (rng.integers(2, 64, rng.integers(3, 9)).tolist(), rng.integers(2, 64, rng.integers(2, 5)).tolist())
+        (
+            rng.integers(2, 64, rng.integers(3, 9)).tolist(),
+            rng.integers(2, 64, rng.integers(2, 5)).tolist(),
+        )
         for _ in range(count)
     ]
 
@@ -44,7 +54,9 @@ def packed_and_alone(make_batch, architecture, count=16):
     """The same examples two to a row in `count` rows, the second half of which is empty, and one to a row."""
     pairs = examples(count)
     together = [pairs[i : i + 2] for i in range(0, count, 2)] + [[]] * (count // 2)
-    return make_batch(architecture, together, LENGTHS), make_batch(architecture, [[pair] for pair in pairs], LENGTHS)
+    return make_batch(architecture, together, LENGTHS), make_batch(
+        architecture, [[pair] for pair in pairs], LENGTHS
+    )
 
 
 def one_device():
@@ -70,7 +82,9 @@ def assert_trees_close(actual, expected, **tolerance):
 
 def gradients(config, params, batch, microbatches=1, z_loss=0.0):
     """(gradients, sums) of one batch, without dropout."""
-    of_model = functools.partial(mean_gradients, model=config.build(), microbatches=microbatches, z_loss=z_loss)
+    of_model = functools.partial(
+        mean_gradients, model=config.build(), microbatches=microbatches, z_loss=z_loss
+    )
     return jax.jit(of_model)(params, batch, jax.random.key(0))
 
 
@@ -88,7 +102,9 @@ def on_one_device():
 
 
 @pytest.mark.parametrize("architecture", MODELS)
-@pytest.mark.parametrize("shape", [{"data": 8}, {"data": 2, "tensor": 4}, {"data": 2, "fsdp": 2, "tensor": 2}])
+@pytest.mark.parametrize(
+    "shape", [{"data": 8}, {"data": 2, "tensor": 4}, {"data": 2, "fsdp": 2, "tensor": 2}]
+)
 def test_every_mesh_trains_the_same_model(make_batch, on_one_device, architecture, shape):
     batch, _ = packed_and_alone(make_batch, architecture)
     losses, params = on_one_device(architecture, batch)
@@ -106,7 +122,9 @@ def test_every_mesh_trains_the_same_model(make_batch, on_one_device, architectur
 def test_microbatches_change_nothing(make_batch, on_one_device, microbatches):
     batch, _ = packed_and_alone(make_batch, "encoder_decoder")
     losses, params = on_one_device("encoder_decoder", batch)
-    split_losses, split_params, _ = steps_on(one_device(), MODELS["encoder_decoder"], batch, microbatches=microbatches)
+    split_losses, split_params, _ = steps_on(
+        one_device(), MODELS["encoder_decoder"], batch, microbatches=microbatches
+    )
     np.testing.assert_allclose(split_losses, losses, rtol=1e-5)
     assert_trees_close(split_params, params, rtol=1e-3, atol=1e-5)
 
@@ -118,7 +136,11 @@ def test_packing_changes_neither_loss_nor_gradient(make_batch, architecture):
     params = init_state(config, optax.sgd(1.0), one_device(), seed=0).params
     grads, sums = gradients(config, params, packed, z_loss=1e-4)
     grads_alone, sums_alone = gradients(config, params, alone, z_loss=1e-4)
-    assert float(sums["weight_sum"]) == float(sums_alone["weight_sum"]) == sum(len(t) for _, t in examples(16))
+    assert (
+        float(sums["weight_sum"])
+        == float(sums_alone["weight_sum"])
+        == sum(len(t) for _, t in examples(16))
+    )
     np.testing.assert_allclose(sums["loss_sum"], sums_alone["loss_sum"], rtol=1e-5)
     assert_trees_close(grads, grads_alone, rtol=1e-3, atol=3e-5)
 
@@ -128,12 +150,16 @@ def test_gradients_computed_in_bfloat16_are_those_of_the_float32_parameters(make
     batch, _ = packed_and_alone(make_batch, "encoder_decoder")
     model = dataclasses.replace(MODELS["encoder_decoder"], dtype="bfloat16").build()
     params = init_state(model.config, optax.sgd(1.0), one_device(), seed=0).params
-    found, sums = mean_gradients(params, batch, jax.random.key(0), model=model, microbatches=1, z_loss=0.0)
-    expected = jax.grad(lambda params: loss_and_weight(model, params, batch, z_loss=0.0)[0] / sums["weight_sum"])(
-        params
+    found, sums = mean_gradients(
+        params, batch, jax.random.key(0), model=model, microbatches=1, z_loss=0.0
     )
+    expected = jax.grad(
+        lambda params: loss_and_weight(model, params, batch, z_loss=0.0)[0] / sums["weight_sum"]
+    )(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
-    difference = optax.tree.norm(jax.tree.map(jnp.subtract, found, expected)) / optax.tree.norm(expected)
+    difference = optax.tree.norm(jax.tree.map(jnp.subtract, found, expected)) / optax.tree.norm(
+        expected
+    )
     assert difference < 2**-7
 
 
@@ -150,7 +176,9 @@ def test_the_loss_weighs_every_token_alike_whatever_the_microbatch(make_batch):
 
 def test_dropout_differs_by_step_and_repeats_for_the_same_step(make_batch):
     batch, _ = packed_and_alone(make_batch, "encoder_decoder")
-    config = EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=1, **SIZES | {"dropout_rate": 0.3})
+    config = EncoderDecoderConfig(
+        num_encoder_layers=1, num_decoder_layers=1, **SIZES | {"dropout_rate": 0.3}
+    )
     tx = optax.sgd(0.0)  # the parameters stay, so that only dropout can move the loss
     first, _, _ = steps_on_with(tx, config, batch)
     again, _, _ = steps_on_with(tx, config, batch)
@@ -198,7 +226,10 @@ def test_a_skipped_step_changes_nothing_and_the_next_goes_on(make_batch):
     first = init_state(config, tx, mesh := one_device(), seed=0)
     with use_mesh(mesh):
         after_bad, metrics = skipping(first, bad)
-        assert bool(metrics["skipped"]) and metrics["loss_sum"] == metrics["weight_sum"] == metrics["grad_norm"] == 0
+        assert (
+            bool(metrics["skipped"])
+            and metrics["loss_sum"] == metrics["weight_sum"] == metrics["grad_norm"] == 0
+        )
         assert after_bad.step == 1
         jax.tree.map(np.testing.assert_array_equal, after_bad.params, first.params)
         jax.tree.map(np.testing.assert_array_equal, after_bad.opt_state, first.opt_state)
@@ -207,7 +238,9 @@ def test_a_skipped_step_changes_nothing_and_the_next_goes_on(make_batch):
         expected, _ = plain(after_bad, good)
         # Another program, so the same to rounding.
         assert_trees_close(after_good, expected, rtol=1e-5, atol=1e-7)
-        assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain(first, bad)[0].params))
+        assert not all(
+            np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain(first, bad)[0].params)
+        )
 
 
 def test_a_line_of_skipped_steps_alone_ends_the_run(tmp_path):
@@ -229,17 +262,24 @@ def test_a_line_of_skipped_steps_alone_ends_the_run(tmp_path):
 )
 def test_an_option_that_the_compiler_does_not_take_is_named(name):
     with pytest.raises(
-        InputError, match=f"TrainConfig.compiler_options sets {name} to 'perhaps', which this compiler for cpu"
+        InputError,
+        match=f"TrainConfig.compiler_options sets {name} to 'perhaps', which this compiler for cpu",
     ):
         check_options({name: "perhaps"}, jax.devices()[0])
 
 
-@pytest.mark.parametrize("file", sorted((gin_settings.GIN_FOLDER / "xla").glob("*.gin")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted((gin_settings.GIN_FOLDER / "xla").glob("*.gin")), ids=lambda file: file.stem
+)
 def test_every_option_in_the_gin_files_is_there(file):
-    options = gin_settings.load_settings(["flan_mixture.gin", str(file)], []).training.compiler_options
+    options = gin_settings.load_settings(
+        ["flan_mixture.gin", str(file)], []
+    ).training.compiler_options
     assert options
     if file.stem == "tpu":
-        pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'")
+        pytest.importorskip(
+            "libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'"
+        )
     # What is for GPUs every build of jaxlib can read.
     device = compile.tpu_slice("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
     check_options(options, device)

@@ -29,7 +29,15 @@ LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }  # fmt: skip
-T5 = {"vocab_size": 96, "d_model": 24, "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4}
+T5 = {
+    "vocab_size": 96,
+    "d_model": 24,
+    "d_kv": 6,
+    "d_ff": 40,
+    "num_layers": 2,
+    "num_decoder_layers": 3,
+    "num_heads": 4,
+}
 GEMMA = DECODER | {"sliding_window": 6, "query_pre_attn_scalar": 12, "pad_token_id": 0}
 FAMILIES = {
     "t5_1_0": lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5)),
@@ -54,7 +62,9 @@ every_family = pytest.mark.parametrize("name", FAMILIES)
 def _untied(model):
     """transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has a head of its own."""
     model.lm_head = torch.nn.Linear(model.config.d_model, model.config.vocab_size, bias=False)
-    model._tied_weights_keys = {k: v for k, v in model._tied_weights_keys.items() if k != "lm_head.weight"}
+    model._tied_weights_keys = {
+        k: v for k, v in model._tied_weights_keys.items() if k != "lm_head.weight"
+    }
     return model
 
 
@@ -80,7 +90,9 @@ def peers(tmp_path_factory):
 
 def load(folder, mesh=None, **changes):
     config = dataclasses.replace(hugging_face.read_config(folder), **changes)
-    return config, hugging_face.load_params(folder, config, abstract_params_on(config, mesh or make_mesh()))
+    return config, hugging_face.load_params(
+        folder, config, abstract_params_on(config, mesh or make_mesh())
+    )
 
 
 def their_logits(model, tokens):
@@ -97,10 +109,15 @@ def our_logits(config, params, tokens):
         "segment_ids": jnp.ones(shape, jnp.int32),
         "positions": jnp.broadcast_to(jnp.arange(shape[1])[None], shape),
     }
-    batch = {f"decoder_{key}": value for key, value in side.items()} | {"decoder_input_tokens": jnp.asarray(tokens)}
+    batch = {f"decoder_{key}": value for key, value in side.items()} | {
+        "decoder_input_tokens": jnp.asarray(tokens)
+    }
     if config.architecture == "encoder_decoder":
         batch |= {f"encoder_{key}": value for key, value in side.items()}
-        batch |= {"encoder_input_tokens": jnp.asarray(tokens), "decoder_input_tokens": jnp.asarray(tokens[:, ::-1])}
+        batch |= {
+            "encoder_input_tokens": jnp.asarray(tokens),
+            "decoder_input_tokens": jnp.asarray(tokens[:, ::-1]),
+        }
     return np.asarray(config.build().apply({"params": params}, batch))
 
 
@@ -108,7 +125,8 @@ TOKENS = np.random.default_rng(0).integers(3, 96, (2, 19)).astype(np.int32)
 
 
 @pytest.mark.parametrize(
-    "name, scan_layers", [*((name, True) for name in FAMILIES), ("t5_1_1", False), ("gemma3", False)]
+    "name, scan_layers",
+    [*((name, True) for name in FAMILIES), ("t5_1_1", False), ("gemma3", False)],
 )
 def test_logits_are_those_of_transformers(name, scan_layers, peers):
     model, folder = peers(name)
@@ -135,7 +153,10 @@ def test_a_round_trip_is_bit_equal(name, peers, tmp_path):
     hugging_face.save(tmp_path / "made", config, params)
     for again in (tmp_path / "kept", tmp_path / "made"):
         before, after = Tensors(folder), Tensors(again)
-        assert after.names() == before.names() - {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
+        assert after.names() == before.names() - {
+            "encoder.embed_tokens.weight",
+            "decoder.embed_tokens.weight",
+        }
         assert all(np.array_equal(before.read(name), after.read(name)) for name in after.names())
         theirs = type(model).from_pretrained(again).eval()
         if name in ("t5_1_1", "mt5"):  # as in _untied
@@ -151,7 +172,9 @@ def test_bfloat16_files(peers, tmp_path):
     half.save_pretrained(tmp_path / "half")
     config, params = load(tmp_path / "half")
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    hugging_face.save(tmp_path / "again", config, params, dtype="bfloat16", original=tmp_path / "half")
+    hugging_face.save(
+        tmp_path / "again", config, params, dtype="bfloat16", original=tmp_path / "half"
+    )
     before, after = Tensors(tmp_path / "half"), Tensors(tmp_path / "again")
     for name in before.names():
         assert before.read(name).dtype == after.read(name).dtype
@@ -182,20 +205,28 @@ def test_several_files(peers, tmp_path, monkeypatch):
     "model",
     [
         lambda: transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(**DECODER | {"head_dim": 14, "num_key_value_heads": 1, "vocab_size": 101})
+            transformers.LlamaConfig(
+                **DECODER | {"head_dim": 14, "num_key_value_heads": 1, "vocab_size": 101}
+            )
         ),
         lambda: transformers.Gemma3ForCausalLM(
-            transformers.Gemma3TextConfig(**GEMMA, layer_types=["sliding_attention", "full_attention"] * 2)
+            transformers.Gemma3TextConfig(
+                **GEMMA, layer_types=["sliding_attention", "full_attention"] * 2
+            )
         ),
         lambda: transformers.Gemma3ForCausalLM(
             transformers.Gemma3TextConfig(**GEMMA, layer_types=["full_attention"] * 4)
         ),
         lambda: transformers.Gemma2ForCausalLM(
             transformers.Gemma2Config(
-                **GEMMA, layer_types=["sliding_attention"] * 3 + ["full_attention"], tie_word_embeddings=False
+                **GEMMA,
+                layer_types=["sliding_attention"] * 3 + ["full_attention"],
+                tie_word_embeddings=False,
             )
         ),
-        lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5 | {"d_kv": 7, "num_heads": 3})),
+        lambda: transformers.T5ForConditionalGeneration(
+            transformers.T5Config(**T5 | {"d_kv": 7, "num_heads": 3})
+        ),
     ],
     ids=["odd sizes", "every second layer global", "no local layers", "Gemma 2 untied", "odd T5"],
 )
@@ -217,13 +248,19 @@ def test_other_shapes(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "prefix", [("model.language_model.", "lm_head."), ("language_model.model.", "language_model.lm_head.")]
+    "prefix",
+    [("model.language_model.", "lm_head."), ("language_model.model.", "language_model.lm_head.")],
 )
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_text_model_of_a_gemma_that_sees(peers, tmp_path, prefix, tied):
     """Under transformers 5's names of its tensors, and under those of published files."""
     torch.manual_seed(0)
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     config = transformers.Gemma3Config(
         text_config=GEMMA | {"tie_word_embeddings": tied}, tie_word_embeddings=tied, mm_tokens_per_image=4,
         vision_config=vision | {"image_size": 28, "patch_size": 14},
@@ -234,13 +271,17 @@ def test_the_text_model_of_a_gemma_that_sees(peers, tmp_path, prefix, tied):
     assert any("vision_tower" in name for name in arrays)
     named = {
         re.sub(
-            r"^lm_head\.", prefix[1], re.sub(r"^(model\.language_model|language_model\.model)\.", prefix[0], name)
+            r"^lm_head\.",
+            prefix[1],
+            re.sub(r"^(model\.language_model|language_model\.model)\.", prefix[0], name),
         ): array
         for name, array in arrays.items()
     }
     (tmp_path / "theirs").mkdir()
     save_file(named, tmp_path / "theirs" / "model.safetensors")
-    (tmp_path / "theirs" / "config.json").write_text((tmp_path / "saved" / "config.json").read_text())
+    (tmp_path / "theirs" / "config.json").write_text(
+        (tmp_path / "saved" / "config.json").read_text()
+    )
     wanted = their_logits(model, TOKENS)
     config, params = load(tmp_path / "theirs")
     assert np.abs(our_logits(config, params, TOKENS) - wanted).max() <= 1e-4 * np.abs(wanted).max()
@@ -256,7 +297,10 @@ def copy_with(folder, target, **changes):
     arrays = {name: tensors.read(name) for name in tensors.names()} | changes
     target.mkdir()
     (target / "config.json").write_text((folder / "config.json").read_text())
-    save_file({name: array for name, array in arrays.items() if array is not None}, target / "model.safetensors")
+    save_file(
+        {name: array for name, array in arrays.items() if array is not None},
+        target / "model.safetensors",
+    )
     return target
 
 
@@ -268,11 +312,18 @@ def test_tensors_that_do_not_fit_are_named(peers, tmp_path):
     with pytest.raises(InputError, match="unknown: model.extra"):
         load(copy_with(folder, tmp_path / "b", **{"model.extra": np.zeros(3, np.float32)}))
     with pytest.raises(
-        InputError, match=rf"{name} is \(3, 4\), where decoder/layers_1/mlp/wi_1/kernel needs \(48, 32\)"
+        InputError,
+        match=rf"{name} is \(3, 4\), where decoder/layers_1/mlp/wi_1/kernel needs \(48, 32\)",
     ):
         load(copy_with(folder, tmp_path / "c", **{name: np.zeros((3, 4), np.float32)}))
     with pytest.raises(InputError, match=r"model.embed_tokens.weight is \(128, 32\)"):
-        load(copy_with(folder, tmp_path / "d", **{"model.embed_tokens.weight": np.zeros((128, 32), np.float32)}))
+        load(
+            copy_with(
+                folder,
+                tmp_path / "d",
+                **{"model.embed_tokens.weight": np.zeros((128, 32), np.float32)},
+            )
+        )
 
 
 @pytest.mark.parametrize(
@@ -311,7 +362,9 @@ def test_config_json_of_an_older_transformers(name, peers, tmp_path):
     _, folder = peers(name)
     target = copy_with(folder, tmp_path / "x")
     config = json.loads((folder / "config.json").read_text()) | OLDER[name]
-    (target / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    (target / "config.json").write_text(
+        json.dumps({k: v for k, v in config.items() if v is not None})
+    )
     assert hugging_face.read_config(target) == hugging_face.read_config(folder)
 
 
@@ -328,7 +381,9 @@ def test_tensors_that_no_model_uses_are_passed_over(peers, tmp_path):
 
 def test_another_model_is_refused(peers, tmp_path):
     _, folder = peers("qwen2")
-    config = dataclasses.replace(hugging_face.read_config(folder), rope_max_wavelength=7.0, num_kv_heads=4)
+    config = dataclasses.replace(
+        hugging_face.read_config(folder), rope_max_wavelength=7.0, num_kv_heads=4
+    )
     message = "num_kv_heads: 4, not 2; rope_max_wavelength: 7.0, not 10000.0"
     with pytest.raises(InputError, match=message):
         hugging_face.load_params(folder, config, abstract_params_on(config, make_mesh()))
@@ -342,7 +397,10 @@ def test_another_model_is_refused(peers, tmp_path):
     [
         ({"model_type": "mamba"}, "unknown model_type in config.json 'mamba'.*llama"),
         ({"hidden_act": "tanh"}, "unknown activation in config.json 'tanh'"),
-        ({"rope_parameters": {"rope_theta": 1.0, "rope_type": "yarn"}}, "unknown rope scaling in config.json 'yarn'"),
+        (
+            {"rope_parameters": {"rope_theta": 1.0, "rope_type": "yarn"}},
+            "unknown rope scaling in config.json 'yarn'",
+        ),
         ({"attention_bias": True}, "attention_bias = True, which is not supported"),
         ({"vocab_size": None}, "vocab_size"),
         ({"hidden_size": "32"}, "emb_dim"),
@@ -369,7 +427,9 @@ def test_configurations_that_are_not_known(peers, tmp_path, change, message):
     _, folder = peers("llama")
     target = copy_with(folder, tmp_path / "x")
     config = json.loads((folder / "config.json").read_text()) | change
-    (target / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    (target / "config.json").write_text(
+        json.dumps({k: v for k, v in config.items() if v is not None})
+    )
     with pytest.raises(InputError, match=message):
         hugging_face.read_config(target)
 
@@ -413,7 +473,9 @@ def test_damaged_folders_of_several_files(peers, tmp_path):
     shutil.copytree(folder, tmp_path / "x")
     first, second, *_ = sorted((tmp_path / "x").glob("*.safetensors"))
     second.write_bytes(first.read_bytes())
-    with pytest.raises(InputError, match=f"{second.name} does not hold .* as model.safetensors.index.json says"):
+    with pytest.raises(
+        InputError, match=f"{second.name} does not hold .* as model.safetensors.index.json says"
+    ):
         load(tmp_path / "x")
     second.unlink()
     with pytest.raises(InputError, match=f"{second.name} is missing"):
@@ -436,7 +498,9 @@ def test_tensors_of_other_kinds_are_named(peers, tmp_path):
 
 def test_float16_holds_no_large_weights(peers, tmp_path):
     _, folder = peers("llama")
-    config, params = load(copy_with(folder, tmp_path / "x", **{"model.norm.weight": np.full(32, 7e4, np.float32)}))
+    config, params = load(
+        copy_with(folder, tmp_path / "x", **{"model.norm.weight": np.full(32, 7e4, np.float32)})
+    )
     with pytest.raises(InputError, match="model.norm.weight has values beyond float16"):
         hugging_face.save(tmp_path / "out", config, params, dtype="float16")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]

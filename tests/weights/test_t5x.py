@@ -28,12 +28,21 @@ from flan_jax.parallel.sharding import param_shardings
 from flan_jax.pytrees import map_named, named_leaves
 from flan_jax.weights.t5x import is_checkpoint, load_t5x_params, read_t5x, write_t5x
 
-SIZES = {"vocab_size": 48, "emb_dim": 16, "num_heads": 2, "head_dim": 8, "mlp_dim": 24, "dropout_rate": 0.0}
+SIZES = {
+    "vocab_size": 48,
+    "emb_dim": 16,
+    "num_heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 24,
+    "dropout_rate": 0.0,
+}
 
 
 def tiny(**changes):
     # Two stacks of different depth, neither as deep as any other size: a swapped axis cannot go unseen.
-    return EncoderDecoderConfig(**{"num_encoder_layers": 3, "num_decoder_layers": 2, **SIZES, **changes})
+    return EncoderDecoderConfig(
+        **{"num_encoder_layers": 3, "num_decoder_layers": 2, **SIZES, **changes}
+    )
 
 
 UNROLLED, STACKED = tiny(scan_layers=False), tiny(scan_layers=True)
@@ -55,7 +64,9 @@ def like(config, mesh=(("fsdp", 4), ("tensor", 2))):
 
 def value_of(name, shape, layer=None):
     """Numbers that no other parameter has: the seed is the name, with the layer's number if it is one of several."""
-    seed = sum(ord(c) * (i + 1) for i, c in enumerate(name)) + (0 if layer is None else 1000003 * (layer + 1))
+    seed = sum(ord(c) * (i + 1) for i, c in enumerate(name)) + (
+        0 if layer is None else 1000003 * (layer + 1)
+    )
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
@@ -64,7 +75,9 @@ def layer_of(name):
     parts = name.split("/")
     for i, part in enumerate(parts):
         if part.startswith("layers_"):
-            return "/".join([*parts[:i], "layers", *parts[i + 1 :]]), int(part.removeprefix("layers_"))
+            return "/".join([*parts[:i], "layers", *parts[i + 1 :]]), int(
+                part.removeprefix("layers_")
+            )
     return name, None
 
 
@@ -73,7 +86,9 @@ def params_of(config):
 
     def value(name, leaf):
         if "/layers/" in name:
-            array = np.stack([value_of(name, leaf.shape[1:], layer) for layer in range(leaf.shape[0])])
+            array = np.stack(
+                [value_of(name, leaf.shape[1:], layer) for layer in range(leaf.shape[0])]
+            )
         else:
             array = value_of(layer_of(name)[0], leaf.shape, layer_of(name)[1])
         return jax.device_put(array, leaf.sharding)
@@ -95,7 +110,9 @@ def t5x_target(scanned):
 
 # How T5X itself registers specs with flax (checkpoints.py, register_ts_spec_for_serialization).
 serialization.register_serialization_state(
-    ts.Spec, ty_to_state_dict=lambda spec: spec.to_json(), ty_from_state_dict=lambda _, state: ts.Spec(state)
+    ts.Spec,
+    ty_to_state_dict=lambda spec: spec.to_json(),
+    ty_from_state_dict=lambda _, state: ts.Spec(state),
 )
 
 
@@ -116,9 +133,15 @@ def native(folder, arrays, *, step=100, gs=False, inline=(), version=3, change=l
         ts.open(here, create=True, open=True).result().write(array).result()
         # On Google's cloud the path stands outside the kvstore when the spec is made, and the bucket is a dummy.
         elsewhere = {"kvstore": {"driver": "gcs", "bucket": "t5x-dummy-bucket"}, "path": path}
-        tree[name] = ts.Spec({**spec, **(elsewhere if gs else {"kvstore": {"driver": "file", "path": path}})})
+        tree[name] = ts.Spec(
+            {**spec, **(elsewhere if gs else {"kvstore": {"driver": "file", "path": path}})}
+        )
     # The optimizer's state is named, but its folders are not there: published checkpoints are copied without it.
-    slot = {"driver": "zarr", "dtype": "float32", "kvstore": {"driver": "file", "path": "state.param_states.x.v"}}
+    slot = {
+        "driver": "zarr",
+        "dtype": "float32",
+        "kvstore": {"driver": "file", "path": "state.param_states.x.v"},
+    }
     slot["metadata"] = {"shape": [4], "chunks": [4], "compressor": {"id": "gzip"}}
     state = {"step": np.int32(step), "param_states": {"x": {"v": ts.Spec(slot), "m": None}}}
     target = serialization.to_state_dict(traverse_util.unflatten_dict(tree, sep="/"))
@@ -143,14 +166,31 @@ def orbax(folder, arrays, *, step=100, item="state", wrapper=()):
     tree = {}
     for name, array in arrays.items():
         path = ".".join([*wrapper, "target", *name.split("/")])
-        spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(place / path)}, "dtype": array.dtype.name}
-        spec["metadata"] = {"compressor": {"id": "gzip"}, "shape": array.shape, "chunks": array.shape}
+        spec = {
+            "driver": "zarr",
+            "kvstore": {"driver": "file", "path": str(place / path)},
+            "dtype": array.dtype.name,
+        }
+        spec["metadata"] = {
+            "compressor": {"id": "gzip"},
+            "shape": array.shape,
+            "chunks": array.shape,
+        }
         ts.open(spec, create=True, open=True).result().write(array).result()
         tree[name] = f"PLACEHOLDER://{path}"
-    index = {"state": {"step": f"PLACEHOLDER://{'.'.join([*wrapper, 'state.step'])}", "param_states": {"x": {}}}}
+    index = {
+        "state": {
+            "step": f"PLACEHOLDER://{'.'.join([*wrapper, 'state.step'])}",
+            "param_states": {"x": {}},
+        }
+    }
     index["target"] = traverse_util.unflatten_dict(tree, sep="/")
     for name in wrapper:
-        index = {name: index, "flax_mutables": {}} if name == "_optimizer" else {name: index, "version": 3}
+        index = (
+            {name: index, "flax_mutables": {}}
+            if name == "_optimizer"
+            else {name: index, "version": 3}
+        )
     (place / "checkpoint").write_bytes(serialization.msgpack_serialize(index))
     (place / "_METADATA").write_text("{}")
     return folder / f"checkpoint_{step}"
@@ -176,7 +216,9 @@ def test_a_native_checkpoint_of_t5x(tmp_path, scanned, here):
     native(tmp_path, arrays, inline=("encoder/encoder_norm/scale",))
     assert_same(load_t5x_params(tmp_path, like(MODELS[here])), params_of(MODELS[here]))
     lazy = read_t5x(tmp_path)
-    assert {name: array.shape for name, array in lazy.items()} == {name: a.shape for name, a in arrays.items()}
+    assert {name: array.shape for name, array in lazy.items()} == {
+        name: a.shape for name, a in arrays.items()
+    }
     for name, array in arrays.items():
         np.testing.assert_array_equal(lazy[name].read(), array)
 
@@ -189,13 +231,18 @@ def test_a_checkpoint_of_one_file(tmp_path):
     path.write_bytes(serialization.to_bytes(index))
     assert is_checkpoint(path) and not is_checkpoint(tmp_path)
     assert_same(load_t5x_params(path, like(STACKED)), params_of(STACKED))
-    assert_same(load_t5x_params(native(tmp_path, t5x_target(True)) / "checkpoint", like(STACKED)), params_of(STACKED))
+    assert_same(
+        load_t5x_params(native(tmp_path, t5x_target(True)) / "checkpoint", like(STACKED)),
+        params_of(STACKED),
+    )
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="tiny.checkpoint_0 is truncated or damaged"):
         read_t5x(path)
 
 
-@pytest.mark.parametrize(("item", "wrapper"), [("state", ()), (".", ("optimizer",)), (".", ("_optimizer",))])
+@pytest.mark.parametrize(
+    ("item", "wrapper"), [("state", ()), (".", ("optimizer",)), (".", ("_optimizer",))]
+)
 @pytest.mark.parametrize("scanned", [False, True])
 def test_an_orbax_checkpoint_of_t5x(tmp_path, scanned, item, wrapper):
     orbax(tmp_path, t5x_target(scanned), item=item, wrapper=wrapper)
@@ -204,7 +251,10 @@ def test_an_orbax_checkpoint_of_t5x(tmp_path, scanned, item, wrapper):
 
 @pytest.mark.parametrize("item", ["state", "."])
 def test_a_checkpoint_by_the_orbax_of_today(tmp_path, item):
-    tree = {"state": {"step": np.int32(5)}, "target": traverse_util.unflatten_dict(t5x_target(False), sep="/")}
+    tree = {
+        "state": {"step": np.int32(5)},
+        "target": traverse_util.unflatten_dict(t5x_target(False), sep="/"),
+    }
     writer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False))
     writer.save(tmp_path / "checkpoint_5" / item, tree)
     assert_same(load_t5x_params(tmp_path, like(STACKED)), params_of(STACKED))
@@ -226,7 +276,9 @@ def test_specs_of_a_bucket_are_resolved_beside_the_index(tmp_path):
     "kvstore",
     [
         lambda path: {"kvstore": {"driver": "gfile", "path": path}},
-        lambda path: {"kvstore": {"driver": "file", "path": f"/home/somebody/checkpoint_100/{path}"}},
+        lambda path: {
+            "kvstore": {"driver": "file", "path": f"/home/somebody/checkpoint_100/{path}"}
+        },
         lambda path: {"kvstore": {"driver": "gcs", "bucket": "t5x-dummy-bucket"}, "path": path},
         lambda path: {"kvstore": f"gs://t5x-dummy-bucket/{path}/"},
     ],
@@ -252,7 +304,9 @@ def test_bfloat16_is_read_as_it_is_and_loaded_as_the_model_has_it(tmp_path, inli
         leaf = jax.ShapeDtypeStruct((16, 16), dtype)
         loaded = load_t5x_params(tmp_path, traverse_util.unflatten_dict({KERNEL: leaf}, sep="/"))
         assert_same(named_leaves(loaded), {KERNEL: half.astype(dtype)})
-    place = write_t5x(tmp_path / "again", traverse_util.unflatten_dict({KERNEL: jnp.asarray(half)}, sep="/"), 1)
+    place = write_t5x(
+        tmp_path / "again", traverse_util.unflatten_dict({KERNEL: jnp.asarray(half)}, sep="/"), 1
+    )
     again = read_t5x(place)[KERNEL]
     assert again.dtype == ml_dtypes.bfloat16
     np.testing.assert_array_equal(again.read(), half)
@@ -270,18 +324,28 @@ def test_a_slice_reads_only_its_chunks(tmp_path, inline):
 
 def test_the_writer_keeps_zeros_scalars_numpy_arrays_and_several_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr("flan_jax.weights.t5x.CHUNK_BYTES", 256)
-    params = {"zeros": np.zeros((7, 11), np.float32), "scalar": np.float32(2.5), "long": value_of("long", (13, 19))}
+    params = {
+        "zeros": np.zeros((7, 11), np.float32),
+        "scalar": np.float32(2.5),
+        "long": value_of("long", (13, 19)),
+    }
     place = write_t5x(tmp_path, params, 0)
     chunks = [path.name for path in (place / "target.long").iterdir() if path.name != ".zarray"]
     assert 4 <= len(chunks) <= 16
-    assert_same({name: lazy.read() for name, lazy in read_t5x(tmp_path).items()}, jax.tree.map(np.asarray, params))
+    assert_same(
+        {name: lazy.read() for name, lazy in read_t5x(tmp_path).items()},
+        jax.tree.map(np.asarray, params),
+    )
 
 
 def test_t5x_itself_would_read_what_is_written(tmp_path):
     """The steps of T5X's load_t5x_checkpoint and _read_ts, one after the other."""
     place = write_t5x(tmp_path, params_of(STACKED), step=1_000_000)
     index = serialization.msgpack_restore((place / "checkpoint").read_bytes())
-    assert set(index) == {"version", "optimizer"}  # by this detect_checkpoint_type knows the native layout
+    assert set(index) == {
+        "version",
+        "optimizer",
+    }  # by this detect_checkpoint_type knows the native layout
     assert index["version"] == 3
     assert set(index["optimizer"]) == {"state", "target"}
     assert index["optimizer"]["state"] == {"step": 1_000_000}
@@ -302,23 +366,36 @@ def test_t5x_itself_would_read_what_is_written(tmp_path):
         assert spec["kvstore"]["path"].rstrip("/") == f"target.{name.replace('/', '.')}"
         del spec["metadata"]["chunks"], spec["metadata"]["compressor"]
         spec["kvstore"]["path"] = os.path.join(place, spec["kvstore"]["path"])
-        np.testing.assert_array_equal(ts.open(spec, open=True).result().read().result(), expected[name])
+        np.testing.assert_array_equal(
+            ts.open(spec, open=True).result().read().result(), expected[name]
+        )
 
 
 def test_the_latest_finished_step_is_taken(tmp_path):
     for step in (2, 10, 9):
         native(tmp_path, {KERNEL: np.full((2, 2), step, np.float32)}, step=step)
-    for unfinished in ("checkpoint_30.tmp-1659", "checkpoint_31.orbax-checkpoint-tmp-12", "checkpoint_32"):
+    for unfinished in (
+        "checkpoint_30.tmp-1659",
+        "checkpoint_31.orbax-checkpoint-tmp-12",
+        "checkpoint_32",
+    ):
         shutil.copytree(tmp_path / "checkpoint_2", tmp_path / unfinished)
     (tmp_path / "checkpoint_32" / "checkpoint").unlink()
     assert read_t5x(tmp_path)[KERNEL].read()[0, 0] == 10
     assert read_t5x(str(tmp_path / "checkpoint_9"))[KERNEL].read()[0, 0] == 9
-    for unfinished in ("checkpoint_30.tmp-1659", "checkpoint_31.orbax-checkpoint-tmp-12", "checkpoint_32"):
+    for unfinished in (
+        "checkpoint_30.tmp-1659",
+        "checkpoint_31.orbax-checkpoint-tmp-12",
+        "checkpoint_32",
+    ):
         with pytest.raises(InputError, match=f"{unfinished} is unfinished"):
             read_t5x(tmp_path / unfinished)
     for step in (2, 10, 9):
         shutil.rmtree(tmp_path / f"checkpoint_{step}")
-    with pytest.raises(InputError, match=r"no finished T5X checkpoint. Unfinished: checkpoint_30.*, checkpoint_32\."):
+    with pytest.raises(
+        InputError,
+        match=r"no finished T5X checkpoint. Unfinished: checkpoint_30.*, checkpoint_32\.",
+    ):
         read_t5x(tmp_path)
 
 
@@ -343,23 +420,50 @@ def test_no_checkpoint_is_an_error(tmp_path):
     [
         (b'model_checkpoint_path: "model.ckpt-1"', "belongs to a TensorFlow checkpoint"),
         (b"", "truncated or damaged"),
-        (serialization.msgpack_serialize({"version": 3, "optimizer": {"target": np.ones(9)}})[:-9], "truncated"),
-        (serialization.msgpack_serialize([1, 2]), "is no index of a T5X checkpoint"),
-        (serialization.msgpack_serialize({"version": 4, "optimizer": {}}), "of version 4; known are 2 and 3"),
-        (serialization.msgpack_serialize({"version": 1, "optimizer": {}}), "of version 1; known are 2 and 3"),
-        (serialization.msgpack_serialize({"version": 3, "optimizer": {"state": {}}}), "has no parameters"),
-        (serialization.msgpack_serialize({"version": 3, "optimizer": np.ones(3)}), "has no parameters"),
         (
-            serialization.msgpack_serialize({"_optimizer": {"state": {"step": "PLACEHOLDER://x"}, "target": {}}}),
+            serialization.msgpack_serialize({"version": 3, "optimizer": {"target": np.ones(9)}})[
+                :-9
+            ],
+            "truncated",
+        ),
+        (serialization.msgpack_serialize([1, 2]), "is no index of a T5X checkpoint"),
+        (
+            serialization.msgpack_serialize({"version": 4, "optimizer": {}}),
+            "of version 4; known are 2 and 3",
+        ),
+        (
+            serialization.msgpack_serialize({"version": 1, "optimizer": {}}),
+            "of version 1; known are 2 and 3",
+        ),
+        (
+            serialization.msgpack_serialize({"version": 3, "optimizer": {"state": {}}}),
+            "has no parameters",
+        ),
+        (
+            serialization.msgpack_serialize({"version": 3, "optimizer": np.ones(3)}),
+            "has no parameters",
+        ),
+        (
+            serialization.msgpack_serialize(
+                {"_optimizer": {"state": {"step": "PLACEHOLDER://x"}, "target": {}}}
+            ),
             "has no parameters",
         ),
         (serialization.msgpack_serialize({"params": {"a": np.ones(3)}}), "has no parameters"),
-        (serialization.msgpack_serialize({"target": {"a": "elsewhere"}}), "has 'elsewhere' for a, which is neither"),
         (
-            serialization.msgpack_serialize({"target": {"a": {"driver": "n5", "kvstore": {"path": "a"}}}}),
+            serialization.msgpack_serialize({"target": {"a": "elsewhere"}}),
+            "has 'elsewhere' for a, which is neither",
+        ),
+        (
+            serialization.msgpack_serialize(
+                {"target": {"a": {"driver": "n5", "kvstore": {"path": "a"}}}}
+            ),
             "for a, which",
         ),
-        (serialization.msgpack_serialize({"target": {"a": {"driver": "zarr", "kvstore": {}}}}), "for a, which"),
+        (
+            serialization.msgpack_serialize({"target": {"a": {"driver": "zarr", "kvstore": {}}}}),
+            "for a, which",
+        ),
     ],
 )
 def test_a_bad_index_is_an_error(tmp_path, content, message):
@@ -383,12 +487,20 @@ def test_a_truncated_array_is_an_error_and_never_zeros(tmp_path, layout):
     place = layout(tmp_path, {KERNEL: array})
     (chunk,) = place.rglob("target.*/0.0")
     whole = chunk.read_bytes()
-    model = {"encoder": {"layers_0": {"attention": {"key": {"kernel": jax.ShapeDtypeStruct((16, 16), jnp.float32)}}}}}
+    model = {
+        "encoder": {
+            "layers_0": {
+                "attention": {"key": {"kernel": jax.ShapeDtypeStruct((16, 16), jnp.float32)}}
+            }
+        }
+    }
     chunk.write_bytes(whole[:-20])
     with pytest.raises(InputError, match=f"the array {KERNEL} .* is truncated or damaged"):
         load_t5x_params(tmp_path, model)
     chunk.unlink()
-    with pytest.raises(InputError, match=f"the array {KERNEL} .* is truncated or damaged .*missing"):
+    with pytest.raises(
+        InputError, match=f"the array {KERNEL} .* is truncated or damaged .*missing"
+    ):
         load_t5x_params(tmp_path, model)
     zarray = chunk.with_name(".zarray")
     for content in (zarray.read_bytes()[:-9], None):
@@ -435,8 +547,13 @@ def test_another_model_is_an_error_that_names_parameters(tmp_path, config, messa
 
 def test_all_three_kinds_of_mismatch_are_in_one_error(tmp_path):
     native(tmp_path, {"a": np.ones(3, np.float32), "b": np.ones(3, np.float32)})
-    model = {"b": jax.ShapeDtypeStruct((4,), jnp.float32), "c": jax.ShapeDtypeStruct((3,), jnp.float32)}
-    with pytest.raises(InputError, match=r"1 missing there: c; 1 without a place here: a; 1 of another shape: b is"):
+    model = {
+        "b": jax.ShapeDtypeStruct((4,), jnp.float32),
+        "c": jax.ShapeDtypeStruct((3,), jnp.float32),
+    }
+    with pytest.raises(
+        InputError, match=r"1 missing there: c; 1 without a place here: a; 1 of another shape: b is"
+    ):
         load_t5x_params(tmp_path, model)
 
 
@@ -452,13 +569,17 @@ def test_position_biases_of_each_layer_are_named_as_not_supported(tmp_path, scan
             del arrays[f"encoder/layers_{layer}/{name}/rel_embedding"]
         arrays[f"encoder/layers/{name}/rel_embedding"] = np.stack([bias] * 3, axis=1)
     native(tmp_path, arrays)
-    with pytest.raises(InputError, match="relative position biases of each layer are not supported"):
+    with pytest.raises(
+        InputError, match="relative position biases of each layer are not supported"
+    ):
         load_t5x_params(tmp_path, like(UNROLLED))
 
 
 def test_a_scanned_parameter_without_its_axis_is_an_error(tmp_path):
     native(tmp_path, {"encoder/layers/pre_mlp_layer_norm/scale": np.ones(3, np.float32)})
-    with pytest.raises(InputError, match=r"encoder/layers/\S+ is \(3,\): .* has no axis 1 that counts layers"):
+    with pytest.raises(
+        InputError, match=r"encoder/layers/\S+ is \(3,\): .* has no axis 1 that counts layers"
+    ):
         load_t5x_params(tmp_path, like(STACKED))
 
 
@@ -511,7 +632,9 @@ def test_what_a_killed_writer_left_is_no_checkpoint(tmp_path, at):
     assert done.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     assert any(left.iterdir())
-    with pytest.raises(InputError, match=r"holds no finished T5X checkpoint. Unfinished: checkpoint_2\.tmp-"):
+    with pytest.raises(
+        InputError, match=r"holds no finished T5X checkpoint. Unfinished: checkpoint_2\.tmp-"
+    ):
         read_t5x(tmp_path)
     place = write_t5x(tmp_path, {"a": jnp.ones(3)}, 2)
     assert list(read_t5x(tmp_path)) == ["a"]
