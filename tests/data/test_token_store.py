@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.data import token_store as store_module
@@ -49,6 +49,7 @@ def lists(ragged):
     return [ragged.row(i).tolist() for i in range(len(ragged.offsets) - 1)]
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 4), st.sampled_from([1000, 65_536, 65_537]))
 def test_what_is_written_is_read(rows, pieces, vocab_size):
     with tempfile.TemporaryDirectory() as folder:
@@ -198,7 +199,7 @@ WRITER = """
 import resource, sys, time
 from pathlib import Path
 import pyarrow as pa
-from flan_jax.data import store
+from flan_jax.data import token_store as store
 
 folder, mode = Path(sys.argv[1]), sys.argv[2]
 columns = store.schema("train", 10)
