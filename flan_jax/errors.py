@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TypeVar
 
@@ -21,9 +22,20 @@ class RunFailed(RuntimeError):
     """A run that cannot go on for a reason that the user can act on. Ends with ERROR."""
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Returns whether an error means that the disk, or a quota of it, is full.
+
+    Libraries that are not written in Python (tensorstore, safetensors) raise errors of their own,
+    with the system's message as text.
+    """
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return re.search(r"No space left|File too large|Disk quota", str(error)) is not None
+
+
 def describe_os_error(error: OSError) -> str:
     """Returns a user-facing message for an OSError, with advice for a full disk."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if not is_disk_full(error):
         return str(error)
     where = f" while writing {error.filename}" if error.filename else ""
     return f"the disk is full{where}. Make room; the same command goes on from the last checkpoint."

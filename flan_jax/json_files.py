@@ -1,30 +1,34 @@
-"""Reading the small files that come from elsewhere."""
+"""JSON files, and files and folders that appear whole or not at all."""
 
+import contextlib
+import errno
 import json
 import os
+import re
+import shutil
+import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import psutil
 
 from flan_jax.errors import InputError
 
 JsonObject: TypeAlias = Mapping[str, Any]
 """A JSON object as Python has it: its values are what json.loads gives."""
 
-
-def json_object(file: Path) -> dict[str, Any]:
-    """What a JSON file says. Raises InputError unless that is one object."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file} is no JSON object; copy it again")
-    return found
+TEMPORARY_FOLDER = re.compile(r".+\.tmp-(?P<pid>\d+)-[0-9a-f]{8}-(?P<host>.+)")
+"""Name of an unfinished folder. Readers of T5X checkpoints, too, take `.tmp-` for unfinished."""
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; None when there is no such file."""
+    """Returns the content of a JSON file, or None if there is no such file.
+
+    Raises:
+      InputError: the file is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -35,41 +39,155 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; nothing when there is no such file. A half-written last line is left out.
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file that was made by another program.
 
-    Raises InputError for any other line that is not JSON.
+    Raises:
+      InputError: the file is not JSON, or holds something else than one object.
+      FileNotFoundError: there is no such file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no JSON object; copy it again")
+    return content
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the objects of a JSON-lines file; none if there is no such file.
+
+    A last line without its newline is skipped: its writer was killed.
+
+    Raises:
+      InputError: any other line is not JSON.
     """
     if not path.exists():
         return
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if line.endswith(b"\n"):
-                yield _parsed(path, number, line)
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise InputError(
+                    f"{path}:{number} is damaged ({error}). Delete that line, or restore the file"
+                ) from None
+            yield row
 
 
-def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise InputError(
-            f"{path}:{number} is damaged ({error}). Delete that line, or restore the file"
-        ) from None
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, as_json(content))
-
-
-def as_json(content: Any) -> str:
+def as_json(content: object) -> str:
+    """Returns the text that `write_json` writes."""
     return json.dumps(content, indent=2) + "\n"
 
 
+def write_json(path: Path, content: object) -> None:
+    """Replaces a file atomically by `content` as JSON."""
+    write_text(path, as_json(content))
+
+
 def write_text(path: Path, text: str) -> None:
-    """Replaces a file at once: a reader, or a process that starts after a crash, sees the old text or the new."""
+    """Replaces a file atomically: readers, also after a crash, see the old text or the new one.
+
+    Only one process at a time may write a file: all use the same temporary name.
+    """
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def append_jsonl(path: Path, row: JsonObject) -> None:
+    """Appends one line to a JSON-lines file.
+
+    The write is not atomic. After a crash, rewrite the file with what `read_jsonl` gives before
+    appending to it: the last line may lack its end.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `folder` when the block ends without an error.
+
+    The temporary folder lies beside `folder`, whose parents are created. Its files are on disk
+    (fsync) before it is renamed, so that `folder` is complete even after a power failure. After an
+    error it is removed. What killed processes have left beside `folder` is removed, too.
+
+    Args:
+      folder: the folder to write. Several processes may write the same one: the first one wins.
+
+    Yields:
+      The temporary folder, empty.
+
+    Raises:
+      FileExistsError: `folder` exists and is not empty when the block ends.
+      OSError: the folder cannot be written (disk full, no permission).
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned_folders(folder.parent)
+    owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
+    temporary = folder.with_name(f"{folder.name}.tmp-{owner}")
+    try:
+        temporary.mkdir()
+        yield temporary
+        _sync_tree(temporary)
+        _rename_folder(temporary, folder)
+        _sync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_abandoned_folders(parent: Path) -> None:
+    """Removes the temporary folders in `parent` that killed processes of this machine have left.
+
+    Those of other machines stay, as `parent` may be on a shared disk.
+    """
+    for path in parent.glob("*.tmp-*"):
+        match = TEMPORARY_FOLDER.fullmatch(path.name)
+        if match is None or match["host"] != socket.gethostname():
+            continue
+        if not is_process_alive(int(match["pid"])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_process_alive(pid: int) -> bool:
+    """Returns whether a process of this machine runs. A zombie, which has ended, does not."""
+    try:
+        status = psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    return status not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+
+
+def _rename_folder(temporary: Path, folder: Path) -> None:
+    try:
+        os.rename(temporary, folder)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise FileExistsError(errno.EEXIST, "another process wrote it", str(folder)) from error
+        raise
+
+
+def _sync_tree(folder: Path) -> None:
+    """Flushes a folder and everything in it to disk."""
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file, or the list of names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -13,7 +13,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from flan_jax.batch import PAD
 from flan_jax.errors import InputError
-from flan_jax.json_files import json_object
+from flan_jax.json_files import read_json_object
 
 PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 """The tokenizer of the practice corpus; its name as a tokenizer's path is "practice"."""
@@ -243,7 +243,7 @@ def _before_eos(ids: Iterable[int], eos: int) -> list[int]:
 def _beside(path: str, name: str) -> dict[str, Any]:
     """The JSON object in the file of that name beside a tokenizer; empty where there is none."""
     file = Path(path).with_name(name)
-    return json_object(file) if file.exists() else {}
+    return read_json_object(file) if file.exists() else {}
 
 
 def _fingerprint(content: bytes, number: int) -> str:

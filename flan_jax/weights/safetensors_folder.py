@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from flan_jax.errors import InputError
-from flan_jax.json_files import json_object
+from flan_jax.json_files import read_json_object
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
 
@@ -85,9 +85,9 @@ class Tensors:
         self.folder = Path(folder).expanduser()
         if not is_folder(self.folder):
             raise InputError(f"{self.folder} is not a Hugging Face folder: it has no {CONFIG}")
-        self.config = json_object(self.folder / CONFIG)
+        self.config = read_json_object(self.folder / CONFIG)
         if (self.folder / INDEX).is_file():
-            files = json_object(self.folder / INDEX).get("weight_map")
+            files = read_json_object(self.folder / INDEX).get("weight_map")
             if not isinstance(files, dict) or not files:
                 raise InputError(f"{self.folder / INDEX} has no weight_map; copy it again")
         elif (self.folder / SINGLE).is_file():
