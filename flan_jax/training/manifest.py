@@ -17,9 +17,10 @@ from jax.sharding import Mesh
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
-from flan_jax.json_files import read_json, read_jsonl
+from flan_jax.json_files import read_jsonl
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
+from flan_jax.run_records import AFTER, TaskScores, read_all_task_scores
 from flan_jax.weights.formats import source_facts
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
@@ -123,25 +124,37 @@ def run_metadata(
 
 
 def result(run: Run, step: int) -> dict[str, Any]:
-    """The run in short: loss, and each task's mean over templates before and after, and after under further prompts."""
+    """Returns the content of result.json: the loss, and the mean score of each task in each phase.
+
+    Args:
+      run: a trained run with its scores.
+      step: the number of finished training steps.
+    """
     rows = [row for row in read_jsonl(run.path / "metrics.jsonl") if "loss" in row]
-    tasks = {path.stem: read_json(path) for path in sorted((run.path / "eval").glob("*.json"))}
-    short = {
-        name: {
-            "cluster": t["cluster"],
-            "held_out": t["held_out"],
-            "metric": t["after"]["metric"],
-            "chance": t["after"]["chance"],
-        }
-        | {when: t[when]["mean"] for when in t if when.partition("-")[0] in ("before", "after")}
-        for name, t in tasks.items()
-        if "after" in t
+    tasks = {
+        record.task: _task_result(record)
+        for record in read_all_task_scores(run.path)
+        if AFTER in record.scores
     }
-    held_out = [task["after"] for task in short.values() if task["held_out"]]
+    held_out_means = [task["after"] for task in tasks.values() if task["held_out"]]
     return {
         "step": step,
         "loss": rows[-1]["loss"],
         "seconds": rows[-1]["seconds"],
-        "held_out_mean": float(np.mean(held_out)) if held_out else None,
-        "tasks": short,
+        "held_out_mean": float(np.mean(held_out_means)) if held_out_means else None,
+        "tasks": tasks,
     }
+
+
+def _task_result(record: TaskScores) -> dict[str, Any]:
+    """Returns a task's entry in result.json."""
+    after = record.scores[AFTER]
+    entry = {
+        "cluster": record.cluster,
+        "held_out": record.held_out,
+        "metric": after.metric,
+        "chance": after.chance,
+    }
+    for phase, scores in record.scores.items():
+        entry[str(phase)] = scores.mean
+    return entry

@@ -1,0 +1,364 @@
+"""Records of a run's scores and predictions: what evaluation writes and what the reports read.
+
+A run directory holds eval/<task>.json, one `TaskScores`, and predictions/<task>-<phase>.jsonl, one
+`Prediction` a line.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from flan_jax.errors import InputError
+from flan_jax.json_files import JsonObject, read_json, write_json
+
+Time: TypeAlias = Literal["before", "after", "during"]
+"""When parameters are scored: before, after or during training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Which parameters are scored under which prompts. Files name it by its text.
+
+    >>> str(Phase("before")), str(Phase("after", "none"))
+    ('before', 'after-none')
+
+    Attributes:
+      time: when the parameters are scored, relative to training.
+      prompts: the name of additional prompts (see EvalConfig.more); "" for the default prompts.
+    """
+
+    time: Time
+    prompts: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.time}-{self.prompts}" if self.prompts else self.time
+
+    @classmethod
+    def parse(cls, text: str) -> "Phase":
+        """Returns the phase with this text, the inverse of str().
+
+        Raises:
+          InputError: the text does not begin with "before", "after" or "during".
+        """
+        time, _, prompts = text.partition("-")
+        for known in get_args(Time):
+            if time == known:
+                return cls(known, prompts)
+        raise InputError(f"{text!r} is not a phase; write 'before', 'after' or 'after-NAME'")
+
+
+BEFORE = Phase("before")
+AFTER = Phase("after")
+DURING = Phase("during")
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateScore:
+    """The headline score of one template.
+
+    Attributes:
+      template: the index among the task's templates.
+      score: the headline metric on the test split.
+    """
+
+    template: int
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateMetrics:
+    """All metrics of one template.
+
+    Attributes:
+      template: the index among the task's templates.
+      splits: {"test": {"accuracy": 81.2}, "validation": {...}}.
+    """
+
+    template: int
+    splits: Mapping[str, Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptScores:
+    """The scores of a task in one phase: one entry of eval/<task>.json. Most values are percentages.
+
+    Fields that are None are unknown, or do not apply to the task. They are in the order of the file.
+
+    Attributes:
+      metric: the headline metric's name, the first of the task's metrics.
+      mean: the mean of the headline metric on the test split over the templates.
+      median: the median over the templates. T0 reports it (Sanh et al. 2022).
+      quartiles: the first and third quartile over the templates.
+      interval: 95 % bootstrap confidence interval of the mean (flan_jax.bootstrap).
+      standard_error: bootstrap standard error of the mean.
+      values: [templates][examples], the headline metric of each example; an entry is None where the
+        template was not rendered for the example. None for metrics of a whole set, and for tasks
+        that were trained on.
+      best_dev_template: the template that is best on the validation split, and its test score.
+      chance: the expected score of a uniformly random choice; None for generation.
+      majority: the score of always giving the most frequent correct answer; None for generation.
+      examples: the number of examples of the test split.
+      truncated: percentage of test prompts that were longer than the model's input length.
+      templates: all metrics of each template.
+    """
+
+    metric: str
+    mean: float
+    median: float | None = None
+    quartiles: tuple[float, float] | None = None
+    interval: tuple[float, float] | None = None
+    standard_error: float | None = None
+    values: list[list[float | None]] | None = None
+    best_dev_template: TemplateScore | None = None
+    chance: float | None = None
+    majority: float | None = None
+    examples: int | None = None
+    truncated: float | None = None
+    templates: tuple[TemplateMetrics, ...]
+
+    @property
+    def by_template(self) -> dict[int, float]:
+        """{template: the headline metric on the test split}."""
+        return {entry.template: entry.splits["test"][self.metric] for entry in self.templates}
+
+    @property
+    def further_metrics(self) -> dict[str, float]:
+        """{metric: its mean over the templates on the test split}, without the headline metric."""
+        names = [name for name in self.templates[0].splits["test"] if name != self.metric]
+        return {
+            name: float(np.mean([entry.splits["test"][name] for entry in self.templates]))
+            for name in names
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object of the file."""
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.best_dev_template is not None:
+            content["best_dev_template"] = dataclasses.asdict(self.best_dev_template)
+        content["templates"] = [
+            {"template": entry.template, **entry.splits} for entry in self.templates
+        ]
+        return content
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> "PromptScores":
+        """Returns the record of a JSON object; absent fields become None.
+
+        Raises:
+          LookupError, TypeError, ValueError: the object is not what to_json returns.
+        """
+        templates = tuple(_template_metrics(entry) for entry in content["templates"])
+        scores = cls(
+            metric=str(content["metric"]),
+            mean=float(content["mean"]),
+            median=_number(content.get("median")),
+            quartiles=_pair(content.get("quartiles")),
+            interval=_pair(content.get("interval")),
+            standard_error=_number(content.get("standard_error")),
+            values=content.get("values"),
+            best_dev_template=_template_score(content.get("best_dev_template")),
+            chance=_number(content.get("chance")),
+            majority=_number(content.get("majority")),
+            examples=_integer(content.get("examples")),
+            truncated=_number(content.get("truncated")),
+            templates=templates,
+        )
+        scores._check()
+        return scores
+
+    def _check(self) -> None:
+        """Raises LookupError or ValueError unless all templates have the headline metric and its values."""
+        count = len(self.by_template)
+        if self.values is None:
+            return
+        values = np.array(self.values, float)
+        is_matrix = values.ndim == 2 and len(values) == count
+        if not is_matrix or np.isnan(values).all(axis=1).any():
+            raise ValueError("its values are not numbers, templates x examples")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskScores:
+    """All scores of a task in a run: eval/<task>.json.
+
+    Attributes:
+      task: the task's name.
+      cluster: the cluster that the task belongs to.
+      held_out: whether the run does not train on the task.
+      scores: the scores of each phase, in the order in which they were written.
+    """
+
+    task: str
+    cluster: str
+    held_out: bool
+    scores: Mapping[Phase, PromptScores]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object of the file: task, cluster, held_out, then one key a phase."""
+        content: dict[str, Any] = {
+            "task": self.task,
+            "cluster": self.cluster,
+            "held_out": self.held_out,
+        }
+        for phase, scores in self.scores.items():
+            content[str(phase)] = scores.to_json()
+        return content
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> "TaskScores":
+        """Returns the record of a JSON object. Phases that are null are left out.
+
+        Raises:
+          LookupError, TypeError, ValueError: the object is not what to_json returns.
+        """
+        if not isinstance(content, Mapping):
+            raise TypeError(f"a {type(content).__name__} instead of an object")
+        scores = {
+            Phase.parse(key): PromptScores.from_json(value)
+            for key, value in content.items()
+            if key.partition("-")[0] in get_args(Time) and value is not None
+        }
+        return cls(
+            task=str(content["task"]),
+            cluster=str(content["cluster"]),
+            held_out=bool(content["held_out"]),
+            scores=scores,
+        )
+
+
+def scores_file(run_dir: Path, task: str) -> Path:
+    """Returns the path of a task's scores."""
+    return run_dir / "eval" / f"{task}.json"
+
+
+def read_task_scores(path: Path) -> TaskScores | None:
+    """Reads eval/<task>.json.
+
+    Returns:
+      The scores, or None when there is no such file.
+
+    Raises:
+      InputError: the file is damaged, or is not what a run writes.
+    """
+    content = read_json(path)
+    if content is None:
+        return None
+    try:
+        return TaskScores.from_json(content)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(
+            f"{path} is not what a run writes ({type(error).__name__}: {error}). Delete it and run "
+            "the evaluation again"
+        ) from None
+
+
+def read_all_task_scores(run_dir: Path) -> list[TaskScores]:
+    """Reads all of a run's eval/*.json, ordered by file name.
+
+    Raises:
+      InputError: a file is damaged, or is not what a run writes.
+    """
+    files = sorted((run_dir / "eval").glob("*.json"))
+    records = [read_task_scores(file) for file in files]
+    return [record for record in records if record is not None]
+
+
+def write_task_scores(path: Path, record: TaskScores) -> None:
+    """Replaces eval/<task>.json atomically."""
+    write_json(path, record.to_json())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The model's answer to one prompt: one line of predictions/<task>-<phase>.jsonl.
+
+    A prediction by rank classification has the fields from `chosen` on, a generated text does not.
+
+    Attributes:
+      example: the number of the example in its source, from 0.
+      template: the index among the task's templates.
+      answer: the index of the correct option; -1 for generation.
+      right: the indices of all correct options; empty for generation.
+      inputs: the prompt.
+      references: the correct answers as text.
+      truncated: whether the model saw the prompt, or an option, without its end.
+      prediction: the chosen option's text, or the generated text.
+      chosen: the index of the chosen option.
+      options: the text of each option.
+      scores: the value by which each option is ranked.
+      sums: the log-probability of each option after the prompt, in nats.
+      tokens: the number of tokens of each option, EOS included.
+      unconditional: the log-probability of each option after a prompt without content; None unless
+        the scoring is "calibrated".
+    """
+
+    example: int
+    template: int
+    answer: int
+    right: list[int]
+    inputs: str
+    references: list[str]
+    truncated: bool = False
+    prediction: str
+    chosen: int | None = None
+    options: list[str] | None = None
+    scores: list[float] | None = None
+    sums: list[float] | None = None
+    tokens: list[int] | None = None
+    unconditional: list[float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object of the file. Fields that are None or False are left out."""
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, value in content.items()
+            if value is not None and value is not False
+        }
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> "Prediction":
+        """Returns the record of a JSON object. Other keys, such as "split", are ignored.
+
+        Raises:
+          TypeError: a required field is missing.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: content[name] for name in names if name in content})
+
+
+def predictions_file(run_dir: Path, task: str, phase: Phase) -> Path:
+    """Returns the path of a task's predictions in one phase."""
+    return run_dir / "predictions" / f"{task}-{phase}.jsonl"
+
+
+def _template_metrics(content: JsonObject) -> TemplateMetrics:
+    splits: dict[str, dict[str, float]] = {}
+    for split, metrics in content.items():
+        if split != "template":
+            splits[split] = {name: float(value) for name, value in metrics.items()}
+    return TemplateMetrics(template=int(content["template"]), splits=splits)
+
+
+def _template_score(content: JsonObject | None) -> TemplateScore | None:
+    if not content:
+        return None
+    return TemplateScore(template=int(content["template"]), score=float(content["score"]))
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _integer(value: int | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _pair(value: Sequence[int | float] | None) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    low, high = value
+    return float(low), float(high)
