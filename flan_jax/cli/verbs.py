@@ -24,7 +24,7 @@ from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import abstract_params_on, check_vocabulary, count_params
 from flan_jax.parallel import multihost
-from flan_jax.parallel.mesh import check_batch, make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.preflight import report
 from flan_jax.progress import table_console
 from flan_jax.reports import run_report
@@ -37,6 +37,7 @@ from flan_jax.training import manifest
 from flan_jax.training import train as training
 from flan_jax.training.metrics_log import NO_STEPS, profiled_steps
 from flan_jax.training.settings import Settings
+from flan_jax.training.setup import prepare_run
 from flan_jax.weights.formats import check_target, load_params, save_params, source_facts
 from flan_jax.weights.orbax import latest_folder
 
@@ -351,22 +352,20 @@ def convert(
 
 def show_plan(settings: Settings) -> None:
     """Prints what a run would do: the mixture, the packing, the model's size and its work a step."""
-    mesh = make_mesh(settings.training.mesh)
-    check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
-    plan, explained = _explained(settings)
-    attention = check_attention(settings.model, plan.lengths, mesh)
+    inputs = prepare_run(settings, make_mesh(settings.training.mesh))
+    plan, summary = inputs.plan, inputs.summary
     console = table_console()
-    console.print(mixture_table(explained))
+    console.print(mixture_table(summary))
     flops = settings.model.train_flops(plan.batch_size, plan.lengths)
-    steps = explained["steps"]
+    steps = summary["steps"]
     for line in (
-        _batch_text(plan, explained),
+        _batch_text(plan, summary),
         (
             f"{count_params(settings.model):,} parameters; {flops / 1e9:,.1f} GFLOP a step, "
             f"{flops * steps / 1e15:,.3f} PFLOP in {steps:,} steps"
         ),
-        f"mesh: {dict(mesh.shape)}",
-        attention,
+        f"mesh: {dict(inputs.mesh.shape)}",
+        inputs.attention,
     ):
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -25,13 +25,14 @@ from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, RunFailed, unknown_name
 from flan_jax.hardware import CHIPS, Number, chip_of, is_torus, memory_of
 from flan_jax.models.attention_backends import check_attention
-from flan_jax.parallel.mesh import check_batch, make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.preflight.hlo import Collectives, collectives
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.training.settings import Settings, TrainConfig
+from flan_jax.training.setup import check_devices
 from flan_jax.training.state import abstract_state_on
-from flan_jax.training.step import check_options, jitted_step
+from flan_jax.training.step import jitted_step
 
 MESHES = Path(__file__).resolve().parents[2] / "gin" / "mesh"
 """A file for each of the usual slices."""
@@ -188,9 +189,8 @@ def mesh_on(shape: Any, target: Target) -> Mesh:
 
 
 def abstract_inputs(job: Job, target: Target) -> tuple[Mesh, Any, Any]:
-    """(mesh, state, batch), as shapes with shardings. Raises InputError for what training would refuse, too."""
+    """(mesh, state, batch), as shapes with shardings. Raises InputError where the mesh does not divide the model."""
     mesh = mesh_on(job.training.mesh, target)
-    check_batch(job.rows, job.training.microbatches, mesh)
     state = abstract_state_on(job.model, job.optimizer.build(job.training.steps), mesh)
     rows = batch_sharding(mesh)
     spec = batch_spec(job.model.architecture, job.rows, job.lengths)
@@ -258,8 +258,8 @@ def _in_rows(arrays: Any, mesh: Mesh) -> Any:
 def _compile(job: Job, target: Target, program: Callable[..., Program]) -> Compiled:
     start = time.monotonic()
     mesh, state, batch = abstract_inputs(job, target)
+    check_devices(job.training, job.rows, mesh)
     check_attention(job.model, job.lengths, mesh)
-    check_options(job.training.compiler_options, target.devices[0])
     jitted, arguments = program(job, mesh, state, batch)
     own, rows = bytes_a_device(state), bytes_a_device(arguments[1])
     temporaries, found = None, None

@@ -9,7 +9,7 @@ from flan_jax.errors import InputError
 from flan_jax.hardware import CHIPS, Number
 from flan_jax.models.config import REMAT_POLICIES
 from flan_jax.models.params import count_params
-from flan_jax.parallel.mesh import SLICES
+from flan_jax.parallel.mesh import SLICES, check_batch
 from flan_jax.preflight.compile import Compiled, Job, Target, abstract_inputs, compile_for, mesh_on
 from flan_jax.preflight.roofline import Roofline, roofline
 
@@ -123,7 +123,8 @@ def search(job: Job, target: Target) -> Iterator[Compiled]:
     for mesh in meshes(len(target.devices) // target.slices):
         placed = with_training(job, mesh=mesh | several)
         try:
-            abstract_inputs(placed, target)
+            device_mesh, _, _ = abstract_inputs(placed, target)
+            check_batch(placed.rows, placed.training.microbatches, device_mesh)
         except InputError:
             continue
         for policy in REMAT:

@@ -7,18 +7,13 @@ from typing import Any
 import optax
 from jax.sharding import Mesh
 
-from flan_jax.data.batch_plan import MixturePlan
-from flan_jax.data.leakage import check_leakage
 from flan_jax.data.loader import Loader
-from flan_jax.data.mixture_data import MixtureData, prepare_mixture
-from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.evaluation import evaluate
 from flan_jax.evaluation.config import EvalContext, EvalJob
 from flan_jax.evaluation.score_files import delete_other_scores, is_scored, scored_weights
-from flan_jax.models.attention_backends import check_attention
-from flan_jax.models.params import abstract_params_on, check_vocabulary
+from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel import multihost
-from flan_jax.parallel.mesh import check_batch, make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.preemption import Preemption
 from flan_jax.reports import run_report
 from flan_jax.run_dir import RESULT, Run
@@ -28,8 +23,8 @@ from flan_jax.training.loop import LoopConfig, in_training_eval, train_loop
 from flan_jax.training.metrics_log import NO_STEPS
 from flan_jax.training.packing_check import check_packing
 from flan_jax.training.settings import Settings, TrainConfig
+from flan_jax.training.setup import prepare_run
 from flan_jax.training.state import TrainState, abstract_state_on, init_state, warm_state
-from flan_jax.training.step import check_options
 from flan_jax.weights.formats import load_params
 
 
@@ -43,7 +38,11 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     preemption, mesh = Preemption(), make_mesh(training.mesh)
     with multihost.process_zero_first():
         run = Run(run_dir, is_writer=multihost.is_process_zero())
-    prepared, plan, identity = prepare(run, settings, mesh)
+    inputs = prepare_run(settings, mesh)
+    prepared, plan, identity = inputs.data, inputs.plan, inputs.identity
+    print(inputs.attention)
+    metadata = manifest.run_metadata(model, settings.data, mesh, inputs.summary)
+    run.write_manifest(identity, metadata | {"not_evaluated": prepared.not_evaluated})
     multihost.assert_equal_everywhere(manifest.process_fingerprint(identity, config_text))
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
@@ -99,29 +98,6 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
 def write_report(run: Run) -> Path | None:
     """The file of a run's report, which the process that writes has made."""
     return run_report.write(run.path) if run.is_writer else None
-
-
-def prepare(
-    run: Run, settings: Settings, mesh: Mesh
-) -> tuple[MixtureData, MixturePlan, dict[str, Any]]:
-    """The data, the plan of its batches and the run's identity, checked against the model, the mesh and the run's directory."""
-    data, model, training = settings.data, settings.model, settings.training
-    check_options(training.compiler_options, mesh.devices.flat[0])
-    check_batch(data.batch_size, training.microbatches, mesh)
-    with multihost.process_zero_first():
-        check_leakage(data)
-        prepared = prepare_mixture(data, settings.evaluation.more)
-    plan = prepared.plan(model.architecture)
-    check_vocabulary(model, prepared.tokenizer.path, prepared.tokenizer.vocab_size)
-    print(check_attention(model, plan.lengths, mesh))
-    mixture = summarize_mixture(prepared, plan, training.steps)
-    identity = manifest.identity(model, prepared, plan, settings.optimizer, training)
-    run.write_manifest(
-        identity,
-        manifest.run_metadata(model, data, mesh, mixture)
-        | {"not_evaluated": prepared.not_evaluated},
-    )
-    return prepared, plan, identity
 
 
 def is_finished(

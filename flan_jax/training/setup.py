@@ -1,0 +1,86 @@
+"""Everything between a run's settings and its first step: data, batch plan, checks, identity."""
+
+import dataclasses
+
+from jax.sharding import Mesh
+
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.leakage import check_leakage
+from flan_jax.data.mixture_data import MixtureData, prepare_mixture
+from flan_jax.data.mixture_summary import summarize_mixture
+from flan_jax.json_files import JsonObject
+from flan_jax.models.attention_backends import check_attention
+from flan_jax.models.params import check_vocabulary
+from flan_jax.parallel import multihost
+from flan_jax.parallel.mesh import check_batch
+from flan_jax.training import manifest
+from flan_jax.training.settings import Settings, TrainConfig
+from flan_jax.training.step import check_options
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunInputs:
+    """The prepared and checked inputs of a run.
+
+    Attributes:
+      mesh: the device mesh.
+      data: the token stores of the mixture.
+      plan: which examples lie in which batch.
+      attention: a line for the log: which attention backend runs.
+      summary: the mixture in numbers, see `summarize_mixture`.
+      identity: what must stay the same while the run goes on, see `manifest.identity`.
+    """
+
+    mesh: Mesh
+    data: MixtureData
+    plan: MixturePlan
+    attention: str
+    summary: JsonObject
+    identity: JsonObject
+
+
+def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
+    """Prepares the data of a run and checks that the run can be done on a mesh.
+
+    Training and `--dry_run` both begin with it, so that a dry run refuses what training would.
+
+    Args:
+      settings: the run's settings.
+      mesh: the devices to train on.
+
+    Raises:
+      InputError: the compiler options, the batch size, the mixture, the vocabulary or the attention
+        backend do not fit the model or the mesh, or training rows leak into the held-out tasks.
+    """
+    model, training = settings.model, settings.training
+    check_devices(training, settings.data.batch_size, mesh)
+
+    with multihost.process_zero_first():
+        check_leakage(settings.data)
+        data = prepare_mixture(settings.data, settings.evaluation.more)
+    plan = data.plan(model.architecture)
+
+    check_vocabulary(model, data.tokenizer.path, data.tokenizer.vocab_size)
+    return RunInputs(
+        mesh=mesh,
+        data=data,
+        plan=plan,
+        attention=check_attention(model, plan.lengths, mesh),
+        summary=summarize_mixture(data, plan, training.steps),
+        identity=manifest.identity(model, data, plan, settings.optimizer, training),
+    )
+
+
+def check_devices(training: TrainConfig, batch_size: int, mesh: Mesh) -> None:
+    """Checks what depends on the devices and needs no data.
+
+    Args:
+      training: has the compiler options and the number of microbatches.
+      batch_size: rows of a batch.
+      mesh: the devices to train on.
+
+    Raises:
+      InputError: the compiler does not take an option, or the batch does not divide over the mesh.
+    """
+    check_options(training.compiler_options, mesh.devices.flat[0])
+    check_batch(batch_size, training.microbatches, mesh)
