@@ -394,7 +394,7 @@ def test_meshes_to_search():
 def test_search_keeps_the_least_remat_that_fits(monkeypatch):
     bytes_of = {"none": 100, "minimal": 50, "full": 25}
     compiling = compiled_as(lambda job: bytes_of[job.model.remat] // job.training.mesh["tensor"])
-    monkeypatch.setattr(compile, "compile_for", compiling)
+    monkeypatch.setattr("flan_jax.preflight.search.compile_for", compiling)
     here = target(memory=60)
     found = [(job.training.mesh["tensor"], job.model.remat) for job, *_ in search(job(), here)]
     # Two heads do not divide over four ways of tensor.
