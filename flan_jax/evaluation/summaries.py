@@ -7,23 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
-from flan_jax.tasks.metrics import (
-    MEANS,
-    bleu,
-    bleu_of,
-    bleu_statistics,
-    matthews,
-    mean_f1,
-    pearson_spearman,
-    yes_f1,
-)
+from flan_jax.tasks.metrics import find_metric
 from flan_jax.tasks.task import TemplatedTask, get_task
 
 Row = Mapping[str, Any]
 """A prediction, as flan_jax.evaluation.predictions.predict makes them."""
-
-_RESAMPLED = (matthews, mean_f1, pearson_spearman, yes_f1)
-"""Metrics of a whole set that are cheap enough to compute anew some hundred times a template."""
 
 
 def summaries(
@@ -47,7 +35,7 @@ def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> 
     template that is best on `validation`, the first of equals; None without one.
 
     interval, standard_error: of the mean, over other templates and examples (flan_jax.bootstrap.bootstrap). A metric of a whole set
-    is computed anew on resampled examples if it is one of ours; that of another is over templates alone. None of a single value.
+    is computed anew on resampled examples if it is registered with a resample function; that of another is over templates alone. None of a single value.
 
     chance: the expected score of a blind guess in percent. majority: the headline score of always giving the answer that is most
     often right on `test`, the same option or, where options differ by example, the same position. Both are None for generation.
@@ -100,7 +88,7 @@ def _score(task: TemplatedTask, rows: Sequence[Row]) -> _Scored:
     targets, texts = _answers(task, rows)
     metrics, headline = {}, None
     for metric in task.metrics:
-        if metric not in MEANS:
+        if not find_metric(metric).mean_of_examples:
             metrics |= {name: float(value) for name, value in metric(targets, texts).items()}
             continue
         each = [metric([target], [text]) for target, text in zip(targets, texts, strict=True)]
@@ -165,19 +153,14 @@ def _values(templates: Sequence[_Scored]) -> np.ndarray | None:
 
 
 def _interval_of_sets(task: TemplatedTask, templates: Sequence[_Scored]) -> Interval:
-    metric, examples = task.metrics[0], [row["example"] for row in templates[0].rows]
-    if metric not in (bleu, *_RESAMPLED) or any(
-        [row["example"] for row in t.rows] != examples for t in templates
-    ):
+    resample = find_metric(task.metrics[0]).resample
+    examples = [row["example"] for row in templates[0].rows]
+    if resample is None or any([row["example"] for row in t.rows] != examples for t in templates):
         return bootstrap([[template.headline] for template in templates])
-    pairs = [_answers(task, template.rows) for template in templates]
-    statistics = [bleu_statistics(*pair) for pair in pairs] if metric is bleu else []
+    values = [resample(*_answers(task, template.rows)) for template in templates]
 
     def score(template: int, indices: np.ndarray) -> float:
-        if metric is bleu:
-            return bleu_of(statistics[template][indices].sum(axis=0))
-        targets, texts = ([texts[i] for i in indices] for texts in pairs[template])
-        return next(iter(metric(targets, texts).values()))
+        return values[template](indices)
 
     return bootstrap_metric(score, len(templates), len(examples))
 

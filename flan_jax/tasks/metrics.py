@@ -1,329 +1,480 @@
-"""Metrics with seqio's signature: (targets, predictions) -> {name: value}. All values are percentages, 0 to 100.
+"""Metrics with seqio's signature: (targets, predictions) -> {name: value}.
 
-Predictions are texts. A target is a text or, where several are right, a list of texts; the best match counts.
+All values are percentages, 0 to 100. Predictions are texts. A target is a text or, where several
+answers are right, a list of texts; the best match counts.
+
+METRICS holds what evaluation must know of a metric beside its function: how its confidence
+interval over examples is computed, and which tasks it can score. Add one with `register_metric`.
 """
 
 import collections
+import dataclasses
 import functools
 import math
 import re
 import string
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, add_to_registry
 
-MetricFn = Callable[[Sequence, Sequence], dict[str, float]]
+if TYPE_CHECKING:
+    from sacrebleu.metrics import BLEU  # pyright: ignore
+
+Scores: TypeAlias = dict[str, float]
+MetricFn: TypeAlias = Callable[[Sequence, Sequence], Scores]
+
+Resample: TypeAlias = Callable[[Sequence, Sequence], Callable[[np.ndarray], float]]
+"""(targets, predictions) -> a function from indices of examples, some of them repeated, to the
+metric's first value on these examples."""
 
 
-def accuracy(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """Share of predictions that are a target, letter for letter.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric with its confidence interval and the tasks that it can score.
+
+    Attributes:
+      function: computes the metric. Its first value is the one that is reported with an interval.
+      mean_of_examples: whether the value of many examples is the mean of the value of each.
+      resample: for a metric of a whole set, gives its value on resampled examples. A metric with
+        neither has an interval over templates alone.
+      answers: "texts" if it compares texts, so that it cannot score options that differ by example;
+        "fixed_options" if it needs the same options for all examples; "any" otherwise.
+      check_options: raises InputError for fixed options that the metric cannot score.
+    """
+
+    function: MetricFn
+    mean_of_examples: bool = False
+    resample: Resample | None = None
+    answers: Literal["any", "texts", "fixed_options"] = "any"
+    check_options: Callable[[tuple[str, ...]], object] | None = None
+
+    def __post_init__(self):
+        if self.mean_of_examples and self.resample is not None:
+            raise InputError(
+                f"metric {self.name!r} is a mean of examples and has a resample function too: its "
+                "interval would be computed in two ways. Give one of them"
+            )
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return getattr(self.function, "__name__", str(self.function))
+
+
+METRICS: dict[str, Metric] = {}
+"""The registered metrics, by the names of their functions."""
+
+
+def register_metric(
+    function: MetricFn,
+    *,
+    mean_of_examples: bool = False,
+    resample: Resample | None = None,
+    answers: Literal["any", "texts", "fixed_options"] = "any",
+    check_options: Callable[[tuple[str, ...]], object] | None = None,
+) -> MetricFn:
+    """Registers a metric, so that its scores have confidence intervals over examples.
+
+    >>> register_metric(word_overlap, mean_of_examples=True)
+    >>> register_metric(macro_f1, resample=recompute(macro_f1), answers="fixed_options")
+    >>> register_metric(chrf, resample=sum_statistics(chrf_statistics, chrf_of))
+
+    Args:
+      function: (targets, predictions) -> {name: value}.
+      mean_of_examples: see Metric, as for the other arguments.
+      resample: see Metric; `recompute` and `sum_statistics` make one.
+      answers: see Metric.
+      check_options: see Metric.
+
+    Returns:
+      The function.
+
+    Raises:
+      InputError: another metric has this name.
+    """
+    metric = Metric(
+        function=function,
+        mean_of_examples=mean_of_examples,
+        resample=resample,
+        answers=answers,
+        check_options=check_options,
+    )
+    add_to_registry(METRICS, "metric", metric.name, metric)
+    return function
+
+
+def find_metric(function: MetricFn) -> Metric:
+    """Returns the registered metric of a function; one without an interval if there is none."""
+    for metric in METRICS.values():
+        if metric.function == function:
+            return metric
+    return Metric(function=function)
+
+
+def recompute(function: MetricFn) -> Resample:
+    """Returns a resample function that computes the metric anew. For metrics that are cheap.
+
+    Args:
+      function: the metric; evaluation calls it some hundred times for each template.
+    """
+
+    def resample(targets: Sequence, predictions: Sequence) -> Callable[[np.ndarray], float]:
+        def value(indices: np.ndarray) -> float:
+            scores = function([targets[i] for i in indices], [predictions[i] for i in indices])
+            return next(iter(scores.values()))
+
+        return value
+
+    return resample
+
+
+def sum_statistics(
+    statistics: Callable[[Sequence, Sequence], np.ndarray], value: Callable[[np.ndarray], float]
+) -> Resample:
+    """Returns a resample function for a metric that depends on sums over examples, such as BLEU.
+
+    Args:
+      statistics: (targets, predictions) -> [examples, n] numbers that may be added up.
+      value: the metric's value from summed statistics [n].
+    """
+
+    def resample(targets: Sequence, predictions: Sequence) -> Callable[[np.ndarray], float]:
+        rows = statistics(targets, predictions)
+        return lambda indices: value(rows[indices].sum(axis=0))
+
+    return resample
+
+
+def check_metrics(metrics: Sequence[MetricFn], options: tuple[str, ...] | str | None) -> None:
+    """Checks that metrics can score a task.
+
+    Args:
+      metrics: the task's metrics.
+      options: the task's options, see TemplatedTask.options.
+
+    Raises:
+      InputError: a metric cannot score a task with these options.
+    """
+    for metric in map(find_metric, metrics):
+        if metric.answers == "fixed_options" and not isinstance(options, tuple):
+            raise InputError(
+                f"{metric.name} is a metric of fixed options, a tuple; here they are {options!r}. "
+                "Use another metric"
+            )
+        if metric.answers == "texts" and isinstance(options, str):
+            raise InputError(
+                f"{metric.name} compares texts, but options that differ by example are chosen by "
+                "position. Use accuracy"
+            )
+        if metric.check_options is not None and isinstance(options, tuple):
+            metric.check_options(options)
+
+
+def accuracy(targets: Sequence, predictions: Sequence) -> Scores:
+    """Returns the share of predictions that equal a target exactly.
 
     >>> accuracy(["yes", "no"], ["yes", "No"])
     {'accuracy': 50.0}
     """
-    return {
-        "accuracy": _mean(
-            targets, predictions, lambda target, prediction: float(target == prediction)
-        )
-    }
+    return {"accuracy": _mean(targets, predictions, lambda t, p: float(t == p))}
 
 
-def exact_match(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """SQuAD's EM: equal but for case, ASCII punctuation, articles and white space (Rajpurkar et al. 2016, section 6.1).
+def exact_match(targets: Sequence, predictions: Sequence) -> Scores:
+    """SQuAD's exact match (Rajpurkar et al. 2016, section 6.1).
+
+    Case, ASCII punctuation, articles and white space do not count.
 
     >>> exact_match(["the U.S.", "rock and roll"], ["US", "rock-and-roll"])
     {'exact_match': 50.0}
     """
-    return {
-        "exact_match": _mean(
-            targets, predictions, lambda t, p: float(_normalized(t) == _normalized(p))
-        )
-    }
+
+    def score(target: str, prediction: str) -> float:
+        return float(_normalize(target) == _normalize(prediction))
+
+    return {"exact_match": _mean(targets, predictions, score)}
 
 
-def token_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """SQuAD's F1 of the bags of words, after the same normalisation; 0 where either is empty."""
-    return {"f1": _mean(targets, predictions, lambda t, p: _bag_f1(_normalized(t), _normalized(p)))}
+def token_f1(targets: Sequence, predictions: Sequence) -> Scores:
+    """SQuAD's F1 of the bags of words (Rajpurkar et al. 2016, section 6.1).
+
+    Texts are normalized as for `exact_match`. The F1 is 0 where either text is empty.
+    """
+
+    def score(target: str, prediction: str) -> float:
+        return _bag_f1(_normalize(target), _normalize(prediction))
+
+    return {"f1": _mean(targets, predictions, score)}
 
 
-def trivia_qa(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """TriviaQA's EM and F1 (Joshi et al. 2017): as SQuAD's, but punctuation, also ‘ ’ ´, becomes a space and does not vanish.
+def trivia_qa(targets: Sequence, predictions: Sequence) -> Scores:
+    """TriviaQA's exact match and F1 (Joshi et al. 2017).
+
+    They differ from SQuAD's in that punctuation, including ‘ ’ ´, becomes a space.
 
     >>> trivia_qa(["rock n roll", "us"], ["Rock’n’Roll", "U.S."])
     {'exact_match': 50.0, 'f1': 50.0}
     """
-    normalized = _trivia_qa_normalized
+
+    def match(target: str, prediction: str) -> float:
+        return float(_normalize_trivia_qa(target) == _normalize_trivia_qa(prediction))
+
+    def f1(target: str, prediction: str) -> float:
+        return _bag_f1(_normalize_trivia_qa(target), _normalize_trivia_qa(prediction))
+
     return {
-        "exact_match": _mean(
-            targets, predictions, lambda t, p: float(normalized(t) == normalized(p))
-        ),
-        "f1": _mean(targets, predictions, lambda t, p: _bag_f1(normalized(t), normalized(p))),
+        "exact_match": _mean(targets, predictions, match),
+        "f1": _mean(targets, predictions, f1),
     }
 
 
-def drop(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """DROP's EM and F1 (Dua et al. 2019, section 5) of answers as one text, as TFDS has them.
+def drop(targets: Sequence, predictions: Sequence) -> Scores:
+    """DROP's exact match and F1 (Dua et al. 2019, section 5).
 
-    As SQuAD's, but hyphens split words, numbers are compared by value, a word counts once, and an answer that has numbers shares
-    nothing with a prediction that has none of them. The F1 of one example is rounded to whole percents, as in the official script.
+    An answer is one text, as in TFDS. The metrics differ from SQuAD's: hyphens split words, numbers are compared by value, repeated words
+    count once, and a target with numbers shares nothing with a prediction that has none of them.
+    As in the official script, the F1 of one example is rounded to a whole percentage.
 
     >>> drop(["12.0 yards", "12 yards"], ["the 12-yards", "13 yards"])
     {'exact_match': 50.0, 'f1': 50.0}
     """
-    normalized = _drop_normalized
+
+    def match(target: str, prediction: str) -> float:
+        return float(_normalize_drop(target) == _normalize_drop(prediction))
+
+    def f1(target: str, prediction: str) -> float:
+        target_words = set(_normalize_drop(target).split())
+        predicted_words = set(_normalize_drop(prediction).split())
+        return _drop_f1(target_words, predicted_words)
+
     return {
-        "exact_match": _mean(
-            targets, predictions, lambda t, p: float(normalized(t) == normalized(p))
-        ),
-        "f1": _mean(
-            targets,
-            predictions,
-            lambda t, p: _drop_f1(set(normalized(t).split()), set(normalized(p).split())),
-        ),
+        "exact_match": _mean(targets, predictions, match),
+        "f1": _mean(targets, predictions, f1),
     }
 
 
-def mean_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """F1 of each class that is among the targets, averaged without weights (SuperGLUE's measure for CB)."""
-    _check(targets, predictions)
+def mean_f1(targets: Sequence, predictions: Sequence) -> Scores:
+    """Unweighted mean of the F1 of each class among the targets (SuperGLUE's metric for CB)."""
+    _check_lengths(targets, predictions)
     pairs = list(zip(targets, predictions, strict=True))
     scores = []
     for label in sorted(set(targets)):
         hits = sum(target == prediction == label for target, prediction in pairs)
-        scores.append(
-            2
-            * hits
-            / sum((target == label) + (prediction == label) for target, prediction in pairs)
-        )
+        mentions = sum((target == label) + (prediction == label) for target, prediction in pairs)
+        scores.append(2 * hits / mentions)
     return {"mean_f1": 100.0 * float(np.mean(scores))}
 
 
-def yes_f1(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """F1 of the answer "yes" (GLUE's measure for MRPC and QQP); 0 where it is neither right nor given.
+def yes_f1(targets: Sequence, predictions: Sequence) -> Scores:
+    """F1 of the answer "yes" (GLUE's metric for MRPC and QQP).
 
-    Of MultiRC, whose examples are pairs of a question and one of its answers, it is F1a: the multi-label F1 over all pairs
-    (Khashabi et al. 2018).
+    It is 0 if no target and no prediction is "yes".
+
+    For MultiRC, whose examples are pairs of a question and one of its answers, it is F1a: the
+    multi-label F1 over all pairs (Khashabi et al. 2018).
     """
-    _check(targets, predictions)
-    hits = sum(
-        target == prediction == "yes"
-        for target, prediction in zip(targets, predictions, strict=True)
-    )
-    return {"yes_f1": 200.0 * hits / max(1, [*targets, *predictions].count("yes"))}
+    _check_lengths(targets, predictions)
+    pairs = zip(targets, predictions, strict=True)
+    hits = sum(target == prediction == "yes" for target, prediction in pairs)
+    mentions = [*targets, *predictions].count("yes")
+    return {"yes_f1": 200.0 * hits / max(1, mentions)}
 
 
-def matthews(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """Matthews correlation of two classes (GLUE's measure for CoLA): of the two lists as 0 and 1; 0 where undefined.
+def matthews(targets: Sequence, predictions: Sequence) -> Scores:
+    """Matthews correlation of two classes (GLUE's metric for CoLA); 0 where it is undefined.
 
-    Raises InputError when there are more than two classes.
+    Raises:
+      InputError: there are more than two classes.
     """
-    _check(targets, predictions)
-    classes = sorted({*targets, *predictions})
-    if len(classes) > 2:
-        raise InputError(
-            f"Matthews correlation is for two classes; here are {', '.join(map(repr, classes))}"
-        )
-    x, y = (
-        np.array([float(text == classes[-1]) for text in texts]) for texts in (targets, predictions)
-    )
+    _check_lengths(targets, predictions)
+    classes = _check_two_classes([*targets, *predictions])
+    x = np.array([float(text == classes[-1]) for text in targets])
+    y = np.array([float(text == classes[-1]) for text in predictions])
     return {"matthews": 100.0 * _correlation(x, y)}
 
 
-def edit_similarity(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """100 less the Levenshtein distance in characters as a percentage of the longer text's length."""
+def edit_similarity(targets: Sequence, predictions: Sequence) -> Scores:
+    """100 minus the Levenshtein distance in percent of the longer text's length, in characters."""
     from rapidfuzz.distance import Levenshtein
 
     return {"edit_similarity": _mean(targets, predictions, Levenshtein.normalized_similarity)}
 
 
-def pearson_spearman(targets: Sequence, predictions: Sequence) -> dict[str, float]:
+def pearson_spearman(targets: Sequence, predictions: Sequence) -> Scores:
     """Both correlations of two lists of numbers written as texts (STS-B).
 
-    A prediction that is no number counts as -1, as in T5. 0 where undefined: all predictions or all targets are equal.
-    Raises InputError when a target is no number.
+    A prediction that is no number counts as -1, as in T5. Both are 0 where they are undefined,
+    because all predictions or all targets are equal.
+
+    Raises:
+      InputError: a target is no number.
     """
-    _check(targets, predictions)
-    x, y = (np.array([_number(text) for text in texts]) for texts in (targets, predictions))
-    if np.isnan(x).any():
-        raise InputError(
-            f"correlations are of numbers; the target {targets[int(np.isnan(x).argmax())]!r} is none"
-        )
+    from scipy.stats import rankdata  # takes a second to import
+
+    _check_lengths(targets, predictions)
+    x = _target_numbers(targets)
+    y = np.array([_number(text) for text in predictions])
     y = np.where(np.isnan(y), -1.0, y)
     return {
         "pearson": 100.0 * _correlation(x, y),
-        "spearman": 100.0 * _correlation(_ranks(x), _ranks(y)),
+        "spearman": 100.0 * _correlation(rankdata(x), rankdata(y)),
     }
 
 
-def bleu(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """Corpus BLEU of sacrebleu with T5's settings: the "intl" tokenizer, exponential smoothing, case kept."""
+def bleu(targets: Sequence, predictions: Sequence) -> Scores:
+    """Corpus BLEU of sacrebleu with T5's settings.
+
+    They are the tokenizer "intl", exponential smoothing, and case-sensitive comparison.
+    """
     return {"bleu": bleu_of(bleu_statistics(targets, predictions).sum(axis=0))}
 
 
 def bleu_statistics(targets: Sequence, predictions: Sequence) -> np.ndarray:
-    """[examples, 10] counts whose sum over any examples gives their BLEU (Papineni et al. 2002, section 2.3).
+    """Returns counts whose sum over any examples gives their BLEU.
 
-    The lengths of the prediction and of the nearest reference; its n-grams that are right, and all of them, of 1 to 4 tokens.
+    The formula is in Papineni et al. 2002, section 2.3.
+
+    Args:
+      targets: for each example a reference or a list of references.
+      predictions: for each example a text.
+
+    Returns:
+      [examples, 10] int64: the lengths of the prediction and of the nearest reference, the number
+      of matching n-grams of 1 to 4 tokens, and the number of all n-grams of 1 to 4 tokens.
     """
-    _check(targets, predictions)
+    _check_lengths(targets, predictions)
     scorer = _bleu_scorer()
-    scores = [
-        scorer.corpus_score([prediction], [[reference] for reference in _listed(target)])
-        for target, prediction in zip(targets, predictions, strict=True)
-    ]
-    return np.array(
-        [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores], np.int64
-    )
+    rows = []
+    for target, prediction in zip(targets, predictions, strict=True):
+        references = [[reference] for reference in _references(target)]
+        score = scorer.corpus_score([prediction], references)
+        rows.append([score.sys_len, score.ref_len, *score.counts, *score.totals])
+    return np.array(rows, np.int64)
 
 
 def bleu_of(statistics: np.ndarray) -> float:
-    """BLEU from the summed statistics [10] of a corpus."""
-    predicted, reference, *counts = statistics.tolist()
-    return (
-        _bleu_scorer()
-        .compute_bleu(counts[:4], counts[4:], predicted, reference, smooth_method="exp")
-        .score
+    """Returns the BLEU of a corpus.
+
+    Args:
+      statistics: [10] sums over the corpus of the rows of `bleu_statistics`.
+    """
+    predicted_length, reference_length, *counts = statistics.tolist()
+    score = _bleu_scorer().compute_bleu(
+        counts[:4], counts[4:], predicted_length, reference_length, smooth_method="exp"
     )
+    return score.score
 
 
 @functools.cache
-def _bleu_scorer() -> Any:
-    from sacrebleu.metrics import BLEU  # pyright: ignore  # 0.1 s that only a run which needs it should pay
+def _bleu_scorer() -> "BLEU":
+    from sacrebleu.metrics import BLEU  # pyright: ignore  # takes 0.1 s to import
 
     return BLEU(smooth_method="exp", tokenize="intl")
 
 
-def rouge(targets: Sequence, predictions: Sequence) -> dict[str, float]:
-    """Mean F-measure of rouge-score's rouge1, rouge2 and rougeLsum; of several references each type's best.
+def rouge(targets: Sequence, predictions: Sequence) -> Scores:
+    """Mean F-measure of rouge-score's rouge1, rouge2 and rougeLsum.
 
-    A sentence ends at " . " or a line break, as in T5.
+    Where there are several references, each of the three takes its best one. A sentence ends at
+    " . " or a line break, as in T5.
     """
-    from rouge_score.rouge_scorer import RougeScorer  # 1 s: it imports nltk
+    from rouge_score.rouge_scorer import RougeScorer  # takes 1 s to import, because of nltk
 
-    _check(targets, predictions)
+    _check_lengths(targets, predictions)
     kinds = ("rouge1", "rouge2", "rougeLsum")
     scorer = RougeScorer(kinds)
-    scores = [
-        scorer.score_multi(
-            [_sentences(reference) for reference in _listed(target)], _sentences(prediction)
-        )
-        for target, prediction in zip(targets, predictions, strict=True)
-    ]
-    return {
-        kind: 100.0 * float(np.mean([score[kind].fmeasure for score in scores])) for kind in kinds
-    }
-
-
-MEANS: set[MetricFn] = {accuracy, exact_match, token_f1, trivia_qa, drop, edit_similarity, rouge}
-"""Metrics of many examples that are the mean of the metric of each. A metric of yours may join them; its scores then have
-intervals over examples too."""
-
-_OF_CLASSES = (mean_f1, yes_f1, matthews, pearson_spearman)
-_OF_TEXTS = (exact_match, token_f1, trivia_qa, drop, edit_similarity, bleu, rouge)
-
-
-def check_metrics(metrics: Sequence[MetricFn], options: tuple[str, ...] | str | None) -> None:
-    """Raises InputError when one of our metrics cannot score a task with these options (see TemplatedTask.options).
-
-    Metrics of classes are for options that are the same for each example: there are two of them for Matthews correlation, one is
-    "yes" for its F1, all are numbers for correlations. Metrics of texts are for answers that are texts, and options that differ by
-    example are compared by their position.
-    """
-    for metric in metrics:
-        name = getattr(metric, "__name__", str(metric))
-        if metric in _OF_CLASSES and not isinstance(options, tuple):
-            raise InputError(
-                f"{name} is a metric of fixed options, a tuple; here they are {options!r}. Use another metric"
-            )
-        if metric in _OF_TEXTS and isinstance(options, str):
-            raise InputError(
-                f"{name} compares texts, but options that differ by example are chosen by position. Use accuracy"
-            )
-        if metric is yes_f1 and "yes" not in (options or ()):
-            raise InputError(
-                f"yes_f1 is the F1 of the answer 'yes', which is none of the options {options!r}"
-            )
-        if metric in (matthews, pearson_spearman) and options:
-            metric(options, options)  # raises what is wrong with these classes
+    scores = []
+    for target, prediction in zip(targets, predictions, strict=True):
+        references = [_sentences(reference) for reference in _references(target)]
+        scores.append(scorer.score_multi(references, _sentences(prediction)))
+    means = {}
+    for kind in kinds:
+        means[kind] = 100.0 * float(np.mean([score[kind].fmeasure for score in scores]))
+    return means
 
 
 def _mean(targets: Sequence, predictions: Sequence, score: Callable[[str, str], float]) -> float:
-    _check(targets, predictions)
-    best = [
-        max(score(reference, prediction) for reference in _listed(target))
-        for target, prediction in zip(targets, predictions, strict=True)
-    ]
+    """Returns 100 times the mean over examples of the best score(reference, prediction)."""
+    _check_lengths(targets, predictions)
+    best = []
+    for target, prediction in zip(targets, predictions, strict=True):
+        scores = [score(reference, prediction) for reference in _references(target)]
+        best.append(max(scores))
     return 100.0 * float(np.mean(best))
 
 
-def _check(targets: Sequence, predictions: Sequence) -> None:
+def _check_lengths(targets: Sequence, predictions: Sequence) -> None:
     if len(targets) != len(predictions):
         raise InputError(
-            f"{len(targets)} targets and {len(predictions)} predictions: there must be one for each"
+            f"{len(targets)} targets and {len(predictions)} predictions: give one prediction for "
+            "each target"
         )
     if len(targets) == 0:
         raise InputError("there are no predictions to score")
 
 
-def _listed(target: str | Sequence[str]) -> list[str]:
-    listed = [target] if isinstance(target, str) else list(target)
-    if not listed:
+def _references(target: str | Sequence[str]) -> list[str]:
+    references = [target] if isinstance(target, str) else list(target)
+    if not references:
         raise InputError(
             "a target is an empty list: an example without a right answer cannot be scored"
         )
-    return listed
+    return references
 
 
-def _normalized(text: str) -> str:
+def _normalize(text: str) -> str:
     """The official SQuAD script's normalize_answer."""
-    return _without_articles(_without_punctuation(text.lower()))
+    return _remove_articles(_remove_punctuation(text.lower()))
 
 
-def _without_punctuation(text: str) -> str:
+def _remove_punctuation(text: str) -> str:
     return "".join(letter for letter in text if letter not in string.punctuation)
-
-
-def _trivia_qa_normalized(text: str) -> str:
-    """The official TriviaQA script's normalize_answer, by which the dataset's normalised aliases were made."""
-    spaced = "".join(" " if letter in _TRIVIA_QA_PUNCTUATION else letter for letter in text.lower())
-    return _without_articles(spaced)
 
 
 _TRIVIA_QA_PUNCTUATION = frozenset(string.punctuation + "\u2018\u2019\u00b4")
 
 
-def _without_articles(text: str) -> str:
+def _normalize_trivia_qa(text: str) -> str:
+    """The official TriviaQA script's normalize_answer, which made the aliases of the dataset."""
+    letters = [" " if letter in _TRIVIA_QA_PUNCTUATION else letter for letter in text.lower()]
+    return _remove_articles("".join(letters))
+
+
+def _remove_articles(text: str) -> str:
+    """Also replaces each run of white space by one space."""
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
 def _bag_f1(target: str, prediction: str) -> float:
-    """Of two normalised texts."""
-    want, got = target.split(), prediction.split()
-    common = sum((collections.Counter(want) & collections.Counter(got)).values())
-    return 2 * common / (len(want) + len(got)) if common else 0.0
-
-
-def _drop_normalized(text: str) -> str:
-    """The official DROP script's normalize_answer."""
-    tokens = (
-        token if _is_number(token) else _without_punctuation(token)
-        for token in re.split(" |-", text.lower())
-    )
-    values = (
-        str(float(token)) if _is_number(token) else _without_articles(token) for token in tokens
-    )
-    return " ".join(filter(None, values))
-
-
-def _drop_f1(want: set[str], got: set[str]) -> float:
-    """Of the words of two normalised texts."""
-    numbers = set(filter(_is_number, want))
-    if numbers and not numbers & got:
+    """Returns the F1 of the words of two normalized texts, counting repeated words."""
+    target_words = target.split()
+    predicted_words = prediction.split()
+    common_words = collections.Counter(target_words) & collections.Counter(predicted_words)
+    common = sum(common_words.values())
+    if common == 0:
         return 0.0
-    return 1.0 if want == got else round(2 * len(want & got) / (len(want) + len(got)), 2)
+    return 2 * common / (len(target_words) + len(predicted_words))
+
+
+def _normalize_drop(text: str) -> str:
+    """The official DROP script's normalize_answer."""
+    words = []
+    for token in re.split(" |-", text.lower()):
+        word = token if _is_number(token) else _remove_punctuation(token)
+        words.append(str(float(word)) if _is_number(word) else _remove_articles(word))
+    return " ".join(filter(None, words))
+
+
+def _drop_f1(target_words: set[str], predicted_words: set[str]) -> float:
+    target_numbers = set(filter(_is_number, target_words))
+    if target_numbers and not target_numbers & predicted_words:
+        return 0.0
+    if target_words == predicted_words:
+        return 1.0
+    common = len(target_words & predicted_words)
+    return round(2 * common / (len(target_words) + len(predicted_words)), 2)
 
 
 def _is_number(text: str) -> bool:
@@ -338,8 +489,36 @@ def _sentences(text: str) -> str:
     return text.replace(" . ", " .\n")
 
 
+def _check_two_classes(texts: Sequence[str]) -> list[str]:
+    classes = sorted(set(texts))
+    if len(classes) > 2:
+        names = ", ".join(map(repr, classes))
+        raise InputError(
+            f"Matthews correlation is for two classes; here are {names}. Use accuracy or mean_f1"
+        )
+    return classes
+
+
+def _check_yes(options: tuple[str, ...]) -> None:
+    if "yes" not in options:
+        raise InputError(
+            f"yes_f1 is the F1 of the answer 'yes', which is none of the options {options!r}. "
+            "Use accuracy or mean_f1"
+        )
+
+
+def _target_numbers(targets: Sequence[str]) -> np.ndarray:
+    numbers = np.array([_number(text) for text in targets])
+    if np.isnan(numbers).any():
+        text = targets[int(np.isnan(numbers).argmax())]
+        raise InputError(
+            f"correlations are of numbers; the target {text!r} is none. Use accuracy or mean_f1"
+        )
+    return numbers
+
+
 def _number(text: str) -> float:
-    """NaN where it is no finite number."""
+    """Returns the number, or NaN if the text is no finite number."""
     try:
         number = float(text)
     except ValueError:
@@ -347,14 +526,37 @@ def _number(text: str) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    norm = float(np.sqrt((x**2).sum() * (y**2).sum()))
-    return float((x * y).sum()) / norm if norm > 0 else 0.0
+    """Returns the Pearson correlation, 0 where it is undefined."""
+    from scipy.stats import pearsonr  # takes a second to import
+
+    if np.all(x == x[0]) or np.all(y == y[0]):
+        return 0.0
+    correlation = float(pearsonr(x, y).statistic)
+    return 0.0 if math.isnan(correlation) else correlation
+
+
+register_metric(accuracy, mean_of_examples=True)
+register_metric(exact_match, mean_of_examples=True, answers="texts")
+register_metric(token_f1, mean_of_examples=True, answers="texts")
+register_metric(trivia_qa, mean_of_examples=True, answers="texts")
+register_metric(drop, mean_of_examples=True, answers="texts")
+register_metric(edit_similarity, mean_of_examples=True, answers="texts")
+register_metric(rouge, mean_of_examples=True, answers="texts")
+register_metric(bleu, resample=sum_statistics(bleu_statistics, bleu_of), answers="texts")
+register_metric(mean_f1, resample=recompute(mean_f1), answers="fixed_options")
+register_metric(
+    yes_f1, resample=recompute(yes_f1), answers="fixed_options", check_options=_check_yes
+)
+register_metric(
+    matthews,
+    resample=recompute(matthews),
+    answers="fixed_options",
+    check_options=_check_two_classes,
+)
+register_metric(
+    pearson_spearman,
+    resample=recompute(pearson_spearman),
+    answers="fixed_options",
+    check_options=_target_numbers,
+)

@@ -7,6 +7,7 @@ from toy_tasks import KIND, SPELL
 
 from flan_jax.bootstrap import bootstrap
 from flan_jax.evaluation.summaries import summaries, summarise
+from flan_jax.tasks import metrics
 from flan_jax.tasks.metrics import accuracy, bleu, edit_similarity, matthews, yes_f1
 from flan_jax.tasks.task import TASKS
 
@@ -187,3 +188,20 @@ def test_values_are_kept_of_held_out_tasks(monkeypatch):
     }
     assert found["toy_kind"]["best_dev_template"] == {"template": 0, "score": 50.0}
     assert found["toy_spell"]["mean"] == 100.0
+
+
+def test_a_user_metric_of_a_whole_set_has_an_interval_over_examples(monkeypatch):
+    def share_of_yes(targets, predictions):
+        return {"share_of_yes": 100.0 * predictions.count("yes") / len(predictions)}
+
+    task = dataclasses.replace(KIND, metrics=(share_of_yes,))
+    rows = [ranked(i, 0, 0, chosen) for i, chosen in enumerate([0, 1, 1, 0, 1, 1])]
+    assert summarise(task, {"test": rows})["interval"] is None
+
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+    metrics.register_metric(share_of_yes, resample=metrics.recompute(share_of_yes))
+    summary = summarise(task, {"test": rows})
+    assert summary["mean"] == pytest.approx(100 * 4 / 6)
+    low, high = summary["interval"]
+    assert low < summary["mean"] < high
+    assert summary["values"] is None

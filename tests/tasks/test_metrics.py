@@ -11,8 +11,10 @@ from rouge_score import rouge_scorer
 from toy_tasks import KIND
 
 from flan_jax.errors import InputError
+from flan_jax.tasks import metrics as metrics_module
 from flan_jax.tasks.metrics import (
-    MEANS,
+    METRICS,
+    Metric,
     accuracy,
     bleu,
     bleu_of,
@@ -20,19 +22,22 @@ from flan_jax.tasks.metrics import (
     drop,
     edit_similarity,
     exact_match,
+    find_metric,
     matthews,
     mean_f1,
     pearson_spearman,
+    recompute,
+    register_metric,
     rouge,
+    sum_statistics,
     token_f1,
     trivia_qa,
     yes_f1,
 )
 from flan_jax.tasks.templates import Template
 
-OF_A_SET = (bleu, matthews, mean_f1, pearson_spearman, yes_f1)
-BY_NAME = sorted(MEANS, key=lambda metric: metric.__name__)
-ALL = (*OF_A_SET, *BY_NAME)
+MEANS = [metric.function for metric in METRICS.values() if metric.mean_of_examples]
+ALL = [metric.function for metric in METRICS.values()]
 ANSWERS = st.lists(
     st.tuples(st.sampled_from(("no", "yes")), st.sampled_from(("no", "yes"))), min_size=1
 )
@@ -230,7 +235,7 @@ def test_bleu_of_summed_statistics_is_that_of_the_corpus(pairs, data):
     assert bleu_of(bleu_statistics(targets, predictions)[drawn].sum(axis=0)) == pytest.approx(want)
 
 
-@pytest.mark.parametrize("metric", BY_NAME)
+@pytest.mark.parametrize("metric", MEANS)
 def test_the_mean_of_many_is_that_of_each(metric):
     targets, predictions = (
         ["the cat sat", ["a dog", "the dog ran"], "x"],
@@ -268,7 +273,7 @@ def test_bad_input(metric):
         metric([], [])
 
 
-@pytest.mark.parametrize("metric", [*BY_NAME, bleu])
+@pytest.mark.parametrize("metric", [*MEANS, bleu])
 def test_an_example_without_references(metric):
     with pytest.raises(InputError, match="empty list"):
         metric([[]], ["a"])
@@ -297,3 +302,75 @@ def test_a_metric_that_cannot_score_the_task_is_refused_when_the_task_is_made(
         dataclasses.replace(KIND, options=options, templates=plain, metrics=(accuracy, metric))
     fitting = {bleu: None, pearson_spearman: ("0", "1", "2")}.get(metric, ("no", "yes"))
     dataclasses.replace(KIND, options=fitting, templates=plain, metrics=(accuracy, metric))
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr(metrics_module, "METRICS", dict(METRICS))
+
+
+def word_count(targets, predictions):
+    return {"word_count": float(sum(len(text.split()) for text in predictions))}
+
+
+def test_all_metrics_have_intervals_over_examples():
+    assert {metric.name for metric in METRICS.values() if not metric.mean_of_examples} == {
+        "bleu",
+        "matthews",
+        "mean_f1",
+        "pearson_spearman",
+        "yes_f1",
+    }
+    for metric in METRICS.values():
+        assert metric.mean_of_examples == (metric.resample is None)
+
+
+@pytest.mark.parametrize("name", ["bleu", "matthews", "mean_f1", "pearson_spearman", "yes_f1"])
+def test_the_value_on_resampled_examples(name):
+    metric = METRICS[name]
+    targets, predictions = ["1", "0", "1", "yes"], ["1", "1", "0", "yes"]
+    if name == "pearson_spearman":
+        targets, predictions = ["1", "3", "2", "5"], ["1", "2", "3", "4"]
+    if name == "matthews":
+        targets, predictions = ["no", "yes", "yes", "no"], ["no", "yes", "no", "no"]
+    value = metric.resample(targets, predictions)
+    for indices in ([0, 1, 2, 3], [3, 3, 1, 0]):
+        drawn = [targets[i] for i in indices], [predictions[i] for i in indices]
+        want = next(iter(metric.function(*drawn).values()))
+        assert value(np.array(indices)) == pytest.approx(want)
+
+
+def test_a_registered_metric_is_found_by_its_function(registry):
+    assert find_metric(word_count) == Metric(function=word_count)
+    assert register_metric(word_count, resample=recompute(word_count)) is word_count
+    metric = find_metric(word_count)
+    assert metric.name == "word_count"
+    assert metric.resample(["", ""], ["a b", "c"])(np.array([0, 0, 1])) == 5.0
+
+
+def test_summed_statistics(registry):
+    def lengths(targets, predictions):
+        return np.array([[len(text), 1] for text in predictions])
+
+    resample = sum_statistics(lengths, lambda sums: float(sums[0] / sums[1]))
+    assert resample(["", ""], ["abcd", "a"])(np.array([0, 0, 1])) == 3.0
+
+
+def test_a_metric_with_two_intervals_is_refused(registry):
+    with pytest.raises(InputError, match="'word_count' is a mean of examples and has a resample"):
+        register_metric(word_count, mean_of_examples=True, resample=recompute(word_count))
+
+
+def test_two_metrics_of_one_name_are_refused(registry):
+    register_metric(word_count)
+    with pytest.raises(InputError, match="two metrics are named 'word_count'"):
+        register_metric(word_count, mean_of_examples=True)
+
+
+def test_constant_and_extreme_numbers_have_finite_correlations(recwarn):
+    constant = pearson_spearman(["0.1", "0.1", "0.1"], ["1", "2", "3"])
+    assert constant == {"pearson": 0.0, "spearman": 0.0}
+    extreme = pearson_spearman(["1", "2", "3"], ["-1e308", "0", "1e308"])
+    assert extreme["spearman"] == pytest.approx(100.0)
+    assert math.isfinite(extreme["pearson"])
+    assert not recwarn
