@@ -1,7 +1,7 @@
-"""Records of a run's scores and predictions: what evaluation writes and what the reports read.
+"""Typed records of a run's files: what training and evaluation write and what the reports read.
 
-A run directory holds eval/<task>.json, one `TaskScores`, and predictions/<task>-<phase>.jsonl, one
-`Prediction` a line.
+A run directory holds eval/<task>.json, one `TaskScores`; predictions/<task>-<phase>.jsonl, one
+`Prediction` a line; and manifest.json, whose "mixture" is one `MixtureSummary`.
 """
 
 import dataclasses
@@ -226,6 +226,124 @@ class TaskScores:
             cluster=str(content["cluster"]),
             held_out=bool(content["held_out"]),
             scores=scores,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixtureTask:
+    """One task of a mixture: one entry of manifest.json's mixture.tasks. Lengths are in tokens.
+
+    Attributes:
+      task: the task's name.
+      cluster: the cluster that the task belongs to.
+      examples: training examples in the token store, each counted once whatever its renderings.
+      filtered: rows of the source that the task leaves out.
+      rate: the mixing rate. Draws from tasks are in proportion to it.
+      share: the share of all draws, of 1.
+      epochs: how often each example is drawn during training, on average.
+      mean_inputs: mean length of the inputs, with EOS and untruncated.
+      p95_inputs: 95th percentile of the inputs' length.
+      mean_targets: mean length of the targets, with EOS and untruncated.
+      p95_targets: 95th percentile of the targets' length.
+      truncated_inputs: share of the examples whose inputs are truncated, of 1.
+      truncated_targets: share of the examples whose targets are truncated, of 1.
+      provenance: where the rows come from, {"kind": "generated" | "tfds" | "files" | "seqio", ...};
+        empty if unknown (runs of earlier versions).
+    """
+
+    task: str
+    cluster: str
+    examples: int
+    filtered: int
+    rate: int
+    share: float
+    epochs: float
+    mean_inputs: float
+    p95_inputs: float
+    mean_targets: float
+    p95_targets: float
+    truncated_inputs: float
+    truncated_targets: float
+    provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> "MixtureTask":
+        """Returns the record of a JSON object.
+
+        Raises:
+          LookupError, TypeError, ValueError: the object is not what MixtureSummary.to_json returns.
+        """
+        return cls(
+            task=str(content["task"]),
+            cluster=str(content["cluster"]),
+            examples=int(content["examples"]),
+            filtered=int(content["filtered"]),
+            rate=int(content["rate"]),
+            share=float(content["share"]),
+            epochs=float(content["epochs"]),
+            mean_inputs=float(content["mean_inputs"]),
+            p95_inputs=float(content["p95_inputs"]),
+            mean_targets=float(content["mean_targets"]),
+            p95_targets=float(content["p95_targets"]),
+            truncated_inputs=float(content["truncated_inputs"]),
+            truncated_targets=float(content["truncated_targets"]),
+            provenance=dict(content.get("provenance", {})),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixtureSummary:
+    """What a run trains on, in numbers: manifest.json's mixture.
+
+    Attributes:
+      tasks: the tasks trained on, in the order of the mixture.
+      held_out: the names of the held-out tasks.
+      rows_filled: the share of token positions that packing fills, of 1, for each side of a row:
+        {"inputs": ..., "targets": ...}, or {"inputs and targets": ...} for a decoder.
+      examples_per_batch: mean number of examples in a batch.
+      supervised_tokens_per_batch: mean number of target tokens in a batch.
+      batch_size: rows of a batch.
+      lengths: tokens of a row, {"inputs": ..., "targets": ...}.
+      steps: training steps.
+    """
+
+    tasks: tuple[MixtureTask, ...]
+    held_out: tuple[str, ...]
+    rows_filled: Mapping[str, float]
+    examples_per_batch: float
+    supervised_tokens_per_batch: float
+    batch_size: int
+    lengths: Mapping[str, int]
+    steps: int
+
+    @property
+    def generated_tasks(self) -> tuple[str, ...]:
+        """The tasks whose rows are generated (the practice corpus), not a real dataset."""
+        return tuple(row.task for row in self.tasks if row.provenance.get("kind") == "generated")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object of the manifest."""
+        content = dataclasses.asdict(self)
+        return content | {"tasks": list(content["tasks"]), "held_out": list(self.held_out)}
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> "MixtureSummary":
+        """Returns the record of a JSON object. Other keys are ignored.
+
+        Raises:
+          LookupError, TypeError, ValueError: the object is not what to_json returns.
+        """
+        rows_filled = {str(side): float(share) for side, share in content["rows_filled"].items()}
+        lengths = {str(side): int(length) for side, length in content["lengths"].items()}
+        return cls(
+            tasks=tuple(MixtureTask.from_json(row) for row in content["tasks"]),
+            held_out=tuple(content["held_out"]),
+            rows_filled=rows_filled,
+            examples_per_batch=float(content["examples_per_batch"]),
+            supervised_tokens_per_batch=float(content["supervised_tokens_per_batch"]),
+            batch_size=int(content["batch_size"]),
+            lengths=lengths,
+            steps=int(content["steps"]),
         )
 
 

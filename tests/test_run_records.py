@@ -6,6 +6,7 @@ from flan_jax.errors import InputError
 from flan_jax.run_records import (
     AFTER,
     BEFORE,
+    MixtureSummary,
     Phase,
     Prediction,
     predictions_file,
@@ -119,3 +120,53 @@ def test_a_prediction_is_written_without_the_fields_that_it_lacks():
 def test_files_are_named_by_task_and_phase(tmp_path):
     path = predictions_file(tmp_path, "rte", Phase("after", "none"))
     assert path == tmp_path / "predictions" / "rte-after-none.jsonl"
+
+
+MIXTURE = {
+    "tasks": [
+        {
+            "task": "rte",
+            "cluster": "nli",
+            "examples": 2277,
+            "filtered": 13,
+            "rate": 2277,
+            "share": 0.75,
+            "epochs": 1.5,
+            "mean_inputs": 94.5,
+            "p95_inputs": 200.0,
+            "mean_targets": 2.5,
+            "p95_targets": 3.0,
+            "truncated_inputs": 0.125,
+            "truncated_targets": 0.0,
+            "provenance": {"kind": "generated"},
+        },
+    ],
+    "held_out": ["anli_r1", "anli_r2"],
+    "rows_filled": {"inputs": 0.98, "targets": 0.61},
+    "examples_per_batch": 412.3,
+    "supervised_tokens_per_batch": 9812.4,
+    "batch_size": 64,
+    "lengths": {"inputs": 512, "targets": 128},
+    "steps": 1000,
+}
+
+
+def test_a_mixture_and_its_json_are_inverse():
+    summary = MixtureSummary.from_json(MIXTURE)
+    assert list(summary.to_json()) == list(MIXTURE)  # the order of manifest.json
+    assert list(summary.to_json()["tasks"][0]) == list(MIXTURE["tasks"][0])
+    assert summary.to_json() == MIXTURE
+    assert json.loads(json.dumps(summary.to_json())) == MIXTURE
+    assert MixtureSummary.from_json(MIXTURE | {"set_aside": 3}) == summary  # of earlier versions
+    with pytest.raises(LookupError):
+        MixtureSummary.from_json({key: MIXTURE[key] for key in MIXTURE if key != "steps"})
+
+
+def test_generated_tasks_are_known_by_their_provenance():
+    generated = MIXTURE["tasks"][0]
+    unknown = {key: value for key, value in generated.items() if key != "provenance"}
+    files = generated | {"task": "mine", "provenance": {"kind": "files"}}
+    summary = MixtureSummary.from_json(MIXTURE | {"tasks": [files, unknown | {"task": "old"}]})
+    assert summary.generated_tasks == ()
+    summary = MixtureSummary.from_json(MIXTURE | {"tasks": [files, generated]})
+    assert summary.generated_tasks == ("rte",)
