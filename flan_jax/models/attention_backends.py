@@ -28,6 +28,7 @@ from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.blocks import softcapped
 from flan_jax.models.config import ModelConfig
+from flan_jax.parallel.mesh import Device
 from flan_jax.parallel.sharding import use_mesh
 
 # The lowest finite score: a row that may see nothing (padding) then gets the mean of all values instead of NaN.
@@ -324,7 +325,7 @@ def check_config(config: ModelConfig, **asked: bool) -> None:
     _check_shape(config.attention_backend, config.head_dim, ())
 
 
-def check_run(config: ModelConfig, lengths: Collection[int], device: Any) -> str:
+def check_run(config: ModelConfig, lengths: Collection[int], device: Device) -> str:
     """Says on one line what attention runs on; call it inside parallel.sharding.use_mesh.
 
     `lengths`: of the rows that attention sees, in tokens. `device`: one of the mesh; it need not be there (a topology's).
@@ -410,7 +411,7 @@ def _check_split(name: str, heads: int, kv_heads: int, rows: int = 0) -> None:
             )
 
 
-def check_attention(model: Any, lengths: Mapping[str, int], mesh: Mesh) -> str:
+def check_attention(model: ModelConfig, lengths: Mapping[str, int], mesh: Mesh) -> str:
     """What attention runs on, for the log. Raises InputError when it cannot on this mesh, at the plan's lengths."""
     rows = {shape[1] for shape, _ in batch_spec(model.architecture, 1, lengths).values()}
     with use_mesh(mesh):

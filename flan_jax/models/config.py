@@ -1,15 +1,20 @@
 """What the configurations of both architectures share."""
 
+import abc
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
 
+from flan_jax.batch import Architecture
 from flan_jax.errors import InputError, unknown_name
 from flan_jax.models.layers import Dense, Embed
+
+if TYPE_CHECKING:  # models have configurations: model.py imports this module
+    from flan_jax.models.model import Model
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=True),
@@ -31,7 +36,7 @@ REMAT_POLICIES: dict[str, Callable[..., bool] | None] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(abc.ABC):
     """What both architectures have in common; each adds its number of layers. Sizes are T5X's names and units.
 
     `dtype` is the compute dtype; parameters are always float32. `remat` names a policy of REMAT_POLICIES.
@@ -104,6 +109,24 @@ class ModelConfig:
                 "buckets hold one distance each, so the number must be even, at least 4, and its half below the "
                 "maximum distance. T5 uses 32 and 128."
             )
+
+    @property
+    @abc.abstractmethod
+    def architecture(self) -> Architecture:
+        """The kind of batch that the model takes."""
+
+    @abc.abstractmethod
+    def build(self) -> "Model":
+        """Returns the model, without parameters."""
+
+    @abc.abstractmethod
+    def train_flops(self, rows: int, lengths: Mapping[str, int]) -> int:
+        """Returns the matmul FLOPs of one training step.
+
+        Args:
+          rows: rows of the batch.
+          lengths: tokens of a row, {"inputs": E, "targets": D}; padding counts.
+        """
 
     def embedder(self) -> Any:
         """The embeddings. Those of a tied head begin as small as gives logits of unit variance (T5's: unit variance)."""

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,22 +12,23 @@ from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.sharding import param_shardings
+from flan_jax.pytrees import Params
 
 
-def dummy_batch(config: Any) -> dict[str, jax.Array]:
+def dummy_batch(config: ModelConfig) -> dict[str, jax.Array]:
     """A batch of the smallest shape, to initialise with: no parameter's shape depends on it."""
     spec = batch_spec(config.architecture, 1, {"inputs": 8, "targets": 8})
     return {name: jnp.ones(shape, dtype) for name, (shape, dtype) in spec.items()}
 
 
 @functools.cache
-def abstract_params(config: Any) -> Any:
+def abstract_params(config: ModelConfig) -> Params:
     """The parameters' shapes with their logical axis names, without allocating them; the model is traced for it, once."""
     model = config.build()
     return jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))["params"]
 
 
-def abstract_params_on(config: Any, mesh: Mesh) -> Any:
+def abstract_params_on(config: ModelConfig, mesh: Mesh) -> Params:
     """The parameters' shapes, each with the sharding that it will have."""
     boxed = abstract_params(config)
     place = functools.partial(
@@ -38,7 +38,7 @@ def abstract_params_on(config: Any, mesh: Mesh) -> Any:
     return place(nn.unbox(boxed), param_shardings(boxed, mesh))
 
 
-def count_params(config: Any) -> int:
+def count_params(config: ModelConfig) -> int:
     """Of a model's configuration."""
     return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))
 

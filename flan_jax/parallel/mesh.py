@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import numpy as np
@@ -10,6 +10,9 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
 from flan_jax.errors import InputError
+
+Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm]
+"""A device of JAX, whose class is in a compiled module that the type checker does not see."""
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
@@ -20,7 +23,7 @@ SLICES = "slices"
 
 def make_mesh(
     shape: Mapping[str, int] | None = None,
-    devices: Sequence[Any] | None = None,
+    devices: Sequence[Device] | None = None,
     where: str | None = None,
 ) -> Mesh:
     """A mesh over all devices, or over those given. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
@@ -46,7 +49,7 @@ def make_mesh(
     return Mesh(placed, MESH_AXES)
 
 
-def _check_slices(slices: int, devices: Sequence[Any]) -> int:
+def _check_slices(slices: int, devices: Sequence[Device]) -> int:
     """`slices`, if the devices are of so many."""
     # A TPU slice alone may have no slice_index; GPUs have one too, one a host.
     tpus = devices[0].platform == "tpu"

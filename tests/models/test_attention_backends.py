@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from types import SimpleNamespace
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from flan_jax.models.masks import decoder_mask, window_mask
 from flan_jax.models.params import abstract_params, abstract_params_on
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, param_shardings, use_mesh
-from flan_jax.training import losses, manifest
+from flan_jax.training import losses
 
 KERNELS = ("cudnn", "pallas", "splash")
 LLAMA = {
@@ -340,9 +340,14 @@ def test_an_encoder_decoder_is_refused(backend):
         EncoderDecoderConfig(**T5, attention_backend=backend)
 
 
-V100 = SimpleNamespace(platform="gpu", device_kind="V100", compute_capability="7.0")
-H100 = SimpleNamespace(platform="gpu", device_kind="H100", compute_capability="9.0")
-TPU = SimpleNamespace(platform="tpu", device_kind="TPU v4")
+def device(platform, kind, **attributes):
+    """Returns a stand-in for a device that this machine does not have."""
+    return mock.Mock(spec=jax.Device, platform=platform, device_kind=kind, **attributes)
+
+
+V100 = device("gpu", "V100", compute_capability="7.0")
+H100 = device("gpu", "H100", compute_capability="9.0")
+TPU = device("tpu", "TPU v4")
 
 
 @pytest.mark.parametrize(
@@ -396,7 +401,7 @@ def test_a_run_whose_backend_cannot_is_refused(backend, device, lengths, form, m
 
 def test_a_run_is_checked_at_the_lengths_of_its_rows(monkeypatch):
     monkeypatch.setattr(
-        manifest,
+        attention_backends,
         "check_run",
         lambda config, lengths, device: f"{sorted(lengths)} {device.platform}",
     )
