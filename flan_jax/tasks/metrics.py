@@ -233,8 +233,9 @@ def trivia_qa(targets: Sequence, predictions: Sequence) -> Scores:
 def drop(targets: Sequence, predictions: Sequence) -> Scores:
     """DROP's exact match and F1 (Dua et al. 2019, section 5).
 
-    An answer is one text, as in TFDS. The metrics differ from SQuAD's: hyphens split words, numbers are compared by value, repeated words
-    count once, and a target with numbers shares nothing with a prediction that has none of them.
+    An answer is one text, as in TFDS. The metrics differ from SQuAD's: hyphens split words, numbers
+    are compared by value, repeated words count once, and a target with numbers shares nothing with
+    a prediction that has none of them.
     As in the official script, the F1 of one example is rounded to a whole percentage.
 
     >>> drop(["12.0 yards", "12 yards"], ["the 12-yards", "13 yards"])
@@ -532,7 +533,7 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
 
     if np.all(x == x[0]) or np.all(y == y[0]):
         return 0.0
-    correlation = float(pearsonr(x, y).statistic)
+    correlation = float(pearsonr(x, y).statistic)  # pyright: ignore[reportAttributeAccessIssue]
     return 0.0 if math.isnan(correlation) else correlation
 
 
