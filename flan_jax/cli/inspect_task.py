@@ -20,7 +20,7 @@ from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render
 from flan_jax.tasks.sources import SPLITS
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
-from flan_jax.tasks.templates import OPTIONS, Template, options_suffix, pieces
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Template, options_suffix, pieces
 
 FIELD, SUFFIX, LOSS, CUT = "cyan", "yellow", "black on green", "red strike"
 
@@ -124,7 +124,7 @@ def show(
     console.print(_table(task, shown, examples[:counted], tokenizer, lengths))
 
 
-def _about(task: TemplatedTask, shown: Sequence[Template]) -> rich.text.Text:
+def _about(task: TemplatedTask, shown: Sequence[AnyTemplate]) -> rich.text.Text:
     options = ", ".join(task.options) if isinstance(task.options, tuple) else task.options
     kind = f"options: {options}" if task.options else "generation"
     metrics = ", ".join(metric.__name__ for metric in task.metrics)

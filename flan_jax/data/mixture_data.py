@@ -192,8 +192,8 @@ def tokenizer_texts(config: DataConfig) -> Iterator[str]:
             for row in render_train(
                 task, source.rows("train"), cap=cap, renderings=renderings, seed=config.seed
             ):
-                yield row.inputs
-                yield row.targets
+                for segment in row.segments:
+                    yield segment.text
 
 
 def requests(config: DataConfig, split: Split) -> list[Request]:

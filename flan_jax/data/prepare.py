@@ -146,7 +146,7 @@ def _chunks(rendered: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 def _train_batch(
-    rows: Sequence[TrainRow], tokenizer: Tokenizer, columns: pa.Schema
+    rows: Sequence[TrainRow | EvalRow], tokenizer: Tokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
     inputs, targets = _tokens(rows, tokenizer)
     examples, templates = [row.example for row in rows], [row.template for row in rows]
@@ -159,7 +159,7 @@ def _eval_batch(
     rows: Sequence[EvalRow], tokenizer: Tokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
     common = _train_batch(
-        [TrainRow(*row[:4]) for row in rows],
+        rows,
         tokenizer,
         pa.schema([columns.field(i) for i in range(4)]),
     )
@@ -175,7 +175,7 @@ def _eval_batch(
     return pa.record_batch([*common.columns, *arrays], columns)
 
 
-def _tokens(rows: Sequence[TrainRow], tokenizer: Tokenizer) -> tuple[pa.Array, pa.Array]:
+def _tokens(rows: Sequence[TrainRow | EvalRow], tokenizer: Tokenizer) -> tuple[pa.Array, pa.Array]:
     targets = tokenizer.encode_batch([row.targets for row in rows])
     for row, ids in zip(rows, targets, strict=True):
         if not ids:

@@ -7,6 +7,7 @@ from typing import Any
 from flan_jax.errors import InputError
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import TemplatedTask
+from flan_jax.tasks.templates import AnyTemplate, Template
 
 Example = Mapping[str, Any]
 BETWEEN = "\n\n"
@@ -33,7 +34,8 @@ class Exemplars:
         seed: int,
     ):
         self._task, self._pool, self._shots, self._seed = task, list(pool), prompts.shots, seed
-        self._mixed, self._templates = prompts.mixed_templates, prompts.shown(task)
+        self._mixed = prompts.mixed_templates
+        self._templates = [_pair_template(task, template) for template in prompts.shown(task)]
         self._count, self._tokens = count_tokens, tokens
         self._rendered: dict[tuple[int, int], tuple[str, int]] = {}
         self.placed = self.prompts = 0
@@ -93,3 +95,13 @@ class Exemplars:
             text = f"{inputs}\n{targets}"
             self._rendered[key] = text, self._count(text + BETWEEN)
         return self._rendered[key]
+
+
+def _pair_template(task: TemplatedTask, template: AnyTemplate) -> Template:
+    """Returns the template if it gives an input and a target, of which an exemplar is made."""
+    if not isinstance(template, Template):
+        raise InputError(
+            f"task {task.name!r}: few-shot exemplars are pairs of an input and a target, which "
+            f"{type(template).__name__} does not give. Use Prompts.shots = 0"
+        )
+    return template

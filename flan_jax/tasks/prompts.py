@@ -6,7 +6,7 @@ import re
 from flan_jax.errors import InputError, unknown_name
 from flan_jax.tasks.clusters import CLUSTER_TITLES
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import OPTIONS, Template
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Template
 
 INSTRUCTIONS = ("natural", "none", "dataset_name")
 MAX_SHOTS = 16
@@ -48,16 +48,14 @@ class Prompts:
                 f"Prompts.exemplar_tokens is {self.exemplar_tokens}; it must be at least 1, or None"
             )
 
-    def shown(self, task: TemplatedTask) -> tuple[Template, ...]:
+    def shown(self, task: TemplatedTask) -> tuple[AnyTemplate, ...]:
         """The templates that a task's examples are rendered in. Raises InputError when there is none such."""
         templates = self._chosen(task) if self.instructions == "natural" else (self._bare(task),)
-        return (
-            templates
-            if self.options
-            else tuple(_without_options(template) for template in templates)
-        )
+        if self.options:
+            return templates
+        return tuple(_without_options(task, template) for template in templates)
 
-    def _chosen(self, task: TemplatedTask) -> tuple[Template, ...]:
+    def _chosen(self, task: TemplatedTask) -> tuple[AnyTemplate, ...]:
         if self.only is None:
             return task.templates[: self.templates]
         if not 0 <= self.only < len(task.templates):
@@ -67,8 +65,7 @@ class Prompts:
         return (task.templates[self.only],)
 
     def _bare(self, task: TemplatedTask) -> Template:
-        first = (name for name in task.templates[0].field_order if name != OPTIONS)
-        fields = task.bare or tuple(dict.fromkeys(first))
+        fields = task.bare or _fields_of_pattern(task, task.templates[0])
         lines = [f"{{{name}}}" for name in fields]
         if self.instructions == "dataset_name":
             name = f"[{CLUSTER_TITLES.get(task.cluster, task.cluster)}: {task.title or task.name}]"
@@ -80,7 +77,21 @@ class Prompts:
         return Template("\n".join(lines))
 
 
-def _without_options(template: Template) -> Template:
+def _fields_of_pattern(task: TemplatedTask, template: AnyTemplate) -> tuple[str, ...]:
+    if not isinstance(template, Template):
+        raise InputError(
+            f"task {task.name!r}: {type(template).__name__} has no input pattern to take the bare "
+            "fields from. Name them in TemplatedTask.bare, or use Prompts.instructions = 'natural'"
+        )
+    return tuple(dict.fromkeys(name for name in template.field_order if name != OPTIONS))
+
+
+def _without_options(task: TemplatedTask, template: AnyTemplate) -> Template:
     """The template with the slot and the line breaks before it taken out (those after it, where it comes first)."""
+    if not isinstance(template, Template):
+        raise InputError(
+            f"task {task.name!r}: options cannot be left out of {type(template).__name__}. "
+            "Use Prompts.options = True"
+        )
     inputs = re.sub(rf"\s*\{{{OPTIONS}\}}", "", template.inputs).lstrip("\n")
     return dataclasses.replace(template, inputs=inputs)

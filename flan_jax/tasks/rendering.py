@@ -8,19 +8,38 @@ from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import Exemplars
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import Row, TemplatedTask
-from flan_jax.tasks.templates import OPTIONS, Template
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Segment, Template
 
 ASSIGNMENTS = ("uniform", "round_robin")
 ZERO_SHOT = Prompts()
 
 
 class TrainRow(NamedTuple):
-    """One rendering. `example` is the number of the row in the source, from 0; `template` an index of the task's."""
+    """One rendered training example.
+
+    An input and a target are two segments; a conversation has more, and plain text is one.
+
+    Attributes:
+      example: the number of the row in the source, from 0.
+      template: the index among the task's templates.
+      segments: the example's text, piece by piece.
+    """
 
     example: int
     template: int
-    inputs: str
-    targets: str
+    segments: tuple[Segment, ...]
+
+    @property
+    def inputs(self) -> str:
+        """The input text of an example that is an input and a target."""
+        inputs, _ = self.segments
+        return inputs.text
+
+    @property
+    def targets(self) -> str:
+        """The target text of an example that is an input and a target."""
+        _, targets = self.segments
+        return targets.text
 
 
 class EvalRow(NamedTuple):
@@ -64,10 +83,12 @@ def render_train(
         for index in draw(
             task.name, number, turn, count=len(templates), renderings=renderings, seed=seed
         ):
-            inputs, targets = render(task, templates[index], number, example)
+            segments = render_segments(task, templates[index], number, example)
             if exemplars is not None:
-                inputs = exemplars.prompt("train", number, example, index, inputs)
-            yield TrainRow(number, index, inputs, targets)
+                inputs, targets = segments
+                prompt = exemplars.prompt("train", number, example, index, inputs.text)
+                segments = (Segment(prompt, has_loss=False), targets)
+            yield TrainRow(number, index, segments)
 
 
 def render_eval(
@@ -141,7 +162,7 @@ def drawn_templates(
 
 
 def _eval_row(
-    task: TemplatedTask, template: Template, index: int, number: int, example: dict[str, Any]
+    task: TemplatedTask, template: AnyTemplate, index: int, number: int, example: dict[str, Any]
 ) -> EvalRow:
     inputs, targets = render(task, template, number, example)
     answers = _references(task, number, example)
@@ -156,7 +177,7 @@ def _eval_row(
     )
     if len(set(options)) < len(set(choices)):
         raise InputError(
-            f"task {task.name!r}, template {index}: the target {template.targets!r} looks the same for different options. "
+            f"task {task.name!r}, template {index}: the target {targets!r} looks the same for different options. "
             "Let it show {answer}, or mark the template turned_around"
         )
     right = tuple(dict.fromkeys(choices.index(answer) for answer in (example["answer"], *answers)))
@@ -190,10 +211,53 @@ def _example(task: TemplatedTask, number: int, row: Row) -> dict[str, Any] | Non
         ) from error
 
 
+def render_segments(
+    task: TemplatedTask, template: AnyTemplate, number: int, example: Mapping[str, Any]
+) -> tuple[Segment, ...]:
+    """Renders a training example.
+
+    Args:
+      task: the task.
+      template: one of its templates.
+      number: the number of the row, for errors.
+      example: the fields of the row.
+
+    Returns:
+      The segments: at least one; the last one has loss and is not empty.
+
+    Raises:
+      InputError: the template cannot render the row; names task and row.
+    """
+    if isinstance(template, Template):
+        inputs, targets = render(task, template, number, example)
+        return Segment(inputs, has_loss=False), Segment(targets, has_loss=True)
+    try:
+        segments = tuple(template.segments(example))
+    except InputError as error:
+        raise InputError(f"{_place(task, number)}: {error}") from error
+    if not segments or not segments[-1].has_loss:
+        raise InputError(
+            f"{_place(task, number)}: the last segment of an example must have loss, as nothing is "
+            "learned from what comes after it. Leave out what follows the last reply"
+        )
+    for segment in segments:
+        if segment.has_loss and not segment.text:
+            raise InputError(
+                f"{_place(task, number)}: a segment with loss renders as an empty text. "
+                "Return None from fields() to leave such rows out"
+            )
+    return segments
+
+
 def render(
-    task: TemplatedTask, template: Template, number: int, example: Mapping[str, Any]
+    task: TemplatedTask, template: AnyTemplate, number: int, example: Mapping[str, Any]
 ) -> tuple[str, str]:
     """(inputs, targets) of row `number`. Raises InputError naming it."""
+    if not isinstance(template, Template):
+        raise InputError(
+            f"task {task.name!r}: {type(template).__name__} does not give an input and a target. "
+            "Mark it turned_around, so that it is trained on and not evaluated"
+        )
     try:
         inputs, targets = template.render(example)
     except InputError as error:

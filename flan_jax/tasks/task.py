@@ -9,7 +9,7 @@ from flan_jax.errors import InputError, unknown_name
 from flan_jax.tasks.metrics import MetricFn, accuracy, check_metrics
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import SPLITS, Source, Tfds
-from flan_jax.tasks.templates import OPTIONS, Fields, Template
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Fields
 
 Row = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ class TemplatedTask:
     cluster: str
     source: Source
     fields: Callable[[Row], Fields | None]
-    templates: tuple[Template, ...]
+    templates: tuple[AnyTemplate, ...]
     options: tuple[str, ...] | str | None = None
     metrics: tuple[MetricFn, ...] = (accuracy,)
     sandbox: Sandbox | None = None

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import string
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from flan_jax.errors import InputError
 
@@ -55,6 +56,47 @@ class Template:
         Raises InputError when a field is missing, naming it and those that are there.
         """
         return _fill(self.inputs, fields).strip(), _fill(self.targets, fields).strip()
+
+
+class Segment(NamedTuple):
+    """A piece of an example's text.
+
+    Attributes:
+      text: the text, without an end-of-sequence token.
+      has_loss: whether the model is trained to write it.
+    """
+
+    text: str
+    has_loss: bool
+
+
+@runtime_checkable
+class SegmentedTemplate(Protocol):
+    """A template of examples that are not one input and one target: conversations, plain text.
+
+    Such examples are trained on. They are not evaluated, so `turned_around` is True.
+    """
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of all fields that the template uses."""
+        ...
+
+    @property
+    def turned_around(self) -> bool:
+        """True."""
+        ...
+
+    def segments(self, fields: Fields) -> Sequence[Segment]:
+        """Returns the example's segments in their order; the last one has loss.
+
+        >>> chat.segments({"turns": ("Hello", "Good morning"), ...})
+        [Segment("User: Hello", False), Segment("Good morning", True)]
+        """
+        ...
+
+
+AnyTemplate = Template | SegmentedTemplate
 
 
 def options_suffix(options: Sequence[str]) -> str:

@@ -8,17 +8,21 @@ from toy_tasks import KIND, SPELL, generation
 
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import EvalRow, TrainRow, drawn_templates, render_eval, render_train
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import Segment, Template
 
 
 def test_render_train():
     rows = list(render_train(KIND, KIND.source.rows("train"), cap=4, seed=1))
     assert rows == [
-        TrainRow(0, 2, "Name an animal. Wings: no", "cat number 0"),
-        TrainRow(1, 1, "dog number 1: does it have wings?", "It is no."),
-        TrainRow(2, 2, "Name an animal. Wings: no", "eel number 2"),
-        TrainRow(4, 0, "Does a gnu number 4 fly?\nOPTIONS:\n- no\n- yes", "no"),
+        pair(0, 2, "Name an animal. Wings: no", "cat number 0"),
+        pair(1, 1, "dog number 1: does it have wings?", "It is no."),
+        pair(2, 2, "Name an animal. Wings: no", "eel number 2"),
+        pair(4, 0, "Does a gnu number 4 fly?\nOPTIONS:\n- no\n- yes", "no"),
     ]
+
+
+def pair(example, template, inputs, targets):
+    return TrainRow(example, template, (Segment(inputs, False), Segment(targets, True)))
 
 
 def test_draws_stay_the_same_across_versions():
