@@ -1,4 +1,4 @@
-"""python launch/ablate.py --gin_file=leave_one_cluster_out.gin [--sweep_dir=DIR] [--slots=N] [--dry_run] [--status] [--gin.NAME=value]
+"""python launch/ablate.py --gin_file=leave_one_cluster_out.gin [--sweep_dir=DIR] [--engine=NAME] [--dry_run] [--status]
 python launch/ablate.py run --plan=SWEEP_DIR --index=I"""
 
 import sys
@@ -8,6 +8,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
     # Inside the guard: the processes that prepare data import this file and need none of it.
-    from flan_jax.cli import program
+    from flan_jax.cli import ablate, program
 
-    program.run(program.ablate)
+    program.run(ablate.main)

@@ -1,11 +1,11 @@
-"""python launch/convert.py FROM TO [--to=hugging_face] [--dtype=float32] [--original=FOLDER] [--tokenizer=FILE] [--gin_file=...]"""
+"""python launch/convert.py FROM TO [--to=hugging_face] [--dtype=float32] [--original=FOLDER]"""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flan_jax.cli import program
-
 if __name__ == "__main__":
-    program.run(program.convert)
+    from flan_jax.cli import convert, program
+
+    program.run(convert.main, resumable=False)

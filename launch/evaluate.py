@@ -1,4 +1,4 @@
-"""python launch/evaluate.py --gin_file=flan_mixture.gin [--gin.WARM_START=CKPT] [--tasks=rte,anli_r1] [--run_dir=DIR] [--dry_run]"""
+"""python launch/evaluate.py --gin_file=flan_mixture.gin [--gin.WARM_START=CKPT] [--tasks=rte,anli_r1] [--dry_run]"""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
     # Inside the guard: the processes that prepare data import this file and need none of it.
-    from flan_jax.cli import program, verbs
+    from flan_jax.cli import evaluate, program
 
-    program.run(verbs.evaluate)
+    program.run(evaluate.main)

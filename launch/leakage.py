@@ -1,4 +1,4 @@
-"""python launch/leakage.py [MIXTURE] [--held_out=CLUSTER] [--run_dir=DIR] [--gin_file=...] [--gin.NAME=value]"""
+"""python launch/leakage.py [MIXTURE] [--held_out=CLUSTER] [--run_dir=DIR] [--gin_file=...]"""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
     # Inside the guard: the processes that prepare data import this file and need none of it.
-    from flan_jax.cli import program, verbs
+    from flan_jax.cli import leakage, program
 
-    program.run(verbs.leakage)
+    program.run(leakage.main, resumable=False)

@@ -1,4 +1,4 @@
-"""python launch/prepare.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--run_dir=DIR] [--dry_run]"""
+"""python launch/prepare.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--dry_run]"""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
     # Inside the guard: the processes that prepare data import this file and need none of it.
-    from flan_jax.cli import program, verbs
+    from flan_jax.cli import prepare, program
 
-    program.run(verbs.prepare)
+    program.run(prepare.main)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flan_jax.cli import program, verbs
-
 if __name__ == "__main__":
-    program.run(verbs.tokenizer)
+    from flan_jax.cli import program, tokenizer
+
+    program.run(tokenizer.main, resumable=False)

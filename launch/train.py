@@ -7,6 +7,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 if __name__ == "__main__":
     # Inside the guard: the processes that prepare data import this file and need none of it.
-    from flan_jax.cli import program, verbs
+    from flan_jax.cli import program, train
 
-    program.run(verbs.train)
+    program.run(train.main)

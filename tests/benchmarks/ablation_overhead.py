@@ -22,7 +22,7 @@ CLUSTERS = ["sentiment", "paraphrase"]
 
 def sweep(folder: str, flags: list[str]) -> None:
     """The whole program, with a clock around each of its runs' processes."""
-    from flan_jax.cli import program as main
+    from flan_jax.cli import ablate, program
     from flan_jax.sweeps.local_engine import LocalEngine
 
     alive = []
@@ -34,10 +34,11 @@ def sweep(folder: str, flags: list[str]) -> None:
             alive.append(time.monotonic() - start)
             return code
 
-    main.LocalEngine = Timed
+    ablate.LocalEngine = Timed
     axes = f"--gin.AblationConfig.axes={{'HELD_OUT': {CLUSTERS}}}"
     arguments = ["--gin_file=leave_one_cluster_out.gin", f"--sweep_dir={folder}/sweep", axes]
-    code = main.ablate([*arguments, "--gin.AblationConfig.base=None", *flags])
+    flags = [*arguments, "--gin.AblationConfig.base=None", *flags]
+    code = program.exit_code(ablate.main, flags)
     processes.report(alive=alive, code=code)
 
 

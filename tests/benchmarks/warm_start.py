@@ -23,9 +23,9 @@ FORBIDDEN = {"tensorflow", "seqio"}
 def child(arguments: list[str]) -> int:
     """What launch/train.py does, and what it has imported when it ends."""
     sys.path.insert(0, str(processes.ROOT))
-    from flan_jax.cli import program, verbs
+    from flan_jax.cli import program, train
 
-    code = program.main(verbs.train, arguments)
+    code = program.exit_code(train.main, arguments)
     assert not FORBIDDEN & set(sys.modules), f"imported: {FORBIDDEN & set(sys.modules)}"
     print("neither is imported", flush=True)
     return code

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from flan_jax.cli import program, verbs
+from flan_jax.cli import convert, program, train
 from flan_jax.data.tokenizers import PRACTICE_MODEL
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
@@ -72,10 +72,12 @@ def folder(request, tmp_path):
 def test_there_and_back_again(folder, tmp_path, capsys):
     name, theirs, params = folder
     (tmp_path / "model.gin").write_text(GIN[name])
-    assert program.convert([str(theirs), str(tmp_path / "ours"), "--to=flan_jax"]) == 0
+    assert (
+        program.exit_code(convert.main, [str(theirs), str(tmp_path / "ours"), "--to=flan_jax"]) == 0
+    )
     equal(load_params(tmp_path / "ours", abstract_params_on(MODELS[name], make_mesh())), params)
     back = [str(tmp_path / "ours"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]
-    assert program.convert([*back, f"--original={theirs}"]) == 0
+    assert program.exit_code(convert.main, [*back, f"--original={theirs}"]) == 0
     assert "parameters are in" in capsys.readouterr().out
     names = {file.name for file in theirs.iterdir()}
     assert names == {
@@ -94,10 +96,16 @@ def test_by_way_of_t5x(to, tmp_path):
     params = params_of(config)
     hugging_face.save(tmp_path / "theirs", config, params)
     (tmp_path / "model.gin").write_text(GIN["t5"])
-    assert program.convert([str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"]) == 0
     assert (
-        program.convert(
-            [str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]
+        program.exit_code(
+            convert.main, [str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"]
+        )
+        == 0
+    )
+    assert (
+        program.exit_code(
+            convert.main,
+            [str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"],
         )
         == 0
     )
@@ -126,21 +134,22 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
         f"--run_dir={tmp_path / 'run'}",
     ]
     try:
-        assert program.main(verbs.train, flags) == 0
+        assert program.exit_code(train.main, flags) == 0
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     # The run says itself what its model and its tokenizer are.
-    assert program.convert([str(tmp_path / "run"), str(tmp_path / "alone")]) == 0
+    assert program.exit_code(convert.main, [str(tmp_path / "run"), str(tmp_path / "alone")]) == 0
     (file,) = (tmp_path / "alone").glob("*.model")
     assert file.read_bytes() == PRACTICE_MODEL.read_bytes()
     assert (
-        program.convert(
+        program.exit_code(
+            convert.main,
             [
                 str(tmp_path / "run"),
                 str(tmp_path / "out"),
                 f"--original={theirs}",
                 "--dtype=bfloat16",
-            ]
+            ],
         )
         == 0
     )
@@ -157,7 +166,7 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
 
 def test_errors(tmp_path, capsys):
     def said(*flags):
-        assert program.convert(list(map(str, flags))) == 2
+        assert program.exit_code(convert.main, list(map(str, flags))) == 2
         return capsys.readouterr().err
 
     assert "there is no folder" in said(tmp_path / "nowhere", tmp_path / "out")

@@ -1,6 +1,5 @@
 import dataclasses
 import errno
-import functools
 import json
 import re
 import signal
@@ -10,8 +9,18 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import gin_settings, verbs
-from flan_jax.cli import program as main
+from flan_jax.cli import (
+    ablate,
+    arguments,
+    evaluate,
+    gin_settings,
+    leakage,
+    mixture,
+    prepare,
+    program,
+    tokenizer,
+    train,
+)  # fmt: skip
 from flan_jax.data import mixture_data
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
@@ -69,10 +78,13 @@ def gin_file(tmp_path):
 
 @pytest.fixture
 def refused(capsys):
-    """refused(verb, flags): what the program says before it ends with code 2. No traceback, one error of few lines."""
+    """refused(main, *flags): the program's error, which ends with code 2.
 
-    def error(verb, *flags):
-        code = main.main(verb, flags)
+    It has no traceback, and a few lines.
+    """
+
+    def error(main, *flags):
+        code = program.exit_code(main, flags)
         output = capsys.readouterr().err
         assert code == 2, output
         assert "Traceback" not in output
@@ -91,19 +103,14 @@ def refused(capsys):
 
 @pytest.fixture
 def settings_of(gin_file):
-    """settings_of(flags): the settings that a verb gets."""
+    """settings_of(*flags): (settings, configuration as text) that a program reads."""
 
-    def given(*flags):
-        seen = []
+    def read(*command_line):
+        parser = arguments.settings_parser("toy.py", "Read settings.")
+        flags, bindings = arguments.parse(parser, [gin_file, *command_line])
+        return gin_settings.resolve(flags.gin_file, bindings)
 
-        def verb(settings: main.Settings, invocation: verbs.Invocation) -> None:
-            """Remember."""
-            seen.append((settings, invocation))
-
-        assert main.main(verb, [gin_file, *flags]) == 0
-        return seen[0]
-
-    return given
+    return read
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def settings_of(gin_file):
     ],
 )  # fmt: skip
 def test_bad_input_says_what_and_ends_with_2(refused, gin_file, tmp_path, flag, message):
-    said = refused(verbs.train, gin_file, f"--run_dir={tmp_path / 'run'}", flag)
+    said = refused(train.main, gin_file, f"--run_dir={tmp_path / 'run'}", flag)
     assert re.search(re.sub(r"([?()])", r"\\\1", message), said, re.DOTALL), said
     assert not list((tmp_path / "cache").rglob("*.arrow")), (
         "data was prepared before the mistake was found"
@@ -166,7 +173,7 @@ def test_bad_input_says_what_and_ends_with_2(refused, gin_file, tmp_path, flag, 
 
 
 def test_a_gin_file_that_is_not_there(refused):
-    assert refused(verbs.prepare, "--gin_file=flan_mixtur.gin").startswith(
+    assert refused(prepare.main, "--gin_file=flan_mixtur.gin").startswith(
         "unknown gin file 'flan_mixtur.gin'. Did you mean 'flan_mixture.gin'? Known: "
     )
 
@@ -175,18 +182,18 @@ def test_a_macro_without_a_value(refused):
     expected = (
         "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
     )
-    assert refused(verbs.prepare, "--gin_file=train.gin") == expected
+    assert refused(prepare.main, "--gin_file=train.gin") == expected
     assert "the gin macro TOKENIZER has no value" in refused(
-        verbs.prepare, "--gin_file=train.gin", "--gin.MIXTURE=rte"
+        prepare.main, "--gin_file=train.gin", "--gin.MIXTURE=rte"
     )
 
 
 def test_a_broken_gin_file(refused, tmp_path):
     (tmp_path / "broken.gin").write_text("include 'train.gin'\nSTEPS = = 3\n")
-    assert "broken.gin" in refused(verbs.prepare, f"--gin_file={tmp_path / 'broken.gin'}")
+    assert "broken.gin" in refused(prepare.main, f"--gin_file={tmp_path / 'broken.gin'}")
     (tmp_path / "module.gin").write_text("import no_such_module_of_tasks\n")
     assert "no_such_module_of_tasks" in refused(
-        verbs.prepare, f"--gin_file={tmp_path / 'module.gin'}"
+        prepare.main, f"--gin_file={tmp_path / 'module.gin'}"
     )
 
 
@@ -199,17 +206,17 @@ def test_a_folder_of_the_users_hides_no_gin_file(tmp_path, monkeypatch, capsys):
 
 def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):
     (tmp_path / "taken").write_text("")
-    said = refused(verbs.train, gin_file, f"--run_dir={tmp_path / 'taken'}")
+    said = refused(train.main, gin_file, f"--run_dir={tmp_path / 'taken'}")
     assert said.startswith(f"the run directory {tmp_path / 'taken'} cannot be written (")
 
 
 def test_evaluating_a_run_that_never_was(refused, gin_file, tmp_path):
-    said = refused(verbs.evaluate, gin_file, f"--run_dir={tmp_path / 'absent'}")
+    said = refused(evaluate.main, gin_file, f"--run_dir={tmp_path / 'absent'}")
     assert said == (
         f"there is no run in {tmp_path / 'absent'} whose checkpoint could be scored. Name a run with --run_dir, or any "
         "checkpoint with --gin.WARM_START"
     )
-    said = refused(verbs.evaluate, gin_file, f"--gin.WARM_START={tmp_path / 'absent'}")
+    said = refused(evaluate.main, gin_file, f"--gin.WARM_START={tmp_path / 'absent'}")
     assert said.startswith(f"there is no folder {tmp_path / 'absent'} to take parameters from")
 
 
@@ -235,7 +242,7 @@ def blind(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_evaluated_is_named(gin_file, capsys, refused, blind):
-    assert main.main(verbs.evaluate, [gin_file, blind, "--tasks=dim", "--dry_run"]) == 0
+    assert program.exit_code(evaluate.main, [gin_file, blind, "--tasks=dim", "--dry_run"]) == 0
     shown = capsys.readouterr()
     assert (
         "not evaluated:\n  untested: it has no test split\n  around: all its templates are turned around"
@@ -246,9 +253,9 @@ def test_what_cannot_be_evaluated_is_named(gin_file, capsys, refused, blind):
         ("untested", "no test split"),
         ("around", "all its templates are turned around"),
     ):
-        said = refused(verbs.evaluate, gin_file, blind, f"--tasks={task}")
+        said = refused(evaluate.main, gin_file, blind, f"--tasks={task}")
         assert said.startswith("none of the tasks to evaluate can be evaluated:") and reason in said
-    assert "Did you mean 'wnli'?" in refused(verbs.evaluate, gin_file, blind, "--tasks=sst2,wnly")
+    assert "Did you mean 'wnli'?" in refused(evaluate.main, gin_file, blind, "--tasks=sst2,wnly")
 
 
 @pytest.mark.parametrize("cluster", ["dark", "turned"])
@@ -256,15 +263,13 @@ def test_a_held_out_cluster_that_cannot_be_evaluated_is_refused(
     gin_file, refused, blind, tmp_path, cluster
 ):
     flags = ["--gin.MIXTURE=dim", f"--gin.HELD_OUT={cluster}", f"--run_dir={tmp_path / 'new'}"]
-    assert "none of the tasks to evaluate can be evaluated" in refused(
-        verbs.train, gin_file, *flags
-    )
+    assert "none of the tasks to evaluate can be evaluated" in refused(train.main, gin_file, *flags)
 
 
 def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(
     gin_file, capsys, blind
 ):
-    assert main.main(verbs.prepare, [gin_file, "--gin.MIXTURE=dim"]) == 0
+    assert program.exit_code(prepare.main, [gin_file, "--gin.MIXTURE=dim"]) == 0
     shown = capsys.readouterr()
     assert "not evaluated:\n  untested" in shown.err
     assert "4 tasks with 80 training examples and 2 evaluation sets" in shown.out
@@ -276,7 +281,7 @@ def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(
 )
 def test_flags_that_do_not_exist_end_with_2(flags):
     with pytest.raises(SystemExit) as ended:
-        main.main(verbs.train, flags)
+        program.exit_code(train.main, flags)
     assert ended.value.code == 2
 
 
@@ -346,33 +351,30 @@ def test_flags_reach_the_settings(settings_of, tmp_path):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_exit_codes(gin_file, capsys, raised, code, said):
-    def verb(settings: main.Settings, invocation: verbs.Invocation) -> None:
-        """Fail."""
+def test_exit_codes(capsys, raised, code, said):
+    def main(command_line):
         if raised is not None:
             raise raised
 
-    assert main.main(verb, [gin_file]) == code
+    assert program.exit_code(main, []) == code
     output = capsys.readouterr().err
     assert said in output
     assert ("Traceback" in output) == (type(raised) is ZeroDivisionError)
 
 
-def test_a_program_that_saves_nothing_does_not_say_that_it_did(gin_file, capsys, monkeypatch):
-    def verb(settings: main.Settings, invocation: verbs.Invocation) -> None:
-        """Be stopped."""
+def test_a_program_that_saves_nothing_does_not_say_that_it_did(capsys):
+    def main(command_line):
         raise Preempted
 
-    monkeypatch.setattr(main, "NOT_RESUMED", (verb,))
-    assert main.main(verb, [gin_file]) == 1
+    assert program.exit_code(main, [], resumable=False) == 1
     assert (
-        "stopped by SIGTERM before the end. The same command begins anew.\n"
+        "stopped by SIGTERM before the end. The same command starts from the beginning.\n"
         in capsys.readouterr().err
     )
 
 
 def test_data_is_prepared_where_the_cache_is(gin_file, capsys, tmp_path):
-    assert main.main(verbs.prepare, [gin_file]) == 0
+    assert program.exit_code(prepare.main, [gin_file]) == 0
     output = capsys.readouterr()
     assert "1 tasks with 20 training examples and 1 evaluation sets are prepared." in output.out
     assert "practice corpus" in output.err
@@ -398,8 +400,8 @@ def test_several_clusters_are_held_out(settings_of):
 def test_mixture(gin_file, capsys, tmp_path):
     few = [gin_file, "--gin.DataConfig.examples_per_dataset=20"]
     assert (
-        main.main(
-            verbs.mixture, [*few, "flan2021_7_clusters_1_each", f"--picture={tmp_path / 'm.html'}"]
+        program.exit_code(
+            mixture.main, [*few, "flan2021_7_clusters_1_each", f"--picture={tmp_path / 'm.html'}"]
         )
         == 0
     )
@@ -408,7 +410,7 @@ def test_mixture(gin_file, capsys, tmp_path):
     assert "held out: nothing" in shown
     page = (tmp_path / "m.html").read_text()
     assert "<svg" in page and "aeslc" in page and "Filtered: rows left out" in page
-    assert main.main(verbs.mixture, [*few, "sst2", "--diff=cola"]) == 0
+    assert program.exit_code(mixture.main, [*few, "sst2", "--diff=cola"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"sst2 +100\.00% +- +-100\.00", shown) and re.search(
         r"cola +- +100\.00% +\+100\.00", shown
@@ -416,31 +418,31 @@ def test_mixture(gin_file, capsys, tmp_path):
 
 
 def test_mixture_errors(refused, tmp_path):
-    assert "Did you mean 'flan2021'" in refused(verbs.mixture, "flan202")
+    assert "Did you mean 'flan2021'" in refused(mixture.main, "flan202")
     assert "unknown cluster to hold out 'nlu'" in refused(
-        verbs.mixture, "practice", "--held_out=nlu"
+        mixture.main, "practice", "--held_out=nlu"
     )
     few = ("rte", "--gin.DataConfig.examples_per_dataset=5", "--gin.DataConfig.workers=0")
     assert "ends in .png, .svg, .pdf or .html" in refused(
-        verbs.mixture, *few, f"--picture={tmp_path / 'x.txt'}"
+        mixture.main, *few, f"--picture={tmp_path / 'x.txt'}"
     )
 
 
 @pytest.mark.parametrize(
-    ("program", "flags"),
+    ("main", "flags"),
     [
         (
-            functools.partial(main.main, verbs.train),
+            train.main,
             ["--gin_file=flan_mixture.gin", "--run_dir=gs://bucket/run"],
         ),
-        (main.ablate, ["--gin_file=leave_one_cluster_out.gin", "--sweep_dir=gs://bucket/sweep"]),
-        (main.ablate, ["run", "--index=0", "--plan=gs://bucket/sweep"]),
+        (ablate.main, ["--gin_file=leave_one_cluster_out.gin", "--sweep_dir=gs://bucket/sweep"]),
+        (ablate.main, ["run", "--index=0", "--plan=gs://bucket/sweep"]),
     ],
 )
-def test_a_bucket_that_is_not_mounted_is_no_folder(program, flags, tmp_path, monkeypatch, capsys):
+def test_a_bucket_that_is_not_mounted_is_no_folder(main, flags, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
-        program(flags)
+        main(flags)
     assert "Mount the bucket" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -458,13 +460,13 @@ def leaking(tmp_path, monkeypatch):
 
 
 def test_leakage(gin_file, capsys, refused, leaking):
-    said = refused(verbs.leakage, gin_file, "leaking", "--held_out=nli")
+    said = refused(leakage.main, gin_file, "leaking", "--held_out=nli")
     assert said.startswith(
         "the training mixture leaks into the held-out tasks in 1 ways:\n  rte <- rte_again: the same source"
     )
-    assert main.main(verbs.leakage, [gin_file, "leaking", "--held_out=sentiment"]) == 0
+    assert program.exit_code(leakage.main, [gin_file, "leaking", "--held_out=sentiment"]) == 0
     assert "no leak" in capsys.readouterr().out
-    assert "nothing is held out" in refused(verbs.leakage, gin_file, "leaking")
+    assert "nothing is held out" in refused(leakage.main, gin_file, "leaking")
 
 
 def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, tmp_path):
@@ -480,7 +482,7 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
     }
     write_json(tmp_path / "sweep" / "plan.json", {"axes": {"HELD_OUT": ["nli"]}})
     (tmp_path / "sweep" / "runs.jsonl").write_text(json.dumps(line) + "\n")
-    assert "holds no run" in refused(verbs.leakage, *settings, f"--run_dir={run_dir}")
+    assert "holds no run" in refused(leakage.main, *settings, f"--run_dir={run_dir}")
     loaded = gin_settings.resolve(
         [gin_file.partition("=")[2]], ["MIXTURE = 'leaking'", "HELD_OUT = 'nli'"]
     )
@@ -490,10 +492,10 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
     )
     (run_dir / "config.gin").write_text(loaded[1])
     assert "1 of 1 pairs" in sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
-    assert "held_out is nli there, sentiment now" in refused(
-        verbs.leakage, *settings[:2], "--held_out=sentiment", f"--run_dir={run_dir}"
+    assert "held_out is nli in the run, sentiment now" in refused(
+        leakage.main, *settings[:2], "--held_out=sentiment", f"--run_dir={run_dir}"
     )
-    assert "leaks into the held-out tasks" in refused(verbs.leakage, f"--run_dir={run_dir}")
+    assert "leaks into the held-out tasks" in refused(leakage.main, f"--run_dir={run_dir}")
     text = sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
     assert "| HELD_OUT=nli | rte | rte_again | the same source |" in text and "pairs" not in text
 
@@ -505,14 +507,17 @@ def test_a_run_refuses_a_leak(gin_file, refused, leaking, tmp_path):
         "--gin.DataConfig.max_leakage=0.01",
         f"--run_dir={tmp_path / 'run'}",
     ]
-    assert "rte <- rte_again: the same source" in refused(verbs.train, gin_file, *flags)
+    assert "rte <- rte_again: the same source" in refused(train.main, gin_file, *flags)
 
 
 def test_tokenizer(gin_file, tmp_path, capsys, refused):
-    assert main.main(verbs.tokenizer, [gin_file, f"--gin.TOKENIZER={tmp_path}/small.model"]) == 0
+    assert (
+        program.exit_code(tokenizer.main, [gin_file, f"--gin.TOKENIZER={tmp_path}/small.model"])
+        == 0
+    )
     pieces = load_tokenizer(tmp_path / "small.model").vocab_size
     assert 300 < pieces <= 2048
     assert f"{pieces} pieces" in capsys.readouterr().out
     assert "name a *.model file" in refused(
-        verbs.tokenizer, gin_file, "--gin.TOKENIZER=nowhere/small.model"
+        tokenizer.main, gin_file, "--gin.TOKENIZER=nowhere/small.model"
     )

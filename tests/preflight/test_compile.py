@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from flan_jax import hardware
-from flan_jax.cli import gin_settings, program, verbs
+from flan_jax.cli import gin_settings, preflight, program
 from flan_jax.decoding import scorer
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
@@ -469,11 +469,11 @@ def test_lengths_that_take_data_are_refused(lengths, message):
 def test_the_program_reads_no_data(capsys):
     cache = jax.config.jax_compilation_cache_dir
     flags = ["--gin_file=flan_mixture.gin", "--gin.SOURCE='tfds'", "--gin.DATA_DIR='/nowhere'"]
-    assert program.main(verbs.preflight, flags) == 0
+    assert program.exit_code(preflight.main, flags) == 0
     said = capsys.readouterr().out
     assert "devices 8 (cpu)" in said and "FITS: headroom" in said and "all-reduce" in said
     assert jax.config.jax_compilation_cache_dir == cache
-    assert program.main(verbs.preflight, [*flags, "--topology=v4:banana"]) == 2
+    assert program.exit_code(preflight.main, [*flags, "--topology=v4:banana"]) == 2
     assert "error: --topology=v4:banana" in capsys.readouterr().err
 
 
@@ -486,7 +486,7 @@ def small_devices(monkeypatch, **fields):
 @pytest.mark.parametrize("flags", [[], ["--search"]])
 def test_what_does_not_fit_is_the_last_line_and_another_exit_code(flags, monkeypatch, capsys):
     small_devices(monkeypatch, memory=2**16)
-    assert program.main(verbs.preflight, ["--gin_file=flan_mixture.gin", *flags]) == 1
+    assert program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 1
     assert (
         capsys.readouterr().err.splitlines()[-1].startswith("error: DOES NOT FIT 8 x cpu, here: ")
     )
@@ -498,7 +498,7 @@ def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
         return compile.Compiled(job, {"data": 4, "fsdp": 2, "tensor": 1}, 0, 0, 2**30, None, 0.0)
 
     monkeypatch.setattr(compile, step, compiling)
-    assert program.main(verbs.preflight, ["--gin_file=flan_mixture.gin"]) == 1
+    assert program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin"]) == 1
     said = capsys.readouterr()
     assert "FITS: headroom" in said.out and "--gin.EvalConfig.rows=8" in said.out
     assert "DOES NOT FIT" in said.err
@@ -519,7 +519,7 @@ def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
 )
 def test_a_sweep_is_known_by_its_runs_or_its_gin_file(flags, said, monkeypatch, capsys):
     small_devices(monkeypatch, chip="v4")
-    assert program.main(verbs.preflight, flags) == 0
+    assert program.exit_code(preflight.main, flags) == 0
     assert said in capsys.readouterr().out
 
 
@@ -527,7 +527,7 @@ def test_a_sweep_is_known_by_its_runs_or_its_gin_file(flags, said, monkeypatch, 
     "flags", [["--runs=0"], ["--gin_file=leave_one_cluster_out.gin", "--runs=2"]]
 )
 def test_a_number_of_runs_that_cannot_be(flags, capsys):
-    assert program.main(verbs.preflight, ["--gin_file=flan_mixture.gin", *flags]) == 2
+    assert program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 2
     assert "leave it out" in capsys.readouterr().err
 
 

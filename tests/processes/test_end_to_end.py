@@ -235,8 +235,8 @@ def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(
 ):
     flags = [*FLAGS, f"--run_dir={tmp_path / 'warm'}", f"--gin.WARM_START={undisturbed}"]
     code = (
-        "import sys; from flan_jax.cli import program as main, verbs\n"
-        f"code = main.main(verbs.train, {flags!r})\n"
+        "import sys; from flan_jax.cli import program, train\n"
+        f"code = program.exit_code(train.main, {flags!r})\n"
         "print(sorted({'tensorflow', 'tensorflow_datasets', 'seqio'} & set(sys.modules))); sys.exit(code)"
     )
     done = subprocess.run(

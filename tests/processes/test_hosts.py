@@ -169,7 +169,7 @@ def test_a_process_with_other_settings_is_named_and_ends_all(tmp_path, cache, un
 
 
 def joined(code, *arguments, **environment):
-    text = f"from flan_jax.cli import program as main; from flan_jax.parallel import multihost as hosts; hosts.JOIN_SECONDS = 2; {code}"
+    text = f"from flan_jax.cli import program; from flan_jax.parallel import multihost as hosts; hosts.JOIN_SECONDS = 2; {code}"
     return subprocess.run(
         [sys.executable, "-c", text, *arguments], env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment, cwd=ROOT,
         capture_output=True, text=True, check=False, timeout=120,
@@ -201,7 +201,7 @@ def test_a_process_that_nobody_joins_says_whom_it_waited_for():
 def test_flags_that_say_half_of_it_are_refused(flags, expected):
     arguments = ["--gin_file=flan_mixture.gin", *flags]
     done = joined(
-        f"from flan_jax.cli import verbs; raise SystemExit(main.main(verbs.train, {arguments!r}))"
+        f"from flan_jax.cli import train; raise SystemExit(program.exit_code(train.main, {arguments!r}))"
     )
     assert done.returncode == 2
     assert expected in done.stderr and "Traceback" not in done.stderr

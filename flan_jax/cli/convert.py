@@ -1,0 +1,101 @@
+"""The program launch/convert.py: copies a model's weights into another format."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from flan_jax.cli.gin_settings import load_model
+from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file
+from flan_jax.json_files import read_json
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.params import abstract_params_on, check_vocabulary, count_params
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.run_dir import MANIFEST
+from flan_jax.weights.formats import FORMATS, check_target, format_of, load_params, save_params
+from flan_jax.weights.hugging_face import read_config
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the program's flags."""
+    parser = argparse.ArgumentParser(
+        prog="convert.py",
+        description="Copy a model's weights into another format: a Hugging Face folder, a T5X "
+        "checkpoint, or a run's own.",
+    )
+    parser.add_argument(
+        "source",
+        metavar="FROM",
+        help="a run directory, a Hugging Face folder or a T5X checkpoint",
+    )
+    parser.add_argument("target", metavar="TO", help="the folder to write; it must not exist")
+    parser.add_argument(
+        "--to",
+        default="hugging_face",
+        choices=FORMATS,
+        help="the format (default: hugging_face)",
+    )
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        help="the dtype of a Hugging Face folder: float32, bfloat16 or float16",
+    )
+    parser.add_argument(
+        "--original",
+        help="the Hugging Face folder that the model came from, for its config and tokenizer",
+    )
+    parser.add_argument("--tokenizer", help="a tokenizer file to put into a Hugging Face folder")
+    parser.add_argument(
+        "--gin_file",
+        action="append",
+        help="gin files with MODEL, where FROM does not say it (T5X)",
+    )
+    return parser
+
+
+def main(command_line: Sequence[str]) -> None:
+    """Runs the program; raises what went wrong."""
+    flags = parser().parse_args(command_line)
+    source_format = format_of(flags.source)
+    config = _model_config(flags.source, source_format, flags.gin_file)
+    original = flags.original
+    if original is None and source_format == "hugging_face":
+        original = flags.source
+    # Before the weights are read: this may be the work of hours.
+    check_target(flags.target)
+    tokenizer = _tokenizer(flags, original, config)
+
+    mesh = make_mesh({"fsdp": -1})
+    params = load_params(flags.source, config, abstract_params_on(config, mesh))
+    save_params(
+        flags.target,
+        flags.to,
+        config,
+        params,
+        dtype=flags.dtype,
+        original=original,
+        tokenizer=tokenizer,
+    )
+    print(f"{count_params(config):,} parameters are in {flags.target}")
+
+
+def _model_config(source: str, source_format: str, gin_files: Sequence[str] | None) -> ModelConfig:
+    """Returns the configuration of the model in `source`: its own, or that of gin files."""
+    if source_format == "hugging_face":
+        return read_config(source)
+    run_config = Path(source).expanduser() / "config.gin"
+    if not gin_files and run_config.is_file():
+        gin_files = [str(run_config)]
+    return load_model(gin_files or [])
+
+
+def _tokenizer(flags: argparse.Namespace, original: str | None, config: ModelConfig) -> str | None:
+    """Returns the tokenizer file to write: the one asked for, or the one that a run was tuned with."""
+    tokenizer = flags.tokenizer
+    manifest = Path(flags.source) / MANIFEST
+    if tokenizer is None and original is None and flags.to == "hugging_face" and manifest.is_file():
+        tokenizer = read_json(manifest)["data"]["tokenizer"]
+    if tokenizer is None:
+        return None
+    file = str(tokenizer_file(tokenizer))
+    check_vocabulary(config, file, load_tokenizer(file).vocab_size)
+    return file

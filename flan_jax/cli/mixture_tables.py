@@ -1,0 +1,128 @@
+"""Mixtures as tables on the terminal: for launch/mixture.py and for --dry_run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+import rich.table
+
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.leakage import check_leakage
+from flan_jax.data.mixture_data import prepare_mixture
+from flan_jax.data.mixture_summary import summarize_mixture
+from flan_jax.models.attention_backends import check_attention
+from flan_jax.models.params import count_params
+from flan_jax.parallel.mesh import check_batch, make_mesh
+from flan_jax.progress import table_console
+from flan_jax.training.settings import Settings
+
+
+def print_plan(settings: Settings) -> None:
+    """Prints what a run would do: mixture, packing, model size and FLOPs."""
+    mesh = make_mesh(settings.training.mesh)
+    check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
+    plan, summary = plan_and_summary(settings)
+    attention = check_attention(settings.model, plan.lengths, mesh)
+
+    parameters = count_params(settings.model)
+    flops_per_step = settings.model.train_flops(plan.batch_size, plan.lengths)
+    steps = summary["steps"]
+    model_line = (
+        f"{parameters:,} parameters; {flops_per_step / 1e9:,.1f} GFLOP a step, "
+        f"{flops_per_step * steps / 1e15:,.3f} PFLOP in {steps:,} steps"
+    )
+    mesh_line = f"mesh: {dict(mesh.shape)}"
+    console = table_console()
+    console.print(mixture_table(summary))
+    for line in (batch_text(plan, summary), model_line, mesh_line, attention):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def plan_and_summary(settings: Settings) -> tuple[MixturePlan, dict[str, Any]]:
+    """Prepares a mixture, plans its batches and summarizes both."""
+    check_leakage(settings.data)
+    data = prepare_mixture(settings.data)
+    plan = data.plan(settings.model.architecture)
+    return plan, summarize_mixture(data, plan, settings.training.steps)
+
+
+def batch_text(plan: MixturePlan, summary: Mapping[str, Any]) -> str:
+    """Returns three lines: what is held out, what a batch holds, how full its rows are."""
+    held_out = ", ".join(summary["held_out"]) or "nothing"
+    filled = ", ".join(f"{side} {share:.1%}" for side, share in summary["rows_filled"].items())
+    examples = summary["examples_per_batch"]
+    supervised = summary["supervised_tokens_per_batch"]
+    return (
+        f"held out: {held_out}\n"
+        f"{examples:.1f} examples and {supervised:,.0f} supervised tokens in a batch of "
+        f"{plan.batch_size} rows of {plan.lengths['inputs']} input and "
+        f"{plan.lengths['targets']} target tokens\n"
+        f"filled with real tokens: {filled}"
+    )
+
+
+def mixture_table(summary: Mapping[str, Any]) -> rich.table.Table:
+    """Returns a mixture's tasks, one a row. Lengths are tokens: mean and 95th percentile."""
+    table = _table(f"Mixture, {summary['steps']:,} steps")
+    table.add_column("task")
+    table.add_column("cluster")
+    for name in (
+        "rows",
+        "filtered",
+        "rate",
+        "share",
+        "epochs",
+        "inputs",
+        "p95",
+        "targets",
+        "p95",
+        "cut in",
+        "cut out",
+    ):
+        table.add_column(name, justify="right")
+    for task in summary["tasks"]:
+        table.add_row(
+            task["task"],
+            task["cluster"],
+            f"{task['examples']:,}",
+            f"{task['filtered']:,}",
+            f"{task['rate']:,}",
+            f"{task['share']:.1%}",
+            f"{task['epochs']:.2f}",
+            f"{task['mean_inputs']:.0f}",
+            f"{task['p95_inputs']:.0f}",
+            f"{task['mean_targets']:.0f}",
+            f"{task['p95_targets']:.0f}",
+            f"{task['truncated_inputs']:.1%}",
+            f"{task['truncated_targets']:.1%}",
+        )
+    return table
+
+
+def difference_table(first: Mapping[str, Any], second: Mapping[str, Any]) -> rich.table.Table:
+    """Returns each task's share and epochs in two mixtures, and how the share changes."""
+    table = _table("From the first mixture to the second")
+    table.add_column("task")
+    for name in ("share", "second", "change", "epochs", "second"):
+        table.add_column(name, justify="right")
+
+    first_tasks = {task["task"]: task for task in first["tasks"]}
+    second_tasks = {task["task"]: task for task in second["tasks"]}
+    for name in dict.fromkeys([*first_tasks, *second_tasks]):
+        before = first_tasks.get(name)
+        after = second_tasks.get(name)
+        share_before = before["share"] if before else 0.0
+        share_after = after["share"] if after else 0.0
+        table.add_row(
+            name,
+            f"{share_before:.2%}" if before else "-",
+            f"{share_after:.2%}" if after else "-",
+            f"{100 * (share_after - share_before):+.2f}",
+            f"{before['epochs']:.2f}" if before else "-",
+            f"{after['epochs']:.2f}" if after else "-",
+        )
+    return table
+
+
+def _table(title: str) -> rich.table.Table:
+    return rich.table.Table(box=rich.box.SIMPLE_HEAD, title=title, title_justify="left")
