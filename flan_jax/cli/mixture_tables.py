@@ -10,19 +10,18 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.leakage import check_leakage
 from flan_jax.data.mixture_data import prepare_mixture
 from flan_jax.data.mixture_summary import summarize_mixture
-from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.params import count_params
-from flan_jax.parallel.mesh import check_batch, make_mesh
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.progress import table_console
 from flan_jax.training.settings import Settings
+from flan_jax.training.setup import prepare_run
 
 
 def print_plan(settings: Settings) -> None:
     """Prints what a run would do: mixture, packing, model size and FLOPs."""
-    mesh = make_mesh(settings.training.mesh)
-    check_batch(settings.data.batch_size, settings.training.microbatches, mesh)
-    plan, summary = plan_and_summary(settings)
-    attention = check_attention(settings.model, plan.lengths, mesh)
+    inputs = prepare_run(settings, make_mesh(settings.training.mesh))
+    plan = inputs.plan
+    summary = inputs.summary
 
     parameters = count_params(settings.model)
     flops_per_step = settings.model.train_flops(plan.batch_size, plan.lengths)
@@ -31,10 +30,10 @@ def print_plan(settings: Settings) -> None:
         f"{parameters:,} parameters; {flops_per_step / 1e9:,.1f} GFLOP a step, "
         f"{flops_per_step * steps / 1e15:,.3f} PFLOP in {steps:,} steps"
     )
-    mesh_line = f"mesh: {dict(mesh.shape)}"
+    mesh_line = f"mesh: {dict(inputs.mesh.shape)}"
     console = table_console()
     console.print(mixture_table(summary))
-    for line in (batch_text(plan, summary), model_line, mesh_line, attention):
+    for line in (batch_text(plan, summary), model_line, mesh_line, inputs.attention):
         console.print(line, highlight=False, soft_wrap=True)
 
 
