@@ -279,6 +279,11 @@ class SeqioTask:
         task = seqio.TaskRegistry.get(self.name)
         return fingerprint(self.name, split, vars(task.source), task.preprocessors)
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The name in seqio's registry, see Source.provenance."""
+        return {"kind": "seqio", "where": self.name}
+
     def __reduce__(self):
         raise TypeError("a seqio task is read in the process that registered it")
 

@@ -221,6 +221,11 @@ class Sandbox:
         digest = hashlib.sha256(code.encode()).hexdigest()[:16]
         return f"sandbox {self.make.__qualname__} {self.seed} {count} {self.numbered} {digest}"
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The function that makes the rows, see Source.provenance."""
+        return {"kind": "generated", "where": f"{self.make.__module__}.{self.make.__qualname__}"}
+
     def _split_of(self, row: Mapping[str, Any]) -> str:
         content = json.dumps(
             {k: v for k, v in row.items() if k not in self.numbered}, sort_keys=True

@@ -28,6 +28,19 @@ class Source(Protocol):
         """A string that changes when the rows may have changed."""
         ...
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What kind of source it is, and where its rows are from.
+
+        >>> Tfds("super_glue/rte:1.0.2", train="train").provenance
+        {'kind': 'tfds', 'where': 'super_glue/rte:1.0.2'}
+
+        Returns:
+          "kind": "generated", "tfds", "files", "seqio" or a word of your own. "where": the
+          generator, the dataset, or the files.
+        """
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Tfds:
@@ -92,6 +105,11 @@ class Tfds:
     def fingerprint(self, split: str) -> str:
         return f"tfds {self.name} {self.expression(split)} {self.data_dir or ''}"
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The TFDS name, see Source.provenance."""
+        return {"kind": "tfds", "where": self.name}
+
     def as_jsonl(self, folder: str) -> "Jsonl":
         """The same splits read from `folder`/<TFDS split>.jsonl, a row a line in the TFDS schema, slices applied.
 
@@ -136,6 +154,13 @@ class Jsonl:
             (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files
         ]
         return f"jsonl {stats} {lines}"
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The files' patterns, see Source.provenance."""
+        named = [getattr(self, split) for split in SPLITS]
+        patterns = [_cut_slice(pattern)[0] for pattern in named if pattern is not None]
+        return {"kind": "files", "where": ", ".join(dict.fromkeys(patterns))}
 
     def _files(self, split: str) -> tuple[list[Path], slice]:
         pattern = getattr(self, split)

@@ -52,6 +52,10 @@ class Words:
     def fingerprint(self, split: str) -> str:
         return repr(self)
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        return {"kind": "generated", "where": "leakage.Words"}
+
 
 def fields(row):
     return {"text": row["text"], "answer": "x"}

@@ -45,6 +45,10 @@ class Texts:
     def fingerprint(self, split):
         return str(self.texts)
 
+    @property
+    def provenance(self):
+        return {"kind": "toy", "where": "test_leakage.Texts"}
+
 
 def text_fields(row):
     return {"text": row["text"], "answer": "x"}

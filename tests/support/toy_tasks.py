@@ -30,6 +30,10 @@ class Rows:
     def fingerprint(self, split):
         return f"toy {self.count} {split}"
 
+    @property
+    def provenance(self):
+        return {"kind": "toy", "where": "toy_tasks.Rows"}
+
 
 def kind_fields(row):
     """Whether an animal flies; every seventh row is left out."""

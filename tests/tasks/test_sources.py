@@ -8,9 +8,11 @@ import pytest
 from flan_jax.data.prepare import prepare
 from flan_jax.data.store_requests import Request
 from flan_jax.errors import InputError
-from flan_jax.tasks.sources import Jsonl, Tfds, check_split
+from flan_jax.tasks.practice_world import Sandbox
+from flan_jax.tasks.sources import Jsonl, Source, Tfds, check_split
 from flan_jax.tasks.task import TemplatedTask
 from flan_jax.tasks.templates import Template
+from tasks.practice.nli import rte
 
 
 @pytest.fixture
@@ -60,6 +62,17 @@ def test_jsonl_fingerprint(files):
     (files / "train-3.jsonl").write_text('{"number": 8}')
     assert before[0] != source.fingerprint("train")
     assert before[1] == source.fingerprint("test")
+
+
+def test_provenance():
+    split_files = Jsonl(train="a/*.jsonl[:-9]", validation="a/*.jsonl[-9:]", test="b.jsonl")
+    assert split_files.provenance == {"kind": "files", "where": "a/*.jsonl, b.jsonl"}
+    tfds = Tfds("glue/sst2:2.0.0", train="train", data_dir="/data")
+    assert tfds.provenance == {"kind": "tfds", "where": "glue/sst2:2.0.0"}
+    assert tfds.as_jsonl("/rows").provenance == {"kind": "files", "where": "/rows/train.jsonl"}
+    assert Sandbox(rte).provenance == {"kind": "generated", "where": "tasks.practice.nli.rte"}
+    for source in (split_files, tfds, Sandbox(rte)):
+        assert isinstance(source, Source)
 
 
 @pytest.mark.parametrize(
