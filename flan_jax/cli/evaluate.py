@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flan_jax.cli import arguments, gin_settings
 from flan_jax.data.config import fixed_lengths
-from flan_jax.data.mixture_data import not_evaluated
+from flan_jax.data.mixture_data import evaluation_gaps
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.evaluation import evaluate as evaluation
@@ -209,7 +209,7 @@ def _score(
 
 def _write_manifest(run: Run, settings: Settings, scoring: Scoring) -> None:
     metadata = {name: value for name, value in scoring.manifest.items() if name != "identity"}
-    gaps = not_evaluated(scoring.tasks, settings.data.eval_prompts)
+    gaps = evaluation_gaps(scoring.tasks, settings.data.eval_prompts)
     metadata["not_evaluated"] = metadata.get("not_evaluated", {}) | gaps
     run.write_manifest(scoring.manifest["identity"], metadata)
 

@@ -45,7 +45,7 @@ def main(command_line: Sequence[str]) -> None:
         _check_same_data(settings, run_dir)
     audit = audit_mixture(settings.data)
     if run_dir:
-        write_json(Path(run_dir) / LEAKAGE, audit.kept())
+        write_json(Path(run_dir) / LEAKAGE, audit.to_json())
     _print_audit(audit)
     refuse_leaks(audit.leaks(settings.data.max_leakage or 0.0))
     table_console().print("no leak")

@@ -9,7 +9,7 @@ import numpy as np
 
 from flan_jax.data.batch_plan import TaskLengths
 from flan_jax.data.store_requests import Selection
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, check_at_least, unknown_name
 from flan_jax.tasks.clusters import CLUSTER_VIEWS, Split, hold_out
 from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
@@ -17,7 +17,7 @@ from flan_jax.tasks.rendering import ASSIGNMENTS, ZERO_SHOT
 from flan_jax.tasks.task import TASKS
 
 EVAL_SPLITS = ("validation", "test")
-
+"""The splits of a held-out task that are evaluated."""
 
 SOURCES = ("sandbox", "tfds", "jsonl")
 
@@ -26,15 +26,36 @@ SOURCES = ("sandbox", "tfds", "jsonl")
 class DataConfig:
     """What a run reads and how it mixes it.
 
-    mixture: a registered mixture or task. held_out: a cluster or a list of them that is not trained on, with its related ones;
-    None for none. clusters: of the 'paper' (12) or of the 'released' code (17).
-    source: 'sandbox', 'tfds' or 'jsonl', where the public datasets are read from. tokenizer: a SentencePiece .model file, a
-    Hugging Face tokenizer.json, or 'practice'. lengths: tokens of a row, {"inputs": E, "targets": D}; D may be 'fit', which
-    chooses it from the data. train_prompts, eval_prompts: how examples are shown. renderings: templates that each training
-    example is prepared in, one after the other in its epochs; assignment: which, 'uniform' from the seed or 'round_robin'.
-    mixing: 'proportional', 'equal' or {task: weight}; temperature: T5's, for 'proportional'. eval_examples: at most so many examples of each held-out task are scored, seen_eval_examples of each
-    task trained on. max_leakage: refuse to go on where a held-out task has the origin of one trained on, or near-duplicates of
-    more than this share of its examples among its rows; None: no audit. skip_broken: go on without tasks whose data cannot be prepared.
+    Attributes:
+      mixture: the name of a registered mixture or task.
+      held_out: the cluster, or list of clusters, that is not trained on; its related clusters are
+        not trained on either. None for none.
+      source: where the public datasets are read from: 'sandbox', 'tfds' or 'jsonl'.
+      data_dir: the folder of the TFDS data or of the JSON-lines files; None for TFDS's default.
+      tokenizer: a SentencePiece .model file, a Hugging Face tokenizer.json, or 'practice'.
+      lengths: tokens of a row, {"inputs": 1024, "targets": 256}; targets 'fit' is chosen from the
+        data.
+      batch_size: rows of a batch.
+      seed: seed of the order, the templates and the few-shot exemplars of training examples.
+      packing: whether a row holds several examples.
+      clusters: the clusters that tasks are grouped by: 'paper' (12) or 'released' (the code's 17).
+      train_prompts: how training examples are shown.
+      eval_prompts: how evaluation examples are shown.
+      renderings: in how many templates each training example is prepared; one after the other is
+        used in its epochs.
+      assignment: how templates are assigned: 'uniform' (drawn from the seed) or 'round_robin'.
+      mixing: 'proportional', 'equal' or {task: weight}.
+      temperature: T5's mixing temperature, for 'proportional' mixing.
+      examples_per_dataset: at most so many training examples of each task are used.
+      maximum_rate: the largest mixing rate that a task can have; None for no limit.
+      eval_examples: at most so many examples of each held-out task are scored.
+      seen_eval_examples: at most so many test examples of each task trained on are scored.
+      max_leakage: refuse to go on if a held-out task shares its origin with a task trained on, or
+        if more than this share of its examples are near-duplicates of training examples. None to
+        skip the audit.
+      skip_broken: whether to go on without tasks whose data cannot be prepared.
+      cache_dir: the folder of the token stores; None for ~/.cache/flan_jax.
+      workers: processes that prepare data; None for one a core.
     """
 
     mixture: str
@@ -63,29 +84,28 @@ class DataConfig:
     workers: int | None = None
 
     def __post_init__(self):
-        for name in ("examples_per_dataset", "eval_examples", "seen_eval_examples", "renderings"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"DataConfig.{name} is {getattr(self, name)}; it counts something and must be at least 1"
-                )
-
-        for name, value, known in (
-            ("SOURCE", self.source, SOURCES),
-            ("DataConfig.clusters", self.clusters, CLUSTER_VIEWS),
-            ("DataConfig.assignment", self.assignment, ASSIGNMENTS),
-        ):
-            if value not in known:
-                raise unknown_name(name, value, known)
+        check_at_least(
+            self, examples_per_dataset=1, eval_examples=1, seen_eval_examples=1, renderings=1
+        )
+        if self.source not in SOURCES:
+            raise unknown_name("SOURCE", self.source, SOURCES)
+        if self.clusters not in CLUSTER_VIEWS:
+            raise unknown_name("DataConfig.clusters", self.clusters, CLUSTER_VIEWS)
+        if self.assignment not in ASSIGNMENTS:
+            raise unknown_name("DataConfig.assignment", self.assignment, ASSIGNMENTS)
 
     def split(self) -> Split:
-        """Who is trained on and who held out."""
-        view = CLUSTER_VIEWS[self.clusters]
+        """Returns the tasks that are trained on and those that are held out."""
         return hold_out(
-            mixture_or_task(self.mixture), self.held_out, view=view, known=list(TASKS.values())
+            mixture_or_task(self.mixture),
+            self.held_out,
+            view=CLUSTER_VIEWS[self.clusters],
+            known=list(TASKS.values()),
         )
 
     @property
     def selection(self) -> Selection:
+        """Which examples the token stores of this run hold."""
         return Selection(
             cap=self.examples_per_dataset,
             max_eval_examples=self.eval_examples,
@@ -95,37 +115,63 @@ class DataConfig:
             prompt_tokens=int(self.lengths["inputs"]),
         )
 
+    @property
+    def cache_folder(self) -> str:
+        """The folder of the token stores."""
+        return self.cache_dir or default_cache_dir()
+
 
 def default_cache_dir() -> str:
-    return os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "flan_jax"
-    )
+    """Returns the folder of the token stores where DataConfig.cache_dir is None."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(cache_home, "flan_jax")
 
 
-def _check(config: DataConfig) -> None:
-    """Raises InputError for what would otherwise be found after the data is prepared, or once for every task."""
-    if (
-        config.data_dir
-        and "://" not in config.data_dir
-        and not Path(config.data_dir).expanduser().is_dir()
-    ):
-        raise InputError(f"DATA_DIR is {config.data_dir}, but there is no such folder")
+def check_data(config: DataConfig) -> None:
+    """Checks what otherwise fails late (after the data is prepared) or often (for every task).
+
+    Raises:
+      InputError: data_dir is a local folder that does not exist, or the lengths are not valid.
+    """
+    data_dir = config.data_dir or ""
+    is_local = data_dir and "://" not in data_dir
+    if is_local and not Path(data_dir).expanduser().is_dir():
+        raise InputError(f"DATA_DIR is {data_dir}, but there is no such folder")
     check_lengths(config.lengths)
 
 
 def check_lengths(lengths: Mapping[str, int | str]) -> None:
-    """Raises InputError unless there are both sides, long enough for EOS and, on the targets' side, a token beside it."""
+    """Checks the setting of a row's lengths.
+
+    Args:
+      lengths: valid are {"inputs": at least 1, "targets": at least 2 or 'fit'}. Targets need room
+        for EOS and a token before it.
+
+    Raises:
+      InputError: the lengths are not valid.
+    """
     inputs, targets = lengths.get("inputs"), lengths.get("targets")
-    right = set(lengths) == {"inputs", "targets"} and isinstance(inputs, int) and inputs >= 1
-    if not right or not (targets == "fit" or isinstance(targets, int) and targets >= 2):
+    has_both_sides = set(lengths) == {"inputs", "targets"}
+    inputs_fit = isinstance(inputs, int) and inputs >= 1
+    targets_fit = targets == "fit" or (isinstance(targets, int) and targets >= 2)
+    if not (has_both_sides and inputs_fit and targets_fit):
         raise InputError(
-            f"LENGTHS is {dict(lengths)}; write the tokens of a row, {{'inputs': 1024, 'targets': 256}}. Inputs are at least 1, "
-            "targets at least 2, as EOS takes one; 'fit' chooses the targets' length from the data"
+            f"LENGTHS is {dict(lengths)}; write the tokens of a row, {{'inputs': 1024, 'targets': "
+            "256}. Inputs are at least 1, targets at least 2, as EOS takes one; 'fit' chooses the "
+            "targets' length from the data"
         )
 
 
 def fixed_lengths(lengths: Mapping[str, int | str], refusal: str) -> dict[str, int]:
-    """The lengths as numbers. Raises InputError, with `refusal` as its text where targets are 'fit': that takes the data."""
+    """Returns a row's lengths as numbers, for callers that have no data to choose them from.
+
+    Args:
+      lengths: the setting, see `check_lengths`.
+      refusal: the text of the error if the targets' length is 'fit'.
+
+    Raises:
+      InputError: the lengths are not valid, or the targets' length is 'fit'.
+    """
     check_lengths(lengths)
     if lengths["targets"] == "fit":
         raise InputError(refusal)
@@ -135,25 +181,37 @@ def fixed_lengths(lengths: Mapping[str, int | str], refusal: str) -> dict[str, i
 def fit_lengths(
     lengths: Mapping[str, int | str], tasks: Mapping[str, TaskLengths], rates: Mapping[str, int]
 ) -> dict[str, int]:
-    """The lengths with targets 'fit' replaced by the shortest target side that holds what the input side lets in.
+    """Returns a row's lengths as numbers; a targets' length of 'fit' is chosen from the data.
 
-    That is the larger of the targets' 99.9th percentile (by mixing rate) and 1.1 times the target tokens that come with a
-    full row of inputs, rounded up to a multiple of 8.
+    The chosen length is the larger of the targets' 99.9th percentile and 1.1 times the target
+    tokens that come with a full row of inputs, rounded up to a multiple of 8: the shortest one with
+    which the inputs' side, not the targets', decides how many examples a row holds.
+
+    Args:
+      lengths: the setting, see `check_lengths`.
+      tasks: the lengths of each task's examples.
+      rates: the mixing rate of each task.
+
+    Raises:
+      InputError: the lengths are not valid.
     """
     check_lengths(lengths)
-    if lengths.get("targets") != "fit":
-        return {side: int(lengths[side]) for side in ("inputs", "targets")}
-    weight = np.concatenate(
-        [np.full(len(t.targets), rates[name] / len(t.targets)) for name, t in tasks.items()]
-    )
-    inputs = np.minimum(
-        np.concatenate([t.inputs for t in tasks.values()]) + 1, int(lengths["inputs"])
-    )
-    targets = np.concatenate([t.targets for t in tasks.values()]) + 1
+    row_inputs = int(lengths["inputs"])
+    if lengths["targets"] != "fit":
+        return {"inputs": row_inputs, "targets": int(lengths["targets"])}
+
+    # Each example counts as often as it is drawn. Lengths grow by EOS.
+    weights = [
+        np.full(len(task.targets), rates[name] / len(task.targets)) for name, task in tasks.items()
+    ]
+    weight = np.concatenate(weights)
+    inputs = np.concatenate([task.inputs for task in tasks.values()]) + 1
+    targets = np.concatenate([task.targets for task in tasks.values()]) + 1
+    inputs = np.minimum(inputs, row_inputs)
+
     order = np.argsort(targets)
-    longest = targets[order][np.searchsorted(np.cumsum(weight[order]), 0.999 * weight.sum())]
-    beside = int(lengths["inputs"]) * (targets @ weight) / (inputs @ weight)
-    return {
-        "inputs": int(lengths["inputs"]),
-        "targets": int(-(-max(longest, 1.1 * beside) // 8) * 8),
-    }
+    cumulative = np.cumsum(weight[order])
+    percentile = targets[order][np.searchsorted(cumulative, 0.999 * weight.sum())]
+    with_full_inputs = row_inputs * (targets @ weight) / (inputs @ weight)
+    longest = max(percentile, 1.1 * with_full_inputs)
+    return {"inputs": row_inputs, "targets": int(-(-longest // 8) * 8)}

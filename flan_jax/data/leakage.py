@@ -1,4 +1,7 @@
-"""Does a mixture leak into the tasks that are held out? Same datasets, texts of one origin, near-duplicates, shared labels."""
+"""Leakage audit: what the training mixture shares with the held-out tasks.
+
+It finds tasks of one dataset, texts of one origin, near-duplicate inputs and shared label sets.
+"""
 
 import concurrent.futures
 import dataclasses
@@ -8,25 +11,34 @@ import os
 import pickle
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.mixture_data import requests
+from flan_jax.data.mixture_data import run_requests
 from flan_jax.data.store_requests import Request
 from flan_jax.errors import InputError
 from flan_jax.tasks.clusters import Split
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render
-from flan_jax.tasks.sources import Tfds
+from flan_jax.tasks.sources import Source, Tfds
 from flan_jax.tasks.task import TemplatedTask, find_task
 
 SIMILARITY = 0.7
-"""Inputs are near-duplicates when the Jaccard similarity of their word 5-grams is estimated to be at least this."""
-SHINGLE, PERMUTATIONS, CHUNK = 5, 128, 1000
+"""Least Jaccard similarity (estimated) of the word 5-grams of inputs that are near-duplicates."""
+
+SHINGLE_WORDS = 5
+PERMUTATIONS = 128
+HASHED_TOGETHER = 1000
 FEW_MISSED = (0.1, 0.9)
-"""The weights of false and of missed candidates in choosing the hash bands: false ones are sorted out afterwards."""
+"""Weights of false positives and false negatives when the bands of the locality-sensitive hash are
+chosen. Few candidates may be missed; false ones are sorted out by their MinHash similarity."""
+
 BARE = Prompts(instructions="none", options=False)
+"""Shows the input fields without the words of a template."""
+
+LISTED_LEAKS = 10
+"""So many leaks are named in an error."""
 
 ONE_ORIGIN = (
     ("qnli", "squad_v1", "QNLI is SQuAD recast"),
@@ -39,46 +51,84 @@ ONE_ORIGIN = (
     ("sst2", "opinion_abstracts_rotten_tomatoes", "both are Rotten Tomatoes reviews"),
     ("hellaswag", "wiki_lingua_english_en", "both use WikiHow articles"),
 )
-"""Pairs of tasks with texts of one origin, and why (from the papers that introduced them)."""
+"""Pairs of tasks whose texts have one origin, and why (from the papers that introduced them)."""
+
+
+Pair: TypeAlias = tuple[str, str]
+"""A held-out text and the first near-duplicate of it among the training texts."""
+
+Matches: TypeAlias = dict[str, dict[int, Pair]]
+"""The near-duplicates in one training task: {held-out task: {held-out example's number: pair}}."""
 
 
 class Finding(NamedTuple):
-    """What a held-out task and a task trained on share. `duplicates` counts held-out examples with a near-duplicate."""
+    """What a held-out task shares with a task trained on.
+
+    Attributes:
+      held_out: the name of the held-out task.
+      trained: the name of the task trained on.
+      origin: why their texts have one origin; "" if they have not, as far as is known.
+      duplicates: the number of held-out examples that have a near-duplicate.
+      examples: the number of held-out examples.
+      pair: a near-duplicate as an example; None if there is none.
+    """
 
     held_out: str
     trained: str
     origin: str
     duplicates: int
     examples: int
-    pair: tuple[str, str] | None
+    pair: Pair | None
+
+    @property
+    def reason(self) -> str:
+        """The origin, or else the number of near-duplicates, as text."""
+        return self.origin or f"{self.duplicates} near-duplicates"
 
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """The findings, most serious first, and the tasks trained on with the options of a held-out one, by its name."""
+    """The result of a leakage audit.
+
+    Attributes:
+      findings: the findings, most serious first.
+      labels: for each held-out task, the tasks trained on that have the same options. Tasks for
+        which there are none are left out.
+    """
 
     findings: tuple[Finding, ...]
-    labels: dict[str, tuple[str, ...]]
+    labels: Mapping[str, tuple[str, ...]]
 
     def leaks(self, max_share: float) -> list[Finding]:
-        """Findings of one origin, or with near-duplicates of more than `max_share` of a held-out task's examples."""
+        """Returns the findings that are leaks: one origin, or too many near-duplicates.
+
+        Args:
+          max_share: the share of a held-out task's examples that may have near-duplicates, of 1.
+        """
         return [
-            found
-            for found in self.findings
-            if found.origin or found.duplicates > max_share * found.examples
+            finding
+            for finding in self.findings
+            if finding.origin or finding.duplicates > max_share * finding.examples
         ]
 
     def between(self, trained: Sequence[str], held_out: Sequence[str]) -> "Audit":
-        """The part of it that is about these tasks."""
-        found = tuple(f for f in self.findings if f.trained in trained and f.held_out in held_out)
-        labels = {
-            name: tuple(o for o in trained if o in self.labels.get(name, ())) for name in held_out
-        }
-        return Audit(found, {name: own for name, own in labels.items() if own})
+        """Returns the part of the audit that concerns these tasks."""
+        findings = tuple(
+            finding
+            for finding in self.findings
+            if finding.trained in trained and finding.held_out in held_out
+        )
+        labels: dict[str, tuple[str, ...]] = {}
+        for name in held_out:
+            alike = self.labels.get(name, ())
+            if among_trained := tuple(other for other in trained if other in alike):
+                labels[name] = among_trained
+        return Audit(findings, labels)
 
-    def kept(self) -> dict[str, Any]:
-        """As leakage.json has it."""
-        return {"findings": [finding._asdict() for finding in self.findings], "labels": self.labels}
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of leakage.json."""
+        findings = [finding._asdict() for finding in self.findings]
+        return {"findings": findings, "labels": dict(self.labels)}
 
 
 def audit(
@@ -89,201 +139,146 @@ def audit(
     held_out_cap: int | None = None,
     workers: int | None = None,
 ) -> Audit:
-    """Compares the training rows of some tasks with the evaluation rows of others, by their bare input fields.
+    """Compares the training rows of some tasks with the evaluation rows of others.
 
-    Requests of one task and several splits are taken together. `cap` and `held_out_cap` limit the rows of each request. Near-duplicates
-    are found by MinHash (Broder 1997) and locality-sensitive hashing of word 5-grams, `workers` processes side by side.
+    Rows are compared by their input fields without a template. Near-duplicates are found with
+    MinHash (Broder 1997) and locality-sensitive hashing of word 5-grams.
+
+    Args:
+      train: the training rows of each task, one request a task.
+      held_out: the evaluation rows; several splits of one task are taken together.
+      cap: at most so many rows of each training request are read; None for all.
+      held_out_cap: at most so many rows of each held-out request are read; None for all.
+      workers: processes that search side by side; None for one a core.
+
+    Raises:
+      InputError: rows cannot be read.
     """
     index = _Index()
     for request in held_out:
         index.add(request, held_out_cap)
-    tasks = {request.task.name: request.task for request in held_out}
-    trained = {request.task.name: request.task for request in train}
-    found = dict(zip(trained, _search(index, train, cap, workers), strict=True))
+    matches = _search(index, train, cap, workers)
+
+    held_out_tasks = {request.task.name: request.task for request in held_out}
+    trained_tasks = {request.task.name: request.task for request in train}
     findings = []
-    for (name, task), (other, own) in itertools.product(tasks.items(), trained.items()):
-        origin, duplicates = _origin(task, own), found[other].get(name, {})
-        if origin or duplicates:
-            pair = next(iter(duplicates.values()), None)
-            findings.append(Finding(name, other, origin, len(duplicates), index.counts[name], pair))
-    findings.sort(
-        key=lambda f: (not f.origin, -f.duplicates / max(1, f.examples), f.held_out, f.trained)
-    )
-    labels = {
-        name: tuple(o for o, own in trained.items() if _labels(own) == _labels(task))
-        for name, task in tasks.items()
-    }
-    return Audit(
-        tuple(findings), {name: own for name, own in labels.items() if own and _labels(tasks[name])}
-    )
+    for (trained, trained_task), task_matches in zip(trained_tasks.items(), matches, strict=True):
+        for name, task in held_out_tasks.items():
+            origin = _shared_origin(task, trained_task)
+            pairs = task_matches.get(name, {})
+            if origin or pairs:
+                pair = next(iter(pairs.values()), None)
+                count = index.counts[name]
+                findings.append(Finding(name, trained, origin, len(pairs), count, pair))
 
-
-def _labels(task: TemplatedTask) -> frozenset[str] | None:
-    return (
-        frozenset(option.casefold() for option in task.options)
-        if isinstance(task.options, tuple)
-        else None
-    )
-
-
-def _origin(task: TemplatedTask, other: TemplatedTask) -> str:
-    """Why two tasks have one origin, or "". Where their rows are read from in this run does not matter."""
-    task, other = find_task(task.name) or task, find_task(other.name) or other
-    if task.dataset and task.dataset == other.dataset:
-        return "configurations of one dataset"
-    names = [
-        t.source.name.partition(":")[0] if isinstance(t.source, Tfds) else t.source
-        for t in (task, other)
-    ]
-    if names[0] == names[1]:
-        return "the same source"
-    return next((why for a, b, why in ONE_ORIGIN if {a, b} == {task.name, other.name}), "")
-
-
-class _Index:
-    """The MinHashes of the held-out examples, to be asked for near-duplicates."""
-
-    def __init__(self):
-        self.counts: dict[str, int] = {}
-        from datasketch import MinHashLSH  # half a second: it imports scipy, and few programs audit
-
-        self._lsh = MinHashLSH(SIMILARITY, PERMUTATIONS, weights=FEW_MISSED)
-        self._known: dict[tuple[str, int], tuple[Any, str]] = {}
-
-    def add(self, request: Request, cap: int | None) -> None:
-        name = request.task.name
-        for text, minhash in _hashed(_inputs(request, cap)):
-            key = name, self.counts.get(name, 0)
-            self.counts[name] = key[1] + 1
-            self._known[key] = minhash, text
-            self._lsh.insert(key, minhash)
-
-    def search(self, request: Request, cap: int | None) -> dict[str, dict[int, tuple[str, str]]]:
-        """{held-out task: {example: (its text, the first near-duplicate)}}."""
-        found: dict[str, dict[int, tuple[str, str]]] = {}
-        for text, minhash in _hashed(_inputs(request, cap)):
-            for key in self._lsh.query(minhash):
-                name, number = cast(tuple[str, int], key)
-                other, shown = self._known[name, number]
-                if number not in found.get(name, {}) and minhash.jaccard(other) >= SIMILARITY:
-                    found.setdefault(name, {})[number] = shown, text
-        return found
-
-
-def _inputs(request: Request, cap: int | None) -> Iterator[str]:
-    """The bare input of each example, without words of a template."""
-    (template,) = BARE.shown(request.task)
-    for number, example in kept_examples(
-        request.task, request.task.source.rows(request.split), cap
-    ):
-        yield render(request.task, template, number, example)[0]
-
-
-def _hashed(texts: Iterator[str]) -> Iterator[tuple[str, Any]]:
-    """(text, its MinHash)."""
-    from datasketch import MinHash
-
-    for chunk in iter(lambda: list(itertools.islice(texts, CHUNK)), []):
-        shingles = [_shingles(text) for text in chunk]
-        yield from zip(
-            chunk, MinHash.bulk(shingles, num_perm=PERMUTATIONS, hashfunc=zlib.crc32), strict=True
-        )
-
-
-def _shingles(text: str) -> list[bytes]:
-    words = re.findall(r"\w+", text.casefold())
-    return [
-        " ".join(words[i : i + SHINGLE]).encode() for i in range(max(1, len(words) - SHINGLE + 1))
-    ]
-
-
-def _search(
-    index: _Index, train: Sequence[Request], cap: int | None, workers: int | None
-) -> Iterable[dict[str, Any]]:
-    workers = min(os.cpu_count() or 1, len(train)) if workers is None else workers
-    if workers < 2 or not all(map(_travels, train)):
-        return [index.search(request, cap) for request in train]
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _set_index, (index,)) as pool:
-        try:
-            return list(pool.map(_search_here, train, itertools.repeat(cap)))
-        except InputError:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _travels(request: Request) -> bool:
-    """Whether another process can have this task."""
-    try:
-        return bool(pickle.dumps(request))
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-
-
-_index: _Index | None = None
-
-
-def _set_index(index: _Index) -> None:
-    global _index
-    _index = index
-
-
-def _search_here(request: Request, cap: int | None) -> dict[str, dict[int, tuple[str, str]]]:
-    assert _index is not None
-    return _index.search(request, cap)
+    labels: dict[str, tuple[str, ...]] = {}
+    for name, task in held_out_tasks.items():
+        if alike := _tasks_with_same_options(task, trained_tasks):
+            labels[name] = alike
+    return Audit(tuple(sorted(findings, key=_seriousness)), labels)
 
 
 def check_leakage(config: DataConfig) -> None:
-    """Raises InputError where `config.max_leakage` is set and the audit of its mixture finds more."""
+    """Audits the mixture of a run if its settings limit the leakage.
+
+    Raises:
+      InputError: the audit finds more than config.max_leakage allows.
+    """
     if config.max_leakage is not None:
         refuse_leaks(audit_mixture(config).leaks(config.max_leakage))
 
 
-def audit_mixture(config: DataConfig) -> Audit:
-    """The leakage audit of a run's split, with all rows of the held-out tasks. Raises InputError when nothing is held out."""
-    return audit(
-        *_audited(config, config.split()), cap=config.examples_per_dataset, workers=config.workers
+def refuse_leaks(leaks: Sequence[Finding]) -> None:
+    """Raises InputError that names the leaks, if there are any."""
+    if not leaks:
+        return
+    lines = [f"  {leak.held_out} <- {leak.trained}: {leak.reason}" for leak in leaks[:LISTED_LEAKS]]
+    if len(leaks) > LISTED_LEAKS:
+        lines.append(f"  and {len(leaks) - LISTED_LEAKS} more")
+    listed = "\n".join(lines)
+    raise InputError(
+        f"the training mixture leaks into the held-out tasks in {len(leaks)} ways:\n{listed}\n"
+        "Take the tasks out of MIXTURE, or raise DataConfig.max_leakage"
     )
 
 
-def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
-    """The leakage audit of each of several runs, with the rows that they score. What they share is read and compared once.
+def audit_mixture(config: DataConfig) -> Audit:
+    """Returns the leakage audit of a run, with all rows of the held-out tasks.
 
-    Raises InputError when one of them holds nothing out.
+    Raises:
+      InputError: nothing is held out, or rows cannot be read.
     """
-    alike: dict[str, dict[int, DataConfig]] = {}
-    for number, c in enumerate(configs):
-        same = (c.source, c.data_dir, c.examples_per_dataset, c.eval_prompts, c.eval_examples)
-        alike.setdefault(repr(same), {})[number] = c
-    found: dict[int, Audit] = {}
-    for group in alike.values():
-        pairs = [_audited(c, c.split()) for c in group.values()]
-        train, held_out = (
-            list({r.key: r for side in sides for r in side}.values())
-            for sides in zip(*pairs, strict=True)
+    train, held_out = _audited_requests(config, config.split())
+    return audit(train, held_out, cap=config.examples_per_dataset, workers=config.workers)
+
+
+def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
+    """Returns the leakage audit of each of several runs, with the held-out rows that are scored.
+
+    Runs that read the same rows are audited together, so that each row is read and compared once.
+
+    Raises:
+      InputError: a run holds nothing out, or rows cannot be read.
+    """
+    groups: dict[str, list[int]] = {}
+    for number, config in enumerate(configs):
+        rows_read = (
+            config.source,
+            config.data_dir,
+            config.examples_per_dataset,
+            config.eval_prompts,
+            config.eval_examples,
         )
-        c = next(iter(group.values()))
-        caps = {"cap": c.examples_per_dataset, "held_out_cap": c.eval_examples}
-        whole = audit(train, held_out, **caps, workers=c.workers)
-        for number, sides in zip(group, pairs, strict=True):
-            found[number] = whole.between(
-                *(list(dict.fromkeys(r.task.name for r in side)) for side in sides)
-            )
-    return [found[number] for number in range(len(configs))]
+        groups.setdefault(repr(rows_read), []).append(number)
+
+    audits: dict[int, Audit] = {}
+    for numbers in groups.values():
+        for number, run_audit in _audit_group({n: configs[n] for n in numbers}):
+            audits[number] = run_audit
+    return [audits[number] for number in range(len(configs))]
 
 
-def _audited(config: DataConfig, split: Split) -> tuple[list[Request], list[Request]]:
-    """(what is trained on, what is held out). Raises InputError when nothing is held out."""
+def _audit_group(configs: Mapping[int, DataConfig]) -> Iterator[tuple[int, Audit]]:
+    """Yields (number, audit) of runs that read the same rows of each task."""
+    requests = {n: _audited_requests(config, config.split()) for n, config in configs.items()}
+    train, held_out = {}, {}
+    for run_train, run_held_out in requests.values():
+        train |= {request.key: request for request in run_train}
+        held_out |= {request.key: request for request in run_held_out}
+
+    config = next(iter(configs.values()))
+    combined = audit(
+        list(train.values()),
+        list(held_out.values()),
+        cap=config.examples_per_dataset,
+        held_out_cap=config.eval_examples,
+        workers=config.workers,
+    )
+    for number, (run_train, run_held_out) in requests.items():
+        yield number, combined.between(_task_names(run_train), _task_names(run_held_out))
+
+
+def _task_names(requests: Sequence[Request]) -> list[str]:
+    return list(dict.fromkeys(request.task.name for request in requests))
+
+
+def _audited_requests(config: DataConfig, split: Split) -> tuple[list[Request], list[Request]]:
+    """Returns (requests of the training rows, requests of the held-out rows) of a run.
+
+    Raises:
+      InputError: nothing is held out.
+    """
     if not split.held_out:
         raise InputError("nothing is held out, so nothing can leak; name a cluster with HELD_OUT")
-    asked = [r for r in requests(config, split) if not config.skip_broken or _is_there(r)]
-    return [r for r in asked if r.kind == "train"], [
-        r for r in asked if r.task.name in split.held_out
-    ]
+    requests = run_requests(config, split)
+    if config.skip_broken:
+        requests = [request for request in requests if _is_readable(request)]
+    train = [request for request in requests if request.kind == "train"]
+    held_out = [request for request in requests if request.task.name in split.held_out]
+    return train, held_out
 
 
-def _is_there(request: Request) -> bool:
-    """Whether a source can be read, where skip_broken leaves out those that cannot."""
+def _is_readable(request: Request) -> bool:
     try:
         request.task.source.fingerprint(request.split)
     except InputError:
@@ -291,16 +286,153 @@ def _is_there(request: Request) -> bool:
     return True
 
 
-def refuse_leaks(leaks: Sequence[Finding]) -> None:
-    """Raises InputError that names the leaks, if there are any."""
-    if leaks:
-        named = [
-            f"  {f.held_out} <- {f.trained}: {f.origin or f'{f.duplicates} near-duplicates'}"
-            for f in leaks[:10]
-        ]
-        more = f"\n  and {len(leaks) - 10} more" if len(leaks) > 10 else ""
-        raise InputError(
-            f"the training mixture leaks into the held-out tasks in {len(leaks)} ways:\n"
-            + "\n".join(named)
-            + f"{more}\nTake the tasks out of MIXTURE, or raise DataConfig.max_leakage"
-        )
+def _seriousness(finding: Finding) -> tuple[bool, float, str, str]:
+    """Sorts findings: one origin first, then by the share of near-duplicates, then by name."""
+    share = finding.duplicates / max(1, finding.examples)
+    return not finding.origin, -share, finding.held_out, finding.trained
+
+
+def _tasks_with_same_options(
+    task: TemplatedTask, others: Mapping[str, TemplatedTask]
+) -> tuple[str, ...]:
+    """Returns the names of the other tasks with the same fixed options, in any order and case."""
+    options = _option_set(task)
+    if not options:
+        return ()
+    return tuple(name for name, other in others.items() if _option_set(other) == options)
+
+
+def _option_set(task: TemplatedTask) -> frozenset[str]:
+    """Returns the fixed options of a task in lower case; empty if there are none."""
+    if not isinstance(task.options, tuple):
+        return frozenset()
+    return frozenset(option.casefold() for option in task.options)
+
+
+def _shared_origin(task: TemplatedTask, other: TemplatedTask) -> str:
+    """Returns why the texts of two tasks have one origin, or "" if they have not.
+
+    What counts is where the tasks are registered to come from, not what this run reads for them.
+    """
+    task = find_task(task.name) or task
+    other = find_task(other.name) or other
+    if task.dataset and task.dataset == other.dataset:
+        return "configurations of one dataset"
+    if _source_identity(task.source) == _source_identity(other.source):
+        return "the same source"
+    for one, another, reason in ONE_ORIGIN:
+        if {one, another} == {task.name, other.name}:
+            return reason
+    return ""
+
+
+def _source_identity(source: Source) -> str | Source:
+    """Returns what two sources of the same rows have in common: a TFDS name without its version."""
+    if isinstance(source, Tfds):
+        return source.name.partition(":")[0]
+    return source
+
+
+class _Index:
+    """MinHashes of the held-out examples, searchable for near-duplicates.
+
+    Attributes:
+      counts: the number of examples of each held-out task.
+    """
+
+    def __init__(self):
+        # Here, not above: the import takes half a second (scipy), and few programs audit.
+        from datasketch import MinHashLSH
+
+        self.counts: dict[str, int] = {}
+        self._lsh = MinHashLSH(SIMILARITY, PERMUTATIONS, weights=FEW_MISSED)
+        self._examples: dict[tuple[str, int], tuple[Any, str]] = {}
+
+    def add(self, request: Request, cap: int | None) -> None:
+        """Adds the held-out examples of a request, at most `cap` of them."""
+        name = request.task.name
+        for text, minhash in _minhashes(_bare_inputs(request, cap)):
+            number = self.counts.get(name, 0)
+            self.counts[name] = number + 1
+            self._examples[name, number] = minhash, text
+            self._lsh.insert((name, number), minhash)
+
+    def search(self, request: Request, cap: int | None) -> Matches:
+        """Returns the near-duplicates among at most `cap` training examples of a request."""
+        matches: Matches = {}
+        for text, minhash in _minhashes(_bare_inputs(request, cap)):
+            for key in self._lsh.query(minhash):
+                name, number = cast(tuple[str, int], key)
+                task_matches = matches.setdefault(name, {})
+                if number in task_matches:
+                    continue
+                held_out_minhash, held_out_text = self._examples[name, number]
+                if minhash.jaccard(held_out_minhash) >= SIMILARITY:
+                    task_matches[number] = held_out_text, text
+        return matches
+
+
+def _bare_inputs(request: Request, cap: int | None) -> Iterator[str]:
+    """Yields the input fields of each example as text, without the words of a template."""
+    (template,) = BARE.shown(request.task)
+    rows = request.task.source.rows(request.split)
+    for number, example in kept_examples(request.task, rows, cap):
+        inputs, _ = render(request.task, template, number, example)
+        yield inputs
+
+
+def _minhashes(texts: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Yields (text, MinHash of the text)."""
+    from datasketch import MinHash
+
+    while chunk := list(itertools.islice(texts, HASHED_TOGETHER)):
+        shingles = [_shingles(text) for text in chunk]
+        hashes = MinHash.bulk(shingles, num_perm=PERMUTATIONS, hashfunc=zlib.crc32)
+        yield from zip(chunk, hashes, strict=True)
+
+
+def _shingles(text: str) -> list[bytes]:
+    """Returns the word 5-grams of a text in lower case; a shorter text is one shingle."""
+    words = re.findall(r"\w+", text.casefold())
+    count = max(1, len(words) - SHINGLE_WORDS + 1)
+    return [" ".join(words[start : start + SHINGLE_WORDS]).encode() for start in range(count)]
+
+
+def _search(
+    index: _Index, train: Sequence[Request], cap: int | None, workers: int | None
+) -> Iterable[Matches]:
+    """Returns the near-duplicates of each training request, searched in worker processes."""
+    if workers is None:
+        workers = min(os.cpu_count() or 1, len(train))
+    if workers < 2 or not all(map(_can_be_pickled, train)):
+        return [index.search(request, cap) for request in train]
+
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _set_index, (index,)) as pool:
+        try:
+            return list(pool.map(_search_worker_index, train, itertools.repeat(cap)))
+        except InputError:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _can_be_pickled(request: Request) -> bool:
+    try:
+        pickle.dumps(request)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
+
+
+_worker_index: _Index | None = None
+"""The index in a worker process, which receives it once."""
+
+
+def _set_index(index: _Index) -> None:
+    global _worker_index
+    _worker_index = index
+
+
+def _search_worker_index(request: Request, cap: int | None) -> Matches:
+    assert _worker_index is not None
+    return _worker_index.search(request, cap)

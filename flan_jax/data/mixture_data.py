@@ -1,4 +1,4 @@
-"""From a run's settings to its data: the split, the token stores, the plan."""
+"""From a run's settings to its data: the split, the token stores, the batch plan."""
 
 import dataclasses
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from flan_jax.batch import Architecture
 from flan_jax.data.batch_plan import MixturePlan, TaskLengths
-from flan_jax.data.config import EVAL_SPLITS, DataConfig, _check, default_cache_dir, fit_lengths
+from flan_jax.data.config import EVAL_SPLITS, DataConfig, check_data, fit_lengths
 from flan_jax.data.prepare import prepare
-from flan_jax.data.store_requests import Request
+from flan_jax.data.store_requests import Key, Request
 from flan_jax.data.token_store import Kind, TokenStore
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
@@ -19,23 +19,33 @@ from flan_jax.tasks.rendering import render_train
 from flan_jax.tasks.task import get_task, resolve_source
 
 PRACTICE_NOTICE = """\
-Data: the practice corpus, made by this program about a small invented world. It is for trying things out.
-      For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS data; DATA_DIR names their folder)
-      or --gin.SOURCE="'jsonl'" (files <DATA_DIR>/<task>/<split>.jsonl with the same rows); --gin.MIXTURE=flan2021 is all of FLAN."""
-
+Data: the practice corpus, made by this program about a small invented world. It is for trying
+      things out. For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS data; DATA_DIR
+      names their folder) or --gin.SOURCE="'jsonl'" (files <DATA_DIR>/<task>/<split>.jsonl with the
+      same rows); --gin.MIXTURE=flan2021 is all of FLAN."""
 
 StoreKey = tuple[str, str]
 """(task, split) of an evaluation store."""
+
 TOKENIZER_EXAMPLES = 1000
-"""Training examples of each task that a tokenizer is trained on."""
+"""Training examples of each task that a tokenizer is trained on, each in one template."""
+
+TOKENIZER_EXAMPLES_IN_ALL_TEMPLATES = 50
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MixtureData:
-    """The prepared data of a run: training stores by task, evaluation stores by (task, split).
+    """The prepared data of a run.
 
-    more: the held-out tasks' evaluation stores in further prompts (where nothing is held out, the other tasks'), by the name
-    of these. not_evaluated: why a task has no evaluation stores.
+    Attributes:
+      config: the settings that the data was prepared from.
+      split: the tasks trained on and those held out, without tasks that could not be prepared.
+      tokenizer: the tokenizer of all stores.
+      train: training stores by task.
+      evaluation: evaluation stores by (task, split).
+      extra_evaluation: by the name of additional evaluation prompts: the held-out tasks' evaluation
+        stores in these prompts (if nothing is held out, those of the tasks trained on).
+      not_evaluated: for each task without evaluation stores, the reason.
     """
 
     config: DataConfig
@@ -43,180 +53,242 @@ class MixtureData:
     tokenizer: Tokenizer
     train: Mapping[str, TokenStore]
     evaluation: Mapping[StoreKey, TokenStore]
-    more: Mapping[str, Mapping[StoreKey, TokenStore]] = dataclasses.field(default_factory=dict)
+    extra_evaluation: Mapping[str, Mapping[StoreKey, TokenStore]] = dataclasses.field(
+        default_factory=dict
+    )
     not_evaluated: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def rates(self) -> dict[str, int]:
-        config = self.config
+        """The mixing rate of each task trained on."""
+        examples = {name: store.meta["examples"] for name, store in self.train.items()}
         return mixing_rates(
-            {name: store.meta["examples"] for name, store in self.train.items()},
-            maximum=config.maximum_rate,
-            mixing=config.mixing,
-            temperature=config.temperature,
+            examples,
+            maximum=self.config.maximum_rate,
+            mixing=self.config.mixing,
+            temperature=self.config.temperature,
         )
 
     def plan(self, architecture: Architecture) -> MixturePlan:
-        config = self.config
-        tasks = {
-            name: TaskLengths(
-                store.inputs.lengths, store.targets.lengths, len(store) // store.meta["examples"]
-            )
-            for name, store in self.train.items()
-        }
+        """Returns the plan of all training batches for a model of this architecture."""
+        config, rates = self.config, self.rates
+        tasks = {name: _task_lengths(store) for name, store in self.train.items()}
         return MixturePlan(
             tasks,
-            self.rates,
+            rates,
             architecture=architecture,
             batch_size=config.batch_size,
-            lengths=fit_lengths(config.lengths, tasks, self.rates),
+            lengths=fit_lengths(config.lengths, tasks, rates),
             seed=config.seed,
             packing=config.packing,
         )
 
 
-def prepare_mixture(config: DataConfig, more: Mapping[str, Prompts] | None = None) -> MixtureData:
-    """Opens the token stores of a run, preparing those that are not in the cache yet.
+def prepare_mixture(
+    config: DataConfig, extra_prompts: Mapping[str, Prompts] | None = None
+) -> MixtureData:
+    """Opens the token stores of a run; those that are not in the cache are prepared first.
 
-    Held-out tasks are evaluated on `validation` and `test`, the tasks trained on are on `test` alone. Tasks that cannot be
-    evaluated are named on stderr; InputError when there are held-out tasks and all of them are such. `more`: further
-    prompts to evaluate under, by name.
+    Held-out tasks are evaluated on `validation` and `test`, tasks trained on only on `test`. Tasks
+    that cannot be evaluated are named on stderr.
+
+    Args:
+      config: the run's data settings.
+      extra_prompts: additional prompts to evaluate with, by name.
+
+    Raises:
+      InputError: the settings are not valid, a task cannot be prepared (unless config.skip_broken),
+        or there are held-out tasks and none of them can be evaluated.
+      OSError: the disk is full.
     """
     split = config.split()
-    _check(config)
-    gaps = not_evaluated([*split.train, *split.held_out], config.eval_prompts)
-    refuse_gaps(split.held_out, gaps)
+    check_data(config)
+    not_evaluated = evaluation_gaps([*split.train, *split.held_out], config.eval_prompts)
+    report_gaps(split.held_out, not_evaluated)
+
     if config.source == "sandbox":
         print(PRACTICE_NOTICE, file=sys.stderr, flush=True)
+
     tokenizer = load_tokenizer(config.tokenizer)
-    stores = prepare(
-        requests(config, split),
-        tokenizer,
-        config.cache_dir or default_cache_dir(),
-        selection=config.selection,
-        workers=config.workers,
-        skip_broken=config.skip_broken,
-    )
-    # What could not be prepared was left out by skip_broken: the whole task goes, not one split of it.
-    wanted = {
-        (name, part, kind)
-        for name, part, kind in (request.key for request in requests(config, split))
+    requests = run_requests(config, split)
+    stores = _prepare(config, requests, tokenizer)
+
+    # skip_broken has left out what could not be prepared. The whole task goes, not one split of it.
+    skipped = sorted({request.task.name for request in requests if request.key not in stores})
+    split = _without(split, skipped)
+    reason = "its data could not be read, and DataConfig.skip_broken left it out"
+    not_evaluated |= dict.fromkeys(skipped, reason)
+
+    train: dict[str, TokenStore] = {}
+    evaluation: dict[StoreKey, TokenStore] = {}
+    for (name, store_split, kind), store in stores.items():
+        if name in skipped:
+            continue
+        if kind == "train":
+            train[name] = store
+        else:
+            evaluation[name, store_split] = store
+
+    extra_tasks = split.held_out or split.train
+    extra_evaluation = {
+        name: prepare_evaluation(config, extra_tasks, prompts, tokenizer)
+        for name, prompts in (extra_prompts or {}).items()
     }
-    broken = {name for name, _, _ in wanted - stores.keys()}
-    gaps |= dict.fromkeys(
-        sorted(broken), "its data could not be read, and DataConfig.skip_broken left it out"
-    )
-    whole = {*split.train, *split.held_out} - broken
-    split = Split(
-        train=tuple(name for name in split.train if name in whole),
-        held_out=tuple(name for name in split.held_out if name in whole),
-        clusters=split.clusters,
-    )
     return MixtureData(
         config=config,
         split=split,
         tokenizer=tokenizer,
-        more={
-            name: prepare_evaluation(config, split.held_out or split.train, prompts, tokenizer)
-            for name, prompts in (more or {}).items()
-        },
-        not_evaluated=gaps,
-        train={
-            name: store
-            for (name, _, kind), store in stores.items()
-            if kind == "train" and name in whole
-        },
-        evaluation={
-            (name, part): store
-            for (name, part, kind), store in stores.items()
-            if kind == "eval" and name in whole
-        },
+        train=train,
+        evaluation=evaluation,
+        extra_evaluation=extra_evaluation,
+        not_evaluated=not_evaluated,
     )
 
 
 def prepare_evaluation(
     config: DataConfig, tasks: Sequence[str], prompts: Prompts, tokenizer: Tokenizer
 ) -> dict[StoreKey, TokenStore]:
-    """The evaluation stores of `tasks` in `prompts`, `validation` and `test`; nothing for tasks that cannot be evaluated."""
-    _check(config)
-    stores = prepare(
-        _evaluation(config, tasks, EVAL_SPLITS, prompts),
-        tokenizer,
-        config.cache_dir or default_cache_dir(),
-        selection=config.selection,
-        workers=config.workers,
-        skip_broken=config.skip_broken,
-    )
-    # A task whose test split could not be prepared goes whole.
+    """Opens, or prepares, the `validation` and `test` stores of tasks, whether held out or not.
+
+    Args:
+      config: the run's data settings.
+      tasks: names of tasks. Those that cannot be evaluated are left out.
+      prompts: how examples are shown, instead of config.eval_prompts.
+      tokenizer: the tokenizer of the stores.
+
+    Returns:
+      {(task, split): store}, without tasks whose test split could not be prepared.
+
+    Raises:
+      InputError: the settings are not valid, or a task cannot be prepared (unless
+        config.skip_broken).
+      OSError: the disk is full.
+    """
+    check_data(config)
+    requests = _evaluation_requests(config, tasks, EVAL_SPLITS, prompts)
+    stores = _prepare(config, requests, tokenizer)
     return {
-        (name, part): store
-        for (name, part, _), store in stores.items()
+        (name, split): store
+        for (name, split, _), store in stores.items()
         if (name, "test", "eval") in stores
     }
 
 
-def not_evaluated(tasks: Sequence[str], prompts: Prompts) -> dict[str, str]:
-    """Why some of `tasks` cannot be evaluated: {"my_task": "it has no test split"}."""
-    found = {}
+def evaluation_gaps(tasks: Sequence[str], prompts: Prompts) -> dict[str, str]:
+    """Returns the tasks that cannot be evaluated and why: {"my_task": "it has no test split"}.
+
+    Args:
+      tasks: names of tasks.
+      prompts: how evaluation examples are shown.
+    """
+    gaps: dict[str, str] = {}
     for name in tasks:
         task = get_task(name)
         if "test" not in task.splits:
-            found[name] = "it has no test split"
+            gaps[name] = "it has no test split"
         elif all(template.turned_around for template in prompts.shown(task)):
-            found[name] = "all its templates are turned around"
+            gaps[name] = "all its templates are turned around"
         elif prompts.shots and "train" not in task.splits:
-            found[name] = "it has no training split to draw exemplars from"
-    return found
+            gaps[name] = "it has no training split to draw exemplars from"
+    return gaps
 
 
-def refuse_gaps(wanted: Sequence[str], gaps: Mapping[str, str]) -> None:
-    """Names on stderr the tasks that are not evaluated. Raises InputError when these are all that are `wanted`."""
+def report_gaps(tasks: Sequence[str], gaps: Mapping[str, str]) -> None:
+    """Prints the tasks that are not evaluated on stderr.
+
+    Args:
+      tasks: names of the tasks of which at least one must be evaluated; may be empty.
+      gaps: what evaluation_gaps returned for these tasks, and maybe others.
+
+    Raises:
+      InputError: all of `tasks` are in `gaps`.
+    """
     reasons = "".join(f"\n  {name}: {reason}" for name, reason in gaps.items())
-    if wanted and all(name in gaps for name in wanted):
+    if tasks and all(name in gaps for name in tasks):
         raise InputError(
-            f"none of the tasks to evaluate can be evaluated:{reasons}\nName others with HELD_OUT (or --tasks), or give them a "
-            "test split and a template that asks for the answer"
+            f"none of the tasks to evaluate can be evaluated:{reasons}\n"
+            "Name others with HELD_OUT (or --tasks), or give them a test split and a template that "
+            "asks for the answer"
         )
     if gaps:
         print(f"not evaluated:{reasons}", file=sys.stderr, flush=True)
 
 
 def tokenizer_texts(config: DataConfig) -> Iterator[str]:
-    """Inputs and targets of every task of the mixture: many training examples in one template, a few in all of them."""
+    """Yields the texts to train a tokenizer on: inputs and targets of the mixture's tasks.
+
+    Of each task that is TOKENIZER_EXAMPLES training examples in one template each, then
+    TOKENIZER_EXAMPLES_IN_ALL_TEMPLATES in every template.
+    """
     for task in mixture_or_task(config.mixture):
         source = resolve_source(task, config.source, config.data_dir)
-        for cap, renderings in (
+        selections = (
             (TOKENIZER_EXAMPLES, 1),
-            (TOKENIZER_EXAMPLES // 20, len(task.templates)),
-        ):
-            for row in render_train(
-                task, source.rows("train"), cap=cap, renderings=renderings, seed=config.seed
-            ):
+            (TOKENIZER_EXAMPLES_IN_ALL_TEMPLATES, len(task.templates)),
+        )
+        for cap, renderings in selections:
+            rows = source.rows("train")
+            for row in render_train(task, rows, cap=cap, renderings=renderings, seed=config.seed):
                 for segment in row.segments:
                     yield segment.text
 
 
-def requests(config: DataConfig, split: Split) -> list[Request]:
-    """The stores of a run."""
-    found = [_request(config, name, "train", "train", config.train_prompts) for name in split.train]
-    found += _evaluation(config, split.train, ("test",), config.eval_prompts)
-    return found + _evaluation(config, split.held_out, EVAL_SPLITS, config.eval_prompts)
+def run_requests(config: DataConfig, split: Split) -> list[Request]:
+    """Returns requests for the token stores of a run.
+
+    These are a training store and a `test` store for each task trained on, and the `validation` and
+    `test` stores of each held-out task.
+    """
+    train = [
+        _request(config, name, "train", kind="train", prompts=config.train_prompts)
+        for name in split.train
+    ]
+    seen = _evaluation_requests(config, split.train, ("test",), config.eval_prompts)
+    held_out = _evaluation_requests(config, split.held_out, EVAL_SPLITS, config.eval_prompts)
+    return [*train, *seen, *held_out]
 
 
-def _evaluation(
-    config: DataConfig, tasks: Sequence[str], parts: Sequence[str], prompts: Prompts
+def _evaluation_requests(
+    config: DataConfig, tasks: Sequence[str], splits: Sequence[str], prompts: Prompts
 ) -> list[Request]:
-    gaps = not_evaluated(tasks, prompts)
-    has = {name: get_task(name).splits for name in tasks if name not in gaps}
+    """Returns requests for evaluation stores of all tasks that can be evaluated."""
+    gaps = evaluation_gaps(tasks, prompts)
     return [
-        _request(config, name, part, "eval", prompts)
-        for name, own in has.items()
-        for part in parts
-        if part in own
+        _request(config, name, split, kind="eval", prompts=prompts)
+        for name in tasks
+        if name not in gaps
+        for split in splits
+        if split in get_task(name).splits
     ]
 
 
-def _request(config: DataConfig, name: str, split: str, kind: Kind, prompts: Prompts) -> Request:
+def _request(config: DataConfig, name: str, split: str, *, kind: Kind, prompts: Prompts) -> Request:
     task = get_task(name)
-    task = dataclasses.replace(task, source=resolve_source(task, config.source, config.data_dir))
-    return Request(task, split, kind, prompts)
+    source = resolve_source(task, config.source, config.data_dir)
+    return Request(dataclasses.replace(task, source=source), split, kind, prompts)
+
+
+def _prepare(
+    config: DataConfig, requests: Sequence[Request], tokenizer: Tokenizer
+) -> dict[Key, TokenStore]:
+    return prepare(
+        requests,
+        tokenizer,
+        config.cache_folder,
+        selection=config.selection,
+        workers=config.workers,
+        skip_broken=config.skip_broken,
+    )
+
+
+def _without(split: Split, skipped: Sequence[str]) -> Split:
+    return Split(
+        train=tuple(name for name in split.train if name not in skipped),
+        held_out=tuple(name for name in split.held_out if name not in skipped),
+        clusters=split.clusters,
+    )
+
+
+def _task_lengths(store: TokenStore) -> TaskLengths:
+    renderings = len(store) // store.meta["examples"]
+    return TaskLengths(store.inputs.lengths, store.targets.lengths, renderings)

@@ -12,9 +12,9 @@ from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import (
     MixtureData,
     StoreKey,
-    not_evaluated,
+    evaluation_gaps,
     prepare_evaluation,
-    refuse_gaps,
+    report_gaps,
 )
 from flan_jax.data.token_store import TokenStore
 from flan_jax.data.tokenizers import Tokenizer
@@ -76,7 +76,7 @@ def of_tasks(
 
     Names the tasks that cannot be evaluated on stderr; raises InputError when these are all.
     """
-    refuse_gaps(tasks, not_evaluated(tasks, prompts))
+    report_gaps(tasks, evaluation_gaps(tasks, prompts))
     stores = prepare_evaluation(config, tasks, prompts, tokenizer)
     held_out = [name for name in tasks if name not in trained_on]
     chosen = {key: store for key, store in stores.items() if key[0] in held_out or key[1] == "test"}
@@ -115,7 +115,7 @@ def _evaluations(
     first = _evaluation(when, data, data.config.eval_prompts, data.evaluation, tasks)
     return [first] + [
         _evaluation(f"{when}-{name}", data, config.more[name], stores, tasks)
-        for name, stores in data.more.items()
+        for name, stores in data.extra_evaluation.items()
     ]
 
 

@@ -137,7 +137,7 @@ def _audit_beside(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
             return
         for run, found in zip(left, audits, strict=True):
             if is_finished(sweep_dir, run):
-                write_json(sweep_dir / run.directory / LEAKAGE, found.kept())
+                write_json(sweep_dir / run.directory / LEAKAGE, found.to_json())
 
     threading.Thread(target=work, daemon=True).start()
     return finish

@@ -21,7 +21,7 @@ from flan_jax.cli import (
     tokenizer,
     train,
 )  # fmt: skip
-from flan_jax.data import mixture_data
+from flan_jax.data import config as data_config
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_json
@@ -225,7 +225,7 @@ def blind(tmp_path, monkeypatch):
     """Tasks that cannot be evaluated, in clusters of their own; a folder that passes for a checkpoint."""
     monkeypatch.setattr(registry, "TASKS", dict(registry.TASKS))
     monkeypatch.setattr(mixtures, "TASKS", registry.TASKS)
-    monkeypatch.setattr(mixture_data, "TASKS", registry.TASKS)
+    monkeypatch.setattr(data_config, "TASKS", registry.TASKS)
     monkeypatch.setattr(mixtures, "MIXTURES", dict(mixtures.MIXTURES))
     rte = registry.get_task("rte")
     around = tuple(template for template in rte.templates if template.turned_around)
