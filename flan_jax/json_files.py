@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -77,6 +77,23 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}:{number} is damaged ({error}). Delete that line, or restore the file"
                 ) from None
             yield row
+
+
+def without_keys(content: JsonObject, names: Collection[str]) -> dict[str, Any]:
+    """Returns a JSON object without the entries of some names, in the objects inside it, too.
+
+    >>> without_keys({"seed": 0, "model": {"remat": "full", "emb_dim": 8}}, ["remat"])
+    {'seed': 0, 'model': {'emb_dim': 8}}
+
+    Args:
+      content: a JSON object; objects in lists are left as they are.
+      names: the keys to leave out.
+    """
+    rest = {}
+    for key, value in content.items():
+        if key not in names:
+            rest[key] = without_keys(value, names) if isinstance(value, Mapping) else value
+    return rest
 
 
 def as_json(content: object) -> str:

@@ -1,10 +1,13 @@
 """Pytrees named by path: parameters are spoken of as "encoder/layers_0/mlp/wo/kernel" and chosen by one regex."""
 
+import itertools
+import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 Tree: TypeAlias = PyTree
@@ -74,6 +77,62 @@ def unstacked(tree: Tree) -> Tree:
     for i in range(max((len(leaf) for leaf in jax.tree.leaves(stack)), default=0)):
         out[f"layers_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], stack)
     return out
+
+
+def restack_layers(
+    tree: Tree,
+    like: Tree,
+    *,
+    stack: Callable[[list[Any]], Any] = jnp.stack,
+    take: Callable[[Any, int], Any] = operator.getitem,
+) -> Tree:
+    """Returns the leaves of `tree` with their layers stacked or one by one, as in `like`.
+
+    >>> restack_layers({"layers_0": {"wi": 1}, "layers_1": {"wi": 2}}, like={"layers": {"wi": ...}})
+    {'layers': {'wi': Array([1, 2])}}
+
+    A leaf that has the same shape in both trees has no axis of layers and is copied: the
+    placeholder of a moment that Adafactor does not keep.
+
+    Args:
+      tree: parameters or an optimizer state; leaves have a shape.
+      like: a tree of the wanted structure; leaves have a shape.
+      stack: joins the leaves of all layers along a new first axis.
+      take: returns the leaf of one layer from that of a stack.
+
+    Raises:
+      KeyError: `like` has a leaf that `tree` has in neither form.
+    """
+    leaves = named_leaves(tree)
+
+    def leaf_of(name: str, wanted: Any) -> Any:
+        if name in leaves:
+            return leaves[name]
+
+        number = _LAYER.search(name)
+        if number is not None:
+            stacked = leaves[_LAYER.sub(r"\1layers/", name, count=1)]
+            if stacked.shape == wanted.shape:
+                return stacked
+            return take(stacked, int(number.group(2)))
+
+        layers = []
+        for i in itertools.count():
+            layer = leaves.get(_STACK.sub(rf"\1layers_{i}/", name, count=1))
+            if layer is None:
+                break
+            layers.append(layer)
+        if not layers:
+            raise KeyError(name)
+        if layers[0].shape == wanted.shape:
+            return layers[0]
+        return stack(layers)
+
+    return map_named(leaf_of, like)
+
+
+_STACK = re.compile(r"(^|/)layers/")
+_LAYER = re.compile(r"(^|/)layers_(\d+)/")
 
 
 def _name(path: tuple[Any, ...]) -> str:

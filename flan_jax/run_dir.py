@@ -3,12 +3,19 @@
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import InputError
-from flan_jax.json_files import as_json, read_json, read_jsonl, write_text
+from flan_jax.json_files import (
+    JsonObject,
+    as_json,
+    read_json,
+    read_jsonl,
+    without_keys,
+    write_text,
+)
 
 MANIFEST, METRICS, RESULT = "manifest.json", "metrics.jsonl", "result.json"
 LEAKAGE = "leakage.json"
@@ -49,29 +56,44 @@ class Run:
         """What result.json says; None while the run is not done."""
         return read_json(self.path / RESULT)
 
-    def write_manifest(self, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Writes manifest.json: what the run is (`identity`, fixed for its life) and what it was made with (`facts`).
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The identity in manifest.json, as the run began; {} before there is one."""
+        return (read_json(self.path / MANIFEST) or {}).get("identity", {})
 
-        Raises InputError when the directory holds a run of another identity, naming what differs.
+    def write_manifest(
+        self, identity: JsonObject, metadata: JsonObject, *, ignored: Collection[str] = ()
+    ) -> None:
+        """Writes manifest.json, keeping the identity that the run began with.
+
+        Args:
+          identity: what must stay the same while the run goes on.
+          metadata: what else a reader wants to know; replaced every time.
+          ignored: keys of the identity, at any depth, that may change.
+
+        Raises:
+          InputError: the directory holds a run of another identity; the message names what differs.
         """
         if not self.is_writer:
             return
-        identity = json.loads(json.dumps(identity))
-        before = read_json(self.path / MANIFEST)
-        if before is not None:
-            old = before.get("identity", {})
-            differing = sorted(
-                key for key in {*old, *identity} if old.get(key) != identity.get(key)
-            )
-            if differing:
-                changes = "\n".join(
-                    f"    {key}: {old.get(key)} there, {identity.get(key)} now" for key in differing
-                )
-                raise InputError(
-                    f"{self.path} holds another run. What differs:\n{changes}\n"
-                    "Go on with its own settings, or choose another --run_dir for these"
-                )
-        self.write_json(MANIFEST, {"identity": identity, **facts})
+        begun = self.identity
+        if begun:
+            before = without_keys(begun, ignored)
+            now = without_keys(json.loads(json.dumps(identity)), ignored)
+            self._check_same(before, now)
+        self.write_json(MANIFEST, {"identity": begun or identity, **metadata})
+
+    def _check_same(self, before: JsonObject, now: JsonObject) -> None:
+        differing = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if not differing:
+            return
+        changes = "\n".join(
+            f"    {key}: {before.get(key)} there, {now.get(key)} now" for key in differing
+        )
+        raise InputError(
+            f"{self.path} holds another run. What differs:\n{changes}\n"
+            "Go on with its own settings, or choose another --run_dir for these"
+        )
 
     def write_text(self, name: str, text: str) -> None:
         """Replaces a file of the run at once."""

@@ -14,8 +14,9 @@ from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.evaluation import evaluate as evaluation
 from flan_jax.evaluation.config import EvalContext
-from flan_jax.json_files import JsonObject, read_json
+from flan_jax.json_files import JsonObject, read_json, without_keys
 from flan_jax.models.attention_backends import check_attention
+from flan_jax.models.config import EXECUTION_SETTINGS, config_fields
 from flan_jax.models.params import abstract_params_on, check_vocabulary
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import make_mesh
@@ -113,8 +114,8 @@ def _check_same_run(settings: Settings, run_dir: str, run_manifest: JsonObject) 
     """Raises InputError unless the settings are those that the run was trained with."""
     trained = dict(run_manifest["data"])
     asked = {name: getattr(settings.data, name) for name in trained}
-    trained["model"] = run_manifest["identity"]["model"]
-    asked["model"] = manifest.model_facts(settings.model)
+    trained["model"] = without_keys(run_manifest["identity"]["model"], EXECUTION_SETTINGS)
+    asked["model"] = without_keys(config_fields(settings.model), EXECUTION_SETTINGS)
     trained["warm_start"] = run_manifest["identity"]["warm_start"]
     asked["warm_start"] = settings.training.warm_start
     asked = json.loads(json.dumps(asked))  # tuples become lists, as in the manifest
@@ -145,7 +146,7 @@ def _of_checkpoint(settings: Settings, source: str, tasks: list[str]) -> Scoring
     if not tasks:
         tasks = [task.name for task in mixture_or_task(settings.data.mixture)]
 
-    params_id = {"model": manifest.model_facts(settings.model), "source": source_facts(source)}
+    params_id = {"model": config_fields(settings.model), "source": source_facts(source)}
     clusters = list(dict.fromkeys(get_task(name).cluster for name in tasks))
     data = dataclasses.replace(settings.data, held_out=clusters)
     mesh = make_mesh(settings.training.mesh)
@@ -211,7 +212,7 @@ def _write_manifest(run: Run, settings: Settings, scoring: Scoring) -> None:
     metadata = {name: value for name, value in scoring.manifest.items() if name != "identity"}
     gaps = evaluation_gaps(scoring.tasks, settings.data.eval_prompts)
     metadata["not_evaluated"] = metadata.get("not_evaluated", {}) | gaps
-    run.write_manifest(scoring.manifest["identity"], metadata)
+    run.write_manifest(scoring.manifest["identity"], metadata, ignored=EXECUTION_SETTINGS)
 
 
 def _task_names(names: Sequence[str]) -> list[str]:

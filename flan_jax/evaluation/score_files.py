@@ -13,7 +13,8 @@ from typing import Any
 
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalConfig, EvalContext, EvalJob
-from flan_jax.json_files import read_json, write_json, write_text
+from flan_jax.json_files import JsonObject, read_json, without_keys, write_json, write_text
+from flan_jax.models.config import EXECUTION_SETTINGS
 from flan_jax.run_dir import Run
 from flan_jax.tasks.task import get_task
 
@@ -28,7 +29,7 @@ def is_scored(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str
         _scored(evaluating.run, evaluation.when),
     )
     return not evaluation.stores or (
-        there.get("conditions") == identity["conditions"]
+        _same_conditions(there, identity)
         and identity["stores"].items() <= there["stores"].items()
         and all(evaluation.when in _scores(evaluating.run, name) for name in evaluation.tasks)
     )
@@ -79,6 +80,12 @@ def _identity(
     return json.loads(json.dumps({"conditions": conditions, "stores": stores}))
 
 
+def _same_conditions(one: JsonObject, other: JsonObject) -> bool:
+    """Whether two identities of scores say the same of all that changes scores."""
+    conditions = [without_keys(x.get("conditions", {}), EXECUTION_SETTINGS) for x in (one, other)]
+    return conditions[0] == conditions[1]
+
+
 def _scored(run: Run, when: str) -> dict[str, Any]:
     """The identity of the scores under `when`; {} where there are none."""
     return read_json(run.path / "predictions" / f"{when}.json") or {}
@@ -97,7 +104,7 @@ def write_scores(
 ) -> None:
     """Writes an evaluation into the run; last its identity, without which it does not count."""
     when, there = evaluation.when, _scored(run, evaluation.when)
-    if there.get("conditions") != identity["conditions"]:
+    if not _same_conditions(there, identity):
         delete_scores(run, when)  # of other parameters or prompts, maybe on other tasks, too
         there = {}
     for name, summary in scores.items():

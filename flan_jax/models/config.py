@@ -148,3 +148,62 @@ class ModelConfig(abc.ABC):
     def mlp_size(self) -> int:
         """Parameters of one Mlp."""
         return (len(self.mlp_activations) + 1) * self.emb_dim * self.mlp_dim
+
+
+EXECUTION_SETTINGS = ("attention_backend", "microbatches", "remat", "scan_layers")
+"""Settings that change how a result is computed, not the result: fields of a model's configuration,
+and TrainConfig.microbatches. A run that has begun may go on with other values of them."""
+
+
+def config_fields(config: ModelConfig) -> dict[str, object]:
+    """Returns the name and the fields of a model's configuration, as JSON has them.
+
+    A callable is given by module and name, and left out where it is the default of its field.
+
+    >>> config_fields(EncoderDecoderConfig(vocab_size=64, dense=my_layers.Lora, ...))
+    {'name': 'EncoderDecoderConfig', 'vocab_size': 64, 'dense': 'my_layers.Lora', ...}
+
+    Args:
+      config: a model's configuration.
+    """
+    fields: dict[str, object] = {"name": type(config).__name__}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not callable(value):
+            fields[field.name] = value
+        elif value != field.default:
+            fields[field.name] = callable_name(value)
+    return fields
+
+
+def callable_name(function: object) -> str:
+    """Returns a name that is the same in every process: module, qualified name and bound arguments.
+
+    >>> callable_name(functools.partial(my_layers.lora, rank=8))
+    'my_layers.lora(rank=8)'
+
+    Args:
+      function: a function, a class, a functools.partial, or an instance with __call__; the
+        arguments of an instance are known if it is a dataclass.
+    """
+    if isinstance(function, functools.partial):
+        return _call_text(function.func, function.args, function.keywords)
+    qualified_name = getattr(function, "__qualname__", None)
+    if qualified_name is not None:
+        return f"{function.__module__}.{qualified_name}"
+    if not dataclasses.is_dataclass(function):
+        return callable_name(type(function))
+    fields = {field.name: getattr(function, field.name) for field in dataclasses.fields(function)}
+    return _call_text(type(function), (), fields)
+
+
+def _call_text(
+    function: object, arguments: tuple[object, ...], keywords: Mapping[str, object]
+) -> str:
+    texts = [_argument_text(value) for value in arguments]
+    texts += [f"{name}={_argument_text(value)}" for name, value in keywords.items()]
+    return f"{callable_name(function)}({', '.join(texts)})"
+
+
+def _argument_text(value: object) -> str:
+    return callable_name(value) if callable(value) else repr(value)

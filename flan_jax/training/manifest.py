@@ -18,6 +18,7 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.json_files import read_jsonl
+from flan_jax.models.config import config_fields
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
 from flan_jax.run_records import AFTER, TaskScores, read_all_task_scores
@@ -45,7 +46,7 @@ def identity(
     if optimizer.schedule == "linear":
         settings["steps"] = train.steps
     return {
-        "model": model_facts(model),
+        "model": config_fields(model),
         "plan": plan.fingerprint,
         # A store's folder is named by the fingerprint of all that shapes its tokens.
         "tokens": zlib.crc32(" ".join(store.folder.name for store in data.train.values()).encode()),
@@ -58,21 +59,10 @@ def identity(
     }
 
 
-def model_facts(model: Any) -> dict[str, Any]:
-    """The model's class and the fields of its configuration that are plain values."""
-    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    plain = {
-        k: v
-        for k, v in fields.items()
-        if isinstance(v, str | int | float | bool | tuple | dict | None)
-    }
-    return {"name": type(model).__name__} | plain
-
-
 def initial_params_id(model: Any, train: Any) -> dict[str, Any]:
     """What parameters before training are: the seed's, or those of the warm start as they are on disk now."""
     first = {"seed": train.seed} if train.warm_start is None else source_facts(train.warm_start)
-    return {"model": model_facts(model), "source": first}
+    return {"model": config_fields(model), "source": first}
 
 
 def trained_params_id(identity: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -116,7 +106,7 @@ def run_metadata(
             "source": config.source,
             "tokenizer": config.tokenizer,
         },
-        "model": model_facts(model) | {"parameters": count_params(model)} | work,
+        "model": config_fields(model) | {"parameters": count_params(model)} | work,
         "devices": f"{devices} x {jax.devices()[0].device_kind}",
         "mesh": dict(mesh.shape),
         "mixture": dict(mixture or {}),

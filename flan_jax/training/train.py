@@ -1,5 +1,6 @@
 """Training: `train` reads from top to bottom as what a run does; `train_step` is the update."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from flan_jax.data.loader import Loader
 from flan_jax.evaluation import evaluate
 from flan_jax.evaluation.config import EvalContext, EvalJob
 from flan_jax.evaluation.score_files import delete_other_scores, is_scored, scored_weights
+from flan_jax.models.config import EXECUTION_SETTINGS, ModelConfig
 from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import make_mesh
@@ -26,6 +28,7 @@ from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.setup import prepare_run
 from flan_jax.training.state import TrainState, abstract_state_on, init_state, warm_state
 from flan_jax.weights.formats import load_params
+from flan_jax.weights.orbax import convert_layers
 
 
 def train(run_dir: str, settings: Settings, config_text: str, *, profile: range = NO_STEPS) -> None:
@@ -39,11 +42,18 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     with multihost.process_zero_first():
         run = Run(run_dir, is_writer=multihost.is_process_zero())
     inputs = prepare_run(settings, mesh)
-    prepared, plan, identity = inputs.data, inputs.plan, inputs.identity
+    prepared, plan = inputs.data, inputs.plan
     print(inputs.attention)
     metadata = manifest.run_metadata(model, settings.data, mesh, inputs.summary)
-    run.write_manifest(identity, metadata | {"not_evaluated": prepared.not_evaluated})
-    multihost.assert_equal_everywhere(manifest.process_fingerprint(identity, config_text))
+    run.write_manifest(
+        inputs.identity,
+        metadata | {"not_evaluated": prepared.not_evaluated},
+        ignored=EXECUTION_SETTINGS,
+    )
+    multihost.assert_equal_everywhere(manifest.process_fingerprint(inputs.identity, config_text))
+    identity = multihost.broadcast_from_zero(run.identity)
+    # Random parameters depend on whether the layers are scanned: those of the run are as it began.
+    first_model = dataclasses.replace(model, scan_layers=identity["model"]["scan_layers"])
     tx = optimizer.build(training.steps)
     saved = Checkpoints(run.path / "checkpoints", settings.checkpoints)
     evaluating = EvalContext(
@@ -54,7 +64,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
         evaluate.after_training(prepared, settings.evaluation),
     )
     between = in_training_eval(evaluating, prepared)
-    rescore_initial_params(evaluating, before, saved, tx, training)
+    rescore_initial_params(evaluating, before, saved, tx, training, first_model)
     if multihost.broadcast_from_zero(is_finished(evaluating, after, identity, training)):
         print(
             f"{run_dir} is finished: see {write_report(run)}. For another run choose another --run_dir."
@@ -64,13 +74,15 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     run.remove(RESULT)  # of fewer steps, or of another evaluation: this run is not done
 
     fresh = saved.latest_step() is None
-    state = restore_or_initialize(saved, model, tx, mesh, training)
+    state = restore_or_initialize(saved, model, tx, mesh, training, first_model)
     with multihost.process_zero_first():
         run.truncate_metrics(int(state.step))
     loader = Loader(plan, prepared.train, prepared.tokenizer.eos_id)
     check_packing(model, state.params, loader, mesh)
     for each in before if fresh else ():
-        evaluate.score(evaluating, each, manifest.initial_params_id(model, training), state.params)
+        evaluate.score(
+            evaluating, each, manifest.initial_params_id(first_model, training), state.params
+        )
     rate, every = optimizer.rate(training.steps), settings.checkpoints.every
     fitting = LoopConfig(
         model=model,
@@ -113,26 +125,43 @@ def is_finished(
 
 
 def initial_state(
-    model: Any, tx: optax.GradientTransformation, mesh: Mesh, training: TrainConfig
+    model: ModelConfig,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    training: TrainConfig,
+    *,
+    first_model: ModelConfig,
 ) -> TrainState:
-    """The state before training: fresh, or with another run's parameters on a warm start."""
-    if training.warm_start is None:
-        return init_state(model, tx, mesh, training.seed)
-    # Nothing is initialised that would be thrown away: the model may be all that fits.
-    params = load_params(training.warm_start, model, abstract_params_on(model, mesh))
-    return warm_state(params, tx, mesh, training.seed)
+    """Returns the state before training: random parameters, or those of the warm start.
+
+    Args:
+      model: the model to train.
+      tx: the optimizer.
+      mesh: the devices to place the state on.
+      training: has the seed and the warm start.
+      first_model: `model` with the `scan_layers` that the run began with.
+    """
+    if training.warm_start is not None:
+        # Nothing is initialised that would be thrown away: the model may be all that fits.
+        params = load_params(training.warm_start, model, abstract_params_on(model, mesh))
+        return warm_state(params, tx, mesh, training.seed)
+    state = init_state(first_model, tx, mesh, training.seed)
+    if first_model.scan_layers != model.scan_layers:
+        state = convert_layers(state, like=abstract_state_on(model, tx, mesh))
+    return state
 
 
 def restore_or_initialize(
     saved: Checkpoints,
-    model: Any,
+    model: ModelConfig,
     tx: optax.GradientTransformation,
     mesh: Mesh,
     training: TrainConfig,
+    first_model: ModelConfig,
 ) -> TrainState:
-    """The state to go on from: the latest checkpoint, else the first."""
+    """Returns the latest checkpoint's state, or else the state before training."""
     if saved.latest_step() is None:
-        return initial_state(model, tx, mesh, training)
+        return initial_state(model, tx, mesh, training, first_model=first_model)
     return saved.restore(like=abstract_state_on(model, tx, mesh))
 
 
@@ -142,8 +171,9 @@ def rescore_initial_params(
     saved: Checkpoints,
     tx: optax.GradientTransformation,
     training: TrainConfig,
+    first_model: ModelConfig,
 ) -> None:
-    """Where a run that has begun is now to be evaluated otherwise than then: makes its first parameters again, and scores them."""
+    """Recomputes the pre-training scores of a resumed run whose evaluation settings have changed."""
     # As they were then: the warm start may be gone by now.
     weights = scored_weights(evaluating.run, "before")
     if multihost.broadcast_from_zero(
@@ -152,7 +182,8 @@ def rescore_initial_params(
     ):
         return
     if any(each.stores for each in before):
-        model = evaluating.model
-        params = initial_state(model, tx, evaluating.mesh, training).params
+        model, mesh = evaluating.model, evaluating.mesh
+        params = initial_state(model, tx, mesh, training, first_model=first_model).params
+        params_id = manifest.initial_params_id(first_model, training)
         for each in before:
-            evaluate.score(evaluating, each, manifest.initial_params_id(model, training), params)
+            evaluate.score(evaluating, each, params_id, params)

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 from flan_jax.errors import InputError, unknown_name
-from flan_jax.models.config import ModelConfig
+from flan_jax.models.config import EXECUTION_SETTINGS, ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.weights.family import _GELU, _SILU, Family, Json, _untied
@@ -63,8 +63,14 @@ def differences(config: ModelConfig, other: ModelConfig) -> list[str]:
 
 
 NOT_COMPUTED = (
-    "dropout_rate", "dtype", "scan_layers", "remat", "attention_backend", "dense", "embed", "prefix_lm", "start_id",
-)  # fmt: skip
+    *EXECUTION_SETTINGS,
+    "dropout_rate",
+    "dtype",
+    "dense",
+    "embed",
+    "prefix_lm",
+    "start_id",
+)
 """Settings of a run that a checkpoint does not fix."""
 
 

@@ -5,16 +5,17 @@ import errno
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from flan_jax.errors import InputError, RunFailed
 from flan_jax.parallel import multihost
-from flan_jax.pytrees import named_leaves
+from flan_jax.pytrees import Params, Tree, named_leaves, restack_layers
 
 SEEN_SECONDS = 60
 """So long a host waits for a shared disk to show it what another wrote."""
@@ -88,17 +89,64 @@ def _restore(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
     try:
         with _open(folder, options) as manager:
             there = manager.item_metadata(step)
-        _compare(there.params, abstract["params"])
+        saved = {name: dict(there[name]) for name in like}
+        other_layout = _has_stack(saved["params"]) != _has_stack(abstract["params"])
+        expected = _in_layout_of(saved, abstract) if other_layout else abstract
+        _compare(saved["params"], expected["params"])
         with _open(
-            folder, options, restore_concurrent_gb=_read_at_once(there, abstract) / 1e9
+            folder, options, restore_concurrent_gb=_read_at_once(there, expected) / 1e9
         ) as manager:
-            args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
+            args = {name: ocp.args.StandardRestore(item) for name, item in expected.items()}
             restored = manager.restore(step, args=ocp.args.Composite(**args))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"the checkpoint of step {step} in {folder} does not fit this model: {error}"
         ) from None
-    return {name: restored[name] for name in like}
+    items = {name: restored[name] for name in like}
+    return convert_layers(items, abstract) if other_layout else items
+
+
+def _has_stack(params: Params) -> bool:
+    """Returns whether the layers of a model lie stacked, as nn.scan has them."""
+    return any("layers/" in name for name in named_leaves(params))
+
+
+def _in_layout_of(saved: Tree, abstract: Tree) -> Tree:
+    """Returns the shapes and shardings of `abstract` with layers stacked, or not, as in `saved`."""
+
+    def stack(layers: list[jax.ShapeDtypeStruct]) -> jax.ShapeDtypeStruct:
+        shape = (len(layers), *layers[0].shape)
+        return _shape_on(layers[0], shape, lambda spec: (None, *spec))
+
+    def take(stacked: jax.ShapeDtypeStruct, _: int) -> jax.ShapeDtypeStruct:
+        return _shape_on(stacked, stacked.shape[1:], lambda spec: spec[1:])
+
+    return restack_layers(abstract, saved, stack=stack, take=take)
+
+
+def _shape_on(
+    leaf: jax.ShapeDtypeStruct,
+    shape: tuple[int, ...],
+    change: Callable[[tuple[Any, ...]], tuple[Any, ...]],
+) -> jax.ShapeDtypeStruct:
+    """Returns another shape of the leaf's dtype, with `change` applied to its partition spec."""
+    sharding = leaf.sharding
+    if isinstance(sharding, NamedSharding):
+        sharding = NamedSharding(sharding.mesh, PartitionSpec(*change(tuple(sharding.spec))))
+    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+
+
+def convert_layers(tree: Tree, like: Tree) -> Tree:
+    """Returns arrays with their layers stacked or one by one, as in `like`, and placed as there.
+
+    Both forms are in memory for a moment.
+
+    Args:
+      tree: parameters or a whole state: arrays.
+      like: the wanted structure: arrays or their shapes, with shardings.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+    return jax.jit(lambda tree: restack_layers(tree, like), out_shardings=shardings)(tree)
 
 
 def _read_at_once(there: Any, here: Mapping[str, Any]) -> int:
