@@ -1,4 +1,5 @@
 import jax.numpy as jnp
+from same_trees import assert_same
 
 from flan_jax import pytrees
 
@@ -48,3 +49,16 @@ def test_stacked_layers_are_taken_apart_wherever_they_lie():
         "encoder/norm": 7, "head": 8,
     }  # fmt: skip
     assert pytrees.unstacked(got) == got, "unrolled layers stay as they are"
+
+
+def test_restacked_layers_keep_placeholders_as_they_are():
+    stack = {"wi": jnp.arange(6).reshape(3, 2), "placeholder": jnp.zeros((1,))}
+    tree = {"encoder": {"layers": stack}, "head": jnp.arange(2)}
+    layer = {"wi": jnp.zeros((2,)), "placeholder": jnp.zeros((1,))}
+    names = ("layers_0", "layers_1", "layers_2")
+    like = {"encoder": dict.fromkeys(names, layer), "head": jnp.zeros((2,))}
+    one_by_one = pytrees.restack_layers(tree, like)
+    layers = {name: one_by_one["encoder"][name] for name in names}
+    assert [leaf["wi"].tolist() for leaf in layers.values()] == [[0, 1], [2, 3], [4, 5]]
+    assert {leaf["placeholder"].shape for leaf in layers.values()} == {(1,)}
+    assert_same(pytrees.restack_layers(one_by_one, tree), tree)

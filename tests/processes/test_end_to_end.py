@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from small_runs import (
     FLAGS,
@@ -21,6 +22,8 @@ from small_runs import (
     start,
     wait_for_step,
 )
+
+NO_DROPOUT = "--gin.EncoderDecoderConfig.dropout_rate=0.0"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,67 @@ def test_other_settings_in_the_same_directory_are_refused(undisturbed, cache):
     assert "holds another run" in output
     assert "learning_rate" in output
     assert "Traceback" not in output
+
+
+@pytest.fixture(scope="module")
+def half_done(tmp_path_factory, cache):
+    """A run without dropout, whose random numbers depend on the layout, that did half of its steps."""
+    run_dir = tmp_path_factory.mktemp("runs") / "half_done"
+    finish(run_dir, cache, NO_DROPOUT, f"--gin.STEPS={STEPS // 2}")
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def finished(half_done, cache):
+    run_dir = half_done.parent / "finished"
+    shutil.copytree(half_done, run_dir)
+    finish(run_dir, cache, NO_DROPOUT)
+    return run_dir
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "EncoderDecoderConfig.scan_layers=False",
+        "EncoderDecoderConfig.remat='full'",
+        "TrainConfig.microbatches=2",
+    ],
+)
+def test_a_run_goes_on_computed_otherwise_with_the_same_losses(
+    tmp_path, cache, half_done, finished, change
+):
+    run_dir = tmp_path / "changed"
+    shutil.copytree(half_done, run_dir)
+    output = finish(run_dir, cache, NO_DROPOUT, f"--gin.{change}")
+    assert "evaluate before training" not in output
+    assert_same_losses(run_dir, finished)
+    assert scores(run_dir, "sst2")["before"] == scores(finished, "sst2")["before"]
+    assert "is finished" in finish(run_dir, cache, NO_DROPOUT)
+
+
+def test_a_run_goes_on_with_another_attention_backend(tmp_path, cache, half_done, finished):
+    run_dir = tmp_path / "changed"
+    shutil.copytree(half_done, run_dir)
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    manifest["identity"]["model"]["attention_backend"] = "splash"
+    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+    finish(run_dir, cache, NO_DROPOUT)
+    assert_same_losses(run_dir, finished)
+
+
+def test_a_run_of_other_layers_is_scored_again(tmp_path, cache, finished):
+    run_dir = tmp_path / "scored"
+    shutil.copytree(finished, run_dir)
+    (run_dir / "eval" / "rte.json").unlink()
+    flags = [NO_DROPOUT, "--gin.EncoderDecoderConfig.scan_layers=False", "--tasks=rte"]
+    finish(run_dir, cache, *flags, script="launch/evaluate.py")
+    assert scores(run_dir, "rte")["after"]["mean"] == scores(finished, "rte")["after"]["mean"]
+
+
+def assert_same_losses(run_dir, expected):
+    losses, others = ([row["loss"] for row in metrics(each)] for each in (run_dir, expected))
+    assert len(losses) == STEPS // 2
+    np.testing.assert_allclose(losses, others, rtol=2e-4)
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_parameters(tmp_path, cache, undisturbed):

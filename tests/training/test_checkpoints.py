@@ -11,6 +11,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from same_trees import assert_same
 
+from flan_jax import pytrees
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.parallel.mesh import make_mesh
@@ -180,6 +181,31 @@ def test_a_checkpoint_of_another_model_is_an_error_that_names_parameters(
     checkpoints.close()
     with pytest.raises(InputError, match=message):
         load_params(tmp_path, like.params)
+
+
+@pytest.mark.parametrize("tx", [ADAMW, ADAFACTOR], ids=["adamw", "adafactor"])
+@pytest.mark.parametrize("mesh", [WHOLE, SPLIT], ids=["whole", "split"])
+def test_layers_are_restored_stacked_or_one_by_one_bit_for_bit(tmp_path, tx, mesh):
+    stacked, one_by_one = MODEL, dataclasses.replace(MODEL, scan_layers=False)
+    state = state_at(1, mesh=mesh, tx=tx, model=stacked)
+    saved(tmp_path / "stacked", state)
+    like = state_at(0, mesh=mesh, tx=tx, model=one_by_one, seed=1)
+    unrolled = restored(tmp_path / "stacked", like)
+    assert_same(unrolled.params, pytrees.unstacked(state.params))
+    for leaf, expected in zip(jax.tree.leaves(unrolled), jax.tree.leaves(like), strict=True):
+        assert leaf.shape == expected.shape
+        assert leaf.sharding.is_equivalent_to(expected.sharding, leaf.ndim)
+    assert_same(load_params(tmp_path / "stacked", like.params), unrolled.params)
+
+    saved(tmp_path / "one_by_one", unrolled)
+    assert_same(restored(tmp_path / "one_by_one", state_at(0, mesh=mesh, tx=tx)), state)
+
+
+def restored(folder, like):
+    checkpoints = Checkpoints(folder, EVERYTHING)
+    state = checkpoints.restore(like=like)
+    checkpoints.close()
+    return state
 
 
 def test_a_checkpoint_of_another_optimizer_is_an_error(tmp_path):

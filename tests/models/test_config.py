@@ -1,0 +1,53 @@
+import dataclasses
+import functools
+import json
+
+import pytest
+
+from flan_jax.models.config import callable_name, config_fields
+from flan_jax.models.decoder import DecoderConfig
+from flan_jax.models.layers import Dense
+
+SIZES = {
+    "vocab_size": 64,
+    "emb_dim": 16,
+    "num_heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 32,
+    "num_layers": 2,
+}
+
+
+class Wide(Dense):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    rank: int
+
+    def __call__(self, *arguments, **keywords):
+        return Dense(*arguments, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("dense", "name"),
+    [
+        (Wide, f"{__name__}.Wide"),
+        (functools.partial(Dense, use_bias=True), "flan_jax.models.layers.Dense(use_bias=True)"),
+        (functools.partial(Wide, dtype=Wide), f"{__name__}.Wide(dtype={__name__}.Wide)"),
+        (Adapter(rank=8), f"{__name__}.Adapter(rank=8)"),
+    ],
+)
+def test_callables_are_named_by_module_and_arguments(dense, name):
+    assert callable_name(dense) == name
+    assert config_fields(DecoderConfig(**SIZES, dense=dense))["dense"] == name
+
+
+def test_the_fields_are_json_without_default_callables():
+    config = DecoderConfig(**SIZES, position="rope", rope_scaling={"type": "linear", "factor": 2.0})
+    fields = config_fields(config)
+    assert json.loads(json.dumps(fields)).keys() == fields.keys()
+    assert (fields["name"], fields["emb_dim"]) == ("DecoderConfig", 16)
+    assert fields["rope_scaling"] == {"type": "linear", "factor": 2.0}
+    assert not {"dense", "embed"} & fields.keys()
