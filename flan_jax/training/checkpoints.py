@@ -13,7 +13,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from flan_jax.errors import InputError, unknown_name
 from flan_jax.parallel import multihost
 from flan_jax.training.state import TrainState
-from flan_jax.weights.orbax import CheckpointFailed, _failure_named, _open, _restore
+from flan_jax.weights.orbax import CheckpointFailed, open_manager, restore, translate_save_errors
 
 ON_FAILURE = ("stop", "skip")
 
@@ -68,7 +68,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             enable_async_checkpointing=True,
         )
-        self._manager, self._skips = _open(folder, options), config.on_failure == "skip"
+        self._manager, self._skips = open_manager(folder, options), config.on_failure == "skip"
 
     def latest_step(self) -> int | None:
         """As the first process sees it: others may look into a folder that their host keeps an older copy of."""
@@ -86,7 +86,10 @@ class Checkpoints:
         )
         with self._skipped(self._skips):
             self.wait()
-        with self._skipped(self._skips and not must), _failure_named(self._manager.directory):
+        with (
+            self._skipped(self._skips and not must),
+            translate_save_errors(self._manager.directory),
+        ):
             self._manager.save(int(state.step), args=items, metrics={"loss": loss})
 
     @contextlib.contextmanager
@@ -107,11 +110,11 @@ class Checkpoints:
         params, rest = _items(like)
         step = self.latest_step()
         assert step is not None, "callers look whether there is a checkpoint"
-        restored = _restore(Path(self._manager.directory), step, {"params": params, "rest": rest})
+        restored = restore(Path(self._manager.directory), step, {"params": params, "rest": rest})
         return like.replace(params=restored["params"], **restored["rest"])
 
     def wait(self) -> None:
-        with _failure_named(self._manager.directory):
+        with translate_save_errors(self._manager.directory):
             self._manager.wait_until_finished()
 
     def close(self) -> None:

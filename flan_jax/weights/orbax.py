@@ -1,139 +1,200 @@
-"""Parameters in orbax checkpoints: those of another run, and restoring onto a mesh."""
+"""Parameters in orbax checkpoints, and what their readers and writers share.
+
+A checkpoint is the folder checkpoints/<step> of a run. It has the item `params` and, where a whole
+training state was saved, the item `rest` (optimizer state, step and random key).
+"""
 
 import contextlib
 import errno
 import math
-import re
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from flan_jax.errors import InputError, RunFailed
+from flan_jax.errors import InputError, RunFailed, is_disk_full
 from flan_jax.parallel import multihost
 from flan_jax.pytrees import Params, Tree, named_leaves, restack_layers
+from flan_jax.weights.shapes import Shape, Shapes, is_stacked, shape_differences
 
-SEEN_SECONDS = 60
-"""So long a host waits for a shared disk to show it what another wrote."""
+ITEMS = ("params", "rest")
+VISIBLE_WITHIN_SECONDS = 60
+"""How long a process waits for a checkpoint of another process to appear on the shared disk."""
+
+Bounds: TypeAlias = tuple[tuple[int, int], ...]
+"""(start, stop) of each dimension of a part of an array."""
+MeshAxes: TypeAlias = tuple[object, ...]
+"""The mesh axes that each dimension of an array is split over."""
 
 
 class CheckpointFailed(RunFailed):
     """A checkpoint could not be saved."""
 
 
-def load_params(source: str | Path, like: Any) -> Any:
-    """The parameters of another run's latest checkpoint, placed as in `like`.
+def load_params(
+    source: str | Path,
+    like: Params,
+) -> Params:
+    """Returns the parameters of another run's latest checkpoint.
 
-    `source` is a run directory or its checkpoints/ folder. Raises InputError when there is none, or it is of another model.
+    Args:
+      source: a run directory, or its checkpoints/ folder.
+      like: arrays, or shapes with shardings; each parameter is placed as its leaf here.
+
+    Raises:
+      InputError: there is no checkpoint, or it is of another model.
     """
     folder = latest_folder(source)
-    return _restore(
-        folder.parent, multihost.broadcast_from_zero(int(folder.name)), {"params": like}
-    )["params"]
+    step = multihost.broadcast_from_zero(int(folder.name))
+    restored = restore(folder.parent, step, {"params": like})
+    return restored["params"]
 
 
 def latest_folder(source: str | Path) -> Path:
-    """The folder of another run's latest checkpoint, named by its step. Raises InputError when there is none."""
+    """Returns the folder of another run's latest checkpoint, which is named by its step.
+
+    Args:
+      source: a run directory, or its checkpoints/ folder.
+
+    Raises:
+      InputError: there is no checkpoint.
+    """
     folder = Path(source).expanduser()
-    folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
+    if (folder / "checkpoints").is_dir():
+        folder = folder / "checkpoints"
     if not folder.is_dir():
         raise InputError(
             f"there is no folder {folder} to take parameters from. Give a run directory"
         )
-    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+
+    names = [path.name for path in folder.iterdir()]
+    steps = [int(name) for name in names if name.isdigit()]
     if not steps:
-        raise InputError(f"{folder} holds no finished checkpoint to take parameters from")
+        raise InputError(
+            f"{folder} holds no finished checkpoint to take parameters from. Give the directory of "
+            "a run that has saved one"
+        )
     return folder / str(max(steps))
 
 
-def save_params(folder: str | Path, params: Any) -> None:
-    """Parameters alone, as checkpoint 0 of a new run directory that load_params reads."""
+def save_params(
+    folder: str | Path,
+    params: Params,
+) -> None:
+    """Saves parameters as checkpoint 0 of a new run directory, which `load_params` reads.
+
+    Raises:
+      OSError: the disk is full.
+      CheckpointFailed: it could not be saved for another reason.
+    """
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    with (
-        _open(Path(folder).expanduser() / "checkpoints", options) as manager,
-        _failure_named(folder),
-    ):
-        manager.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
+    checkpoints = Path(folder).expanduser() / "checkpoints"
+    with open_manager(checkpoints, options) as manager, translate_save_errors(folder):
+        items = ocp.args.Composite(params=ocp.args.StandardSave(params))
+        manager.save(0, args=items)
         manager.wait_until_finished()
 
 
 @contextlib.contextmanager
-def _failure_named(folder: Any) -> Iterator[None]:
-    """tensorstore's errors for a full disk as the OSError that every other writer raises, others as CheckpointFailed."""
+def translate_save_errors(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns the errors of orbax and tensorstore into ours.
+
+    Args:
+      folder: where the checkpoints are saved, for the message.
+
+    Raises:
+      OSError: the disk is full.
+      CheckpointFailed: any other error.
+    """
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        if re.search(r"No space left|File too large|Disk quota", str(error)):
+        if is_disk_full(error):
             raise OSError(errno.ENOSPC, "no space left for a checkpoint", str(folder)) from error
         raise CheckpointFailed(f"a checkpoint in {folder} could not be saved: {error}") from error
 
 
-def _open(
-    folder: Path, options: ocp.CheckpointManagerOptions, **limits: Any
+def open_manager(
+    folder: Path,
+    options: ocp.CheckpointManagerOptions,
+    restore_concurrent_gb: float | None = None,
 ) -> ocp.CheckpointManager:
+    """Opens a folder of checkpoints, to read or to write.
+
+    Args:
+      folder: the checkpoints/ folder of a run.
+      options: orbax's options.
+      restore_concurrent_gb: how many GB a restore may read at a time; None is orbax's default.
+    """
+    limits = {}
+    if restore_concurrent_gb is not None:
+        limits["restore_concurrent_gb"] = restore_concurrent_gb
+
     # Without handlers, a manager that has not saved yet reads no metadata of what is there.
-    handlers = {name: ocp.StandardCheckpointHandler(**limits) for name in ("params", "rest")}
-    return ocp.CheckpointManager(folder.resolve(), options=options, item_handlers=handlers)
+    handlers = {}
+    for name in ITEMS:
+        handlers[name] = ocp.StandardCheckpointHandler(**limits)
+    return ocp.CheckpointManager(
+        folder.resolve(),
+        options=options,
+        item_handlers=handlers,
+    )
 
 
-def _restore(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
+def restore(
+    folder: Path,
+    step: int,
+    like: Mapping[str, Tree],
+) -> dict[str, Tree]:
+    """Restores items of a checkpoint.
+
+    Args:
+      folder: the checkpoints/ folder of a run.
+      step: the checkpoint's step.
+      like: the items to restore, `params` among them: arrays, or shapes with shardings. Each leaf
+        is placed as its leaf here. Layers may be stacked here and one by one in the checkpoint, or
+        the other way round.
+
+    Returns:
+      The restored items by name.
+
+    Raises:
+      InputError: this process does not see the checkpoint, or it is of another model.
+    """
     _wait_until_visible(folder / str(step))
-    abstract = {
-        name: jax.tree.map(ocp.utils.to_shape_dtype_struct, item) for name, item in like.items()
-    }
+    wanted = {}
+    for name, item in like.items():
+        wanted[name] = jax.tree.map(ocp.utils.to_shape_dtype_struct, item)
+
     options = ocp.CheckpointManagerOptions(read_only=True)
     try:
-        with _open(folder, options) as manager:
-            there = manager.item_metadata(step)
-        saved = {name: dict(there[name]) for name in like}
-        other_layout = _has_stack(saved["params"]) != _has_stack(abstract["params"])
-        expected = _in_layout_of(saved, abstract) if other_layout else abstract
-        _compare(saved["params"], expected["params"])
-        with _open(
-            folder, options, restore_concurrent_gb=_read_at_once(there, expected) / 1e9
-        ) as manager:
-            args = {name: ocp.args.StandardRestore(item) for name, item in expected.items()}
-            restored = manager.restore(step, args=ocp.args.Composite(**args))
+        with open_manager(folder, options) as manager:
+            metadata = manager.item_metadata(step)
+        saved = {name: dict(metadata[name]) for name in like}
+
+        has_other_layout = _is_stacked(saved["params"]) != _is_stacked(wanted["params"])
+        expected = _in_layout_of(saved, wanted) if has_other_layout else wanted
+        _check_shapes(saved["params"], expected["params"])
+
+        limit_gb = concurrent_read_bytes(saved, expected) / 1e9
+        arguments = {}
+        for name, item in expected.items():
+            arguments[name] = ocp.args.StandardRestore(item)
+        with open_manager(folder, options, restore_concurrent_gb=limit_gb) as manager:
+            restored = manager.restore(step, args=ocp.args.Composite(**arguments))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"the checkpoint of step {step} in {folder} does not fit this model: {error}"
+            f"the checkpoint of step {step} in {folder} does not fit this model: {error}. Give a "
+            "checkpoint of this model, or change the model's sizes"
         ) from None
+
     items = {name: restored[name] for name in like}
-    return convert_layers(items, abstract) if other_layout else items
-
-
-def _has_stack(params: Params) -> bool:
-    """Returns whether the layers of a model lie stacked, as nn.scan has them."""
-    return any("layers/" in name for name in named_leaves(params))
-
-
-def _in_layout_of(saved: Tree, abstract: Tree) -> Tree:
-    """Returns the shapes and shardings of `abstract` with layers stacked, or not, as in `saved`."""
-
-    def stack(layers: list[jax.ShapeDtypeStruct]) -> jax.ShapeDtypeStruct:
-        shape = (len(layers), *layers[0].shape)
-        return _shape_on(layers[0], shape, lambda spec: (None, *spec))
-
-    def take(stacked: jax.ShapeDtypeStruct, _: int) -> jax.ShapeDtypeStruct:
-        return _shape_on(stacked, stacked.shape[1:], lambda spec: spec[1:])
-
-    return restack_layers(abstract, saved, stack=stack, take=take)
-
-
-def _shape_on(
-    leaf: jax.ShapeDtypeStruct,
-    shape: tuple[int, ...],
-    change: Callable[[tuple[Any, ...]], tuple[Any, ...]],
-) -> jax.ShapeDtypeStruct:
-    """Returns another shape of the leaf's dtype, with `change` applied to its partition spec."""
-    sharding = leaf.sharding
-    if isinstance(sharding, NamedSharding):
-        sharding = NamedSharding(sharding.mesh, PartitionSpec(*change(tuple(sharding.spec))))
-    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+    return convert_layers(items, wanted) if has_other_layout else items
 
 
 def convert_layers(tree: Tree, like: Tree) -> Tree:
@@ -146,65 +207,140 @@ def convert_layers(tree: Tree, like: Tree) -> Tree:
       like: the wanted structure: arrays or their shapes, with shardings.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
-    return jax.jit(lambda tree: restack_layers(tree, like), out_shardings=shardings)(tree)
+    convert = jax.jit(lambda tree: restack_layers(tree, like), out_shardings=shardings)
+    return convert(tree)
 
 
-def _read_at_once(there: Any, here: Mapping[str, Any]) -> int:
-    """Bytes that a restore may read at a time, which are memory beside the state: a tenth of what this host is to hold, or, if
-    that is more, the largest part that orbax reads in one go: a device's, rounded up to the chunks that it was saved in.
+def _is_stacked(params: Params) -> bool:
+    """Returns whether the layers of a model lie stacked, as nn.scan has them."""
+    return any(is_stacked(name) for name in named_leaves(params))
+
+
+def _in_layout_of(saved: Tree, wanted: Tree) -> Tree:
+    """Returns the shapes and shardings of `wanted` with layers stacked, or not, as in `saved`."""
+
+    def stack(layers: list[jax.ShapeDtypeStruct]) -> jax.ShapeDtypeStruct:
+        shape = (len(layers), *layers[0].shape)
+        return _shape_on(layers[0], shape, lambda spec: (None, *spec))
+
+    def take(stacked: jax.ShapeDtypeStruct, _: int) -> jax.ShapeDtypeStruct:
+        return _shape_on(stacked, stacked.shape[1:], lambda spec: spec[1:])
+
+    return restack_layers(wanted, saved, stack=stack, take=take)
+
+
+def _shape_on(
+    leaf: jax.ShapeDtypeStruct,
+    shape: Shape,
+    change: Callable[[MeshAxes], MeshAxes],
+) -> jax.ShapeDtypeStruct:
+    """Returns another shape of the leaf's dtype, with `change` applied to its partition spec."""
+    sharding = leaf.sharding
+    if isinstance(sharding, NamedSharding):
+        spec = PartitionSpec(*change(tuple(sharding.spec)))
+        sharding = NamedSharding(sharding.mesh, spec)
+    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+
+
+def concurrent_read_bytes(
+    saved: Mapping[str, Tree],
+    expected: Mapping[str, Tree],
+) -> int:
+    """Returns how many bytes a restore may read at a time: memory that it takes beside the state.
+
+    This is a tenth of this process's share of the state. If that is more, it is the largest single
+    read: the part of one device, rounded up to the chunks in which the array was saved.
+
+    Args:
+      saved: orbax's metadata of each item, by name.
+      expected: the shapes and shardings of each item to restore, by name.
     """
-    held, largest = 0, 0
-    for item, tree in here.items():
-        saved = named_leaves(there[item])
+    share = 0
+    largest_read = 0
+    for item, tree in expected.items():
+        metadata = named_leaves(saved[item])
         for name, leaf in named_leaves(tree).items():
-            storage = getattr(saved.get(name), "storage", None)
-            chunks = (
-                storage.chunk_shape
-                if storage and len(storage.chunk_shape) == len(leaf.shape)
-                else leaf.shape
-            )
+            itemsize = leaf.dtype.itemsize
+            chunks = _saved_chunks(metadata.get(name), leaf)
             for bounds in _local_bounds(leaf):
-                held += leaf.dtype.itemsize * math.prod(stop - start for start, stop in bounds)
-                rounded = (
-                    -(-stop // c) * c - start // c * c
-                    for (start, stop), c in zip(bounds, chunks, strict=True)
-                )
-                largest = max(largest, leaf.dtype.itemsize * math.prod(rounded))
-    return max(held // 10, largest + 1024)  # orbax asks for more than it reads
+                sizes = [stop - start for start, stop in bounds]
+                share += itemsize * math.prod(sizes)
+                read = itemsize * _elements_read(bounds, chunks)
+                largest_read = max(largest_read, read)
+    return max(share // 10, largest_read + 1024)  # orbax asks for more than it reads
 
 
-def _local_bounds(leaf: Any) -> set[tuple[tuple[int, int], ...]]:
-    """What this host's devices are to hold of an array, as (start, stop) of each dimension."""
+def _saved_chunks(
+    metadata: object,
+    leaf: jax.ShapeDtypeStruct,
+) -> Shape:
+    """Returns the shape of the chunks of a saved array; the whole shape if it is not known."""
+    storage = getattr(metadata, "storage", None)
+    if storage is None or len(storage.chunk_shape) != len(leaf.shape):
+        return leaf.shape
+    return storage.chunk_shape
+
+
+def _elements_read(
+    bounds: Bounds,
+    chunks: Shape,
+) -> int:
+    """Returns how many elements the chunks that overlap a part of an array hold."""
+    elements = 1
+    for (start, stop), chunk in zip(
+        bounds,
+        chunks,
+        strict=True,
+    ):
+        first_read = start // chunk * chunk
+        last_read = -(-stop // chunk) * chunk
+        elements *= last_read - first_read
+    return elements
+
+
+def _local_bounds(leaf: jax.ShapeDtypeStruct) -> set[Bounds]:
+    """Returns the distinct parts of an array that this process's devices hold."""
     if leaf.sharding is None:
         return {tuple((0, size) for size in leaf.shape)}
-    indices = leaf.sharding.addressable_devices_indices_map(leaf.shape).values()
-    return {
-        tuple(part.indices(size)[:2] for part, size in zip(index, leaf.shape, strict=True))
-        for index in indices
-    }
+
+    indices = leaf.sharding.addressable_devices_indices_map(leaf.shape)
+    all_bounds = set()
+    for index in indices.values():
+        assert index is not None
+        bounds = []
+        for dimension, size in zip(
+            index,
+            leaf.shape,
+            strict=True,
+        ):
+            start, stop, _ = dimension.indices(size)
+            bounds.append((start, stop))
+        all_bounds.add(tuple(bounds))
+    return all_bounds
 
 
 def _wait_until_visible(checkpoint: Path) -> None:
-    """Until this host sees a checkpoint that another wrote. Raises InputError when it does not come."""
-    for _ in range(SEEN_SECONDS):
+    """Waits until this process sees a checkpoint that another process wrote."""
+    for _ in range(VISIBLE_WITHIN_SECONDS):
         if checkpoint.is_dir():
             return
         time.sleep(1)
     raise InputError(
-        f"{multihost.process_name()} does not see {checkpoint}; the run directory must be on a disk that all hosts see"
+        f"{multihost.process_name()} does not see {checkpoint}, which another process wrote. Write "
+        "a --run_dir that lies on a disk shared by all hosts"
     )
 
 
-def _compare(there: Any, here: Any) -> None:
-    """Raises ValueError naming the first parameters that differ. Restoring would pad or cut arrays of other shapes."""
-    shapes_there = {name: tuple(leaf.shape) for name, leaf in named_leaves(there).items()}
-    shapes_here = {name: tuple(leaf.shape) for name, leaf in named_leaves(here).items()}
-    differing = sorted(
-        n for n in {*shapes_there, *shapes_here} if shapes_there.get(n) != shapes_here.get(n)
-    )
-    if differing:
-        first = [
-            f"{n} is {shapes_there.get(n, 'absent')} there, {shapes_here.get(n, 'absent')} here"
-            for n in differing[:3]
-        ]
-        raise ValueError(f"{len(differing)} parameters differ: {'; '.join(first)}")
+def _check_shapes(
+    saved: Params,
+    expected: Params,
+) -> None:
+    """Raises ValueError if shapes differ: restoring would pad or cut the arrays."""
+    differences = shape_differences(_shapes(saved), _shapes(expected))
+    if differences:
+        raise ValueError("; ".join(differences))
+
+
+def _shapes(tree: Params) -> Shapes:
+    leaves = named_leaves(tree)
+    return {name: tuple(leaf.shape) for name, leaf in leaves.items()}

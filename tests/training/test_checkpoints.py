@@ -20,7 +20,7 @@ from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training.metrics_log import mean_loss
 from flan_jax.training.optimizers import adamw
 from flan_jax.training.state import init_state
-from flan_jax.weights.orbax import _read_at_once, load_params
+from flan_jax.weights.orbax import concurrent_read_bytes, load_params
 
 MODEL = DecoderConfig(
     num_layers=2,
@@ -153,19 +153,19 @@ def test_a_checkpoint_is_restored_onto_another_mesh(tmp_path, there, here):
     [
         (
             {"emb_dim": 32},
-            r"does not fit this model: 11 parameters differ: decoder/decoder_norm/scale is \(16,\) there, \(32,\) here",
+            r"does not fit this model: parameters of another shape \(11\): decoder/decoder_norm/scale is \(16,\), expected \(32,\), ",
         ),
         (
             {"vocab_size": 128},
-            r"1 parameters differ: token_embedder/embedding is \(64, 16\) there, \(128, 16\) here",
+            r"parameters of another shape \(1\): token_embedder/embedding is \(64, 16\), expected \(128, 16\)\. Give",
         ),
         (
             {"logits_via_embedding": False},
-            r"1 parameters differ: decoder/logits_dense/kernel is absent there, \(16, 64\) here",
+            r"missing parameters \(1\): decoder/logits_dense/kernel\. Give",
         ),
         (
             {"position": "rope"},
-            r"1 parameters differ: decoder/relpos_bias/rel_embedding is \(2, 32\) there, absent here",
+            r"unknown parameters \(1\): decoder/relpos_bias/rel_embedding\. Give",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -262,7 +262,7 @@ def test_a_restore_reads_a_tenth_of_what_the_host_holds_or_the_largest_part_of_o
     saved = types.SimpleNamespace(storage=types.SimpleNamespace(chunk_shape=(12, 96, 1536)))
     # Half of the rows, in whole chunks, for a device that keeps a quarter of each.
     part = 4 * 12 * 384 * 1536
-    assert _read_at_once({"params": {"a": saved}}, {"params": {"a": leaf}}) == part + 1024
+    assert concurrent_read_bytes({"params": {"a": saved}}, {"params": {"a": leaf}}) == part + 1024
     names = [f"layer_{i}" for i in range(20)]
     there, here = dict.fromkeys(names, saved), dict.fromkeys(names, leaf)
-    assert _read_at_once({"params": there}, {"params": here}) == 20 * 2 * part // 10
+    assert concurrent_read_bytes({"params": there}, {"params": here}) == 20 * 2 * part // 10
