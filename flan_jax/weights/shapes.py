@@ -154,7 +154,7 @@ def _first(names: list[str]) -> str:
 
 
 def _layer_on_host(
-    leaf: AnyArray,
+    leaf: jax.Array | np.ndarray,
     layer: int,
 ) -> np.ndarray:
     return np.asarray(leaf[layer])
