@@ -14,41 +14,97 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gin
 import gin.config as gin_config
 
 from flan_jax.data.config import DataConfig
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
+from flan_jax.sweeps.engines import ENGINES
 from flan_jax.sweeps.plan import AblationConfig
 from flan_jax.sweeps.queue import QueueEngine
-from flan_jax.sweeps.skypilot import SkyPilotEngine
-from flan_jax.sweeps.slurm import SlurmEngine
-from flan_jax.sweeps.xpk import XpkEngine
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
 from flan_jax.training.settings import Settings, TrainConfig
 
 MACROS = (
-    "MIXTURE", "HELD_OUT", "SOURCE", "DATA_DIR", "TOKENIZER", "MODEL", "WARM_START", "STEPS", "BATCH_SIZE", "LENGTHS",
-    "LEARNING_RATE", "SEED", "MESH",
-)  # fmt: skip
-CONFIGURABLES = (
-    Settings, DataConfig, Prompts, TrainConfig, CheckpointConfig, EvalConfig, OptimizerConfig, EncoderDecoderConfig, DecoderConfig,
-    AblationConfig, SlurmEngine, SkyPilotEngine, XpkEngine,
-)  # fmt: skip
-ENGINES = {engine.name: engine for engine in (SlurmEngine, SkyPilotEngine, XpkEngine)}
+    "MIXTURE",
+    "HELD_OUT",
+    "SOURCE",
+    "DATA_DIR",
+    "TOKENIZER",
+    "MODEL",
+    "WARM_START",
+    "STEPS",
+    "BATCH_SIZE",
+    "LENGTHS",
+    "LEARNING_RATE",
+    "SEED",
+    "MESH",
+)
+"""The macros that gin/train.gin distributes over the settings."""
 GIN_FOLDER = Path(__file__).resolve().parents[2] / "gin"
+
+Configurable = TypeVar("Configurable", bound=Callable[..., Any])
+
+CONFIGURABLES: dict[str, Callable[..., Any]] = {}
+"""The classes and functions that gin files may set and name, by name."""
+
+
+def register_configurable(configurable: Configurable) -> Configurable:
+    """Makes a class or function known to gin files; usable as a decorator.
+
+    A module that a gin file imports may register its own: a subclass of Dense for
+    `DecoderConfig.dense = @MyDense`, or a model configuration.
+
+    Args:
+      configurable: its keyword arguments become parameters: `MyDense.rank = 8`.
+
+    Returns:
+      The same class or function.
+
+    Raises:
+      InputError: another configurable has this name.
+    """
+    add_to_registry(CONFIGURABLES, "configurable", configurable.__name__, configurable)
+    return configurable
+
+
+for _class in (
+    Settings,
+    DataConfig,
+    Prompts,
+    TrainConfig,
+    CheckpointConfig,
+    EvalConfig,
+    OptimizerConfig,
+    EncoderDecoderConfig,
+    DecoderConfig,
+    AblationConfig,
+):
+    register_configurable(_class)
 
 
 def binding(text: str) -> str:
-    """'NAME=value' for gin. A bare word or path counts as a string, since shells take the quotes off."""
+    """Returns the gin binding of a flag's NAME=value.
+
+    A bare word or path becomes a string, since shells take the quotes off.
+
+    >>> binding("HELD_OUT=nli")
+    "HELD_OUT = 'nli'"
+
+    Args:
+      text: what follows --gin. on the command line.
+
+    Raises:
+      InputError: there is no value.
+    """
     name, equals, value = text.partition("=")
     if not equals or not value.strip():
         raise InputError(f"--gin.{name} has no value; write --gin.{name}=value")
@@ -61,114 +117,180 @@ def binding(text: str) -> str:
 
 
 def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings:
-    """The settings that gin files and bindings give. Raises InputError for what gin cannot make sense of."""
-    with _gin_explained():
+    """Returns the settings of a run.
+
+    Args:
+      gin_files: files, looked for in the working directory and in gin/; later ones win.
+      bindings: gin bindings, which win over the files: "STEPS = 1000".
+
+    Raises:
+      InputError: gin cannot read a file or binding, or a setting has no value or a wrong one.
+    """
+    with _gin_errors_explained():
         _parse(gin_files, bindings)
         for macro in MACROS:
             _check_set(macro)
-        settings = _registered["Settings"]()
+        settings = _make("Settings")
         _check_model(settings.model)
         return settings
 
 
 def resolve(gin_files: Sequence[str], bindings: Sequence[str]) -> tuple[Settings, str]:
-    """The settings that gin files and bindings give, and all of the configuration as gin's text."""
+    """Returns (settings, the whole configuration as gin text), see `load_settings`."""
     return load_settings(gin_files, bindings), gin.config_str(max_line_length=120)
 
 
 def is_sweep(gin_files: Sequence[str], bindings: Sequence[str]) -> bool:
-    """Whether gin files and bindings say what varies between the runs of a sweep."""
-    with _gin_explained():
+    """Returns whether the gin files say what varies between the runs of a sweep."""
+    with _gin_errors_explained():
         _parse(gin_files, bindings)
         return "axes" in gin_config.get_bindings("AblationConfig")
 
 
 def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> AblationConfig:
-    """The AblationConfig of gin files. Raises InputError when they have none."""
+    """Returns the AblationConfig of gin files. Raises InputError if they have none."""
     if not is_sweep(gin_files, bindings):
         raise InputError(
-            f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between runs"
+            f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between "
+            "runs"
         )
-    with _gin_explained():
-        return _registered["AblationConfig"]()
+    with _gin_errors_explained():
+        return _make("AblationConfig")
 
 
 def load_engine(name: str, gin_files: Sequence[str], bindings: Sequence[str]) -> QueueEngine:
-    """The settings of the engine of that name. Raises InputError for an unknown engine, and for what has no value."""
-    if name not in ENGINES:
-        raise unknown_name("engine", name, ["local", *ENGINES])
-    engine = ENGINES[name]
-    with _gin_explained():
+    """Returns a launch engine with its settings.
+
+    Args:
+      name: the engine's name; a module that the gin files import may have registered it.
+      gin_files: as of `load_settings`.
+      bindings: as of `load_settings`.
+
+    Raises:
+      InputError: there is no such engine, or a setting that it needs has no value.
+    """
+    with _gin_errors_explained():
         _parse(gin_files, bindings)
+        if name not in ENGINES:
+            raise unknown_name("engine", name, ["local", *ENGINES])
+        engine = ENGINES[name]
         given = gin_config.get_bindings(engine.__name__)
-        fields, absent = dataclasses.fields(engine), dataclasses.MISSING
-        required = [f.name for f in fields if f.default is absent and f.default_factory is absent]
-        if missing := [f"{engine.__name__}.{field}" for field in required if field not in given]:
+        missing = [
+            f"{engine.__name__}.{field.name}"
+            for field in dataclasses.fields(engine)
+            if _is_required(field) and field.name not in given
+        ]
+        if missing:
             raise InputError(
-                f"{', '.join(missing)} has no value; write --gin.{missing[0]}=value, or give a gin file of your own like "
-                f"gin/engines/{name}.gin"
+                f"{', '.join(missing)} has no value; write --gin.{missing[0]}=value, or give a gin "
+                f"file of your own like gin/engines/{name}.gin"
             )
-        return _registered[engine.__name__]()
+        return _make(engine.__name__)
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+    no_default = field.default is dataclasses.MISSING
+    no_factory = field.default_factory is dataclasses.MISSING
+    return no_default and no_factory
 
 
 def load_model(gin_files: Sequence[str]) -> ModelConfig:
-    """The MODEL of gin files that need not set anything else. Raises InputError when they set none."""
+    """Returns the MODEL of gin files that need not set anything else.
+
+    Raises:
+      InputError: the files set no MODEL.
+    """
     if not gin_files:
         raise InputError(
-            "name the model's gin file with --gin_file=models/..., as FROM does not say what MODEL is"
+            "name the model's gin file with --gin_file=models/..., as FROM does not say what MODEL "
+            "is"
         )
-    with _gin_explained():
+    with _gin_errors_explained():
         _parse(gin_files, [])
         _check_set("MODEL")
-        gin.parse_config("_the_model.model = %MODEL")
-        model = _registered["_the_model"]()
+        gin.parse_config("_model_alone.model = %MODEL")
+        model = _make("_model_alone")
         _check_model(model)
         return model
 
 
-def _the_model(model: Any) -> Any:
+@register_configurable
+def _model_alone(model: ModelConfig) -> ModelConfig:
     """What gin is asked for when only the model is wanted."""
     return model
 
 
-def _check_model(model: Any) -> None:
+def _check_model(model: object) -> None:
     if not hasattr(model, "architecture"):
         raise InputError(
             f"MODEL is {model!r}; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()"
         )
 
 
+_known_to_gin: dict[str, Callable[..., Any]] = {}
+"""What gin made of the configurables, by name."""
+
+
+def _make(name: str) -> Any:
+    """Calls a configurable with the parameters that the gin files give."""
+    return _known_to_gin[name]()
+
+
+def _tell_gin() -> None:
+    """Registers with gin what was registered here since the last call."""
+    engines = {engine.__name__: engine for engine in ENGINES.values()}
+    for name, configurable in {**CONFIGURABLES, **engines}.items():
+        if name not in _known_to_gin:
+            is_settings = inspect.isclass(configurable) and _takes_keywords_alone(configurable)
+            checked = _type_checked(configurable) if is_settings else configurable
+            _known_to_gin[name] = gin.external_configurable(checked, name, module="flan_jax")
+
+
+def _takes_keywords_alone(configurable: type) -> bool:
+    """Returns whether this is a settings class; a layer's class takes positional arguments, too."""
+    parameters = inspect.signature(configurable).parameters.values()
+    return all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
+
+
 def _parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:
-    gin.clear_config()
-    # A user's own modules, which gin files import, lie where the user is.
+    """Reads gin files and bindings into gin's global state."""
+    # Gin files import users' own modules, which lie in the working directory.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    for configurable in CONFIGURABLES:
-        if configurable.__name__ not in _registered:
-            _registered[configurable.__name__] = gin.external_configurable(
-                _checked(configurable), module="flan_jax"
-            )
-    if "_the_model" not in _registered:
-        _registered["_the_model"] = gin.external_configurable(_the_model, module="flan_jax")
-    # First, where gin's own function would add it last: a folder models/ of the user's is looked into as a package else.
+    # Our folder comes first. gin's own function would add it last, and a folder models/ of the
+    # user's would then be looked into as a package.
     prefixes: list[str] = gin_config._LOCATION_PREFIXES
-    prefixes[:] = [str(GIN_FOLDER), *(prefix for prefix in prefixes if prefix != str(GIN_FOLDER))]
-    # gin logs an error for every folder that it looks into in vain before it finds a file.
-    logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Path not found"))
-    for file in gin_files:
-        gin.parse_config_file(_find(file))
+    others = [prefix for prefix in prefixes if prefix != str(GIN_FOLDER)]
+    prefixes[:] = [str(GIN_FOLDER), *others]
+    # gin logs an error for every folder in which it does not find a file.
+    logging.getLogger().addFilter(_is_not_gin_search)
+
+    files = [_find(file) for file in gin_files]
+    _tell_gin()
+    gin.clear_config()
+    for file in files:
+        # This imports the users' modules, which may register configurables of their own.
+        gin.parse_config_file(file, skip_unknown=True)
+    _tell_gin()
+    gin.clear_config()
+    for file in files:
+        gin.parse_config_file(file)
     for text in bindings:
         _check_macro(text)
         _parse_binding(text)
 
 
+def _is_not_gin_search(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Path not found")
+
+
 @contextlib.contextmanager
-def _gin_explained() -> Iterator[None]:
-    """gin's errors as InputErrors."""
+def _gin_errors_explained() -> Iterator[None]:
+    """Turns gin's errors into InputErrors."""
     try:
         yield
     except InputError as error:
-        raise InputError(_without_place(error)) from None
+        raise InputError(_without_location(error)) from None
     except (
         ValueError,
         TypeError,
@@ -182,40 +304,43 @@ def _gin_explained() -> Iterator[None]:
         raise InputError(_explain(error)) from error
 
 
-_registered: dict[str, Any] = {}
+def _type_checked(configurable: type) -> Callable[..., Any]:
+    """Returns the class as a function that checks the types of its arguments.
 
-
-def _checked(configurable: type) -> Callable[..., Any]:
-    """The configuration class as a function that raises InputError for a value of another type than the field's."""
+    It raises InputError for a value of another type than the field's.
+    """
     hints = typing.get_type_hints(configurable)
 
     @functools.wraps(configurable, updated=())
-    def make(**values: Any) -> Any:
+    def make(**values: object) -> Any:
         for name, value in values.items():
             if name in hints and not _fits(value, hints[name]):
-                wanted = getattr(
-                    hints[name], "__name__", str(hints[name]).replace("collections.abc.", "")
-                )
+                text = str(hints[name]).replace("collections.abc.", "")
+                wanted = getattr(hints[name], "__name__", text)
                 raise InputError(
                     f"{configurable.__name__}.{name} is {value!r}; it must be {wanted}"
                 )
         return configurable(**values)
 
     # gin looks for the names of parameters where __wrapped__ leads.
-    make.__wrapped__ = configurable.__init__  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess]
-    make.__signature__ = inspect.signature(configurable)  # pyright: ignore[reportAttributeAccessIssue]
+    wrapper: Any = make
+    wrapper.__wrapped__ = configurable.__init__
+    wrapper.__signature__ = inspect.signature(configurable)
     return make
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: object, hint: object) -> bool:
+    """Returns whether a value is of the type that a field is annotated with."""
     if hint is Any:
         return True
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in typing.get_args(hint))
-    kind = typing.get_origin(hint) or hint
+        return any(_fits(value, member) for member in typing.get_args(hint))
+    kind: Any = typing.get_origin(hint) or hint
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return isinstance(value, (list, tuple) if kind in (tuple, Sequence) else kind)
+    if kind in (tuple, Sequence):
+        return isinstance(value, (list, tuple))
+    return isinstance(value, kind)
 
 
 def _find(file: str) -> str:
@@ -238,6 +363,7 @@ def _parse_binding(binding: str) -> None:
 
 
 def _check_macro(binding: str) -> None:
+    """Raises InputError if a binding sets a macro that no gin file knows."""
     name = binding.partition(" =")[0]
     if "." in name or "/" in name:
         return
@@ -248,6 +374,7 @@ def _check_macro(binding: str) -> None:
 
 
 def _check_set(macro: str) -> None:
+    """Raises InputError if a macro has no value."""
     try:
         value = gin.query_parameter(f"{macro}/gin.macro.value")
     except ValueError:
@@ -256,28 +383,32 @@ def _check_set(macro: str) -> None:
         ) from None
     if str(value) == "%gin.REQUIRED":
         raise InputError(
-            f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a gin file"
+            f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a "
+            "gin file"
         )
 
 
-def _without_place(error: Exception) -> str:
-    """gin adds in which class an error was raised; the error itself says which setting to change."""
+def _without_location(error: Exception) -> str:
+    """Returns the message without gin's addition of the class in which the error was raised."""
     return str(error).partition("\n  In call to configurable")[0]
 
 
 def _explain(error: Exception) -> str:
-    """A gin error's message with the nearest name for what it does not know."""
-    message = _without_place(error)
-    names = [configurable.__name__ for configurable in CONFIGURABLES]
+    """Returns a gin error's message, with the nearest known name for an unknown one."""
+    message = _without_location(error)
     parameters = [
-        p for configurable in CONFIGURABLES for p in inspect.signature(configurable).parameters
+        parameter
+        for configurable in CONFIGURABLES.values()
+        for parameter in inspect.signature(configurable).parameters
     ]
     for pattern, known in (
-        (r"No configurable matching (?:reference )?'@?([\w.]+)", names),
+        (r"No configurable matching (?:reference )?'@?([\w.]+)", list(CONFIGURABLES)),
         (r"parameter named '(\w+)'", parameters),
     ):
-        found = re.search(pattern, message)
-        near = difflib.get_close_matches(found.group(1), known, n=1, cutoff=0.5) if found else []
-        if near:
-            return f"{message}\nDid you mean {near[0]!r}?"
+        match = re.search(pattern, message)
+        if match is None:
+            continue
+        nearest = difflib.get_close_matches(match.group(1), known, n=1, cutoff=0.5)
+        if nearest:
+            return f"{message}\nDid you mean {nearest[0]!r}?"
     return message

@@ -12,9 +12,9 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, add_to_registry
 from flan_jax.json_files import read_jsonl, write_text
 from flan_jax.sweeps.local_engine import ABLATE, lock
 from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, is_finished, make_folders, now, write_plan
@@ -68,6 +68,31 @@ class QueueEngine(Protocol):
     def queued(self) -> set[str]:
         """The jobs that wait or run, by one question to the client."""
         ...
+
+
+ENGINES: dict[str, type[Any]] = {}
+"""The engines that `--engine=NAME` may name."""
+
+Engine = TypeVar("Engine", bound=type)
+
+
+def register_engine(engine: Engine) -> Engine:
+    """Adds a launch engine; usable as a decorator of its class.
+
+    Its fields become gin settings: `MyEngine.partition = 'gpu'`.
+
+    Args:
+      engine: a dataclass that has the methods of QueueEngine.
+
+    Returns:
+      The same class.
+
+    Raises:
+      InputError: another engine has this name.
+    """
+    name: str = vars(engine)["name"]
+    add_to_registry(ENGINES, "engine", name, engine)
+    return engine
 
 
 class Batch(NamedTuple):

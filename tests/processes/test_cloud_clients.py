@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flan_jax.cli import gin_settings
-from flan_jax.sweeps import skypilot
+from flan_jax.sweeps.engines import skypilot
 from flan_jax.sweeps.sweep_dir import PlannedRun
 
 yaml = pytest.importorskip("yaml")

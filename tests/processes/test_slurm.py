@@ -12,8 +12,8 @@ import pytest
 from tiny_sweeps import ROOT, axes, runs, statuses, sweep, table
 
 from flan_jax.json_files import read_jsonl
+from flan_jax.sweeps.engines.slurm import SlurmEngine
 from flan_jax.sweeps.queue import last_jobs
-from flan_jax.sweeps.slurm import SlurmEngine
 from flan_jax.sweeps.sweep_dir import PlannedRun
 
 AXES = "{'HELD_OUT': ['sentiment', 'coreference']}"

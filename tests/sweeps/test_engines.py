@@ -12,10 +12,11 @@ from sweep_directory import write_sweep
 
 from flan_jax.cli import ablate, gin_settings, program
 from flan_jax.errors import InputError
-from flan_jax.sweeps import queue, run_sweep, skypilot, slurm, xpk
+from flan_jax.sweeps import queue, run_sweep
+from flan_jax.sweeps.engines import skypilot, slurm, xpk
+from flan_jax.sweeps.engines.slurm import SlurmEngine
 from flan_jax.sweeps.plan import AblationConfig, make_plan
 from flan_jax.sweeps.queue import last_jobs, shown, submit
-from flan_jax.sweeps.slurm import SlurmEngine
 from flan_jax.sweeps.sweep_dir import (
     Plan,
     PlannedRun,

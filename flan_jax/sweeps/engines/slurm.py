@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from flan_jax.errors import SAVED, InputError
-from flan_jax.sweeps.queue import ROOT, Command, call, run_command
+from flan_jax.sweeps.queue import ROOT, Command, call, register_engine, run_command
 from flan_jax.sweeps.sweep_dir import BASE, PlannedRun
 
 FILE = "slurm.sh"
@@ -31,6 +31,7 @@ exit $code
 """
 
 
+@register_engine
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SlurmEngine:
     """What a run asks Slurm for; None is the cluster's default. Code and sweep lie on a file system that all nodes share.

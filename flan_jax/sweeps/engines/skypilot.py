@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from flan_jax.errors import SAVED, InputError
-from flan_jax.sweeps.queue import ROOT, Command, call, check_mounted, run_command
+from flan_jax.sweeps.queue import ROOT, Command, call, check_mounted, register_engine, run_command
 from flan_jax.sweeps.sweep_dir import PlannedRun
 
 FILE, POOL_FILE = "skypilot.yaml", "skypilot_pool.yaml"
 
 
+@register_engine
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SkyPilotEngine:
     """What a run asks SkyPilot for. Without a pool each run has a slice of its own, which ends with it.

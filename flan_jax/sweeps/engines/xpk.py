@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from flan_jax.errors import InputError
-from flan_jax.sweeps.queue import Command, call, check_mounted, read_submitted, run_command
+from flan_jax.sweeps.queue import (
+    Command,
+    call,
+    check_mounted,
+    read_submitted,
+    register_engine,
+    run_command,
+)
 from flan_jax.sweeps.sweep_dir import PlannedRun
 
 LONGEST = 40
@@ -17,6 +24,7 @@ STATUS = 6
 """The column of a workload's state in XPK's table; their cells are never empty."""
 
 
+@register_engine
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class XpkEngine:
     """What a run asks XPK for.
