@@ -236,10 +236,14 @@ def _make(name: str) -> Any:
     return _known_to_gin[name]()
 
 
+def _all_configurables() -> dict[str, Callable[..., Any]]:
+    engines = {engine.__name__: engine for engine in ENGINES.values()}
+    return {**CONFIGURABLES, **engines}
+
+
 def _tell_gin() -> None:
     """Registers with gin what was registered here since the last call."""
-    engines = {engine.__name__: engine for engine in ENGINES.values()}
-    for name, configurable in {**CONFIGURABLES, **engines}.items():
+    for name, configurable in _all_configurables().items():
         if name not in _known_to_gin:
             is_settings = inspect.isclass(configurable) and _takes_keywords_alone(configurable)
             checked = _type_checked(configurable) if is_settings else configurable
@@ -396,13 +400,14 @@ def _without_location(error: Exception) -> str:
 def _explain(error: Exception) -> str:
     """Returns a gin error's message, with the nearest known name for an unknown one."""
     message = _without_location(error)
+    configurables = _all_configurables()
     parameters = [
         parameter
-        for configurable in CONFIGURABLES.values()
+        for configurable in configurables.values()
         for parameter in inspect.signature(configurable).parameters
     ]
     for pattern, known in (
-        (r"No configurable matching (?:reference )?'@?([\w.]+)", list(CONFIGURABLES)),
+        (r"No configurable matching (?:reference )?'@?([\w.]+)", list(configurables)),
         (r"parameter named '(\w+)'", parameters),
     ):
         match = re.search(pattern, message)
