@@ -308,7 +308,7 @@ def _gin_errors_explained() -> Iterator[None]:
         raise InputError(_explain(error)) from error
 
 
-def _type_checked(configurable: type) -> Callable[..., Any]:
+def _type_checked(configurable: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the class as a function that checks the types of its arguments.
 
     It raises InputError for a value of another type than the field's.

@@ -234,7 +234,7 @@ def test_a_submission_of_which_nobody_knows_is_not_repeated(cluster, clients, ki
         )
         code = "import sys; sys.path[:0] = sys.argv[1:3]; import test_engines as t; t.go(t.Path(sys.argv[3]))"
         where = [
-            str(Path(__file__).parents[1] / "support"),
+            str(Path(__file__).parent),
             str(Path(__file__).parents[2]),
             str(cluster),
         ]
