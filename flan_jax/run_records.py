@@ -111,7 +111,7 @@ class PromptScores:
     quartiles: tuple[float, float] | None = None
     interval: tuple[float, float] | None = None
     standard_error: float | None = None
-    values: list[list[float | None]] | None = None
+    values: list[list[float | None]] | np.ndarray | None = None
     best_dev_template: TemplateScore | None = None
     chance: float | None = None
     majority: float | None = None

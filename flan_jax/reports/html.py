@@ -1,164 +1,289 @@
-"""Pages and pictures: HTML tables and texts, figures as SVG. One style for every report."""
+"""The parts of a report, and their rendering to HTML, Markdown and CSV.
 
-import io
-import re
-import warnings
-from collections.abc import Collection, Iterable, Sequence
-from html import escape
-from typing import Any, NamedTuple
-
-LONGEST = 3000
-"""Characters shown of a text."""
-
-
-class Block(NamedTuple):
-    """A piece of a report that is written both as HTML and as Markdown."""
-
-    html: str
-    markdown: str = ""
-
-
-def page(title: str, body: str) -> str:
-    """A whole HTML page in ASCII, so that it depends on no locale and half a surrogate pair in a text cannot stop it."""
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    )
-    body = f"</head><body><h1>{escape(title)}</h1>\n{body}</body></html>\n"
-    whole = f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{CSS}</style>{body}'
-    return whole.encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def figure(width: float, height: float) -> Any:
-    # Training and ablations import this module; matplotlib's half a second is paid only where something is drawn.
-    # Without pyplot no display, backend or global state is touched.
-    from matplotlib.figure import Figure
-
-    return Figure((width, height), layout="constrained")
-
-
-def svg(drawn: Any, label: str) -> str:
-    from matplotlib import rc_context
-
-    for axes in drawn.axes:
-        axes.tick_params(which="both", labelsize=8, color="#888888")
-        axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
-        # matplotlib's own font may lack a task name's letters; the browser draws them, not matplotlib.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    # Ids such as "axes_1" come back in every figure of the page, and nothing refers to them.
-    content = re.sub(r' id="[a-zA-Z0-9]+_\d+"', "", buffer.getvalue())
-    return f'<figure role="img" aria-label="{escape(label)}">{content[content.index("<svg") :]}</figure>'
-
-
-def table(
-    columns: Iterable[str], rows: Iterable[Iterable[Any]], *, texts: int, bold: Collection[int] = ()
-) -> str:
-    """An HTML table; the first `texts` columns are set as text, the others as numbers. Rows `bold` stand out."""
-
-    def line(cells: Iterable[Any], tag: str, kind: str = "") -> str:
-        shown = (
-            f"<{tag}{' class=n' * (i >= texts)}>{escape(show(cell))}</{tag}>"
-            for i, cell in enumerate(cells)
-        )
-        return f"<tr{kind}>{''.join(shown)}</tr>"
-
-    body = "\n".join(line(row, "td", " class=bold" * (i in bold)) for i, row in enumerate(rows))
-    return f'<div class="wide"><table><thead>{line(columns, "th")}</thead><tbody>\n{body}</tbody></table></div>'
-
-
-def markdown_table(
-    columns: Iterable[str], rows: Iterable[Iterable[Any]], *, texts: int, bold: Collection[int] = ()
-) -> str:
-    """The same table in Markdown."""
-    columns = list(columns)
-
-    def line(cells: Iterable[Any], mark: str = "") -> str:
-        shown = [markdown_text(show(cell)).replace("|", "\\|") for cell in cells]
-        return f"| {' | '.join(f'{mark}{cell}{mark}' if cell else cell for cell in shown)} |"
-
-    body = [line(row, "**" * (i in bold)) for i, row in enumerate(rows)]
-    rule = "|" + "|".join("---" if i < texts else "--:" for i in range(len(columns))) + "|"
-    return "\n".join([line(columns), rule, *body])
-
-
-def heading(text: str, level: int = 2) -> Block:
-    return Block(f"<h{level}>{escape(text)}</h{level}>\n", f"{'#' * level} {markdown_text(text)}")
-
-
-def paragraph(text: str, kind: str = "") -> Block:
-    return Block(f"<p{kind and f' class={kind}'}>{escape(text)}</p>\n", markdown_text(text))
-
-
-def table_block(
-    columns: str | Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    *,
-    texts: int,
-    bold: Collection[int] = (),
-    dense: bool = False,
-) -> Block:
-    """`table` and `markdown_table` in one; columns may be one string with commas. A dense table is set small."""
-    columns = columns.split(",") if isinstance(columns, str) else columns
-    html = table(columns, rows, texts=texts, bold=bold)
-    markdown = markdown_table(columns, rows, texts=texts, bold=bold)
-    return Block(f"<div class=dense>{html}</div>\n" if dense else f"{html}\n", markdown)
-
-
-def folded(summary: str, part: Block) -> Block:
-    """To be opened with a click; in Markdown under a heading."""
-    html = f"<details><summary><b>{escape(summary)}</b></summary>{part.html}</details>\n"
-    return Block(html, f"### {markdown_text(summary)}\n\n{part.markdown}")
-
-
-def placeholder(what: str) -> Block:
-    return Block(missing(what) + "\n", f"Not there yet: {markdown_text(what)}.")
-
-
-def markdown_text(value: str) -> str:
-    """One line in which nothing is taken for HTML."""
-    return escape(" ".join(value.split()), quote=False)
-
-
-def missing(what: str) -> str:
-    return f'<p class="missing">Not there yet: {escape(what)}.</p>'
-
-
-def text(value: str) -> str:
-    return f'<pre dir="auto">{escape(clip(value)) or "<i>(empty)</i>"}</pre>'
-
-
-def clip(value: str, longest: int = LONGEST) -> str:
-    return value if len(value) <= longest else value[: longest - 1] + "\u2026"
-
-
-def show(value: Any, digits: int = 1) -> str:
-    if value is None or isinstance(value, str):
-        return value if value is not None else "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
-
-
-CSS = """
-body { max-width: 60rem; margin: 0 auto; padding: 1rem 1.2rem 4rem; color: #1c1c1c; background: #fff; line-height: 1.5 }
-body, svg text { font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif !important }
-h1 { font-size: 1.5rem; margin: .8rem 0; overflow-wrap: anywhere } p { font-size: 15px }
-h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 1px solid #ccc }
-.side, .missing, .headline span { color: #666 } .missing { font-style: italic } .side { font-size: 13px }
-.headline span { margin-left: .6rem } .headline b { font-size: 2.1rem; font-variant-numeric: tabular-nums }
-.note { border: 1px solid #c9a227; border-left-width: 5px; padding: .5rem .8rem; background: #fffbef }
-figure, .wide { margin: .5rem 0; overflow-x: auto } svg { width: 100%; min-width: 560px; height: auto }
-table { border-collapse: collapse; font-size: 13px } .bold td { font-weight: 650 }
-th, td { padding: .22rem .5rem; text-align: left; vertical-align: top; border-bottom: 1px solid #e4e4e4 }
-th { vertical-align: bottom; border-bottom: 1px solid #888 } .n { text-align: right } td.n { white-space: nowrap }
-td { font-variant-numeric: tabular-nums } summary { padding: .3rem 0 } dt { padding-top: .3rem } dd { margin: 0 }
-pre { margin: 0; padding: .45rem .7rem; background: #f6f6f4; white-space: pre-wrap; overflow-wrap: anywhere;
-  font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; max-height: 26rem; overflow-y: auto }
-.dense table { font-size: 11.2px } .dense :is(th, td) { padding: .14rem .22rem }
-.dense td:first-child { overflow-wrap: anywhere; min-width: 7.5rem } .verdict { font-size: 16px }
-.caption { font-size: 13px; color: #444; margin-top: .2rem } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem }
-.example { margin: .7rem 0 1.4rem; padding-left: .8rem; border-left: 3px solid #ddd }
-dl { display: grid; grid-template-columns: 8.5rem minmax(0, 1fr); gap: .25rem .6rem; margin: .4rem 0; font-size: 13px }
-@media (max-width: 600px) { dl { display: block } } @media print { body { font-size: 10pt; max-width: none }
-  pre { max-height: none } svg { min-width: 0 } figure, tr { break-inside: avoid } * { print-color-adjust: exact } }
+A report is a list of blocks: headings, paragraphs, tables, figures. The same list is rendered with
+Jinja to one self-contained HTML page and to Markdown; templates/ holds one macro for each block in
+blocks.html.jinja and one in blocks.md.jinja.
 """
+
+import csv
+import dataclasses
+import functools
+import io
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import jinja2
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).with_name("templates")
+MAX_CHARACTERS = 3000
+"""Longer prompts and answers are clipped."""
+
+Cell: TypeAlias = str | int | float | None
+"""One cell of a table. Numbers are formatted when the table is rendered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """A heading.
+
+    Attributes:
+      text: the heading.
+      level: 2 for a section, 3 for a part of a section.
+    """
+
+    template: ClassVar[str] = "heading"
+    text: str
+    level: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Paragraph:
+    """A paragraph.
+
+    Attributes:
+      text: the paragraph.
+      style: a class of templates/style.css: "note", "caption", "verdict", "missing", or "".
+    """
+
+    template: ClassVar[str] = "paragraph"
+    text: str
+    style: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Attributes:
+      columns: the column headings; empty for a table without a header line.
+      rows: the cells of each row. None is shown as "-" and is empty in CSV.
+      text_columns: the number of leading columns that hold text; the others are right-aligned.
+      bold: the indices of the rows that are set in bold.
+      dense: whether the table is set in small type.
+    """
+
+    template: ClassVar[str] = "table"
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    text_columns: int
+    bold: Collection[int] = ()
+    dense: bool = False
+
+    def to_csv(self) -> str:
+        """Returns the table as CSV, with unrounded numbers."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(self.rows)
+        return file.getvalue()
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure. Markdown leaves it out.
+
+    Attributes:
+      svg: the <svg> element.
+      label: what the figure shows, for screen readers.
+    """
+
+    template: ClassVar[str] = "figure"
+    svg: str
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Placeholder:
+    """Stands where a part of the report has no data yet.
+
+    Attributes:
+      reason: what is missing, as a clause: "no training step is logged".
+    """
+
+    template: ClassVar[str] = "placeholder"
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Preformatted:
+    """Text whose lines are kept, such as commands or a configuration file."""
+
+    template: ClassVar[str] = "preformatted"
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Folded:
+    """Blocks that the reader opens with a click. In Markdown they follow a heading."""
+
+    template: ClassVar[str] = "folded"
+    summary: str
+    blocks: "Sequence[Block]"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreChange:
+    """The headline of a run: its held-out mean before and after training, in large type.
+
+    Attributes:
+      before: the mean before training, or "not yet".
+      after: the mean after training, or "not yet".
+      label: what the numbers are.
+    """
+
+    template: ClassVar[str] = "score_change"
+    before: Cell
+    after: Cell
+    label: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A text below a prompt: a correct answer, or a prediction.
+
+    Attributes:
+      label: "right answer", "reference", or the phase of a prediction.
+      mark: whether a prediction is right.
+      text: the answer.
+    """
+
+    label: str
+    mark: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnsweredPrompt:
+    """A prompt with its options and answers.
+
+    Attributes:
+      title: which example and template it is.
+      prompt: the text that the model saw.
+      options: the answer options with their scores; None for generated text.
+      answers: the correct answers, then the predictions.
+    """
+
+    title: str
+    prompt: str
+    options: Table | None
+    answers: Sequence[Answer]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskPredictions:
+    """Example predictions of one task, folded.
+
+    Attributes:
+      task: the task's name.
+      remark: follows the name: the cluster, or ", held out".
+      examples: each example's prompts; an example has several if it is scored under several
+        prompts.
+      is_open: whether the section is unfolded at first.
+      link: the relative URL of the file with all predictions. Markdown shows this link alone.
+      failure: why there are no examples; "" if there are some.
+    """
+
+    template: ClassVar[str] = "task_predictions"
+    task: str
+    remark: str
+    examples: Sequence[Sequence[AnsweredPrompt]]
+    is_open: bool = False
+    link: str | None = None
+    failure: str = ""
+
+
+Block: TypeAlias = (
+    Heading
+    | Paragraph
+    | Table
+    | Figure
+    | Placeholder
+    | Preformatted
+    | Folded
+    | ScoreChange
+    | TaskPredictions
+)
+"""A part of a report. Its `template` names the macro that renders it."""
+
+
+def page(title: str, sections: Sequence[Sequence[Block]]) -> str:
+    """Returns a whole HTML page.
+
+    The page is ASCII: it does not depend on the reader's locale, and an unpaired surrogate in a
+    text does not stop it.
+
+    Args:
+      title: the page's title and first heading.
+      sections: the blocks of each section; sections without blocks are left out.
+    """
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    template = _environment().get_template("page.html.jinja")
+    content = template.render(title=title, style=style, sections=sections)
+    return content.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def markdown(title: str, sections: Sequence[Sequence[Block]]) -> str:
+    """Returns the report as Markdown. Arguments are those of `page`."""
+    template = _environment().get_template("page.md.jinja")
+    return template.render(title=title, sections=sections)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clip"] = clip
+    environment.filters["format_cell"] = format_cell
+    environment.filters["markdown_text"] = _markdown_text
+    return environment
+
+
+def _markdown_text(value: Cell) -> Markup:
+    """Returns one line of Markdown. Only &, < and > are escaped: quotes are plain in Markdown."""
+    line = " ".join(format_cell(value).split())
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        line = line.replace(character, entity)
+    return Markup(line)
+
+
+def clip(text: str, length: int = MAX_CHARACTERS) -> str:
+    """Returns the text, shortened to `length` characters; an ellipsis marks the cut."""
+    if len(text) <= length:
+        return text
+    return text[: length - 1] + "\u2026"
+
+
+def format_cell(value: Cell, digits: int = 1) -> str:
+    """Returns a cell's text.
+
+    >>> [format_cell(value) for value in (9427, 65.04, "rte", None)]
+    ['9,427', '65.0', 'rte', '-']
+
+    Args:
+      value: the cell.
+      digits: digits after the decimal point of a float.
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.{digits}f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Returns "1 task", "2 tasks"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def signed(value: float | None) -> str | None:
+    """Returns a difference in points, such as "+1.2"; None for None."""
+    return None if value is None else f"{value:+.1f}"

@@ -1,83 +1,140 @@
-"""The mixture as a table and as a picture."""
+"""The mixture of a run: as a table, as a picture, and whether its rows are generated."""
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_text
-from flan_jax.reports import html
+from flan_jax.reports import figures, html
+from flan_jax.run_records import MixtureSummary
+
+COLUMNS = (
+    "task",
+    "cluster",
+    "examples",
+    "rate",
+    "share %",
+    "epochs",
+    "mean inputs",
+    "mean targets",
+    "truncated inputs %",
+    "truncated targets %",
+    "filtered",
+)
+PICTURE_FORMATS = ("png", "svg", "pdf", "html")
+PUBLISHED = "scores on them are not comparable with published ones"
 
 
-def mixture_section(mixture: Mapping[str, Any]) -> str:
-    """The table of a mixture that flan_jax.data.mixture_summary describes, and what its batches hold, as HTML."""
-    columns = "task,cluster,examples,rate,share %,epochs,mean inputs,mean targets,cut inputs %,cut targets %,filtered"
-    rows = []
-    for t in sorted(mixture["tasks"], key=lambda task: (-task["share"], task["task"])):
-        drawn = [
-            t["examples"],
-            f"{t['rate']:,.7g}",
-            html.show(100 * t["share"], 2),
-            html.show(t["epochs"], 2),
-        ]
-        cut = [100 * t["truncated_inputs"], 100 * t["truncated_targets"], t["filtered"]]
-        rows.append([t["task"], t["cluster"], *drawn, t["mean_inputs"], t["mean_targets"], *cut])
-    lengths = mixture["lengths"]
-    filled = [
-        f"{100 * x:.1f}% of the {lengths.get(k, '')} {k} positions"
-        for k, x in mixture["rows_filled"].items()
-    ]
-    batch = [
-        mixture[k] for k in ("batch_size", "examples_per_batch", "supervised_tokens_per_batch")
-    ]
-    text = (
-        f"Packing fills {' and '.join(filled)}. A batch of {batch[0]:,} rows carries {batch[1]:,.0f} examples and "
-        f"{batch[2]:,.0f} supervised tokens. Epochs: expected over the whole run. Mean lengths are in tokens. Cut: the "
-        "share of examples that are too long. Filtered: rows left out."
-    )
+def mixture_section(mixture: MixtureSummary) -> list[html.Block]:
+    """Returns the table of a mixture and a text on what its batches hold."""
+    return [mixture_table(mixture), html.Paragraph(_packing_text(mixture))]
+
+
+def mixture_table(mixture: MixtureSummary) -> html.Table:
+    """Returns a row for each task, the largest share first."""
+    rows: list[list[html.Cell]] = []
+    for task in sorted(mixture.tasks, key=lambda task: (-task.share, task.task)):
+        rows.append(
+            [
+                task.task,
+                task.cluster,
+                task.examples,
+                task.rate,
+                html.format_cell(100 * task.share, 2),
+                html.format_cell(task.epochs, 2),
+                task.mean_inputs,
+                task.mean_targets,
+                100 * task.truncated_inputs,
+                100 * task.truncated_targets,
+                task.filtered,
+            ]
+        )
+    return html.Table(columns=COLUMNS, rows=rows, text_columns=2)
+
+
+def _packing_text(mixture: MixtureSummary) -> str:
+    filled = []
+    for side, share in mixture.rows_filled.items():
+        # A decoder's rows hold both sides, whose lengths are not given by this name.
+        length = mixture.lengths.get(side)
+        positions = f"{side} positions" if length is None else f"{length} {side} positions"
+        filled.append(f"{100 * share:.1f}% of the {positions}")
     return (
-        f"<h2>Mixture</h2>\n{html.table(columns.split(','), rows, texts=2)}\n<p>{escape(text)}</p>"
+        f"Packing fills {' and '.join(filled)}. A batch of {mixture.batch_size:,} rows has "
+        f"{mixture.examples_per_batch:,.0f} examples and "
+        f"{mixture.supervised_tokens_per_batch:,.0f} supervised tokens on average. Epochs: how "
+        "often an example is drawn during the whole training, on average. Mean lengths are in "
+        "tokens. Truncated: the share of examples that are longer than LENGTHS. Filtered: rows "
+        "that the task leaves out."
     )
 
 
-def draw_mixture(explained: Mapping[str, Any], path: str | Path) -> None:
-    """A mixture as a picture: each task's share as a bar, by cluster. `path` ends in .png, .svg, .pdf or .html.
+def generated_rows_note(mixtures: Sequence[MixtureSummary]) -> str | None:
+    """Returns a warning if rows of these mixtures are generated, otherwise None.
 
-    An .html file holds the table too. Raises InputError for another ending.
+    It names the tasks if only some of them have generated rows.
+    """
+    tasks: set[str] = set()
+    generated: set[str] = set()
+    for mixture in mixtures:
+        tasks |= {row.task for row in mixture.tasks}
+        generated |= set(mixture.generated_tasks)
+    if not generated:
+        return None
+    if generated == tasks:
+        return f"Practice corpus: generated rows. These are not FLAN's datasets; {PUBLISHED}."
+    return (
+        f"Practice corpus: the rows of some tasks are generated ({', '.join(sorted(generated))}). "
+        f"These are not FLAN's datasets; {PUBLISHED}."
+    )
+
+
+def has_real_rows_only(mixtures: Collection[MixtureSummary]) -> bool:
+    """Returns whether all rows are known to come from real datasets."""
+    kinds = set()
+    for mixture in mixtures:
+        kinds |= {row.provenance.get("kind") for row in mixture.tasks}
+    return bool(kinds) and not kinds & {None, "generated"}
+
+
+def draw_mixture(mixture: MixtureSummary, path: str | Path) -> None:
+    """Writes a picture of a mixture: each task's share as a bar, by cluster.
+
+    Args:
+      mixture: the mixture.
+      path: the file; its name ends in .png, .svg, .pdf or .html. An HTML page has the table, too.
+
+    Raises:
+      InputError: the name has another ending.
     """
     kind = Path(path).suffix.lstrip(".")
-    if kind not in ("png", "svg", "pdf", "html"):
+    if kind not in PICTURE_FORMATS:
         raise InputError(f"{path}: a picture's name ends in .png, .svg, .pdf or .html")
-    tasks = sorted(explained["tasks"], key=lambda t: (t["cluster"], -t["share"], t["task"]))
-    figure = html.figure(7.6, 0.9 + 0.21 * len(tasks))
+
+    tasks = sorted(mixture.tasks, key=lambda task: (task.cluster, -task.share, task.task))
+    clusters = list(dict.fromkeys(task.cluster for task in tasks))
+    figure = figures.new_figure(0.9 + 0.21 * len(tasks))
     axes = figure.subplots()
-    clusters = list(dict.fromkeys(t["cluster"] for t in tasks))
-    colors = ["#2b5c8a" if clusters.index(t["cluster"]) % 2 else "#9db7d1" for t in tasks]
-    places = np.arange(len(tasks))
-    axes.barh(places, [100 * t["share"] for t in tasks], color=colors, height=0.72)
-    for place, task in zip(places, tasks, strict=True):
-        axes.text(
-            100 * task["share"],
-            place,
-            f" {task['epochs']:.2g} epochs",
-            va="center",
-            fontsize=7,
-            color="#555",
-        )
-    axes.set_yticks(places, [f"{t['task']}  ({t['cluster']})" for t in tasks], fontsize=7.5)
+    colors = ["#2b5c8a" if clusters.index(task.cluster) % 2 else "#9db7d1" for task in tasks]
+    positions = np.arange(len(tasks))
+    axes.barh(positions, [100 * task.share for task in tasks], color=colors, height=0.72)
+    for position, task in enumerate(tasks):
+        text = f" {task.epochs:.2g} epochs"
+        axes.text(100 * task.share, position, text, va="center", fontsize=7, color="#555")
+
+    labels = [f"{task.task}  ({task.cluster})" for task in tasks]
+    axes.set_yticks(positions, labels, fontsize=7.5)
     axes.invert_yaxis()
     axes.margins(x=0.16, y=0.01)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(
-        f"share of the examples drawn, %; epochs in {explained['steps']:,} steps", fontsize=9
-    )
+    x_label = f"share of the examples drawn, %; epochs in {mixture.steps:,} steps"
+    axes.set_xlabel(x_label, fontsize=9)
+
     if kind != "html":
         figure.savefig(path, dpi=150)
         return
-    write_text(
-        Path(path),
-        html.page("Mixture", html.svg(figure, "Share of each task") + mixture_section(explained)),
-    )
+    picture = figures.to_block(figure, "Share of each task")
+    blocks = [picture, html.Heading("Mixture"), *mixture_section(mixture)]
+    write_text(Path(path), html.page("Mixture", [blocks]))

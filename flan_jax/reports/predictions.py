@@ -1,120 +1,213 @@
-"""Example predictions of a run as HTML."""
+"""Example predictions of a run."""
 
 import collections
 import heapq
 import itertools
+import json
 import zlib
-from collections.abc import Iterator, Mapping
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from flan_jax.json_files import read_jsonl
+from flan_jax.json_files import JsonObject, read_jsonl
 from flan_jax.reports import html
-from flan_jax.reports.run_files import EXAMPLES, WHEN, Contents, Row
+from flan_jax.run_records import AFTER, BEFORE, Phase, Prediction, predictions_file
+
+EXAMPLES_PER_TASK = 10
+"""Predictions that a run's report shows of a task."""
+
+Prompt = tuple[int, int]
+"""Template and example: what identifies a prompt of a task."""
 
 
-def _examples(run: Contents) -> str:
-    folder = run.path / "predictions"
-    found = {file.stem.partition("-")[0] for file in folder.glob("*.jsonl")}
-    held_out = {task["task"] for task in run.held_out}
-    parts = [
-        f"<h2>Example predictions</h2><p>Up to {EXAMPLES} test examples a task, drawn blind to the outcome.</p>"
-    ]
-    for place, name in enumerate(sorted(found, key=lambda name: (name not in held_out, name))):
-        shown = "\n".join(example(pair) for pair in _sample(folder, name)) or html.missing(
-            "no test example is predicted"
-        )
-        head = f"<summary><b>{escape(name)}</b>{', held out' if name in held_out else ''}</summary>"
-        parts.append(f"<details{'' if place else ' open'}>{head}\n{shown}</details>")
-    return (
-        "\n".join(parts)
-        if found
-        else "<h2>Example predictions</h2>" + html.missing("predictions/ is empty")
+def predicted_tasks(run_dir: Path) -> set[str]:
+    """Returns the names of the tasks that have predictions."""
+    files = (run_dir / "predictions").glob("*.jsonl")
+    return {file.stem.partition("-")[0] for file in files}
+
+
+def task_predictions(run_dir: Path, task: str, *, remark: str, is_open: bool) -> html.Block:
+    """Returns some test examples of a task with the predictions in all phases.
+
+    Args:
+      run_dir: the run directory.
+      task: the task's name.
+      remark: follows the task's name.
+      is_open: whether the section is unfolded at first.
+
+    Raises:
+      InputError: a file of predictions is damaged.
+    """
+    examples = [answered_prompts(phases) for phases in _sample(run_dir, task)]
+    return html.TaskPredictions(
+        task=task,
+        remark=remark,
+        examples=examples,
+        is_open=is_open,
+        failure="" if examples else "No test example is predicted yet.",
     )
 
 
-def _sample(folder: Path, task: str) -> list[dict[str, Row]]:
-    """{"before": row, "after": row} of a few test prompts, templates in turn; always the same ones.
+def _sample(run_dir: Path, task: str) -> list[dict[Phase, Prediction]]:
+    """Returns the predictions of a few test prompts by phase, templates in turn.
 
-    Beside them "after-NAME": the example under further prompts, in the template of the same number if there is one.
+    The same prompts are taken each time. Predictions under further prompts are those of the same
+    example, with the template of the same number if there is one.
     """
+    has_after = predictions_file(run_dir, task, AFTER).exists()
+    main_phase, other_phase = (AFTER, BEFORE) if has_after else (BEFORE, AFTER)
 
-    def prompt(row: Row) -> tuple[int, int]:
-        return row["template"], row["example"]
+    chosen = _choose(_test_rows(run_dir, task, main_phase))
+    by_prompt = {_prompt(row): {main_phase: Prediction.from_json(row)} for row in chosen}
 
-    def rows(when: str) -> Iterator[Row]:
-        return (
-            row for row in read_jsonl(folder / f"{task}-{when}.jsonl") if row["split"] == "test"
-        )
+    for row in _test_rows(run_dir, task, other_phase):
+        if _prompt(row) in by_prompt:
+            by_prompt[_prompt(row)][other_phase] = Prediction.from_json(row)
 
-    source, other = WHEN[::-1] if (folder / f"{task}-after.jsonl").exists() else WHEN
-    # A whole test set may be too large to hold: its rows with the lowest hashes are a sample, in random order.
+    for phase in _further_phases(run_dir, task):
+        for row in _test_rows(run_dir, task, phase):
+            for (template, example), predictions in by_prompt.items():
+                is_better = phase not in predictions or row["template"] == template
+                if row["example"] == example and is_better:
+                    predictions[phase] = Prediction.from_json(row)
+    return list(by_prompt.values())
+
+
+def _prompt(row: JsonObject) -> Prompt:
+    return row["template"], row["example"]
+
+
+def _test_rows(run_dir: Path, task: str, phase: Phase) -> Iterator[JsonObject]:
+    for row in read_jsonl(predictions_file(run_dir, task, phase)):
+        if row["split"] == "test":
+            yield row
+
+
+def _further_phases(run_dir: Path, task: str) -> list[Phase]:
+    """Returns the phases after training under further prompts that have predictions."""
+    files = (run_dir / "predictions").glob(f"{task}-{AFTER}-*.jsonl")
+    return [
+        Phase.parse(name) for name in sorted(file.stem.removeprefix(f"{task}-") for file in files)
+    ]
+
+
+def _choose(rows: Iterator[JsonObject]) -> list[JsonObject]:
+    """Returns EXAMPLES_PER_TASK rows, templates in turn, in an order that hashes decide."""
+    # A whole test set may not fit in memory. Its rows with the smallest hashes are a sample.
     pool = heapq.nsmallest(
-        20 * EXAMPLES, rows(source), key=lambda row: zlib.crc32(repr(prompt(row)).encode())
+        20 * EXAMPLES_PER_TASK,
+        rows,
+        key=lambda row: zlib.crc32(repr(_prompt(row)).encode()),
     )
-    ranks = collections.defaultdict(itertools.count)
-    chosen = sorted(pool, key=lambda row: (next(ranks[row["template"]]), row["template"]))[
-        :EXAMPLES
-    ]
-    pairs = {prompt(row): {source: row} for row in chosen}
-    for row in rows(other):
-        if prompt(row) in pairs:
-            pairs[prompt(row)][other] = row
-    for when in sorted(
-        file.stem.removeprefix(f"{task}-") for file in folder.glob(f"{task}-after-*.jsonl")
-    ):
-        for row in rows(when):
-            for (template, number), pair in pairs.items():
-                if row["example"] == number and (when not in pair or row["template"] == template):
-                    pair[when] = row
-    return list(pairs.values())
+    counters: Mapping[int, Iterator[int]] = collections.defaultdict(itertools.count)
+    ranked = [(next(counters[row["template"]]), row["template"], row) for row in pool]
+    ranked.sort(key=lambda entry: entry[:2])
+    return [row for _, _, row in ranked[:EXAMPLES_PER_TASK]]
 
 
-def example(pair: Mapping[str, Row]) -> str:
-    """One prompt with its answers as HTML: {"before": prediction, "after": prediction}, or one of them.
+def sample_predictions(path: Path, count: int) -> list[Prediction]:
+    """Returns at most `count` predictions of test examples from evenly spaced places of a file.
 
-    Those of "after-NAME" follow, each with the prompt that it answers.
+    Only the lines that are returned are read, and about three times as many others.
+
+    Raises:
+      OSError, LookupError, TypeError, ValueError: the file cannot be read, or is damaged.
     """
-    same = {when: row for when, row in pair.items() if when in WHEN}
-    row = same.get("after") or same["before"]
-    parts = [_answered(f"test example {row['example']}, template {row['template']}", row, same)]
-    for when, own in pair.items():
-        if when not in WHEN:
-            parts.append(
-                _answered(
-                    f"{when.replace('-', ', prompts ', 1)}, template {own['template']}",
-                    own,
-                    {when: own},
-                )
-            )
-    return f'<div class="example">{"".join(parts)}</div>'
+    rows = [row for row in _sample_lines(path, 4 * count) if row["split"] == "test"]
+    spacing = max(1, len(rows) // count)
+    return [Prediction.from_json(row) for row in rows[::spacing][:count]]
 
 
-def _answered(title: str, row: Row, pair: Mapping[str, Row]) -> str:
-    """The prompt of `row`, and how it was answered at each of some times."""
-    options, scored = row.get("options") or [], sorted(pair, reverse=True)  # before, after
-    parts = [f'<p class="side">{escape(title)}</p>{html.text(row["inputs"])}']
-    if options:
-        marks = ["\u2713 right answer" * (i in row["right"]) for i in range(len(options))]
-        scores = [[html.show(x, 2) for x in pair[when]["scores"]] for when in scored]
-        rows = zip(map(html.clip, options), marks, *scores, strict=True)
-        columns = ["option", "", *(f"log-probability {when}" for when in scored)]
-        parts.append(html.table(columns, rows, texts=2, bold=[row["answer"]]))
-    answers = [
-        ("right answer" if options else "reference", "", text) for text in row["references"][:3]
-    ]
-    answers += [(when, _mark(pair[when]), pair[when]["prediction"]) for when in scored]
-    cells = (
-        f"<dt>{escape(name)} <b>{mark}</b></dt><dd>{html.text(text)}</dd>"
-        for name, mark, text in answers
+def _sample_lines(path: Path, count: int) -> Iterator[JsonObject]:
+    """Yields at most `count` objects of a JSON-lines file from evenly spaced places."""
+    size = path.stat().st_size
+    last_start = -1
+    with path.open("rb") as file:
+        for number in range(count):
+            offset = size * number // count
+            file.seek(offset)
+            if offset:
+                file.readline()  # the rest of the line that the offset lies in
+            start = file.tell()
+            line = file.readline()
+            if start > last_start and line.endswith(b"\n"):
+                yield json.loads(line)
+            last_start = start
+
+
+def answered_prompts(predictions: Mapping[Phase, Prediction]) -> list[html.AnsweredPrompt]:
+    """Returns a test example with its predictions.
+
+    Args:
+      predictions: the predictions by phase. Those before and after training answer the same
+        prompt. Those under further prompts have prompts of their own, which follow.
+    """
+    same_prompt = {
+        phase: prediction for phase, prediction in predictions.items() if not phase.prompts
+    }
+    first = same_prompt.get(AFTER) or same_prompt[BEFORE]
+    title = f"test example {first.example}, template {first.template}"
+    prompts = [_answered(title, same_prompt)]
+    for phase, prediction in predictions.items():
+        if phase.prompts:
+            title = f"{phase_label(phase)}, template {prediction.template}"
+            prompts.append(_answered(title, {phase: prediction}))
+    return prompts
+
+
+def phase_label(phase: Phase) -> str:
+    """Returns "after", or "after, prompts none" under further prompts."""
+    return f"{phase.time}, prompts {phase.prompts}" if phase.prompts else phase.time
+
+
+def _answered(title: str, predictions: Mapping[Phase, Prediction]) -> html.AnsweredPrompt:
+    """Returns a prompt with the predictions of some phases."""
+    phases = sorted(predictions, key=str, reverse=True)  # before, after
+    first = predictions.get(AFTER) or predictions[phases[0]]
+    options = first.options or []
+
+    label = "right answer" if options else "reference"
+    answers = [html.Answer(label=label, mark="", text=text) for text in first.references[:3]]
+    for phase in phases:
+        prediction = predictions[phase]
+        answers.append(
+            html.Answer(label=str(phase), mark=_mark(prediction), text=prediction.prediction)
+        )
+    return html.AnsweredPrompt(
+        title=title,
+        prompt=first.inputs,
+        options=_options_table(options, [predictions[phase] for phase in phases], phases),
+        answers=answers,
     )
-    return f"{''.join(parts)}<dl>{''.join(cells)}</dl>"
 
 
-def _mark(row: Row) -> str:
-    if row.get("chosen") is not None:
-        return "&#10003; right" if row["chosen"] in row["right"] else "&#10007; wrong"
-    same = row["prediction"].strip().casefold() in [
-        text.strip().casefold() for text in row["references"]
-    ]
-    return "&#10003; as a reference" if same else "differs"
+def _options_table(
+    options: Sequence[str], predictions: Sequence[Prediction], phases: Sequence[Phase]
+) -> html.Table | None:
+    """Returns the options with their log-probabilities in each phase; None without options."""
+    if not options:
+        return None
+    first = predictions[0]
+    rows: list[list[html.Cell]] = []
+    for index, option in enumerate(options):
+        mark = "\u2713 right answer" if index in first.right else ""
+        row: list[html.Cell] = [html.clip(option), mark]
+        for prediction in predictions:
+            scores = prediction.scores or []
+            row.append(html.format_cell(scores[index], 2))
+        rows.append(row)
+    columns = ["option", "", *(f"log-probability {phase}" for phase in phases)]
+    return html.Table(columns=columns, rows=rows, text_columns=2, bold=[first.answer])
+
+
+def _mark(prediction: Prediction) -> str:
+    """Returns whether a prediction is right. Generated text that differs may still be right."""
+    if prediction.chosen is not None:
+        is_right = prediction.chosen in prediction.right
+        return "\u2713 right" if is_right else "\u2717 wrong"
+    references = {_normalize(text) for text in prediction.references}
+    is_reference = _normalize(prediction.prediction) in references
+    return "\u2713 as a reference" if is_reference else "differs"
+
+
+def _normalize(text: str) -> str:
+    return text.strip().casefold()

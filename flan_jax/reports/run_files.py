@@ -1,76 +1,99 @@
 """Reads a run directory for its report."""
 
-import collections
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from flan_jax.errors import InputError
-from flan_jax.json_files import read_json, read_jsonl
+from flan_jax.json_files import JsonObject, read_json, read_jsonl
 from flan_jax.run_dir import MANIFEST, METRICS, RESULT
+from flan_jax.run_records import MixtureSummary, TaskScores, read_all_task_scores
 
-WHEN = ("before", "after")
-
-
-EXAMPLES = 10
-"""Predictions that a report shows of a task."""
+CONFIG = "config.gin"
 
 
-Row: TypeAlias = Mapping[str, Any]
+class RunFiles(NamedTuple):
+    """What a run has written so far.
 
-
-class Contents(NamedTuple):
-    """What a run directory holds so far. A section that manifest.json lacks is {}; cluster: the one held out."""
+    Attributes:
+      path: the run directory.
+      manifest: the content of manifest.json; {} without one.
+      mixture: what the run trains on; None if the manifest does not describe it.
+      metrics: the rows of metrics.jsonl, without those of evaluations.
+      held_out: the scores of the held-out tasks, by cluster and name.
+      trained_on: the scores of the other tasks by cluster.
+      result: the content of result.json; None while the run is not finished.
+      config: the text of config.gin; "" without one.
+    """
 
     path: Path
-    manifest: Mapping[str, Any]
-    metrics: Sequence[Row]
-    held_out: Sequence[Row]
-    trained_on: Mapping[str, Sequence[Row]]
-    result: Row | None
+    manifest: JsonObject
+    mixture: MixtureSummary | None
+    metrics: Sequence[JsonObject]
+    held_out: Sequence[TaskScores]
+    trained_on: Mapping[str, Sequence[TaskScores]]
+    result: JsonObject | None
     config: str
-    cluster: str | None
-    practice: bool
+
+    @property
+    def held_out_name(self) -> str | None:
+        """What the run holds out: a cluster, or several; None if it trains on all tasks."""
+        name = self.section("data").get("held_out")
+        if name is None:
+            return self.held_out[0].cluster if self.held_out else None
+        return name if isinstance(name, str) else ", ".join(name)
+
+    def section(self, name: str) -> JsonObject:
+        """Returns a section of manifest.json; {} where it has none."""
+        return self.manifest.get(name, {})
 
 
-def _read(path: Path) -> Contents:
-    if not any(
-        (path / name).exists() for name in (MANIFEST, METRICS, RESULT, "config.gin", "eval")
-    ):
-        reason = (
-            f"it has no {MANIFEST}, {METRICS} or eval/"
-            if path.is_dir()
-            else "there is no such directory"
-        )
+def read_run(path: Path) -> RunFiles:
+    """Reads a run directory, also while the run is in progress.
+
+    Raises:
+      InputError: the directory holds no run, or a file is damaged.
+    """
+    names = (MANIFEST, METRICS, RESULT, CONFIG, "eval")
+    if not any((path / name).exists() for name in names):
+        reason = "there is no such directory"
+        if path.is_dir():
+            reason = f"it has no {MANIFEST}, {METRICS} or eval/"
         raise InputError(
             f"{path} is not a run directory: {reason}. Give the --run_dir of a training run"
         )
-    manifest = collections.defaultdict(dict, read_json(path / MANIFEST) or {})
-    files = [read_json(file) for file in sorted((path / "eval").glob("*.json"))]
-    tasks = [
-        {key: value for key, value in task.items() if value is not None}
-        for task in files
-        if "task" in task
-    ]
-    tasks.sort(key=lambda task: (task["cluster"], task["task"]))
-    held_out = [task for task in tasks if task["held_out"]]
-    others = itertools.groupby(
-        (task for task in tasks if not task["held_out"]), key=lambda task: task["cluster"]
-    )
-    return Contents(
+
+    manifest = read_json(path / MANIFEST) or {}
+    tasks = sorted(read_all_task_scores(path), key=lambda task: (task.cluster, task.task))
+    trained_on: dict[str, list[TaskScores]] = {}
+    for task in tasks:
+        if not task.held_out:
+            trained_on.setdefault(task.cluster, []).append(task)
+
+    return RunFiles(
         path=path,
         manifest=manifest,
+        mixture=_read_mixture(path, manifest),
         metrics=[row for row in read_jsonl(path / METRICS) if "eval" not in row],
-        held_out=held_out,
-        trained_on={cluster: list(group) for cluster, group in others},
+        held_out=[task for task in tasks if task.held_out],
+        trained_on=trained_on,
         result=read_json(path / RESULT),
-        config=gin.read_text("utf-8", "replace") if (gin := path / "config.gin").exists() else "",
-        cluster=_named(manifest["data"].get("held_out"))
-        or (held_out[0]["cluster"] if held_out else None),
-        practice=manifest["data"].get("source") == "sandbox",
+        config=_read_text(path / CONFIG),
     )
 
 
-def _named(held_out: str | Sequence[str] | None) -> str | None:
-    return held_out if isinstance(held_out, str) or held_out is None else ", ".join(held_out)
+def _read_mixture(path: Path, manifest: JsonObject) -> MixtureSummary | None:
+    content = manifest.get("mixture")
+    if not content:
+        return None
+    try:
+        return MixtureSummary.from_json(content)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path / MANIFEST}: its mixture is not what a run writes "
+            f"({type(error).__name__}: {error}). Restore the file"
+        ) from None
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text("utf-8", "replace") if path.exists() else ""

@@ -1,4 +1,7 @@
-"""A run directory -> report.html, one self-contained page, and a table for the terminal. Reads files; needs no jax."""
+"""Writes a run's report: report.html, one self-contained page, and a table for the terminal.
+
+It reads files only, so it runs anywhere, also while the run is in progress.
+"""
 
 import argparse
 import itertools
@@ -6,360 +9,397 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-
+from flan_jax.bootstrap import Interval
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_text
-from flan_jax.reports import html
-from flan_jax.reports.mixture import mixture_section
-from flan_jax.reports.predictions import _examples
-from flan_jax.reports.run_files import WHEN, Contents, Row, _read
+from flan_jax.reports import html, notes, run_figures
+from flan_jax.reports.mixture import generated_rows_note, mixture_section
+from flan_jax.reports.predictions import (
+    EXAMPLES_PER_TASK,
+    phase_label,
+    predicted_tasks,
+    task_predictions,
+)
+from flan_jax.reports.run_files import CONFIG, RunFiles, read_run
+from flan_jax.reports.scores import ScoreRow, mean_row, task_row
 from flan_jax.run_dir import MANIFEST
+from flan_jax.run_records import AFTER, BEFORE, Phase, TaskScores
 
-POINTS = 1500
-"""Points of a curve, about."""
-PRACTICE = "Practice corpus: generated rows. These are not FLAN's datasets; compare no score with published ones."
-
-
-class Score(NamedTuple):
-    """Means before and after training (absent when not scored yet) and the scores that each is the mean of."""
-
-    label: str
-    chance: float | None
-    parts: Mapping[str, Sequence[float]]
-    means: Mapping[str, float]
-    best: float | None  # after training, of the template that is best on validation examples
+REPORT = "report.html"
+SCORE_COLUMNS = (
+    "task",
+    "cluster",
+    "held out",
+    "metric",
+    "chance",
+    "before",
+    "after",
+    "change",
+    "95 % interval",
+    "best dev. template",
+    "over templates",
+    "examples",
+)
+DETAILS = ("devices", "data", "not_evaluated", "versions", "created")
+"""Sections of the manifest that "Run details" shows, beside the model."""
 
 
 def write(run_dir: Path) -> Path:
-    """Writes run_dir/report.html from what the run has written so far. Raises InputError if it is no run directory."""
-    run = _read(run_dir)
-    sections = (_summary, _charts, _task_table, _curves, _mixture, _examples, _facts)
-    body = "\n".join(f"<section>{section(run)}</section>" for section in sections)
-    write_text(run.path / "report.html", html.page(f"Run {run.path.resolve().name}", body))
-    return run.path / "report.html"
+    """Writes report.html from what the run has written so far.
+
+    Args:
+      run_dir: the run directory.
+
+    Returns:
+      The path of the report.
+
+    Raises:
+      InputError: the directory holds no run, or a file is damaged.
+    """
+    run = read_run(run_dir)
+    sections = [
+        _summary(run),
+        _held_out_tasks(run),
+        _clusters_trained_on(run),
+        _scores(run),
+        _training(run),
+        _mixture(run),
+        _predictions(run),
+        _run_details(run),
+    ]
+    path = run.path / REPORT
+    write_text(path, html.page(f"Run {run.path.resolve().name}", sections))
+    return path
 
 
 def terminal_summary(run_dir: Path) -> str:
-    """The scores as plain text in at most 100 columns, then the report's path (whatever its length)."""
-    run = _read(run_dir)
-    scores = [_task_score(task) for task in run.held_out]
-    scores += [
-        _mean_score(f"mean of {_count(_compared(run.held_out), 'task')}", run.held_out)
-    ] * bool(scores)
-    scores += [
-        _mean_score(f"trained on: {name} ({_count(t, 'task')})", t)
-        for name, t in run.trained_on.items()
+    """Returns the scores as plain text in at most 100 columns.
+
+    The last line is the report's path, whatever its length.
+
+    Args:
+      run_dir: the run directory.
+
+    Raises:
+      InputError: the directory holds no run, or a file is damaged.
+    """
+    run = read_run(run_dir)
+    rows = [(task.task, task_row([task])) for task in run.held_out]
+    if rows:
+        mean = _held_out_mean(run)
+        rows.append((mean.name, mean))
+    rows += [(f"trained on: {row.name}", row) for row in _trained_cluster_rows(run)]
+
+    lines = _terminal_table(run, rows) if rows else ["no scores yet"]
+    if run.mixture is not None and run.mixture.generated_tasks:
+        lines.append(_terminal_note(run))
+    lines.append(f"report: {run.path / REPORT}")
+    return "\n".join(lines)
+
+
+def _terminal_table(run: RunFiles, rows: Sequence[tuple[str, ScoreRow]]) -> list[str]:
+    heading = f"held out: {run.held_out_name or 'nothing'}"
+    table = [[heading, "chance", "before", "after", "best template"]]
+    for label, row in rows:
+        best = row.after.best if row.after else None
+        numbers = [row.chance, _mean(row, BEFORE), _mean(row, AFTER), best]
+        table.append([f"  {label}", *map(html.format_cell, numbers)])
+
+    width = max(min(len(label), 50) for label, *_ in table)
+    lines = []
+    for label, chance, before, after, best in table:
+        numbers_text = f"{chance:>9}{before:>9}{after:>9}{best:>16}"
+        lines.append(f"{html.clip(label, width):<{width}}{numbers_text}")
+    return lines
+
+
+def _terminal_note(run: RunFiles) -> str:
+    assert run.mixture is not None
+    generated = run.mixture.generated_tasks
+    if len(generated) == len(run.mixture.tasks):
+        return "practice corpus: not FLAN's datasets"
+    return f"practice corpus, not FLAN's datasets: {html.clip(', '.join(generated), 60)}"
+
+
+def _mean(row: ScoreRow, phase: Phase) -> float | None:
+    return row.scores[phase].mean if phase in row.scores else None
+
+
+def _comparable(tasks: Sequence[TaskScores]) -> Sequence[TaskScores]:
+    """Returns the tasks scored both before and after training; if there are none, all tasks.
+
+    The two means are then those of the same tasks.
+    """
+    scored_twice = [task for task in tasks if {BEFORE, AFTER} <= task.scores.keys()]
+    return scored_twice or tasks
+
+
+def _mean_of_tasks(tasks: Sequence[TaskScores], name: str) -> ScoreRow:
+    """Returns the mean over comparable tasks, also in further phases that all of them have."""
+    comparable = _comparable(tasks)
+    phases = [BEFORE, AFTER]
+    phases += [
+        phase
+        for phase in _further_phases(comparable)
+        if all(phase in task.scores for task in comparable)
     ]
-    rows = (
-        [[f"held out: {run.cluster or 'nothing'}", "chance", *WHEN, "best template"]]
-        if scores
-        else []
-    )
-    rows += [
-        [f"  {s.label}", *map(html.show, (s.chance, *map(s.means.get, WHEN), s.best))]
-        for s in scores
+    return mean_row(name, [task_row([task]) for task in comparable], phases)
+
+
+def _held_out_mean(run: RunFiles) -> ScoreRow:
+    count = len(_comparable(run.held_out))
+    return _mean_of_tasks(run.held_out, f"mean of {html.plural(count, 'task')}")
+
+
+def _trained_cluster_rows(run: RunFiles) -> list[ScoreRow]:
+    """Returns the means of the clusters that the run trains on."""
+    return [
+        _mean_of_tasks(tasks, f"{cluster} ({html.plural(len(tasks), 'task')})")
+        for cluster, tasks in run.trained_on.items()
     ]
-    width = max((min(len(row[0]), 50) for row in rows), default=0)
-    lines = [
-        f"{html.clip(name, width):<{width}}" + "".join(f"{x:>9}" for x in xs) + f"{x:>16}"
-        for name, *xs, x in rows
-    ]
-    notes = ["no scores yet"] * (not scores) + [
-        "practice corpus: not FLAN's datasets"
-    ] * run.practice
-    return "\n".join([*lines, *notes, f"report: {run.path / 'report.html'}"])
 
 
-def _task_score(task: Row) -> Score:
-    scored = {when: task[when] for when in WHEN if when in task}
-    parts = {when: [t["test"][s["metric"]] for t in s["templates"]] for when, s in scored.items()}
-    chance = next((s.get("chance") for s in scored.values()), None)
-    best = (task.get("after", {}).get("best_dev_template") or {}).get("score")
-    return Score(task["task"], chance, parts, {when: s["mean"] for when, s in scored.items()}, best)
+def _further_phases(tasks: Sequence[TaskScores]) -> list[Phase]:
+    """Returns the phases with further prompts: other evaluations of the same parameters."""
+    phases: set[Phase] = set()
+    for task in tasks:
+        phases |= {phase for phase in task.scores if phase.prompts}
+    return sorted(phases, key=str)
 
 
-def _compared(tasks: Sequence[Row]) -> Sequence[Row]:
-    """The tasks scored both before and after, so that the two means are of the same tasks; if there are none, all."""
-    return [task for task in tasks if all(when in task for when in WHEN)] or tasks
+def _summary(run: RunFiles) -> list[html.Block]:
+    blocks: list[html.Block] = []
+    note = generated_rows_note([run.mixture]) if run.mixture else None
+    if note:
+        blocks.append(html.Paragraph(note, "note"))
 
-
-def _mean_score(label: str, tasks: Sequence[Row]) -> Score:
-    def mean(values: list[Any]) -> float | None:
-        return statistics.fmean(values) if values and None not in values else None
-
-    scores = [_task_score(task) for task in _compared(tasks)]
-    parts = {when: [s.means[when] for s in scores if when in s.means] for when in WHEN}
-    means = {when: statistics.fmean(values) for when, values in parts.items() if values}
-    return Score(
-        label, mean([s.chance for s in scores]), parts, means, mean([s.best for s in scores])
-    )
-
-
-def _standard_error(tasks: Sequence[Row]) -> float | None:
-    """Of the mean after training; None unless all are accuracies. Templates share examples: they are no more draws."""
-    scores = [task["after"] for task in _compared(tasks) if "after" in task]
-    if not scores or any(s["metric"] != "accuracy" or not s.get("examples") for s in scores):
-        return None
-    return math.sqrt(sum(s["mean"] * (100 - s["mean"]) / s["examples"] for s in scores)) / len(
-        scores
-    )
-
-
-def _summary(run: Contents) -> str:
-    parts = [f'<p class="note">{escape(PRACTICE)}</p>'] if run.practice else []
-    score = _mean_score("", run.held_out)
-    if score.means:
-        numbers = " &rarr; ".join(
-            f"<b>{html.show(score.means.get(when, 'not yet'))}</b>" for when in WHEN
+    mean = _held_out_mean(run)
+    if mean.scores:
+        chance = "" if mean.chance is None else f", chance {mean.chance:.1f}"
+        change = html.ScoreChange(
+            before=mean.before.mean if mean.before else "not yet",
+            after=mean.after.mean if mean.after else "not yet",
+            label=f"{run.held_out_name}, held out{chance}",
         )
-        chance = "" if score.chance is None else f", chance {score.chance:.1f}"
-        parts.append(
-            f'<p class="headline">{numbers} <span>{escape(str(run.cluster))}, held out{chance}</span></p>'
-        )
-    return "\n".join([*parts, f"<p>{escape(_verdict(run, score))} {escape(_status(run))}</p>"])
+        blocks.append(change)
+    blocks.append(html.Paragraph(f"{_verdict(run, mean)} {_status(run)}".strip()))
+    return blocks
 
 
-def _verdict(run: Contents, score: Score) -> str:
-    if run.cluster is None:
-        return "No cluster is held out: all tasks are trained on." if run.manifest["data"] else ""
-    if not score.means:
-        return f"The held-out cluster is {run.cluster}; no held-out task is scored yet."
-    number = f"{len(_compared(run.held_out))} of {_count(run.held_out, 'task')}".removeprefix(
-        f"{len(run.held_out)} of "
+def _verdict(run: RunFiles, mean: ScoreRow) -> str:
+    """Returns what training has done to the held-out mean, in words."""
+    if run.held_out_name is None:
+        is_known = bool(run.section("data"))
+        return "No cluster is held out: the run trains on all tasks." if is_known else ""
+    if mean.latest is None:
+        return f"The held-out cluster is {run.held_out_name}; no held-out task is scored yet."
+
+    total = len(run.held_out)
+    count = len(_comparable(run.held_out))
+    tasks = html.plural(total, "task")
+    if count < total:
+        tasks = f"{count} of {tasks}"
+    subject = f"On the held-out cluster {run.held_out_name} the mean score of {tasks}"
+    sentences = [
+        f"{subject}, over all templates, {_change_text(mean)}",
+        _interval_text(mean.latest.interval),
+    ]
+    if mean.chance is not None:
+        sentences.append(f"A blind guess scores {mean.chance:.1f}%.")
+    if mean.before is not None and mean.is_at_chance:
+        sentences.append("The score is no better than a blind guess.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _change_text(mean: ScoreRow) -> str:
+    before = _mean(mean, BEFORE)
+    after = _mean(mean, AFTER)
+    if before is None:
+        return f"is {after:.1f}% after training."
+    if after is None:
+        return f"is {before:.1f}% before training."
+    verb = "stays"
+    if after > before:
+        verb = "rises"
+    elif after < before:
+        verb = "falls"
+    change = html.signed(after - before)
+    return f"{verb} with training from {before:.1f}% to {after:.1f}% ({change} points)."
+
+
+def _interval_text(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return ""
+    return (
+        f"Its 95 % interval, over templates and examples, reaches from {interval.low:.1f}% to "
+        f"{interval.high:.1f}%."
     )
-    what = f"On the held-out cluster {run.cluster} the mean score of {number}, over all templates, "
-    before, after, chance = score.means.get("before"), score.means.get("after"), score.chance
-    blind = "" if chance is None else f" A blind guess scores {chance:.1f}%."
-    if before is None or after is None:
-        return f"{what}is {html.show(before if after is None else after)}% {' and '.join(score.means)} training.{blind}"
-    verb = "rises" if after > before else "falls" if after < before else "stays"
-    text = f"{what}{verb} with training from {before:.1f}% to {after:.1f}% ({after - before:+.1f} points).{blind}"
-    error = _standard_error(run.held_out)
-    if error is not None:
-        text += f" The number of test examples makes a standard error of {error:.1f} points."
-    return text + " That is no better than a blind guess." * (
-        chance is not None and after <= chance + (error or 0)
-    )
 
 
-def _status(run: Contents) -> str:
+def _status(run: RunFiles) -> str:
     if run.result is not None:
-        return f"The run is finished: {run.result['step']:,} steps in {run.result.get('seconds', 0) / 60:,.1f} minutes."
-    steps = html.show(run.manifest["mixture"].get("steps", "?"))
-    return f"The run is not finished: step {run.metrics[-1]['step'] if run.metrics else 0:,} of {steps} is logged."
+        minutes = run.result.get("seconds", 0) / 60
+        return f"The run is finished: {run.result['step']:,} steps in {minutes:,.1f} minutes."
+    step = run.metrics[-1]["step"] if run.metrics else 0
+    steps = f"{run.mixture.steps:,}" if run.mixture else "?"
+    return f"The run is not finished: step {step:,} of {steps} is logged."
 
 
-def _charts(run: Contents) -> str:
-    none = "<p>No cluster is held out.</p>" if run.manifest["data"] and run.cluster is None else ""
-    parts = [
-        "<h2>Held-out tasks</h2>",
-        none or (not run.held_out) * html.missing("no held-out task is scored"),
-    ]
-    if run.held_out:
-        parts.append(_bars([_task_score(task) for task in run.held_out], "a template", faint=False))
-    if run.trained_on:
-        scores = [
-            _mean_score(f"{name} ({_count(t, 'task')})", t) for name, t in run.trained_on.items()
-        ]
-        parts += ["<h2>Clusters trained on</h2>", _bars(scores, "a task", faint=True)]
-    return "\n".join(parts)
+def _held_out_tasks(run: RunFiles) -> list[html.Block]:
+    heading = html.Heading("Held-out tasks")
+    if run.section("data") and run.held_out_name is None:
+        return [heading, html.Paragraph("No cluster is held out.")]
+    if not run.held_out:
+        return [heading, html.Placeholder("no held-out task is scored")]
+    rows = [task_row([task]) for task in run.held_out]
+    return [heading, run_figures.score_bars(rows, "a template", faint=False)]
 
 
-def _bars(scores: Sequence[Score], dot: str, *, faint: bool) -> str:
-    """Horizontal bars, in pairs where there are both, told apart by hatching as well as by tone; dots are what a bar is the mean of."""
-    shown = [when for when in WHEN if any(when in score.means for score in scores)]
-    figure = html.figure(7.6, 0.75 + 0.52 * len(scores))
-    axes = figure.subplots()
-    bar: Any = {"height": 0.36, "linewidth": 0.7, "edgecolor": "#999999" if faint else "#444444"}
-    after = bar | {"facecolor": "#a9bfd6" if faint else "#2b5c8a"}
-    looks: Any = {"before": bar | {"facecolor": "white", "hatch": "/////"}, "after": after}
-    dots: Any = {
-        "s": 11,
-        "facecolor": "white",
-        "edgecolor": "#222222",
-        "linewidth": 0.7,
-        "zorder": 3,
-    }
-    mark: Any = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.3}
-    for y, score in enumerate(scores):
-        for when, mean in score.means.items():
-            place, parts = y + 0.4 * shown.index(when) - 0.2 * (len(shown) - 1), score.parts[when]
-            axes.barh(place, mean, **looks[when])
-            axes.scatter(parts, place + np.linspace(-0.11, 0.11, len(parts) + 2)[1:-1], **dots)
-            # In a column at the right end of the bar's row, where neither dots nor the chance mark can cross it.
-            axes.text(108, place, f"{mean:.1f}", va="center", ha="right", fontsize=8.5)
-        if score.chance is not None:
-            axes.plot([score.chance] * 2, [y - 0.44, y + 0.44], **mark)
-    axes.set_yticks(
-        range(len(scores)), [html.clip(score.label, 32) for score in scores], parse_math=False
-    )
-    axes.set(
-        ylim=(len(scores) - 0.45, -0.55),
-        xlim=(min(0, axes.get_xlim()[0]), 108),
-        xticks=range(0, 101, 20),
-    )
-    axes.tick_params(axis="y", length=0)
-    handles = [axes.barh([0], [np.nan], label=f"{when}: mean", **looks[when]) for when in shown]
-    handles.append(axes.scatter([], [], label=dot, **dots))
-    handles += (
-        axes.plot([], [], label="chance", **mark)
-        if any(score.chance is not None for score in scores)
-        else []
-    )
-    figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False, fontsize=8)
-    return html.svg(figure, "Scores before and after training, percent")
+def _clusters_trained_on(run: RunFiles) -> list[html.Block]:
+    rows = _trained_cluster_rows(run)
+    if not rows:
+        return []
+    figure = run_figures.score_bars(rows, "a task", faint=True)
+    return [html.Heading("Clusters trained on"), figure]
 
 
-def _task_table(run: Contents) -> str:
+def _scores(run: RunFiles) -> list[html.Block]:
+    """Returns the table of all tasks, the mean of the held-out ones, and what is missing."""
+    heading = html.Heading("Scores")
     tasks = [*run.held_out, *itertools.chain(*run.trained_on.values())]
     if not tasks:
-        return "<h2>Scores</h2>" + html.missing("eval/ holds no scores")
-    # Further evaluations of the same parameters, each under prompts of its own.
-    more = sorted(
-        {when for task in tasks for when in task if when.startswith(("before-", "after-"))}
-    )
-    columns = "task,cluster,held out,metric,chance,before,after,change,best dev. template,over templates,examples"
-    columns = [*columns.split(","), *(when.replace("-", ", prompts ", 1) for when in more)]
+        return [heading, html.Placeholder("eval/ holds no scores")]
+
+    further_phases = _further_phases(tasks)
     rows = []
     for task in tasks:
-        score, latest = _task_score(task), task.get("after") or task.get("before") or {}
-        parts = score.parts.get("after") or score.parts.get("before")
-        spread = f"{min(parts):.1f} \u2013 {max(parts):.1f}" if parts else None
-        about = [
-            task["task"],
-            task["cluster"],
-            "yes" if task["held_out"] else "no",
-            latest.get("metric"),
-        ]
-        rows.append([*about, *_numbers(score), spread, latest.get("examples")])
-        rows[-1] += [task.get(when, {}).get("mean") for when in more]
+        names = [task.task, task.cluster, "yes" if task.held_out else "no"]
+        rows.append([*names, *_score_cells(task_row([task]), further_phases)])
+    bold = []
     if run.held_out:
-        label, mean = (
-            f"mean of {_count(_compared(run.held_out), 'task')}",
-            _mean_score("", run.held_out),
-        )
-        further = (_mean_further(_compared(run.held_out), when) for when in more)
-        rows.insert(
-            len(run.held_out), [label, run.cluster, "yes", "", *_numbers(mean), "", "", *further]
-        )
-    text = (
-        "Before and after: percent, the mean over templates on test examples. Best dev. template: the test score after "
-        "training of the template that is best on validation examples. Over templates: lowest and highest test score."
+        mean = _held_out_mean(run)
+        bold.append(len(run.held_out))
+        names = [mean.name, run.held_out_name, "yes"]
+        rows.insert(len(run.held_out), [*names, *_score_cells(mean, further_phases)])
+
+    columns = [*SCORE_COLUMNS, *map(phase_label, further_phases)]
+    table = html.Table(columns=columns, rows=rows, text_columns=4, bold=bold, dense=True)
+    explanation = html.Paragraph(
+        "Before and after training: percent, the mean over templates on test examples. 95 % "
+        "interval: bootstrap interval of the latest score, over templates and examples. Best dev. "
+        "template: the test score after training of the template that is best on validation "
+        "examples. Over templates: lowest and highest test score.",
+        "caption",
     )
-    cut = {
-        task["task"]: (task.get("after") or task.get("before") or {}).get("truncated") or 0.0
-        for task in tasks
-    }
-    named = ", ".join(f"{task} {share:.0f} %" for task, share in cut.items() if share >= 0.5)
-    text += (
-        f" <b>Prompts whose end the model did not see</b>, as LENGTHS are shorter: {named}."
-        if named
-        else ""
-    )
-    return f"<h2>Scores</h2>\n{html.table(columns, rows, texts=4, bold=[len(run.held_out)] * bool(run.held_out))}\n<p>{text}</p>"
+    remarks = [
+        notes.truncated_prompts(tasks),
+        notes.tasks_without_scores(run.section("not_evaluated")),
+    ]
+    return [
+        heading,
+        table,
+        explanation,
+        *(html.Paragraph(remark, "missing") for remark in remarks if remark),
+    ]
 
 
-def _mean_further(tasks: Sequence[Row], when: str) -> float | None:
-    means = [task[when]["mean"] for task in tasks if when in task]
-    return statistics.fmean(means) if means and len(means) == len(tasks) else None
+def _score_cells(row: ScoreRow, further_phases: Sequence[Phase]) -> list[html.Cell]:
+    """Returns the cells from "metric" on. Those that make no sense for a mean are empty."""
+    is_mean = row.metric is None
+    lowest_to_highest = None
+    interval = None
+    if row.latest is not None:
+        lowest_to_highest = f"{min(row.latest.parts):.1f} \u2013 {max(row.latest.parts):.1f}"
+        interval = _interval_cell(row.latest.interval)
+    return [
+        "" if is_mean else row.metric,
+        row.chance,
+        _mean(row, BEFORE),
+        _mean(row, AFTER),
+        html.signed(row.difference),
+        interval,
+        row.after.best if row.after else None,
+        "" if is_mean else lowest_to_highest,
+        "" if is_mean else row.examples,
+        *(_mean(row, phase) for phase in further_phases),
+    ]
 
 
-def _numbers(score: Score) -> list[Any]:
-    before, after = map(score.means.get, WHEN)
-    change = None if before is None or after is None else f"{after - before:+.1f}"
-    return [score.chance, before, after, change, score.best]
+def _interval_cell(interval: Interval) -> str | None:
+    if math.isnan(interval.low):
+        return None
+    return f"{interval.low:.1f} \u2013 {interval.high:.1f}"
 
 
-def _curves(run: Contents) -> str:
+def _training(run: RunFiles) -> list[html.Block]:
+    heading = html.Heading("Training")
     if not run.metrics:
-        return "<h2>Training</h2>" + html.missing("no training step is logged")
-    figure = html.figure(7.6, 3.3)
-    grid = figure.subplot_mosaic([["loss", "loss", "accuracy"], ["loss", "loss", "learning_rate"]])
-    for name, axes in grid.items():
-        rows = [row for row in run.metrics if math.isfinite(row.get(name, math.nan))]
-        steps, values = (
-            np.array([row["step"] for row in rows]),
-            np.array([row[name] for row in rows], float),
-        )
-        kept = slice(None, None, 1 + len(rows) // POINTS)
-        axes.plot(
-            steps[kept],
-            values[kept],
-            color="#b9c6d4",
-            linewidth=0.7,
-            marker="." if len(rows) < 20 else "",
-        )
-        # A moving mean over a twentieth of the points, over fewer at the ends.
-        window = np.ones(1 if name == "learning_rate" else len(rows) // 20 | 1)
-        sums, counts = (
-            np.convolve(x, window, "same") if rows else x for x in (values, np.ones(len(rows)))
-        )
-        axes.plot(steps[kept], (sums / counts)[kept], color="#2b5c8a", linewidth=1.6)
-        axes.set_title(
-            {"accuracy": "token accuracy, %", "learning_rate": "learning rate"}.get(name, name),
-            fontsize=9,
-        )
-        axes.grid(axis="y", color="#e8e8e8", linewidth=0.6)
-        if name == "loss" and rows and 0 < 6 * values.min() < values.max():
-            axes.set_yscale("log", subs=[2, 5])
-            axes.yaxis.set(major_formatter="{x:g}", minor_formatter="{x:g}")
-    grid["loss"].set_xlabel("step", fontsize=9)
+        return [heading, html.Placeholder("no training step is logged")]
     last = run.metrics[-1]
-    speed = [row["tokens_per_second"] for row in run.metrics if row.get("tokens_per_second")]
-    text = f"Step {last['step']:,}: loss {html.show(last.get('loss'), 3)}, token accuracy {html.show(last.get('accuracy'))}%."
-    text += f" Median speed: {statistics.median(speed):,.0f} tokens a second." if speed else ""
-    return f"<h2>Training</h2>\n{html.svg(figure, 'Loss, token accuracy and learning rate by step')}\n<p>{escape(text)}</p>"
+    loss = html.format_cell(last.get("loss"), 3)
+    accuracy = html.format_cell(last.get("accuracy"))
+    text = f"Step {last['step']:,}: loss {loss}, token accuracy {accuracy}%."
+    rates = [row["tokens_per_second"] for row in run.metrics if row.get("tokens_per_second")]
+    if rates:
+        text += f" Median throughput: {statistics.median(rates):,.0f} tokens per second."
+    return [heading, run_figures.training_curves(run.metrics), html.Paragraph(text)]
 
 
-def _mixture(run: Contents) -> str:
-    mixture = run.manifest["mixture"]
-    return (
-        mixture_section(mixture)
-        if mixture.get("tasks")
-        else "<h2>Mixture</h2>" + html.missing(f"{MANIFEST} does not describe it")
+def _mixture(run: RunFiles) -> list[html.Block]:
+    heading = html.Heading("Mixture")
+    if run.mixture is None:
+        return [heading, html.Placeholder(f"{MANIFEST} does not describe it")]
+    return [heading, *mixture_section(run.mixture)]
+
+
+def _predictions(run: RunFiles) -> list[html.Block]:
+    """Returns example predictions of every task, the held-out ones first."""
+    heading = html.Heading("Example predictions")
+    tasks = predicted_tasks(run.path)
+    if not tasks:
+        return [heading, html.Placeholder("predictions/ is empty")]
+    held_out = {task.task for task in run.held_out}
+    introduction = html.Paragraph(
+        f"Up to {EXAMPLES_PER_TASK} test examples of each task, chosen without regard to the "
+        "outcome."
     )
+    blocks: list[html.Block] = [heading, introduction]
+    for number, task in enumerate(sorted(tasks, key=lambda task: (task not in held_out, task))):
+        remark = ", held out" if task in held_out else ""
+        blocks.append(task_predictions(run.path, task, remark=remark, is_open=number == 0))
+    return blocks
 
 
-def _facts(run: Contents) -> str:
-    def show(value: Any) -> str:
-        if isinstance(value, Mapping):
-            return ", ".join(f"{key} {show(item)}" for key, item in value.items())
-        return (
-            f"{value:,}"
-            if type(value) is int
-            else f"{value:.6g}"
-            if isinstance(value, float)
-            else str(value)
-        )
-
-    facts = {f"model: {key}": value for key, value in run.manifest["model"].items()}
-    facts |= {
-        key: run.manifest.get(key, {})
-        for key in ("devices", "data", "not_evaluated", "versions", "created")
-    }
-    facts["result"] = {key: value for key, value in (run.result or {}).items() if key != "tasks"}
-    rows = [(key, show(value) or "not there yet") for key, value in facts.items()]
-    parts = ["<h2>Facts</h2>", html.table((), rows, texts=2)]
-    for name, text in {
-        "config.gin": run.config,
-        "identity": json.dumps(run.manifest["identity"], indent=2),
-    }.items():
-        parts.append(
-            f"<details><summary><b>{name}</b></summary><pre>{escape(text)}</pre></details>"
-        )
-    return "\n".join(parts)
+def _run_details(run: RunFiles) -> list[html.Block]:
+    details = {f"model: {key}": value for key, value in run.section("model").items()}
+    details |= {key: run.manifest.get(key, {}) for key in DETAILS}
+    result = run.result or {}
+    details["result"] = {key: value for key, value in result.items() if key != "tasks"}
+    rows = [(key, _format_value(value) or "not available yet") for key, value in details.items()]
+    identity = json.dumps(run.section("identity"), indent=2)
+    return [
+        html.Heading("Run details"),
+        html.Table(columns=(), rows=rows, text_columns=2),
+        html.Folded(CONFIG, [html.Preformatted(run.config)]),
+        html.Folded("identity", [html.Preformatted(identity)]),
+    ]
 
 
-def _count(things: Sequence[Any], noun: str) -> str:
-    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
+def _format_value(value: object) -> str:
+    """Returns a value of the manifest as text; of a mapping its keys and values."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_format_value(item)}" for key, item in value.items())
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Rewrites a run's report: the program `python -m flan_jax.reports.run_report RUN_DIR`."""
     parser = argparse.ArgumentParser(
         prog="python -m flan_jax.reports.run_report", description="Rewrites a run's report.html."
     )

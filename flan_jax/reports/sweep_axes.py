@@ -1,23 +1,17 @@
-"""What the axes of a sweep do to the held-out mean: a figure and a table for each that varies."""
+"""How the axes of a sweep change the held-out mean: a figure and tables for each axis."""
 
+import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import numpy as np
+import math
+from collections.abc import Mapping, Sequence
 
 from flan_jax.bootstrap import Interval
 from flan_jax.reports import html, sweep_figures
-from flan_jax.reports.sweep_figures import Line
-from flan_jax.reports.sweep_results import Setting, Sweep, label
-from flan_jax.reports.sweep_scores import (
-    Cluster,
-    Results,
-    difference,
-    held_out_mean,
-    shown_p,
-    spread,
-)
+from flan_jax.reports.scores import format_interval, format_p_value, mean_if_complete
+from flan_jax.reports.sweep_figures import TUNED, UNTUNED, Line
+from flan_jax.reports.sweep_results import Setting, Sweep, axis_label
+from flan_jax.reports.sweep_scores import Cluster, Difference, Results, difference, held_out_mean
+from flan_jax.run_records import AFTER, Phase
 
 TITLES = {
     "MODEL": "Model scale",
@@ -27,197 +21,264 @@ TITLES = {
     "_clusters": "Number of clusters",
     "_each": "Datasets per cluster",
 }
-"""What an axis is called, by how it ends or how its last value ends."""
+"""Titles of axes, by the end of the axis's name or of its last value."""
 
 
-def axes(whole: Results) -> Iterator[html.Block]:
-    """A section for each axis beside HELD_OUT and SEED; where none varies, one for the evaluations, if there are several."""
-    sweep = whole.sweep
-    names = [
-        {c.name for c in found if c.mean and "after" in c.mean.scores}
-        for found in whole.found.values()
-        if found
-    ]
-    names = [name for name in names if name]
-    common = set.intersection(*names) if names else set()
-    for number, axis in enumerate(sweep.axes):
-        values, last = sweep.axes[axis], sweep.axes[axis][-1]
-        title = next(
-            (t for end, t in TITLES.items() if axis.endswith(end) or last.endswith(end)), axis
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """An axis of a sweep and the settings that lie along it.
+
+    Attributes:
+      results: the sweep.
+      name: the axis.
+      values: its values.
+      settings: for each combination of the values of the other axes (as a label such as
+        "shots = 5", "" without other axes), the settings along this axis.
+      clusters: the clusters that are scored in every setting of the sweep.
+    """
+
+    results: Results
+    name: str
+    values: Sequence[str]
+    settings: Mapping[str, Sequence[Setting]]
+    clusters: set[str]
+
+
+def axis_sections(results: Results) -> list[html.Block]:
+    """Returns a section for each axis beside HELD_OUT and SEED.
+
+    If there is none, but evaluations under several prompts, they have a section.
+    """
+    sweep = results.sweep
+    clusters = _common_clusters(results)
+    blocks: list[html.Block] = []
+    for name, values in sweep.axes.items():
+        axis = _Axis(
+            results=results,
+            name=name,
+            values=values,
+            settings=_settings_along(sweep, name),
+            clusters=clusters,
         )
-        yield html.heading(title if title == axis else f"{title} ({axis})")
-        others = dict.fromkeys(
-            setting[:number] + setting[number + 1 :] for setting in sweep.settings
-        )
-        lines = [
-            Line(*line)
-            for other in others
-            for line in _lines(
-                whole,
-                [(*other[:number], v, *other[number:]) for v in values],
-                common,
-                other,
-                number,
-            )
-        ]
-        yield from _axis_figure(whole, axis, values, _without_doubles(lines), common)
-        settings = {
-            other: [(*other[:number], v, *other[number:]) for v in values] for other in others
-        }
-        yield from _differences(whole, axis, values, settings, common, number)
+        title = _title(name, values)
+        blocks.append(html.Heading(title if title == name else f"{title} ({name})"))
+        blocks += _means(axis, _lines(axis))
+        blocks += _differences(axis)
+
     if not sweep.axes and len(sweep.evaluations) > 1:
-        yield html.heading("Prompts at evaluation")
-        points = [_mean_point(whole.shown, common, when) for when in sweep.evaluations]
-        yield from _axis_figure(
-            whole, "evaluation", sweep.evaluations, [Line("tuned", points)], common
+        axis = _Axis(
+            results=results,
+            name="evaluation",
+            values=[str(phase) for phase in sweep.evaluations],
+            settings={},
+            clusters=clusters,
         )
+        points = [_mean_of(results.headline, clusters, phase) for phase in sweep.evaluations]
+        blocks.append(html.Heading("Prompts at evaluation"))
+        blocks += _means(axis, [Line(TUNED, points)])
+    return blocks
 
 
-def _lines(
-    whole: Results, settings: Sequence[Setting], common: set[str], other: Setting, number: int
-) -> Iterator[Any]:
-    """(label, points) of the untuned and the tuned model under each evaluation, where the other axes are held at `other`."""
-    for when in (
-        *(when.replace("after", "before", 1) for when in whole.sweep.evaluations),
-        *whole.sweep.evaluations,
-    ):
-        points = [_mean_point(whole.found.get(setting, ()), common, when) for setting in settings]
-        yield _line_label(whole, when, other, number), points
+def _common_clusters(results: Results) -> set[str]:
+    """Returns the clusters that are scored after training in every setting with scores."""
+    by_setting = []
+    for clusters in results.by_setting.values():
+        scored = {cluster.name for cluster in clusters if cluster.is_scored(AFTER)}
+        if scored:
+            by_setting.append(scored)
+    return set.intersection(*by_setting) if by_setting else set()
 
 
-def _line_label(whole: Results, when: str, other: Setting, number: int) -> str:
-    """The time, and where the axes other than number `number` are held."""
-    names = [name for i, name in enumerate(whole.sweep.axes) if i != number]
-    where = [
-        f"{axis.rpartition('.')[2]} = {value}" for axis, value in zip(names, other, strict=True)
-    ]
-    return ", ".join([_time(when), *where])
+def _title(axis: str, values: Sequence[str]) -> str:
+    for ending, title in TITLES.items():
+        if axis.endswith(ending) or values[-1].endswith(ending):
+            return title
+    return axis
 
 
-def _time(when: str) -> str:
-    time, _, prompts = when.partition("-")
-    return {"before": "untuned", "after": "tuned"}[time] + (
-        f", {prompts} at evaluation" if prompts else ""
-    )
-
-
-def _mean_point(found: Sequence[Cluster], common: set[str], when: str) -> Interval | None:
-    own = [cluster for cluster in found if cluster.name in common]
-    return held_out_mean(own, when) if len(own) == len(common) else None
-
-
-def _without_doubles(lines: Sequence[Line]) -> list[Line]:
-    """The untuned lines that are the same in all settings become one."""
-    untuned = [line for line in lines if line.label.startswith("untuned")]
-    if len({tuple(p and round(p.mean, 6) for p in line.points) for line in untuned}) == 1:
-        return [
-            Line("untuned", untuned[0].points),
-            *(line for line in lines if line not in untuned),
+def _settings_along(sweep: Sweep, axis: str) -> dict[str, list[Setting]]:
+    """Returns the settings along an axis for each combination of the other axes' values."""
+    names = list(sweep.axes)
+    number = names.index(axis)
+    settings: dict[str, list[Setting]] = {}
+    for setting in sweep.settings:
+        others = [
+            f"{name.rpartition('.')[2]} = {value}"
+            for name, value in zip(names, setting, strict=True)
+            if name != axis
         ]
-    return list(lines)
+        settings[", ".join(others)] = [
+            (*setting[:number], value, *setting[number + 1 :]) for value in sweep.axes[axis]
+        ]
+    return settings
 
 
-def _axis_figure(
-    whole: Results, axis: str, values: Sequence[str], lines: Sequence[Line], common: set[str]
-) -> Iterator[html.Block]:
+def _lines(axis: _Axis) -> list[Line]:
+    """Returns the curves of the untuned and the tuned model in each phase.
+
+    Untuned curves that are the same in all settings become one.
+    """
+    tuned_phases = axis.results.sweep.evaluations
+    untuned_phases = [Phase("before", phase.prompts) for phase in tuned_phases]
+    untuned: list[Line] = []
+    lines: list[Line] = []
+    for others, settings in axis.settings.items():
+        for phase in (*untuned_phases, *tuned_phases):
+            points = [
+                _mean_of(axis.results.by_setting.get(setting, ()), axis.clusters, phase)
+                for setting in settings
+            ]
+            line = Line(_line_label(phase, others), points)
+            lines.append(line)
+            if phase.time == "before":
+                untuned.append(line)
+
+    if len({_rounded_means(line) for line in untuned}) == 1:
+        tuned = [line for line in lines if line not in untuned]
+        return [Line(UNTUNED, untuned[0].points), *tuned]
+    return lines
+
+
+def _rounded_means(line: Line) -> tuple[float | None, ...]:
+    return tuple(None if point is None else round(point.mean, 6) for point in line.points)
+
+
+def _line_label(phase: Phase, others: str) -> str:
+    """Returns a label such as "tuned, none at evaluation, shots = 5"."""
+    parts = [UNTUNED if phase.time == "before" else TUNED]
+    if phase.prompts:
+        parts.append(f"{phase.prompts} at evaluation")
+    if others:
+        parts.append(others)
+    return ", ".join(parts)
+
+
+def _mean_of(clusters: Sequence[Cluster], names: set[str], phase: Phase) -> Interval | None:
+    """Returns the held-out mean over the named clusters; None unless all are scored."""
+    named = [cluster for cluster in clusters if cluster.name in names]
+    return held_out_mean(named, phase) if len(named) == len(names) else None
+
+
+def _means(axis: _Axis, lines: Sequence[Line]) -> list[html.Block]:
+    """Returns a figure and a table of the held-out mean at each value of an axis."""
     lines = [line for line in lines if any(point is not None for point in line.points)]
     if not lines:
-        yield html.placeholder("no held-out cluster is scored in all settings")
-        return
-    chances = [c.mean.chance for c in whole.shown if c.mean and c.name in common]
-    chance = (
-        float(np.mean([c for c in chances if c is not None]))
-        if chances and None not in chances
-        else None
-    )
-    short, pattern = _shorter(values)
-    counts = _parameters(whole.sweep, axis, values)
-    ticks = [
-        f"{value}\n{counts[full]}" if full in counts else value
-        for value, full in zip(short, values, strict=True)
+        return [html.Placeholder("no held-out cluster is scored in all settings")]
+
+    chances = [
+        cluster.mean.chance
+        for cluster in axis.results.headline
+        if cluster.mean is not None and cluster.name in axis.clusters
     ]
-    yield html.Block(
-        sweep_figures.over_axis(ticks, lines, chance, f"{axis} = {pattern}" if pattern else axis)
+    short_values, pattern = _shorten(axis.values)
+    sizes = _model_sizes(axis)
+    ticks = []
+    for value, short in zip(axis.values, short_values, strict=True):
+        ticks.append(f"{short}\n{sizes[value]}" if value in sizes else short)
+    figure = sweep_figures.means_over_axis(
+        ticks,
+        lines,
+        chance=mean_if_complete(chances),
+        label=f"{axis.name} = {pattern}" if pattern else axis.name,
     )
-    yield html.paragraph(
-        f"Mean over {', '.join(sorted(common))} (the clusters scored in every setting), percent; error bars and brackets: "
-        "95 % intervals over templates and examples, and over seeds where there are several.",
+
+    caption = html.Paragraph(
+        f"Mean over {', '.join(sorted(axis.clusters))} (the clusters scored in every setting), "
+        "percent; error bars and brackets: 95 % intervals over templates and examples, and over "
+        "seeds where there are several.",
         "caption",
     )
-    rows = [
-        [value, *(point and spread(point) for point in points)]
-        for value, points in zip(
-            values, zip(*(line.points for line in lines), strict=True), strict=True
-        )
-    ]
-    yield html.table_block([axis, *(line.label for line in lines)], rows, texts=1, dense=True)
+    rows: list[list[html.Cell]] = []
+    for number, value in enumerate(axis.values):
+        points = [line.points[number] for line in lines]
+        cells = [None if point is None else format_interval(point) for point in points]
+        rows.append([value, *cells])
+    columns = [axis.name, *(line.label for line in lines)]
+    table = html.Table(columns=columns, rows=rows, text_columns=1, dense=True)
+    return [figure, caption, table]
 
 
-def _differences(
-    whole: Results,
-    axis: str,
-    values: Sequence[str],
-    settings: Mapping[Setting, Sequence[Setting]],
-    common: set[str],
-    number: int,
-) -> Iterator[html.Block]:
-    """Each value of an axis against its first, tuned, paired; by what the other axes are held at."""
-    columns, lines = [], []
-    for other, points in settings.items():
-        for when in whole.sweep.evaluations:
-            first, *rest = (whole.found.get(setting, ()) for setting in points)
-            found = [difference(first, each, common, when) if common else None for each in rest]
-            if any(found):
-                columns.append(_line_label(whole, when, other, number))
-                lines.append(
-                    [
-                        each and f"{_signed(each.interval)}, p {shown_p(each.p) or '-'}"
-                        for each in found
-                    ]
-                )
-    if columns:
-        rows = [[value, *cells] for value, *cells in zip(values[1:], *lines, strict=True)]
-        yield html.table_block([f"less {values[0]}", *columns], rows, texts=1, dense=True)
-        yield html.paragraph(
-            f"What each value of {axis} scores above {values[0]}, of the same templates and examples, with a 95 % interval of "
-            "the difference and the p of a paired permutation test, not corrected for the number of tests.",
-            "caption",
-        )
+def _differences(axis: _Axis) -> list[html.Block]:
+    """Returns a table that compares each value of an axis with its first one, tuned and paired."""
+    first_value, *other_values = axis.values
+    columns: list[str] = []
+    cells_of_columns: list[list[str | None]] = []
+    for others, settings in axis.settings.items():
+        first, *rest = (axis.results.by_setting.get(setting, ()) for setting in settings)
+        for phase in axis.results.sweep.evaluations:
+            cells = [_difference_cell(axis, first, second, phase) for second in rest]
+            if any(cells):
+                columns.append(_line_label(phase, others))
+                cells_of_columns.append(cells)
+    if not columns:
+        return []
+
+    rows: list[list[html.Cell]] = []
+    for number, value in enumerate(other_values):
+        rows.append([value, *(cells[number] for cells in cells_of_columns)])
+    table = html.Table(
+        columns=[f"difference from {first_value}", *columns],
+        rows=rows,
+        text_columns=1,
+        dense=True,
+    )
+    caption = html.Paragraph(
+        f"Difference of the held-out mean at each value of {axis.name} from that at {first_value}, "
+        "paired by template and example, with its 95 % interval and the p-value of a paired "
+        "permutation test, not corrected for the number of tests.",
+        "caption",
+    )
+    return [table, caption]
 
 
-def _signed(interval: Interval) -> str:
-    bounds = "" if np.isnan(interval.low) else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
-    return f"{interval.mean:+.1f}{bounds}"
+def _difference_cell(
+    axis: _Axis, first: Sequence[Cluster], second: Sequence[Cluster], phase: Phase
+) -> str | None:
+    if not axis.clusters:
+        return None
+    result = difference(first, second, axis.clusters, phase)
+    return None if result is None else _format_difference(result)
 
 
-def _shorter(values: Sequence[str]) -> tuple[list[str], str]:
-    """Values without the words that all begin or end with, and the pattern that is left of them.
+def _format_difference(result: Difference) -> str:
+    interval = result.interval
+    text = f"{interval.mean:+.1f}"
+    if not math.isnan(interval.low):
+        text += f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return f"{text}, p {format_p_value(result.p_value) or '-'}"
 
-    >>> _shorter(["flan_1_clusters", "flan_3_clusters"])
+
+def _shorten(values: Sequence[str]) -> tuple[list[str], str]:
+    """Returns the values without the words that all begin or end with, and their pattern.
+
+    >>> _shorten(["flan_1_clusters", "flan_3_clusters"])
     (['1', '3'], 'flan_…_clusters')
     """
     words = [value.split("_") for value in values]
-    shortest = min(map(len, words))
-    same = [len({tuple(w[:n]) for w in words}) == 1 for n in range(1, shortest)]
-    head = sum(itertools.takewhile(bool, same))
-    same = [len({tuple(w[len(w) - n :]) for w in words}) == 1 for n in range(1, shortest - head)]
-    tail = sum(itertools.takewhile(bool, same))
-    short = ["_".join(w[head : len(w) - tail]) for w in words]
-    return short, "_".join(
-        [*words[0][:head], "\u2026", *words[0][len(words[0]) - tail :]]
-    ) if head + tail else ""
+    longest_affix = min(len(value_words) for value_words in words) - 1
+    head = _common_prefix(words, longest_affix)
+    tail = _common_prefix([value_words[::-1] for value_words in words], longest_affix - head)
+    if head + tail == 0:
+        return list(values), ""
+    short = ["_".join(value_words[head : len(value_words) - tail]) for value_words in words]
+    first = words[0]
+    pattern = "_".join([*first[:head], "\u2026", *first[len(first) - tail :]])
+    return short, pattern
 
 
-def _parameters(sweep: Sweep, axis: str, values: Sequence[str]) -> dict[str, str]:
-    """The models' sizes by value, where the axis changes them."""
+def _common_prefix(words: Sequence[Sequence[str]], longest: int) -> int:
+    """Returns how many words all lists begin with, at most `longest`."""
+    is_common = [len(set(column)) == 1 for column in zip(*words, strict=False)]
+    return sum(itertools.takewhile(bool, is_common[:longest]))
+
+
+def _model_sizes(axis: _Axis) -> dict[str, str]:
+    """Returns the models' numbers of parameters by value, if the axis changes them."""
     sizes: dict[str, int] = {}
-    for run in sweep.runs:
-        model = run.manifest.get("model")
-        count = model.get("parameters") if isinstance(model, Mapping) else None
+    for run in axis.results.sweep.runs:
+        count = run.manifest_section("model").get("parameters")
         if isinstance(count, int):
-            sizes[label(run.point.get(axis))] = count
-    return (
-        {value: f"{size / 1e6:,.3g} M" for value, size in sizes.items()}
-        if len(set(sizes.values())) > 1
-        else {}
-    )
+            sizes[axis_label(run.point.get(axis.name))] = count
+    if len(set(sizes.values())) < 2:
+        return {}
+    return {value: f"{size / 1e6:,.3g} M" for value, size in sizes.items()}

@@ -1,31 +1,48 @@
-"""The figures of a sweep's report. Series differ in marker and line as well as in tone, so that they print in black and white."""
+"""The figures of a sweep's report."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from flan_jax.bootstrap import Interval
-from flan_jax.reports import html
+from flan_jax.reports import figures, html
+from flan_jax.reports.figures import CHANCE_STYLE, DARK, GRID, MIDDLE, Style
 
-DARK, MIDDLE, GRID = "#1f3f60", "#7d8fa3", "#e8e8e8"
-CHANCE: Any = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.1}
-POINT: Any = {
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+POINT_STYLE: Style = {
     "markersize": 5.5,
     "markeredgewidth": 1.1,
     "elinewidth": 1.1,
     "capsize": 2.5,
     "linestyle": "",
 }
-LOOKS: Any = {
-    "untuned": {"marker": "o", "markerfacecolor": "white", "color": "#555555"},
-    "tuned": {"marker": "s", "markerfacecolor": DARK, "color": DARK},
+DOT_STYLE: Style = {"linestyle": "", "markersize": 4, "markeredgewidth": 0.8}
+MEDIAN_STYLE: Style = {"color": "black", "linewidth": 1.6}
+UNTUNED = "untuned"
+TUNED = "tuned"
+SERIES: Mapping[str, Style] = {
+    UNTUNED: {"marker": "o", "markerfacecolor": "white", "color": "#555555"},
+    TUNED: {"marker": "s", "markerfacecolor": DARK, "color": DARK},
 }
-MARKERS, TONES, DASHES = "osD^v<>P", (DARK, "#6d7f93", "#222222", "#9aa7b4"), ("-", "--", "-.", ":")
+MARKERS = "osD^v<>P"
+TONES = (DARK, "#6d7f93", "#222222", "#9aa7b4")
+DASHES = ("-", "--", "-.", ":")
 
 
-class Row(NamedTuple):
-    """A line of a figure. points: of "untuned" and "tuned"; dots: what each is the mean of; note: printed at its end."""
+class FigureRow(NamedTuple):
+    """A task or a cluster: one line of a figure.
+
+    Attributes:
+      label: its name.
+      chance: the score of a blind guess.
+      points: the mean of each series (UNTUNED, TUNED) with its interval.
+      dots: the template scores of each series.
+      note: text at the right end of the line.
+    """
 
     label: str
     chance: float | None
@@ -35,73 +52,82 @@ class Row(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A curve over an axis's values; None where nothing is scored."""
+    """A curve over the values of an axis.
+
+    Attributes:
+      label: its name.
+      points: the mean at each value; None where nothing is scored.
+    """
 
     label: str
     points: Sequence[Interval | None]
 
 
-def headline(rows: Sequence[Row]) -> str:
-    """A pair of points with error bars for each cluster."""
-    figure = html.figure(7.6, 0.8 + 0.42 * len(rows))
+def cluster_means(rows: Sequence[FigureRow]) -> html.Figure:
+    """Draws the untuned and the tuned mean of each cluster with error bars."""
+    figure = figures.new_figure(0.8 + 0.42 * len(rows))
     axes = figure.subplots()
-    for y, row in enumerate(rows):
-        for name, point in row.points.items():
-            axes.errorbar(
-                [point.mean], [y + _offset(name, 0.13)], xerr=_arms([point]), **POINT | LOOKS[name]
-            )
-        if row.chance is not None:
-            axes.plot([row.chance] * 2, [y - 0.36, y + 0.36], **CHANCE)
-        axes.text(
-            1.01, y, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5
-        )
-    _rows_frame(figure, axes, rows)
-    handles = [
-        axes.errorbar([], [], xerr=[], label=name, **POINT | look) for name, look in LOOKS.items()
-    ]
-    _legend(figure, axes, rows, handles)
-    return html.svg(figure, "Held-out clusters, untuned and tuned, percent")
+    for position, row in enumerate(rows):
+        for series, point in row.points.items():
+            y = position + _offset(series, 0.13)
+            style = {**POINT_STYLE, **SERIES[series]}
+            axes.errorbar([point.mean], [y], xerr=_error_bars([point]), **style)
+        right_of_axes = axes.get_yaxis_transform()
+        axes.text(1.01, position, row.note, transform=right_of_axes, va="center", fontsize=8.5)
+    _finish_rows(axes, rows)
+
+    handles: list[object] = []
+    for series, style in SERIES.items():
+        series_style = {**POINT_STYLE, **style}
+        handles.append(axes.errorbar([], [], xerr=[], label=series, **series_style))
+    _add_legend(figure, axes, rows, handles)
+    return figures.to_block(figure, "Held-out clusters, untuned and tuned, percent")
 
 
-def strip(rows: Sequence[Row]) -> str:
-    """One dot a template, a tick at the median."""
-    figure = html.figure(7.6, 0.8 + 0.34 * len(rows))
+def template_scores(rows: Sequence[FigureRow]) -> html.Figure:
+    """Draws one dot for each template of a task, and a tick at their median."""
+    figure = figures.new_figure(0.8 + 0.34 * len(rows))
     axes = figure.subplots()
-    for y, row in enumerate(rows):
-        for name, dots in row.dots.items():
-            place, look = y + _offset(name, 0.17), LOOKS[name]
-            axes.plot(dots, [place] * len(dots), **_dot(look), alpha=0.85)
+    for position, row in enumerate(rows):
+        for series, dots in row.dots.items():
+            y = position + _offset(series, 0.17)
+            style = {**SERIES[series], **DOT_STYLE}
+            axes.plot(dots, [y] * len(dots), **style, alpha=0.85)
             if len(dots):
-                axes.plot(
-                    [np.median(dots)] * 2,
-                    [place - 0.15, place + 0.15],
-                    color="black",
-                    linewidth=1.6,
-                )
+                axes.plot([np.median(dots)] * 2, [y - 0.15, y + 0.15], **MEDIAN_STYLE)
+    _finish_rows(axes, rows)
+
+    handles: list[object] = []
+    for series, style in SERIES.items():
+        series_style = {**style, **DOT_STYLE}
+        handles += axes.plot([], [], label=f"{series}: a template", **series_style)
+    handles.append(axes.scatter([], [], marker="|", s=60, label="median", **MEDIAN_STYLE))
+    _add_legend(figure, axes, rows, handles)
+    return figures.to_block(figure, "Scores of single templates, percent")
+
+
+def _offset(series: str, size: float) -> float:
+    """Returns how far a series is drawn below its row's middle (the y axis points down)."""
+    return -size if series == UNTUNED else size
+
+
+def _error_bars(points: Sequence[Interval]) -> np.ndarray:
+    """Returns float[2, points], the lengths below and above the mean.
+
+    They are NaN, which is not drawn, where an interval is not known.
+    """
+    lengths = [(point.mean - point.low, point.high - point.mean) for point in points]
+    return np.maximum(np.array(lengths).T.reshape(2, -1), 0.0)
+
+
+def _finish_rows(axes: "Axes", rows: Sequence[FigureRow]) -> None:
+    """Draws the marks of chance, and sets labels, limits and grid of a figure of rows."""
+    for position, row in enumerate(rows):
         if row.chance is not None:
-            axes.plot([row.chance] * 2, [y - 0.36, y + 0.36], **CHANCE)
-    _rows_frame(figure, axes, rows)
-    handles = [
-        axes.plot([], [], label=f"{name}: a template", **_dot(look))[0]
-        for name, look in LOOKS.items()
-    ]
-    handles.append(
-        axes.scatter([], [], marker="|", s=60, color="black", linewidth=1.6, label="median")
-    )
-    _legend(figure, axes, rows, handles)
-    return html.svg(figure, "Scores of single templates, percent")
-
-
-def _dot(look: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(look) | {"linestyle": "", "markersize": 4, "markeredgewidth": 0.8}
-
-
-def _offset(name: str, size: float) -> float:
-    return -size if name == "untuned" else size
-
-
-def _rows_frame(figure: Any, axes: Any, rows: Sequence[Row]) -> None:
-    axes.set_yticks(range(len(rows)), [html.clip(row.label, 36) for row in rows], parse_math=False)
+            ends = [position - 0.36, position + 0.36]
+            axes.plot([row.chance] * 2, ends, **CHANCE_STYLE)
+    labels = [html.clip(row.label, 36) for row in rows]
+    axes.set_yticks(range(len(rows)), labels, parse_math=False)
     low, high = axes.get_xlim()
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(min(0, low), max(100, high)))
     axes.set_xticks(range(0, 101, 20))
@@ -110,101 +136,114 @@ def _rows_frame(figure: Any, axes: Any, rows: Sequence[Row]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _legend(figure: Any, axes: Any, rows: Sequence[Row], handles: list[Any]) -> None:
+def _add_legend(
+    figure: "Figure", axes: "Axes", rows: Sequence[FigureRow], handles: list[object]
+) -> None:
     if any(row.chance is not None for row in rows):
-        handles += axes.plot([], [], label="chance", **CHANCE)
+        handles = [*handles, *axes.plot([], [], label="chance", **CHANCE_STYLE)]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8.5)
 
 
-def over_axis(
-    values: Sequence[str], lines: Sequence[Line], chance: float | None, label: str
-) -> str:
-    """Means against an axis's values, evenly spaced in the plan's order."""
-    figure = html.figure(7.6, 3.4)
+def means_over_axis(
+    values: Sequence[str], lines: Sequence[Line], *, chance: float | None, label: str
+) -> html.Figure:
+    """Draws means against the values of an axis, evenly spaced in the order of the plan.
+
+    Args:
+      values: the tick labels.
+      lines: the curves. A first one that is called "untuned" is dotted.
+      chance: the score of a blind guess.
+      label: the label of the axis.
+    """
+    figure = figures.new_figure(3.4)
     axes = figure.subplots()
+    has_untuned = lines[0].label == UNTUNED
     for number, line in enumerate(lines):
-        shift = 0.04 * (
-            number - (len(lines) - 1) / 2
-        )  # so that error bars do not lie on one another
-        found = [(x + shift, point) for x, point in enumerate(line.points) if point is not None]
-        plain = lines[0].label == "untuned"
-        look = (
-            LOOKS["untuned"] | {"linestyle": ":"}
-            if plain and number == 0
-            else _look(number - plain)
-        )
+        # Error bars of different lines are shifted so that they do not cover one another.
+        shift = 0.04 * (number - (len(lines) - 1) / 2)
+        positions = [x for x, point in enumerate(line.points) if point is not None]
+        points = [point for point in line.points if point is not None]
+        if has_untuned and number == 0:
+            style = {**SERIES[UNTUNED], "linestyle": ":"}
+        else:
+            style = _line_style(number - 1 if has_untuned else number)
         axes.errorbar(
-            [x for x, _ in found],
-            [point.mean for _, point in found],
-            yerr=_arms([point for _, point in found]),
+            [x + shift for x in positions],
+            [point.mean for point in points],
+            yerr=_error_bars(points),
             label=html.clip(line.label, 40),
-            **POINT | look | {"linewidth": 1.3},
+            **{**POINT_STYLE, **style, "linewidth": 1.3},
         )
     if chance is not None:
-        axes.axhline(chance, label="chance", **CHANCE)
-    axes.set_xticks(
-        range(len(values)), [html.clip(value, 24) for value in values], parse_math=False
-    )
+        axes.axhline(chance, label="chance", **CHANCE_STYLE)
+
+    ticks = [html.clip(value, 24) for value in values]
+    axes.set_xticks(range(len(values)), ticks, parse_math=False)
     axes.set(xlim=(-0.4, len(values) - 0.6), ylabel="held-out mean, %")
     axes.set_xlabel(label, fontsize=9, parse_math=False)
     axes.yaxis.label.set_fontsize(9)
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8.5)
-    return html.svg(
-        figure, f"Held-out mean by {html.clip(label, 60)}".replace('"', "").replace("<", "")
-    )
+    return figures.to_block(figure, f"Held-out mean by {html.clip(label, 60)}")
 
 
-def _arms(points: Sequence[Interval]) -> np.ndarray:
-    """[2, points]: how far error bars reach down and up; NaN, which is not drawn, where an interval is not known."""
-    arms = [(point.mean - point.low, point.high - point.mean) for point in points]
-    return np.maximum(np.array(arms).T.reshape(2, -1), 0.0)
-
-
-def _look(number: int) -> dict[str, Any]:
+def _line_style(number: int) -> Style:
+    """Returns tone, marker and dashes of a curve; those of the first eight all differ."""
     tone = TONES[number % len(TONES)]
-    filled = tone if number % 2 == 0 else "white"
-    marker, dashes = MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)]
-    return {"marker": marker, "color": tone, "markerfacecolor": filled, "linestyle": dashes}
+    return {
+        "marker": MARKERS[number % len(MARKERS)],
+        "color": tone,
+        "markerfacecolor": tone if number % 2 == 0 else "white",
+        "linestyle": DASHES[number % len(DASHES)],
+    }
 
 
-def curves(
-    losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], line_is: str = "a run"
-) -> str:
-    """Training loss, a thin line a run and their median; and, if there, held-out means during training.
+def learning_curves(
+    losses: Sequence[np.ndarray],
+    evaluated: Mapping[str, np.ndarray],
+    line_label: str = "a run",
+) -> html.Figure:
+    """Draws the training loss of each run and, if known, held-out means during training.
 
-    losses: [steps, 2] a run, step and loss. evaluated: [steps, 2] a label, step and percent. line_is: what a line is called.
+    Args:
+      losses: float[points, 2] for each run, step and loss. Their median is drawn if there are
+        several.
+      evaluated: float[points, 2] for each label, step and percent.
+      line_label: what a thin line is.
     """
-    figure = html.figure(7.6, 3.1)
-    left, *right = figure.subplots(1, 1 + bool(evaluated), squeeze=False)[0]
-    for line in losses:
-        left.plot(*line.T, color=MIDDLE, linewidth=0.6, alpha=0.7)
-    left.plot([], [], color=MIDDLE, linewidth=0.8, label=line_is)
-    if len(losses) > 1:
-        left.plot(*_median(losses).T, color="black", linewidth=1.6, label="median of the runs")
-    values = np.concatenate([line[:, 1] for line in losses])
-    if 0 < 6 * values.min() < values.max():
-        left.set_yscale("log", subs=[2, 5])
-        left.yaxis.set(major_formatter="{x:g}", minor_formatter="{x:g}")
-    left.legend(frameon=False, fontsize=8)
-    left.set_title("training loss", fontsize=9)
-    for axes in right:
+    figure = figures.new_figure(3.1)
+    column_count = 2 if evaluated else 1
+    all_axes = figure.subplots(1, column_count, squeeze=False)[0]
+    loss_axes = all_axes[0]
+
+    median = _median_curve(losses) if len(losses) > 1 else None
+    figures.draw_curve(loss_axes, losses, median, title="training loss")
+    loss_axes.plot([], [], color=MIDDLE, linewidth=0.8, label=line_label)
+    if median is not None:
+        loss_axes.plot([], [], color=DARK, linewidth=1.6, label="median of the runs")
+    loss_axes.legend(frameon=False, fontsize=8)
+    figures.use_log_scale_if_wide(loss_axes, np.concatenate([line[:, 1] for line in losses]))
+
+    if evaluated:
+        mean_axes = all_axes[1]
         for number, (label, line) in enumerate(evaluated.items()):
-            axes.plot(
-                *line.T, label=html.clip(label, 30), markersize=4, linewidth=1.1, **_look(number)
-            )
-        axes.set_title("held-out mean during training, %", fontsize=9)
-        figure.legend(
-            *axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8
-        )
-    for axes in (left, *right):
-        axes.grid(axis="y", color=GRID, linewidth=0.6)
+            style = {**_line_style(number), "markersize": 4, "linewidth": 1.1}
+            mean_axes.plot(*line.T, label=html.clip(label, 30), **style)
+        mean_axes.set_title("held-out mean during training, %", fontsize=9)
+        mean_axes.grid(axis="y", color=GRID, linewidth=0.6)
+        handles, labels = mean_axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
+    for axes in all_axes:
         axes.set_xlabel("step", fontsize=9)
-    return html.svg(figure, "Learning curves")
+    return figures.to_block(figure, "Learning curves")
 
 
-def _median(losses: Sequence[np.ndarray]) -> np.ndarray:
-    """Of the runs that have come so far, at the steps of the longest."""
-    steps = max(losses, key=lambda line: line[-1, 0])[:, 0]
-    within = [np.interp(steps, *line.T, left=np.nan, right=np.nan) for line in losses]
-    return np.stack([steps, np.nanmedian(within, axis=0)], axis=1)
+def _median_curve(losses: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns float[points, 2]: the median at the steps of the longest run.
+
+    At each step, the median is over the runs that have come so far.
+    """
+    longest = max(losses, key=lambda line: line[-1, 0])
+    steps = longest[:, 0]
+    interpolated = [np.interp(steps, *line.T, left=np.nan, right=np.nan) for line in losses]
+    return np.stack([steps, np.nanmedian(interpolated, axis=0)], axis=1)

@@ -1,336 +1,337 @@
-"""A sweep's directory as far as it is written: its plan, its runs' scores, and what of them is missing or damaged."""
+"""Reads a sweep directory, complete or not. Unreadable files are recorded as gaps."""
 
+import dataclasses
 import json
-import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from flan_jax.errors import InputError
-from flan_jax.json_files import read_json, read_jsonl
+from flan_jax.json_files import JsonObject, is_process_alive, read_json, read_jsonl
 from flan_jax.run_dir import LEAKAGE, MANIFEST, METRICS, RESULT
+from flan_jax.run_records import AFTER, MixtureSummary, Phase, TaskScores, read_task_scores
 
-PLAN, RUNS = "plan.json", "runs.jsonl"
+PLAN = "plan.json"
+RUNS = "runs.jsonl"
 KILLED = "its process was killed"
-"""The error of a run whose process is gone."""
-CURVE = 300
-"""Points read of a loss curve, about."""
+"""The error of a run whose process has ended without reporting its end."""
+CURVE_POINTS = 300
+"""Approximate number of points that are read of a loss curve."""
+
 Setting: TypeAlias = tuple[str, ...]
-"""The values of the axes that vary beside HELD_OUT and SEED, as text and in the plan's order."""
-T = TypeVar("T")
+"""The values of `Sweep.axes`, as text and in the order of the plan."""
 
-
-class Summary(NamedTuple):
-    """The scores of a task at one time in percent. values: templates x examples, for held-out tasks' plain averages.
-
-    others: the task's further metrics, each a mean over templates. truncated: of its prompts.
-    """
-
-    metric: str
-    mean: float
-    median: float | None
-    quartiles: tuple[float, float] | None
-    best: float | None
-    interval: tuple[float, float] | None
-    error: float | None
-    chance: float | None
-    majority: float | None
-    examples: int | None
-    truncated: float | None
-    values: np.ndarray | None
-    templates: Mapping[int, float]
-    others: Mapping[str, float]
-
-
-class Task(NamedTuple):
-    """eval/<task>.json. scores: by "before", "after", and "before-NAME", "after-NAME" under further prompts."""
-
-    name: str
-    cluster: str
-    held_out: bool
-    scores: Mapping[str, Summary]
+DAMAGE = (InputError, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+"""What reading a damaged file raises."""
 
 
 class SweepRun(NamedTuple):
-    """A run as far as it has come. gaps: what could not be read, and why. losses: [steps, 2], step and loss."""
+    """A run of a sweep, as far as it has come.
+
+    Attributes:
+      name: the run's name in the plan.
+      point: the value of each axis.
+      path: the run directory.
+      plan: the run's line of runs.jsonl.
+      state: "waiting", "running", "failed", "finished", or "unknown" if its status is damaged.
+      status: the content of its status file; {} without one.
+      manifest: the content of its manifest.json without the mixture; {} without one.
+      mixture: what it trains on; None if the manifest does not describe it.
+      tasks: its scores.
+      losses: float[points, 2], step and training loss.
+      evaluated: the held-out means during training, each {"step": step, cluster: mean, ...}.
+      leakage: the content of its leakage.json; None without one.
+      gaps: the files that could not be read, with the reasons.
+    """
 
     name: str
-    point: Mapping[str, Any]
+    point: JsonObject
     path: Path
-    plan: Mapping[str, Any]
+    plan: JsonObject
     state: str
-    status: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-    tasks: Sequence[Task]
+    status: JsonObject
+    manifest: JsonObject
+    mixture: MixtureSummary | None
+    tasks: Sequence[TaskScores]
     losses: np.ndarray
-    evaluated: Sequence[Mapping[str, Any]]
-    leakage: Any
+    evaluated: Sequence[JsonObject]
+    leakage: object
     gaps: Sequence[str]
 
     @property
     def held_out(self) -> str:
-        return label(self.point.get("HELD_OUT"))
+        """The value of HELD_OUT as text."""
+        return axis_label(self.point.get("HELD_OUT"))
 
     @property
     def seconds(self) -> float | None:
-        return _number(self.status.get("seconds"))
+        """How long the run's process has run."""
+        seconds = self.status.get("seconds")
+        return None if seconds is None else float(seconds)
+
+    def manifest_section(self, name: str) -> JsonObject:
+        """Returns a section of manifest.json; {} where it has none."""
+        section = self.manifest.get(name)
+        return section if isinstance(section, Mapping) else {}
 
 
 class Sweep(NamedTuple):
-    """axes: those with more than one value beside HELD_OUT and SEED. evaluations: "after" and its further ones.
+    """A sweep.
 
-    base: the run of the base model that all others start from, if the plan has one.
+    Attributes:
+      path: the sweep directory.
+      plan: the content of plan.json.
+      runs: the runs in the order of the plan.
+      axes: the values of each axis that has several, without HELD_OUT and SEED.
+      evaluations: the phases after training: `AFTER`, and those under further prompts.
+      base: the run of the base model that all others start from; None without one.
     """
 
     path: Path
-    plan: Mapping[str, Any]
+    plan: JsonObject
     runs: Sequence[SweepRun]
     axes: Mapping[str, Sequence[str]]
-    evaluations: Sequence[str]
+    evaluations: Sequence[Phase]
     base: SweepRun | None
 
     @property
-    def everything(self) -> list[SweepRun]:
-        return [*([self.base] if self.base else []), *self.runs]
+    def runs_and_base(self) -> list[SweepRun]:
+        """All runs, the base model's first."""
+        return [self.base, *self.runs] if self.base else list(self.runs)
 
     def setting(self, run: SweepRun) -> Setting:
-        return tuple(label(run.point.get(axis)) for axis in self.axes)
+        """Returns the setting that a run belongs to."""
+        return tuple(axis_label(run.point.get(axis)) for axis in self.axes)
 
     @property
     def settings(self) -> list[Setting]:
+        """All settings in the order of the plan."""
         return list(dict.fromkeys(map(self.setting, self.runs)))
 
     @property
-    def shown(self) -> Setting:
-        """The setting that stands for the sweep: of each axis the value with the highest number, or else the first."""
+    def headline_setting(self) -> Setting:
+        """The setting that stands for the sweep: the largest value of each axis.
+
+        A value's size is the numbers in its text. Of values without numbers the first is taken.
+        """
         return tuple(_largest(values) for values in self.axes.values())
 
+    @property
+    def headline_runs(self) -> list[SweepRun]:
+        """The runs in the setting that stands for the sweep."""
+        return [run for run in self.runs if self.setting(run) == self.headline_setting]
 
-def label(value: Any) -> str:
-    """A value of an axis as text."""
+
+def axis_label(value: object) -> str:
+    """Returns a value of an axis as text."""
     if isinstance(value, list):
-        return ", ".join(map(label, value))
+        return ", ".join(map(axis_label, value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _largest(values: Sequence[str]) -> str:
-    numbers = [re.findall(r"\d+(?:\.\d+)?", value) for value in values]
-    if not all(numbers):
+    numbers = {value: re.findall(r"\d+(?:\.\d+)?", value) for value in values}
+    if not all(numbers.values()):
         return values[0]
-    return max(
-        zip(values, numbers, strict=True), key=lambda pair: [float(number) for number in pair[1]]
-    )[0]
+    return max(values, key=lambda value: [float(number) for number in numbers[value]])
 
 
-def read(path: Path) -> Sweep:
-    """The sweep in a directory. Raises InputError if it is none, or if its plan is damaged."""
-    plan, rows = read_json(path / PLAN), list(read_jsonl(path / RUNS))
+def read_sweep(path: Path) -> Sweep:
+    """Reads a sweep directory.
+
+    Args:
+      path: the directory that launch/ablate.py wrote.
+
+    Raises:
+      InputError: the directory holds no sweep, or its plan is damaged.
+    """
+    plan = read_json(path / PLAN)
+    rows = list(read_jsonl(path / RUNS))
     if plan is None or not rows:
-        reason = (
-            "it has no plan.json or no runs.jsonl"
-            if path.is_dir()
-            else "there is no such directory"
-        )
+        reason = "there is no such directory"
+        if path.is_dir():
+            reason = "it has no plan.json or no runs.jsonl"
         raise InputError(
-            f"{path} is not a sweep's directory: {reason}. Give the directory that launch/ablate.py wrote"
+            f"{path} is not a sweep directory: {reason}. Give the directory that "
+            "launch/ablate.py wrote"
         )
+
     try:
-        axes = {
-            axis: list(dict.fromkeys(map(label, values))) for axis, values in plan["axes"].items()
-        }
-        axes = {
-            axis: v for axis, v in axes.items() if len(v) > 1 and axis not in ("HELD_OUT", "SEED")
-        }
-        runs = [_run(path, row) for row in rows]
-        base = _run(path, plan["base"]) if plan.get("base") else None
+        axes = _varying_axes(plan["axes"])
+        runs = [_read_run(path, row) for row in rows]
+        base = _read_run(path, plan["base"]) if plan.get("base") else None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: plan.json or runs.jsonl is not what launch/ablate.py writes ({error!r}). Plan the sweep anew"
+            f"{path}: plan.json or runs.jsonl is not what launch/ablate.py writes ({error!r}). "
+            "Plan the sweep anew"
         ) from None
-    whens = {when for run in runs for task in run.tasks if task.held_out for when in task.scores}
-    evaluations = ["after", *sorted(when for when in whens if when.startswith("after-"))]
+
+    further_phases = set()
+    for run in runs:
+        for task in run.tasks:
+            phases = task.scores if task.held_out else ()
+            further_phases |= {phase for phase in phases if phase.time == "after"} - {AFTER}
+    evaluations = [AFTER, *sorted(further_phases, key=str)]
     return Sweep(path, plan, runs, axes, evaluations, base)
 
 
-def _run(sweep: Path, row: Mapping[str, Any]) -> SweepRun:
-    gaps: list[str] = []
+def _varying_axes(axes: Mapping[str, Sequence[object]]) -> dict[str, list[str]]:
+    """Returns the values, as text, of each axis that has several, without HELD_OUT and SEED."""
+    varying = {}
+    for axis, values in axes.items():
+        labels = list(dict.fromkeys(map(axis_label, values)))
+        if len(labels) > 1 and axis not in ("HELD_OUT", "SEED"):
+            varying[axis] = labels
+    return varying
 
-    def part(path: Path, parse: Callable[[Any], T], nothing: T) -> T:
-        """What a JSON file says; `nothing` when there is none, or, with a note, when it cannot be understood."""
+
+class _Gaps:
+    """Collects why files of a run could not be read."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def add(self, path: Path, error: Exception) -> None:
+        if isinstance(error, InputError):
+            reason = str(error).removeprefix(str(path)).strip()
+        else:
+            reason = f"is not what a run writes ({type(error).__name__}: {error})"
+        self.reasons.append(f"{path.name}: {reason}")
+
+    def read_object(self, path: Path) -> JsonObject:
+        """Returns the object in a JSON file; {} if there is none, or it is damaged."""
         try:
             content = read_json(path)
-            return nothing if content is None else parse(content)
-        except (
-            InputError,
-            OSError,
-            ArithmeticError,
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-        ) as error:
-            gaps.append(f"{path.name}: {_reason(error, path)}")
-            return nothing
+            return {} if content is None else _as_object(content)
+        except DAMAGE as error:
+            self.add(path, error)
+            return {}
 
-    path = sweep / row["directory"]
-    status = part(sweep / "status" / f"{row['id']}.json", _mapping, {})
-    if was_killed(status):
-        status = {**status, "state": "failed", "error": KILLED}
-    finished = (path / RESULT).exists()
-    state = "finished" if finished else str(status.get("state", "unknown" if gaps else "waiting"))
-    tasks = [part(file, _task, None) for file in sorted((path / "eval").glob("*.json"))]
-    manifest = part(path / MANIFEST, _mapping, {})
-    losses, evaluated = _metrics(path / METRICS, gaps)
-    if finished:
-        there = {"manifest.json": manifest, "metrics.jsonl": len(losses), "eval/": tasks}
-        gaps += [
-            f"{name} is missing or empty"
-            for name, content in there.items()
-            if not content and not gaps
-        ]
-    return SweepRun(
-        name=str(row["name"]),
-        point=_mapping(row["point"]),
-        path=path,
-        plan=row,
-        state=state,
-        status=status,
-        manifest=manifest,
-        tasks=[task for task in tasks if task is not None],
-        losses=losses,
-        evaluated=evaluated,
-        leakage=part(path / LEAKAGE, lambda content: content, None),
-        gaps=gaps,
-    )
+    def read_scores(self, path: Path) -> TaskScores | None:
+        """Returns the scores in a file; None if it is damaged."""
+        try:
+            scores = read_task_scores(path)
+        except DAMAGE as error:
+            self.add(path, error)
+            return None
+        return scores and _with_arrays(scores)
 
 
-def was_killed(status: Mapping[str, Any]) -> bool:
-    """Whether the process of a run that says that it is running is gone from this machine."""
-    here = status.get("state") == "running" and status.get("host") == socket.gethostname()
-    return here and isinstance(status.get("pid"), int) and not _alive(status["pid"])
-
-
-def _alive(pid: int) -> bool:
-    try:
-        # A process that has ended and that nobody has waited for still has an entry.
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX"
-    except OSError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not Path("/proc/self/stat").exists()
-
-
-def _reason(error: Exception, path: Path) -> str:
-    if isinstance(error, InputError):
-        return str(error).removeprefix(str(path)).strip()
-    return f"not what a run writes ({type(error).__name__}: {error})"
-
-
-def _mapping(content: Any) -> Mapping[str, Any]:
+def _as_object(content: object) -> JsonObject:
     if not isinstance(content, Mapping):
         raise TypeError(f"a {type(content).__name__} instead of an object")
     return content
 
 
-def _task(content: Any) -> Task:
-    scores = {
-        when: _summary(summary)
-        for when, summary in content.items()
-        if when.partition("-")[0] in ("before", "after") and summary is not None
-    }
-    return Task(str(content["task"]), str(content["cluster"]), bool(content["held_out"]), scores)
+def _with_arrays(task: TaskScores) -> TaskScores:
+    """Returns the scores with arrays for lists of values, which take a quarter of the memory."""
+    scores = {}
+    for phase, prompt_scores in task.scores.items():
+        values = prompt_scores.values
+        array = None if values is None else np.array(values, float)
+        scores[phase] = dataclasses.replace(prompt_scores, values=array)
+    return dataclasses.replace(task, scores=scores)
 
 
-def _summary(content: Any) -> Summary:
-    metric, values = content["metric"], content.get("values")
-    scores = {int(t["template"]): float(t["test"][metric]) for t in content["templates"]}
-    best = (content.get("best_dev_template") or {}).get("score")
-    return Summary(
-        metric=str(metric),
-        mean=float(content["mean"]),
-        median=_number(content.get("median")),
-        quartiles=_pair(content.get("quartiles")),
-        best=_number(best),
-        interval=_pair(content.get("interval")),
-        error=_number(content.get("standard_error")),
-        chance=_number(content.get("chance")),
-        majority=_number(content.get("majority")),
-        examples=None if content.get("examples") is None else int(content["examples"]),
-        truncated=_number(content.get("truncated")),
-        values=None if values is None else _values(values, len(scores)),
-        templates=scores,
-        others={
-            name: float(np.mean([float(t["test"][name]) for t in content["templates"]]))
-            for name in content["templates"][0]["test"]
-            if name != metric
-        },
+def _read_run(sweep_dir: Path, row: JsonObject) -> SweepRun:
+    """Reads the run of a line of runs.jsonl."""
+    gaps = _Gaps()
+    path = sweep_dir / row["directory"]
+
+    status = gaps.read_object(sweep_dir / "status" / f"{row['id']}.json")
+    if was_killed(status):
+        status = {**status, "state": "failed", "error": KILLED}
+    is_finished = (path / RESULT).exists()
+    default_state = "unknown" if gaps.reasons else "waiting"
+    state = "finished" if is_finished else str(status.get("state", default_state))
+
+    scores = [gaps.read_scores(file) for file in sorted((path / "eval").glob("*.json"))]
+    manifest = gaps.read_object(path / MANIFEST)
+    losses, evaluated = _read_metrics(path / METRICS, gaps)
+    leakage = _read_leakage(path / LEAKAGE, gaps)
+
+    if is_finished and not gaps.reasons:
+        is_empty = {
+            MANIFEST: not manifest,
+            METRICS: len(losses) == 0,
+            "eval/": not scores,
+        }
+        gaps.reasons += [f"{name} is missing or empty" for name, empty in is_empty.items() if empty]
+
+    return SweepRun(
+        name=str(row["name"]),
+        point=_as_object(row["point"]),
+        path=path,
+        plan=row,
+        state=state,
+        status=status,
+        manifest={key: value for key, value in manifest.items() if key != "mixture"},
+        mixture=_mixture(manifest),
+        tasks=[task for task in scores if task is not None],
+        losses=losses,
+        evaluated=evaluated,
+        leakage=leakage,
+        gaps=gaps.reasons,
     )
 
 
-def _values(content: Any, templates: int) -> np.ndarray:
-    values = np.array(content, float)
-    if values.ndim != 2 or len(values) != templates or np.isnan(values).all(axis=1).any():
-        raise ValueError("its values are not numbers, templates x examples")
-    return values
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    low, high = map(float, value)
-    return low, high
-
-
-def _metrics(path: Path, gaps: list[str]) -> tuple[np.ndarray, list[Mapping[str, Any]]]:
-    """The losses, thinned to about CURVE, and the lines of evaluations during training."""
-    losses: list[tuple[float, float]] = []
-    evaluated = []
+def _read_leakage(path: Path, gaps: _Gaps) -> object:
     try:
-        for line in _lines(path):
+        return read_json(path)
+    except DAMAGE as error:
+        gaps.add(path, error)
+        return None
+
+
+def _mixture(manifest: JsonObject) -> MixtureSummary | None:
+    """Returns the mixture of a manifest; None if it has none, or a damaged one."""
+    try:
+        return MixtureSummary.from_json(manifest["mixture"])
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def was_killed(status: JsonObject) -> bool:
+    """Returns whether a run is marked as running on this machine, but its process has ended.
+
+    Args:
+      status: the content of the run's status file.
+    """
+    is_local = status.get("host") == socket.gethostname()
+    if status.get("state") != "running" or not is_local:
+        return False
+    pid = status.get("pid")
+    return isinstance(pid, int) and not is_process_alive(pid)
+
+
+def _read_metrics(path: Path, gaps: _Gaps) -> tuple[np.ndarray, list[JsonObject]]:
+    """Returns the losses, float[points, 2], and the rows of evaluations during training."""
+    losses: list[tuple[float, float]] = []
+    evaluated: list[JsonObject] = []
+    try:
+        for line in _sample_metrics(path):
             row = json.loads(line)
             if "loss" in row and np.isfinite(row["loss"]):
                 losses.append((float(row["step"]), float(row["loss"])))
             if "eval" in row:
-                evaluated.append({"step": float(row["step"]), **_mapping(row["eval"])})
+                evaluated.append({"step": float(row["step"]), **_as_object(row["eval"])})
     except (OSError, ValueError, LookupError, TypeError) as error:
-        gaps.append(f"{path.name}: {_reason(error, path)}")
+        gaps.add(path, error)
     return np.array(losses, float).reshape(-1, 2), evaluated
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Some of the whole lines of metrics.jsonl: every so many, the last, and all evaluations."""
-    lines = (
-        path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    )  # what follows the last newline is half a line
-    every = 1 + len(lines) // CURVE
+def _sample_metrics(path: Path) -> Iterator[bytes]:
+    """Yields evenly spaced lines of metrics.jsonl, the last one, and those of evaluations."""
+    if not path.exists():
+        return
+    # After the last newline there may be half a line.
+    lines = path.read_bytes().split(b"\n")[:-1]
+    spacing = 1 + len(lines) // CURVE_POINTS
     for number, line in enumerate(lines):
-        if number % every == 0 or number == len(lines) - 1 or b'"eval"' in line:
+        is_sampled = number % spacing == 0 or number == len(lines) - 1
+        if is_sampled or b'"eval"' in line:
             yield line
-
-
-def sample_lines(path: Path, count: int) -> Iterator[Mapping[str, Any]]:
-    """At most `count` objects of a JSON-lines file, from evenly spaced places, read without reading the rest."""
-    with path.open("rb") as file:
-        size, last = path.stat().st_size, -1
-        for place in (size * i // count for i in range(count)):
-            file.seek(place)
-            if place:
-                file.readline()  # the rest of a line
-            start, line = file.tell(), file.readline()
-            if start > last and line.endswith(b"\n"):
-                yield _mapping(json.loads(line))
-            last = start

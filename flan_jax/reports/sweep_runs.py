@@ -1,352 +1,461 @@
-"""What the runs of a sweep were: learning curves, mixture, leakage audit, cost, software, settings, predictions."""
+"""Sections on the runs of a sweep: curves, mixture, leakage audit, cost, software, predictions."""
 
+import collections
 import csv
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from flan_jax.reports import html, sweep_figures
-from flan_jax.reports.mixture import mixture_section
-from flan_jax.reports.predictions import example
-from flan_jax.reports.sweep_results import Sweep, SweepRun, label, sample_lines
-from flan_jax.reports.sweep_scores import Results, Scored
+from flan_jax.reports.mixture import generated_rows_note, has_real_rows_only, mixture_section
+from flan_jax.reports.predictions import answered_prompts, sample_predictions
+from flan_jax.reports.scores import ScoreRow
+from flan_jax.reports.sweep_results import DAMAGE, Sweep, SweepRun, axis_label
+from flan_jax.reports.sweep_scores import Results
+from flan_jax.run_dir import MANIFEST
+from flan_jax.run_records import AFTER, MixtureSummary, predictions_file
 
-EXAMPLES = 6
-"""Predictions shown of a task."""
-LONG = 24
-"""Tables of more runs are folded."""
-PUBLISHED = Path(__file__).with_name("published_results.csv")
-REAL = {"tfds", "jsonl"}
-"""Sources of the datasets' own rows."""
-NOT_COMPARABLE = "The rows of these runs are generated: no comparison of their scores with published ones is meaningful."
-Damaged = (LookupError, TypeError, ValueError, AttributeError)
-"""What a manifest or a prediction that lacks something raises where it is shown."""
+EXAMPLES_PER_TASK = 6
+"""Predictions that a sweep's report shows of a task."""
+MAX_ROWS = 24
+"""Longer tables of runs are folded."""
+PUBLISHED_RESULTS = Path(__file__).with_name("published_results.csv")
 
 
-def sources(sweep: Sweep) -> set[str]:
-    return {str(_section(run, "data").get("source")) for run in sweep.runs if run.manifest}
+def sections(results: Results) -> list[list[html.Block]]:
+    """Returns the sections on the runs in the order of the report."""
+    return [
+        base_model(results),
+        learning_curves(results),
+        published(results),
+        mixture(results),
+        leakage(results),
+        cost(results),
+        software(results),
+        plan(results),
+        predictions(results),
+    ]
 
 
-def _section(run: SweepRun, name: str) -> Mapping[str, Any]:
-    """A section of manifest.json; {} where it has none."""
-    section = run.manifest.get(name)
-    return section if isinstance(section, Mapping) else {}
+def mixtures(sweep: Sweep) -> list[MixtureSummary]:
+    """Returns the mixtures of the runs whose manifests describe them."""
+    return [run.mixture for run in sweep.runs if run.mixture is not None]
 
 
-def not_evaluated(run: SweepRun) -> Mapping[str, str]:
-    """Why some of a run's tasks have no scores."""
-    return {str(task): str(reason) for task, reason in _section(run, "not_evaluated").items()}
+def tasks_without_scores(sweep: Sweep) -> dict[str, str]:
+    """Returns why tasks could not be evaluated, by task."""
+    reasons = {}
+    for run in sweep.runs:
+        for task, reason in run.manifest_section("not_evaluated").items():
+            reasons[str(task)] = str(reason)
+    return reasons
 
 
-def base(whole: Results) -> Iterator[html.Block]:
-    """What the model was that all runs start from."""
-    run = whole.sweep.base
+def base_model(results: Results) -> list[html.Block]:
+    """Returns the section on the model that all runs start from; [] without one."""
+    run = results.sweep.base
     if run is None:
-        return
-    yield html.heading("Base model")
-    mixture, parameters = (
-        _section(run, "data").get("mixture"),
-        _section(run, "model").get("parameters"),
-    )
-    tokens, steps = (html.show(run.plan.get(key)) for key in ("tokens", "steps"))
-    text = f"All runs start from one model, trained from scratch on {mixture or 'its own mixture'} ({run.state})"
-    text += f"; {parameters:,} parameters" if isinstance(parameters, int) else ""
-    text += f"; {steps} steps of {tokens} tokens in all"
-    text += f"; {run.seconds:,.0f} seconds" if run.seconds is not None else ""
+        return []
+    mixture_name = run.manifest_section("data").get("mixture") or "its own mixture"
+    parameters = run.manifest_section("model").get("parameters")
+    steps = html.format_cell(run.plan.get("steps"))
+    tokens = html.format_cell(run.plan.get("tokens"))
+
+    facts = [f"trained from scratch on {mixture_name} ({run.state})"]
+    if isinstance(parameters, int):
+        facts.append(f"{parameters:,} parameters")
+    facts.append(f"{steps} steps of {tokens} tokens in all")
+    if run.seconds is not None:
+        facts.append(f"{run.seconds:,.0f} seconds")
     if len(run.losses):
         step, loss = run.losses[-1]
-        text += f"; loss {loss:.3f} at step {step:,.0f}"
-    config = (run.path / "config.gin").relative_to(whole.sweep.path)
-    yield html.paragraph(f"{text}. Its configuration: {config}.")
+        facts.append(f"loss {loss:.3f} at step {step:,.0f}")
+    config = (run.path / "config.gin").relative_to(results.sweep.path)
+    text = f"All runs start from one model, {'; '.join(facts)}. Its configuration: {config}."
+
+    blocks: list[html.Block] = [html.Heading("Base model"), html.Paragraph(text)]
     if len(run.losses):
-        yield html.Block(sweep_figures.curves([run.losses], {}, "the base model"))
+        blocks.append(sweep_figures.learning_curves([run.losses], {}, "the base model"))
+    return blocks
 
 
-def curves(whole: Results) -> Iterator[html.Block]:
-    """Loss by step, and the held-out means during training of the setting that is shown."""
-    losses = [run.losses for run in whole.sweep.runs if len(run.losses)]
-    yield html.heading("Learning curves")
+def learning_curves(results: Results) -> list[html.Block]:
+    """Returns the losses of all runs, and held-out means during training of the headline runs."""
+    heading = html.Heading("Learning curves")
+    losses = [run.losses for run in results.sweep.runs if len(run.losses)]
     if not losses:
-        yield html.placeholder("no training step is logged")
-        return
+        return [heading, html.Placeholder("no training step is logged")]
+    evaluated = _means_during_training(results)
+    caption = f"Training loss of {html.plural(len(losses), 'run')}"
+    if evaluated:
+        caption += "; held-out clusters scored during training, mean over runs"
+    blocks = [
+        heading,
+        sweep_figures.learning_curves(losses, evaluated),
+        html.Paragraph(f"{caption}.", "caption"),
+    ]
+    if not evaluated:
+        blocks.append(html.Paragraph("No run scored held-out clusters during training."))
+    return blocks
+
+
+def _means_during_training(results: Results) -> dict[str, np.ndarray]:
+    """Returns float[points, 2], step and mean over runs, by cluster."""
+    names = [cluster.name for cluster in results.headline]
+    # {cluster: {step: means}}
     points: dict[str, dict[float, list[float]]] = {}
-    for run in whole.sweep.runs:
-        for row in run.evaluated if whole.sweep.setting(run) == whole.sweep.shown else ():
+    for run in results.sweep.headline_runs:
+        for row in run.evaluated:
             for cluster, mean in row.items():
-                if (
-                    cluster != "step"
-                    and cluster in {c.name for c in whole.shown}
-                    and isinstance(mean, int | float)
-                ):
-                    points.setdefault(cluster, {}).setdefault(row["step"], []).append(mean)
-    evaluated = {
+                if cluster in names and isinstance(mean, int | float):
+                    by_step = points.setdefault(cluster, {})
+                    by_step.setdefault(row["step"], []).append(mean)
+    return {
         cluster: np.array([[step, np.mean(means)] for step, means in sorted(by_step.items())])
         for cluster, by_step in points.items()
     }
-    yield html.Block(sweep_figures.curves(losses, evaluated))
-    what = f"Training loss of {len(losses)} runs"
-    yield html.paragraph(
-        f"{what}{'; held-out clusters scored during training, mean over runs' * bool(evaluated)}.",
-        "caption",
-    )
-    if not evaluated:
-        yield html.paragraph("No run scored held-out clusters during training.")
 
 
-def _long(table: html.Block, rows: int) -> html.Block:
-    return html.folded(f"{rows} runs", table) if rows > LONG else table
+def published(results: Results) -> list[html.Block]:
+    """Returns published numbers for the same clusters and datasets.
 
+    Our own stand beside them only if all rows come from the real datasets.
+    """
+    heading = html.Heading("Published numbers")
+    is_comparable = has_real_rows_only(mixtures(results.sweep))
+    with PUBLISHED_RESULTS.open(encoding="utf-8", newline="") as file:
+        entries = list(csv.DictReader(file))
 
-def published(whole: Results) -> Iterator[html.Block]:
-    """Numbers of papers for the same clusters and datasets; beside ours only where the rows are the datasets' own."""
-    with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        facts = list(csv.DictReader(file))
-    rows = []
-    for fact in facts:
-        found = _ours(whole, fact)
-        if found:
-            # A cluster's published mean is of other datasets and metrics (F1a of MultiRC) than ours.
-            measured = fact["kind"] == "tasks" and all("after" in scored.scores for scored in found)
-            ours = (
-                float(np.mean([scored.scores["after"].mean for scored in found]))
-                if measured
-                else None
-            )
-            about = [fact[key] for key in ("name", "metric", "system", "setting", "source")]
-            rows.append([*about, float(fact["value"]), ours])
-    yield html.heading("Published numbers")
-    if not rows:
-        yield html.paragraph("None is known here of these clusters and datasets.", "missing")
-        return
-    columns = ["cluster or datasets", "metric", "system", "setting", "source", "published"]
-    if sources(whole.sweep) <= REAL:
-        columns.append("measured here, tuned")
-        text = (
-            "Published: copied from the named source, not measured here; other models, prompts and subsets of the data. Of a "
-            "cluster's published mean there is none of ours: it is of other datasets and metrics."
-        )
-        yield html.paragraph(text)
-    else:
-        rows = [row[:-1] for row in rows]
-        yield html.paragraph(f"For context only. {NOT_COMPARABLE}", "note")
-    yield html.table_block(columns, rows, texts=5, dense=True)
-
-
-def _ours(whole: Results, fact: Mapping[str, str]) -> list[Scored]:
-    """Our scores of what a published number is of; [] if we have not all of it."""
-    if fact["kind"] == "cluster":
-        return [c.mean for c in whole.shown if c.name == fact["name"] and c.mean]
-    tasks = {
-        task.name: task
-        for cluster in whole.shown
-        for task in cluster.tasks
-        if task.metric == fact["metric"]
-    }
-    names = fact["name"].split()
-    return [tasks[name] for name in names] if all(name in tasks for name in names) else []
-
-
-def mixture(whole: Results) -> Iterator[html.Block]:
-    """What each run trained on, and the mixture of one task by task."""
-    rows, first = [], None
-    for run in whole.sweep.runs:
-        about = _section(run, "mixture")
-        try:
-            tasks, per_step = about["tasks"], about["supervised_tokens_per_batch"]
-            clusters = len({task["cluster"] for task in tasks})
-            examples = sum(task["examples"] for task in tasks)
-            sizes = [
-                len(tasks),
-                clusters,
-                examples,
-                about.get("steps"),
-                about["batch_size"],
-                float(per_step),
-            ]
-            detail = mixture_section(about)
-        except Damaged:
+    rows: list[list[html.Cell]] = []
+    for entry in entries:
+        measured = _measured(results, entry)
+        if not measured:
             continue
-        rows.append([run.name, str(_section(run, "data").get("mixture")), *sizes])
-        first = first or (run, detail)
-    yield html.heading("Mixture")
-    if first is None:
-        yield html.placeholder("no manifest.json describes a mixture")
-        return
-    columns = "run,mixture,tasks,clusters,examples,steps,batch,supervised tokens a step"
-    yield _long(html.table_block(columns, rows, texts=2), len(rows))
-    detail = html.Block(first[1].partition("</h2>")[2])
-    yield html.Block(html.folded(f"Task by task: {first[0].name}", detail).html)
+        keys = ("name", "metric", "system", "setting", "source")
+        row: list[html.Cell] = [*(entry[key] for key in keys), float(entry["value"])]
+        if is_comparable:
+            row.append(_comparable_mean(entry, measured))
+        rows.append(row)
+    if not rows:
+        return [heading, html.Paragraph("None known for these clusters and datasets.", "missing")]
 
-
-def leakage(whole: Results) -> Iterator[html.Block]:
-    """The audits that the runs keep, and the commands for those that no run has yet."""
-    yield html.heading("Leakage audit")
-    audited = [run for run in whole.sweep.runs if run.leakage is not None]
-    done = set(map(_data, audited))
-    # Runs of one mixture and one held-out cluster share what an audit finds.
-    missing = {
-        _data(run): run
-        for run in reversed(whole.sweep.runs)
-        if run.manifest and _data(run) not in done
-    }
-    if missing:
-        places = [run.path.relative_to(whole.sweep.path) for run in reversed(missing.values())][
-            :LONG
-        ]
-        lines = [f"python launch/leakage.py --run_dir=$SWEEP_DIR/{place}" for place in places]
-        lines.append("python -m flan_jax.reports.sweep_report $SWEEP_DIR")
-        yield html.paragraph(
-            f"{len(missing)} of {len(done) + len(missing)} pairs of a mixture and what it holds out are not audited yet. "
-            "An audit takes a minute or more of a processor. With SWEEP_DIR, this sweep's directory:"
+    columns = ["cluster or datasets", "metric", "system", "setting", "source", "published"]
+    if is_comparable:
+        columns.append("measured here, tuned")
+        remark = html.Paragraph(
+            "Published numbers are copied from the named source, not measured here: models, "
+            "prompts and subsets of the data differ. For a cluster's published mean none of ours "
+            "is given: its datasets and metrics differ."
         )
-        yield html.Block(html.text("\n".join(lines)), "\n".join(f"    {line}" for line in lines))
-    rows = []
-    for name, audit in ((run.name, run.leakage) for run in audited):
-        try:
-            found = [
-                [
-                    name,
-                    f["held_out"],
-                    f["trained"],
-                    f["origin"] or "-",
-                    f["duplicates"],
-                    f["examples"],
-                ]
-                for f in audit["findings"]
+    else:
+        remark = html.Paragraph(
+            f"For context only. {_why_not_comparable(results.sweep)}, so that their scores are not "
+            "comparable with published ones.",
+            "note",
+        )
+    return [heading, remark, html.Table(columns=columns, rows=rows, text_columns=5, dense=True)]
+
+
+def _why_not_comparable(sweep: Sweep) -> str:
+    if generated_rows_note(mixtures(sweep)):
+        return "Rows of these runs are generated"
+    return "It is not known where the rows of these runs come from"
+
+
+def _measured(results: Results, entry: Mapping[str, str]) -> list[ScoreRow]:
+    """Returns our scores for a published number; [] if one of its datasets is missing."""
+    if entry["kind"] == "cluster":
+        return [
+            cluster.mean
+            for cluster in results.headline
+            if cluster.name == entry["name"] and cluster.mean is not None
+        ]
+    tasks: dict[str, ScoreRow] = {}
+    for cluster in results.headline:
+        for task in cluster.tasks:
+            if task.metric == entry["metric"]:
+                tasks[task.name] = task
+    names = entry["name"].split()
+    if not all(name in tasks for name in names):
+        return []
+    return [tasks[name] for name in names]
+
+
+def _comparable_mean(entry: Mapping[str, str], measured: Sequence[ScoreRow]) -> float | None:
+    """Returns our mean over the same datasets; None for a cluster, whose datasets differ."""
+    scores = [row.after for row in measured if row.after is not None]
+    if entry["kind"] != "tasks" or len(scores) < len(measured):
+        return None
+    return float(np.mean([score.mean for score in scores]))
+
+
+def mixture(results: Results) -> list[html.Block]:
+    """Returns what each run trains on, and the mixture of the first run task by task."""
+    heading = html.Heading("Mixture")
+    runs = [run for run in results.sweep.runs if run.mixture is not None]
+    if not runs:
+        return [heading, html.Placeholder(f"no {MANIFEST} describes a mixture")]
+
+    rows: list[list[html.Cell]] = []
+    details: list[html.Block] = []
+    for run in runs:
+        summary = run.mixture
+        assert summary is not None
+        rows.append(
+            [
+                run.name,
+                str(run.manifest_section("data").get("mixture")),
+                len(summary.tasks),
+                len({task.cluster for task in summary.tasks}),
+                sum(task.examples for task in summary.tasks),
+                summary.steps,
+                summary.batch_size,
+                summary.supervised_tokens_per_batch,
             ]
-            rows += found or [[name, "no finding", "-", "-", None, None]]
-        except Damaged as error:
-            rows.append(
-                [name, f"not an audit ({type(error).__name__}: {error})", "-", "-", None, None]
-            )
+        )
+        if not details:
+            details = [html.Folded(f"Task by task: {run.name}", mixture_section(summary))]
+    columns = (
+        "run",
+        "mixture",
+        "tasks",
+        "clusters",
+        "examples",
+        "steps",
+        "batch size",
+        "supervised tokens per step",
+    )
+    table = html.Table(columns=columns, rows=rows, text_columns=2)
+    return [heading, _folded_if_long(table), *details]
+
+
+def _folded_if_long(table: html.Table) -> html.Block:
+    if len(table.rows) <= MAX_ROWS:
+        return table
+    return html.Folded(f"{len(table.rows)} runs", [table])
+
+
+def leakage(results: Results) -> list[html.Block]:
+    """Returns the leakage audits of the runs, and the commands for those that are missing."""
+    sweep = results.sweep
+    audited = [run for run in sweep.runs if run.leakage is not None]
+    rows: list[list[html.Cell]] = []
+    for run in audited:
+        rows += _finding_rows(run)
+
+    blocks = [html.Heading("Leakage audit"), *_missing_audits(sweep, audited)]
     if rows:
-        columns = "run,held-out task,trained on,of one origin,near-duplicates,of its examples"
-        yield html.table_block(columns, rows, texts=4)
-        yield html.paragraph(
-            "Near-duplicates: held-out examples whose input shares about 70 % or more of its word 5-grams with one trained on. "
-            "Its examples: those that are scored, or all of them where launch/leakage.py made the audit.",
+        columns = (
+            "run",
+            "held-out task",
+            "trained on",
+            "common origin",
+            "near-duplicates",
+            "examples audited",
+        )
+        caption = html.Paragraph(
+            "Near-duplicates: held-out examples whose input shares about 70 % or more of its word "
+            "5-grams with a training example. Examples audited: the test examples that are "
+            "scored, or all of them if launch/leakage.py made the audit.",
             "caption",
         )
+        blocks += [html.Table(columns=columns, rows=rows, text_columns=4), caption]
+    return blocks
 
 
-def _data(run: SweepRun) -> str:
-    """What a run was trained on and holds out, as text."""
-    return json.dumps(_section(run, "data"), sort_keys=True)
+def _missing_audits(sweep: Sweep, audited: Sequence[SweepRun]) -> list[html.Block]:
+    """Returns the commands that audit what no run has audited yet; [] if nothing is missing.
+
+    Runs that train on the same data and hold out the same tasks share an audit.
+    """
+    done = {_data_key(run) for run in audited}
+    missing: dict[str, SweepRun] = {}
+    for run in sweep.runs:
+        if run.manifest and _data_key(run) not in done:
+            missing.setdefault(_data_key(run), run)
+    if not missing:
+        return []
+
+    paths = [run.path.relative_to(sweep.path) for run in missing.values()]
+    commands = [f"python launch/leakage.py --run_dir=$SWEEP_DIR/{path}" for path in paths]
+    commands = [*commands[:MAX_ROWS], "python -m flan_jax.reports.sweep_report $SWEEP_DIR"]
+    text = (
+        f"{len(missing)} of {len(done) + len(missing)} combinations of a mixture and held-out "
+        "tasks are not audited yet. An audit takes a minute or more of processor time. With "
+        "SWEEP_DIR set to this sweep's directory, run:"
+    )
+    return [html.Paragraph(text), html.Preformatted("\n".join(commands))]
 
 
-def cost(whole: Results) -> Iterator[html.Block]:
-    """Seconds, device-hours and tokens of each run, and the software they ran on."""
-    rows, totals = [], np.zeros(4)
-    for run in whole.sweep.everything:
+def _data_key(run: SweepRun) -> str:
+    """Returns what a run trains on and holds out, as text."""
+    return json.dumps(run.manifest_section("data"), sort_keys=True)
+
+
+def _finding_rows(run: SweepRun) -> list[list[html.Cell]]:
+    """Returns a row for each finding of a run's audit, or one that says why there is none."""
+    try:
+        findings = _findings(run.leakage)
+    except DAMAGE as error:
+        reason = f"not an audit ({type(error).__name__}: {error})"
+        return [[run.name, reason, "-", "-", None, None]]
+    if not findings:
+        return [[run.name, "no finding", "-", "-", None, None]]
+    return [[run.name, *cells] for cells in findings]
+
+
+def _findings(audit: object) -> list[list[html.Cell]]:
+    """Returns the cells of each finding of an audit.
+
+    Raises:
+      LookupError, TypeError: the audit is damaged.
+    """
+    if not isinstance(audit, Mapping):
+        raise TypeError(f"a {type(audit).__name__} instead of an object")
+    return [
+        [
+            finding["held_out"],
+            finding["trained"],
+            finding["origin"] or None,
+            finding["duplicates"],
+            finding["examples"],
+        ]
+        for finding in audit["findings"]
+    ]
+
+
+def cost(results: Results) -> list[html.Block]:
+    """Returns seconds, device-hours, tokens and FLOPs of each run and in all."""
+    rows: list[list[html.Cell]] = []
+    totals = np.zeros(4)
+    for run in results.sweep.runs_and_base:
         devices = str(run.manifest.get("devices") or "-")
-        count = re.match(r"\d+", devices)
-        hours = int(count[0]) * run.seconds / 3600 if count and run.seconds is not None else None
-        done = run.state == "finished"
-        numbers = [run.seconds, hours, _planned(run, "tokens", done), _planned(run, "flops", done)]
-        totals += [value or 0.0 for value in numbers]
+        numbers = [
+            run.seconds,
+            _device_hours(devices, run.seconds),
+            _planned_number(run, "tokens"),
+            _planned_number(run, "flops"),
+        ]
+        totals += [number or 0.0 for number in numbers]
         rows.append([run.name, run.state, devices, *_cost_cells(numbers)])
+
     seconds, hours, tokens, flops = _cost_cells(totals.tolist())
-    yield html.heading("Cost")
-    yield html.paragraph(
-        f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs."
-    )
-    yield _long(
-        html.table_block("run,state,devices,seconds,device-hours,tokens,FLOPs", rows, texts=3),
-        len(rows),
-    )
-    yield html.paragraph(
-        "Seconds: of the run's process. Tokens and FLOPs: as planned, of the finished runs.",
-        "caption",
-    )
-    yield html.heading("Software")
-    versions: dict[tuple[str, str], int] = {}
-    for run in whole.sweep.runs:
-        for pair in _section(run, "versions").items():
-            versions[pair] = versions.get(pair, 0) + 1
-    if not versions:
-        yield html.placeholder("no manifest.json names versions")
-        return
-    yield html.table_block(
-        "package,version,runs",
-        [[*pair, count] for pair, count in sorted(versions.items())],
-        texts=2,
-    )
+    columns = ("run", "state", "devices", "seconds", "device-hours", "tokens", "FLOPs")
+    return [
+        html.Heading("Cost"),
+        html.Paragraph(
+            f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs."
+        ),
+        _folded_if_long(html.Table(columns=columns, rows=rows, text_columns=3)),
+        html.Paragraph(
+            "Seconds: wall time of the run's process. Tokens and FLOPs: as planned, for finished "
+            "runs.",
+            "caption",
+        ),
+    ]
 
 
-def _planned(run: SweepRun, key: str, done: bool) -> float | None:
+def _device_hours(devices: str, seconds: float | None) -> float | None:
+    """Returns the device-hours of a run on devices such as "8 x TPU v5 lite"."""
+    count = re.match(r"\d+", devices)
+    if count is None or seconds is None:
+        return None
+    return int(count[0]) * seconds / 3600
+
+
+def _planned_number(run: SweepRun, key: str) -> float | None:
+    """Returns a number of the plan for a finished run."""
     value = run.plan.get(key)
-    return float(value) if done and isinstance(value, int | float) else None
+    if run.state != "finished" or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
 def _cost_cells(numbers: Sequence[float | None]) -> list[str | None]:
-    forms = ("{:,.0f}", "{:,.2f}", "{:,.0f}", "{:.2e}")
-    return [None if n is None else form.format(n) for n, form in zip(numbers, forms, strict=True)]
+    """Formats seconds, device-hours, tokens and FLOPs."""
+    formats = ("{:,.0f}", "{:,.2f}", "{:,.0f}", "{:.2e}")
+    return [
+        None if number is None else format_text.format(number)
+        for number, format_text in zip(numbers, formats, strict=True)
+    ]
 
 
-def plan(whole: Results) -> Iterator[html.Block]:
-    """The plan, and what each run has for itself."""
-    sweep = whole.sweep
-    yield html.heading("Plan")
-    axes = list(dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs)))
+def software(results: Results) -> list[html.Block]:
+    """Returns the versions of the packages that the runs used."""
+    versions: collections.Counter[tuple[str, str]] = collections.Counter()
+    for run in results.sweep.runs:
+        versions.update(run.manifest_section("versions").items())
+    heading = html.Heading("Software")
+    if not versions:
+        return [heading, html.Placeholder(f"no {MANIFEST} names versions")]
+    rows = [[package, version, count] for (package, version), count in sorted(versions.items())]
+    columns = ("package", "version", "runs")
+    return [heading, html.Table(columns=columns, rows=rows, text_columns=2)]
+
+
+def plan(results: Results) -> list[html.Block]:
+    """Returns the plan, and the values of the axes of each run."""
+    sweep = results.sweep
     facts = [
-        (key, label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")
+        (key, axis_label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")
     ]
-    facts += [
-        (f"axis {axis}", "; ".join(map(label, values)))
-        for axis, values in sweep.plan["axes"].items()
+    for axis, values in sweep.plan["axes"].items():
+        facts.append((f"axis {axis}", "; ".join(map(axis_label, values))))
+
+    axes = dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs))
+    varying = [
+        axis for axis in axes if len({axis_label(run.point.get(axis)) for run in sweep.runs}) > 1
     ]
-    yield html.table_block(("", ""), facts, texts=2)
-    yield html.heading("Runs", 3)
-    differing = [
-        axis for axis in axes if len({label(run.point.get(axis)) for run in sweep.runs}) > 1
+    rows = []
+    for run in sweep.runs:
+        values = [axis_label(run.point.get(axis)) for axis in varying]
+        rows.append([str(run.plan["id"]), run.state, *values])
+    table = html.Table(columns=["id", "state", *varying], rows=rows, text_columns=2 + len(varying))
+    return [
+        html.Heading("Plan"),
+        html.Table(columns=("", ""), rows=facts, text_columns=2),
+        html.Heading("Runs", level=3),
+        _folded_if_long(table),
     ]
-    rows = [
-        [_id(run), run.state, *(label(run.point.get(axis)) for axis in differing)]
-        for run in sweep.runs
-    ]
-    yield _long(
-        html.table_block(["id", "state", *differing], rows, texts=2 + len(differing)), len(rows)
-    )
 
 
-def _id(run: SweepRun) -> str:
-    return str(run.plan["id"])
-
-
-def predictions(whole: Results) -> Iterator[html.Block]:
-    """Some tuned predictions of each held-out task of the setting that is shown, and where the others are."""
-    yield html.heading("Example predictions")
+def predictions(results: Results) -> list[html.Block]:
+    """Returns tuned predictions of each held-out task in the headline setting, with links."""
+    heading = html.Heading("Example predictions")
     files: dict[tuple[str, str], Path] = {}
-    for run in whole.sweep.runs:
-        for task in run.tasks if whole.sweep.setting(run) == whole.sweep.shown else ():
-            file = run.path / "predictions" / f"{task.name}-after.jsonl"
+    for run in results.sweep.headline_runs:
+        for task in run.tasks:
+            file = predictions_file(run.path, task.task, AFTER)
             if task.held_out and file.exists():
-                files.setdefault((task.cluster, task.name), file)
+                files.setdefault((task.cluster, task.task), file)
     if not files:
-        yield html.placeholder("no tuned model's predictions are written")
-        return
-    yield html.paragraph(
-        f"Up to {EXAMPLES} test examples a task after tuning, taken blind to the outcome.",
+        return [heading, html.Placeholder("no tuned model's predictions are written")]
+    introduction = html.Paragraph(
+        f"Up to {EXAMPLES_PER_TASK} test examples of each task after tuning, chosen without "
+        "regard to the outcome.",
         "caption",
     )
-    for (cluster, name), file in sorted(files.items()):
-        link = quote(str(file.relative_to(whole.sweep.path)))
+    blocks: list[html.Block] = [heading, introduction]
+    for (cluster, task), file in sorted(files.items()):
+        examples = []
+        failure = ""
         try:
-            rows = [row for row in sample_lines(file, 4 * EXAMPLES) if row["split"] == "test"]
-            shown = "\n".join(
-                example({"after": row}) for row in rows[:: len(rows) // EXAMPLES or 1][:EXAMPLES]
+            rows = sample_predictions(file, EXAMPLES_PER_TASK)
+            examples = [answered_prompts({AFTER: row}) for row in rows]
+        except DAMAGE as error:
+            failure = f"{file.name} cannot be read ({type(error).__name__}: {error})."
+        blocks.append(
+            html.TaskPredictions(
+                task=task,
+                remark=f" ({cluster})",
+                examples=examples,
+                link=quote(str(file.relative_to(results.sweep.path))),
+                failure=failure,
             )
-        except (*Damaged, OSError) as error:
-            shown = html.missing(f"{file.name} cannot be read ({type(error).__name__}: {error})")
-        head = f'<summary><b>{escape(name)}</b> ({escape(cluster)}), <a href="{link}">all</a></summary>'
-        yield html.Block(
-            f"<details>{head}\n{shown}</details>\n",
-            f"- {html.markdown_text(name)}: [{link}]({link})",
         )
+    return blocks

@@ -409,7 +409,7 @@ def test_mixture(gin_file, capsys, tmp_path):
     assert re.search(r"aeslc +summarization +20 +0 +20 +14\.3%", shown)
     assert "held out: nothing" in shown
     page = (tmp_path / "m.html").read_text()
-    assert "<svg" in page and "aeslc" in page and "Filtered: rows left out" in page
+    assert "<svg" in page and "aeslc" in page and "Filtered: rows that the task leaves out" in page
     assert program.exit_code(mixture.main, [*few, "sst2", "--diff=cola"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"sst2 +100\.00% +- +-100\.00", shown) and re.search(
@@ -491,7 +491,10 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
         manifest.run_metadata(loaded[0].model, loaded[0].data, make_mesh(None)),
     )
     (run_dir / "config.gin").write_text(loaded[1])
-    assert "1 of 1 pairs" in sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
+    assert (
+        "1 of 1 combinations"
+        in sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
+    )
     assert "held_out is nli in the run, sentiment now" in refused(
         leakage.main, *settings[:2], "--held_out=sentiment", f"--run_dir={run_dir}"
     )

@@ -1,0 +1,69 @@
+import pytest
+from sweep_directory import mixture_summary, mixture_task
+
+from flan_jax.errors import InputError
+from flan_jax.reports.mixture import (
+    draw_mixture,
+    generated_rows_note,
+    has_real_rows_only,
+    mixture_table,
+)
+from flan_jax.run_records import MixtureSummary
+
+
+def mixture(**kinds):
+    tasks = [mixture_task(name, "nli", kind) for name, kind in kinds.items()]
+    return MixtureSummary.from_json(mixture_summary(tasks, held_out=[], steps=10))
+
+
+def test_the_table_has_the_largest_share_first():
+    tasks = [
+        mixture_task("rte", "nli", "tfds", share=0.25),
+        mixture_task("sst2", "sentiment", "tfds", share=0.75),
+    ]
+    summary = MixtureSummary.from_json(mixture_summary(tasks, held_out=[], steps=10))
+    assert mixture_table(summary).rows == [
+        ["sst2", "sentiment", 9427, 3000, "75.00", "1.25", 140.5, 2.5, 12.5, 0.0, 3],
+        ["rte", "nli", 9427, 3000, "25.00", "1.25", 140.5, 2.5, 12.5, 0.0, 3],
+    ]
+
+
+def test_generated_rows_are_noted_and_named_where_only_some_are():
+    assert generated_rows_note([mixture(rte="tfds", cb="files")]) is None
+    assert generated_rows_note([mixture(rte="generated")]) == (
+        "Practice corpus: generated rows. These are not FLAN's datasets; scores on them are not "
+        "comparable with published ones."
+    )
+    note = generated_rows_note([mixture(rte="tfds"), mixture(cb="generated", wnli="generated")])
+    assert "the rows of some tasks are generated (cb, wnli)." in note
+
+
+@pytest.mark.parametrize(
+    "mixtures, is_real",
+    [
+        ([mixture(rte="tfds", cb="files")], True),
+        ([mixture(rte="tfds", cb="generated")], False),
+        ([mixture(rte="tfds"), mixture(cb="generated")], False),
+        ([], False),
+    ],
+)
+def test_only_known_real_rows_are_comparable(mixtures, is_real):
+    assert has_real_rows_only(mixtures) == is_real
+
+
+def test_rows_of_unknown_origin_are_not_comparable():
+    content = mixture_summary([mixture_task("rte", "nli", "tfds")], held_out=[], steps=10)
+    del content["tasks"][0]["provenance"]
+    summary = MixtureSummary.from_json(content)
+    assert not has_real_rows_only([summary]) and generated_rows_note([summary]) is None
+
+
+def test_pictures(tmp_path):
+    summary = mixture(rte="tfds", cb="tfds")
+    for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("html", b"<!doctype html>")):
+        path = tmp_path / f"mixture.{ending}"
+        draw_mixture(summary, path)
+        assert path.read_bytes().startswith(start)
+    assert "<svg" in path.read_text() and "<td>rte</td>" in path.read_text()
+    with pytest.raises(InputError, match="ends in .png, .svg, .pdf or .html"):
+        draw_mixture(summary, tmp_path / "mixture.txt")
