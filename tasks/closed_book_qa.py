@@ -1,6 +1,6 @@
 """Closed-book question answering: what does the model know without a text to read?"""
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import exact_match, token_f1, trivia_qa
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import closed_book_qa as practice
@@ -28,32 +28,32 @@ ARC_EASY = register(
         fields=_arc_fields,
         options="choices",
         templates=(
-            Template("{question}\n\nMark the one that is right.\n\n{options}"),
-            Template("Solve this item from a school science test.\n{question}\n{options}"),
-            Template(
+            FormatTemplate("{question}\n\nMark the one that is right.\n\n{options}"),
+            FormatTemplate("Solve this item from a school science test.\n{question}\n{options}"),
+            FormatTemplate(
                 "{options}\n\nTake from this list the answer to the line below, or its ending.\n{question}"
             ),
-            Template("Q: {question}\n{options}\nA:"),
-            Template(
+            FormatTemplate("Q: {question}\n{options}\nA:"),
+            FormatTemplate(
                 "My little brother is stuck on his homework. Can you help him?\n\n{question}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Remember what you were taught, and answer or complete the following. {question}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "No books, no notes! Just go for the reply or the ending that you trust.\n{question}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A teacher would like to hear the following from the class. What could she ask?\n{answer}",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "{options}\nThese are the choices of a test item. The key says: {answer}\nHow does the item begin?",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Write an easy science question with four options. The correct one has to be: {answer}",
                 "{question}\n{options}",
                 turned_around=True,
@@ -78,36 +78,40 @@ ARC_CHALLENGE = register(
         fields=_arc_fields,
         options="choices",
         templates=(
-            Template("{question}\n\nOne of these is correct, and three are not.\n\n{options}"),
-            Template(
+            FormatTemplate(
+                "{question}\n\nOne of these is correct, and three are not.\n\n{options}"
+            ),
+            FormatTemplate(
                 "Simple programs fail at this question. Can you do better?\n\n{question}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "It is the last round of the quiz, and this one is for double points: {question}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Four people were given the same problem, and no two of them agreed.\nProblem: {question}\n"
                 "Which of their solutions is right?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\nHold each of these against what follows and keep the one that works. {question}"
             ),
-            Template("Advanced science exam\n\nTask 7. {question}\n{options}\n\nYour answer:"),
-            Template(
+            FormatTemplate(
+                "Advanced science exam\n\nTask 7. {question}\n{options}\n\nYour answer:"
+            ),
+            FormatTemplate(
                 "{question}\nRule out whatever cannot be right, then name what is left.\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "The answer is this: {answer}\nWhat was the question?",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "An examiner has settled on four options and still needs a hard question to go with them.\n{options}\n"
                 "Correct option: {answer}\nQuestion:",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Make up a science problem, without any choices, that few pupils will get right. The right solution: "
                 "{answer}",
                 "{question}",
@@ -145,35 +149,37 @@ NATURAL_QUESTIONS = register(
         fields=_natural_questions_fields,
         metrics=(exact_match, token_f1),
         templates=(
-            Template("Question: {question}?\n\nAnswer in a few words."),
-            Template(
+            FormatTemplate("Question: {question}?\n\nAnswer in a few words."),
+            FormatTemplate(
                 "A search engine receives the query below. Which short fact should it display above the results?\n\n"
                 "{question}"
             ),
-            Template("Without looking anything up, tell me: {question}? The bare fact is enough."),
-            Template(
+            FormatTemplate(
+                "Without looking anything up, tell me: {question}? The bare fact is enough."
+            ),
+            FormatTemplate(
                 "A boy to his grandmother: {question}?\nShe knows it and, never one for long speeches, says:"
             ),
-            Template(
+            FormatTemplate(
                 "{question}?\n\nNobody in the room could say. Can you? State just the fact, without a sentence around "
                 "it."
             ),
-            Template(
+            FormatTemplate(
                 "Inquiry: {question}?\n\nKindly respond with the relevant name, date, figure or expression, and omit "
                 "any explanation."
             ),
-            Template(
+            FormatTemplate(
                 "The voice assistant in the kitchen hears this:\n{question}\n"
                 "It gives no background and no source. The answer is all it says. What does it say?"
             ),
-            Template(
+            FormatTemplate(
                 "Your taxi driver turns around and asks: {question}?\nYou are about to get out, so you had "
                 "better be brief. What do you reply?"
             ),
-            Template(
+            FormatTemplate(
                 "Asked: {question}?\nReplied: ___\n\nFill the gap with as few words as will do."
             ),
-            Template(
+            FormatTemplate(
                 "The help desk keeps a log of what callers want to know and of the key facts they are given.\n"
                 "Caller: {question}?\nKey fact:"
             ),
@@ -205,37 +211,37 @@ TRIVIA_QA = register(
         fields=_trivia_qa_fields,
         metrics=(trivia_qa,),
         templates=(
-            Template("{question}\n\nGive the answer and nothing else."),
-            Template(
+            FormatTemplate("{question}\n\nGive the answer and nothing else."),
+            FormatTemplate(
                 "It is quiz night at the pub, and you write for your team. What should go on the sheet, without any "
                 "needless words?\n\nQuizmaster: {question}"
             ),
-            Template(
+            FormatTemplate(
                 "What is printed on the back of this trivia card?\n\nFront of the card: {question}"
             ),
-            Template(
+            FormatTemplate(
                 "General knowledge test. Whole sentences are not required.\n\n1. {question}\n\nSolution to 1:"
             ),
-            Template(
+            FormatTemplate(
                 "{question}\nI am on live television and have no idea. Quick, whisper to me what they want to hear, "
                 "and not a word more!"
             ),
-            Template(
+            FormatTemplate(
                 "A list in two columns has quiz questions on the left and short answers on the right. Complete the "
                 "last line of it.\n\nLeft: {question}\nRight:"
             ),
-            Template(
+            FormatTemplate(
                 "Anyone with a good memory for facts can settle this in a few words, so go ahead. {question}"
             ),
-            Template(
+            FormatTemplate(
                 "The solutions in the appendix of a quiz book are a few words long at most, and one of them is "
                 "missing.\n\nItem in the book: {question}\nMissing solution:"
             ),
-            Template(
+            FormatTemplate(
                 "Host: {question}\nGuest: I know this one! It has to be ___\n\n"
                 "Write what the guest says in place of the blank."
             ),
-            Template(
+            FormatTemplate(
                 "Which person, place, title or other thing is being asked for? Name it, and do not explain your choice."
                 "\n{question}"
             ),

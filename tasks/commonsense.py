@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import commonsense as practice
 
@@ -36,36 +36,36 @@ COPA = register(
         fields=_copa_fields,
         options="choices",
         templates=(
-            Template("{premise}\n\nWhat was the {question} of this?\n\n{options}"),
-            Template(
+            FormatTemplate("{premise}\n\nWhat was the {question} of this?\n\n{options}"),
+            FormatTemplate(
                 "Finish the sentence in the way that makes more sense.\n\n{opening}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Somebody remarks: {premise}\nYou try to guess the {question}. Which of these do you say?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\nWhich of the two is the more plausible {question} of the following? {premise}"
             ),
-            Template(
+            FormatTemplate(
                 "From a detective's notebook.\nKnown: {premise}\nWanted: the {question}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Here is one half of a very short story.\n{premise}\nThe other half tells the {question}. "
                 "Which sentence is it?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Use common sense. One option is a believable {question} of what happens here, the other is not.\n"
                 "{premise}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'A child hears "{premise}" and wants to know the {question}. What do you reply?\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 "{answer}\nThis is the {question} of some event. Describe the event in one sentence.",
                 "{premise}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Write two sentences about everyday life. The second one should be the {question} of the first.",
                 "{premise} {answer}",
                 turned_around=True,
@@ -100,35 +100,35 @@ HELLASWAG = register(
         fields=_hellaswag_fields,
         options="endings",
         templates=(
-            Template("{context}\n\nHow does this go on?\n\n{options}"),
-            Template(
+            FormatTemplate("{context}\n\nHow does this go on?\n\n{options}"),
+            FormatTemplate(
                 "A video caption, or perhaps a page of a guide, breaks off here.\n\n{context}\n\n"
                 "Which of these is the part that was lost?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nOnly one of these can sensibly be added to the text below. Which one?\n\n{context}"
             ),
-            Template(
+            FormatTemplate(
                 "A writing program has come up with four continuations. Three of them make little sense. Keep the good "
                 "one.\n\nWritten so far: {context}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Picture what is described here, then say what is most likely to come next.\n{context}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "I dozed off while somebody was reading to me, and this is all I remember.\n{context}\n\n"
                 "What did I miss?\n{options}"
             ),
-            Template("Incomplete text: {context}\n\n{options}\n\nRemaining part:"),
-            Template(
+            FormatTemplate("Incomplete text: {context}\n\n{options}\n\nRemaining part:"),
+            FormatTemplate(
                 "Test of general understanding, section 2\nEach passage stops too early. Mark the option that "
                 "completes it.\n\n{context}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "You are restoring a damaged transcript. First comes what is still legible, then the candidates for "
                 "what stood after it.\n\n{context}\n\n{options}\n\nWhich candidate do you put in?"
             ),
-            Template(
+            FormatTemplate(
                 "{context}\n\nContinue from the last word, in keeping with everything that has been said. You have the "
                 "choice of these.\n{options}"
             ),
@@ -159,36 +159,36 @@ PIQA = register(
         fields=_piqa_fields,
         options="solutions",
         templates=(
-            Template("{goal}\n\nWhich of these would work?\n\n{options}"),
-            Template(
+            FormatTemplate("{goal}\n\nWhich of these would work?\n\n{options}"),
+            FormatTemplate(
                 "Goal: {goal}\nWhich of the following plans reaches the goal in the real world?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nOne of these is good advice, the other is bad. Which would you give to somebody who "
                 "comes to you with this?\n{goal}"
             ),
-            Template(
+            FormatTemplate(
                 "A reader writes to a household magazine:\n{goal}\nWhich reply should it print?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "My roommate tried one way and I tried the other. Mine was the clever one.\n\n"
                 "The job: {goal}\n\nWhich way was mine?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Consider what the tools and materials are like and how they behave. Then pick the method that makes "
                 "sense.\n\n{goal}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A robot can run either of two programs, but it knows nothing about the physical world. Select the "
                 "program that gives its owner what is wanted.\n\nOwner: {goal}\n{options}"
             ),
-            Template("Tip of the day\n{goal}\n{options}\nTip to print:"),
-            Template(
+            FormatTemplate("Tip of the day\n{goal}\n{options}\nTip to print:"),
+            FormatTemplate(
                 "Somebody was given this advice.\n\n{answer}\n\nWhat did they want to do or to know?",
                 "{goal}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nThese two ideas were meant for the same purpose, and one turned out to be the better: "
                 "{answer}\nWhat was the purpose?",
                 "{goal}",
@@ -225,40 +225,40 @@ STORY_CLOZE = register(
         fields=_story_cloze_fields,
         options="endings",
         templates=(
-            Template("{context}\n\nHow does the story end?\n\n{options}"),
-            Template(
+            FormatTemplate("{context}\n\nHow does the story end?\n\n{options}"),
+            FormatTemplate(
                 "A story has five sentences. These are the first four.\n\n{context}\n\nWhich is the fifth?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nOne of these two endings would leave the readers of the story below puzzled. "
                 "Choose the other one.\n\n{context}"
             ),
-            Template(
+            FormatTemplate(
                 "A teacher is reading to her class.\n{context}\n"
                 "One pupil knows the last sentence by heart and says it before she can. What does the pupil "
                 "say?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Creative writing class, comments on your homework\n\nYour text: {context}\n\n"
                 "It lacks a conclusion. The better one of these would be:\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "The film is almost over, and so far we have seen this.\n{context}\nWhat is the final scene?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Think of how people usually act and feel, and select the outcome that is more natural.\n\n"
                 "Events: {context}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A friend told me something over the phone, but then the line went dead.\n{context}\n"
                 "I have two guesses about what came after that. Which is the better one?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Tell a story, five sentences in all, that ends like this:\n{answer}",
                 "{context} {answer}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nWrite a story of five sentences about ordinary people. Let it close with one of the two "
                 "above, and see to it that the other would be out of place there.",
                 "{context} {answer}",

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import coreference as practice
 
@@ -42,32 +42,32 @@ WINOGRANDE = register(
         fields=_winogrande_fields,
         options="endings",
         templates=(
-            Template("{context}\n\nWhat comes next?\n\n{options}"),
-            Template(
+            FormatTemplate("{context}\n\nWhat comes next?\n\n{options}"),
+            FormatTemplate(
                 "The end of this text has been cut off, and only one of the two pieces below belongs to it.\n"
                 "{context}\n{options}"
             ),
-            Template("Finish the story so that it makes sense: {context}"),
-            Template(
+            FormatTemplate("Finish the story so that it makes sense: {context}"),
+            FormatTemplate(
                 "{options}\n\nOne of these endings fits the following words, the other does not.\n{context}"
             ),
-            Template(
+            FormatTemplate(
                 "I have written this much and got stuck.\n{context}\nWhich of these would be the right words to go on "
                 "with?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Reading puzzle: who or what is spoken of?\n"
                 "Start: {context}\nPick the end that matches the start.\n{options}"
             ),
-            Template("{context}\nPlease take over here and finish what I was going to say."),
-            Template(
+            FormatTemplate("{context}\nPlease take over here and finish what I was going to say."),
+            FormatTemplate(
                 "The pupils had to complete what was on the blackboard.\nBlackboard: {context}\n"
                 "Two of them came up with different endings. Which one did the teacher mark as right?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Use what you know about the world to complete the text.\n\n{context}\n\n{options}"
             ),
-            Template("First half: {context}\n{options}\nSecond half:"),
+            FormatTemplate("First half: {context}\n{options}\nSecond half:"),
         ),
     )
 )
@@ -97,40 +97,40 @@ WSC = register(
         fields=_wsc_fields,
         options=("no", "yes"),
         templates=(
-            Template(
+            FormatTemplate(
                 '{context}\n\nIn the text above, does "{text2}" refer to "{text1}"?\n\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 "Pronoun check\nText: {context}\nPronoun: {text2}\nSuggested meaning: {text1}\n"
                 "Is the suggestion right?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'Read the passage and say whether "{text1}" and "{text2}" are the same person or thing in it.\n\n'
                 "{context}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'A translator needs to know what "{text2}" stands for below, and guesses that it stands for "{text1}". '
                 "Has she guessed right?\n{context}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 '{options}\n\nChoose one. If somebody crossed out "{text2}" here and wrote "{text1}" above it, '
                 "would the message still be the same?\n{context}"
             ),
-            Template(
+            FormatTemplate(
                 "My daughter is learning to read and has just finished this bit.\n{context}\n"
                 'She tells me that "{text2}" is another word for "{text1}" there. Has she understood it?\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 'By "{text2}", does the author of these lines mean "{text1}"?\n\n{context}\n\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 "Grammar homework: draw an arrow from the pronoun to the words that it stands for.\n\n{context}\n\n"
                 'A classmate has drawn the arrow from "{text2}" to "{text1}". Is it drawn correctly?\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 'Given: {context}\nClaim: "{text2}" = "{text1}"\nIs the claim true?\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 "I am editing a manuscript, and I worry that this passage may be misread.\n{context}\n"
                 'A test reader took "{text2}" to mean "{text1}". Was that what the writer had in mind?\n{options}'
             ),
@@ -170,36 +170,38 @@ WSC273 = register(
         fields=_wsc273_fields,
         options="endings",
         templates=(
-            Template("{context}\n\nChoose the words that complete this text.\n\n{options}"),
-            Template(
+            FormatTemplate("{context}\n\nChoose the words that complete this text.\n\n{options}"),
+            FormatTemplate(
                 "The text stops just before it says who or what is meant. Which continuation agrees with the rest?\n\n"
                 "{context}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nOne of these would be an odd thing to say after the words below. Give the other one.\n\n"
                 "{context}"
             ),
-            Template("Sentence builder\nPart 1: {context}\nWhich block is part 2?\n{options}"),
-            Template(
+            FormatTemplate(
+                "Sentence builder\nPart 1: {context}\nWhich block is part 2?\n{options}"
+            ),
+            FormatTemplate(
                 "The dog tore this note in two, and under the sofa I found two scraps that could be the missing half. "
                 "Which scrap is it?\nThe half I have: {context}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "During a dictation you did not catch the last words. You wrote down only this much.\n{context}\n"
                 "What were the last words?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "To prove that it understands language, a computer has to choose the right end for each beginning.\n\n"
                 "Beginning: {context}\n\n{options}\n\nRight end:"
             ),
-            Template(
+            FormatTemplate(
                 "A: {context}\nB: Wait, I can guess how you are going to finish!\n\n"
                 "Which guess would be a sensible one?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Which addition turns the fragment into a reasonable statement?\n\nFragment: {context}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{context}\n{options}\nI want the version that any attentive reader would expect, please."
             ),
         ),
@@ -234,35 +236,35 @@ DEFINITE_PRONOUN_RESOLUTION = register(
         fields=_definite_pronoun_resolution_fields,
         options="candidates",
         templates=(
-            Template('{sentence}\n\nWho or what is meant by "{pronoun}"?\n\n{options}'),
-            Template(
+            FormatTemplate('{sentence}\n\nWho or what is meant by "{pronoun}"?\n\n{options}'),
+            FormatTemplate(
                 'The word "{pronoun}" could be replaced by one of the two options without changing what the following '
                 "sentence says. Name that option.\n\n{sentence}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 '{options}\n\nWhich of them does "{pronoun}" take the place of here?\n{sentence}'
             ),
-            Template(
+            FormatTemplate(
                 'My friend, who is new to English, is confused by the word "{pronoun}" in this line.\n{sentence}\n'
                 "Which of these should I tell her it stands for?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'Language test, question 5\nChoose the antecedent of "{pronoun}".\n\n{sentence}\n\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 "This line is from a second-hand book: {sentence}\nThe previous owner has underlined "
                 '"{pronoun}" and noted in the margin who or what is meant. What is in the margin?\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 'Grammar alone does not settle who or what "{pronoun}" refers to below, but knowing how the world works '
                 "does.\n{sentence}\nSo which of these is it?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'First speaker: {sentence}\nSecond speaker: Sorry, I lost track. By "{pronoun}" you mean ___\n\n'
                 "Fill in the blank.\n{options}"
             ),
-            Template("Sentence: {sentence}\nPronoun: {pronoun}\n{options}\nReferent:"),
-            Template(
+            FormatTemplate("Sentence: {sentence}\nPronoun: {pronoun}\n{options}\nReferent:"),
+            FormatTemplate(
                 "You are drawing a picture for this sentence in a storybook.\n{sentence}\n"
                 'To get it right, you have to decide which of the characters or things "{pronoun}" is. '
                 "Which one is it?\n{options}"

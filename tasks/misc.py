@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, edit_similarity, exact_match, matthews, token_f1
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import misc as practice
@@ -36,38 +36,40 @@ WIC = register(
         fields=_wic_fields,
         options=_WIC_OPTIONS,
         templates=(
-            Template(
+            FormatTemplate(
                 '{sentence1}\n{sentence2}\n\nWhat does "{word}" have in these two sentences?\n\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 "Compare how a word is used.\nWord: {word}\nFirst use: {sentence1}\nSecond use: {sentence2}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'Imagine that you look up "{word}" in a dictionary. Would the same definition do for both of these '
                 "lines?\n- {sentence1}\n- {sentence2}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 '{options}\n\nChoose what a teacher should say about the word "{word}" in these two examples.\n'
                 "A: {sentence1}\nB: {sentence2}"
             ),
-            Template(
+            FormatTemplate(
                 'A learner of English knows what "{word}" means in this sentence:\n{sentence1}\nNow the learner comes '
                 "across this one:\n{sentence2}\nAre these two different meanings, or is it the same meaning?"
             ),
-            Template("[{word}] {sentence1}\n[{word}] {sentence2}\nOne sense or two?\n{options}"),
-            Template(
+            FormatTemplate(
+                "[{word}] {sentence1}\n[{word}] {sentence2}\nOne sense or two?\n{options}"
+            ),
+            FormatTemplate(
                 'Many words can be read in more than one way. Think about "{word}" in the sentence below.\n'
                 "{sentence1}\n"
                 "Then look at the same word here:\n{sentence2}\nWhat did you find?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 '{sentence1}\n{sentence2}\n\nThese share the word "{word}". Do they share its sense too?\n{options}'
             ),
-            Template(
+            FormatTemplate(
                 'If I translated these into another language, could I expect to use one word for "{word}" both times?\n'
                 "1) {sentence1}\n2) {sentence2}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 '{sentence1}\n\nKeep in mind what "{word}" means there. Does it mean that in the next one as well?\n\n'
                 "{sentence2}\n\n{options}"
             ),
@@ -94,35 +96,35 @@ TREC = register(
         fields=_trec_fields,
         options=_TREC_OPTIONS,
         templates=(
-            Template("{question}\n\nWhat kind of answer does this ask for?\n\n{options}"),
-            Template(
+            FormatTemplate("{question}\n\nWhat kind of answer does this ask for?\n\n{options}"),
+            FormatTemplate(
                 "Do not answer this question, but say how you would classify it.\nQuestion: {question}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nSort this question into one of six groups by what it asks for.\n{question}"
             ),
-            Template(
+            FormatTemplate(
                 "A search engine has received this query:\n{question}\nWhat does it have to look for: a person, a "
                 "place, a number, a thing, an explanation or what letters stand for?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A question has come in.\n{question}\nThe answer will have to be of this type:\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{question}\nSix types of answer are possible: description, entity, abbreviation, human, numeric and "
                 "location. Which of them is wanted here?"
             ),
-            Template(
+            FormatTemplate(
                 "A quiz master files question cards in six drawers by type of answer. Where does this one go?\n\n"
                 "Card: {question}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Somebody wants to know this:\n{question}\nWhich of these are they after?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Label the question with the category of its answer.\n\nQuestion: {question}\n{options}\nCategory:"
             ),
-            Template(
+            FormatTemplate(
                 "Think of a question for a trivia night. Kind of answer that is wanted: {answer}",
                 "{question}",
                 turned_around=True,
@@ -153,36 +155,36 @@ COLA = register(
         options=_COLA_OPTIONS,
         metrics=(accuracy, matthews),
         templates=(
-            Template(
+            FormatTemplate(
                 "{sentence}\n\nIs the grammar of this sentence acceptable in English?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{sentence}\nWould a native speaker put it like that, or stumble over it?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "You are proof-reading a magazine. This line has just come in.\n\n{sentence}\n\n"
                 "Is its grammar fit to print?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nGive your verdict on the grammar of the following sentence.\n{sentence}"
             ),
-            Template("Sentence: {sentence}\nGrammaticality: acceptable or unacceptable?"),
-            Template(
+            FormatTemplate("Sentence: {sentence}\nGrammaticality: acceptable or unacceptable?"),
+            FormatTemplate(
                 "Never mind what it says. Is it put together correctly?\n{sentence}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A linguist collects sentences, good ones and bad ones, and marks each of them.\n"
                 "Next in the collection: {sentence}\nWhich mark does it get?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "My essay has this sentence in it:\n{sentence}\nWill my English teacher accept that?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Write down one sentence for a grammar quiz. To a careful reader it should be {answer}.",
                 "{sentence}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "From a grammarian's list of examples\nGrammar: {answer}\nSentence:",
                 "{sentence}",
                 turned_around=True,
@@ -210,33 +212,33 @@ MATH_DATASET = register(
         sandbox=Sandbox(practice.math_dataset),
         fields=_math_dataset_fields,
         templates=(
-            Template("{question}\n\nGive the solution as a whole number."),
-            Template(
+            FormatTemplate("{question}\n\nGive the solution as a whole number."),
+            FormatTemplate(
                 "Algebra test, problem 1\n\n{question}\n\nWrite only the number in the answer box:"
             ),
-            Template("{question}\nIn other words, which number makes the two sides equal?"),
-            Template(
+            FormatTemplate("{question}\nIn other words, which number makes the two sides equal?"),
+            FormatTemplate(
                 "Student: I am stuck on this one. {question}\nTutor, who never says more than the value of the unknown:"
             ),
-            Template(
+            FormatTemplate(
                 "Isolate the variable, then work out its value. Your reply should be an integer.\n\n{question}"
             ),
-            Template(
+            FormatTemplate(
                 "My calculator cannot handle letters, so I have to ask you.\n{question}\n"
                 "Skip the explanation, please. All I want to know is which number the letter stands for."
             ),
-            Template(
+            FormatTemplate(
                 "Input to the equation solver: {question}\nOutput of the solver, a bare integer:"
             ),
-            Template(
+            FormatTemplate(
                 "The back of the book lists just the results of the exercises. What does it list for this one?\n"
                 "Exercise: {question}"
             ),
-            Template(
+            FormatTemplate(
                 "With one unknown and one linear equation, exactly one value will do. Find it and state it without "
                 "any steps.\n\n{question}"
             ),
-            Template(
+            FormatTemplate(
                 "Task: {question}\nSolution (digits only, with a minus sign if it is negative):"
             ),
         ),
@@ -271,45 +273,45 @@ COQA = register(
         fields=_coqa_fields,
         metrics=(token_f1, exact_match),
         templates=(
-            Template(
+            FormatTemplate(
                 "{story}\n\n{questions}\n\nAnswer each question on a line of its own, with its number in front."
             ),
-            Template(
+            FormatTemplate(
                 "Read the text and the questions about it. Reply briefly to each of them, in the same order and under "
                 'the same number; put "unknown" where the text does not tell.\n\n'
                 "Text: {story}\n\nQuestions:\n{questions}"
             ),
-            Template(
+            FormatTemplate(
                 "An interviewer has prepared these questions for someone who knows a certain text well:\n{questions}"
                 "\n\nThis is the text:\n{story}\n\nBe that person, and write your short replies as a numbered list."
             ),
-            Template(
+            FormatTemplate(
                 "Reading test\n\n{story}\n\nThe questions build on one another, so a word such as "
                 '"she" or "there" may point back to an earlier one.\n{questions}\n\nNumbered answers:'
             ),
-            Template(
+            FormatTemplate(
                 "A friend who has not read the following keeps asking about it.\n\n{story}\n\n"
                 "This is everything that your friend wants to know:\n{questions}\n\n"
                 "Short answers will do. Please keep the numbers."
             ),
-            Template(
+            FormatTemplate(
                 "{questions}\n\nLook all of this up in the passage below. Then list what you have found, one numbered "
                 "line for each question.\n\n{story}"
             ),
-            Template(
+            FormatTemplate(
                 "You are a witness in court, and all that you know is written here.\n\n{story}\n\n"
                 "The lawyer goes through the following points.\n{questions}\n\n"
                 'Testify as briefly as you can, numbering your answers to match. Where you cannot tell, say "unknown".'
             ),
-            Template(
+            FormatTemplate(
                 "Quiz\n{questions}\n\nMaterial for the quiz\n{story}\n\n"
                 "Fill in the answer sheet: the number, a period, and then as few words as possible."
             ),
-            Template(
+            FormatTemplate(
                 "Two people talked about this passage.\n\n{story}\n\nOnly one side of their conversation is "
                 "left, the side that asked:\n{questions}\n\nSupply the other side as a numbered list."
             ),
-            Template(
+            FormatTemplate(
                 "{story}\n\nSomebody was questioned about this and gave the following answers.\n{answer}\n\n"
                 "What could the questions have been? Number them in the same way.",
                 "{questions}",
@@ -349,51 +351,51 @@ QUAC = register(
         fields=_quac_fields,
         metrics=(exact_match, token_f1),
         templates=(
-            Template(
+            FormatTemplate(
                 "{background}\n\n{context}\n\n{question}\n\nCopy the words of the text that answer the question. "
                 "If there are none, copy the last word, CANNOTANSWER."
             ),
-            Template(
+            FormatTemplate(
                 "Background: {background}\n\nArticle: {context}\n\nA reader's question: {question}\n\n"
                 "Reply with a quotation from the article, or with CANNOTANSWER if it is silent on the matter."
             ),
-            Template(
+            FormatTemplate(
                 "{question}\n\nMark the part of the second text that tells us. The first is there only to introduce "
                 "the subject. If you find no such part, mark CANNOTANSWER.\n\n"
                 "First text: {background}\n\nSecond text: {context}"
             ),
-            Template(
+            FormatTemplate(
                 "A teacher has this article in front of her:\n{context}\n\nHer student knows only this much:\n"
                 "{background}\n\nThe student wonders: {question}\nThe teacher reads out the lines that settle it, "
                 "or says CANNOTANSWER where there are no such lines. What does the student hear?"
             ),
-            Template(
+            FormatTemplate(
                 "Search the section for the answer to the query and return that piece of it word for word. Return "
                 "CANNOTANSWER if the section holds no answer.\n\n"
                 "Subject: {background}\n\nSection: {context}\n\nQuery: {question}"
             ),
-            Template(
+            FormatTemplate(
                 "This is what I have read so far.\n{background}\n\nIt goes on like this.\n{context}\n\n"
                 "Now I would like to know one thing.\n{question}\n"
                 "Quote the text rather than explain it, please, and just say CANNOTANSWER if it is not in there."
             ),
-            Template(
+            FormatTemplate(
                 "Press conference. The speaker introduces the topic:\n{background}\n\nA reporter asks:\n{question}"
                 "\n\nThe rules allow no reply but a passage read aloud from the notes below, or the word CANNOTANSWER "
                 "if they are of no help.\n\nNotes: {context}\n\nWhat does the speaker read?"
             ),
-            Template(
+            FormatTemplate(
                 "{context}\n\nThe section above is from an encyclopedia entry that opens as follows.\n{background}"
                 "\n\nUnderline the answer to this in the section, or else the word CANNOTANSWER at its end.\n"
                 "{question}\n\nUnderlined:"
             ),
-            Template(
+            FormatTemplate(
                 "An encyclopedia entry begins with these words.\n\n{background}\n\n"
                 "Under which title do readers find the entry?",
                 "{title}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "{background}\n\n{context}\n\nThink of a question to which the right reply is the following part "
                 "of the text. (CANNOTANSWER is the reply to questions that the text leaves open.)\n{answer}",
                 "{question}",
@@ -426,36 +428,38 @@ TRUE_CASE = register(
         fields=_true_case_fields,
         metrics=(edit_similarity, accuracy),
         templates=(
-            Template("{lower}\n\nWrite the text above with capital letters where they belong."),
-            Template(
+            FormatTemplate(
+                "{lower}\n\nWrite the text above with capital letters where they belong."
+            ),
+            FormatTemplate(
                 "A poet who shuns capitals has written this. For an ordinary reader, write it in the ordinary way, "
                 "changing nothing but the case of letters.\n\n{lower}"
             ),
-            Template("In lower case: {lower}\nIn correct case:"),
-            Template(
+            FormatTemplate("In lower case: {lower}\nIn correct case:"),
+            FormatTemplate(
                 "Which letters in this line ought to be capitals? Show me by copying it out correctly.\n{lower}"
             ),
-            Template(
+            FormatTemplate(
                 "An old database keeps everything in small letters, names and the beginnings of sentences included. "
                 "Restore this entry.\n\nStored entry: {lower}\nRestored entry:"
             ),
-            Template(
+            FormatTemplate(
                 "Note from the copy editor: capitalization missing, everything else is fine.\n{lower}\n"
                 "Corrected version:"
             ),
-            Template(
+            FormatTemplate(
                 "{lower}\nI was too lazy to use any capitals when I wrote that. Could you put them in for me? Leave "
                 "the rest alone."
             ),
-            Template(
+            FormatTemplate(
                 "Restore the original letter case. Words, spelling and punctuation stay as they are.\n"
                 "Input: {lower}\nOutput:"
             ),
-            Template(
+            FormatTemplate(
                 "A program has read a scanned page, but small letters are all it knows. It produced this:\n\n{lower}"
                 "\n\nWhat exactly was printed on the page?"
             ),
-            Template(
+            FormatTemplate(
                 "{answer}\n\nCopy this without using a single capital letter.",
                 "{lower}",
                 turned_around=True,
@@ -489,35 +493,35 @@ FIX_PUNCT = register(
         fields=_fix_punct_fields,
         metrics=(edit_similarity, accuracy),
         templates=(
-            Template("{no_punct}\n\nAdd the missing punctuation to this text."),
-            Template(
+            FormatTemplate("{no_punct}\n\nAdd the missing punctuation to this text."),
+            FormatTemplate(
                 "Commas, periods, quotation marks and the like have been deleted here. Put them back without "
                 "changing a letter.\n\n{no_punct}"
             ),
-            Template("Without punctuation: {no_punct}\nWith punctuation:"),
-            Template(
+            FormatTemplate("Without punctuation: {no_punct}\nWith punctuation:"),
+            FormatTemplate(
                 "Every sign that is neither a letter nor a digit had to be left out of this telegram. Write it as "
                 "ordinary text, in the same words.\nTelegram: {no_punct}"
             ),
-            Template(
+            FormatTemplate(
                 "Where would you pause, stop or ask? Show it by punctuating these words.\n{no_punct}"
             ),
-            Template(
+            FormatTemplate(
                 "English exam, part B: punctuation\nCopy the text below and insert all the marks that it needs, "
                 "apostrophes and hyphens too.\n\n{no_punct}"
             ),
-            Template(
+            FormatTemplate(
                 "{no_punct}\nI never know where the commas and dots go. Could you send that back with them in?"
             ),
-            Template(
+            FormatTemplate(
                 "The typist who transcribed this recording wrote down letters, digits and spaces only.\n\n"
                 "Transcript: {no_punct}\n\nThe same transcript, punctuated for publication:"
             ),
-            Template(
+            FormatTemplate(
                 "A printer had run out of every symbol that is not a letter or a number. This is what came out:\n"
                 "{no_punct}\nAnd what should have come out?"
             ),
-            Template("Task: restore punctuation\nInput: {no_punct}\nOutput:"),
+            FormatTemplate("Task: restore punctuation\nInput: {no_punct}\nOutput:"),
         ),
     )
 )
@@ -544,37 +548,37 @@ WORD_SEGMENT = register(
         fields=_word_segment_fields,
         metrics=(edit_similarity, accuracy),
         templates=(
-            Template("{no_space}\n\nInsert the spaces that are missing from this text."),
-            Template(
+            FormatTemplate("{no_space}\n\nInsert the spaces that are missing from this text."),
+            FormatTemplate(
                 "The space bar was stuck when I typed this. How should it have looked?\n{no_space}"
             ),
-            Template("Segment into words: {no_space}"),
-            Template(
+            FormatTemplate("Segment into words: {no_space}"),
+            FormatTemplate(
                 "Ancient scribes left no gaps between words, and neither did whoever wrote this.\n\n{no_space}\n\n"
                 "Write it the modern way."
             ),
-            Template(
+            FormatTemplate(
                 "Can you make out what this says? Repeat it, but with a gap wherever one word ends and the next "
                 "begins.\n{no_space}"
             ),
-            Template(
+            FormatTemplate(
                 "All spaces were stripped from a file when it was saved. One line of it now reads like this:\n"
                 "{no_space}\nReconstruct the line as it was before."
             ),
-            Template(
+            FormatTemplate(
                 "Nothing may be added, dropped or changed except that words must be set apart by single spaces.\n\n"
                 "Given: {no_space}\nReadable:"
             ),
-            Template(
+            FormatTemplate(
                 "Find the boundaries between the words in the following string, then print the words with their "
                 "punctuation as normal running text.\nString: {no_space}"
             ),
-            Template(
+            FormatTemplate(
                 "{answer}\n\nRun all of this together by taking out the spaces.",
                 "{no_space}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "An online form accepts any character but the space. Enter the text below in such a way that nothing "
                 "else of it is lost.\nText: {answer}",
                 "{no_space}",

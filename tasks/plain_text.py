@@ -3,7 +3,7 @@
 `MIXTURE = 'plain_text'` names it where a gin file imports this module.
 """
 
-from flan_jax.tasks import Template, TemplatedTask
+from flan_jax.tasks import FormatTemplate, TemplatedTask
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.task import FINDERS
@@ -16,7 +16,7 @@ PLAIN_TEXT = TemplatedTask(
     source=Sandbox(practice.document, train=12_000),
     fields=lambda row: {"beginning": row["beginning"], "answer": row["rest"]},
     metrics=(rouge,),
-    templates=(Template("{beginning}"),),
+    templates=(FormatTemplate("{beginning}"),),
 )
 
 # Found by its name, yet not registered: a mixture of all registered tasks is of instructions.

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, drop, exact_match, token_f1, yes_f1
 from flan_jax.tasks.practice_world import Sandbox, sentence
 from tasks.practice import reading_comp as practice
@@ -32,34 +32,34 @@ BOOL_Q = register(
         fields=_bool_q_fields,
         options=("no", "yes"),
         templates=(
-            Template("{title}\n\n{passage}\n\nQuestion: {question}?\n\n{options}"),
-            Template(
+            FormatTemplate("{title}\n\n{passage}\n\nQuestion: {question}?\n\n{options}"),
+            FormatTemplate(
                 "Answer this with the help of the text below: {question}?\n\n{passage}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Search query: {question}\nBest match: {title}\nExcerpt: {passage}\n"
                 "Which answer to the query does the excerpt give?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Study the entry, then take the test. It has one question.\n\n{title}\n{passage}\n\n"
                 "Test: {question}?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 '{options}\n\nPick the one that answers "{question}?" according to this passage.\n\n{passage}'
             ),
-            Template(
+            FormatTemplate(
                 "I have been wondering, {question}? All I could find was the following. What do you make of it?\n\n"
                 "{passage}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A stranger comes up to you and asks, {question}?\nAs it happens, you have just read this:\n{passage}\n"
                 "What do you tell the stranger?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A page titled {title} says:\n{passage}\nGoing by that page, {question}?\n{options}"
             ),
-            Template("{passage}\n\nYes or no, {question}?"),
-            Template(
+            FormatTemplate("{passage}\n\nYes or no, {question}?"),
+            FormatTemplate(
                 "Two friends cannot agree on this: {question}?\nThey look it up and find the "
                 "following.\n\n{passage}\n\nWhat is the verdict?\n{options}"
             ),
@@ -98,46 +98,46 @@ SQUAD_V1 = register(
         fields=_squad_v1_fields,
         metrics=(token_f1, exact_match),
         templates=(
-            Template(
+            FormatTemplate(
                 "{title}\n\n{context}\n\nQuestion: {question}\n\nAnswer in a few words, taken from the text."
             ),
-            Template(
+            FormatTemplate(
                 "Find the place in this paragraph that answers the question, and copy the words that you find "
                 "there.\n\nParagraph: {context}\n\nQuestion: {question}\n\nWords:"
             ),
-            Template(
+            FormatTemplate(
                 "{question}\n\nThe answer is hidden in the lines below. Quote it and nothing else.\n\n{context}"
             ),
-            Template(
+            FormatTemplate(
                 "I am getting ready for a pub quiz, and one of my cards came without its answer. Could you look it up "
                 "for me? Just the bare answer, please, exactly as my source has it.\n\n"
                 "Topic: {title}\nCard: {question}\n\nSource: {context}"
             ),
-            Template(
+            FormatTemplate(
                 "Entry: {title}\n{context}\n\nA visitor to the encyclopedia types in:\n{question}\n\n"
                 "Shortest excerpt that settles the matter:"
             ),
-            Template(
+            FormatTemplate(
                 "{context}\n\nHaving read this, a pupil is asked:\n{question}\n\nWithout a word, she puts her finger "
                 "on the answer in the text. Which words is she pointing at?"
             ),
-            Template(
+            FormatTemplate(
                 "Reading test\n\nA. Text\n{context}\n\nB. Question\n{question}\n\nC. Instructions\n"
                 "Respond with a phrase from A that answers B. Anything longer than necessary will lose marks."
             ),
-            Template(
+            FormatTemplate(
                 "- What have you got there?\n- A page of an encyclopedia. The heading says: {title}\n"
                 "- Oh, then tell me something. {question}\n"
                 "- Well, it says here:\n{context}\n- That was rather a lot. Could you give me only the part that "
                 "answers my question?"
             ),
-            Template(
+            FormatTemplate(
                 "{context}\n\nThink of a question about the text above to which one can reply with just these words "
                 "from it: {answer}",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Somebody cut this paragraph out of a long encyclopedia article and lost the rest. What was the "
                 "article called, most likely?\n\n{context}",
                 "{title}",
@@ -165,48 +165,48 @@ SQUAD_V2 = register(
         fields=_squad_v2_fields,
         metrics=(token_f1, exact_match),
         templates=(
-            Template(
+            FormatTemplate(
                 "From an article on {title}:\n\n{context}\n\n{question}\n\nReply in the words of the article, or with "
                 '"unanswerable" if this part of it does not say.'
             ),
-            Template(
+            FormatTemplate(
                 "Not every question can be answered from the text that comes with it. If the one below can, write down "
                 'the few words of the text that do so. If it cannot, write "unanswerable".\n\n'
                 "Text: {context}\n\nQuestion: {question}"
             ),
-            Template(
+            FormatTemplate(
                 'Context:\n{context}\n\nQuestion:\n{question}\n\nAnswer (a span of the context, or "unanswerable"):'
             ),
-            Template(
+            FormatTemplate(
                 "You are a librarian who never guesses. To a visitor's question you read out the words on the page "
                 'that answer it; if there are none, you say "unanswerable".\n\n'
                 "Visitor: {question}\nPage: {context}\nYou:"
             ),
-            Template(
+            FormatTemplate(
                 "Beware, this may be a trick question!\n\n{question}\n\nThe only evidence that you may use is what "
                 'follows. If it leaves the question open, you have been tricked: reply "unanswerable". '
                 "Otherwise quote the evidence, as briefly as you can.\n\n{context}"
             ),
-            Template(
+            FormatTemplate(
                 "Let us play a game. I ask, and you search a passage for the answer. Found it? Then read it out, "
                 'without a word more. Not there? Then call out "unanswerable".\n\n'
                 "Your passage: {context}\n\nMy question: {question}"
             ),
-            Template(
+            FormatTemplate(
                 "EXAMINATION IN READING, PART 2\nCandidates cite the phrase that answers the item, word for word, or "
                 'enter "unanswerable" where the text provides no answer.\n\n'
                 "{title}\n{context}\n\nItem 1. {question}"
             ),
-            Template(
+            FormatTemplate(
                 "I skimmed this section on {title} and did not see the answer to my question. Perhaps there is none; "
                 'in that case just tell me "unanswerable". If there is one, which words did I miss?\n\n'
                 "My question: {question}\n\nThe section: {context}"
             ),
-            Template(
+            FormatTemplate(
                 "Extract from the document the phrase that responds to the query. Should the document contain no such "
                 'phrase, return "unanswerable".\n\nQuery: {question}\nDocument: {context}\nResult:'
             ),
-            Template(
+            FormatTemplate(
                 "{context}\n\nA reader of these lines would like to know the following.\n{question}\n\n"
                 'Do the lines tell? If so, repeat the relevant words. If not, the single word "unanswerable" will do.'
             ),
@@ -246,48 +246,48 @@ DROP = register(
         fields=_drop_fields,
         metrics=(drop,),
         templates=(
-            Template(
+            FormatTemplate(
                 "{passage}\n\n{question}\n\nAnswer with a number, a date, a name or a short phrase."
             ),
-            Template(
+            FormatTemplate(
                 "To solve this you may have to count, compare, add or subtract. Give the result only, not the "
                 "steps.\n\nPassage: {passage}\n\nProblem: {question}\n\nResult:"
             ),
-            Template(
+            FormatTemplate(
                 "{question}\n\nWork that out from the report below, and give it in as few words or digits as you "
                 "can.\n\n{passage}"
             ),
-            Template(
+            FormatTemplate(
                 "A newspaper's fact checker gets a note from the editor.\n\nThe note: {question}\n\nThe story in "
                 "question: {passage}\n\nThe checker scribbles the answer under the note, a figure or a few words, and "
                 "sends it back. What did the checker write?"
             ),
-            Template(
+            FormatTemplate(
                 "{passage}\n\nThe details you need for the following are all there, though perhaps not side by side.\n"
                 "{question}\nBe exact, and be brief."
             ),
-            Template(
+            FormatTemplate(
                 "Hey, you are good with facts and figures, aren't you? I can't make my way through all of this:\n\n"
                 "{passage}\n\nAnd here is what I need from it: {question}\n\nNo explanations please, just tell me who, "
                 "what, when or how many!"
             ),
-            Template(
+            FormatTemplate(
                 "Problem sheet, no. 1\nQuestion: {question}\nData: {passage}\n"
                 "Enter a number, a date, or words from the question or the data:"
             ),
-            Template(
+            FormatTemplate(
                 "Write a passage rich in names, events and numbers. It should allow a reader to work out this answer "
                 "to this question.\n\nQuestion: {question}\nAnswer: {answer}",
                 "{passage}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "{passage}\n\nAsk something about this text that takes a moment's thought. The answer has to come out "
                 "as follows: {answer}",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "In a book of puzzles, the print of one question has faded. Restore it with the help of the solution "
                 "and the text that it is about.\n\nSolution: {answer}\n\nText: {passage}",
                 "{question}",
@@ -327,46 +327,46 @@ MULTIRC = register(
         options=("no", "yes"),
         metrics=(accuracy, yes_f1),
         templates=(
-            Template(
+            FormatTemplate(
                 "{paragraph}\n\nQuestion: {question}\n\nProposed answer: {response}\n\nIs the proposed answer "
                 "correct?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Multiple choice, one box at a time. More than one box may have to be ticked.\n\n{paragraph}\n\n"
                 "{question}\n[ ] {response}\n\nDoes this box get a tick?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "In class today we read a text, and then the teacher asked me a question about it.\n\n"
                 "The text: {paragraph}\n\nThe teacher: {question}\n\nMe: {response}\n\nWas I right?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nIs the reply true? Decide between the two words above, and go by the source alone.\n\n"
                 "Inquiry: {question}\nReply: {response}\nSource: {paragraph}"
             ),
-            Template(
+            FormatTemplate(
                 "First look at this question and at what somebody replied.\n{question}\n{response}\n\nNow read on.\n"
                 "{paragraph}\n\nDoes what you have read bear that person out?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Quiz host: {question}\nContestant: {response}\n\nYou are the referee and consult your papers:\n"
                 "{paragraph}\n\nDo you award the point?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "There can be several good answers to one question, and of course many bad ones. After the passage you "
                 "will see one answer; decide if it is good.\n\nQuestion: {question}\n\nPassage: {paragraph}\n\n"
                 "Answer: {response}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{paragraph}\n\nReaders of these lines were asked a question, and one of them sent in the answer that "
                 "stands under it. Should it be accepted as accurate?\n\n{question}\n{response}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Text: {paragraph}\n\nWhat was asked about the text: (illegible)\nWhat was answered: {response}\n"
                 "Was the answer right? {answer}\n\nFill in what cannot be read.",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Make up an item for a reading test on this passage.\n\n{paragraph}\n\n"
                 "One of the choices that you offer will be: {response}\nIs it to be a correct choice? {answer}\n\n"
                 "What is your question?",
@@ -403,36 +403,38 @@ OPENBOOKQA = register(
         options="choices",
         templates=(
             # Where a source has no facts, the two templates that show one simply begin with their second line.
-            Template(
+            FormatTemplate(
                 "{fact}\n\n{question}\n\nWhich of these is the best answer or ending?\n\n{options}"
             ),
-            Template("{fact}\nPut your knowledge of the world to use here.\n{question}\n{options}"),
-            Template(
+            FormatTemplate(
+                "{fact}\nPut your knowledge of the world to use here.\n{question}\n{options}"
+            ),
+            FormatTemplate(
                 "The books are open, and the teacher reads out: {question}\nWhat should the class reply?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Answer the question or complete the statement, whichever it is.\n\n{question}\n\n{options}"
             ),
-            Template("{options}\n\nSelect what goes best with the following. {question}"),
-            Template(
+            FormatTemplate("{options}\n\nSelect what goes best with the following. {question}"),
+            FormatTemplate(
                 "Front of the flash card: {question}\nWhat is printed on the back?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "In a science museum a screen shows this line: {question}\nThere are four buttons under it. "
                 "Which one should a visitor press?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Work backwards. This solves a small puzzle about how the world works: {answer}\nWhat is the puzzle?",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nWrite a question or the start of a sentence for which only one of these four will do, "
                 "namely this one: {answer}",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "{question}\n\nTurn this into an item of a multiple-choice test. List four options for it, and below "
                 "them the correct one.",
                 "{options}\nCorrect: {answer}",

@@ -1,6 +1,6 @@
 """Reading comprehension with commonsense: the text alone does not give the answer."""
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import reading_comp_w_commonsense as practice
 
@@ -37,41 +37,41 @@ RECORD = register(
         fields=_record_fields,
         options="choices",
         templates=(
-            Template("{passage}\n\n{opening}\n\nComplete the last sentence.\n\n{options}"),
-            Template(
+            FormatTemplate("{passage}\n\n{opening}\n\nComplete the last sentence.\n\n{options}"),
+            FormatTemplate(
                 "Choose the ending that makes the last sentence of this article true.\n\n{passage}\n\n{opening}\n\n"
                 "{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nOne of the lines above belongs where the text below breaks off. Which is it?\n\n"
                 "{passage}\n\n{opening}"
             ),
-            Template(
+            FormatTemplate(
                 "You work at a news agency. A colleague's report has come in with its last sentence unfinished, just "
                 "before a name. Finish that sentence for her.\n\n{passage}\n{opening}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "The radio went dead in the middle of a sentence! This is what I had heard until then:\n\n{passage}\n"
                 "{opening}\n\nHow did that sentence go on, do you think?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Cloze exercise\n\nRead the following: {passage}\n\nThen finish this sentence: {opening}\n\n"
                 "Endings to choose from:\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "The quizmaster reads out a piece of news and begins one more sentence, which the teams have to "
                 "complete with the right person, place or thing.\n\nNews: {passage}\n\nSentence: {opening}\n\n"
                 "What should a team say to score?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Beginning of a sentence: {opening}\n\nThe report below tells you how it must go on.\n\n{passage}\n\n"
                 "Select the continuation that agrees with the report.\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{passage}\n\nThis is the final sentence of the story, as far as it got:\n{opening}\n\n"
                 "Who or what must be named next, and what comes after that?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "My grandmother reads the paper aloud to us and likes to stop halfway through a sentence, to see who "
                 "is listening. Today she read:\n\n{passage}\n{opening}\n\nHelp me out, how does her last sentence "
                 "end?\n{options}"
@@ -105,44 +105,44 @@ COSMOS_QA = register(
         fields=_cosmos_qa_fields,
         options="choices",
         templates=(
-            Template(
+            FormatTemplate(
                 "{context}\n\nQuestion: {question}\n\nWhich answer is the most plausible?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Read between the lines of this blog entry.\n\n{context}\n\nWhat would you reply to the following?\n"
                 "{question}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{question}\n\nThe story does not say it outright, but with some common sense one can tell.\n\n"
                 "Story: {context}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nTake the option that suits the situation best.\n\nSituation: {context}\n\n"
                 "Question about it: {question}"
             ),
-            Template(
+            FormatTemplate(
                 "Picture the people in this account, and think of how such things usually go in life.\n\n{context}\n\n"
                 "Now what is your guess? {question}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Comprehension, advanced level. Answers cannot be copied from the text; they must be inferred.\n\n"
                 "Text: {context}\n\n1. {question}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Look what somebody posted on the internet!\n\n{context}\n\nIt got me thinking. {question}\nHere are "
                 "four ideas. Which one of them sounds right to you?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "From the files of an armchair detective\n\nStatement of the witness: {context}\n\n"
                 "Point to clear up: {question}\n\nTheories, of which the best is to be kept:\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{context}\n\nAsk about something that this text leaves unsaid, but that its readers can guess if they "
                 "know a little about life.",
                 "{question}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "These are the four choices of a test item, and the text on which it is based.\n\n{options}\n\n"
                 "Text: {context}\n\nThe right choice is this one: {answer}\nWrite the question of the item.",
                 "{question}",

@@ -3,7 +3,7 @@
 import html
 import re
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import sentiment as practice
 
@@ -28,37 +28,37 @@ SST2 = register(
         fields=_sst2_fields,
         options=_OPTIONS,
         templates=(
-            Template(
+            FormatTemplate(
                 "{sentence}\n\nIs the tone of this review snippet negative or positive?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "These are words of a critic:\n{sentence}\nWhat did the critic think of the work?\n{options}"
             ),
-            Template("Label the text with its sentiment.\n\nText: {sentence}\n\n{options}"),
-            Template(
+            FormatTemplate("Label the text with its sentiment.\n\nText: {sentence}\n\n{options}"),
+            FormatTemplate(
                 "{options}\nOne of these words describes the mood of the comment that follows. Which?\n{sentence}"
             ),
-            Template(
+            FormatTemplate(
                 "After an evening at the movies, a friend sends you a message. How would you sum up what your friend "
                 "feels?\n{sentence}\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'We keep two folders of comments from the audience, "positive" and "negative". Where does this one '
                 "go?\n\n{sentence}"
             ),
-            Template(
+            FormatTemplate(
                 "Imagine that what is being reviewed here is your own work.\n{sentence}\nWhat kind of feedback did "
                 "you get?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{sentence}\nRead between the lines. Which attitude do you find there?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Write a short phrase, as it might appear in a film review, that passes a {answer} judgment.",
                 "{sentence}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Sentiment: {answer}\nA matching remark from somebody in the audience:",
                 "{sentence}",
                 turned_around=True,
@@ -90,33 +90,33 @@ SENTIMENT140 = register(
         fields=_sentiment140_fields,
         options=_OPTIONS,
         templates=(
-            Template("{text}\n\nWhat is the sentiment of this tweet?\n\n{options}"),
-            Template(
+            FormatTemplate("{text}\n\nWhat is the sentiment of this tweet?\n\n{options}"),
+            FormatTemplate(
                 "Is whoever posted this pleased or displeased? Choose the label that fits.\n{text}\n{options}"
             ),
-            Template("Tweet: {text}\nFeeling expressed:\n{options}"),
-            Template(
+            FormatTemplate("Tweet: {text}\nFeeling expressed:\n{options}"),
+            FormatTemplate(
                 "The emoticons were removed from this message. Would you put a positive or a negative one back in?"
                 "\n\n{text}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nYou are scrolling through your timeline. Which of the two goes with the post that comes "
                 "next?\n\n{text}"
             ),
-            Template(
+            FormatTemplate(
                 "Somebody you follow has just written:\n{text}\nGood vibes or bad vibes?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Classify the short message by its polarity. Slang and typing errors are of no importance.\n\n"
                 "Message: {text}\n\n{options}"
             ),
-            Template("Compose a tweet with a {answer} tone.", "{text}", turned_around=True),
-            Template(
+            FormatTemplate("Compose a tweet with a {answer} tone.", "{text}", turned_around=True),
+            FormatTemplate(
                 "Sentiment wanted: {answer}\nLength: at most 140 characters\nPost:",
                 "{text}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "For a study of social networks we collect messages in which people sound {answer}. Invent one that "
                 "would qualify.",
                 "{text}",
@@ -150,41 +150,41 @@ IMDB_REVIEWS = register(
         fields=_imdb_reviews_fields,
         options=_OPTIONS,
         templates=(
-            Template("{review}\n\nWhat is this reviewer's verdict on the film?\n\n{options}"),
-            Template(
+            FormatTemplate("{review}\n\nWhat is this reviewer's verdict on the film?\n\n{options}"),
+            FormatTemplate(
                 "The following was posted on a movie site. Decide which way it leans.\n\n{review}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 'Thumbs up or thumbs down? Write "positive" for up and "negative" for down.\n\n{review}'
             ),
-            Template(
+            FormatTemplate(
                 "While choosing something to watch tonight, you come across this opinion.\n\n{review}\n\n"
                 "Does it speak for the movie or against it?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "{options}\n\nPick the word that sums up the review below as a whole, even if some of its sentences "
                 "point the other way.\n\n{review}"
             ),
-            Template(
+            FormatTemplate(
                 "Review: {review}\n\nThe number of stars that came with it has been lost. What kind of rating must it "
                 "have been?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A director wants to know how the audience took the film, and all you have is one viewer's account."
                 "\n\n{review}\n\nWhat do you report?\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Write a {answer} review of a film of your own invention.",
                 "{review}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Movie magazine, letters page. Wanted: a reader's opinion of some movie, several sentences long.\n"
                 "Overall judgment: {answer}",
                 "{review}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "You leave the cinema with a {answer} impression and go home to blog about the movie. What do you "
                 "write?",
                 "{review}",
@@ -219,40 +219,42 @@ YELP_POLARITY_REVIEWS = register(
         fields=_yelp_polarity_reviews_fields,
         options=_OPTIONS,
         templates=(
-            Template(
+            FormatTemplate(
                 "{review}\n\nWas this customer's experience negative or positive?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "A customer has commented on a local business.\n\n{review}\n\n"
                 "What opinion of the business comes across?\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Reviews with four or five stars are called positive here, those with one or two stars negative. "
                 "Which of the two is this?\n\n{review}"
             ),
-            Template(
+            FormatTemplate(
                 "You own the place that somebody describes on the web as follows.\n\n{review}\n\n"
                 "What sort of publicity is that for you?\n{options}"
             ),
-            Template("{options}\n\nGive the review one of these two labels.\n\nReview: {review}"),
-            Template(
+            FormatTemplate(
+                "{options}\n\nGive the review one of these two labels.\n\nReview: {review}"
+            ),
+            FormatTemplate(
                 "We are new in town and would like to know where to go. Does the next review give a good picture of "
                 "the place, or a bad one?\n\n{review}\n\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "Feedback received:\n{review}\n\nOverall impression of the visitor:\n{options}"
             ),
-            Template(
+            FormatTemplate(
                 "What might someone post about a shop, a restaurant or a service after a {answer} experience there?",
                 "{review}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Choose any business you like and review it. Readers should take away a {answer} view of it.",
                 "{review}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Type of feedback: {answer}\nSubject: a visit to a place in town\nText of the online review:",
                 "{review}",
                 turned_around=True,

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import struct_to_text as practice
@@ -48,36 +48,36 @@ COMMON_GEN = register(
         fields=_common_gen_fields,
         metrics=(rouge,),
         templates=(
-            Template("Write a sentence that has all of these words in it: {concepts}."),
-            Template(
+            FormatTemplate("Write a sentence that has all of these words in it: {concepts}."),
+            FormatTemplate(
                 "Concepts: {concepts}\n\nDescribe, in one sentence, an everyday scene in which every one of them "
                 "appears."
             ),
-            Template("{concepts}\n\nWhat might be going on here? One sentence will do."),
-            Template(
+            FormatTemplate("{concepts}\n\nWhat might be going on here? One sentence will do."),
+            FormatTemplate(
                 "Tags of a photo: {concepts}\n\nSuggest a caption that makes use of every tag."
             ),
-            Template(
+            FormatTemplate(
                 "The teacher has put these words on the board: {concepts}. You may change their forms and their order, "
                 "but you must leave none out. What is your sentence?"
             ),
-            Template("Words: {concepts}\nSentence:"),
-            Template(
+            FormatTemplate("Words: {concepts}\nSentence:"),
+            FormatTemplate(
                 "Can you come up with a sentence that makes sense and brings all of the following together? {concepts}"
             ),
-            Template(
+            FormatTemplate(
                 "{answer}\n\nWhat are the main things and actions in this text? List them in their dictionary form, "
                 "with commas in between.",
                 "{concepts}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Somebody was given a handful of words to put into a sentence, and came up with this: {answer}\n"
                 "Which words were they? Put commas between them.",
                 "{concepts}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 'Make up an exercise for a language class. On the first line, after "Words:", give a few words that '
                 'have to go into one sentence; on the second, after "Solution:", give such a sentence.',
                 "Words: {concepts}\nSolution: {answer}",
@@ -109,35 +109,37 @@ DART = register(
         fields=_dart_fields,
         metrics=(rouge,),
         templates=(
-            Template("{triples}\n\nWrite a short text that gives this information."),
-            Template(
+            FormatTemplate("{triples}\n\nWrite a short text that gives this information."),
+            FormatTemplate(
                 "The line below comes out of a database, with semicolons between its facts. Report what it says in "
                 "fluent English.\n\n{triples}"
             ),
-            Template("Facts: {triples}\nIn words:"),
-            Template(
+            FormatTemplate("Facts: {triples}\nIn words:"),
+            FormatTemplate(
                 "{triples}\n\nThis record is to be announced on the radio. Write what the announcer should say."
             ),
-            Template(
+            FormatTemplate(
                 "You look after an archive, and a visitor cannot make sense of this entry:\n{triples}\n"
                 "Explain to the visitor what it says."
             ),
-            Template(
+            FormatTemplate(
                 "Join the pieces into something that reads well. Nothing may get lost, and nothing may be "
                 "added.\n\n{triples}"
             ),
-            Template(
+            FormatTemplate(
                 "I copied this out of a spreadsheet and don't know how to phrase it for my report:\n\n{triples}\n\n"
                 "What should I write?"
             ),
-            Template("User: Can I have the following as ordinary prose? {triples}\nAssistant:"),
-            Template(
+            FormatTemplate(
+                "User: Can I have the following as ordinary prose? {triples}\nAssistant:"
+            ),
+            FormatTemplate(
                 "{answer}\n\nTake this text apart into its single facts and write them down one after another, "
                 "separated by semicolons.",
                 "{triples}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "A few cells of a table were turned into this text: {answer}\n"
                 "Restore them. For each fact, give the thing it is about, the heading and the value, with semicolons "
                 "between the facts.",
@@ -166,30 +168,30 @@ E2E_NLG = register(
         fields=_e2e_nlg_fields,
         metrics=(rouge,),
         templates=(
-            Template("{listing}\n\nTurn this entry into a few lines for a restaurant guide."),
-            Template("Describe the place.\n{listing}"),
-            Template(
+            FormatTemplate("{listing}\n\nTurn this entry into a few lines for a restaurant guide."),
+            FormatTemplate("Describe the place.\n{listing}"),
+            FormatTemplate(
                 "Here is all that we know about a place that serves food or drink. Put it in plain "
                 "English.\n\n{listing}"
             ),
-            Template(
+            FormatTemplate(
                 "A friend is looking for somewhere to go. Tell her about this place, and stick to the facts.\n\n"
                 "Facts: {listing}"
             ),
-            Template("Data: {listing}\nText:"),
-            Template(
+            FormatTemplate("Data: {listing}\nText:"),
+            FormatTemplate(
                 "{listing}\n\nYou see this on a screen. Pass it on, in whole sentences, to someone who cannot see it."
             ),
-            Template(
+            FormatTemplate(
                 "Every detail on the next line should be mentioned, and nothing should be made up.\n{listing}\n"
                 "Now write the description."
             ),
-            Template(
+            FormatTemplate(
                 "The tourist office keeps its records as attributes and values. For the brochure they have to become "
                 "flowing text.\n\nRecord: {listing}\nBrochure:"
             ),
-            Template("Say this the way people talk, not as a list: {listing}"),
-            Template(
+            FormatTemplate("Say this the way people talk, not as a list: {listing}"),
+            FormatTemplate(
                 "What kind of place is it, and what else should a guest know? Answer in full sentences, going by these "
                 "notes.\n\n{listing}"
             ),
@@ -220,35 +222,35 @@ WEB_NLG_EN = register(
         fields=_web_nlg_en_fields,
         metrics=(rouge,),
         templates=(
-            Template("{triples}\n\nExpress this in natural language."),
-            Template(
+            FormatTemplate("{triples}\n\nExpress this in natural language."),
+            FormatTemplate(
                 "A knowledge base stores facts as subject, relation and object. "
                 "Write out in sentences what it says here.\n\n{triples}"
             ),
-            Template("Triples: {triples}\nVerbalization:"),
-            Template(
+            FormatTemplate("Triples: {triples}\nVerbalization:"),
+            FormatTemplate(
                 "What do we learn from the following data? Reply in complete sentences.\n{triples}"
             ),
-            Template(
+            FormatTemplate(
                 "An encyclopedia needs an article that opens with the following information. Write the "
                 "opening.\n\n{triples}"
             ),
-            Template(
+            FormatTemplate(
                 "My notes look like this: {triples}\n\nI need a proper text with exactly the same content. "
                 "Could you write it for me?"
             ),
-            Template("Data in, prose out.\n\nIn: {triples}\nOut:"),
-            Template(
+            FormatTemplate("Data in, prose out.\n\nIn: {triples}\nOut:"),
+            FormatTemplate(
                 "A voice assistant looks something up and finds this: {triples}\n"
                 "What should it say aloud? The reply has to be complete and sound natural."
             ),
-            Template(
+            FormatTemplate(
                 "{answer}\n\nWhich facts does the text above contain? Give them as subject, relation, object, with a "
                 "semicolon between facts.",
                 "{triples}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Fill a knowledge base from running text. Each entry names a thing, a relation and another thing or a "
                 "value, with commas in between; the entries themselves are separated by semicolons.\n"
                 "Text: {answer}\nEntries:",

@@ -1,6 +1,6 @@
 """Translation from English into another language."""
 
-from flan_jax.tasks import Template, TemplatedTask, Tfds, register
+from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import bleu
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import translation as practice
@@ -30,33 +30,35 @@ PARA_CRAWL_ENES = register(
         fields=_para_crawl_enes_fields,
         metrics=(bleu,),
         templates=(
-            Template("{english}\n\nTranslate this into Spanish."),
-            Template(
+            FormatTemplate("{english}\n\nTranslate this into Spanish."),
+            FormatTemplate(
                 "The following was found on a web page in English. How would it read in Spanish?\n\n{english}"
             ),
-            Template(
+            FormatTemplate(
                 "This page is not available in Spanish yet. Supply the missing text.\n\nEnglish page: {english}"
             ),
-            Template("On the English site: {english}\nOn the Spanish site:"),
-            Template(
+            FormatTemplate("On the English site: {english}\nOn the Spanish site:"),
+            FormatTemplate(
                 "The owners of a website hope for readers in Madrid and Mexico City. Put this piece of it into Spanish "
                 "for them:\n\n{english}"
             ),
-            Template(
+            FormatTemplate(
                 "My grandmother speaks nothing but Spanish and would like to know what it says on my screen. "
                 "What should I tell her, in her own language?\n\n{english}"
             ),
-            Template(
+            FormatTemplate(
                 "Act as the button in a browser that turns English pages into Spanish ones. Return the translation "
                 "and nothing else.\n\nInput:\n{english}\n\nOutput:"
             ),
-            Template(
+            FormatTemplate(
                 "{answer}\n\nA visitor to the website would rather read this in English. Provide an English version.",
                 "{english}",
                 turned_around=True,
             ),
-            Template("In Spanish: {answer}\nThe same in English:", "{english}", turned_around=True),
-            Template(
+            FormatTemplate(
+                "In Spanish: {answer}\nThe same in English:", "{english}", turned_around=True
+            ),
+            FormatTemplate(
                 "Invent a short text that could stand on a bilingual website. Give it in English first, and then, "
                 "after an empty line, in Spanish.",
                 "{english}\n\n{answer}",
@@ -83,36 +85,36 @@ WMT14_ENFR = register(
         fields=_wmt14_enfr_fields,
         metrics=(bleu,),
         templates=(
-            Template("{english}\n\nGive the French translation."),
-            Template("Say the following in French.\n\n{english}"),
-            Template("Speaker, in English: {english}\nInterpreter, in French:"),
-            Template(
+            FormatTemplate("{english}\n\nGive the French translation."),
+            FormatTemplate("Say the following in French.\n\n{english}"),
+            FormatTemplate("Speaker, in English: {english}\nInterpreter, in French:"),
+            FormatTemplate(
                 "Final examination in translation, English to French. Render the lines below as accurately as you "
                 "can.\n\n{english}"
             ),
-            Template(
+            FormatTemplate(
                 "I'm writing to a pen friend in Lyon, who doesn't know any English, and I'm stuck on this part:\n"
                 "{english}\nHow can I put it in French?"
             ),
-            Template(
+            FormatTemplate(
                 "Whatever this office publishes has to appear in English and in French. The English version is "
                 "ready.\n\n{english}\n\nNow draft the French one."
             ),
-            Template(
+            FormatTemplate(
                 "Source language: English\nTarget language: French\nSource text: {english}\nTarget text:"
             ),
-            Template(
+            FormatTemplate(
                 "{answer}\n\nI can't read French. What does this mean in English?",
                 "{english}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "An English newspaper quotes a Paris one, but of course in translation.\n"
                 "The French words: {answer}\nThe quotation in English:",
                 "{english}",
                 turned_around=True,
             ),
-            Template(
+            FormatTemplate(
                 "Contribute an example to a bilingual corpus: first a text in English, then the same in French. Put "
                 "each on a line of its own that starts with the name of the language and a colon.",
                 "English: {english}\nFrench: {answer}",
@@ -139,34 +141,34 @@ def _wmt16_fields(row):
 
 
 _WMT16_TEMPLATES = (
-    Template("{english}\n\nTranslate the text above from English into {language}."),
-    Template("How do you say this in {language}?\n\n{english}"),
-    Template("English: {english}\n{language}:"),
-    Template(
+    FormatTemplate("{english}\n\nTranslate the text above from English into {language}."),
+    FormatTemplate("How do you say this in {language}?\n\n{english}"),
+    FormatTemplate("English: {english}\n{language}:"),
+    FormatTemplate(
         "Please write out in {language} what is written in English below, in full and without comment.\n\n{english}"
     ),
-    Template(
+    FormatTemplate(
         "You are interpreting for a guest who understands only {language}. The host has just said:\n\n{english}\n\n"
         "What do you tell the guest?"
     ),
-    Template(
+    FormatTemplate(
         "A news agency has sent this out on its English wire and now needs it for its {language} one. Translate "
         "it.\n\n{english}"
     ),
-    Template(
+    FormatTemplate(
         "I've been learning {language} for a year, but translating this is still beyond me:\n{english}\n"
         "Could you show me what it looks like in {language}?"
     ),
-    Template(
+    FormatTemplate(
         "{answer}\n\nThis is {language}. What is it in English?", "{english}", turned_around=True
     ),
-    Template(
+    FormatTemplate(
         "A reader who knows no {language} has come across the following. Let the reader have it in "
         "English.\n\n{answer}",
         "{english}",
         turned_around=True,
     ),
-    Template(
+    FormatTemplate(
         "Name the language in which this is written.\n\n{answer}", "{language}", turned_around=True
     ),
 )

@@ -20,7 +20,7 @@ from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render
 from flan_jax.tasks.sources import SPLITS
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Template, options_suffix, pieces
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate
 
 FIELD, SUFFIX, LOSS, CUT = "cyan", "yellow", "black on green", "red strike"
 
@@ -38,7 +38,7 @@ class Counts(NamedTuple):
 
 def count(
     task: TemplatedTask,
-    template: Template,
+    template: AnyTemplate,
     examples: Sequence[tuple[int, Mapping[str, Any]]],
     tokenizer: Tokenizer,
     lengths: Mapping[str, int],
@@ -57,16 +57,17 @@ def count(
     )
 
 
-def coloured(pattern: str, example: Mapping[str, Any]) -> rich.text.Text:
-    """A pattern filled in: instruction in the terminal's own colour, fields and options in theirs."""
+def coloured(template: AnyTemplate, inputs: str, example: Mapping[str, Any]) -> rich.text.Text:
+    """Returns the rendered `inputs`; fields and options in colours if the template names its parts."""
+    input_parts = getattr(template, "input_parts", None)
+    if input_parts is None:
+        return rich.text.Text(inputs)
     text = rich.text.Text()
-    for literal, name in pieces(pattern):
+    for part, name in input_parts(example):
         if name is None:
-            text.append(literal)
-        elif name == OPTIONS:
-            text.append(options_suffix(example[OPTIONS]), SUFFIX)
+            text.append(part)
         else:
-            text.append(str(example[name]), FIELD)
+            text.append(part, SUFFIX if name == OPTIONS else FIELD)
     text.rstrip()
     return text
 
@@ -96,7 +97,7 @@ def show(
     console: rich.console.Console,
 ) -> None:
     """Prints `rows` examples in each of `templates` (all, if there are none), then a table over `counted` examples."""
-    shown = prompts.shown(task)
+    shown = prompts.templates_for(task)
     unknown = [index for index in templates if not 0 <= index < len(shown)]
     if unknown:
         raise InputError(
@@ -150,7 +151,7 @@ def _show_example(task, template, title, number, example, tokenizer, lengths, co
     ids = tokenizer.encode(inputs)
     turned = " (turned around: not evaluated)" if template.turned_around else ""
     console.rule(f"{title}{turned}", align="left", style="dim")
-    console.print(coloured(template.inputs, example), highlight=False, soft_wrap=True)
+    console.print(coloured(template, inputs, example), highlight=False, soft_wrap=True)
     lost = ids[lengths["inputs"] - 1 :]
     if lost:
         cut = rich.text.Text(f"cut, {len(lost)} of {len(ids)} tokens: ", "red").append(

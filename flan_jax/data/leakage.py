@@ -374,7 +374,7 @@ class _Index:
 
 def _bare_inputs(request: Request, cap: int | None) -> Iterator[str]:
     """Yields the input fields of each example as text, without the words of a template."""
-    (template,) = BARE.shown(request.task)
+    (template,) = BARE.templates_for(request.task)
     rows = request.task.source.rows(request.split)
     for number, example in kept_examples(request.task, rows, cap):
         inputs, _ = render(request.task, template, number, example)

@@ -186,7 +186,7 @@ def evaluation_gaps(tasks: Sequence[str], prompts: Prompts) -> dict[str, str]:
         task = get_task(name)
         if "test" not in task.splits:
             gaps[name] = "it has no test split"
-        elif all(template.turned_around for template in prompts.shown(task)):
+        elif all(template.turned_around for template in prompts.templates_for(task)):
             gaps[name] = "all its templates are turned around"
         elif prompts.shots and "train" not in task.splits:
             gaps[name] = "it has no training split to draw exemplars from"

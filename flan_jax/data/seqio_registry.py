@@ -31,7 +31,7 @@ from flan_jax.tasks.mixtures import MAXIMUM_RATE, MIXTURES, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow
 from flan_jax.tasks.task import TASKS, TemplatedTask, resolve_source
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 SEQIO_CLUSTER = "seqio"
 """The cluster of seqio's own tasks in our mixtures."""
@@ -300,7 +300,7 @@ def find_seqio_task(name: str) -> TemplatedTask | None:
             name, *(split if split in splits else None for split in ("train", "validation", "test"))
         ),
         fields=_pretokenized,
-        templates=(Template("{inputs}"),),
+        templates=(FormatTemplate("{inputs}"),),
     )
 
 

@@ -76,7 +76,7 @@ def store_fingerprint(request: Request, selection: Selection, tokenizer: Tokeniz
         STORE_VERSION,
         task.name,
         task.fields,
-        request.prompts.shown(task),
+        request.prompts.templates_for(task),
         task.options,
         task.source.fingerprint(check_split(request.split)),
         request.kind,

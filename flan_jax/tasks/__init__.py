@@ -2,17 +2,19 @@
 
 This is the public face: a module that registers tasks needs no other import.
 
->>> from flan_jax.tasks import Jsonl, Template, TemplatedTask, register
+>>> from flan_jax.tasks import FormatTemplate, Jsonl, TemplatedTask, register
 """
 
 from flan_jax.tasks import metrics
+from flan_jax.tasks.metrics import register_metric
 from flan_jax.tasks.mixtures import Mixture, register_mixture
-from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.prompts import Prompts, register_instructions
 from flan_jax.tasks.sources import Jsonl, Tfds
 from flan_jax.tasks.task import TemplatedTask, register
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate, Template
 
 __all__ = [
+    "FormatTemplate",
     "Jsonl",
     "Mixture",
     "Prompts",
@@ -21,5 +23,7 @@ __all__ = [
     "Tfds",
     "metrics",
     "register",
+    "register_instructions",
+    "register_metric",
     "register_mixture",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from flan_jax.errors import InputError
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import AnyTemplate, Template
+from flan_jax.tasks.templates import AnyTemplate, Template, renders_pairs
 
 Example = Mapping[str, Any]
 BETWEEN = "\n\n"
@@ -35,7 +35,9 @@ class Exemplars:
     ):
         self._task, self._pool, self._shots, self._seed = task, list(pool), prompts.shots, seed
         self._mixed = prompts.mixed_templates
-        self._templates = [_pair_template(task, template) for template in prompts.shown(task)]
+        self._templates = [
+            _pair_template(task, template) for template in prompts.templates_for(task)
+        ]
         self._count, self._tokens = count_tokens, tokens
         self._rendered: dict[tuple[int, int], tuple[str, int]] = {}
         self.placed = self.prompts = 0
@@ -99,7 +101,7 @@ class Exemplars:
 
 def _pair_template(task: TemplatedTask, template: AnyTemplate) -> Template:
     """Returns the template if it gives an input and a target, of which an exemplar is made."""
-    if not isinstance(template, Template):
+    if not renders_pairs(template):
         raise InputError(
             f"task {task.name!r}: few-shot exemplars are pairs of an input and a target, which "
             f"{type(template).__name__} does not give. Use Prompts.shots = 0"

@@ -1,14 +1,14 @@
-"""How an example is put to a model: the role of the instructions, the options, the number of templates, exemplars."""
+"""How an example is put to a model: instructions, options, templates and few-shot exemplars."""
 
 import dataclasses
-import re
+from collections.abc import Callable
+from typing import TypeAlias
 
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, add_to_registry, check_at_least, look_up
 from flan_jax.tasks.clusters import CLUSTER_TITLES
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Template
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, FormatTemplate, escape_braces
 
-INSTRUCTIONS = ("natural", "none", "dataset_name")
 MAX_SHOTS = 16
 """FLAN's largest number of exemplars (section 4.4)."""
 
@@ -17,11 +17,17 @@ MAX_SHOTS = 16
 class Prompts:
     """How training or evaluation examples are shown.
 
-    instructions: 'natural' for the task's templates; 'none' for its bare fields, one a line;
-    'dataset_name' for these behind "[cluster: dataset]" (FLAN, section 4.2). options: whether `{options}` is shown.
-    templates: only so many of a task's first templates; None for all. only: the index of one template to show alone. shots: exemplars from the training split before each
-    query. mixed_templates: every exemplar in a template drawn for it, not in the query's. exemplar_tokens: the tokens of a
-    prompt, exemplars and query together, above which whole exemplars are dropped; None for the inputs' length of the run.
+    Attributes:
+      instructions: "natural" for the task's templates; "none" for its bare fields, one a line;
+        "dataset_name" for these behind "[cluster: dataset]" (FLAN, section 4.2); or a name that was
+        given to `register_instructions`.
+      options: whether the options suffix is shown.
+      templates: how many of a task's first templates are used; None for all.
+      only: the index of a template that is used alone.
+      shots: the number of exemplars from the training split before each query.
+      mixed_templates: whether each exemplar has a template drawn for it, and not the query's.
+      exemplar_tokens: the largest number of tokens of a few-shot prompt; exemplars that do not fit
+        are left out whole. None for the run's length of inputs.
     """
 
     instructions: str = "natural"
@@ -33,65 +39,118 @@ class Prompts:
     exemplar_tokens: int | None = None
 
     def __post_init__(self):
-        if self.instructions not in INSTRUCTIONS:
-            raise unknown_name("Prompts.instructions", self.instructions, INSTRUCTIONS)
-        if self.templates is not None and self.templates < 1:
-            raise InputError(
-                f"Prompts.templates is {self.templates}; a task is shown in at least 1, or None for all"
-            )
+        look_up(INSTRUCTIONS, "Prompts.instructions", self.instructions)
+        check_at_least(self, templates=1, exemplar_tokens=1)
         if not 0 <= self.shots <= MAX_SHOTS:
             raise InputError(
-                f"Prompts.shots is {self.shots}; exemplars are between 0 (zero-shot) and {MAX_SHOTS}"
-            )
-        if self.exemplar_tokens is not None and self.exemplar_tokens < 1:
-            raise InputError(
-                f"Prompts.exemplar_tokens is {self.exemplar_tokens}; it must be at least 1, or None"
+                f"Prompts.shots is {self.shots}; exemplars are between 0 (zero-shot) and "
+                f"{MAX_SHOTS}"
             )
 
-    def shown(self, task: TemplatedTask) -> tuple[AnyTemplate, ...]:
-        """The templates that a task's examples are rendered in. Raises InputError when there is none such."""
-        templates = self._chosen(task) if self.instructions == "natural" else (self._bare(task),)
+    def templates_for(self, task: TemplatedTask) -> tuple[AnyTemplate, ...]:
+        """Returns the templates in which a task's examples are rendered.
+
+        Raises:
+          InputError: the task has no template of the index `only`, or its templates cannot be shown
+            without instructions or without options.
+        """
+        templates = INSTRUCTIONS[self.instructions](task, self)
         if self.options:
             return templates
         return tuple(_without_options(task, template) for template in templates)
 
-    def _chosen(self, task: TemplatedTask) -> tuple[AnyTemplate, ...]:
-        if self.only is None:
-            return task.templates[: self.templates]
-        if not 0 <= self.only < len(task.templates):
-            raise InputError(
-                f"task {task.name!r} has no template {self.only}; its templates are 0 to {len(task.templates) - 1}"
-            )
-        return (task.templates[self.only],)
 
-    def _bare(self, task: TemplatedTask) -> Template:
-        fields = task.bare or _fields_of_pattern(task, task.templates[0])
-        lines = [f"{{{name}}}" for name in fields]
-        if self.instructions == "dataset_name":
-            name = f"[{CLUSTER_TITLES.get(task.cluster, task.cluster)}: {task.title or task.name}]"
-            lines[:1] = (
-                [f"{name.replace('{', '{{').replace('}', '}}')} {lines[0]}"] if lines else [name]
-            )
-        if task.options is not None:
-            lines.append(f"{{{OPTIONS}}}")
-        return Template("\n".join(lines))
+InstructionsFn: TypeAlias = Callable[[TemplatedTask, Prompts], tuple[AnyTemplate, ...]]
+"""The templates of a task. The options suffix is removed afterwards if Prompts.options is False."""
+
+INSTRUCTIONS: dict[str, InstructionsFn] = {}
+"""The values of Prompts.instructions."""
 
 
-def _fields_of_pattern(task: TemplatedTask, template: AnyTemplate) -> tuple[str, ...]:
-    if not isinstance(template, Template):
+def register_instructions(name: str, function: InstructionsFn) -> InstructionsFn:
+    """Adds a value of Prompts.instructions.
+
+    Args:
+      name: the value.
+      function: (task, prompts) -> the templates in which the task's examples are rendered. It must
+        use no more of the task's templates than flan_jax.tasks.templates.Template promises.
+
+    Returns:
+      The function.
+
+    Raises:
+      InputError: the name is taken.
+    """
+    return add_to_registry(INSTRUCTIONS, "instruction", name, function)
+
+
+def natural_instructions(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ...]:
+    """Returns the task's own templates: all, the first ones, or a single one."""
+    if prompts.only is None:
+        return task.templates[: prompts.templates]
+    if not 0 <= prompts.only < len(task.templates):
         raise InputError(
-            f"task {task.name!r}: {type(template).__name__} has no input pattern to take the bare "
-            "fields from. Name them in TemplatedTask.bare, or use Prompts.instructions = 'natural'"
+            f"task {task.name!r} has no template {prompts.only}; its templates are 0 to "
+            f"{len(task.templates) - 1}"
         )
-    return tuple(dict.fromkeys(name for name in template.field_order if name != OPTIONS))
+    return (task.templates[prompts.only],)
 
 
-def _without_options(task: TemplatedTask, template: AnyTemplate) -> Template:
-    """The template with the slot and the line breaks before it taken out (those after it, where it comes first)."""
-    if not isinstance(template, Template):
+def no_instructions(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ...]:
+    """Returns one template of the bare fields, one a line."""
+    fields = _bare_fields(task)
+    if not fields:
         raise InputError(
-            f"task {task.name!r}: options cannot be left out of {type(template).__name__}. "
-            "Use Prompts.options = True"
+            f"task {task.name!r} cannot be shown without instructions: its first template shows no "
+            "field in the input, so that the prompt would be empty. Name the fields to show in "
+            "TemplatedTask.bare"
         )
-    inputs = re.sub(rf"\s*\{{{OPTIONS}\}}", "", template.inputs).lstrip("\n")
-    return dataclasses.replace(template, inputs=inputs)
+    return (_bare_template(task, [f"{{{name}}}" for name in fields]),)
+
+
+def dataset_name(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ...]:
+    """Returns one template: "[cluster: dataset]" and the bare fields."""
+    cluster = CLUSTER_TITLES.get(task.cluster, task.cluster)
+    label = escape_braces(f"[{cluster}: {task.title or task.name}]")
+    first, *others = [f"{{{name}}}" for name in _bare_fields(task)] or [""]
+    return (_bare_template(task, [f"{label} {first}".rstrip(), *others]),)
+
+
+def _bare_template(task: TemplatedTask, lines: list[str]) -> FormatTemplate:
+    if task.options is not None:
+        lines = [*lines, f"{{{OPTIONS}}}"]
+    return FormatTemplate("\n".join(lines))
+
+
+def _bare_fields(task: TemplatedTask) -> list[str]:
+    """Returns the names of the fields that are shown where no template is."""
+    if task.bare:
+        return list(task.bare)
+    template = task.templates[0]
+    input_fields = getattr(template, "input_fields", None)
+    if input_fields is None:
+        raise InputError(
+            f"task {task.name!r} cannot be shown without instructions: its templates are of the "
+            f"class {type(template).__name__}, which has no input_fields to say what the input "
+            "shows. Name the fields to show in TemplatedTask.bare"
+        )
+    names = dict.fromkeys(input_fields)
+    return [name for name in names if name != OPTIONS]
+
+
+def _without_options(task: TemplatedTask, template: AnyTemplate) -> AnyTemplate:
+    if OPTIONS not in template.fields:
+        return template
+    without_options = getattr(template, "without_options", None)
+    if without_options is None:
+        raise InputError(
+            f"task {task.name!r} cannot be shown without options: its templates are of the class "
+            f"{type(template).__name__}, which has no without_options(). Add this method, or leave "
+            "Prompts.options at True"
+        )
+    return without_options()
+
+
+register_instructions("natural", natural_instructions)
+register_instructions("none", no_instructions)
+register_instructions("dataset_name", dataset_name)

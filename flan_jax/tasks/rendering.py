@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import Exemplars
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import Row, TemplatedTask
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Segment, Template
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Segment, SegmentedTemplate, renders_pairs
 
 ASSIGNMENTS = ("uniform", "round_robin")
 ZERO_SHOT = Prompts()
@@ -77,7 +77,7 @@ def render_train(
     """
     if renderings < 1:
         raise InputError(f"renderings is {renderings}; an example is rendered at least once")
-    templates = prompts.shown(task)
+    templates = prompts.templates_for(task)
     draw = drawn_templates if assignment == "uniform" else templates_in_turn
     for turn, (number, example) in enumerate(kept_examples(task, rows, cap)):
         for index in draw(
@@ -105,7 +105,9 @@ def render_eval(
     `split` is where the rows are from; exemplars are drawn from "train".
     """
     templates = {
-        i: template for i, template in enumerate(prompts.shown(task)) if not template.turned_around
+        i: template
+        for i, template in enumerate(prompts.templates_for(task))
+        if not template.turned_around
     }
     if not templates:
         raise InputError(
@@ -228,11 +230,11 @@ def render_segments(
     Raises:
       InputError: the template cannot render the row; names task and row.
     """
-    if isinstance(template, Template):
+    if renders_pairs(template):
         inputs, targets = render(task, template, number, example)
         return Segment(inputs, has_loss=False), Segment(targets, has_loss=True)
     try:
-        segments = tuple(template.segments(example))
+        segments = tuple(cast(SegmentedTemplate, template).segments(example))
     except InputError as error:
         raise InputError(f"{_place(task, number)}: {error}") from error
     if not segments or not segments[-1].has_loss:
@@ -253,7 +255,7 @@ def render(
     task: TemplatedTask, template: AnyTemplate, number: int, example: Mapping[str, Any]
 ) -> tuple[str, str]:
     """(inputs, targets) of row `number`. Raises InputError naming it."""
-    if not isinstance(template, Template):
+    if not renders_pairs(template):
         raise InputError(
             f"task {task.name!r}: {type(template).__name__} does not give an input and a target. "
             "Mark it turned_around, so that it is trained on and not evaluated"
@@ -264,7 +266,7 @@ def render(
         raise InputError(f"{_place(task, number)}: {error}") from error
     if not targets:
         raise InputError(
-            f"{_place(task, number)}: the target {template.targets!r} renders as an empty text. "
+            f"{_place(task, number)}: the target of {template!r} renders as an empty text. "
             "Return None from fields() to leave such rows out"
         )
     return inputs, targets

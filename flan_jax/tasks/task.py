@@ -29,7 +29,7 @@ class TemplatedTask:
     >>> TemplatedTask(
     ...     name="rte", cluster="nli", source=Tfds("super_glue/rte:1.0.2", train="train[:-200]",
     ...     validation="train[-200:]", test="validation"), fields=lambda row: {...}, options=("yes", "no"),
-    ...     templates=(Template("{premise} So {hypothesis}?\\n{options}"),))
+    ...     templates=(FormatTemplate("{premise} So {hypothesis}?\\n{options}"),))
     """
 
     name: str

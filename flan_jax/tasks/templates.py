@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import string
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from flan_jax.errors import InputError
 
@@ -14,48 +14,44 @@ OPTIONS = "options"
 """The field name that renders as the options suffix (FLAN, section 2.3)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Template:
-    """An input and a target pattern with `{field}` slots; `{{` and `}}` are literal braces.
+@runtime_checkable
+class Template(Protocol):
+    """What every template class must have. FormatTemplate is the usual one; a task may use others.
 
-    `{options}` renders as the options suffix. A `turned_around` template asks for something else than the
-    answer (FLAN, section 2.1): it is trained on and left out of evaluation.
+    A class may have three more members. What a template cannot do without them is refused:
 
-    >>> Template("{sentence}\\nIs this good?\\n{options}", "{answer}").render(
-    ...     {"sentence": "It shines.", "options": ("no", "yes"), "answer": "yes"})
-    ('It shines.\\nIs this good?\\nOPTIONS:\\n- no\\n- yes', 'yes')
+    - `input_fields: tuple[str, ...]`, the fields that the input shows, in their order. It is needed
+      for Prompts(instructions="none") and "dataset_name", unless the task names its `bare` fields.
+    - `without_options()`, the same template without the options suffix. It is needed for
+      Prompts(options=False) if the template shows the field "options".
+    - `input_parts(fields)`, the input as [(text, name of its field or None), ...].
+      launch/inspect_task.py colours them.
     """
-
-    inputs: str
-    targets: str = "{answer}"
-    turned_around: bool = False
-
-    def __post_init__(self):
-        if not self.names(self.targets):
-            raise InputError(
-                f"the target pattern {self.targets!r} has no {{field}}: every example would be the same"
-            )
 
     @property
     def fields(self) -> frozenset[str]:
-        """The names of all fields that the two patterns use."""
-        return self.names(self.inputs) | self.names(self.targets)
+        """The names of all fields that the template shows, in the input or in the target."""
+        ...
 
     @property
-    def field_order(self) -> tuple[str, ...]:
-        """The fields of the input pattern, as they come in it."""
-        return tuple(name for _, name in pieces(self.inputs) if name is not None)
+    def turned_around(self) -> bool:
+        """Whether the template asks for something other than the answer (FLAN, section 2.1).
 
-    @staticmethod
-    def names(pattern: str) -> frozenset[str]:
-        return frozenset(name for _, name in pieces(pattern) if name is not None)
+        It is then used for training only.
+        """
+        ...
 
     def render(self, fields: Fields) -> tuple[str, str]:
-        """(inputs, targets), both stripped of outer whitespace.
+        """Returns (inputs, targets) of one example.
 
-        Raises InputError when a field is missing, naming it and those that are there.
+        Args:
+          fields: the task's fields of the example. `answer` is set to each option in turn to render
+            the targets that rank classification compares.
+
+        Raises:
+          InputError: the example cannot be shown.
         """
-        return _fill(self.inputs, fields).strip(), _fill(self.targets, fields).strip()
+        ...
 
 
 class Segment(NamedTuple):
@@ -99,50 +95,148 @@ class SegmentedTemplate(Protocol):
 AnyTemplate = Template | SegmentedTemplate
 
 
+def renders_pairs(template: AnyTemplate) -> TypeGuard[Template]:
+    """Returns whether a template gives an input and a target, as opposed to segments."""
+    return hasattr(template, "render")  # isinstance of a protocol is slow, and this runs for rows
+
+
+@dataclasses.dataclass(frozen=True)
+class FormatTemplate:
+    """A template of two patterns with `{field}` slots; `{{` and `}}` are literal braces.
+
+    `{options}` renders as the options suffix.
+
+    >>> FormatTemplate("{sentence}\\nIs this good?\\n{options}", "{answer}").render(
+    ...     {"sentence": "It shines.", "options": ("no", "yes"), "answer": "yes"})
+    ('It shines.\\nIs this good?\\nOPTIONS:\\n- no\\n- yes', 'yes')
+
+    Attributes:
+      inputs: the pattern of the input.
+      targets: the pattern of the target.
+      turned_around: whether it asks for something other than the answer, see Template.
+    """
+
+    inputs: str
+    targets: str = "{answer}"
+    turned_around: bool = False
+
+    def __post_init__(self):
+        _parse(self.inputs)
+        if not _field_names(self.targets):
+            raise InputError(
+                f"the target pattern {self.targets!r} has no {{field}}: every example would have "
+                "the same target. Let it show a field, such as {answer}"
+            )
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of all fields in the two patterns."""
+        return frozenset(_field_names(self.inputs) + _field_names(self.targets))
+
+    @property
+    def input_fields(self) -> tuple[str, ...]:
+        """The fields of the input pattern in their order, each as often as it is shown."""
+        return _field_names(self.inputs)
+
+    def render(self, fields: Fields) -> tuple[str, str]:
+        """Returns (inputs, targets), both stripped of outer white space.
+
+        Args:
+          fields: the task's fields of one example.
+
+        Raises:
+          InputError: a field is missing or is no text.
+        """
+        inputs = "".join(text for text, _ in self.input_parts(fields))
+        targets = "".join(text for text, _ in _fill(self.targets, fields))
+        return inputs.strip(), targets.strip()
+
+    def input_parts(self, fields: Fields) -> list[tuple[str, str | None]]:
+        """Returns the filled-in input, not stripped, as [(text, name of its field or None), ...]."""
+        return _fill(self.inputs, fields)
+
+    def without_options(self) -> "FormatTemplate":
+        """Returns the template without `{options}` and the white space before it.
+
+        If the slot comes first, the line breaks after it are removed instead.
+        """
+        pattern = ""
+        for literal, name in _parse(self.inputs):
+            if name == OPTIONS:
+                pattern = pattern.rstrip()
+            elif name is None:
+                pattern += escape_braces(literal)
+            else:
+                pattern += f"{{{name}}}"
+        return dataclasses.replace(self, inputs=pattern.lstrip("\n"))
+
+
+def escape_braces(text: str) -> str:
+    """Returns the pattern that a FormatTemplate renders as `text`."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def options_suffix(options: Sequence[str]) -> str:
-    """FLAN's options block: the word OPTIONS, then one option a line, in the dataset's order."""
+    """Returns FLAN's options block, in the dataset's order.
+
+    >>> options_suffix(["no", "yes"])
+    'OPTIONS:\\n- no\\n- yes'
+    """
     return "OPTIONS:\n" + "\n".join(f"- {option}" for option in options)
 
 
-def _fill(pattern: str, fields: Fields) -> str:
-    return "".join(
-        text if name is None else _value(name, fields, pattern) for text, name in pieces(pattern)
-    )
+def _fill(pattern: str, fields: Fields) -> list[tuple[str, str | None]]:
+    parts: list[tuple[str, str | None]] = []
+    for literal, name in _parse(pattern):
+        text = literal if name is None else _field_text(name, fields, pattern)
+        parts.append((text, name))
+    return parts
 
 
-def _value(name: str, fields: Fields, pattern: str) -> str:
+def _field_text(name: str, fields: Fields, pattern: str) -> str:
     if name not in fields:
         raise InputError(
-            f"template {pattern!r} names the field {name!r}, which this task does not have. Its fields: {', '.join(sorted(fields))}"
+            f"template {pattern!r} names the field {name!r}, which this task does not have. "
+            f"Its fields: {', '.join(sorted(fields))}"
         )
     value = fields[name]
     if name == OPTIONS:
         return options_suffix(value)
     if not isinstance(value, str):
         raise InputError(
-            f"field {name!r} in template {pattern!r} is {type(value).__name__}, a template can show only str"
+            f"field {name!r} in template {pattern!r} is {type(value).__name__}; a template can "
+            "show only str. Let fields() return a text"
         )
     return value
 
 
+def _field_names(pattern: str) -> tuple[str, ...]:
+    return tuple(name for _, name in _parse(pattern) if name is not None)
+
+
 @functools.cache
-def pieces(pattern: str) -> tuple[tuple[str, str | None], ...]:
-    """The pattern cut into ("literal", None) and ("", "field") pieces. Raises InputError when it cannot be."""
-    found: list[tuple[str, str | None]] = []
+def _parse(pattern: str) -> tuple[tuple[str, str | None], ...]:
+    """Returns the pattern as a sequence of (literal, None) and ("", field name).
+
+    >>> _parse("Is {it} so?")
+    (('Is ', None), ('', 'it'), (' so?', None))
+    """
     try:
         parsed = list(string.Formatter().parse(pattern))
     except ValueError as error:
         raise InputError(
             f"template {pattern!r}: {error}. Write {{{{ and }}}} for literal braces"
         ) from None
-    for literal, name, spec, conversion in parsed:
+    parts: list[tuple[str, str | None]] = []
+    for literal, name, format_spec, conversion in parsed:
         if literal:
-            found.append((literal, None))
+            parts.append((literal, None))
         if name is None:
             continue
-        if not name.isidentifier() or spec or conversion:
+        if not name.isidentifier() or format_spec or conversion:
             raise InputError(
-                f"template {pattern!r}: a slot is {{name}}, without index, format or conversion"
+                f"template {pattern!r}: the slot of {name!r} is not a plain {{name}}. Write the "
+                "name of a field alone, without index, format or conversion"
             )
-        found.append(("", name))
-    return tuple(found)
+        parts.append(("", name))
+    return tuple(parts)

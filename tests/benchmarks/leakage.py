@@ -24,7 +24,7 @@ import processes
 from flan_jax.data.leakage import audit
 from flan_jax.data.store_requests import Request
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 TASKS = 40
 PLANTED = 100
@@ -63,7 +63,11 @@ def fields(row):
 
 def request(name: str, source: Words, split: str) -> Request:
     task = TemplatedTask(
-        name=name, cluster="words", source=source, fields=fields, templates=(Template("{text}"),)
+        name=name,
+        cluster="words",
+        source=source,
+        fields=fields,
+        templates=(FormatTemplate("{text}"),),
     )
     return Request(task, split, "train" if split == "train" else "eval")
 

@@ -9,7 +9,7 @@ from flan_jax.cli import inspect_task
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 PRACTICE = load_tokenizer("practice")
 
@@ -46,7 +46,7 @@ def test_every_template_is_shown_with_its_tokens():
 
 def test_instruction_fields_and_options_differ_in_colour():
     text = inspect_task.coloured(
-        KIND.templates[0].inputs, KIND.example({"animal": "cat", "number": 0})
+        KIND.templates[0], "", KIND.example({"animal": "cat", "number": 0})
     )
     spans = {text.plain[span.start : span.end]: span.style for span in text.spans}
     assert spans == {
@@ -68,7 +68,7 @@ def test_the_tokens_with_loss_are_those_that_training_sees():
 
 
 def test_counts_of_cut_and_unsupervised_examples():
-    task = dataclasses.replace(SPELL, templates=(Template("{animal}"),), fields=lengthening)
+    task = dataclasses.replace(SPELL, templates=(FormatTemplate("{animal}"),), fields=lengthening)
     examples = list(kept_examples(task, [{"n": n} for n in (0, 1, 9)], None))
     counts = inspect_task.count(
         task, task.templates[0], examples, PRACTICE, {"inputs": 5, "targets": 5}
@@ -109,3 +109,18 @@ def test_a_task_by_its_name(capsys):
     )
     text = capsys.readouterr().out
     assert "template 1, row 1" in text and "OPTIONS" not in text.partition("examples; at most")[0]
+
+
+def test_another_template_class_is_shown_without_colours():
+    task = dataclasses.replace(SPELL, templates=(PlainTemplate(),))
+    assert "Spell the word cat" in shown(task)
+
+
+class PlainTemplate:
+    """A template class that does not say which parts of its input are fields."""
+
+    fields = frozenset({"animal", "answer"})
+    turned_around = False
+
+    def render(self, fields):
+        return f"Spell the word {fields['animal']}", fields["answer"]

@@ -11,7 +11,7 @@ from flan_jax.errors import InputError
 from flan_jax.tasks import task as registry
 from flan_jax.tasks.sources import Tfds
 from flan_jax.tasks.task import TASKS, TemplatedTask
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 WORDS = [
     "one",
@@ -61,7 +61,9 @@ def copying(name, *texts, **changes):
         source=Texts(texts),
         fields=text_fields,
         templates=(
-            Template("A long instruction that every prompt of this task has in common: {text}"),
+            FormatTemplate(
+                "A long instruction that every prompt of this task has in common: {text}"
+            ),
         ),
     )
     return dataclasses.replace(task, **changes)

@@ -16,7 +16,7 @@ from flan_jax.data.store_requests import Request, Selection
 from flan_jax.data.token_store import TOKENS
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import render_eval, render_train
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 TRAIN = Request(KIND, "train", "train")
 
@@ -150,7 +150,7 @@ def test_which_settings_make_a_store_anew(tokenizer, tmp_path, kind, changes, an
     "changes, anew",
     [
         ({"cluster": "other"}, False),
-        ({"templates": (*KIND.templates, Template("{animal}?"))}, True),
+        ({"templates": (*KIND.templates, FormatTemplate("{animal}?"))}, True),
         ({"options": ("yes", "no")}, True),
         ({"source": Rows(21)}, True),
         ({"fields": lambda row: KIND.fields(row)}, True),

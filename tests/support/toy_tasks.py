@@ -8,7 +8,7 @@ import sys
 import time
 
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 ANIMALS = ("cat", "dog", "eel", "fox", "gnu", "hen", "ibex", "jay")
 
@@ -59,9 +59,9 @@ KIND = TemplatedTask(
     fields=kind_fields,
     options=("no", "yes"),
     templates=(
-        Template("Does a {animal} fly?\n{options}"),
-        Template("{animal}: does it have wings?", "It is {answer}."),
-        Template("Name an animal. Wings: {answer}", "{animal}", turned_around=True),
+        FormatTemplate("Does a {animal} fly?\n{options}"),
+        FormatTemplate("{animal}: does it have wings?", "It is {answer}."),
+        FormatTemplate("Name an animal. Wings: {answer}", "{animal}", turned_around=True),
     ),
 )
 SPELL = TemplatedTask(
@@ -70,8 +70,8 @@ SPELL = TemplatedTask(
     source=Rows(13),
     fields=spell_fields,
     templates=(
-        Template("Spell {animal}."),
-        Template("The letters of {animal}:", "Letters: {answer}"),
+        FormatTemplate("Spell {animal}."),
+        FormatTemplate("The letters of {animal}:", "Letters: {answer}"),
     ),
 )
 
@@ -117,5 +117,9 @@ class FailingRows(Rows):
 
 def generation(name, fields, source=Rows()):
     return TemplatedTask(
-        name=name, cluster="zoo", source=source, fields=fields, templates=(Template("{animal}?"),)
+        name=name,
+        cluster="zoo",
+        source=source,
+        fields=fields,
+        templates=(FormatTemplate("{animal}?"),),
     )

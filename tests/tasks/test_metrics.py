@@ -34,7 +34,7 @@ from flan_jax.tasks.metrics import (
     trivia_qa,
     yes_f1,
 )
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 MEANS = [metric.function for metric in METRICS.values() if metric.mean_of_examples]
 ALL = [metric.function for metric in METRICS.values()]
@@ -297,7 +297,7 @@ def test_an_example_without_references(metric):
 def test_a_metric_that_cannot_score_the_task_is_refused_when_the_task_is_made(
     metric, options, match
 ):
-    plain = (Template("{animal}?"),)
+    plain = (FormatTemplate("{animal}?"),)
     with pytest.raises(InputError, match=match):
         dataclasses.replace(KIND, options=options, templates=plain, metrics=(accuracy, metric))
     fitting = {bleu: None, pearson_spearman: ("0", "1", "2")}.get(metric, ("no", "yes"))

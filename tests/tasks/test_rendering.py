@@ -8,7 +8,7 @@ from toy_tasks import KIND, SPELL, generation
 
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import EvalRow, TrainRow, drawn_templates, render_eval, render_train
-from flan_jax.tasks.templates import Segment, Template
+from flan_jax.tasks.templates import FormatTemplate, Segment
 
 
 def test_render_train():
@@ -133,18 +133,18 @@ def test_an_empty_target_is_located():
 
 
 def test_missing_and_unused_fields_are_both_named():
-    task = dataclasses.replace(SPELL, templates=(Template("{anmial}"),))
+    task = dataclasses.replace(SPELL, templates=(FormatTemplate("{anmial}"),))
     message = "task 'toy_spell': the templates name fields that .* give: anmial; fields.. gives .* names: animal"
     with pytest.raises(InputError, match=message):
         list(render_train(task, task.source.rows("train")))
 
 
 def test_templates_that_do_not_ask_for_the_answer():
-    task = dataclasses.replace(KIND, templates=(Template("Name one.", "{animal}"),))
+    task = dataclasses.replace(KIND, templates=(FormatTemplate("Name one.", "{animal}"),))
     with pytest.raises(InputError, match="the same for different options"):
         next(render_eval(task, task.source.rows("test")))
     task = dataclasses.replace(
-        KIND, templates=(Template("Name one.", "{animal}", turned_around=True),)
+        KIND, templates=(FormatTemplate("Name one.", "{animal}", turned_around=True),)
     )
     with pytest.raises(InputError, match="all its templates are turned around"):
         next(render_eval(task, task.source.rows("test")))

@@ -11,7 +11,7 @@ from flan_jax.errors import InputError
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import Jsonl, Source, Tfds, check_split
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 from tasks.practice.nli import rte
 
 
@@ -277,7 +277,7 @@ def test_stores_are_prepared_from_tfrecords(tfds_folder, tokenizer, tmp_path):
     source = toy(tfds_folder, train="train[:-4]", validation="train[-4:-2]", test="train[-2:]")
     task = TemplatedTask(
         name="tfds_toy", cluster="toy", source=source, fields=toy_fields, options=("no", "yes"),
-        templates=(Template("{text}: {names}.\n{options}"),),
+        templates=(FormatTemplate("{text}: {names}.\n{options}"),),
     )  # fmt: skip
     requests = [
         Request(task, split, kind)

@@ -9,7 +9,7 @@ from flan_jax.tasks import task as tasks
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import Jsonl, Tfds
 from flan_jax.tasks.task import get_task, register, resolve_source
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_resolve_source_says_what_is_missing():
 
 
 @pytest.mark.parametrize(
-    "attribute, value", [("templates", [Template("x")]), ("options", ["a", "b"])]
+    "attribute, value", [("templates", [FormatTemplate("x")]), ("options", ["a", "b"])]
 )
 def test_lists_are_not_taken_for_tuples(attribute, value):
     task = copy.copy(KIND)

@@ -3,15 +3,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.errors import InputError
-from flan_jax.tasks.templates import Template, options_suffix
+from flan_jax.tasks.templates import FormatTemplate, Template, escape_braces, options_suffix
 
 FIELDS = {"premise": "It rains.", "options": ("yes", "no"), "answer": "yes"}
 
 
 def test_render():
-    template = Template("  {premise} Is it wet?\n{options}", "{answer}! ")
+    template = FormatTemplate("  {premise} Is it wet?\n{options}", "{answer}! ")
     assert template.render(FIELDS) == ("It rains. Is it wet?\nOPTIONS:\n- yes\n- no", "yes!")
     assert template.fields == {"premise", "options", "answer"}
+    assert template.turned_around is False
+    assert isinstance(template, Template)
+
+
+def test_input_fields_and_parts():
+    template = FormatTemplate(" {premise} {options}{premise}", "{premise} {answer}")
+    assert template.input_fields == ("premise", "options", "premise")
+    assert template.input_parts(FIELDS) == [
+        (" ", None),
+        ("It rains.", "premise"),
+        (" ", None),
+        ("OPTIONS:\n- yes\n- no", "options"),
+        ("It rains.", "premise"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "without"),
+    [
+        ("{premise}\n\n{options}", "{premise}"),
+        ("{options}\n\nPick one. {premise}", "Pick one. {premise}"),
+        ("{premise}\n{options}\nGo!", "{premise}\nGo!"),
+        ("{{options}} {premise}", "{{options}} {premise}"),
+        ("{premise}", "{premise}"),
+    ],
+)
+def test_without_options(inputs, without):
+    template = FormatTemplate(inputs, "{answer}.", turned_around=True)
+    assert template.without_options() == FormatTemplate(without, "{answer}.", turned_around=True)
 
 
 def test_options_keep_their_order():
@@ -19,40 +48,48 @@ def test_options_keep_their_order():
 
 
 def test_doubled_braces_are_literal():
-    assert Template("{{premise}} {premise}").render(FIELDS)[0] == "{premise} It rains."
+    assert FormatTemplate("{{premise}} {premise}").render(FIELDS)[0] == "{premise} It rains."
 
 
 @given(st.text(), st.text())
-def test_field_values_are_shown_as_they_are(text, answer):
+def test_field_values_are_shown_unchanged(text, answer):
     """Braces and percent signs in data are no slots."""
-    shown = Template("<{premise}>", "<{answer}>").render({"premise": text, "answer": answer})
-    assert shown == (f"<{text}>", f"<{answer}>")
+    template = FormatTemplate("<{premise}>", "<{answer}>")
+    rendered = template.render({"premise": text, "answer": answer})
+    assert rendered == (f"<{text}>", f"<{answer}>")
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
 def test_escaped_text_renders_as_itself(text):
-    escaped = text.replace("{", "{{").replace("}", "}}")
-    assert Template(escaped).render(FIELDS)[0] == text.strip()
+    assert FormatTemplate(escape_braces(text)).render(FIELDS)[0] == text.strip()
+
+
+@pytest.mark.parametrize("pattern", ["{", "}", "{premise", "}}}"])
+def test_unbalanced_braces(pattern):
+    with pytest.raises(InputError, match="Write {{ and }} for literal braces"):
+        FormatTemplate(pattern)
 
 
 @pytest.mark.parametrize(
-    "pattern", ["{", "}", "{premise", "{0}", "{}", "{a.b}", "{a[0]}", "{a!r}", "{a:>4}"]
+    "slot", ["{0}", "{}", "{a.b}", "{a[0]}", "{a!r}", "{a:>4}", "{a!s}", "{a:s}", "{a b}"]
 )
-def test_bad_patterns(pattern):
-    with pytest.raises(InputError, match="template"):
-        Template(pattern).render(FIELDS)
+def test_slots_that_are_not_plain_names(slot):
+    """They are refused for their form, before any field is looked up."""
+    for patterns in ((slot, "{answer}"), ("{premise}", slot)):
+        with pytest.raises(InputError, match="is not a plain {name}. Write the name of a field"):
+            FormatTemplate(*patterns)
 
 
 def test_missing_field_is_named_with_the_known_ones():
     with pytest.raises(InputError, match=r"'hypothesis'.*answer, options, premise"):
-        Template("{hypothesis}").render(FIELDS)
+        FormatTemplate("{hypothesis}").render(FIELDS)
 
 
 def test_only_texts_are_shown():
     with pytest.raises(InputError, match="is int"):
-        Template("{number}").render(FIELDS | {"number": 3})
+        FormatTemplate("{number}").render(FIELDS | {"number": 3})
 
 
 def test_targets_need_a_field():
     with pytest.raises(InputError, match="has no {field}"):
-        Template("{premise}", "yes")
+        FormatTemplate("{premise}", "yes")
