@@ -13,7 +13,6 @@ from flan_jax.cli.mixture_tables import (
 )
 from flan_jax.progress import table_console
 from flan_jax.reports.mixture import draw_mixture
-from flan_jax.run_records import MixtureSummary
 
 DEFAULT_GIN_FILE = "flan_mixture.gin"
 """The settings of programs that look at a mixture and train nothing."""
@@ -56,7 +55,7 @@ def main(command_line: Sequence[str]) -> None:
         console.print(difference_table(summary, second_summary))
     console.print(batch_text(plan, summary), highlight=False, soft_wrap=True)
     if flags.picture is not None:
-        draw_mixture(MixtureSummary.from_json(summary), flags.picture)
+        draw_mixture(summary, flags.picture)
         console.print(f"drawn to {flags.picture}", highlight=False, soft_wrap=True)
 
 

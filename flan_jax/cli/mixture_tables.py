@@ -1,8 +1,5 @@
 """Mixtures as tables on the terminal: for launch/mixture.py and for --dry_run."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import rich.box
 import rich.table
 
@@ -13,6 +10,7 @@ from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.progress import table_console
+from flan_jax.run_records import MixtureSummary
 from flan_jax.training.settings import Settings
 from flan_jax.training.setup import prepare_run
 
@@ -25,7 +23,7 @@ def print_plan(settings: Settings) -> None:
 
     parameters = count_params(settings.model)
     flops_per_step = settings.model.train_flops(plan.batch_size, plan.lengths)
-    steps = summary["steps"]
+    steps = summary.steps
     model_line = (
         f"{parameters:,} parameters; {flops_per_step / 1e9:,.1f} GFLOP a step, "
         f"{flops_per_step * steps / 1e15:,.3f} PFLOP in {steps:,} steps"
@@ -37,7 +35,7 @@ def print_plan(settings: Settings) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def plan_and_summary(settings: Settings) -> tuple[MixturePlan, dict[str, Any]]:
+def plan_and_summary(settings: Settings) -> tuple[MixturePlan, MixtureSummary]:
     """Prepares a mixture, plans its batches and summarizes both."""
     check_leakage(settings.data)
     data = prepare_mixture(settings.data)
@@ -45,12 +43,12 @@ def plan_and_summary(settings: Settings) -> tuple[MixturePlan, dict[str, Any]]:
     return plan, summarize_mixture(data, plan, settings.training.steps)
 
 
-def batch_text(plan: MixturePlan, summary: Mapping[str, Any]) -> str:
+def batch_text(plan: MixturePlan, summary: MixtureSummary) -> str:
     """Returns three lines: what is held out, what a batch holds, how full its rows are."""
-    held_out = ", ".join(summary["held_out"]) or "nothing"
-    filled = ", ".join(f"{side} {share:.1%}" for side, share in summary["rows_filled"].items())
-    examples = summary["examples_per_batch"]
-    supervised = summary["supervised_tokens_per_batch"]
+    held_out = ", ".join(summary.held_out) or "nothing"
+    filled = ", ".join(f"{side} {share:.1%}" for side, share in summary.rows_filled.items())
+    examples = summary.examples_per_batch
+    supervised = summary.supervised_tokens_per_batch
     return (
         f"held out: {held_out}\n"
         f"{examples:.1f} examples and {supervised:,.0f} supervised tokens in a batch of "
@@ -60,9 +58,9 @@ def batch_text(plan: MixturePlan, summary: Mapping[str, Any]) -> str:
     )
 
 
-def mixture_table(summary: Mapping[str, Any]) -> rich.table.Table:
+def mixture_table(summary: MixtureSummary) -> rich.table.Table:
     """Returns a mixture's tasks, one a row. Lengths are tokens: mean and 95th percentile."""
-    table = _table(f"Mixture, {summary['steps']:,} steps")
+    table = _table(f"Mixture, {summary.steps:,} steps")
     table.add_column("task")
     table.add_column("cluster")
     for name in (
@@ -79,46 +77,46 @@ def mixture_table(summary: Mapping[str, Any]) -> rich.table.Table:
         "cut out",
     ):
         table.add_column(name, justify="right")
-    for task in summary["tasks"]:
+    for task in summary.tasks:
         table.add_row(
-            task["task"],
-            task["cluster"],
-            f"{task['examples']:,}",
-            f"{task['filtered']:,}",
-            f"{task['rate']:,}",
-            f"{task['share']:.1%}",
-            f"{task['epochs']:.2f}",
-            f"{task['mean_inputs']:.0f}",
-            f"{task['p95_inputs']:.0f}",
-            f"{task['mean_targets']:.0f}",
-            f"{task['p95_targets']:.0f}",
-            f"{task['truncated_inputs']:.1%}",
-            f"{task['truncated_targets']:.1%}",
+            task.task,
+            task.cluster,
+            f"{task.examples:,}",
+            f"{task.filtered:,}",
+            f"{task.rate:,}",
+            f"{task.share:.1%}",
+            f"{task.epochs:.2f}",
+            f"{task.mean_inputs:.0f}",
+            f"{task.p95_inputs:.0f}",
+            f"{task.mean_targets:.0f}",
+            f"{task.p95_targets:.0f}",
+            f"{task.truncated_inputs:.1%}",
+            f"{task.truncated_targets:.1%}",
         )
     return table
 
 
-def difference_table(first: Mapping[str, Any], second: Mapping[str, Any]) -> rich.table.Table:
+def difference_table(first: MixtureSummary, second: MixtureSummary) -> rich.table.Table:
     """Returns each task's share and epochs in two mixtures, and how the share changes."""
     table = _table("From the first mixture to the second")
     table.add_column("task")
     for name in ("share", "second", "change", "epochs", "second"):
         table.add_column(name, justify="right")
 
-    first_tasks = {task["task"]: task for task in first["tasks"]}
-    second_tasks = {task["task"]: task for task in second["tasks"]}
+    first_tasks = {task.task: task for task in first.tasks}
+    second_tasks = {task.task: task for task in second.tasks}
     for name in dict.fromkeys([*first_tasks, *second_tasks]):
         before = first_tasks.get(name)
         after = second_tasks.get(name)
-        share_before = before["share"] if before else 0.0
-        share_after = after["share"] if after else 0.0
+        share_before = before.share if before else 0.0
+        share_after = after.share if after else 0.0
         table.add_row(
             name,
             f"{share_before:.2%}" if before else "-",
             f"{share_after:.2%}" if after else "-",
             f"{100 * (share_after - share_before):+.2f}",
-            f"{before['epochs']:.2f}" if before else "-",
-            f"{after['epochs']:.2f}" if after else "-",
+            f"{before.epochs:.2f}" if before else "-",
+            f"{after.epochs:.2f}" if after else "-",
         )
     return table
 

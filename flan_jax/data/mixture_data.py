@@ -19,10 +19,10 @@ from flan_jax.tasks.rendering import render_train
 from flan_jax.tasks.task import get_task, resolve_source
 
 PRACTICE_NOTICE = """\
-Data: the practice corpus, made by this program about a small invented world. It is for trying
-      things out. For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS data; DATA_DIR
-      names their folder) or --gin.SOURCE="'jsonl'" (files <DATA_DIR>/<task>/<split>.jsonl with the
-      same rows); --gin.MIXTURE=flan2021 is all of FLAN."""
+Data{tasks}: the practice corpus, made by this program about a small invented world.
+      It is for trying things out. For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS
+      data; DATA_DIR names their folder) or --gin.SOURCE="'jsonl'" (files
+      <DATA_DIR>/<task>/<split>.jsonl with the same rows); --gin.MIXTURE=flan2021 is all of FLAN."""
 
 StoreKey = tuple[str, str]
 """(task, split) of an evaluation store."""
@@ -106,11 +106,9 @@ def prepare_mixture(
     not_evaluated = evaluation_gaps([*split.train, *split.held_out], config.eval_prompts)
     report_gaps(split.held_out, not_evaluated)
 
-    if config.source == "sandbox":
-        print(PRACTICE_NOTICE, file=sys.stderr, flush=True)
-
-    tokenizer = load_tokenizer(config.tokenizer)
     requests = run_requests(config, split)
+    _print_practice_notice(requests)
+    tokenizer = load_tokenizer(config.tokenizer)
     stores = _prepare(config, requests, tokenizer)
 
     # skip_broken has left out what could not be prepared. The whole task goes, not one split of it.
@@ -279,6 +277,16 @@ def _prepare(
         workers=config.workers,
         skip_broken=config.skip_broken,
     )
+
+
+def _print_practice_notice(requests: Sequence[Request]) -> None:
+    """Prints on stderr that rows are generated; names the tasks unless all rows are."""
+    kinds = {request.task.name: request.task.source.provenance["kind"] for request in requests}
+    generated = sorted(name for name, kind in kinds.items() if kind == "generated")
+    if not generated:
+        return
+    tasks = "" if len(generated) == len(kinds) else f" of {', '.join(generated)}"
+    print(PRACTICE_NOTICE.format(tasks=tasks), file=sys.stderr, flush=True)
 
 
 def _without(split: Split, skipped: Sequence[str]) -> Split:

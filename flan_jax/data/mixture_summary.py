@@ -1,71 +1,105 @@
-"""What a mixture amounts to: rows, rates, epochs, lengths, truncation, packing, before anything is trained."""
+"""Summarizes a mixture before training: rows, rates, epochs, lengths, truncation, packing."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.mixture_data import MixtureData
+from flan_jax.data.token_store import TokenStore
+from flan_jax.run_records import MixtureSummary, MixtureTask
 from flan_jax.tasks.task import get_task
 
 
-def summarize_mixture(data: MixtureData, plan: MixturePlan, steps: int) -> dict[str, Any]:
-    """The mixture as numbers. Lengths are in tokens with EOS; shares are of 1; `epochs` is over `steps` steps.
+def summarize_mixture(data: MixtureData, plan: MixturePlan, steps: int) -> MixtureSummary:
+    """Returns what a run trains on, in numbers. Packing is measured on the plan's first block.
 
-    {"tasks": [{"task", "cluster", "examples", "filtered", "rate", "share", "epochs", "mean_inputs", "p95_inputs",
-    "mean_targets", "p95_targets", "truncated_inputs", "truncated_targets"}, ...], "held_out": [task, ...], "rows_filled": {"inputs", "targets"}, "examples_per_batch",
-    "supervised_tokens_per_batch", "real_tokens_per_batch", "set_aside", "batch_size", "lengths", "steps"}
-
-    Packing is measured on the plan's first block.
+    Args:
+      data: the token stores of the mixture.
+      plan: the plan of its batches.
+      steps: training steps, over which epochs are counted.
     """
-    block, set_aside = plan.block(0)
-    inputs, targets = (lengths.sum() for lengths in plan.example_lengths(block.task, block.index))
+    block, _ = plan.block(0)
+    input_lengths, target_lengths = plan.example_lengths(block.task, block.index)
+    inputs, targets = int(input_lengths.sum()), int(target_lengths.sum())
     examples_per_batch = len(block.index) / plan.block_steps
-    share = plan.rates / plan.rates.sum()
-    places = plan.block_steps * plan.batch_size
-    if plan.architecture == "encoder_decoder":
-        filled = {
-            "inputs": inputs / (places * plan.lengths["inputs"]),
-            "targets": targets / (places * plan.lengths["targets"]),
-        }
-    else:
-        filled = {"inputs and targets": (inputs + targets) / (places * sum(plan.lengths.values()))}
-    return {
-        "tasks": [
-            _task(
-                data, plan, name, int(rate), float(part), float(part * examples_per_batch * steps)
+
+    tasks = []
+    shares = plan.rates / plan.rates.sum()
+    for name, rate, share in zip(plan.names, plan.rates, shares, strict=True):
+        draws = float(share * examples_per_batch * steps)
+        store = data.train[name]
+        tasks.append(
+            _summarize_task(
+                name, store, plan.lengths, rate=int(rate), share=float(share), draws=draws
             )
-            for name, rate, part in zip(plan.names, plan.rates, share, strict=True)
-        ],
-        "held_out": list(data.split.held_out),
-        "rows_filled": {side: float(value) for side, value in filled.items()},
-        "examples_per_batch": examples_per_batch,
-        "supervised_tokens_per_batch": float(targets / plan.block_steps),
-        "real_tokens_per_batch": float((inputs + targets) / plan.block_steps),
-        "set_aside": set_aside,
-        "batch_size": plan.batch_size,
-        "lengths": plan.lengths,
-        "steps": steps,
-    }
+        )
+
+    return MixtureSummary(
+        tasks=tuple(tasks),
+        held_out=data.split.held_out,
+        rows_filled=_rows_filled(plan, inputs, targets),
+        examples_per_batch=examples_per_batch,
+        supervised_tokens_per_batch=targets / plan.block_steps,
+        batch_size=plan.batch_size,
+        lengths=plan.lengths,
+        steps=steps,
+    )
 
 
-def _task(
-    data: MixtureData, plan: MixturePlan, name: str, rate: int, share: float, draws: float
-) -> dict[str, Any]:
-    store = data.train[name]
-    inputs, targets = store.inputs.lengths + 1, store.targets.lengths + 1
-    return {
-        "task": name,
-        "cluster": get_task(name).cluster,
-        "examples": store.meta["examples"],
-        "filtered": store.meta.get("filtered", 0),
-        "rate": rate,
-        "share": share,
-        "epochs": draws / store.meta["examples"],
-        "mean_inputs": float(np.mean(inputs)),
-        "p95_inputs": float(np.percentile(inputs, 95)),
-        "mean_targets": float(np.mean(targets)),
-        "p95_targets": float(np.percentile(targets, 95)),
-        "truncated_inputs": float(np.mean(inputs > plan.lengths["inputs"])),
-        "truncated_targets": float(np.mean(targets > plan.lengths["targets"])),
-    }
+def _rows_filled(plan: MixturePlan, inputs: int, targets: int) -> dict[str, float]:
+    """Returns the share of token positions that the examples of a block fill, for each side.
+
+    Args:
+      plan: the plan, whose blocks have block_steps batches.
+      inputs: input tokens of one block.
+      targets: target tokens of one block.
+    """
+    rows = plan.block_steps * plan.batch_size
+    input_positions = rows * plan.lengths["inputs"]
+    target_positions = rows * plan.lengths["targets"]
+    if plan.architecture == "encoder_decoder":
+        return {"inputs": inputs / input_positions, "targets": targets / target_positions}
+    # A decoder's row holds inputs and targets one after the other.
+    filled = (inputs + targets) / (input_positions + target_positions)
+    return {"inputs and targets": filled}
+
+
+def _summarize_task(
+    name: str,
+    store: TokenStore,
+    row_lengths: Mapping[str, int],
+    *,
+    rate: int,
+    share: float,
+    draws: float,
+) -> MixtureTask:
+    """Returns the summary of one task.
+
+    Args:
+      name: the task's name.
+      store: its training store.
+      row_lengths: tokens of a row, {"inputs": ..., "targets": ...}.
+      rate: its mixing rate.
+      share: its share of all draws.
+      draws: the number of its examples that training draws.
+    """
+    inputs = store.inputs.lengths + 1  # with EOS
+    targets = store.targets.lengths + 1
+    examples = store.meta["examples"]
+    return MixtureTask(
+        task=name,
+        cluster=get_task(name).cluster,
+        examples=examples,
+        filtered=store.meta.get("filtered", 0),
+        rate=rate,
+        share=share,
+        epochs=draws / examples,
+        mean_inputs=float(np.mean(inputs)),
+        p95_inputs=float(np.percentile(inputs, 95)),
+        mean_targets=float(np.mean(targets)),
+        p95_targets=float(np.percentile(targets, 95)),
+        truncated_inputs=float(np.mean(inputs > row_lengths["inputs"])),
+        truncated_targets=float(np.mean(targets > row_lengths["targets"])),
+        provenance=store.meta.get("provenance", {}),
+    )

@@ -136,6 +136,7 @@ def build(job: Job) -> int:
         "examples": examples,
         "filtered": rendered.rows - examples,
         "mean_exemplars": rendered.mean_exemplars,
+        "provenance": task.source.provenance,
     }
     write_store(job.folder, batches, schema=columns, meta=meta)
     return sum(batch.num_rows for batch in batches)

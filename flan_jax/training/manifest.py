@@ -21,7 +21,7 @@ from flan_jax.json_files import read_jsonl
 from flan_jax.models.config import config_fields
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
-from flan_jax.run_records import AFTER, TaskScores, read_all_task_scores
+from flan_jax.run_records import AFTER, MixtureSummary, TaskScores, read_all_task_scores
 from flan_jax.weights.formats import source_facts
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
@@ -88,14 +88,14 @@ def versions() -> dict[str, str]:
 
 
 def run_metadata(
-    model: Any, config: DataConfig, mesh: Mesh, mixture: Mapping[str, Any] | None = None
+    model: Any, config: DataConfig, mesh: Mesh, mixture: MixtureSummary | None = None
 ) -> dict[str, Any]:
     """Everything else that a reader of the run wants to know before its results. `mixture` is what is trained on, explained."""
     devices = mesh.devices.size
     work = (
         {}
         if mixture is None
-        else {"flops_per_step": model.train_flops(config.batch_size, mixture["lengths"])}
+        else {"flops_per_step": model.train_flops(config.batch_size, mixture.lengths)}
     )
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -109,7 +109,7 @@ def run_metadata(
         "model": config_fields(model) | {"parameters": count_params(model)} | work,
         "devices": f"{devices} x {jax.devices()[0].device_kind}",
         "mesh": dict(mesh.shape),
-        "mixture": dict(mixture or {}),
+        "mixture": {} if mixture is None else mixture.to_json(),
     }
 
 

@@ -13,6 +13,7 @@ from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.params import check_vocabulary
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch
+from flan_jax.run_records import MixtureSummary
 from flan_jax.training import manifest
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.step import check_options
@@ -35,7 +36,7 @@ class RunInputs:
     data: MixtureData
     plan: MixturePlan
     attention: str
-    summary: JsonObject
+    summary: MixtureSummary
     identity: JsonObject
 
 
