@@ -17,6 +17,10 @@ from flan_jax.json_files import JsonObject, read_json, write_json
 Time: TypeAlias = Literal["before", "after", "during"]
 """When parameters are scored: before, after or during training."""
 
+ParamsId: TypeAlias = JsonObject
+"""The identity of parameters; equal for equal parameters. It has the keys "model" and "source" for
+initial and imported parameters, "run" and "step" for trained ones."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
@@ -83,9 +87,11 @@ class TemplateMetrics:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PromptScores:
-    """The scores of a task in one phase: one entry of eval/<task>.json. Most values are percentages.
+    """The scores of a task in one phase: one entry of eval/<task>.json.
 
-    Fields that are None are unknown, or do not apply to the task. They are in the order of the file.
+    Scores and shares are percentages if the metric is one (all of flan_jax.tasks.metrics are).
+
+    Fields that are None are unknown or do not apply. Fields are in the order of the file.
 
     Attributes:
       metric: the headline metric's name, the first of the task's metrics.
@@ -170,7 +176,7 @@ class PromptScores:
         return scores
 
     def _check(self) -> None:
-        """Raises LookupError or ValueError unless all templates have the headline metric and its values."""
+        """Raises LookupError or ValueError unless all templates have the headline metric."""
         count = len(self.by_template)
         if self.values is None:
             return

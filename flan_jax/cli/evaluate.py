@@ -12,8 +12,9 @@ from flan_jax.data.config import fixed_lengths
 from flan_jax.data.mixture_data import evaluation_gaps
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
-from flan_jax.evaluation import evaluate as evaluation
 from flan_jax.evaluation.config import EvalContext
+from flan_jax.evaluation.evaluate import evaluate
+from flan_jax.evaluation.jobs import job_for_tasks
 from flan_jax.json_files import JsonObject, read_json, without_keys
 from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.config import EXECUTION_SETTINGS, config_fields
@@ -22,6 +23,7 @@ from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.reports import run_report
 from flan_jax.run_dir import MANIFEST, Run
+from flan_jax.run_records import AFTER, ParamsId, Phase
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.task import get_task
 from flan_jax.training import manifest
@@ -44,7 +46,7 @@ class Scoring(NamedTuple):
     """
 
     source: str
-    params_id: JsonObject
+    params_id: ParamsId
     tasks: Sequence[str]
     trained_on: Sequence[str]
     lengths: Mapping[str, int]
@@ -169,20 +171,25 @@ def _score(
 ) -> None:
     tokenizer = load_tokenizer(settings.data.tokenizer)
     check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
-    prompts_by_phase = {"after": settings.data.eval_prompts}
+    prompts_by_phase = {AFTER: settings.data.eval_prompts}
     for name, prompts in settings.evaluation.more.items():
-        prompts_by_phase[f"after-{name}"] = prompts
+        prompts_by_phase[Phase("after", name)] = prompts
     with multihost.process_zero_first():
         jobs = [
-            evaluation.of_tasks(
-                phase, settings.data, scoring.tasks, scoring.trained_on, prompts, tokenizer
+            job_for_tasks(
+                phase,
+                settings.data,
+                prompts,
+                tokenizer,
+                tasks=scoring.tasks,
+                trained_on=scoring.trained_on,
             )
             for phase, prompts in prompts_by_phase.items()
         ]
     if dry_run:
         for job in jobs:
             for (task, split), limit in job.limits.items():
-                print(f"{job.when} {task} {split}: {limit} prompts")
+                print(f"{job.phase} {task} {split}: {limit} prompts")
         return
 
     mesh = make_mesh(settings.training.mesh)
@@ -203,7 +210,7 @@ def _score(
         run, settings.model, tokenizer, scoring.lengths, mesh, settings.evaluation
     )
     for job in jobs:
-        evaluation.score(context, job, scoring.params_id, params)
+        evaluate(context, job, scoring.params_id, params)
     if write_report(run):
         print(run_report.terminal_summary(run.path))
 

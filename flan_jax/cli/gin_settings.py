@@ -20,6 +20,7 @@ import gin
 import gin.config as gin_config
 
 from flan_jax.data.config import DataConfig
+from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
@@ -83,6 +84,7 @@ for _class in (
     TrainConfig,
     CheckpointConfig,
     EvalConfig,
+    GenerationConfig,
     OptimizerConfig,
     EncoderDecoderConfig,
     DecoderConfig,

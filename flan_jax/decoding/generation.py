@@ -31,17 +31,25 @@ Choose = Callable[[jax.Array, jax.Array], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class GenerationConfig:
-    """How to go on from a prompt. Fields mean what they mean in transformers' generate, where they have the same name.
+    """How text is generated. Fields mean what they mean in transformers' generate.
 
-    max_length: tokens at most. temperature: 0.0 takes the most probable token each time; above that tokens are sampled
-    from softmax(logits / temperature), of the top_k most probable tokens (None: all), of the fewest tokens whose
-    probabilities add up to top_p (Holtzman et al. 2020, "nucleus"; None: all).
-    num_beams: above 1 beam search, which ranks by log-probability / length^length_penalty and stops for a prompt when
-    none of its beams could still, at its present length, beat the worst of num_beams finished ones.
-    seed: of sampling. Raises InputError for settings that contradict one another.
+    Attributes:
+      max_length: the largest number of new tokens; None for the default of the caller.
+      temperature: 0.0 for the most probable token each time; above that, tokens are sampled from
+        softmax(logits / temperature).
+      top_k: sample only from so many of the most probable tokens; None for all.
+      top_p: sample only from the fewest tokens whose probabilities add up to this (nucleus
+        sampling, Holtzman et al. 2020); None for all.
+      num_beams: above 1 for beam search. The search of a prompt stops when none of its beams could,
+        at its present length, beat the worst of num_beams finished ones.
+      length_penalty: beam search ranks by log-probability / length^length_penalty.
+      seed: the seed of sampling.
+
+    Raises:
+      InputError: a setting is out of its range, or settings contradict each other.
     """
 
-    max_length: int
+    max_length: int | None = None
     temperature: int | float = 0.0
     top_k: int | None = None
     top_p: int | float | None = None
@@ -50,12 +58,7 @@ class GenerationConfig:
     seed: int = 0
 
     def __post_init__(self):
-        for name, lowest in (("max_length", 1), ("num_beams", 1), ("seed", 0), ("top_k", 1)):
-            value = getattr(self, name)
-            if (name, value) != ("top_k", None) and (type(value) is not int or value < lowest):
-                raise InputError(
-                    f"GenerationConfig.{name} is {value!r}; write a whole number of at least {lowest}"
-                )
+        self._check_integers()
         if not 0.0 <= self.temperature < math.inf:
             raise InputError(
                 f"GenerationConfig.temperature is {self.temperature}; write 0.0 (greedy) or more"
@@ -68,29 +71,63 @@ class GenerationConfig:
             raise InputError(
                 f"GenerationConfig.length_penalty is {self.length_penalty}; write a number"
             )
+        self._check_combination()
 
+    def _check_integers(self):
+        for name, least in (("max_length", 1), ("num_beams", 1), ("seed", 0), ("top_k", 1)):
+            value = getattr(self, name)
+            if value is None and name in ("max_length", "top_k"):
+                continue
+            # A bool is an int, too.
+            if type(value) is not int or value < least:
+                raise InputError(
+                    f"GenerationConfig.{name} is {value!r}; write a whole number of at least "
+                    f"{least}"
+                )
         if self.seed >= 2**32:
             raise InputError(
                 f"GenerationConfig.seed is {self.seed}; write a whole number below 2**32"
             )
-        self._check_combination()
 
     def _check_combination(self):
-        if not self.temperature and (self.top_k is not None or self.top_p is not None):
+        is_sampling = self.temperature > 0
+        if not is_sampling and (self.top_k is not None or self.top_p is not None):
             raise InputError(
-                f"GenerationConfig has top_k={self.top_k} and top_p={self.top_p} but temperature=0.0, which takes the "
-                "most probable token whatever these are; write a temperature above 0.0, or leave them out"
+                f"GenerationConfig has top_k={self.top_k} and top_p={self.top_p} but "
+                "temperature=0.0, which takes the most probable token whatever these are; write a "
+                "temperature above 0.0, or leave them out"
             )
-        if self.temperature and self.num_beams > 1:
+        if is_sampling and self.num_beams > 1:
             raise InputError(
-                f"GenerationConfig has temperature={self.temperature} and num_beams={self.num_beams}; beam search does "
-                "not sample: write temperature=0.0, or num_beams=1"
+                f"GenerationConfig has temperature={self.temperature} and "
+                f"num_beams={self.num_beams}; beam search does not sample: write temperature=0.0, "
+                "or num_beams=1"
             )
         if self.num_beams == 1 and self.length_penalty != 1.0:
             raise InputError(
-                f"GenerationConfig has length_penalty={self.length_penalty} but num_beams=1, so that there is one "
-                "continuation and nothing to rank; write num_beams=4 or the like, or leave length_penalty out"
+                f"GenerationConfig has length_penalty={self.length_penalty} but num_beams=1, so "
+                "that there is one continuation and nothing to rank; write num_beams=4 or the "
+                "like, or leave length_penalty out"
             )
+
+    def with_default_length(self, max_length: int) -> "GenerationConfig":
+        """Returns the settings with this max_length where it is None."""
+        if self.max_length is not None:
+            return self
+        return dataclasses.replace(self, max_length=max_length)
+
+    @property
+    def new_tokens(self) -> int:
+        """The largest number of new tokens.
+
+        Raises:
+          InputError: max_length is None, so that the caller must set it.
+        """
+        if self.max_length is None:
+            raise InputError(
+                "GenerationConfig.max_length is None; write the largest number of new tokens"
+            )
+        return self.max_length
 
     def compiled(self) -> dict[str, Any]:
         """What a compilation is for."""
@@ -105,12 +142,16 @@ class GenerationConfig:
     def settings(self) -> dict[str, Any]:
         """What can change without compiling again."""
         return {
-            "max_length": np.int32(self.max_length),
+            "max_length": np.int32(self.new_tokens),
             "temperature": np.float32(self.temperature),
             "top_p": np.float32(self.top_p or 1.0),
             "length_penalty": np.float32(self.length_penalty),
             "seed": np.uint32(self.seed),
         }
+
+
+GREEDY = GenerationConfig()
+"""The most probable token each time."""
 
 
 def continuations(

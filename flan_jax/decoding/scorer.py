@@ -99,7 +99,7 @@ class Scorer:
                 [prompts[i] for i in some], config, [streams[i] for i in some]
             )
             written = np.asarray(self._run(function, batch, config.settings()))
-            for i, row in zip(some, written[:, : config.max_length], strict=False):
+            for i, row in zip(some, written[:, : config.new_tokens], strict=False):
                 ends = np.flatnonzero(row == self.eos_id)
                 found[i] = row[: ends[0]] if len(ends) else row
         return found
@@ -112,7 +112,7 @@ class Scorer:
         Its third argument is config.settings().
         """
         static = {
-            "length": bucket(config.max_length),
+            "length": bucket(config.new_tokens),
             "eos_id": self.eos_id,
             "regathers": self.regathers,
         }

@@ -1,37 +1,54 @@
-"""A cache of finished batches, so that an interrupted evaluation goes on."""
+"""A cache of finished batches, so that an interrupted evaluation resumes."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from flan_jax.json_files import read_jsonl, write_text
+from flan_jax.json_files import JsonObject, append_jsonl, read_jsonl, write_text
 from flan_jax.parallel import multihost
+
+BatchResult: TypeAlias = list[Any]
+"""The result of one batch as plain JSON."""
 
 
 class Journal:
-    """The results of a sequence of computations, in a file as they come: a killed process's are read, not computed again.
+    """Append-only cache of the results of a sequence of computations.
 
-    Line 1 is the identity of the sequence; a file of another one is begun anew. A half-written last line does not count.
-    Of several processes that compute in step all read the file and one `writes` it.
+    The file's first line is the identity of the sequence, each further line one result. If the file
+    holds another sequence it is begun anew. A half-written last line is ignored. Several processes
+    that compute in step all read the file; only the writer appends to it.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], is_writer: bool = True):
-        first, *others = [*read_jsonl(path)] or [{}]
-        header = {"identity": json.loads(json.dumps(identity))}
-        found = others if first == header else []
-        multihost.assert_equal_everywhere({f"results in {path}": len(found)})
-        multihost.barrier()  # until all have read it
-        if is_writer:
-            write_text(path, "".join(json.dumps(line) + "\n" for line in (header, *found)))
-        self._path, self._found, self._writes = path, iter(found), is_writer
+    def __init__(self, path: Path, identity: JsonObject, *, is_writer: bool = True):
+        """Opens the cache.
 
-    def __call__(self, compute: Callable[[], list[Any]]) -> list[Any]:
-        """The next result, which is plain JSON: from the file, or else computed and written there."""
-        for line in self._found:
-            return line["result"]
+        Args:
+          path: the file; it need not exist.
+          identity: what the results depend on, as plain JSON.
+          is_writer: whether this process writes the file.
+        """
+        header = {"identity": json.loads(json.dumps(identity))}
+        lines = list(read_jsonl(path))
+        results = lines[1:] if lines and lines[0] == header else []
+
+        multihost.assert_equal_everywhere({f"results in {path}": len(results)})
+        multihost.barrier()  # The file is not replaced before all processes have read it.
+        if is_writer:
+            text = "".join(json.dumps(line) + "\n" for line in (header, *results))
+            write_text(path, text)
+
+        self._path = path
+        self._is_writer = is_writer
+        self._results = iter(results)
+
+    def get_or_compute(self, compute: Callable[[], BatchResult]) -> BatchResult:
+        """Returns the next result: from the file, or else computed and appended to the file."""
+        cached = next(self._results, None)
+        if cached is not None:
+            return cached["result"]
+
         result = compute()
-        if self._writes:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"result": result}) + "\n")
+        if self._is_writer:
+            append_jsonl(self._path, {"result": result})
         return result

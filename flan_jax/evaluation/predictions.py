@@ -1,224 +1,327 @@
-"""Predictions: every row of evaluation stores answered, by rank classification or greedy generation."""
+"""Predictions: the answers of a model to the rows of evaluation stores."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from flan_jax.data.mixture_data import StoreKey
 from flan_jax.data.token_store import TokenStore, trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.generation import GREEDY, GenerationConfig
 from flan_jax.decoding.prefill import bucket
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, unknown_name
+from flan_jax.evaluation.journal import BatchResult
+from flan_jax.run_records import Prediction
 
 SCORINGS = ("sum", "mean", "calibrated")
-UNCONDITIONAL = "Answer:"
-"""The prompt that options are scored after, to calibrate: GPT-3's (Brown et al. 2020, section 2.4), for every task alike."""
+
+UNCONDITIONAL_PROMPT = "Answer:"
+"""The prompt of unconditional log-probabilities (Brown et al. 2020, section 2.4)."""
+
 OPTIONS_PER_PROMPT = 4
-"""Options that are scored after one UNCONDITIONAL prompt."""
+"""Options that are scored after one UNCONDITIONAL_PROMPT."""
+
+OptionTokens: TypeAlias = tuple[int, ...]
+
+Cached: TypeAlias = Callable[[Callable[[], BatchResult]], BatchResult]
+"""Returns the result of a computation: by doing it, or from a cache (Journal.get_or_compute)."""
+
+
+def compute_always(compute: Callable[[], BatchResult]) -> BatchResult:
+    """Computes a result without a cache."""
+    return compute()
 
 
 class Item(NamedTuple):
-    """One prompt to answer: row `row` of the store `key`."""
+    """One prompt to answer.
+
+    Attributes:
+      key: the task and split.
+      store: the store that holds the prompt.
+      row: the row of the store.
+      padded_length: the prompt's length in tokens, padded to a bucket.
+    """
 
     key: StoreKey
+    store: TokenStore
     row: int
-    length: int
+    padded_length: int
+
+    @property
+    def has_options(self) -> bool:
+        """Whether the prompt is answered by rank classification; otherwise by generation."""
+        return bool(self.store.answers[self.row] >= 0)
+
+    @property
+    def stream(self) -> int:
+        """The number of the random stream that samples the answer, in int32.
+
+        It depends on nothing but the row, so that the same answer is sampled in any batch.
+        """
+        task, split = self.key
+        return zlib.crc32(f"{task}/{split}/{self.row}".encode()) >> 1
 
 
-def predict(
-    scorer: Scorer,
-    stores: Mapping[StoreKey, TokenStore],
-    limits: Mapping[StoreKey, int],
-    lengths: Mapping[str, int],
-    tokenizer: Tokenizer,
-    *,
-    scoring: str = "sum",
-    once: Callable[[Callable[[], list[Any]]], list[Any]] = lambda compute: compute(),
-    progress: Callable[[int], None] = lambda done: None,
-) -> dict[StoreKey, list[dict[str, Any]]]:
-    """A prediction for each of the first `limits` rows of each store, in the stores' order.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """Answers prompts by rank classification where they have options, else by generation.
 
-    All tasks and templates go through one queue, sorted by length, so that batches hold little padding. `once` computes
-    each batch (a Journal: unless it did before); `progress` is called with the number of rows done.
+    Attributes:
+      scorer: the model with its parameters.
+      tokenizer: the tokenizer of the stores.
+      lengths: {"inputs": tokens of a prompt, "targets": tokens of an answer} that the model sees.
+      scoring: by what options are ranked, see `option_scores`.
+      generation: how answers are generated; its max_length is that of the targets unless it is set.
     """
-    found: dict[StoreKey, list[dict[str, Any]]] = {key: [{}] * limits[key] for key in stores}
-    asking = _Predictor(scorer, stores, lengths, tokenizer, scoring)
-    batches = list(_batches(stores, limits, lengths, scorer.rows))
-    priors = asking.priors(batches, once) if scoring == "calibrated" else None
-    done = 0
-    for batch in batches:
-        ranked = stores[batch[0].key].answers[batch[0].row] >= 0
-        answer = (
-            functools.partial(asking.rank, batch, priors)
-            if ranked
-            else functools.partial(asking.generate, batch)
-        )
-        for item, prediction in zip(batch, once(answer), strict=True):
-            found[item.key][item.row] = _about(stores[item.key], item.row, lengths) | prediction
-        done += len(batch)
-        progress(done)
-    return found
-
-
-def option_scores(prediction: Mapping[str, Any], scoring: str) -> list[float]:
-    """What rank classification ranks a prediction's options by; the first of the highest is chosen.
-
-    "sum": log P(option | prompt). "mean": that, divided by the option's tokens, EOS included. "calibrated":
-    log P(option | prompt) - log P(option | UNCONDITIONAL) (Brown et al. 2020, section 2.4; PMI_DC of Holtzman et al. 2021).
-    Raises InputError for another scoring, and for "calibrated" where the prediction was made without it.
-    """
-    check_scoring(scoring)
-    sums = prediction["sums"]
-    if scoring == "mean":
-        return [total / tokens for total, tokens in zip(sums, prediction["tokens"], strict=True)]
-    if scoring == "sum":
-        return sums
-    if "unconditional" not in prediction:
-        raise InputError(
-            "these predictions hold no unconditional sums; predict again with EvalConfig.scoring = 'calibrated'"
-        )
-    return [total - prior for total, prior in zip(sums, prediction["unconditional"], strict=True)]
-
-
-def check_scoring(scoring: str) -> None:
-    if scoring not in SCORINGS:
-        raise unknown_name("EvalConfig.scoring", scoring, SCORINGS)
-
-
-def _batches(
-    stores: Mapping[StoreKey, TokenStore],
-    limits: Mapping[StoreKey, int],
-    lengths: Mapping[str, int],
-    rows: int,
-) -> Iterator[list[Item]]:
-    """Rank-classification rows, then generation rows, each sorted by padded length."""
-    queues: tuple[list[Item], list[Item]] = ([], [])
-    for key, store in stores.items():
-        sizes = np.minimum(store.inputs.lengths + 1, lengths["inputs"])
-        for row, (size, answer) in enumerate(
-            zip(sizes.tolist()[: limits[key]], store.answers.tolist(), strict=False)
-        ):
-            queues[0 if answer >= 0 else 1].append(Item(key, row, bucket(size)))
-    for queue in queues:
-        queue.sort(key=lambda item: item.length)  # stable: stores stay together within a length
-        for start in range(0, len(queue), rows):
-            yield queue[start : start + rows]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Predictor:
-    """Items put to a model. Sums are rounded to what float32 holds of them, so that ranking a file's sums gives its choices."""
 
     scorer: Scorer
-    stores: Mapping[StoreKey, TokenStore]
-    lengths: Mapping[str, int]
     tokenizer: Tokenizer
-    scoring: str
+    lengths: Mapping[str, int]
+    scoring: str = "sum"
+    generation: GenerationConfig = GREEDY
 
-    def rank(
-        self, batch: Sequence[Item], priors: Mapping[tuple[int, ...], float] | None
-    ) -> list[dict[str, Any]]:
-        choices = [self._options(item) for item in batch]
-        sums = self.scorer.log_probs([self._prompt(item) for item in batch], choices)
+    def predict(
+        self,
+        stores: Mapping[StoreKey, TokenStore],
+        limits: Mapping[StoreKey, int],
+        *,
+        cached: Cached = compute_always,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> dict[StoreKey, list[Prediction]]:
+        """Answers the first rows of each store.
+
+        The rows of all tasks and templates go through one queue that is sorted by length, so that
+        batches hold little padding.
+
+        Args:
+          stores: the prompts, by (task, split).
+          limits: how many rows of each store to answer.
+          cached: computes the result of a batch, or gives it from an earlier, interrupted run.
+          progress: is called with the number of finished rows after each batch.
+
+        Returns:
+          The predictions of each store, in the order of its rows.
+        """
+        batches = _batches(stores, limits, self.lengths["inputs"], self.scorer.rows)
+        unconditional = None
+        if self.scoring == "calibrated":
+            unconditional = self._unconditional_sums(batches, cached)
+
+        answered: dict[tuple[StoreKey, int], Prediction] = {}
+        for batch in batches:
+            if batch[0].has_options:
+                compute = functools.partial(self._rank, batch, unconditional)
+            else:
+                compute = functools.partial(self._generate, batch)
+            for item, answer in zip(batch, cached(compute), strict=True):
+                answered[item.key, item.row] = self._prediction(item, answer)
+            progress(len(answered))
+
+        predictions: dict[StoreKey, list[Prediction]] = {}
+        for key in stores:
+            predictions[key] = [answered[key, row] for row in range(limits[key])]
+        return predictions
+
+    def _rank(
+        self, batch: Sequence[Item], unconditional: Mapping[OptionTokens, float] | None
+    ) -> BatchResult:
+        """Answers prompts by rank classification: the fields of Prediction from `prediction` on."""
+        prompts = [self._prompt(item) for item in batch]
+        options = [self._options(item) for item in batch]
+        sums = self.scorer.log_probs(prompts, options)
         return [
-            self._ranked(some, _plain(own), priors) for some, own in zip(choices, sums, strict=True)
+            self._choose(item_options, _rounded(item_sums), unconditional)
+            for item_options, item_sums in zip(options, sums, strict=True)
         ]
 
-    def generate(self, batch: Sequence[Item]) -> list[dict[str, Any]]:
-        written = self.scorer.generate(
-            [self._prompt(item) for item in batch], GenerationConfig(self.lengths["targets"])
-        )
-        return [{"prediction": self.tokenizer.decode(tokens.tolist())} for tokens in written]
-
-    def priors(
+    def _choose(
         self,
-        batches: Sequence[Sequence[Item]],
-        once: Callable[[Callable[[], list[Any]]], list[Any]],
-    ) -> dict[tuple[int, ...], float]:
-        """The unconditional sum of each distinct option."""
-        options = {
-            tuple(option.tolist())
-            for batch in batches
-            for item in batch
-            for option in self._options(item)
-        }
-        ordered = sorted(options, key=lambda option: (len(option), option))
-        found: dict[tuple[int, ...], float] = {}
-        for start in range(0, len(ordered), OPTIONS_PER_PROMPT * self.scorer.rows):
-            some = ordered[start : start + OPTIONS_PER_PROMPT * self.scorer.rows]
-            found |= zip(some, once(functools.partial(self._unconditional, some)), strict=True)
-        return found
+        options: Sequence[np.ndarray],
+        sums: list[float],
+        unconditional: Mapping[OptionTokens, float] | None,
+    ) -> dict[str, Any]:
+        """Ranks the options of one prompt; of equal scores the first option is chosen.
 
-    def _unconditional(self, options: Sequence[tuple[int, ...]]) -> list[float]:
-        prompt = trim_and_append_eos(
-            np.array(self.tokenizer.encode(UNCONDITIONAL)),
-            self.lengths["inputs"],
-            self.scorer.eos_id,
-        )
+        The sums are rounded before they are ranked, so that ranking the sums of a file gives the
+        same choice.
+        """
+        tokens = [len(option) for option in options]
+        priors = None
+        if unconditional is not None:
+            priors = [unconditional[_option_tokens(option)] for option in options]
+        scores = _option_scores(self.scoring, sums, tokens, priors)
+        chosen = int(np.argmax(scores))
+        texts = [self.tokenizer.decode(option.tolist()) for option in options]
+
+        answer: dict[str, Any] = {
+            "prediction": texts[chosen],
+            "chosen": chosen,
+            "options": texts,
+            "scores": _rounded(scores),
+            "sums": sums,
+            "tokens": tokens,
+        }
+        if priors is not None:
+            answer["unconditional"] = priors
+        return answer
+
+    def _generate(self, batch: Sequence[Item]) -> BatchResult:
+        """Answers prompts by generation: the field `prediction` of Prediction."""
+        prompts = [self._prompt(item) for item in batch]
+        streams = [item.stream for item in batch]
+        config = self.generation.with_default_length(self.lengths["targets"])
+        generated = self.scorer.generate(prompts, config, streams)
+        return [{"prediction": self.tokenizer.decode(tokens.tolist())} for tokens in generated]
+
+    def _unconditional_sums(
+        self, batches: Sequence[Sequence[Item]], cached: Cached
+    ) -> dict[OptionTokens, float]:
+        """Returns the log-probability of each distinct option after UNCONDITIONAL_PROMPT."""
+        distinct: set[OptionTokens] = set()
+        for batch in batches:
+            for item in batch:
+                distinct.update(_option_tokens(option) for option in self._options(item))
+        options = sorted(distinct, key=lambda option: (len(option), option))
+
+        sums: dict[OptionTokens, float] = {}
+        size = OPTIONS_PER_PROMPT * self.scorer.rows
+        for start in range(0, len(options), size):
+            chunk = options[start : start + size]
+            chunk_sums = cached(functools.partial(self._score_unconditionally, chunk))
+            sums.update(zip(chunk, chunk_sums, strict=True))
+        return sums
+
+    def _score_unconditionally(self, options: Sequence[OptionTokens]) -> BatchResult:
+        """Scores one batch of options after UNCONDITIONAL_PROMPT."""
+        prompt = self._trim(np.array(self.tokenizer.encode(UNCONDITIONAL_PROMPT)), "inputs")
         arrays = [np.array(option, np.int32) for option in options]
         groups = [
             arrays[start : start + OPTIONS_PER_PROMPT]
             for start in range(0, len(arrays), OPTIONS_PER_PROMPT)
         ]
-        return [
-            total
-            for sums in self.scorer.log_probs([prompt] * len(groups), groups)
-            for total in _plain(sums)
-        ]
-
-    def _ranked(
-        self,
-        choices: Sequence[np.ndarray],
-        sums: list[float],
-        priors: Mapping[tuple[int, ...], float] | None,
-    ) -> dict[str, Any]:
-        row: dict[str, Any] = {"sums": sums, "tokens": [len(choice) for choice in choices]}
-        if priors is not None:
-            row["unconditional"] = [priors[tuple(choice.tolist())] for choice in choices]
-        scores = option_scores(row, self.scoring)
-        best = int(np.argmax(scores))
-        options = [self.tokenizer.decode(choice.tolist()) for choice in choices]
-        return {
-            "prediction": options[best],
-            "chosen": best,
-            "options": options,
-            "scores": _plain(scores),
-        } | row
+        group_sums = self.scorer.log_probs([prompt] * len(groups), groups)
+        return _rounded(np.concatenate(group_sums))
 
     def _prompt(self, item: Item) -> np.ndarray:
-        tokens = self.stores[item.key].inputs.row(item.row)
-        return trim_and_append_eos(tokens, self.lengths["inputs"], self.scorer.eos_id)
+        """Returns the prompt as the model sees it, int32."""
+        return self._trim(item.store.inputs.row(item.row), "inputs")
 
     def _options(self, item: Item) -> list[np.ndarray]:
-        options = self.stores[item.key].options(item.row)
-        return [
-            trim_and_append_eos(option, self.lengths["targets"], self.scorer.eos_id)
-            for option in options
-        ]
+        """Returns the options as the model sees them, int32; [] for generation."""
+        return [self._trim(option, "targets") for option in item.store.options(item.row)]
+
+    def _trim(self, tokens: np.ndarray, side: str) -> np.ndarray:
+        return trim_and_append_eos(tokens, self.lengths[side], self.scorer.eos_id)
+
+    def _prediction(self, item: Item, answer: Mapping[str, Any]) -> Prediction:
+        """Returns an answer together with its prompt."""
+        store, row = item.store, item.row
+        return Prediction(
+            example=int(store.examples[row]),
+            template=int(store.templates[row]),
+            answer=int(store.answers[row]),
+            right=store.right(row),
+            inputs=store.inputs_text(row),
+            references=store.references(row),
+            truncated=self._is_truncated(item),
+            **answer,
+        )
+
+    def _is_truncated(self, item: Item) -> bool:
+        """Returns whether the model does not see the end of the prompt or of an option."""
+        # The last token that the model sees is EOS, which the stores leave out.
+        longest_input = self.lengths["inputs"] - 1
+        longest_target = self.lengths["targets"] - 1
+        option_lengths = [len(option) for option in item.store.options(item.row)]
+        return bool(
+            item.store.inputs.lengths[item.row] > longest_input
+            or max(option_lengths, default=0) > longest_target
+        )
 
 
-def _plain(values: Sequence[float] | np.ndarray) -> list[float]:
-    return [round(float(value), 5) for value in values]
+def option_scores(prediction: Prediction, scoring: str) -> list[float]:
+    """Returns the values by which rank classification ranks options; the highest is chosen.
 
+    Args:
+      prediction: a prediction by rank classification. It may have been made with another scoring.
+      scoring: "sum" for log P(option | prompt); "mean" for the same divided by the option's number
+        of tokens, EOS included; "calibrated" for log P(option | prompt) - log P(option |
+        UNCONDITIONAL_PROMPT) (Brown et al. 2020, section 2.4; PMI_DC of Holtzman et al. 2021).
 
-def _about(store: TokenStore, row: int, lengths: Mapping[str, int]) -> dict[str, Any]:
-    """`answer` is the index of the right option, `right` of all that are right; -1 and none where there are no options.
-
-    "truncated" is there where the model saw the prompt, or an option, without its end.
+    Raises:
+      InputError: the scoring is unknown; the prediction is a generated text; or it is "calibrated"
+        and the prediction was made without it.
     """
-    kept = {side: length - 1 for side, length in lengths.items()}  # and EOS
-    longest = max(map(len, store.options(row)), default=0)
-    truncated = store.inputs.lengths[row] > kept["inputs"] or longest > kept["targets"]
-    return {
-        "example": int(store.examples[row]),
-        "template": int(store.templates[row]),
-        "answer": int(store.answers[row]),
-        "right": store.right(row),
-        "inputs": store.inputs_text(row),
-        "references": store.references(row),
-    } | ({"truncated": True} if truncated else {})
+    check_scoring(scoring)
+    if prediction.sums is None or prediction.tokens is None:
+        raise InputError(
+            "the prediction is a generated text and has no options to rank; give a prediction of a "
+            "task with options"
+        )
+    return _option_scores(scoring, prediction.sums, prediction.tokens, prediction.unconditional)
+
+
+def check_scoring(scoring: str) -> None:
+    """Raises InputError unless `scoring` is one of SCORINGS."""
+    if scoring not in SCORINGS:
+        raise unknown_name("EvalConfig.scoring", scoring, SCORINGS)
+
+
+def _option_scores(
+    scoring: str, sums: list[float], tokens: list[int], unconditional: list[float] | None
+) -> list[float]:
+    if scoring == "sum":
+        return sums
+    if scoring == "mean":
+        return [total / count for total, count in zip(sums, tokens, strict=True)]
+    if unconditional is None:
+        raise InputError(
+            "the prediction holds no unconditional log-probabilities; evaluate again with "
+            "EvalConfig.scoring = 'calibrated'"
+        )
+    return [total - prior for total, prior in zip(sums, unconditional, strict=True)]
+
+
+def _batches(
+    stores: Mapping[StoreKey, TokenStore],
+    limits: Mapping[StoreKey, int],
+    max_length: int,
+    rows: int,
+) -> list[list[Item]]:
+    """Returns batches of prompts with options, then of the others, both sorted by padded length.
+
+    Args:
+      stores: the prompts, by (task, split).
+      limits: how many rows of each store to take.
+      max_length: tokens of a prompt that the model sees.
+      rows: prompts in a batch.
+    """
+    with_options: list[Item] = []
+    without_options: list[Item] = []
+    for key, store in stores.items():
+        lengths = np.minimum(store.inputs.lengths + 1, max_length)
+        for row, length in enumerate(lengths[: limits[key]].tolist()):
+            item = Item(key, store, row, bucket(length))
+            queue = with_options if item.has_options else without_options
+            queue.append(item)
+
+    batches: list[list[Item]] = []
+    for queue in (with_options, without_options):
+        # The sort is stable: rows of one store stay together within a length.
+        queue.sort(key=lambda item: item.padded_length)
+        batches += [queue[start : start + rows] for start in range(0, len(queue), rows)]
+    return batches
+
+
+def _option_tokens(option: np.ndarray) -> OptionTokens:
+    return tuple(option.tolist())
+
+
+def _rounded(values: Sequence[float] | np.ndarray) -> list[float]:
+    """Rounds log-probabilities to about the precision of float32."""
+    return [round(float(value), 5) for value in values]

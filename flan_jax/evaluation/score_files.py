@@ -1,166 +1,278 @@
-"""The files of an evaluation in a run directory: scores, predictions, and what they were made of."""
+"""The files of an evaluation in a run directory."""
 
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
-import socket
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from flan_jax.decoding.generation import GREEDY
 from flan_jax.errors import InputError
-from flan_jax.evaluation.config import EvalConfig, EvalContext, EvalJob
-from flan_jax.json_files import JsonObject, read_json, without_keys, write_json, write_text
+from flan_jax.evaluation.config import EvalContext
+from flan_jax.evaluation.jobs import EvalJob
+from flan_jax.evaluation.journal import Journal
+from flan_jax.json_files import (
+    JsonObject,
+    atomic_folder,
+    read_json,
+    without_keys,
+    write_json,
+    write_text,
+)
 from flan_jax.models.config import EXECUTION_SETTINGS
 from flan_jax.run_dir import Run
+from flan_jax.run_records import (
+    ParamsId,
+    Phase,
+    PromptScores,
+    TaskScores,
+    predictions_file,
+    read_task_scores,
+    scores_file,
+    write_task_scores,
+)
 from flan_jax.tasks.task import get_task
 
 VERSION = 2
-"""Part of what an evaluation is known by. Raise it when predictions or summaries come out otherwise than before."""
+"""Part of the identity of scores. Raise it when equal inputs give other scores."""
 
 
-def is_scored(evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any]) -> bool:
-    """Whether `score` has written all that it would write now."""
-    identity, there = (
-        _identity(evaluating, evaluation, weights),
-        _scored(evaluating.run, evaluation.when),
-    )
-    return not evaluation.stores or (
-        _same_conditions(there, identity)
-        and identity["stores"].items() <= there["stores"].items()
-        and all(evaluation.when in _scores(evaluating.run, name) for name in evaluation.tasks)
-    )
+class EvalOutput(NamedTuple):
+    """What an evaluation writes.
+
+    Attributes:
+      predictions: the JSON lines of each task's predictions.
+      scores: the scores of each task.
+    """
+
+    predictions: Mapping[str, str]
+    scores: Mapping[str, PromptScores]
 
 
-def scored_weights(run: Run, when: str) -> Mapping[str, Any] | None:
-    """The `weights` whose scores are under `when`; None where there are none."""
-    return _scored(run, when).get("conditions", {}).get("weights")
+class ScoreFiles:
+    """The files of one evaluation job in a run directory.
+
+    eval/<task>.json              the scores, one entry a phase
+    predictions/<task>-<phase>.jsonl
+    predictions/<phase>.json      the identity of the scores, without which none counts
+    predictions/<phase>.partial   the finished batches of an interrupted evaluation
+    """
+
+    def __init__(self, context: EvalContext, job: EvalJob, params_id: ParamsId):
+        """Creates no file.
+
+        Args:
+          context: has the run directory and the settings.
+          job: the prompts that are scored.
+          params_id: the identity of the parameters that are scored.
+        """
+        self._run = context.run
+        self._job = job
+        self._identity = _identity(context, job, params_id)
+        self._untuned_dir = context.config.untuned_dir
+
+    def complete(self) -> bool:
+        """Returns whether the run holds everything that `write` would write."""
+        if not self._job.stores:
+            return True
+        written = _read_identity(self._run, self._job.phase)
+        if not self._same_conditions(written):
+            return False
+        if not self._identity["stores"].items() <= written["stores"].items():
+            return False
+        return all(self._has_scores(task) for task in self._job.tasks)
+
+    def journal(self, rows: int) -> Journal:
+        """Opens the cache of finished batches. All processes must call it.
+
+        Args:
+          rows: the number of rows of a batch; batches of another size are not reused.
+        """
+        path = self._run.path / "predictions" / f"{self._job.phase}.partial"
+        return Journal(path, self._identity | {"rows": rows}, is_writer=self._run.is_writer)
+
+    def write(self, output: EvalOutput) -> None:
+        """Writes scores and predictions, and their identity last. Only the run's writer writes.
+
+        Scores of the same phase that have other conditions (parameters, prompts, settings) are
+        deleted, also those of tasks that are not part of the job.
+        """
+        if not self._run.is_writer:
+            return
+        phase = self._job.phase
+        written = _read_identity(self._run, phase)
+        if not self._same_conditions(written):
+            delete_scores(self._run, phase)
+            written = {"stores": {}}
+
+        for task, scores in output.scores.items():
+            write_text(predictions_file(self._run.path, task, phase), output.predictions[task])
+            self._write_scores(task, scores)
+        write_json(
+            _identity_file(self._run, phase),
+            {
+                "conditions": self._identity["conditions"],
+                "stores": written["stores"] | self._identity["stores"],
+            },
+        )
+        partial = self._run.path / "predictions" / f"{phase}.partial"
+        partial.unlink(missing_ok=True)
+
+    def read_shared(self) -> EvalOutput | None:
+        """Returns the scores that another run has put into `EvalConfig.untuned_dir`.
+
+        Returns:
+          The scores, or None if there are none, if they are not shared, or if this process does not
+          write the run.
+
+        Raises:
+          InputError: `untuned_dir` cannot be written.
+        """
+        folder = self._shared_folder()
+        if folder is None or not self._run.is_writer:
+            return None
+        content = read_json(folder / "scores.json")
+        if content is None:
+            return None
+        predictions = {
+            task: (folder / f"{task}.jsonl").read_text("utf-8") for task in self._job.tasks
+        }
+        scores = {
+            task: PromptScores.from_json(task_scores)
+            for task, task_scores in content["scores"].items()
+        }
+        return EvalOutput(predictions, scores)
+
+    def publish_shared(self, output: EvalOutput) -> None:
+        """Puts scores into `EvalConfig.untuned_dir`, unless another run did so before.
+
+        Does nothing if scores of this phase are not shared, or if this process does not write the
+        run.
+        """
+        folder = self._shared_folder()
+        if folder is None or not self._run.is_writer:
+            return
+        scores = {task: task_scores.to_json() for task, task_scores in output.scores.items()}
+        try:
+            with atomic_folder(folder) as temporary:
+                for task, text in output.predictions.items():
+                    write_text(temporary / f"{task}.jsonl", text)
+                content = {"identity": self._identity, "scores": scores}
+                write_json(temporary / "scores.json", content)
+        except FileExistsError:
+            pass  # Another run was faster; its scores are the same.
+
+    def _same_conditions(self, written: JsonObject) -> bool:
+        """Returns whether the conditions of written scores agree in all that changes scores."""
+        ours = without_keys(self._identity["conditions"], EXECUTION_SETTINGS)
+        theirs = without_keys(written.get("conditions", {}), EXECUTION_SETTINGS)
+        return ours == theirs
+
+    def _has_scores(self, task: str) -> bool:
+        record = read_task_scores(scores_file(self._run.path, task))
+        return record is not None and self._job.phase in record.scores
+
+    def _write_scores(self, task: str, scores: PromptScores) -> None:
+        """Adds the scores of this phase to a task's file."""
+        path = scores_file(self._run.path, task)
+        record = read_task_scores(path)
+        phases = {} if record is None else dict(record.scores)
+        phases[self._job.phase] = scores
+        record = TaskScores(
+            task=task,
+            cluster=get_task(task).cluster,
+            held_out=task in self._job.held_out,
+            scores=phases,
+        )
+        write_task_scores(path, record)
+
+    def _shared_folder(self) -> Path | None:
+        """Returns the folder that all runs share for these scores; None if each run has its own."""
+        if self._job.phase.time != "before" or self._untuned_dir is None:
+            return None
+        text = json.dumps(self._identity, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        folder = Path(self._untuned_dir).expanduser() / name
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"EvalConfig.untuned_dir {folder.parent} cannot be written ({error.strerror}); "
+                "name another folder, or None to keep the scores in the run alone"
+            ) from None
+        return folder
 
 
-def delete_scores(run: Run, when: str) -> None:
-    """Removes the scores under `when`, and what they were made of."""
+def scored_params_id(run: Run, phase: Phase) -> ParamsId | None:
+    """Returns the identity of the parameters whose scores a run holds.
+
+    Args:
+      run: the run directory.
+      phase: the phase of the scores.
+
+    Returns:
+      The identity, or None if the run holds no scores of this phase.
+    """
+    return _read_identity(run, phase).get("conditions", {}).get("weights")
+
+
+def delete_scores(run: Run, phase: Phase) -> None:
+    """Deletes the scores, predictions and identity of a phase. Only the run's writer deletes."""
     if not run.is_writer:
         return
-    folder = run.path / "predictions"
-    (folder / f"{when}.json").unlink(missing_ok=True)  # first: without it nothing counts as scored
-    for file in (run.path / "eval").glob("*.json"):
-        scores = read_json(file) or {}
-        if scores.pop(when, None) is not None:
-            write_json(file, scores)
-    for file in folder.glob("*.jsonl"):
-        if file.stem.partition("-")[2] == when:
-            file.unlink()
+    # The identity goes first: without it no score counts, even if this process is killed here.
+    _identity_file(run, phase).unlink(missing_ok=True)
+    for path in (run.path / "eval").glob("*.json"):
+        record = read_task_scores(path)
+        if record is not None and phase in record.scores:
+            phases = {key: scores for key, scores in record.scores.items() if key != phase}
+            write_task_scores(path, dataclasses.replace(record, scores=phases))
+    for path in (run.path / "predictions").glob("*.jsonl"):
+        _, _, name = path.stem.partition("-")
+        if name == str(phase):
+            path.unlink()
 
 
-def delete_other_scores(run: Run, kept: Sequence[str]) -> None:
-    """Removes the scores of evaluations that are no longer asked for."""
-    for when in {file.stem for file in (run.path / "predictions").glob("*.json")} - {*kept}:
-        delete_scores(run, when)
+def delete_other_scores(run: Run, phases: Sequence[Phase]) -> None:
+    """Deletes the scores of all phases but these."""
+    for path in (run.path / "predictions").glob("*.json"):
+        phase = Phase.parse(path.stem)
+        if phase not in phases:
+            delete_scores(run, phase)
 
 
-def _identity(
-    evaluating: EvalContext, evaluation: EvalJob, weights: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What scores are known by: {"conditions": what all tasks share, "stores": {"rte/test": [its folder, rows]}}."""
-    conditions = {
+def _identity(context: EvalContext, job: EvalJob, params_id: ParamsId) -> dict[str, Any]:
+    """Returns the identity of scores as plain JSON.
+
+    >>> _identity(context, job, params_id)
+    {'conditions': {'version': 2, 'weights': ...}, 'stores': {'rte/test': ['rte-0f3a', 2770]}}
+
+    "conditions" is common to all tasks of a phase. "stores" has the folder of each store, whose
+    name is the fingerprint of everything that determines its tokens, and the number of scored rows.
+    """
+    conditions: dict[str, Any] = {
         "version": VERSION,
-        "weights": weights,
-        "prompts": dataclasses.asdict(evaluation.prompts),
-        "scoring": evaluating.config.scoring,
-        "lengths": evaluating.lengths,
+        "weights": params_id,
+        "prompts": dataclasses.asdict(job.prompts),
+        "scoring": context.config.scoring,
+        "lengths": context.lengths,
     }
-    # A store's folder is named by the fingerprint of all that shapes its tokens.
+    # Absent by default, so that scores from before this setting existed stay valid.
+    if context.config.generation != GREEDY:
+        conditions["generation"] = dataclasses.asdict(context.config.generation)
+
     stores = {
-        f"{name}/{split}": [store.folder.name, evaluation.limits[name, split]]
-        for (name, split), store in evaluation.stores.items()
+        f"{name}/{split}": [store.folder.name, job.limits[name, split]]
+        for (name, split), store in job.stores.items()
     }
     return json.loads(json.dumps({"conditions": conditions, "stores": stores}))
 
 
-def _same_conditions(one: JsonObject, other: JsonObject) -> bool:
-    """Whether two identities of scores say the same of all that changes scores."""
-    conditions = [without_keys(x.get("conditions", {}), EXECUTION_SETTINGS) for x in (one, other)]
-    return conditions[0] == conditions[1]
+def _identity_file(run: Run, phase: Phase) -> Path:
+    return run.path / "predictions" / f"{phase}.json"
 
 
-def _scored(run: Run, when: str) -> dict[str, Any]:
-    """The identity of the scores under `when`; {} where there are none."""
-    return read_json(run.path / "predictions" / f"{when}.json") or {}
-
-
-def _scores(run: Run, task: str) -> dict[str, Any]:
-    return read_json(run.path / "eval" / f"{task}.json") or {}
-
-
-def write_scores(
-    run: Run,
-    evaluation: EvalJob,
-    identity: Mapping[str, Any],
-    texts: Mapping[str, str],
-    scores: Mapping[str, Any],
-) -> None:
-    """Writes an evaluation into the run; last its identity, without which it does not count."""
-    when, there = evaluation.when, _scored(run, evaluation.when)
-    if not _same_conditions(there, identity):
-        delete_scores(run, when)  # of other parameters or prompts, maybe on other tasks, too
-        there = {}
-    for name, summary in scores.items():
-        write_text(run.path / "predictions" / f"{name}-{when}.jsonl", texts[name])
-        about = {
-            "task": name,
-            "cluster": get_task(name).cluster,
-            "held_out": name in evaluation.held_out,
-        }
-        write_json(run.path / "eval" / f"{name}.json", _scores(run, name) | about | {when: summary})
-    stores = there.get("stores", {}) | identity["stores"]
-    write_json(
-        run.path / "predictions" / f"{when}.json",
-        {"conditions": identity["conditions"], "stores": stores},
-    )
-
-
-def _shared_folder(config: EvalConfig, when: str, identity: Mapping[str, Any]) -> Path | None:
-    """Where all runs keep these scores; None where each keeps its own."""
-    if not when.startswith("before") or config.untuned_dir is None:
-        return None
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(config.untuned_dir).expanduser() / key
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"EvalConfig.untuned_dir {folder.parent} cannot be written ({error.strerror})"
-        ) from None
-    return folder
-
-
-def _shared_scores(
-    folder: Path, evaluation: EvalJob
-) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """(lines of predictions, summary) of each task, where another run has left them."""
-    kept = read_json(folder / "scores.json")
-    if kept is None:
-        return None
-    return {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in evaluation.tasks}, kept[
-        "scores"
-    ]
-
-
-def publish_shared(folder: Path, texts: Mapping[str, str], content: Mapping[str, Any]) -> None:
-    """Fills `folder` at once, unless another process did so before."""
-    temporary = folder.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
-    try:
-        temporary.mkdir()
-        for name, text in texts.items():
-            write_text(temporary / f"{name}.jsonl", text)
-        write_json(temporary / "scores.json", content)
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            if not (folder / "scores.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _read_identity(run: Run, phase: Phase) -> dict[str, Any]:
+    """Returns the identity of the scores of a phase; {} if there are none."""
+    return read_json(_identity_file(run, phase)) or {}

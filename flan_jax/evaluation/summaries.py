@@ -1,172 +1,230 @@
-"""Predictions -> the scores of a task: what eval/<task>.json holds under each evaluation."""
+"""Scores of tasks from predictions."""
 
 import collections
+import dataclasses
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
+from flan_jax.run_records import Prediction, PromptScores, TemplateMetrics, TemplateScore
 from flan_jax.tasks.metrics import find_metric
 from flan_jax.tasks.task import TemplatedTask, get_task
 
-Row = Mapping[str, Any]
-"""A prediction, as flan_jax.evaluation.predictions.predict makes them."""
 
+def summarize_predictions(
+    predictions: Mapping[tuple[str, str], Sequence[Prediction]], held_out: Container[str]
+) -> dict[str, PromptScores]:
+    """Computes the scores of each task.
 
-def summaries(
-    predictions: Mapping[tuple[str, str], Sequence[Row]], held_out: Container[str]
-) -> dict[str, dict[str, Any]]:
-    """{task: summarise(...)} of the predictions of all tasks by (task, split); "values" only of the `held_out` ones."""
-    found = {}
-    for name in dict.fromkeys(name for name, _ in predictions):
-        by_split = {split: rows for (owner, split), rows in predictions.items() if owner == name}
-        found[name] = summarise(get_task(name), by_split) | (
-            {} if name in held_out else {"values": None}
-        )
-    return found
+    Args:
+      predictions: the predictions of all tasks, by (task, split).
+      held_out: the tasks whose scores keep the value of each example, for paired tests.
 
-
-def summarise(task: TemplatedTask, predictions: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
-    """The scores of one task from its predictions by split, in percent where the metric is.
-
-    metric: the headline metric's name, the first of the task's. mean, median, quartiles: of its scores on `test` over the
-    templates; T0 reports the last two (Sanh et al. 2022). best_dev_template: {"template", "score" on `test`} of the
-    template that is best on `validation`, the first of equals; None without one.
-
-    interval, standard_error: of the mean, over other templates and examples (flan_jax.bootstrap.bootstrap). A metric of a whole set
-    is computed anew on resampled examples if it is registered with a resample function; that of another is over templates alone. None of a single value.
-
-    chance: the expected score of a blind guess in percent. majority: the headline score of always giving the answer that is most
-    often right on `test`, the same option or, where options differ by example, the same position. Both are None for generation.
-
-    examples: how many on `test`. truncated: percent of its prompts that were longer than the model saw. values: [templates][examples] the headline metric on each of them, None where it is of a whole set.
-    templates: [{"template": index, "test": {metric: score}, "validation": {...}}, ...]
+    Returns:
+      {task: its scores}.
     """
-    scored = {split: _by_template(task, rows) for split, rows in predictions.items()}
-    test, validation, rows = scored["test"], scored.get("validation"), predictions["test"]
-    best = max(test, key=lambda index: validation[index].headline) if validation else None
-    ranked = task.options is not None
-    return _spread(task, list(test.values())) | {
-        "best_dev_template": None
-        if best is None
-        else {"template": best, "score": test[best].headline},
-        "chance": float(np.mean([100 * len(row["right"]) / len(row["options"]) for row in rows]))
-        if ranked
-        else None,
-        "majority": _majority(task, next(iter(test.values())).rows) if ranked else None,
-        "examples": len({row["example"] for row in rows}),
-        "truncated": 100 * sum(row.get("truncated", False) for row in rows) / len(rows),
-        "templates": [
-            {"template": index} | {split: found[index].metrics for split, found in scored.items()}
-            for index in test
-        ],
-    }
+    by_task: dict[str, dict[str, Sequence[Prediction]]] = {}
+    for (name, split), rows in predictions.items():
+        by_task.setdefault(name, {})[split] = rows
+
+    scores: dict[str, PromptScores] = {}
+    for name, by_split in by_task.items():
+        task_scores = summarize_task(get_task(name), by_split)
+        if name not in held_out:
+            task_scores = dataclasses.replace(task_scores, values=None)
+        scores[name] = task_scores
+    return scores
 
 
-class _Scored(NamedTuple):
-    """One template on one split: its rows, all metrics, and the headline metric's value of each row (None: of the set)."""
+def summarize_task(
+    task: TemplatedTask, predictions: Mapping[str, Sequence[Prediction]]
+) -> PromptScores:
+    """Computes the scores of one task. PromptScores says what each of them is.
 
-    rows: Sequence[Row]
-    metrics: dict[str, float]
-    values: list[float] | None
+    The interval is over other templates and examples (flan_jax.bootstrap.bootstrap). For a metric
+    of a whole set the metric is recomputed on resampled examples if it is registered with a
+    resample function; otherwise the interval is over templates alone. A single value has none.
+
+    Args:
+      task: the task.
+      predictions: its predictions by split; "test" must be one of them.
+    """
+    by_split = {split: _score_templates(task, rows) for split, rows in predictions.items()}
+    test_rows = predictions["test"]
+    templates = list(by_split["test"].values())
+
+    headlines = [template.headline for template in templates]
+    low_quartile, median, high_quartile = np.percentile(headlines, [25, 50, 75]).tolist()
+
+    values = _example_values(templates)
+    if values is None:
+        interval = _interval_of_set_metric(task, templates)
+    else:
+        interval = bootstrap(values)
+    has_interval = not np.isnan(interval.standard_error)
+
+    has_options = task.options is not None
+    truncated = [prediction.truncated for prediction in test_rows]
+    return PromptScores(
+        metric=next(iter(templates[0].metrics)),
+        mean=interval.mean,
+        median=median,
+        quartiles=(low_quartile, high_quartile),
+        interval=(interval.low, interval.high) if has_interval else None,
+        standard_error=interval.standard_error if has_interval else None,
+        values=None if values is None else _json_values(values),
+        best_dev_template=_best_dev_template(by_split),
+        chance=_chance(test_rows) if has_options else None,
+        majority=_majority(task, templates[0].rows) if has_options else None,
+        examples=len({prediction.example for prediction in test_rows}),
+        truncated=100 * sum(truncated) / len(test_rows),
+        templates=_template_metrics(by_split),
+    )
+
+
+class _TemplateResult(NamedTuple):
+    """The scores of one template on one split.
+
+    Attributes:
+      rows: the predictions.
+      metrics: all metrics by name, the headline metric first.
+      values: the headline metric of each row; None for a metric of a whole set.
+    """
+
+    rows: Sequence[Prediction]
+    metrics: Mapping[str, float]
+    values: Sequence[float] | None
 
     @property
     def headline(self) -> float:
         return next(iter(self.metrics.values()))
 
 
-def _by_template(task: TemplatedTask, rows: Sequence[Row]) -> dict[int, _Scored]:
-    found = {
-        index: [row for row in rows if row["template"] == index]
-        for index in sorted({r["template"] for r in rows})
-    }
-    return {index: _score(task, own) for index, own in found.items()}
+def _score_templates(task: TemplatedTask, rows: Sequence[Prediction]) -> dict[int, _TemplateResult]:
+    """Returns {template index: its scores}, ordered by index."""
+    by_template: dict[int, list[Prediction]] = {}
+    for row in rows:
+        by_template.setdefault(row.template, []).append(row)
+    return {index: _score_rows(task, by_template[index]) for index in sorted(by_template)}
 
 
-def _score(task: TemplatedTask, rows: Sequence[Row]) -> _Scored:
-    targets, texts = _answers(task, rows)
-    metrics, headline = {}, None
+def _score_rows(task: TemplatedTask, rows: Sequence[Prediction]) -> _TemplateResult:
+    """Computes all metrics of a task on predictions."""
+    targets, texts = _targets_and_texts(task, rows)
+    metrics: dict[str, float] = {}
+    headline_values: list[float] | None = None
     for metric in task.metrics:
         if not find_metric(metric).mean_of_examples:
-            metrics |= {name: float(value) for name, value in metric(targets, texts).items()}
+            scores = metric(targets, texts)
+            metrics |= {name: float(value) for name, value in scores.items()}
             continue
-        each = [metric([target], [text]) for target, text in zip(targets, texts, strict=True)]
-        headline = [next(iter(scores.values())) for scores in each] if not metrics else headline
-        metrics |= {name: float(np.mean([scores[name] for scores in each])) for name in each[0]}
-    return _Scored(rows, metrics, headline)
+
+        by_example = [metric([target], [text]) for target, text in zip(targets, texts, strict=True)]
+        if not metrics:  # This is the headline metric.
+            headline_values = [next(iter(scores.values())) for scores in by_example]
+        for name in by_example[0]:
+            metrics[name] = float(np.mean([scores[name] for scores in by_example]))
+    return _TemplateResult(rows, metrics, headline_values)
 
 
-def _answers(task: TemplatedTask, rows: Sequence[Row]) -> tuple[list[Any], list[str]]:
-    """(targets, predictions) as the metrics want them."""
-    if isinstance(
-        task.options, tuple
-    ):  # the same for every row: metrics may speak of these classes
-        return [task.options[row["answer"]] for row in rows], [
-            task.options[row["chosen"]] for row in rows
+def _targets_and_texts(
+    task: TemplatedTask, rows: Sequence[Prediction]
+) -> tuple[list[Any], list[str]]:
+    """Returns (targets, predictions) as the task's metrics expect them."""
+    if task.options is None:
+        return [row.references for row in rows], [row.prediction for row in rows]
+    if isinstance(task.options, tuple):
+        # All rows have the same options; metrics may refer to them by their text.
+        return [task.options[row.answer] for row in rows], [
+            task.options[_chosen(row)] for row in rows
         ]
-    if task.options is not None:
-        # By index: an option's text may come back from its tokens with other spaces.
-        return [[str(i) for i in row["right"]] for row in rows], [
-            str(row["chosen"]) for row in rows
-        ]
-    return [row["references"] for row in rows], [row["prediction"] for row in rows]
+    # Options that differ by row are compared by index: decoding tokens may change their spaces.
+    targets = [[str(index) for index in row.right] for row in rows]
+    return targets, [str(row.chosen) for row in rows]
 
 
-def _spread(task: TemplatedTask, templates: Sequence[_Scored]) -> dict[str, Any]:
-    """The headline metric over the templates, and over other draws of templates and examples."""
-    values = _values(templates)
-    interval = _interval_of_sets(task, templates) if values is None else bootstrap(values)
-    low, median, high = np.percentile(
-        [template.headline for template in templates], [25, 50, 75]
-    ).tolist()
-    several = not np.isnan(interval.standard_error)
-    return {
-        "metric": next(iter(templates[0].metrics)),
-        "mean": interval.mean,
-        "median": median,
-        "quartiles": [low, high],
-        "interval": [interval.low, interval.high] if several else None,
-        "standard_error": interval.standard_error if several else None,
-        "values": values if values is None else _json(values),
-    }
+def _chosen(row: Prediction) -> int:
+    assert row.chosen is not None, "the task has options"
+    return row.chosen
 
 
-def _json(values: np.ndarray) -> list[list[float | None]]:
-    return [
-        [None if np.isnan(value) else round(value, 4) for value in line] for line in values.tolist()
-    ]
+def _best_dev_template(
+    by_split: Mapping[str, Mapping[int, _TemplateResult]],
+) -> TemplateScore | None:
+    """Returns the template that is best on `validation`, the first of equals; None without one."""
+    validation = by_split.get("validation")
+    if not validation:
+        return None
+    test = by_split["test"]
+    best = max(test, key=lambda index: validation[index].headline)
+    return TemplateScore(template=best, score=test[best].headline)
 
 
-def _values(templates: Sequence[_Scored]) -> np.ndarray | None:
-    """[templates, examples], NaN where a template was not asked of an example; None where the metric is of a whole set."""
-    columns = {
-        example: i
-        for i, example in enumerate(sorted({row["example"] for t in templates for row in t.rows}))
-    }
+def _template_metrics(
+    by_split: Mapping[str, Mapping[int, _TemplateResult]],
+) -> tuple[TemplateMetrics, ...]:
+    """Returns all metrics of each template that was scored on `test`."""
+    entries: list[TemplateMetrics] = []
+    for index in by_split["test"]:
+        splits = {split: templates[index].metrics for split, templates in by_split.items()}
+        entries.append(TemplateMetrics(template=index, splits=splits))
+    return tuple(entries)
+
+
+def _chance(rows: Sequence[Prediction]) -> float:
+    """Returns the expected accuracy of a uniformly random choice, in percent."""
+    shares = [100 * len(row.right) / len(row.options or ()) for row in rows]
+    return float(np.mean(shares))
+
+
+def _majority(task: TemplatedTask, rows: Sequence[Prediction]) -> float:
+    """Returns the headline score of always choosing the index that is most often correct."""
+    counts = collections.Counter(index for row in rows for index in row.right)
+    most_frequent = counts.most_common(1)[0][0]
+    constant = [dataclasses.replace(row, chosen=most_frequent) for row in rows]
+    return _score_rows(task, constant).headline
+
+
+def _example_values(templates: Sequence[_TemplateResult]) -> np.ndarray | None:
+    """Returns the headline metric of each example.
+
+    Returns:
+      float64[templates, examples], NaN where a template was not rendered for an example; None for
+      a metric of a whole set.
+    """
+    examples = {row.example for template in templates for row in template.rows}
+    columns = {example: column for column, example in enumerate(sorted(examples))}
     values = np.full((len(templates), len(columns)), np.nan)
     for line, template in zip(values, templates, strict=True):
         if template.values is None:
             return None
-        line[[columns[row["example"]] for row in template.rows]] = template.values
+        line[[columns[row.example] for row in template.rows]] = template.values
     return values
 
 
-def _interval_of_sets(task: TemplatedTask, templates: Sequence[_Scored]) -> Interval:
+def _json_values(values: np.ndarray) -> list[list[float | None]]:
+    """Rounds values for the file; NaN becomes None."""
+    lines: list[list[float | None]] = []
+    for line in values.tolist():
+        lines.append([None if np.isnan(value) else round(value, 4) for value in line])
+    return lines
+
+
+def _interval_of_set_metric(task: TemplatedTask, templates: Sequence[_TemplateResult]) -> Interval:
+    """Returns the interval of a headline metric that is not a mean over examples."""
     resample = find_metric(task.metrics[0]).resample
-    examples = [row["example"] for row in templates[0].rows]
-    if resample is None or any([row["example"] for row in t.rows] != examples for t in templates):
+    examples = [row.example for row in templates[0].rows]
+    same_examples = all(
+        [row.example for row in template.rows] == examples for template in templates
+    )
+    if resample is None or not same_examples:
         return bootstrap([[template.headline] for template in templates])
-    values = [resample(*_answers(task, template.rows)) for template in templates]
+
+    metric_on = [resample(*_targets_and_texts(task, template.rows)) for template in templates]
 
     def score(template: int, indices: np.ndarray) -> float:
-        return values[template](indices)
+        return metric_on[template](indices)
 
     return bootstrap_metric(score, len(templates), len(examples))
-
-
-def _majority(task: TemplatedTask, rows: Sequence[Row]) -> float:
-    ((most, _),) = collections.Counter(index for row in rows for index in row["right"]).most_common(
-        1
-    )
-    return _score(task, [{**row, "chosen": most} for row in rows]).headline

@@ -15,8 +15,9 @@ from flan_jax.batch import Batch
 from flan_jax.data.loader import Loader, prefetch
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.errors import InputError
-from flan_jax.evaluation import evaluate
 from flan_jax.evaluation.config import EvalContext
+from flan_jax.evaluation.evaluate import cluster_means
+from flan_jax.evaluation.jobs import job_during_training
 from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.parallel.sharding import global_batch, host_row_slice, use_mesh
 from flan_jax.progress import Progress, show
@@ -30,11 +31,11 @@ from flan_jax.training.step import compiled_step
 
 def in_training_eval(evaluating: EvalContext, data: MixtureData) -> "InTrainingEval | None":
     """The evaluation in between that EvalConfig.every asks for."""
-    during = evaluate.during_training(data, evaluating.config)
+    during = job_during_training(data, evaluating.config)
     if during is None or evaluating.config.every is None:
         return None
     return InTrainingEval(
-        evaluating.config.every, functools.partial(evaluate.cluster_means, evaluating, during)
+        evaluating.config.every, functools.partial(cluster_means, evaluating, during)
     )
 
 

@@ -9,9 +9,10 @@ import optax
 from jax.sharding import Mesh
 
 from flan_jax.data.loader import Loader
-from flan_jax.evaluation import evaluate
-from flan_jax.evaluation.config import EvalContext, EvalJob
-from flan_jax.evaluation.score_files import delete_other_scores, is_scored, scored_weights
+from flan_jax.evaluation.config import EvalContext
+from flan_jax.evaluation.evaluate import evaluate
+from flan_jax.evaluation.jobs import EvalJob, jobs_after_training, jobs_before_training
+from flan_jax.evaluation.score_files import ScoreFiles, delete_other_scores, scored_params_id
 from flan_jax.models.config import EXECUTION_SETTINGS, ModelConfig
 from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel import multihost
@@ -19,6 +20,7 @@ from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.preemption import Preemption
 from flan_jax.reports import run_report
 from flan_jax.run_dir import RESULT, Run
+from flan_jax.run_records import BEFORE
 from flan_jax.training import manifest
 from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.loop import LoopConfig, in_training_eval, train_loop
@@ -59,10 +61,8 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     evaluating = EvalContext(
         run, model, prepared.tokenizer, plan.lengths, mesh, settings.evaluation
     )
-    before, after = (
-        evaluate.before_training(prepared, settings.evaluation),
-        evaluate.after_training(prepared, settings.evaluation),
-    )
+    before = jobs_before_training(prepared, settings.evaluation)
+    after = jobs_after_training(prepared, settings.evaluation)
     between = in_training_eval(evaluating, prepared)
     rescore_initial_params(evaluating, before, saved, tx, training, first_model)
     if multihost.broadcast_from_zero(is_finished(evaluating, after, identity, training)):
@@ -80,9 +80,7 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     loader = Loader(plan, prepared.train, prepared.tokenizer.eos_id)
     check_packing(model, state.params, loader, mesh)
     for each in before if fresh else ():
-        evaluate.score(
-            evaluating, each, manifest.initial_params_id(first_model, training), state.params
-        )
+        evaluate(evaluating, each, manifest.initial_params_id(first_model, training), state.params)
     rate, every = optimizer.rate(training.steps), settings.checkpoints.every
     fitting = LoopConfig(
         model=model,
@@ -96,10 +94,10 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     )
     state = train_loop(run, state, loader, saved, preemption, fitting)
     for each in after:
-        evaluate.score(
+        evaluate(
             evaluating, each, manifest.trained_params_id(identity, int(state.step)), state.params
         )
-    delete_other_scores(run, [each.when for each in (*before, *after)])
+    delete_other_scores(run, [each.phase for each in (*before, *after)])
     saved.close()
     if run.is_writer:
         run.write_json(RESULT, manifest.result(run, int(state.step)))
@@ -121,7 +119,9 @@ def is_finished(
     """Whether a run is trained, and evaluated as it is to be now."""
     step = (evaluating.run.result or {}).get("step", -1)
     tuned = manifest.trained_params_id(identity, step)
-    return step >= training.steps and all(is_scored(evaluating, each, tuned) for each in after)
+    return step >= training.steps and all(
+        ScoreFiles(evaluating, each, tuned).complete() for each in after
+    )
 
 
 def initial_state(
@@ -175,10 +175,13 @@ def rescore_initial_params(
 ) -> None:
     """Recomputes the pre-training scores of a resumed run whose evaluation settings have changed."""
     # As they were then: the warm start may be gone by now.
-    weights = scored_weights(evaluating.run, "before")
+    params_id = scored_params_id(evaluating.run, BEFORE)
     if multihost.broadcast_from_zero(
         saved.latest_step() is None
-        or bool(weights and all(is_scored(evaluating, each, weights) for each in before))
+        or (
+            params_id is not None
+            and all(ScoreFiles(evaluating, each, params_id).complete() for each in before)
+        )
     ):
         return
     if any(each.stores for each in before):
@@ -186,4 +189,4 @@ def rescore_initial_params(
         params = initial_state(model, tx, mesh, training, first_model=first_model).params
         params_id = manifest.initial_params_id(first_model, training)
         for each in before:
-            evaluate.score(evaluating, each, params_id, params)
+            evaluate(evaluating, each, params_id, params)

@@ -19,7 +19,7 @@ from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
 from flan_jax.evaluation import lm_eval_model
-from flan_jax.evaluation.predictions import predict
+from flan_jax.evaluation.predictions import Predictor
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.parallel.mesh import make_mesh
@@ -99,17 +99,18 @@ def test_the_harness_chooses_as_our_own_evaluation_does(lm, scorer, tmp_path):
         [Request(KIND, "test", "eval")], tokenizer, tmp_path, workers=0, progress=False
     ).values()
     key = ("toy_kind", "test")
-    own = predict(scorer, {key: store}, {key: len(store)}, LENGTHS, tokenizer)[key]
-    own = [row for row in own if row["template"] == 0]
+    predictor = Predictor(scorer=scorer, tokenizer=tokenizer, lengths=LENGTHS)
+    predictions = predictor.predict({key: store}, {key: len(store)})[key]
+    own = [row for row in predictions if row.template == 0]
     found = lm_eval.simple_evaluate(model=lm, tasks=[task()], bootstrap_iters=0)
     samples = sorted(found["samples"]["toy_kind"], key=lambda sample: sample["doc_id"])
-    assert [sample["doc"]["inputs"] for sample in samples] == [row["inputs"] for row in own]
+    assert [sample["doc"]["inputs"] for sample in samples] == [row.inputs for row in own]
     theirs = np.array(
         [[answer[0] for answer in sample["filtered_resps"]] for sample in samples], float
     )
-    np.testing.assert_allclose(theirs, [row["sums"] for row in own], atol=1e-4)
-    assert [int(sums.argmax()) for sums in theirs] == [row["chosen"] for row in own]
-    right = np.mean([row["chosen"] == row["answer"] for row in own])
+    np.testing.assert_allclose(theirs, [row.sums for row in own], atol=1e-4)
+    assert [int(sums.argmax()) for sums in theirs] == [row.chosen for row in own]
+    right = np.mean([row.chosen == row.answer for row in own])
     assert found["results"]["toy_kind"]["acc,none"] == pytest.approx(right)
 
 

@@ -6,7 +6,8 @@ import pytest
 from toy_tasks import KIND, SPELL
 
 from flan_jax.bootstrap import bootstrap
-from flan_jax.evaluation.summaries import summaries, summarise
+from flan_jax.evaluation.summaries import summarize_predictions, summarize_task
+from flan_jax.run_records import Prediction, TemplateScore
 from flan_jax.tasks import metrics
 from flan_jax.tasks.metrics import accuracy, bleu, edit_similarity, matthews, yes_f1
 from flan_jax.tasks.task import TASKS
@@ -17,30 +18,44 @@ CHOOSE = dataclasses.replace(KIND, options="choices")
 def ranked(example, template, right, chosen, options=2):
     """A prediction of rank classification; `right`: an index or several."""
     right = right if isinstance(right, list) else [right]
-    row = {
-        "example": example,
-        "template": template,
-        "answer": right[0],
-        "right": right,
-        "chosen": chosen,
-    }
-    return row | {"options": ["x"] * options}
+    return Prediction(
+        example=example,
+        template=template,
+        answer=right[0],
+        right=right,
+        inputs="",
+        references=[],
+        prediction="x",
+        chosen=chosen,
+        options=["x"] * options,
+    )
 
 
 def generated(example, template, references, prediction):
-    row = {"example": example, "template": template, "answer": -1, "right": []}
-    return row | {"references": references, "prediction": prediction}
+    """A generated text."""
+    return Prediction(
+        example=example,
+        template=template,
+        answer=-1,
+        right=[],
+        inputs="",
+        references=references,
+        prediction=prediction,
+    )
 
 
 def test_the_scores_of_a_ranked_task():
-    """Template 0 is right once in four on test, template 1 three times; validation prefers template 0."""
+    """Template 0 is right once in four on test, template 1 three times.
+
+    Validation prefers template 0.
+    """
     test = [ranked(i, 0, i, chosen) for i, chosen in enumerate([0, 9, 9, 9])]
     test += [ranked(i, 1, i, chosen) for i, chosen in enumerate([0, 1, 2, 9])]
     validation = [ranked(0, 0, 1, 1), ranked(1, 0, 0, 0), ranked(0, 1, 1, 1), ranked(1, 1, 0, 1)]
-    summary = summarise(CHOOSE, {"validation": validation, "test": test})
+    summary = summarize_task(CHOOSE, {"validation": validation, "test": test}).to_json()
     values = [[100.0, 0.0, 0.0, 0.0], [100.0, 100.0, 100.0, 0.0]]
     interval = bootstrap(values)
-    assert summary == {
+    assert json.loads(json.dumps(summary)) == {
         "metric": "accuracy",
         "mean": 50.0,
         "median": 50.0,
@@ -58,47 +73,44 @@ def test_the_scores_of_a_ranked_task():
             {"template": 1, "validation": {"accuracy": 50.0}, "test": {"accuracy": 75.0}},
         ],
     }
-    assert json.loads(json.dumps(summary)) == summary
 
 
 def test_without_validation_there_is_no_best_template_and_chance_is_one_in_the_options():
     rows = [ranked(i, t, 0, 0, options) for t in (0, 1) for i, options in enumerate((2, 4))]
-    summary = summarise(CHOOSE, {"test": rows})
-    assert (summary["best_dev_template"], summary["chance"], summary["majority"]) == (
-        None,
-        (50 + 25) / 2,
-        100.0,
-    )
+    summary = summarize_task(CHOOSE, {"test": rows})
+    assert summary.best_dev_template is None
+    assert summary.chance == (50 + 25) / 2
+    assert summary.majority == 100.0
 
 
 def test_a_generated_answer_is_right_when_it_is_one_of_the_references():
-    texts = [("c-a-t", "dog"), ("c a t", "c-a-t")]
+    references = ["c a t", "c-a-t"]
     rows = [
-        generated(i, t, ["c a t", "c-a-t"], text)
-        for t, line in enumerate(texts)
-        for i, text in enumerate(line)
+        generated(0, 0, references, "c-a-t"),
+        generated(1, 0, references, "dog"),
+        generated(0, 1, references, "c a t"),
+        generated(1, 1, references, "c-a-t"),
     ]
-    summary = summarise(SPELL, {"test": rows})
-    assert (summary["metric"], summary["mean"], summary["examples"]) == ("accuracy", 75.0, 2)
-    assert (summary["chance"], summary["majority"]) == (None, None)
-    assert summary["values"] == [[100.0, 0.0], [100.0, 100.0]]
+    summary = summarize_task(SPELL, {"test": rows})
+    assert (summary.metric, summary.mean, summary.examples) == ("accuracy", 75.0, 2)
+    assert (summary.chance, summary.majority) == (None, None)
+    assert summary.values == [[100.0, 0.0], [100.0, 100.0]]
 
 
 def test_metrics_of_fixed_options_see_the_options_themselves():
     task = dataclasses.replace(KIND, metrics=(accuracy, yes_f1))
     rows = [ranked(i, 0, *pair) for i, pair in enumerate([(1, 1), (0, 1), (0, 0), (1, 0), (1, 1)])]
-    summary = summarise(task, {"test": rows})
-    assert summary["templates"][0]["test"] == pytest.approx(
-        {"accuracy": 60.0, "yes_f1": 100 * 4 / 6}
-    )
-    assert summary["values"] == [[100.0, 0.0, 100.0, 0.0, 100.0]]
+    summary = summarize_task(task, {"test": rows})
+    metrics_on_test = summary.templates[0].splits["test"]
+    assert metrics_on_test == pytest.approx({"accuracy": 60.0, "yes_f1": 100 * 4 / 6})
+    assert summary.values == [[100.0, 0.0, 100.0, 0.0, 100.0]]
 
 
 def test_each_of_several_right_options_counts():
     rows = [ranked(chosen, 0, [0, 2], chosen, options=3) for chosen in (0, 1, 2)]
-    summary = summarise(CHOOSE, {"test": rows})
-    assert summary["mean"] == pytest.approx(200 / 3)
-    assert summary["majority"] == 100.0
+    summary = summarize_task(CHOOSE, {"test": rows})
+    assert summary.mean == pytest.approx(200 / 3)
+    assert summary.majority == 100.0
 
 
 @pytest.mark.parametrize(("task", "wanted"), [(KIND, 60.0), (CHOOSE, 60.0)])
@@ -106,21 +118,24 @@ def test_the_majority_is_of_the_right_answers_on_test_whatever_was_chosen(task, 
     """Validation, where class 0 is most often right, does not count; nor do the model's choices."""
     test = [ranked(i, t, right, 0) for t in (0, 1) for i, right in enumerate([1, 1, 1, 0, 0])]
     validation = [ranked(i, t, 0, 0) for t in (0, 1) for i in range(9)]
-    assert summarise(task, {"validation": validation, "test": test})["majority"] == wanted
+    assert summarize_task(task, {"validation": validation, "test": test}).majority == wanted
 
 
 def test_the_majority_is_scored_by_the_headline_metric():
     rows = [ranked(i, 0, right, right) for i, right in enumerate([1, 1, 1, 0])]
-    always = {
-        metric: summarise(dataclasses.replace(KIND, metrics=(metric,)), {"test": rows})
-        for metric in (yes_f1, matthews)
-    }
-    assert always[yes_f1]["majority"] == pytest.approx(200 * 3 / 7)
-    assert always[matthews]["majority"] == 0.0
+    always_yes = {}
+    for metric in (yes_f1, matthews):
+        task = dataclasses.replace(KIND, metrics=(metric,))
+        always_yes[metric] = summarize_task(task, {"test": rows}).majority
+    assert always_yes[yes_f1] == pytest.approx(200 * 3 / 7)
+    assert always_yes[matthews] == 0.0
 
 
 def test_a_metric_of_a_whole_set_has_an_interval_but_no_values():
-    """Of 40 examples two templates get 30 and 20 right: the interval is about the mean of the two BLEUs, and never 0 wide."""
+    """Of 40 examples two templates get 30 and 20 right.
+
+    The interval is about the mean of the two BLEUs, and never 0 wide.
+    """
     words = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
     reference = [" ".join(words[i % 3 :]) for i in range(40)]
     rows = [
@@ -128,25 +143,25 @@ def test_a_metric_of_a_whole_set_has_an_interval_but_no_values():
         for t, right in enumerate((30, 20))
         for i in range(40)
     ]
-    summary = summarise(dataclasses.replace(SPELL, metrics=(bleu, edit_similarity)), {"test": rows})
-    low, high = summary["interval"]
-    assert (summary["metric"], summary["values"]) == ("bleu", None)
-    assert summary["mean"] == np.mean(
-        [template["test"]["bleu"] for template in summary["templates"]]
-    )
-    assert low + 5 < summary["mean"] < high - 5
+    task = dataclasses.replace(SPELL, metrics=(bleu, edit_similarity))
+    summary = summarize_task(task, {"test": rows})
+    low, high = summary.interval
+    assert (summary.metric, summary.values) == ("bleu", None)
+    assert summary.mean == np.mean([entry.splits["test"]["bleu"] for entry in summary.templates])
+    assert low + 5 < summary.mean < high - 5
     # The same of one template: its examples alone are resampled, so that the interval is narrower.
-    alone = summarise(dataclasses.replace(SPELL, metrics=(bleu,)), {"test": rows[:40]})
-    assert 0 < alone["standard_error"] < summary["standard_error"]
+    alone = summarize_task(dataclasses.replace(SPELL, metrics=(bleu,)), {"test": rows[:40]})
+    assert 0 < alone.standard_error < summary.standard_error
 
 
 def test_the_interval_of_a_correlation_is_that_of_its_resamples():
     rows = [ranked(i, 0, i % 2, i % 2 if i % 5 else 0) for i in range(50)]
-    summary = summarise(dataclasses.replace(KIND, metrics=(matthews,)), {"test": rows})
-    phi = summary["mean"] / 100
-    # the large-sample standard error of a correlation, (1 - phi^2) / sqrt(n), is about right for phi as well
-    assert summary["standard_error"] == pytest.approx(100 * (1 - phi**2) / np.sqrt(50), rel=0.5)
-    assert summary["values"] is None
+    summary = summarize_task(dataclasses.replace(KIND, metrics=(matthews,)), {"test": rows})
+    phi = summary.mean / 100
+    # The large-sample standard error of a correlation is about right for phi, too.
+    expected = 100 * (1 - phi**2) / np.sqrt(50)
+    assert summary.standard_error == pytest.approx(expected, rel=0.5)
+    assert summary.values is None
 
 
 def length(targets, predictions):
@@ -159,18 +174,19 @@ def test_the_interval_of_an_unknown_metric_is_over_templates_alone():
     rows = [
         generated(i, t, ["x"], "x" * (t + 1 + 4 * (i == 0))) for t in range(3) for i in range(10)
     ]
-    summary = summarise(task, {"test": rows})
-    wanted = bootstrap([[template["test"]["length"]] for template in summary["templates"]])
-    assert summary["interval"] == [wanted.low, wanted.high]
-    single = summarise(task, {"test": rows[:10]})
-    assert (single["mean"], single["interval"], single["standard_error"]) == (1.4, None, None)
+    summary = summarize_task(task, {"test": rows})
+    means = [entry.splits["test"]["length"] for entry in summary.templates]
+    expected = bootstrap([[mean] for mean in means])
+    assert summary.interval == (expected.low, expected.high)
+    single = summarize_task(task, {"test": rows[:10]})
+    assert (single.mean, single.interval, single.standard_error) == (1.4, None, None)
 
 
 def test_an_example_that_some_templates_were_not_asked_is_absent_there():
     rows = [ranked(0, 0, 1, 1), ranked(0, 1, 1, 0), ranked(7, 0, 1, 1)]
-    summary = summarise(KIND, {"test": rows})
-    assert summary["values"] == [[100.0, 100.0], [0.0, None]]
-    assert (summary["mean"], summary["examples"]) == (50.0, 2)
+    summary = summarize_task(KIND, {"test": rows})
+    assert summary.values == [[100.0, 100.0], [0.0, None]]
+    assert (summary.mean, summary.examples) == (50.0, 2)
 
 
 def test_values_are_kept_of_held_out_tasks(monkeypatch):
@@ -181,13 +197,12 @@ def test_values_are_kept_of_held_out_tasks(monkeypatch):
         ("toy_kind", "test"): [ranked(0, 0, 1, 1), ranked(1, 0, 1, 0)],
         ("toy_spell", "test"): [generated(0, 0, ["a"], "a")],
     }
-    found = summaries(predictions, held_out=("toy_kind",))
-    assert {name: summary["values"] for name, summary in found.items()} == {
-        "toy_kind": [[100.0, 0.0]],
-        "toy_spell": None,
-    }
-    assert found["toy_kind"]["best_dev_template"] == {"template": 0, "score": 50.0}
-    assert found["toy_spell"]["mean"] == 100.0
+    scores = summarize_predictions(predictions, held_out=("toy_kind",))
+    assert list(scores) == ["toy_kind", "toy_spell"]
+    assert scores["toy_kind"].values == [[100.0, 0.0]]
+    assert scores["toy_spell"].values is None
+    assert scores["toy_kind"].best_dev_template == TemplateScore(template=0, score=50.0)
+    assert scores["toy_spell"].mean == 100.0
 
 
 def test_a_user_metric_of_a_whole_set_has_an_interval_over_examples(monkeypatch):
@@ -196,12 +211,12 @@ def test_a_user_metric_of_a_whole_set_has_an_interval_over_examples(monkeypatch)
 
     task = dataclasses.replace(KIND, metrics=(share_of_yes,))
     rows = [ranked(i, 0, 0, chosen) for i, chosen in enumerate([0, 1, 1, 0, 1, 1])]
-    assert summarise(task, {"test": rows})["interval"] is None
+    assert summarize_task(task, {"test": rows}).interval is None
 
     monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
     metrics.register_metric(share_of_yes, resample=metrics.recompute(share_of_yes))
-    summary = summarise(task, {"test": rows})
-    assert summary["mean"] == pytest.approx(100 * 4 / 6)
-    low, high = summary["interval"]
-    assert low < summary["mean"] < high
-    assert summary["values"] is None
+    summary = summarize_task(task, {"test": rows})
+    assert summary.mean == pytest.approx(100 * 4 / 6)
+    low, high = summary.interval
+    assert low < summary.mean < high
+    assert summary.values is None

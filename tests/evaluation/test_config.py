@@ -1,0 +1,30 @@
+import pytest
+
+from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.errors import InputError
+from flan_jax.evaluation.config import EvalConfig
+from flan_jax.tasks.prompts import Prompts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rows": 0}, "EvalConfig.rows is 0; it must be at least 1"),
+        ({"every": 0}, "EvalConfig.every is 0; it must be at least 1"),
+        ({"during_examples": 0}, "EvalConfig.during_examples is 0"),
+        (
+            {"scoring": "summ"},
+            "unknown EvalConfig.scoring 'summ'. Did you mean 'sum'. Known: calibrated, mean, sum",
+        ),
+        ({"more": {"a-b": Prompts()}}, "EvalConfig.more is .*'a-b'.*write a name of letters"),
+    ],
+)
+def test_evaluation_settings_that_make_no_sense(wrong, message):
+    with pytest.raises(InputError, match=message):
+        EvalConfig(**wrong)
+
+
+def test_generation_is_greedy_up_to_the_targets_length_by_default():
+    generation = EvalConfig().generation
+    assert generation.with_default_length(16) == GenerationConfig(max_length=16)
+    assert GenerationConfig(max_length=4).with_default_length(16).max_length == 4
