@@ -1,1 +1,1 @@
-"""Models in flax.linen: batches in, logits out. Nothing below imports tensorflow or flan_jax.data."""
+"""Models in flax.linen: batches in, logits out."""

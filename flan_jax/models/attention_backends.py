@@ -1,19 +1,25 @@
-"""What computes attention: `attend` and the four backends behind it.
+"""What computes attention: `attend` and the backends that it can run on.
 
-    xla     the reference: any mask, bias, softcap, dropout, dtype and device; holds the scores of QUERY_BLOCK queries
+    xla     the reference: any mask, bias, softcap, dropout, dtype and device; holds the scores of
+            QUERY_BLOCK queries
     cudnn   cuDNN's flash attention, NVIDIA GPUs: any mask and bias, bfloat16
-    pallas  a Triton kernel, GPUs: packed rows of causal decoders; skips what causality hides, holds no scores
+    pallas  a Triton kernel, GPUs: packed rows of causal decoders; skips what causality hides and
+            holds no scores
     splash  a Pallas kernel, TPUs: as pallas, with sliding windows and softcaps
 
-A backend does what it is asked to or raises InputError; another one is never taken in its place, and none of them forgets
-the segments of a packed row: cudnn is given the whole mask, the other two the segment ids, and without these they refuse.
+A backend computes what it is asked for or raises InputError; another one is never taken in its
+place. None of them ignores the segments of a packed row: cudnn gets the dense mask, pallas and
+splash the segment ids, and without these they refuse.
+
+Axes: batch rows of query or key tokens; heads of queries, kv_heads of keys and values; kv is the
+width of a head.
 """
 
 import dataclasses
 import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.struct
 import jax
@@ -25,69 +31,144 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import batch_spec
-from flan_jax.errors import InputError, unknown_name
-from flan_jax.models.blocks import softcapped
+from flan_jax.errors import InputError, add_to_registry, look_up
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.layers import softcapped
 from flan_jax.parallel.mesh import Device
 from flan_jax.parallel.sharding import use_mesh
 
-# The lowest finite score: a row that may see nothing (padding) then gets the mean of all values instead of NaN.
-MASKED = -1e10
+Query: TypeAlias = Float[Array, "batch query heads kv"]
+Keys: TypeAlias = Float[Array, "batch key kv_heads kv"]
+Bias: TypeAlias = Float[Array, "#batch heads query key"]
+DenseMask: TypeAlias = Bool[Array, "batch 1 query key"]
+Dropout: TypeAlias = Callable[[jax.Array], jax.Array]
 
-Query = Float[Array, "batch query heads kv"]
-Keys = Float[Array, "batch key kv_heads kv"]
-Bias = Float[Array, "#batch heads query key"]
-Heads = ("batch", "length", "heads", "kv")
+PER_HEAD = ("batch", "length", "heads", "kv")
+"""The logical axes of queries, keys, values and outputs."""
+
+MASKED = -1e10
+"""The score of a masked key. It is finite, so that a query without keys (padding) gets the mean of
+all values instead of NaN."""
 
 QUERY_BLOCK = 128
 """Queries whose scores the xla backend holds at a time, where they divide a row's length."""
 
 _INTERPRET = False
-"""Tests set it: kernels then run on any device, step by step (cudnn: jax's own form of the same function)."""
+"""Set by tests: kernels then run step by step on any device, and cudnn as JAX's own attention."""
 
 
 class AttentionMask(flax.struct.PyTreeNode):
-    """Who sees whom: as an array, and where the rows are packed and causal, as the rule that kernels without one follow.
+    """Which keys each query attends to: as an array, and as a rule for kernels that take no array.
 
-    `dense`: the keys that each query sees. The rule: a token sees those before it and itself among the tokens of its
-    number in `segment_ids`, and with a `window` only the last so many, itself among them, if this layer is `local`
-    (None: it is). Under the rule padding, segment 0, sees padding; nothing depends on what comes of it.
-    `segment_ids` None: there is no rule (a KV cache, a prefix seen from both sides, an encoder), only the array.
+    The rule: a token attends to itself and the tokens before it with the same segment id; with a
+    `window`, only to the last `window` of these. Under the rule padding (segment 0) attends to
+    padding; those outputs are unused.
+
+    Attributes:
+      dense: True where a query attends to a key; None for everywhere.
+      segment_ids: the example of each token. None: no rule describes this mask (a KV cache, a
+        bidirectional prefix, an encoder), and only `dense` does.
+      local: whether this layer has the window; None for yes. It may differ in a scan over layers.
+      window: tokens that a local layer sees, the token itself included; None for no window.
     """
 
-    dense: Bool[Array, "batch 1 query key"] | None
+    dense: DenseMask | None
     segment_ids: Int[Array, "batch query"] | None = None
     local: Bool[Array, ""] | None = None
     window: int | None = flax.struct.field(pytree_node=False, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """What attention may need and a backend may lack.
+
+    Attributes:
+      description: what it is, for messages.
+      without: the setting of a model that does without it, as "name=value".
+    """
+
+    description: str
+    without: str | None = None
+
+
+FEATURES = {
+    "dense_mask": Feature(
+        "attention that is not causal in packed rows (a prefix, an encoder, a cache)",
+        "prefix_lm=False",
+    ),
+    "bias": Feature("T5's relative position bias", "position='rope'"),
+    "softcap": Feature("a softcap of the scores"),
+    "window": Feature("a sliding window"),
+    "dropout": Feature("dropout of attention weights", "dropout_rate=0.0"),
+    "float32": Feature("float32", "dtype='bfloat16'"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A way to compute attention.
+
+    Attributes:
+      run: called as (query, key, value, *, mask, bias, softcap) -> outputs, with the rows and heads
+        of one device. The mask has only `dense`, or only the rule if `dense_mask` is lacking.
+      platforms: the platforms of JAX that it runs on; empty for all.
+      lacks: the FEATURES that it does not have. Only xla has dropout, which `run` is not given.
+      multiple: rows must be of a multiple of this number of tokens.
+      head_dims: the widths of a head that it takes.
+    """
+
+    run: Callable[..., Query]
+    platforms: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    multiple: int = 1
+    head_dims: range = range(1, 2**16)
 
 
 def _xla(
     query: Query,
     key: Keys,
     value: Keys,
+    *,
     mask: AttentionMask,
     bias: Bias | None,
     softcap: float | None,
-    dropout: Any,
+    dropout: Dropout | None = None,
 ) -> Query:
     rows, length, heads, _ = query.shape
-    # One draw for all queries, made here: a loop's body draws nothing.
-    ones = jnp.ones((rows, heads, 1, key.shape[1]), value.dtype)
-    kept = None if dropout is None else dropout(ones)
+    dropout_mask = None
+    if dropout is not None:
+        # One mask serves all queries. It is drawn outside of the loop, whose body cannot draw.
+        dropout_mask = dropout(jnp.ones((rows, heads, 1, key.shape[1]), value.dtype))
 
-    def some(query: Any, dense: Any, bias: Any) -> jax.Array:
-        return _softmax_attention(query, key, value, dense, bias, softcap, kept)
+    def attend_block(
+        query: Query, dense: DenseMask | None, bias: Bias | None
+    ) -> Float[Array, "batch query heads kv"]:
+        return _softmax_attention(
+            query,
+            key,
+            value,
+            dense=dense,
+            bias=bias,
+            softcap=softcap,
+            dropout_mask=dropout_mask,
+        )
 
     if length <= QUERY_BLOCK or length % QUERY_BLOCK:
-        return some(query, mask.dense, bias)
-    blocks = _blocks(query, 1), _blocks(mask.dense, 2), _blocks(bias, 2)
-    # The way back computes a block's scores again, so that those of one block at a time are all there is (Rabe and Staats 2021).
-    out = jax.lax.map(lambda block: jax.checkpoint(some)(*block), blocks)
+        return attend_block(query, mask.dense, bias)
+
+    blocks = (
+        _query_blocks(query, axis=1),
+        _query_blocks(mask.dense, axis=2),
+        _query_blocks(bias, axis=2),
+    )
+    # The backward pass computes the scores of a block again, so that those of one block at a time
+    # are all that is held (Rabe and Staats 2021).
+    out = jax.lax.map(lambda block: jax.checkpoint(attend_block)(*block), blocks)
     return jnp.moveaxis(out, 0, 1).reshape(query.shape)
 
 
-def _blocks(array: jax.Array | None, axis: int) -> jax.Array | None:
-    """The array with its queries' axis cut into blocks, and these as the leading axis."""
+def _query_blocks(array: jax.Array | None, axis: int) -> jax.Array | None:
+    """Cuts the axis of queries into blocks of QUERY_BLOCK, which become the leading axis."""
     if array is None:
         return None
     shape = (*array.shape[:axis], -1, QUERY_BLOCK, *array.shape[axis + 1 :])
@@ -98,25 +179,33 @@ def _softmax_attention(
     query: Query,
     key: Keys,
     value: Keys,
-    dense: Any,
+    *,
+    dense: DenseMask | None,
     bias: Bias | None,
     softcap: float | None,
-    kept: Any,
+    dropout_mask: Float[Array, "batch heads 1 key"] | None,
 ) -> Query:
-    # b batch, h heads of the keys, q queries of all the heads that share one, k keys, d kv. In this order of axes nothing of
-    # the scores' size is ever transposed, on the way back neither.
     rows, length, heads, width = query.shape
-    shared = jnp.swapaxes(query, 1, 2).reshape(rows, key.shape[2], -1, width)
-    scores = jnp.einsum("bhqd,bkhd->bhqk", shared, key, preferred_element_type=jnp.float32)
-    by_key_head, scores = scores.shape, scores.reshape(rows, heads, length, -1)
+    kv_heads = key.shape[2]
+    # Axes: b batch, h heads of keys, q queries of all the heads that share one, k keys, d kv.
+    # In this order nothing of the scores' size is transposed, in the backward pass neither.
+    grouped_query = jnp.swapaxes(query, 1, 2).reshape(rows, kv_heads, -1, width)
+    grouped_scores = jnp.einsum(
+        "bhqd,bkhd->bhqk", grouped_query, key, preferred_element_type=jnp.float32
+    )
+
+    scores = grouped_scores.reshape(rows, heads, length, -1)
     if bias is not None:
         scores = scores + bias.astype(jnp.float32)
     scores = softcapped(scores, softcap)
     if dense is not None:
         scores = jnp.where(dense, scores, MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    weights = weights if kept is None else weights * kept
-    out = jnp.einsum("bhqk,bkhd->bhqd", weights.reshape(by_key_head), value)
+    if dropout_mask is not None:
+        weights = weights * dropout_mask
+
+    grouped_weights = weights.reshape(grouped_scores.shape)
+    out = jnp.einsum("bhqk,bkhd->bhqd", grouped_weights, value)
     return jnp.swapaxes(out.reshape(rows, heads, length, width), 1, 2)
 
 
@@ -124,121 +213,134 @@ def _cudnn(
     query: Query,
     key: Keys,
     value: Keys,
+    *,
     mask: AttentionMask,
     bias: Bias | None,
     softcap: float | None,
 ) -> Query:
-    # Mask and bias become one array of the compute dtype: [batch, 1, q, k], with a bias [batch, heads, q, k].
-    implementation = "xla" if _INTERPRET else "cudnn"
+    # cuDNN adds mask and bias into one array of the compute dtype: [batch, 1, query, key], with a
+    # bias [batch, heads, query, key].
     return jax.nn.dot_product_attention(
-        query, key, value, bias, mask.dense, scale=1.0, implementation=implementation
-    )  # fmt: skip
+        query,
+        key,
+        value,
+        bias,
+        mask.dense,
+        scale=1.0,
+        implementation="xla" if _INTERPRET else "cudnn",
+    )
 
 
 def _pallas(
     query: Query,
     key: Keys,
     value: Keys,
+    *,
     mask: AttentionMask,
     bias: Bias | None,
     softcap: float | None,
 ) -> Query:
-    # Three blocks of the forward pass lie in shared memory together: 32 KiB each is what bfloat16 of 128 needs.
-    most = 2**15 // (query.dtype.itemsize * 2 ** math.ceil(math.log2(query.shape[3])))
-    forward = next(
-        size for size in (128, 64, 32) if size <= max(most, 32) and query.shape[1] % size == 0
+    _, length, heads, width = query.shape
+    # Three blocks of the forward pass lie in shared memory together, 32 KiB each: as much as 128
+    # tokens of bfloat16 take with heads of 128.
+    padded_width = 2 ** math.ceil(math.log2(width))
+    largest = max(32, 2**15 // (query.dtype.itemsize * padded_width))
+    forward = next(size for size in (128, 64, 32) if size <= largest and length % size == 0)
+    block_sizes = triton.BlockSizes(forward, forward, 32, 32, 32, 32)
+
+    repeats = heads // key.shape[2]
+    return triton.mha(
+        query,
+        jnp.repeat(key, repeats, axis=2),
+        jnp.repeat(value, repeats, axis=2),
+        mask.segment_ids,
+        sm_scale=1.0,
+        causal=True,
+        block_sizes=block_sizes,
+        interpret=_INTERPRET,
     )
-    blocks = triton.BlockSizes(forward, forward, 32, 32, 32, 32)
-    key, value = (
-        jnp.repeat(array, query.shape[2] // key.shape[2], axis=2) for array in (key, value)
-    )
-    options = {"sm_scale": 1.0, "causal": True, "block_sizes": blocks, "interpret": _INTERPRET}
-    return triton.mha(query, key, value, mask.segment_ids, **options)
 
 
 def _splash(
     query: Query,
     key: Keys,
     value: Keys,
+    *,
     mask: AttentionMask,
     bias: Bias | None,
     softcap: float | None,
 ) -> Query:
-    length, heads = query.shape[1:3]
+    _, length, heads, _ = query.shape
+    size = next(size for size in (512, 384, 256, 128) if length % size == 0)
     # One size for queries and keys, in the forward pass and in both backward ones.
-    blocks: Any = [next(size for size in (512, 384, 256, 128) if length % size == 0)] * 8
+    block_sizes = splash.BlockSizes(*[size] * 8)  # pyright: ignore[reportArgumentType]
 
-    def under(rule: splash.Mask) -> Callable[..., Any]:
-        kernel = splash.make_splash_mha(
-            splash.MultiHeadMask([rule] * heads), block_sizes=splash.BlockSizes(*blocks),
-            head_shards=1, q_seq_shards=1, attn_logits_soft_cap=softcap, interpret=_INTERPRET,
-        )  # fmt: skip
-        return jax.vmap(
-            lambda q, k, v, ids: kernel(q, k, v, segment_ids=splash.SegmentIds(ids, ids))
+    def kernel(rule: splash.Mask) -> Callable[..., Any]:
+        """Returns the kernel under one rule, over a batch of rows."""
+        one_row = splash.make_splash_mha(
+            splash.MultiHeadMask([rule] * heads),
+            block_sizes=block_sizes,
+            head_shards=1,
+            q_seq_shards=1,
+            attn_logits_soft_cap=softcap,
+            interpret=_INTERPRET,
         )
 
-    everything = splash.CausalMask((length, length))
-    arrays = *(jnp.swapaxes(array, 1, 2) for array in (query, key, value)), mask.segment_ids
+        def run_row(query, key, value, segment_ids):
+            ids = splash.SegmentIds(segment_ids, segment_ids)
+            return one_row(query, key, value, segment_ids=ids)
+
+        return jax.vmap(run_row)
+
+    arrays = (
+        jnp.swapaxes(query, 1, 2),
+        jnp.swapaxes(key, 1, 2),
+        jnp.swapaxes(value, 1, 2),
+        mask.segment_ids,
+    )
+    causal = splash.CausalMask((length, length))
     if mask.window is None or mask.window >= length:
-        out = under(everything)(*arrays)
+        out = kernel(causal)(*arrays)
     else:
-        near = splash.LocalMask((length, length), (mask.window - 1, 0), 0)
+        windowed = splash.LocalMask((length, length), (mask.window - 1, 0), 0)
         if mask.local is None:
-            out = under(near)(*arrays)
+            out = kernel(windowed)(*arrays)
         else:
-            out = jax.lax.cond(mask.local, under(near), under(everything), *arrays)
+            out = jax.lax.cond(mask.local, kernel(windowed), kernel(causal), *arrays)
     return jnp.swapaxes(out, 1, 2)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Backend:
-    """`lacks`: keys of REMEDIES. Rows are of a multiple of `multiple` tokens, heads of a size in `head_dims`."""
-
-    run: Callable[..., jax.Array]
-    platforms: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
-    multiple: int = 1
-    head_dims: range = range(1, 2**16)
-
-
 GPU = ("gpu", "cuda")
+
 BACKENDS = {
     "xla": Backend(run=_xla),
     "cudnn": Backend(
         run=_cudnn,
         platforms=GPU,
-        lacks=("float32", "softcap", "dropout"),
+        lacks=("float32", "softcap"),
         multiple=2,
         head_dims=range(8, 257, 8),
     ),
     "pallas": Backend(
         run=_pallas,
         platforms=GPU,
-        lacks=("rule", "bias", "softcap", "window", "dropout"),
+        lacks=("dense_mask", "bias", "softcap", "window"),
         multiple=32,
         head_dims=range(16, 257, 8),
     ),
     "splash": Backend(
         run=_splash,
         platforms=("tpu",),
-        lacks=("rule", "bias", "dropout"),
+        lacks=("dense_mask", "bias"),
         multiple=128,
         head_dims=range(8, 257, 8),
     ),
 }
 
-REMEDIES = {
-    "rule": (
-        "attention that is not causal in packed rows (a prefix, an encoder, a cache)",
-        "prefix_lm=False",
-    ),
-    "bias": ("T5's relative position bias", "position='rope'"),
-    "softcap": ("softcap of the scores", None),
-    "window": ("sliding window", None),
-    "dropout": ("dropout of attention weights", "dropout_rate=0.0"),
-    "float32": ("float32", "dtype='bfloat16'"),
-}
-"""What a backend may lack, in words, and what else to write than another backend."""
+
+def register_attention_backend(name: str, backend: Backend) -> None:
+    """Adds a backend that ModelConfig.attention_backend can name."""
+    add_to_registry(BACKENDS, "attention backend", name, backend)
 
 
 def attend(
@@ -249,170 +351,262 @@ def attend(
     mask: AttentionMask | None = None,
     bias: Bias | None = None,
     softcap: float | None = None,
-    dropout: Callable[[jax.Array], jax.Array] | None = None,
+    dropout: Dropout | None = None,
     backend: str = "xla",
 ) -> Query:
-    """softmax(query . key + bias, over the keys that `mask` shows) . value, in float32 between the two products.
+    """Computes softmax(query . key + bias) . value, in float32 between the two products.
 
-    Keys and values may have fewer heads, each for as many successive heads of the queries (grouped-query attention,
-    Ainslie et al. 2023). `softcap` bounds the scores before the mask (Gemma 2); `dropout` is applied to the attention
-    weights. On a mesh the kernels run under shard_map, over rows and heads. Raises InputError for a backend that does
-    not exist or cannot do this.
+    On a mesh, kernels run under shard_map over rows and heads.
+
+    Args:
+      query: queries, already scaled.
+      key: keys. There may be fewer heads of keys and values than of queries, each for as many
+        successive heads of queries (grouped-query attention, Ainslie et al. 2023).
+      value: values.
+      mask: which keys each query attends to; None for all.
+      bias: added to the scores.
+      softcap: bound of the scores' absolute value, applied before the mask (Gemma 2).
+      dropout: applied to the attention weights.
+      backend: a name in BACKENDS.
+
+    Returns:
+      The outputs of each head, in the dtype of the values.
+
+    Raises:
+      InputError: there is no such backend, or it cannot compute this.
     """
-    chosen, mask = _backend(backend), AttentionMask(None) if mask is None else mask
+    chosen = _backend(backend)
+    if mask is None:
+        mask = AttentionMask(None)
     if backend == "xla":
-        return _xla(query, key, value, mask, bias, softcap, dropout)
-    asked = {
-        "rule": mask.segment_ids is None,
+        return _xla(query, key, value, mask=mask, bias=bias, softcap=softcap, dropout=dropout)
+
+    needs = {
+        "dense_mask": mask.segment_ids is None,
         "bias": bias is not None,
         "softcap": softcap is not None,
         "window": mask.window is not None,
         "dropout": dropout is not None,
         "float32": query.dtype == jnp.float32,
     }
-    _refuse(backend, [name for name, is_asked in asked.items() if is_asked])
-    _check_shape(backend, query.shape[3], {query.shape[1], key.shape[1]})
-    # What the backend does not read must not be cut into pieces for it.
-    mask = mask.replace(dense=None) if "rule" in chosen.lacks else AttentionMask(mask.dense)
-    return _on_mesh(
-        backend, functools.partial(chosen.run, softcap=softcap), query, key, value, mask, bias
-    )
+    _check_features(backend, needs)
+    _check_shapes(backend, query.shape[3], {query.shape[1], key.shape[1]})
+    # The form of the mask that the backend does not read must not be cut into pieces for it.
+    if "dense_mask" in chosen.lacks:
+        mask = mask.replace(dense=None)
+    else:
+        mask = AttentionMask(mask.dense)
+
+    run = functools.partial(chosen.run, softcap=softcap)
+    if jax.sharding.get_abstract_mesh().empty:
+        return run(query, key, value, mask=mask, bias=bias)
+    _check_split(backend, heads=query.shape[2], kv_heads=key.shape[2], rows=query.shape[0])
+    return _on_mesh(run, {"query": query, "key": key, "value": value}, mask=mask, bias=bias)
 
 
 def _on_mesh(
-    backend: str,
-    run: Callable[..., jax.Array],
-    query: Query,
-    key: Keys,
-    value: Keys,
+    run: Callable[..., Query],
+    qkv: Mapping[str, jax.Array],
+    *,
     mask: AttentionMask,
-    bias: Any,
+    bias: Bias | None,
 ) -> Query:
-    if jax.sharding.get_abstract_mesh().empty:
-        return run(query, key, value, mask, bias)
-    _check_split(backend, query.shape[2], key.shape[2], query.shape[0])
+    """Runs a kernel on each device's own rows and heads."""
+    rows, heads = _mesh_axes_of_rows_and_heads()
+    by_row = PartitionSpec(rows)
+    by_row_and_head = PartitionSpec(rows, None, heads)
+    by_head = PartitionSpec(None, heads)
+    if bias is not None and bias.shape[0] > 1:
+        by_head = PartitionSpec(rows, heads)
 
-    def piece(
-        query: Any, key: Any, value: Any, bias: Any, dense: Any, segment_ids: Any, local: Any
-    ) -> jax.Array:
-        return run(query, key, value, AttentionMask(dense, segment_ids, local, mask.window), bias)
+    arrays = {
+        **qkv,
+        "bias": bias,
+        "dense": mask.dense,
+        "segment_ids": mask.segment_ids,
+        "local": mask.local,
+    }
+    specs = {
+        "query": by_row_and_head,
+        "key": by_row_and_head,
+        "value": by_row_and_head,
+        "bias": by_head,
+        "dense": by_row,
+        "segment_ids": by_row,
+        "local": PartitionSpec(),
+    }
 
-    arrays = (query, key, value, bias, mask.dense, mask.segment_ids, mask.local)
-    whole, (rows, heads) = PartitionSpec(), _placement()
-    by_head = PartitionSpec(rows, None, heads)
-    by_bias = whole if bias is None else PartitionSpec(rows if bias.shape[0] > 1 else None, heads)
-    specs = (by_head, by_head, by_head, by_bias, PartitionSpec(rows), PartitionSpec(rows), whole)
+    def run_on_device(arrays: Mapping[str, jax.Array | None]) -> Query:
+        own_mask = AttentionMask(
+            arrays["dense"], arrays["segment_ids"], arrays["local"], mask.window
+        )
+        return run(
+            arrays["query"], arrays["key"], arrays["value"], mask=own_mask, bias=arrays["bias"]
+        )
+
     # Kernels have no rule for how their outputs vary over the mesh, so this is not checked.
-    return jax.shard_map(piece, in_specs=specs, out_specs=by_head, check_vma=False)(*arrays)
+    sharded = jax.shard_map(
+        run_on_device, in_specs=(specs,), out_specs=by_row_and_head, check_vma=False
+    )
+    return sharded(arrays)
 
 
-def _placement() -> tuple[Any, Any]:
-    """The mesh axes that the rules in force give to rows and to heads."""
-    rows, _, heads, _ = logical_to_mesh_axes(Heads) or (None,) * 4
+MeshAxes: TypeAlias = str | tuple[str, ...] | None
+
+
+def _mesh_axes_of_rows_and_heads() -> tuple[MeshAxes, MeshAxes]:
+    """Returns the mesh axes that the logical axis rules in force give to rows and to heads."""
+    rows, _, heads, _ = logical_to_mesh_axes(PER_HEAD) or (None,) * 4
     return rows, heads
 
 
-def check_config(config: ModelConfig, **asked: bool) -> None:
-    """Raises InputError when the config's backend cannot compute its attention; `asked` are names of REMEDIES.
+def check_config(config: ModelConfig, **needs: bool) -> None:
+    """Checks that a config's backend has the features that its attention needs.
 
-    What depends on more than the config (platform, lengths, mesh) is for `check_run`.
+    What depends on more than the config (platform, lengths, mesh) is checked by `check_run`.
+
+    Args:
+      config: the model's configuration.
+      **needs: for names in FEATURES, whether this model's attention needs them; dropout and
+        float32 are read from the config.
+
+    Raises:
+      InputError: the backend does not exist or cannot compute this model's attention.
     """
-    asked |= {"dropout": config.dropout_rate > 0, "float32": config.dtype == "float32"}
+    needs["dropout"] = config.dropout_rate > 0
+    needs["float32"] = config.dtype == "float32"
     _backend(config.attention_backend)
-    _refuse(
-        config.attention_backend, [name for name, is_asked in asked.items() if is_asked], config
-    )
-    _check_shape(config.attention_backend, config.head_dim, ())
+    _check_features(config.attention_backend, needs, config)
+    _check_shapes(config.attention_backend, config.head_dim, ())
 
 
 def check_run(config: ModelConfig, lengths: Collection[int], device: Device) -> str:
-    """Says on one line what attention runs on; call it inside parallel.sharding.use_mesh.
+    """Checks that a config's backend can run here; to be called inside parallel.sharding.use_mesh.
 
-    `lengths`: of the rows that attention sees, in tokens. `device`: one of the mesh; it need not be there (a topology's).
-    Raises InputError when the backend is for other devices, or cannot take such lengths or so many heads on this mesh.
+    Args:
+      config: the model's configuration.
+      lengths: tokens of the rows that attention is computed for.
+      device: a device of the mesh, which need not be attached (one of a topology).
+
+    Returns:
+      One line that says what attention runs on.
+
+    Raises:
+      InputError: the backend is for other devices, or cannot take such lengths or numbers of heads.
     """
     name = config.attention_backend
     platforms = _backend(name).platforms
     if platforms and device.platform not in platforms:
+        alternatives = _alternatives(lambda other: device.platform in other.platforms)
         raise InputError(
-            f"attention_backend={name!r} runs on {platforms[0]}, and these devices are {device.platform} "
-            f"({device.device_kind}); write {_those(lambda other: device.platform in other.platforms)}"
+            f"attention_backend={name!r} runs on {platforms[0]}, and these devices are "
+            f"{device.platform} ({device.device_kind}); write {alternatives}"
         )
-    if (
-        name == "cudnn"
-        and config.head_dim > 128
-        and float(getattr(device, "compute_capability", 9.0)) < 9.0
-    ):
-        raise InputError(
-            f"cuDNN takes a head_dim of {config.head_dim} on Hopper and later GPUs only, and this is a {device.device_kind}; "
-            "write attention_backend='xla'"
-        )
-    _check_shape(name, config.head_dim, lengths)
-    if name != "xla":
-        _check_split(name, config.num_heads, getattr(config, "kv_heads", config.num_heads))
-    decoding = "" if name == "xla" else "; with a KV cache (prompts, scoring, generation): xla"
-    return f"attention: {name} on {device.device_kind}{decoding}"
-
-
-def _backend(name: str) -> Backend:
-    if name not in BACKENDS:
-        raise unknown_name("attention backend", name, BACKENDS)
-    return BACKENDS[name]
-
-
-def _refuse(name: str, asked: Collection[str], config: ModelConfig | None = None) -> None:
-    for what in asked:
-        if what in BACKENDS[name].lacks:
-            thing, remedy = REMEDIES[what]
-            instead = _those(lambda other: not set(asked) & set(other.lacks))
-            if remedy is not None and hasattr(config, remedy.split("=")[0]):
-                instead = f"{remedy} or {instead}"
-            raise InputError(f"attention_backend={name!r} has no {thing}; write {instead}")
-
-
-def _those(can: Callable[[Backend], bool]) -> str:
-    return " or ".join(
-        f"attention_backend={name!r}" for name in BACKENDS if name == "xla" or can(BACKENDS[name])
+    if name == "cudnn" and config.head_dim > 128:
+        compute_capability = float(getattr(device, "compute_capability", 9.0))
+        if compute_capability < 9.0:
+            raise InputError(
+                f"cuDNN takes a head_dim of {config.head_dim} on Hopper and later GPUs only, and "
+                f"this is a {device.device_kind}; write attention_backend='xla'"
+            )
+    _check_shapes(name, config.head_dim, lengths)
+    if name == "xla":
+        return f"attention: xla on {device.device_kind}"
+    kv_heads = getattr(config, "kv_heads", config.num_heads)
+    _check_split(name, heads=config.num_heads, kv_heads=kv_heads)
+    return (
+        f"attention: {name} on {device.device_kind}; with a KV cache (prompts, scoring, "
+        "generation): xla"
     )
 
 
-def _check_shape(name: str, head_dim: int, lengths: Iterable[int]) -> None:
+def check_attention(config: ModelConfig, lengths: Mapping[str, int], mesh: Mesh) -> str:
+    """Checks that a config's backend can run on a mesh at the lengths of a plan.
+
+    Args:
+      config: the model's configuration.
+      lengths: tokens of a row, {"inputs": E, "targets": D}.
+      mesh: the device mesh.
+
+    Returns:
+      One line that says what attention runs on.
+
+    Raises:
+      InputError: the backend cannot run there.
+    """
+    spec = batch_spec(config.architecture, 1, lengths)
+    row_lengths = {shape[1] for shape, _ in spec.values()}
+    with use_mesh(mesh):
+        return check_run(config, row_lengths, mesh.devices.flat[0])
+
+
+def _backend(name: str) -> Backend:
+    return look_up(BACKENDS, "attention backend", name)
+
+
+def _lacking(name: str, needs: Mapping[str, bool]) -> list[str]:
+    """Returns the needed features that a backend does not have."""
+    lacks = {*BACKENDS[name].lacks}
+    if name != "xla":
+        lacks.add("dropout")
+    return [feature for feature, is_needed in needs.items() if is_needed and feature in lacks]
+
+
+def _check_features(
+    name: str, needs: Mapping[str, bool], config: ModelConfig | None = None
+) -> None:
+    lacking = _lacking(name, needs)
+    if not lacking:
+        return
+    feature = FEATURES[lacking[0]]
+    remedies = [f"attention_backend={other!r}" for other in BACKENDS if not _lacking(other, needs)]
+    if feature.without is not None and hasattr(config, feature.without.split("=")[0]):
+        remedies.insert(0, feature.without)
+    raise InputError(
+        f"attention_backend={name!r} does not support {feature.description}; write "
+        f"{' or '.join(remedies)}"
+    )
+
+
+def _alternatives(can: Callable[[Backend], bool]) -> str:
+    """Returns the settings of xla and of the backends that `can` accepts, for a message."""
+    names = [name for name, backend in BACKENDS.items() if name == "xla" or can(backend)]
+    return " or ".join(f"attention_backend={name!r}" for name in names)
+
+
+def _check_shapes(name: str, head_dim: int, lengths: Iterable[int]) -> None:
     backend = BACKENDS[name]
     sizes = backend.head_dims
     if head_dim not in sizes:
         raise InputError(
-            f"attention_backend={name!r} takes a head_dim from {sizes[0]} to {sizes[-1]} in steps of {sizes.step}, and this "
-            f"model's is {head_dim}; write attention_backend='xla'"
+            f"attention_backend={name!r} takes a head_dim from {sizes[0]} to {sizes[-1]} in steps "
+            f"of {sizes.step}, and this model's is {head_dim}; write attention_backend='xla'"
         )
     for length in lengths:
         if length % backend.multiple:
+            next_multiple = math.ceil(length / backend.multiple) * backend.multiple
             raise InputError(
-                f"attention_backend={name!r} takes rows of a multiple of {backend.multiple} tokens, and these have {length}; "
-                f"write LENGTHS that come to {-(-length // backend.multiple) * backend.multiple}, or attention_backend='xla'"
+                f"attention_backend={name!r} takes rows of a multiple of {backend.multiple} "
+                f"tokens, and these have {length}; write LENGTHS that come to {next_multiple}, or "
+                "attention_backend='xla'"
             )
 
 
-def _check_split(name: str, heads: int, kv_heads: int, rows: int = 0) -> None:
-    """Whether heads and rows divide over the mesh in force; a kernel gets whole ones."""
+def _check_split(name: str, *, heads: int, kv_heads: int, rows: int = 0) -> None:
+    """Checks that heads and rows divide over the mesh in force: a kernel gets whole ones."""
     mesh = jax.sharding.get_abstract_mesh()
-    by_rows, by_heads = _placement()
+    row_axes, head_axes = _mesh_axes_of_rows_and_heads()
     counts = (
-        ("heads", heads, by_heads),
-        ("heads of keys", kv_heads, by_heads),
-        ("rows", rows, by_rows),
+        ("heads", heads, head_axes),
+        ("heads of keys", kv_heads, head_axes),
+        ("rows", rows, row_axes),
     )
-    for what, count, axes in counts:
-        axes = (axes,) if isinstance(axes, str) else axes or ()
-        ways = math.prod(mesh.shape[axis] for axis in axes)
-        if count % ways:
+    for kind, count, mesh_axes in counts:
+        axes = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
+        devices = math.prod(mesh.shape[axis] for axis in axes)
+        if count % devices:
             raise InputError(
-                f"attention_backend={name!r} runs on whole {what}, and {count} do not divide over {' x '.join(axes)} = {ways} "
-                "devices; write a MESH that divides them, or attention_backend='xla'"
+                f"attention_backend={name!r} computes whole {kind} on each device, and {count} do "
+                f"not divide over {' x '.join(axes)} = {devices} devices; write a MESH that "
+                "divides them, or attention_backend='xla'"
             )
-
-
-def check_attention(model: ModelConfig, lengths: Mapping[str, int], mesh: Mesh) -> str:
-    """What attention runs on, for the log. Raises InputError when it cannot on this mesh, at the plan's lengths."""
-    rows = {shape[1] for shape, _ in batch_spec(model.architecture, 1, lengths).values()}
-    with use_mesh(mesh):
-        return check_run(model, rows, mesh.devices.flat[0])

@@ -1,4 +1,4 @@
-"""The parts that both architectures are built of: MLP, relative position bias, layer stack, head."""
+"""The parts of both architectures: MLP, relative position bias, stack of layers, head."""
 
 import functools
 import math
@@ -10,104 +10,139 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax.models.config import ACTIVATIONS, REMAT_POLICIES, ModelConfig
-from flan_jax.models.layers import Dropout, Hidden, parameter
+from flan_jax.models.layers import Dense, Dropout, Embed, Hidden, parameter, softcapped
 from flan_jax.parallel.sharding import HEAD, constrain, gather_fsdp
+from flan_jax.pytrees import Tree
 
 
 class Mlp(nn.Module):
-    """wo(act_0(wi_0 x) * act_1(wi_1 x) ...): GEGLU of Shazeer 2020 for ("gelu", "linear"); one activation has `wi`."""
+    """wo(act_0(wi_0 x) * act_1(wi_1 x) ...), with dropout before wo.
+
+    ("gelu", "linear") is the GEGLU of Shazeer 2020. With one activation the first matrix is named
+    `wi` and nothing is gated.
+
+    Attributes:
+      config: the model's configuration.
+      deterministic: whether to leave out dropout.
+    """
 
     config: ModelConfig
     deterministic: bool
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch length embed"]) -> Float[Array, "batch length embed"]:
+    def __call__(self, x: Hidden) -> Hidden:
+        """Applies the MLP to each position."""
         config = self.config
-        gates = []
-        for i, name in enumerate(config.mlp_activations):
-            wi = "wi" if len(config.mlp_activations) == 1 else f"wi_{i}"
-            shape, axes = (config.emb_dim, config.mlp_dim), ("embed", "mlp")
-            gates.append(
-                ACTIVATIONS[name](config.dense(shape, axes, dtype=config.dtype, name=wi)(x))
+        is_gated = len(config.mlp_activations) > 1
+
+        branches = []
+        for i, activation in enumerate(config.mlp_activations):
+            wi = config.dense(
+                (config.emb_dim, config.mlp_dim),
+                ("embed", "mlp"),
+                dtype=config.dtype,
+                name=f"wi_{i}" if is_gated else "wi",
             )
-        hidden = Dropout(config.dropout_rate)(
-            functools.reduce(jnp.multiply, gates), self.deterministic
-        )
+            branches.append(ACTIVATIONS[activation](wi(x)))
+        hidden = functools.reduce(jnp.multiply, branches)
+
+        hidden = Dropout(config.dropout_rate)(hidden, self.deterministic)
         hidden = constrain(hidden, ("batch", "length", "mlp"))
-        return config.dense(
+        wo = config.dense(
             (config.mlp_dim, config.emb_dim), ("mlp", "embed"), dtype=config.dtype, name="wo"
-        )(hidden)
+        )
+        return wo(hidden)
 
 
 def relative_position_bucket(
-    relative: Int[Array, "*dims"], bidirectional: bool, num_buckets: int, max_distance: int
+    relative: Int[Array, "*dims"], *, bidirectional: bool, num_buckets: int, max_distance: int
 ) -> Int[Array, "*dims"]:
-    """Key position minus query position -> bucket (Raffel et al. 2020, section 2.1).
+    """Maps relative positions to buckets (Raffel et al. 2020, section 2.1).
 
-    Half of the buckets hold one distance each, the others grow by powers up to `max_distance` and beyond. Bidirectional
-    attention gives half of all buckets to later keys; otherwise every later key falls in bucket 0.
+    Half of the buckets hold one distance each; the others grow geometrically up to `max_distance`,
+    and the last one holds everything beyond.
+
+    Args:
+      relative: position of the key minus position of the query.
+      bidirectional: whether later keys have half of all buckets; otherwise they fall in bucket 0.
+      num_buckets: the number of buckets.
+      max_distance: the distance from which all positions share a bucket.
+
+    Returns:
+      The buckets, int32 from 0 to num_buckets - 1.
     """
-    offset = jnp.zeros_like(relative)
     if bidirectional:
         num_buckets //= 2
         offset = jnp.where(relative > 0, num_buckets, 0)
         distance = jnp.abs(relative)
     else:
+        offset = jnp.zeros_like(relative)
         distance = jnp.maximum(-relative, 0)
+
     exact = num_buckets // 2
-    growth = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / math.log(
-        max_distance / exact
-    )
-    coarse = jnp.minimum(
-        exact + (growth * (num_buckets - exact)).astype(jnp.int32), num_buckets - 1
-    )
+    ratio = jnp.maximum(distance, 1).astype(jnp.float32) / exact
+    growth = jnp.log(ratio) / math.log(max_distance / exact)
+    coarse = exact + (growth * (num_buckets - exact)).astype(jnp.int32)
+    coarse = jnp.minimum(coarse, num_buckets - 1)
     return offset + jnp.where(distance < exact, distance, coarse)
 
 
 class RelativePositionBias(nn.Module):
-    """A learned bias per head and bucket, added to the attention scores; one module serves all layers of a stack."""
+    """A learned bias per head and bucket, added to the attention scores.
+
+    One module serves all layers of a stack.
+
+    Attributes:
+      config: the model's configuration.
+      bidirectional: whether later keys have buckets of their own (an encoder).
+    """
 
     config: ModelConfig
     bidirectional: bool
 
     def setup(self):
-        init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-        shape = (self.config.num_heads, self.config.relative_attention_num_buckets)
+        """Makes the table of biases."""
+        config = self.config
         self.rel_embedding = parameter(
-            self, "rel_embedding", init, shape, ("heads", "relpos_buckets")
+            self,
+            "rel_embedding",
+            nn.initializers.variance_scaling(1.0, "fan_avg", "uniform"),
+            shape=(config.num_heads, config.relative_attention_num_buckets),
+            axes=("heads", "relpos_buckets"),
         )
 
     def __call__(self, length: int) -> Float[Array, "1 heads length length"]:
-        """The bias among `length` tokens in a row.
+        """Returns the bias among the `length` tokens of a row, in the compute dtype.
 
-        A product with one-hot buckets, as in T5X: its gradient is another product and not a scatter of length^2 elements,
-        and a TPU makes the buckets as it multiplies. They are made again for the gradient, not kept until then.
+        It is a product with one-hot buckets, as in T5X: the gradient is then a product too, and
+        not a scatter of length^2 elements, and a TPU makes the buckets while it multiplies.
         """
-        index = jnp.arange(length)
-        buckets, distance = self.rel_embedding.shape[1], self.config.relative_attention_max_distance
         dtype = self.config.dtype
+        index = jnp.arange(length)
 
         def bias(table: jax.Array) -> jax.Array:
-            bucket = relative_position_bucket(
-                index[None, :] - index[:, None], self.bidirectional, buckets, distance
-            )
-            return jnp.einsum(
-                "hb,qkb->hqk", table.astype(dtype), jax.nn.one_hot(bucket, buckets, dtype=dtype)
-            )
+            bucket = self._bucket(index[None, :] - index[:, None])
+            one_hot = jax.nn.one_hot(bucket, table.shape[1], dtype=dtype)
+            return jnp.einsum("hb,qkb->hqk", table.astype(dtype), one_hot)
 
+        # The one-hot buckets are computed again for the gradient, not kept until then.
         return jax.checkpoint(bias)(self.rel_embedding)[None]
 
     def between(
         self, query_positions: Int[Array, "#rows query"], key_positions: Int[Array, "#rows key"]
     ) -> Float[Array, "#rows heads query key"]:
-        """The bias between any positions, for decoding."""
-        bias = self._at(key_positions[:, None, :] - query_positions[:, :, None])
-        return jnp.moveaxis(bias, 0, 1)
+        """Returns the bias between given positions, in the compute dtype; for decoding."""
+        relative = key_positions[:, None, :] - query_positions[:, :, None]
+        bias = jnp.take(self.rel_embedding, self._bucket(relative), axis=1, mode="clip")
+        return jnp.moveaxis(bias.astype(self.config.dtype), 0, 1)
 
-    def _at(self, relative: jax.Array) -> jax.Array:
-        buckets, distance = self.rel_embedding.shape[1], self.config.relative_attention_max_distance
-        bucket = relative_position_bucket(relative, self.bidirectional, buckets, distance)
-        return jnp.take(self.rel_embedding, bucket, axis=1, mode="clip").astype(self.config.dtype)
+    def _bucket(self, relative: Int[Array, "*dims"]) -> Int[Array, "*dims"]:
+        return relative_position_bucket(
+            relative,
+            bidirectional=self.bidirectional,
+            num_buckets=self.config.relative_attention_num_buckets,
+            max_distance=self.config.relative_attention_max_distance,
+        )
 
 
 def stack_layers(
@@ -116,59 +151,75 @@ def stack_layers(
     num_layers: int,
     *,
     x: jax.Array,
-    context: Any,
-    per_layer: Any = None,
-    **attributes: Any,
+    context: Tree,
+    per_layer: Tree | None = None,
+    **attributes: object,
 ) -> jax.Array:
-    """x through `num_layers` layers of `layer(config, **attributes)`, each called as (x, context) -> (x, None).
+    """Runs x through a stack of layers; to be called inside the stack's compact method.
 
-    Arrays `per_layer` have a leading axis of layers; each layer is then called as (x, context, its part of them).
-    Called inside the compact method of the stack. Scanned parameters lie under "layers" with a leading axis of that
-    name; unrolled ones under "layers_0", "layers_1" ... Both are the same function of the same weights.
+    Scanned (config.scan_layers), parameters lie under "layers" with a leading axis of that name;
+    unrolled, under "layers_0", "layers_1" ... Both compute the same function of the same weights.
+
+    Args:
+      layer: the class of the layers, made as layer(config, **attributes). A layer is called as
+        (x, context) -> (x, None), or as (x, context, its part of `per_layer`) -> (x, None).
+      config: says whether to scan and what to recompute.
+      num_layers: the number of layers.
+      x: the input of the first layer.
+      context: the same for all layers.
+      per_layer: arrays with a leading axis of layers, for what differs between them.
+      **attributes: attributes of each layer.
+
+    Returns:
+      The output of the last layer.
     """
     if config.remat != "none":
-        # CSE cannot undo the recomputation across the iterations of a scan, so the costly guard is for unrolled ones.
-        policy = REMAT_POLICIES[config.remat]
-        layer = nn.remat(layer, policy=policy, prevent_cse=not config.scan_layers)
-    differing = () if per_layer is None else (per_layer,)
+        # XLA's common-subexpression elimination cannot undo recomputation across the iterations
+        # of a scan; the costly guard against it is for unrolled layers alone.
+        prevent_cse = not config.scan_layers
+        layer = nn.remat(layer, policy=REMAT_POLICIES[config.remat], prevent_cse=prevent_cse)
+    layer_arguments = () if per_layer is None else (per_layer,)
+
     if not config.scan_layers:
         for i in range(num_layers):
-            own = jax.tree.map(lambda array, i=i: array[i], differing)
-            x, _ = layer(config, **attributes, name=f"layers_{i}")(x, context, *own)
+            arguments = jax.tree.map(lambda array, i=i: array[i], layer_arguments)
+            x, _ = layer(config, **attributes, name=f"layers_{i}")(x, context, *arguments)
         return x
-    in_axes: Any = (nn.broadcast, *(0 for _ in differing))
-    scanned = nn.scan(
+
+    in_axes: Any = (nn.broadcast, *(0 for _ in layer_arguments))
+    scan = nn.scan(
         layer,
         variable_axes={"params": 0, "cache": 0},
         split_rngs={"params": True, "dropout": True},
         in_axes=in_axes,
         length=num_layers,
         metadata_params={nn.PARTITION_NAME: "layers"},
-        # The check is of broadcast variables, of which there are none, and traces every layer a second time.
+        # The check is for broadcast variables, of which there are none here, and it traces every
+        # layer a second time.
         check_constancy_invariants=False,
     )
-    return scanned(config, **attributes, name="layers")(x, context, *differing)[0]
+    x, _ = scan(config, **attributes, name="layers")(x, context, *layer_arguments)
+    return x
 
 
 def head_kernel(
-    config: ModelConfig, embedder: Any, logits_dense: Any
+    config: ModelConfig, embedder: Embed, logits_dense: Dense | None
 ) -> Float[Array, "embed vocab"]:
-    """The head's kernel; a tied one is the table times the config's `tied_scale`."""
+    """Returns the matrix from hidden states to logits, in the compute dtype.
+
+    Args:
+      config: the model's configuration.
+      embedder: the token embedding, which a tied head uses times config.tied_scale.
+      logits_dense: the head's own layer; None for a tied head.
+    """
     if logits_dense is not None:
         return logits_dense.weight()
     return embedder.weight().T * jnp.asarray(config.tied_scale, config.dtype)
 
 
-def softcapped(x: Float[Array, "*dims"], cap: float | None) -> Float[Array, "*dims"]:
-    """cap tanh(x / cap), which stays within +-cap (Gemma 2, section 2); None leaves x as it is."""
-    return x if cap is None else cap * jnp.tanh(x / cap)
-
-
 def head_logits(
     hidden: Hidden, kernel: Float[Array, "embed vocab"], softcap: float | None = None
 ) -> Float[Array, "batch length vocab"]:
-    """hidden @ kernel in float32, soft-capped."""
-    logits = softcapped(
-        jnp.dot(hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32), softcap
-    )
-    return constrain(logits, ("batch", "length", "vocab"))
+    """Returns hidden @ kernel in float32, within +-softcap where one is given."""
+    logits = jnp.dot(hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32)
+    return constrain(softcapped(logits, softcap), ("batch", "length", "vocab"))

@@ -1,4 +1,4 @@
-"""What the configurations of both architectures share."""
+"""ModelConfig: the configuration that both architectures share, and the names it may use."""
 
 import abc
 import dataclasses
@@ -10,10 +10,10 @@ import flax.linen as nn
 import jax
 
 from flan_jax.batch import Architecture
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, add_to_registry, look_up, unknown_name
 from flan_jax.models.layers import Dense, Embed
 
-if TYPE_CHECKING:  # models have configurations: model.py imports this module
+if TYPE_CHECKING:  # a model has a configuration: model.py imports this module
     from flan_jax.models.model import Model
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -23,28 +23,55 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
 }
 
-
 DTYPES = ("float32", "bfloat16")
+"""Compute dtypes. Parameters are always float32."""
 
-
-# What a layer keeps for its backward pass. "minimal" keeps the outputs of matmuls with weights and recomputes the rest.
 REMAT_POLICIES: dict[str, Callable[..., bool] | None] = {
     "none": None,
     "minimal": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
+"""What a layer keeps for its backward pass; it recomputes the rest.
+
+"none" keeps everything, "minimal" the outputs of matmuls with weights, "full" only the input of
+the layer.
+"""
+
+
+def register_remat_policy(name: str, policy: Callable[..., bool]) -> None:
+    """Adds a policy (see jax.checkpoint_policies) that ModelConfig.remat can name."""
+    add_to_registry(REMAT_POLICIES, "remat policy", name, policy)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(abc.ABC):
-    """What both architectures have in common; each adds its number of layers. Sizes are T5X's names and units.
+    """Sizes and choices that both architectures share; each adds its numbers of layers.
 
-    `dtype` is the compute dtype; parameters are always float32. `remat` names a policy of REMAT_POLICIES.
-    `tied_logits_scale` multiplies the logits of a head that is tied to the embeddings; None is T5's emb_dim^-0.5.
-    `logits_softcap` keeps logits within +-softcap (Gemma 2); the model's `logits` and the loss both read it.
-    `attention_backend` is a name in models.attention_backends.BACKENDS; whether it can is checked by the subclasses.
-    `dense` and `embed` make every weight matrix of the model: give a subclass to change all of them.
-    Raises InputError for a size or a name that cannot be built.
+    Sizes have T5X's names.
+
+    Attributes:
+      vocab_size: rows of the embedding table.
+      emb_dim: width of the residual stream.
+      num_heads: query heads of each attention.
+      head_dim: width of one head.
+      mlp_dim: hidden width of each MLP.
+      mlp_activations: names in ACTIVATIONS; two of them make a gated MLP.
+      dropout_rate: the fraction to drop, from 0.0 to below 1.0.
+      dtype: the compute dtype, a name in DTYPES.
+      logits_via_embedding: whether the output head is the embedding table.
+      tied_logits_scale: factor on the logits of such a tied head; None is T5's emb_dim^-0.5.
+      logits_softcap: bound of the logits' absolute value (Gemma 2); None for no bound.
+      scan_layers: whether layers are compiled once (nn.scan) and their parameters stacked.
+      remat: a name in REMAT_POLICIES.
+      relative_attention_num_buckets: buckets of T5's relative position bias.
+      relative_attention_max_distance: distance from which all positions share the last bucket.
+      attention_backend: a name in attention_backends.BACKENDS.
+      dense: makes every matrix that multiplies activations, from Dense's arguments; a subclass of
+        Dense here changes all of them.
+      embed: makes the token embedding, from Embed's arguments.
+
+    Raises:
+      InputError: a size or a name that no model can be built with.
     """
 
     vocab_size: int
@@ -69,45 +96,53 @@ class ModelConfig(abc.ABC):
     def __post_init__(self):
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (not isinstance(value, int) or value < 1):
-                raise InputError(
-                    f"{field.name} is {value!r}; it counts something: write a whole number of at least 1."
-                )
+            if field.type is int:
+                self._check_count(field.name)
+        self._check_rates_and_names()
+        self._check_positive("logits_softcap", "tied_logits_scale")
+        self._check_buckets()
+
+    def _check_count(self, name: str) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} is {value!r}; write a whole number of at least 1")
+
+    def _check_rates_and_names(self) -> None:
         if not 0.0 <= self.dropout_rate < 1.0:
             raise InputError(
-                f"dropout_rate is {self.dropout_rate}; write the fraction to drop, from 0.0 to below 1.0."
+                f"dropout_rate is {self.dropout_rate}; write the fraction to drop, from 0.0 to "
+                "below 1.0"
             )
         if not self.mlp_activations:
             raise InputError(
-                'mlp_activations is empty; write ("gelu", "linear") for T5 1.1 or ("relu",) for T5 1.0.'
+                'mlp_activations is empty; write ("gelu", "linear") for T5 1.1 or ("relu",) for '
+                "T5 1.0"
             )
-        known = [("dtype", self.dtype, DTYPES), ("remat policy", self.remat, REMAT_POLICIES)]
-        known += [("activation", name, ACTIVATIONS) for name in self.mlp_activations]
-        for kind, name, names in known:
-            if name not in names:
-                raise unknown_name(kind, name, names)
-        self._check_numbers("logits_softcap", "tied_logits_scale")
-        self._check_buckets()
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
+        look_up(REMAT_POLICIES, "remat policy", self.remat)
+        for name in self.mlp_activations:
+            look_up(ACTIVATIONS, "activation", name)
 
-    def _check_numbers(self, *names: str):
-        """The fields of these names: above 0 or None, and float from here on."""
+    def _check_positive(self, *names: str) -> None:
+        """Checks that fields are above 0 or None, and makes them floats."""
         for name in names:
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} is {value}; write a number above 0.")
-            object.__setattr__(self, name, None if value is None else float(value))
+            if value is None:
+                continue
+            if not value > 0:
+                raise InputError(f"{name} is {value}; write a number above 0")
+            object.__setattr__(self, name, float(value))
 
-    def _check_buckets(self):
-        buckets, distance = (
-            self.relative_attention_num_buckets,
-            self.relative_attention_max_distance,
-        )
+    def _check_buckets(self) -> None:
+        buckets = self.relative_attention_num_buckets
+        distance = self.relative_attention_max_distance
         if buckets < 4 or buckets % 2 or distance <= buckets // 2:
             raise InputError(
-                f"relative_attention_num_buckets={buckets} with relative_attention_max_distance={distance}: half the "
-                "buckets hold one distance each, so the number must be even, at least 4, and its half below the "
-                "maximum distance. T5 uses 32 and 128."
+                f"relative_attention_num_buckets is {buckets} and relative_attention_max_distance "
+                f"is {distance}; half of the buckets hold one distance each, so their number must "
+                "be even and at least 4, and its half below the maximum distance. T5 uses 32 and "
+                "128"
             )
 
     @property
@@ -128,26 +163,41 @@ class ModelConfig(abc.ABC):
           lengths: tokens of a row, {"inputs": E, "targets": D}; padding counts.
         """
 
-    def embedder(self) -> Any:
-        """The embeddings. Those of a tied head begin as small as gives logits of unit variance (T5's: unit variance)."""
-        stddev = self.emb_dim**-0.5 / self.tied_scale if self.logits_via_embedding else 1.0
-        init = nn.initializers.normal(stddev)
-        return self.embed((self.vocab_size, self.emb_dim), embedding_init=init, dtype=self.dtype)
+    def embedder(self) -> Embed:
+        """Returns the token embedding.
+
+        Its rows have unit variance, as T5's do. Under a tied head they start as small as gives the
+        logits unit variance.
+        """
+        stddev = 1.0
+        if self.logits_via_embedding:
+            stddev = self.emb_dim**-0.5 / self.tied_scale
+        return self.embed(
+            (self.vocab_size, self.emb_dim),
+            embedding_init=nn.initializers.normal(stddev),
+            dtype=self.dtype,
+        )
 
     @property
     def tied_scale(self) -> float:
-        """What a tied head's logits are multiplied by; T5's emb_dim^-0.5 is for a table whose rows have unit variance."""
-        return self.emb_dim**-0.5 if self.tied_logits_scale is None else self.tied_logits_scale
+        """Factor on the logits of a tied head.
+
+        T5's default, emb_dim^-0.5, is for a table whose rows have unit variance.
+        """
+        if self.tied_logits_scale is None:
+            return self.emb_dim**-0.5
+        return self.tied_logits_scale
 
     @property
     def joined_kv(self) -> int:
-        """The width of all heads together, the second size of the attention kernels."""
+        """Width of all query heads together, the second size of the attention kernels."""
         return self.num_heads * self.head_dim
 
     @property
     def mlp_size(self) -> int:
-        """Parameters of one Mlp."""
-        return (len(self.mlp_activations) + 1) * self.emb_dim * self.mlp_dim
+        """Number of parameters of one Mlp."""
+        matrices = len(self.mlp_activations) + 1
+        return matrices * self.emb_dim * self.mlp_dim
 
 
 EXECUTION_SETTINGS = ("attention_backend", "microbatches", "remat", "scan_layers")

@@ -1,6 +1,7 @@
 """The decoder-only model: causal or prefix-LM over inputs and targets in one sequence.
 
-By default LaMDA-PT's shape in T5's form; the fields of DecoderConfig make it Llama, Mistral, Qwen or Gemma.
+By default it has LaMDA-PT's shape in T5's form; fields of DecoderConfig make it Llama, Mistral,
+Qwen or Gemma.
 
 Parameter tree (unrolled; under `scan_layers` the layers lie stacked in decoder/layers):
     token_embedder/embedding
@@ -12,7 +13,7 @@ Parameter tree (unrolled; under `scan_layers` the layers lie stacked in decoder/
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -25,20 +26,23 @@ from flan_jax.batch import Batch
 from flan_jax.errors import InputError, unknown_name
 from flan_jax.models import rope
 from flan_jax.models.attention import Attention, CacheStep, cache_step
-from flan_jax.models.attention_backends import AttentionMask, check_config
+from flan_jax.models.attention_backends import AttentionMask, Bias, check_config
 from flan_jax.models.blocks import Mlp, RelativePositionBias, head_kernel, head_logits, stack_layers
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.layers import RESIDUAL, Dropout, Hidden, RMSNorm, constrain
+from flan_jax.models.layers import RESIDUAL, Dropout, Hidden, RMSNorm
 from flan_jax.models.masks import cache_mask, decoder_mask, window_mask
+from flan_jax.parallel.sharding import HEAD, constrain
 
 POSITIONS = ("relative", "rope")
 
 
 @flax.struct.dataclass
 class LayerKind:
-    """What differs from layer to layer: whether it is local, and its rotary frequencies (None: no rotary embeddings).
+    """What differs from layer to layer; DecoderConfig.layer_kinds stacks those of all layers.
 
-    DecoderConfig.layer_kinds stacks those of all layers along a leading axis.
+    Attributes:
+      local: whether the layer has the sliding window.
+      frequencies: of its rotary embeddings; None for no rotary embeddings.
     """
 
     local: Bool[Array, "*layers"]
@@ -47,24 +51,41 @@ class LayerKind:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecoderConfig(ModelConfig):
-    """Sizes and form of a decoder-only model. The defaults are T5's form; position is its relative bias or "rope".
+    """Sizes and form of a decoder-only model; the defaults are T5's form.
 
-    Which tokens are inputs the batch says, in `decoder_causal_attention` (1: part of the prefix). With `prefix_lm` they see
-    one another from both sides; without it, as models trained causally want it, or in a batch without that feature, attention
-    is causal throughout. `start_id` is the token before the first of each sequence, in place of PAD: Llama's and Gemma's BOS.
+    The batch says which tokens are inputs, in `decoder_causal_attention` (1: part of the prefix).
 
-    Attention: `num_kv_heads` heads of keys and values (None: num_heads), each for as many heads of queries;
-    `attention_bias` on query, key and value (Qwen 2.5); `qk_norm` of queries and keys before rope (Qwen 3, Gemma 3);
-    `query_scale` times the queries (None: 1.0; Llama: head_dim^-0.5); `attention_softcap` bounds the scores (Gemma 2).
-    Layers: with a `sliding_window` they are local, a token sees that many positions, itself among them; with
-    `global_every` n every n-th layer (n, 2n ... counted from 1) is global and sees all.
-    Rope: `rope_max_wavelength` is the base of the frequencies ("theta"), `rope_scaling` how they are stretched for longer
-    texts, e.g. {"type": "linear", "factor": 8.0} (models.rope.SCALINGS). Local layers with a `rope_local_max_wavelength`
-    have frequencies of their own, not stretched (Gemma 3); without one they have those of the global layers.
-    Norms: `norm_epsilon`; `norm_offset` is added to the stored scale (Gemma: 1.0); `post_norms` also norm the outputs of
-    attention and mlp (Gemma). `scale_embeddings` multiplies them by sqrt(emb_dim) (Gemma).
-    `tied_logits_scale` is 1.0 in Llama, Qwen and Gemma.
-    Raises InputError for fields that contradict one another.
+    Attributes:
+      num_layers: number of layers.
+      position: "relative" for T5's bias or "rope" for rotary embeddings.
+      num_kv_heads: heads of keys and values, each for as many successive heads of queries; None for
+        num_heads.
+      attention_bias: whether query, key and value have biases (Qwen 2.5).
+      qk_norm: whether queries and keys are normed before rope (Qwen 3, Gemma 3).
+      query_scale: factor on the queries, head_dim^-0.5 in Llama; None for 1.0.
+      attention_softcap: bound of the scores' absolute value (Gemma 2).
+      sliding_window: tokens that a local layer attends to, the token itself included; with it all
+        layers are local, but for those of `global_every`.
+      global_every: with n, the layers n, 2n ... (counted from 1) are global and see all tokens.
+      rope_max_wavelength: base of the rotary frequencies ("theta").
+      rope_local_max_wavelength: base of the local layers' frequencies, which are then not scaled
+        (Gemma 3); None for those of the global layers.
+      rope_scaling: how the frequencies are scaled for longer texts, such as {"type": "linear",
+        "factor": 8.0}; the types are in models.rope.SCALINGS.
+      norm_epsilon: epsilon of the norms.
+      norm_offset: added to the stored scale of norms; 1.0 in Gemma.
+      post_norms: whether the outputs of attention and mlp are normed too (Gemma).
+      scale_embeddings: whether embeddings are multiplied by sqrt(emb_dim) (Gemma).
+      prefix_lm: whether the tokens of a prefix attend to one another in both directions. Without
+        it, as for models pre-trained causally, or without `decoder_causal_attention` in the batch,
+        attention is causal throughout.
+      start_id: the token before the first of each sequence, in place of PAD: the BOS of Llama and
+        Gemma.
+      attention: makes the attention of every layer, from Attention's arguments; a subclass of
+        Attention here changes all of them.
+
+    Raises:
+      InputError: fields contradict one another.
     """
 
     num_layers: int
@@ -78,7 +99,7 @@ class DecoderConfig(ModelConfig):
     global_every: int | None = None
     rope_max_wavelength: int | float = 10_000.0
     rope_local_max_wavelength: int | float | None = None
-    # Left out of the hash, which a dict has not; configs that differ in it alone are still unequal.
+    # Left out of the hash, which a dict does not have; configs that differ in it are still unequal.
     rope_scaling: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
     norm_epsilon: int | float = 1e-6
     norm_offset: int | float = 0.0
@@ -86,52 +107,57 @@ class DecoderConfig(ModelConfig):
     scale_embeddings: bool = False
     prefix_lm: bool = True
     start_id: int | None = None
+    attention: Callable[..., Any] = Attention
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("num_kv_heads", "sliding_window", "global_every"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(
-                    f"{name} is {value!r}; it counts something: write a whole number of at least 1, or None."
-                )
-        self._check_numbers(
-            "query_scale", "attention_softcap", "rope_max_wavelength", "rope_local_max_wavelength"
+            if getattr(self, name) is not None:
+                self._check_count(name)
+        self._check_positive(
+            "query_scale",
+            "attention_softcap",
+            "rope_max_wavelength",
+            "rope_local_max_wavelength",
+            "norm_epsilon",
         )
-        self._check_numbers("norm_epsilon")
         object.__setattr__(self, "norm_offset", float(self.norm_offset))
         if self.num_heads % self.kv_heads:
             raise InputError(
-                f"num_heads={self.num_heads} heads of queries cannot share num_kv_heads={self.kv_heads} heads of keys "
-                "evenly; write a num_kv_heads that divides num_heads."
+                f"num_heads={self.num_heads} heads of queries cannot share "
+                f"num_kv_heads={self.kv_heads} heads of keys evenly; write a num_kv_heads that "
+                "divides num_heads"
             )
         if self.tied_logits_scale is not None and not self.logits_via_embedding:
             raise InputError(
-                "tied_logits_scale is for a head tied to the embeddings; write logits_via_embedding=True too."
+                "tied_logits_scale is for a head tied to the embeddings; write "
+                "logits_via_embedding=True too"
             )
         self._check_positions()
         check_config(
             self,
-            rule=self.prefix_lm,
+            dense_mask=self.prefix_lm,
             bias=self.position == "relative",
             softcap=self.attention_softcap is not None,
             window=self.sliding_window is not None,
         )
 
-    def _check_positions(self):
+    def _check_positions(self) -> None:
         if self.position not in POSITIONS:
             raise unknown_name("position", self.position, POSITIONS)
         if self.position == "rope" and self.head_dim % 2:
             raise InputError(
-                f"head_dim is {self.head_dim}; rotary embeddings turn pairs: write an even number."
+                f"head_dim is {self.head_dim}; rotary embeddings rotate pairs of channels: write "
+                "an even number"
             )
         for name in ("rope_scaling", "rope_local_max_wavelength"):
             if getattr(self, name) is not None and self.position != "rope":
-                raise InputError(f'{name} is for rotary embeddings; write position="rope" too.')
+                raise InputError(f'{name} is for rotary embeddings; write position="rope" too')
         for name in ("global_every", "rope_local_max_wavelength"):
             if getattr(self, name) is not None and self.sliding_window is None:
                 raise InputError(
-                    f"{name} tells local layers from global ones; write a sliding_window, which makes them."
+                    f"{name} tells local layers from global ones, and without a window no layer "
+                    "is local; write a sliding_window too"
                 )
         if self.rope_scaling is not None:
             rope.check_scaling(self.rope_scaling)
@@ -140,76 +166,127 @@ class DecoderConfig(ModelConfig):
     @property
     def kv_heads(self) -> int:
         """Heads of keys and values."""
-        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
+        if self.num_kv_heads is None:
+            return self.num_heads
+        return self.num_kv_heads
 
-    def norm(self, **fields: Any) -> RMSNorm:
-        return RMSNorm(self.dtype, self.norm_epsilon, self.norm_offset, **fields)
+    def norm(self, *, axis: str = "embed", name: str | None = None) -> RMSNorm:
+        """Returns a norm in the model's form.
 
-    def attention_fields(self) -> dict[str, Any]:
-        """The fields of the layers' Attention."""
-        return {
-            "num_kv_heads": self.kv_heads,
-            "use_bias": self.attention_bias,
-            "qk_norm": self.norm if self.qk_norm else None,
-            "query_scale": self.query_scale,
-            "softcap": self.attention_softcap,
-        }
+        Args:
+          axis: the logical axis of its scale.
+          name: the module's name; None where an attribute of `setup` names it.
+        """
+        return RMSNorm(self.dtype, self.norm_epsilon, self.norm_offset, axis=axis, name=name)
+
+    def self_attention(self, *, deterministic: bool, name: str) -> Attention:
+        """Returns the self-attention of a layer in the model's form.
+
+        Args:
+          deterministic: whether to leave out dropout.
+          name: the module's name.
+        """
+        return self.attention(
+            self,
+            deterministic,
+            num_kv_heads=self.kv_heads,
+            use_bias=self.attention_bias,
+            qk_norm=self.norm if self.qk_norm else None,
+            query_scale=self.query_scale,
+            softcap=self.attention_softcap,
+            name=name,
+        )
 
     def layer_kinds(self) -> LayerKind:
-        """All layers' kinds, stacked: local bool[layers], frequencies float32[layers, head_dim / 2]."""
-        local = np.full(self.num_layers, self.sliding_window is not None)
+        """Returns the kinds of all layers, stacked.
+
+        Returns:
+          local: bool[layers]; frequencies: float32[layers, head_dim / 2], or None.
+        """
+        is_local = np.full(self.num_layers, self.sliding_window is not None)
         if self.global_every is not None:
-            local[self.global_every - 1 :: self.global_every] = False
+            is_local[self.global_every - 1 :: self.global_every] = False
         if self.position != "rope":
-            return LayerKind(jnp.asarray(local), None)
-        far = rope.scaled(
-            rope.frequencies(self.head_dim, self.rope_max_wavelength), self.rope_scaling
-        )
-        near = far
+            return LayerKind(jnp.asarray(is_local), None)
+
+        of_global = rope.frequencies(self.head_dim, self.rope_max_wavelength)
+        of_global = rope.scaled(of_global, self.rope_scaling)
+        of_local = of_global
         if self.rope_local_max_wavelength is not None:
-            near = rope.frequencies(self.head_dim, self.rope_local_max_wavelength)
-        return LayerKind(
-            jnp.asarray(local), jnp.asarray(np.where(local[:, None], near[None], far[None]))
-        )
+            of_local = rope.frequencies(self.head_dim, self.rope_local_max_wavelength)
+        frequencies = np.where(is_local[:, None], of_local[None], of_global[None])
+        return LayerKind(jnp.asarray(is_local), jnp.asarray(frequencies))
 
     @property
     def architecture(self) -> Literal["decoder"]:
+        """The kind of batch that the model takes."""
         return "decoder"
 
     def build(self) -> "DecoderOnly":
+        """Returns the model, without parameters."""
         return DecoderOnly(self)
 
     def train_flops(self, rows: int, lengths: Mapping[str, int]) -> int:
-        """Matmul FLOPs of one training step on `rows` rows of E + D tokens, {"inputs": E, "targets": D}.
+        """Returns the matmul FLOPs of one training step.
 
-        Six per parameter and token it multiplies (2 forward, 4 backward; embedding look-ups are free, the head is
-        not) and 12 x length^2 x joined_kv per attention, however few heads the keys have. Neither recomputation nor
-        causality nor a sliding window changes the count.
+        Six per parameter and token that it multiplies: 2 forward and 4 backward. Embedding look-ups
+        are free, the head is not. Each attention adds 12 x length^2 x joined_kv, however few heads
+        the keys have. Neither recomputation nor causality nor a sliding window changes the count.
+
+        Args:
+          rows: rows of the batch.
+          lengths: tokens of a row, {"inputs": E, "targets": D}; a row holds E + D, padding counts.
         """
         length = lengths["inputs"] + lengths["targets"]
-        per_layer = (
-            2 * self.emb_dim * (self.joined_kv + self.kv_heads * self.head_dim) + self.mlp_size
-        )
-        per_token = self.num_layers * per_layer + self.emb_dim * self.vocab_size
-        return rows * length * (6 * per_token + 12 * self.num_layers * length * self.joined_kv)
+        query_and_out = 2 * self.emb_dim * self.joined_kv
+        key_and_value = 2 * self.emb_dim * self.kv_heads * self.head_dim
+        layer = query_and_out + key_and_value + self.mlp_size
+        per_token = self.num_layers * layer + self.emb_dim * self.vocab_size
+        attention = self.num_layers * length * self.joined_kv
+        return rows * length * (6 * per_token + 12 * attention)
 
 
 @flax.struct.dataclass
 class DecoderOnlyContext:
-    """What every layer sees beside its input; `step` only when decoding with a cache.
+    """What every layer takes beside its input.
 
-    `near`: the keys within the sliding window, beyond which local layers do not look; None without one.
+    Attributes:
+      mask: attention of a global layer.
+      near: True for keys within the sliding window, to which local layers are limited; None
+        without a window.
+      bias: the relative position bias; None with rotary embeddings.
+      positions: each token's position in its example.
+      step: where new tokens go in the KV cache; None without a cache.
     """
 
     mask: AttentionMask
     near: Bool[Array, "batch 1 length key"] | None
-    bias: Float[Array, "#batch heads length key"] | None
+    bias: Bias | None
     positions: Int[Array, "batch length"]
     step: CacheStep | None = None
 
+    def mask_of(self, local: Bool[Array, ""], *, has_global_layers: bool) -> AttentionMask:
+        """Returns the mask of one layer.
+
+        Args:
+          local: whether the layer has the sliding window.
+          has_global_layers: whether the model has both kinds of layers.
+        """
+        if self.near is None or self.mask.dense is None:
+            return self.mask
+        dense = self.mask.dense & (self.near | ~local)
+        return self.mask.replace(dense=dense, local=local if has_global_layers else None)
+
 
 class DecoderOnlyLayer(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); with post_norms the outputs of both are normed as well."""
+    """x + attention(norm(x)), then x + mlp(norm(x)).
+
+    With post_norms the outputs of attention and mlp are normed before they are added.
+
+    Attributes:
+      config: the model's configuration.
+      deterministic: whether to leave out dropout.
+    """
 
     config: DecoderConfig
     deterministic: bool
@@ -218,55 +295,72 @@ class DecoderOnlyLayer(nn.Module):
     def __call__(
         self, x: Hidden, context: DecoderOnlyContext, kind: LayerKind
     ) -> tuple[Hidden, None]:
-        config, deterministic, mask = self.config, self.deterministic, context.mask
-        if context.near is not None and mask.dense is not None:
-            dense = mask.dense & (context.near | ~kind.local)
-            mask = mask.replace(
-                dense=dense, local=None if config.global_every is None else kind.local
-            )
+        """Returns (outputs, None), as a scan over layers takes it."""
+        config = self.config
+        mask = context.mask_of(kind.local, has_global_layers=config.global_every is not None)
+        rotation = None
+        if kind.frequencies is not None:
+            rotation = (context.positions, kind.frequencies)
+
         y = config.norm(name="pre_self_attention_layer_norm")(x)
-        attention = Attention(
-            config, deterministic, name="self_attention", **config.attention_fields()
-        )
-        rotation = None if kind.frequencies is None else (context.positions, kind.frequencies)
+        attention = config.self_attention(deterministic=self.deterministic, name="self_attention")
         y = attention(y, mask=mask, bias=context.bias, rotation=rotation, step=context.step)
         if config.post_norms:
             y = config.norm(name="post_attention_layer_norm")(y)
-        x = x + Dropout(config.dropout_rate)(y, deterministic)
+        x = x + Dropout(config.dropout_rate)(y, self.deterministic)
+
         y = config.norm(name="pre_mlp_layer_norm")(x)
-        y = Mlp(config, deterministic, name="mlp")(y)
+        y = Mlp(config, self.deterministic, name="mlp")(y)
         if config.post_norms:
             y = config.norm(name="post_mlp_layer_norm")(y)
-        return constrain(x + Dropout(config.dropout_rate)(y, deterministic), RESIDUAL), None
+        x = x + Dropout(config.dropout_rate)(y, self.deterministic)
+        return constrain(x, RESIDUAL), None
 
 
 class Decoder(nn.Module):
-    """Embedded tokens -> hidden states; holds the head and the position bias."""
+    """The stack of layers, with the position bias and the head.
+
+    Attributes:
+      config: the model's configuration.
+    """
 
     config: DecoderConfig
 
     def setup(self):
+        """Makes the position bias and, unless it is tied, the head."""
         config = self.config
         if config.position == "relative":
             self.relpos_bias = RelativePositionBias(config, bidirectional=False)
         if not config.logits_via_embedding:
-            shape, axes = (config.emb_dim, config.vocab_size), ("embed", "vocab")
-            self.logits_dense = config.dense(shape, axes, dtype=config.dtype)
+            shape = (config.emb_dim, config.vocab_size)
+            self.logits_dense = config.dense(shape, HEAD, dtype=config.dtype)
 
     @nn.compact
     def __call__(self, x: Hidden, context: DecoderOnlyContext, deterministic: bool) -> Hidden:
+        """Returns the outputs after the final norm and dropout, for embedded tokens."""
         config = self.config
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
-        inputs = {"x": x, "context": context, "per_layer": config.layer_kinds()}
         x = stack_layers(
-            DecoderOnlyLayer, config, config.num_layers, **inputs, deterministic=deterministic
+            DecoderOnlyLayer,
+            config,
+            config.num_layers,
+            x=x,
+            context=context,
+            per_layer=config.layer_kinds(),
+            deterministic=deterministic,
         )
-        return Dropout(config.dropout_rate)(config.norm(name="decoder_norm")(x), deterministic)
+        x = config.norm(name="decoder_norm")(x)
+        return Dropout(config.dropout_rate)(x, deterministic)
 
     def bias(
         self, length: int, positions: Int[Array, "batch query"] | None = None
     ) -> Float[Array, "#batch heads query length"] | None:
-        """Among `length` tokens in a row, or between the tokens at `positions` and a cache of `length`."""
+        """Returns the relative position bias; None with rotary embeddings.
+
+        Args:
+          length: tokens of a row, or positions in the KV cache.
+          positions: where the queries are in the cache; None for the tokens of a row.
+        """
         if self.config.position != "relative":
             return None
         if positions is None:
@@ -275,14 +369,18 @@ class Decoder(nn.Module):
 
 
 class DecoderOnly(nn.Module):
-    """A decoder over packed batches (flan_jax.batch). Methods are called with `model.apply(..., method=name)`.
+    """A decoder over packed batches (flan_jax.batch).
 
-    Shapes: B rows of D tokens, M = emb_dim, V = vocab_size.
+    Methods run through `model.apply(variables, ..., method=name)`; see models.model.Model.
+
+    Attributes:
+      config: the model's configuration.
     """
 
     config: DecoderConfig
 
     def setup(self):
+        """Makes the embedding and the decoder."""
         config = self.config
         self.token_embedder = config.embedder()
         self.decoder = Decoder(config)
@@ -290,24 +388,37 @@ class DecoderOnly(nn.Module):
     def __call__(
         self, batch: Batch, *, deterministic: bool = True
     ) -> Float[Array, "batch length vocab"]:
-        """Logits, float32[B, D, V]. Training reads `hidden` and the head instead and never holds all of these."""
+        """Returns the float32 logits of all positions.
+
+        Training reads `hidden` and the head instead and never holds all logits at once.
+        """
         return self.logits(self.hidden(batch, deterministic=deterministic))
 
     def hidden(self, batch: Batch, *, deterministic: bool = True) -> Hidden:
-        """The outputs after the final norm and dropout, [B, D, M] in the compute dtype."""
-        tokens, positions = batch["decoder_input_tokens"], batch["decoder_positions"]
-        prefix = batch.get("decoder_causal_attention") if self.config.prefix_lm else None
+        """Returns the outputs after the final norm and dropout, in the compute dtype.
+
+        Args:
+          batch: a packed batch.
+          deterministic: whether to leave out dropout.
+        """
+        config = self.config
+        tokens = batch["decoder_input_tokens"]
+        positions = batch["decoder_positions"]
         segment_ids = batch["decoder_segment_ids"]
+        prefix = batch.get("decoder_causal_attention") if config.prefix_lm else None
+
         mask = AttentionMask(decoder_mask(segment_ids, prefix))
         if prefix is None:
-            mask = mask.replace(segment_ids=segment_ids, window=self.config.sliding_window)
-        # Distances within an example are the same counted along the packed row: one bias serves all rows.
-        bias, near = self.decoder.bias(tokens.shape[1]), self._near(positions, positions)
-        return self.decoder(
-            self._embed(tokens, positions),
-            DecoderOnlyContext(mask, near, bias, positions),
-            deterministic,
+            mask = mask.replace(segment_ids=segment_ids, window=config.sliding_window)
+        context = DecoderOnlyContext(
+            mask=mask,
+            # Within an example, distances along the packed row are distances between positions:
+            # one bias serves all rows.
+            bias=self.decoder.bias(tokens.shape[1]),
+            near=self._near(positions, positions),
+            positions=positions,
         )
+        return self.decoder(self._embed(tokens, positions), context, deterministic)
 
     def decode_hidden(
         self,
@@ -319,43 +430,56 @@ class DecoderOnly(nn.Module):
         prefix: Int[Array, "batch length"] | None = None,
         deterministic: bool = True,
     ) -> Hidden:
-        """Hidden states [B, D, M] of each row's next tokens at `positions`, against a cache of `cache_length`.
+        """Returns the outputs for the next tokens of each row, against a KV cache.
 
-        Apply with mutable=["cache"]; the first call makes the cache. A prompt goes in with one call, padded on the
-        right, with `segment_ids` 0 on the padding (it is not kept) and `prefix` 1 on tokens seen from both sides.
+        Apply with mutable=["cache"]; the first call makes the cache. A prompt is one call, padded
+        on the right.
+
+        Args:
+          tokens: input tokens.
+          positions: each token's position in its sequence.
+          cache_length: the number of positions in the cache.
+          segment_ids: 0 where a token is padding, which is not written to the cache.
+          prefix: 1 where a token is part of the prefix, which attends to itself in both directions.
+          deterministic: whether to leave out dropout.
         """
-        step = cache_step(tokens, positions, segment_ids, cache_length)
-        bias = self.decoder.bias(cache_length, step.positions)
-        mask = AttentionMask(
-            cache_mask(step.positions, cache_length, prefix if self.config.prefix_lm else None)
+        step = cache_step(tokens, positions, segment_ids, length=cache_length)
+        if not self.config.prefix_lm:
+            prefix = None
+        cache_positions = jnp.arange(cache_length)[None]
+        context = DecoderOnlyContext(
+            bias=self.decoder.bias(cache_length, step.positions),
+            mask=AttentionMask(cache_mask(step.positions, cache_length, prefix)),
+            near=self._near(step.positions, cache_positions),
+            positions=step.positions,
+            step=step,
         )
-        near = self._near(step.positions, jnp.arange(cache_length)[None])
-        context = DecoderOnlyContext(mask, near, bias, step.positions, step)
         return self.decoder(self._embed(tokens, step.positions), context, deterministic)
 
     def _embed(
         self, tokens: Int[Array, "batch length"], positions: Int[Array, "batch length"]
     ) -> Hidden:
-        if self.config.start_id is not None:
-            tokens = jnp.where(positions == 0, self.config.start_id, tokens)
+        config = self.config
+        if config.start_id is not None:
+            tokens = jnp.where(positions == 0, config.start_id, tokens)
         x = self.token_embedder(tokens)
-        return (
-            x * jnp.asarray(self.config.emb_dim**0.5, x.dtype)
-            if self.config.scale_embeddings
-            else x
-        )
+        if config.scale_embeddings:
+            x = x * jnp.asarray(config.emb_dim**0.5, x.dtype)
+        return x
 
     def _near(
         self, positions: Int[Array, "batch query"], key_positions: Int[Array, "#batch key"]
     ) -> Bool[Array, "batch 1 query key"] | None:
         window = self.config.sliding_window
-        return None if window is None else window_mask(positions, key_positions, window)
+        if window is None:
+            return None
+        return window_mask(positions, key_positions, window)
 
     def logits(self, hidden: Hidden) -> Float[Array, "batch length vocab"]:
-        """hidden @ head in float32, soft-capped as the config says."""
+        """Returns the float32 logits of hidden states, with the config's soft cap applied."""
         return head_logits(hidden, self.head_kernel(), self.config.logits_softcap)
 
     def head_kernel(self) -> Float[Array, "embed vocab"]:
-        """The matrix from hidden states to logits, in the compute dtype; the loss multiplies by it in pieces."""
-        dense = getattr(self.decoder, "logits_dense", None)
-        return head_kernel(self.config, self.token_embedder, dense)
+        """Returns the matrix from hidden states to logits, in the compute dtype."""
+        logits_dense = getattr(self.decoder, "logits_dense", None)
+        return head_kernel(self.config, self.token_embedder, logits_dense)

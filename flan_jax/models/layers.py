@@ -1,8 +1,9 @@
-"""What both architectures are made of: Dense (the only matmul), Embed, RMSNorm, Mlp, positions, masks, the layer stack.
+"""The layers with parameters: Dense (the only matmul with weights), Embed, RMSNorm; and Dropout.
 
-Parameters are float32 and carry logical axis names (vocab, embed, joined_kv, mlp, heads, relpos_buckets, layers);
-activations are computed in `config.dtype` and name theirs (batch, length, activation_embed, heads, kv, mlp, vocab).
-Names and layout follow T5X's T5 1.1, so that its checkpoints map one to one.
+Parameters are float32 and carry logical axis names (vocab, embed, joined_kv, mlp, heads,
+relpos_buckets, layers). Activations are computed in `config.dtype`; their axes are named batch,
+length, activation_embed, heads, kv, mlp and vocab. parallel.sharding maps both to the mesh. Names
+and layout follow T5X's T5 1.1, so that its checkpoints map one to one.
 """
 
 import functools
@@ -16,22 +17,39 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax import pytrees
 from flan_jax.parallel.sharding import constrain, gather_fsdp
+from flan_jax.pytrees import Params
 
 Axes = tuple[str, ...]
+Initializer = Callable[..., jax.Array]
 Hidden = Float[Array, "batch length embed"]
+
 RESIDUAL = ("batch", "length", "activation_embed")
+"""The logical axes of the residual stream between layers."""
 
 
 def parameter(
-    module: nn.Module, name: str, init: Callable[..., Any], shape: tuple[int, ...], axes: Axes
-) -> Any:
-    """A float32 parameter that carries logical axis names."""
-    return module.param(name, nn.with_logical_partitioning(init, axes), shape, jnp.float32)
+    module: nn.Module, name: str, init: Initializer, *, shape: tuple[int, ...], axes: Axes
+) -> jax.Array:
+    """Declares a float32 parameter of a module that carries logical axis names, and returns it."""
+    boxed_init = nn.with_logical_partitioning(init, axes)
+    value: Any = module.param(name, boxed_init, shape, jnp.float32)
+    return value
 
 
 def prepend_axes(vector: Float[Array, " features"], rank: int) -> Float[Array, "*ones features"]:
-    """The vector with axes of size 1 before it, to meet an array of `rank` axes: rank promotion is an error in strict mode."""
-    return vector.reshape((1,) * (rank - 1) + vector.shape)
+    """Reshapes a vector to `rank` axes, all but the last of size 1.
+
+    The tests run with rank promotion as an error, so broadcasting must be spelled out.
+    """
+    ones = (1,) * (rank - 1)
+    return vector.reshape(ones + vector.shape)
+
+
+def softcapped(x: Float[Array, "*dims"], cap: float | None) -> Float[Array, "*dims"]:
+    """Returns cap tanh(x / cap), which is within +-cap (Gemma 2, section 2); x itself for None."""
+    if cap is None:
+        return x
+    return cap * jnp.tanh(x / cap)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -40,95 +58,140 @@ def matmul(
     kernel: Float[Array, "features_in features_out"],
     axes: Axes,
 ) -> Float[Array, "*batch features_out"]:
-    """x @ kernel, with the kernel's gradient as one product in the kernel's own layout. `axes` are the kernel's logical axes.
+    """Returns x @ kernel, with a backward pass of its own.
 
-    Automatic differentiation gives that gradient transposed; on CPU XLA then writes every incoming gradient transposed
-    as well, which takes longer than the product.
+    Automatic differentiation computes the kernel's gradient transposed. On CPU, XLA then writes
+    every incoming gradient transposed as well: a training step of T5 1.1 small takes 1.2 times as
+    long. And it would place the gradient like the gathered kernel, whole on each device of fsdp.
+
+    Args:
+      x: activations.
+      kernel: the weights.
+      axes: the kernel's logical axes, which its gradient gets too.
     """
     return jnp.dot(x, gather_fsdp(kernel, axes))
 
 
-def _matmul_forward(x: Any, kernel: Any, axes: Axes) -> Any:
+def _matmul_forward(
+    x: jax.Array, kernel: jax.Array, axes: Axes
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return jnp.dot(x, gather_fsdp(kernel, axes)), (x, kernel)
 
 
-def _matmul_backward(axes: Axes, saved: Any, grad: Any) -> Any:
+def _matmul_backward(
+    axes: Axes, saved: tuple[jax.Array, jax.Array], y_grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     batch = tuple(range(x.ndim - 1))
-    x_grad = jax.lax.dot_general(
-        grad, gather_fsdp(kernel, axes), (((grad.ndim - 1,), (1,)), ((), ()))
-    )
-    return x_grad, constrain(jax.lax.dot_general(x, grad, ((batch, batch), ((), ()))), axes)
+    last = y_grad.ndim - 1
+    x_grad = jax.lax.dot_general(y_grad, gather_fsdp(kernel, axes), (((last,), (1,)), ((), ())))
+    kernel_grad = jax.lax.dot_general(x, y_grad, ((batch, batch), ((), ())))
+    return x_grad, constrain(kernel_grad, axes)
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 class Dense(nn.Module):
-    """x @ kernel over the last axis, + bias with `use_bias`. `shape` is (in, out), `axes` the kernel's logical axes.
+    """x @ kernel over the last axis, plus a bias with `use_bias`.
 
-    A subclass that changes the effective kernel (an adapter) overrides `weight`; one that adds a branch, `__call__`.
+    A subclass that changes the effective kernel (an adapter) overrides `weight`; one that adds a
+    branch overrides `__call__`.
+
+    Attributes:
+      shape: (in, out) of the kernel.
+      axes: the kernel's logical axes.
+      kernel_init: initializer of the kernel.
+      dtype: the compute dtype.
+      use_bias: whether to add a bias, which starts at zero.
     """
 
     shape: tuple[int, int]
     axes: tuple[str, str]
-    kernel_init: Callable[..., Any] = nn.initializers.variance_scaling(
-        1.0, "fan_in", "truncated_normal"
-    )
+    kernel_init: Initializer = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
     dtype: str = "float32"
     use_bias: bool = False
 
     def setup(self):
-        self.kernel = parameter(self, "kernel", self.kernel_init, self.shape, self.axes)
+        """Makes the kernel and the bias."""
+        self.kernel = parameter(self, "kernel", self.kernel_init, shape=self.shape, axes=self.axes)
         if self.use_bias:
-            self.bias = parameter(
-                self, "bias", nn.initializers.zeros_init(), self.shape[1:], self.axes[1:]
-            )
+            zeros = nn.initializers.zeros_init()
+            self.bias = parameter(self, "bias", zeros, shape=self.shape[1:], axes=self.axes[1:])
 
     def weight(self) -> Float[Array, "features_in features_out"]:
+        """Returns the effective kernel in the compute dtype."""
         return self.kernel.astype(self.dtype)
 
     def __call__(
         self, x: Float[Array, "*batch features_in"]
     ) -> Float[Array, "*batch features_out"]:
-        y: Any = matmul(x.astype(self.dtype), self.weight(), self.axes)
-        return y + prepend_axes(self.bias.astype(self.dtype), y.ndim) if self.use_bias else y
+        """Applies the layer in the compute dtype."""
+        y: jax.Array = matmul(x.astype(self.dtype), self.weight(), self.axes)
+        if not self.use_bias:
+            return y
+        bias = self.bias.astype(self.dtype)
+        return y + prepend_axes(bias, y.ndim)
 
 
-def cast_kernels(dtype: str, params: Any) -> Any:
-    """The parameters with every kernel cast to the compute dtype, as its Dense casts it.
+def cast_kernels(dtype: str, params: Params) -> Params:
+    """Returns the parameters with every kernel cast to the compute dtype, as its Dense casts it.
 
-    To be differentiated with respect to: the gradients of all layers then lie in memory in that dtype, in which each of them
-    is computed anyway, and not in float32.
+    Differentiate with respect to the result: the gradients of all layers are then held in that
+    dtype, in which each is computed anyway, and not in float32.
     """
-    return pytrees.map_named(
-        lambda name, leaf: leaf.astype(dtype) if name.endswith("kernel") else leaf, params
-    )
+
+    def cast(name: str, leaf: jax.Array) -> jax.Array:
+        if name.endswith("kernel"):
+            return leaf.astype(dtype)
+        return leaf
+
+    return pytrees.map_named(cast, params)
 
 
 class Embed(nn.Module):
-    """Rows of a (vocab, embed) table, by default initialised with unit variance as T5X does."""
+    """Looks up rows of a (vocab, embed) table.
+
+    Attributes:
+      shape: (vocab, embed) of the table.
+      axes: the table's logical axes.
+      embedding_init: initializer of the table; unit variance by default, as in T5X.
+      dtype: the compute dtype.
+    """
 
     shape: tuple[int, int]
     axes: tuple[str, str] = ("vocab", "embed")
-    embedding_init: Callable[..., Any] = nn.initializers.normal(1.0)
+    embedding_init: Initializer = nn.initializers.normal(1.0)
     dtype: str = "float32"
 
     def setup(self):
-        self.embedding = parameter(self, "embedding", self.embedding_init, self.shape, self.axes)
+        """Makes the table."""
+        self.embedding = parameter(
+            self, "embedding", self.embedding_init, shape=self.shape, axes=self.axes
+        )
 
     def weight(self) -> Float[Array, "vocab embed"]:
+        """Returns the effective table in the compute dtype."""
         return self.embedding.astype(self.dtype)
 
     def __call__(self, tokens: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:
-        # Gather first and cast after: the whole table in bfloat16 is never made, and its gradient stays a scatter.
-        return jnp.take(self.embedding, tokens, axis=0, mode="clip").astype(self.dtype)
+        """Returns the rows of the tokens in the compute dtype."""
+        # Cast after the look-up: the whole table in bfloat16 is never made, and its gradient stays
+        # a scatter.
+        rows = jnp.take(self.embedding, tokens, axis=0, mode="clip")
+        return rows.astype(self.dtype)
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + epsilon) * (offset + scale) in float32 (Zhang and Sennrich 2019): no mean, no bias.
+    """x / sqrt(mean(x^2) + epsilon) * (offset + scale) in float32 (Zhang and Sennrich 2019).
 
-    T5 calls it its layer norm. `offset` is 1 where the stored scale counts from 1 (Gemma). `axis` names the last axis.
+    T5 calls it layer norm; there is no mean and no bias.
+
+    Attributes:
+      dtype: dtype of the outputs.
+      epsilon: added to the mean square.
+      offset: added to the stored scale; 1.0 in Gemma, whose scale starts at 0.
+      axis: the logical axis of the scale.
     """
 
     dtype: str = "float32"
@@ -138,18 +201,27 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+        """Normalizes over the last axis."""
         init = nn.initializers.constant(1.0 - self.offset)
-        scale = parameter(self, "scale", init, x.shape[-1:], (self.axis,)) + self.offset
+        stored_scale = parameter(self, "scale", init, shape=x.shape[-1:], axes=(self.axis,))
+        scale = stored_scale + self.offset
         x = x.astype(jnp.float32)
-        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
+        mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        x = x * jax.lax.rsqrt(mean_square + self.epsilon)
         return (x * prepend_axes(scale, x.ndim)).astype(self.dtype)
 
 
 class Dropout(nn.Module):
-    """Dropout with one mask for all positions of a row, as T5 does: a mask is as small as one position."""
+    """Dropout with one mask for all positions of a row, as in T5.
+
+    Attributes:
+      rate: the fraction to drop.
+    """
 
     rate: float
 
     @nn.compact
     def __call__(self, x: Float[Array, "*dims"], deterministic: bool) -> Float[Array, "*dims"]:
-        return nn.Dropout(self.rate, broadcast_dims=(-2,))(x, deterministic=deterministic)
+        """Drops channels unless `deterministic`; the axis before the last counts positions."""
+        dropout = nn.Dropout(self.rate, broadcast_dims=(-2,))
+        return dropout(x, deterministic=deterministic)

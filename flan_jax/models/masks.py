@@ -1,4 +1,7 @@
-"""Attention masks of packed rows, causal decoding, KV caches and sliding windows."""
+"""Attention masks of packed rows, causal decoding, KV caches and sliding windows.
+
+All are bool[batch, 1, query, key], True where the query attends to the key.
+"""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
@@ -7,19 +10,30 @@ from jaxtyping import Array, Bool, Int
 def segment_mask(
     query_segment_ids: Int[Array, "batch query"], key_segment_ids: Int[Array, "batch key"]
 ) -> Bool[Array, "batch 1 query key"]:
-    """True where query and key lie in the same example. Padding (0) attends to nothing and nothing attends to it."""
-    query, key = query_segment_ids[:, None, :, None], key_segment_ids[:, None, None, :]
-    return (query == key) & (key != 0)
+    """Returns the mask of attention within each example; padding (0) is never attended to."""
+    query = query_segment_ids[:, None, :, None]
+    key = key_segment_ids[:, None, None, :]
+    is_same_example = query == key
+    return is_same_example & (key != 0)
 
 
 def decoder_mask(
     segment_ids: Int[Array, "batch length"], prefix: Int[Array, "batch length"] | None = None
 ) -> Bool[Array, "batch 1 length length"]:
-    """Causal attention within each example; tokens with `prefix` 1 also see one another from both sides."""
+    """Returns the mask of causal attention within each example.
+
+    Args:
+      segment_ids: the example of each token; 0 is padding.
+      prefix: 1 where a token is part of its example's prefix, whose tokens also attend to the later
+        tokens of the prefix; None for causal attention throughout.
+    """
     index = jnp.arange(segment_ids.shape[1])
-    allowed = (index[None, :] <= index[:, None])[None, None]
+    is_causal = index[None, :] <= index[:, None]
+    allowed = is_causal[None, None]
     if prefix is not None:
-        allowed = allowed | ((prefix[:, None, :, None] == 1) & (prefix[:, None, None, :] == 1))
+        query_in_prefix = prefix[:, None, :, None] == 1
+        key_in_prefix = prefix[:, None, None, :] == 1
+        allowed = allowed | (query_in_prefix & key_in_prefix)
     return allowed & segment_mask(segment_ids, segment_ids)
 
 
@@ -28,23 +42,32 @@ def cache_mask(
     length: int,
     prefix: Int[Array, "batch query"] | None = None,
 ) -> Bool[Array, "batch 1 query length"]:
-    """Which of the `length` cached positions the tokens at `positions` may see: the earlier ones and themselves.
+    """Returns the mask between tokens and a KV cache: a token attends to positions up to its own.
 
-    Tokens with `prefix` 1 also see the later tokens of the prefix; a prefix lies at the positions from 0 on.
+    Args:
+      positions: each token's position, which is also its place in the cache.
+      length: the number of positions in the cache.
+      prefix: 1 where a token is part of the prefix, which starts at position 0 and whose tokens
+        also attend to the later tokens of the prefix.
     """
-    cached = jnp.arange(length)[None, None, None, :]
-    allowed = cached <= positions[:, None, :, None]
+    query_position = positions[:, None, :, None]
+    key_position = jnp.arange(length)[None, None, None, :]
+    allowed = key_position <= query_position
     if prefix is not None:
-        size = jnp.sum(prefix, axis=1)[:, None, None, None]
-        allowed = allowed | ((prefix[:, None, :, None] == 1) & (cached < size))
+        prefix_size = jnp.sum(prefix, axis=1)[:, None, None, None]
+        query_in_prefix = prefix[:, None, :, None] == 1
+        allowed = allowed | (query_in_prefix & (key_position < prefix_size))
     return allowed
 
 
 def window_mask(
     query_positions: Int[Array, "batch query"], key_positions: Int[Array, "#batch key"], window: int
 ) -> Bool[Array, "batch 1 query key"]:
-    """True where query and key lie less than `window` positions apart: a token sees itself and window - 1 before it.
+    """Returns the mask of a sliding window (Mistral, Gemma): positions less than `window` apart.
 
-    (Mistral, Gemma.) In a prefix, which is seen from both sides, it sees as many after it.
+    Causally, a token sees itself and the window - 1 tokens before it. Within a prefix, where
+    attention is bidirectional, it sees as many tokens after it.
     """
-    return jnp.abs(query_positions[:, None, :, None] - key_positions[:, None, None, :]) < window
+    query = query_positions[:, None, :, None]
+    key = key_positions[:, None, None, :]
+    return jnp.abs(query - key) < window

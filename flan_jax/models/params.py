@@ -1,12 +1,11 @@
-"""The parameters of a model without allocating them: shapes, shardings, count."""
+"""The parameters of a model without allocating them: shapes, shardings and their number."""
 
 import functools
-import json
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
@@ -16,31 +15,36 @@ from flan_jax.pytrees import Params
 
 
 def dummy_batch(config: ModelConfig) -> dict[str, jax.Array]:
-    """A batch of the smallest shape, to initialise with: no parameter's shape depends on it."""
+    """Returns a small batch to initialize a model with; no parameter's shape depends on it."""
     spec = batch_spec(config.architecture, 1, {"inputs": 8, "targets": 8})
     return {name: jnp.ones(shape, dtype) for name, (shape, dtype) in spec.items()}
 
 
 @functools.cache
 def abstract_params(config: ModelConfig) -> Params:
-    """The parameters' shapes with their logical axis names, without allocating them; the model is traced for it, once."""
+    """Returns the parameters' shapes, boxed with their logical axis names.
+
+    The model is traced for it, once per configuration.
+    """
     model = config.build()
-    return jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))["params"]
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))
+    return variables["params"]
 
 
 def abstract_params_on(config: ModelConfig, mesh: Mesh) -> Params:
-    """The parameters' shapes, each with the sharding that it will have."""
+    """Returns the parameters' shapes, each with the sharding that it has on the mesh."""
     boxed = abstract_params(config)
-    place = functools.partial(
-        jax.tree.map,
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-    )
-    return place(nn.unbox(boxed), param_shardings(boxed, mesh))
+
+    def placed(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(placed, nn.unbox(boxed), param_shardings(boxed, mesh))
 
 
 def count_params(config: ModelConfig) -> int:
-    """Of a model's configuration."""
-    return sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(abstract_params(config))))
+    """Returns the number of parameters of a model."""
+    leaves = jax.tree.leaves(nn.unbox(abstract_params(config)))
+    return sum(leaf.size for leaf in leaves)
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: str, vocab_size: int) -> None:
@@ -56,6 +60,7 @@ def check_vocabulary(config: ModelConfig, tokenizer: str, vocab_size: int) -> No
     """
     if vocab_size > config.vocab_size:
         raise InputError(
-            f"the tokenizer {tokenizer} has {vocab_size} ids, the model an embedding of {config.vocab_size}. "
-            f"Set vocab_size of {json.dumps(type(config).__name__)} to at least that, or use the model's own TOKENIZER"
+            f"the tokenizer {tokenizer} has {vocab_size} ids, the model an embedding of "
+            f'{config.vocab_size}. Set vocab_size of "{type(config).__name__}" to at least that, '
+            "or use the model's own TOKENIZER"
         )

@@ -16,9 +16,8 @@ Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm]
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
-
 SLICES = "slices"
-"""What MESH calls the number of TPU slices."""
+"""The key of MESH for the number of TPU slices."""
 
 
 def make_mesh(
@@ -26,79 +25,129 @@ def make_mesh(
     devices: Sequence[Device] | None = None,
     where: str | None = None,
 ) -> Mesh:
-    """A mesh over all devices, or over those given. `shape` gives sizes by axis, 1 where it names none; one axis may be -1, "the rest".
+    """Makes a mesh of devices.
 
-    None is {"data": -1}. On TPUs the devices lie in the mesh as the wires between them ask for: tensor on neighbours first,
-    then fsdp. {"slices": 2, ...} is for two TPU slices: the sizes are those of one slice, and the mesh has twice its data,
-    so that only the gradients' sum goes over the network between slices. Raises InputError when the sizes do not multiply to
-    the number of devices, naming the axis that does not divide; `where` are the devices, for that.
+    On TPUs, devices are ordered by the network between them: neighbours along tensor first, then
+    along fsdp. {"slices": 2, ...} is for two TPU slices: the other sizes are those of one slice,
+    and the mesh has twice its data axis, so that only the sum of gradients crosses the network
+    between slices.
+
+    Args:
+      shape: sizes by axis; an axis that is not named has size 1, one may be -1 for the rest. None
+        for {"data": -1}.
+      devices: the devices; None for all.
+      where: a description of the devices, for the message.
+
+    Returns:
+      A mesh with the axes MESH_AXES.
+
+    Raises:
+      InputError: the sizes do not multiply to the number of devices.
     """
-    devices = jax.devices() if devices is None else devices
-    given = dict(shape if shape is not None else {"data": -1})
-    slices = _check_slices(given.pop(SLICES, 1), devices)
-    sizes = mesh_sizes(given, len(devices) // slices, devices[0].platform, where)
-    ordered = [sizes[axis] for axis in MESH_AXES]
+    if devices is None:
+        devices = jax.devices()
+    given = {"data": -1} if shape is None else dict(shape)
+    slices = given.pop(SLICES, 1)
+    _check_slices(slices, devices)
+    platform = devices[0].platform
+    sizes = mesh_sizes(given, len(devices) // slices, platform, where)
+    ordered_sizes = [sizes[axis] for axis in MESH_AXES]
+
     if slices > 1:
-        placed = mesh_utils.create_hybrid_device_mesh(
-            ordered, [slices, 1, 1], devices, allow_split_physical_axes=True
+        device_array = mesh_utils.create_hybrid_device_mesh(
+            ordered_sizes, [slices, 1, 1], devices, allow_split_physical_axes=True
         )
-    elif devices[0].platform == "tpu":
-        placed = mesh_utils.create_device_mesh(ordered, devices, allow_split_physical_axes=True)
+    elif platform == "tpu":
+        device_array = mesh_utils.create_device_mesh(
+            ordered_sizes, devices, allow_split_physical_axes=True
+        )
     else:
-        placed = np.array(devices).reshape(ordered)
-    return Mesh(placed, MESH_AXES)
+        device_array = np.array(devices).reshape(ordered_sizes)
+    return Mesh(device_array, MESH_AXES)
 
 
-def _check_slices(slices: int, devices: Sequence[Device]) -> int:
-    """`slices`, if the devices are of so many."""
-    # A TPU slice alone may have no slice_index; GPUs have one too, one a host.
-    tpus = devices[0].platform == "tpu"
-    there = len({getattr(device, "slice_index", 0) for device in devices}) if tpus else 1
-    if slices != there:
-        raise InputError(
-            f"MESH is for {slices} slices; the {len(devices)} {devices[0].platform} devices here are of {there}. "
-            + (
-                f"Write {SLICES!r}: {there} in MESH"
-                if there > 1
-                else f"Leave {SLICES!r} out of MESH"
-            )
-        )
-    return slices
+def _check_slices(slices: int, devices: Sequence[Device]) -> None:
+    """Raises InputError unless the devices belong to this number of TPU slices."""
+    platform = devices[0].platform
+    actual = 1
+    # A TPU slice alone may have no slice_index; GPUs have one too, which counts hosts.
+    if platform == "tpu":
+        actual = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == actual:
+        return
+    remedy = f"Leave {SLICES!r} out of MESH"
+    if actual > 1:
+        remedy = f"Write {SLICES!r}: {actual} in MESH"
+    raise InputError(
+        f"MESH is for {slices} slices, but the {len(devices)} {platform} devices are of {actual}. "
+        f"{remedy}"
+    )
 
 
 def mesh_sizes(
     given: Mapping[str, int], count: int, platform: str, where: str | None = None
 ) -> dict[str, int]:
-    """The size of each mesh axis on `count` devices, -1 worked out. Raises InputError where there is no such mesh."""
-    wrong = sorted(set(given) - set(MESH_AXES))
-    if wrong:
+    """Returns the size of each mesh axis.
+
+    >>> mesh_sizes({"data": -1, "tensor": 2}, 8, "cpu")
+    {'data': 4, 'fsdp': 1, 'tensor': 2}
+
+    Args:
+      given: sizes by axis; an axis that is not named has size 1, one may be -1 for the rest.
+      count: the number of devices.
+      platform: their platform, for the message.
+      where: another description of the devices, for the message.
+
+    Raises:
+      InputError: an axis is unknown, or the sizes do not multiply to the number of devices.
+    """
+    unknown = sorted(set(given) - set(MESH_AXES))
+    if unknown:
         raise InputError(
-            f"MESH names the axis {', '.join(wrong)}; the axes are {', '.join(MESH_AXES)}"
+            f"MESH names the axis {', '.join(unknown)}; the axes are {', '.join(MESH_AXES)}"
         )
-    sizes, left = {axis: 1 for axis in MESH_AXES} | dict(given), count
+
+    remaining = count
     for axis, size in given.items():
-        if size > 0 and left % size:
-            rest = f", of which {left} are left for it" if left < count else ""
+        if size < 1:
+            continue
+        if remaining % size:
+            devices = where or f"the {count} {platform} devices"
+            if remaining < count:
+                devices += f", of which {remaining} are left for it"
             raise InputError(
-                f"MESH gives the axis {axis!r} {size} devices, which does not divide {where or f'the {count} {platform} devices here'}{rest}. "
-                f"Write a divisor of {left}, or -1 for the rest"
+                f"MESH gives the axis {axis!r} {size} devices, which does not divide {devices}. "
+                f"Write a divisor of {remaining}, or -1 for the rest"
             )
-        left //= size if size > 0 else 1
-    rest = [axis for axis, size in sizes.items() if size == -1]
-    if len(rest) == 1:
-        sizes[rest[0]] = left
+        remaining //= size
+
+    sizes = dict.fromkeys(MESH_AXES, 1) | dict(given)
+    axes_for_rest = [axis for axis, size in sizes.items() if size == -1]
+    if len(axes_for_rest) == 1:
+        sizes[axes_for_rest[0]] = remaining
     if min(sizes.values()) < 1 or math.prod(sizes.values()) != count:
         raise InputError(
-            f"MESH is {sizes}, which does not multiply to the {count} {platform} devices here"
+            f"MESH is {sizes}, which does not multiply to the {count} {platform} devices. Write "
+            f"sizes of at least 1 whose product is {count}, or -1 for one of them"
         )
     return sizes
 
 
 def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
-    """Raises InputError when the rows of a microbatch do not divide over the mesh."""
-    ways = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size < 1 or batch_size % (ways * microbatches):
+    """Checks that the rows of a microbatch divide over the mesh.
+
+    Args:
+      batch_size: rows of a batch.
+      microbatches: the number of microbatches that a batch is divided into.
+      mesh: the device mesh; rows are split over its data and fsdp axes.
+
+    Raises:
+      InputError: they do not divide.
+    """
+    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    divisor = devices * microbatches
+    if batch_size < 1 or batch_size % divisor:
         raise InputError(
-            f"BATCH_SIZE {batch_size} does not divide into {microbatches} microbatches over data x fsdp = {ways} devices; "
-            f"use a multiple of {ways * microbatches}"
+            f"BATCH_SIZE {batch_size} does not divide into {microbatches} microbatches over "
+            f"data x fsdp = {devices} devices; use a multiple of {divisor}"
         )

@@ -1,50 +1,65 @@
-"""SIGTERM, as preemptible machines send it: end soon, with everything saved."""
+"""SIGTERM, which preemptible machines send before they go: stop soon, with everything saved."""
 
 import contextlib
 import signal
+import types
 from collections.abc import Iterator
-from typing import Any
 
 from flan_jax.parallel import multihost
 
 
 class Preempted(BaseException):
-    """SIGTERM came, at any line of code: no `except Exception` may take it for that code's failure. What is done so far is saved; the same command goes on from there."""
+    """SIGTERM has come; the same command continues from what has been saved.
+
+    It can be raised at any line of code. It is no Exception, so that no `except Exception` takes it
+    for a failure of that code.
+    """
 
 
 class Preemption:
-    """From now on SIGTERM raises Preempted in the main thread, at once, or where `held` asks for it.
+    """Handles SIGTERM: raises Preempted in the main thread, at once or where `held` asks for it.
 
-    Of several processes each hears of a SIGTERM to any, and all stop where `stops` says so.
+    Where several processes run together, a SIGTERM to any of them reaches all, and all stop at the
+    same call of `stops`.
+
+    Attributes:
+      asked: whether this process has been asked to stop.
     """
 
     def __init__(self):
         self.asked = False
-        self._held = False
-        if not multihost.is_multi_process():  # there JAX listens for it
-            signal.signal(signal.SIGTERM, self._ask)
+        self._is_held = False
+        if not multihost.is_multi_process():  # otherwise JAX listens for SIGTERM
+            signal.signal(signal.SIGTERM, self._on_sigterm)
 
-    def _ask(self, number: int, frame: Any) -> None:
+    def _on_sigterm(self, number: int, frame: types.FrameType | None) -> None:
         self.asked = True
-        if not self._held:
+        if not self._is_held:
             raise Preempted
 
     def stops(self) -> bool:
-        """Whether to stop here. Several processes ask at the same places, and are told the same."""
-        self.asked = self.asked or (multihost.is_multi_process() and multihost.preemption_reached())
+        """Returns whether to stop here.
+
+        All processes must call it equally often, at the same places; they get the same answer.
+        """
+        if multihost.is_multi_process() and not self.asked:
+            self.asked = multihost.preemption_reached()
         return self.asked
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, SIGTERM only sets `asked`: the caller looks at it where it can stop, and raises Preempted itself."""
-        self._held = True
+        """Within the context SIGTERM only sets `asked`; the caller stops where it can."""
+        self._is_held = True
         try:
             yield
         finally:
-            self._held = False
+            self._is_held = False
 
 
 def stop_together() -> None:
-    """Between two pieces of what several processes do in step: raises Preempted in all, where one has been asked to end."""
+    """Raises Preempted in all processes if one of them was sent SIGTERM.
+
+    To be called between two steps of work that the processes do together.
+    """
     if multihost.is_multi_process() and multihost.preemption_reached():
         raise Preempted

@@ -1,9 +1,8 @@
-"""Where arrays live: a mesh of (data, fsdp, tensor) and one table from logical axes to mesh axes."""
+"""Where arrays live: one table from logical axes to mesh axes, and the shardings that follow."""
 
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,7 +10,9 @@ import numpy as np
 from flax.linen.spmd import with_logical_constraint as constrain
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flan_jax.errors import InputError
+from flan_jax import pytrees
+from flan_jax.errors import InputError, look_up
+from flan_jax.pytrees import Params, Tree
 
 RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("batch", ("data", "fsdp")),
@@ -26,126 +27,183 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("relpos_buckets", None),
     ("layers", None),
 )
-"""Logical axis -> mesh axes. Rows are split over data and fsdp together; fsdp also splits the parameters.
+"""Logical axis -> mesh axes. Rows are split over data and fsdp together; fsdp also splits the
+parameters.
 
-Between layers an activation (batch, length, activation_embed) is split over tensor too, though no matmul splits it there
-(Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", section 4.2.2, who split the length):
-it is gathered where a matmul wants it whole, and the matmul after that scatters what it would have reduced to every device.
+Between layers an activation (batch, length, activation_embed) is split over tensor too, although
+no matmul splits it there: it is gathered where a matmul needs all of it, and the next matmul
+scatters what it would otherwise have reduced to every device. (Korthikanti et al. 2022, "Reducing
+Activation Recomputation in Large Transformer Models", section 4.2.2; they split the length.)
 """
+
 HEAD = ("embed", "vocab")
 """The logical axes of the kernel from hidden states to logits."""
 
 
 @contextlib.contextmanager
 def use_mesh(mesh: Mesh) -> Iterator[None]:
-    """Inside, the models' logical axes mean this mesh."""
+    """Activates the mesh and the logical axis rules."""
     with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
         yield
 
 
 def gather_fsdp(kernel: jax.Array, axes: Sequence[str]) -> jax.Array:
-    """The kernel as a product uses it: split over tensor alone, whatever of it fsdp keeps elsewhere.
+    """Returns a kernel as a product uses it: gathered over fsdp, still split over tensor.
 
-    Left to itself XLA chooses whether to move the kernel or the activations, and where these are few, data, fsdp and tensor
-    all have more than one device and the output is split over tensor, the sum that it then computes is wrong (jaxlib 0.10.2).
+    XLA must not be left to choose between moving the kernel and moving the activations: where these
+    are few, data, fsdp and tensor all have more than one device, and the output is split over
+    tensor, it moves the activations and computes a wrong sum (jaxlib 0.10.2).
+
+    Args:
+      kernel: the weights.
+      axes: the kernel's logical axes; "embed" is the one that fsdp splits.
     """
-    return constrain(kernel, tuple(None if axis == "embed" else axis for axis in axes))
+    gathered_axes = tuple(None if axis == "embed" else axis for axis in axes)
+    return constrain(kernel, gathered_axes)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows split over data and fsdp."""
+    """Returns the sharding of batches: rows split over data and fsdp."""
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of arrays that every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
 def host_row_slice(mesh: Mesh, rows: int) -> slice:
-    """Of a batch of `rows`, those that this process's devices hold, and any that lie between them."""
-    indices: Any = batch_sharding(mesh).addressable_devices_indices_map((rows,))
-    held = [index[0].indices(rows) for index in indices.values()]
-    return slice(min(start for start, _, _ in held), max(stop for _, stop, _ in held))
+    """Returns the rows of a global batch that this process must load.
+
+    Args:
+      mesh: the device mesh; rows are split over its data and fsdp axes.
+      rows: rows of the global batch.
+
+    Returns:
+      The smallest slice that covers all rows on this process's devices.
+    """
+    indices = batch_sharding(mesh).addressable_devices_indices_map((rows,))
+    starts = []
+    stops = []
+    for index in indices.values():
+        assert index is not None
+        start, stop, _ = index[0].indices(rows)
+        starts.append(start)
+        stops.append(stop)
+    return slice(min(starts), max(stops))
 
 
 def global_batch(
     batch: Mapping[str, np.ndarray], mesh: Mesh, rows: int, first: int = 0
 ) -> dict[str, jax.Array]:
-    """A batch of `rows` over the mesh, of which this process has those from `first` on, at least its `host_row_slice`."""
+    """Places a batch on the mesh, split by rows.
+
+    Args:
+      batch: this process's rows of each array: at least its `host_row_slice`.
+      mesh: the device mesh.
+      rows: rows of the global batch.
+      first: the row of the global batch that this process's rows start at.
+
+    Returns:
+      The global batch.
+    """
     sharding = batch_sharding(mesh)
 
-    def place(part: np.ndarray) -> jax.Array:
-        def shard(index: Any) -> np.ndarray:
+    def place(local_rows: np.ndarray) -> jax.Array:
+        def shard(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
             start, stop, _ = index[0].indices(rows)
-            return part[start - first : stop - first]
+            return local_rows[start - first : stop - first]
 
-        return jax.make_array_from_callback((rows, *part.shape[1:]), sharding, shard)
+        shape = (rows, *local_rows.shape[1:])
+        return jax.make_array_from_callback(shape, sharding, shard)
 
-    return {name: place(part) for name, part in batch.items()}
-
-
-def replicated(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec())
+    return {name: place(array) for name, array in batch.items()}
 
 
-def param_shardings(boxed_params: Any, mesh: Mesh) -> Any:
-    """The sharding of each parameter of an abstract tree that carries logical axis names.
+def param_shardings(boxed_params: Params, mesh: Mesh) -> Tree:
+    """Returns the sharding of each parameter.
 
-    Raises InputError when an axis is unknown, two axes of one parameter land on the same mesh axis, or a size does not divide.
+    Args:
+      boxed_params: parameters or their shapes, boxed with their logical axis names.
+      mesh: the device mesh.
+
+    Raises:
+      InputError: a logical axis is unknown, two axes of one parameter are split over the same mesh
+        axis, or a size does not divide over its mesh axes.
     """
-    specs = nn.get_partition_spec(boxed_params)
-    shapes = nn.unbox(boxed_params)
-    named = jax.tree_util.tree_map_with_path(
-        lambda path, spec, leaf: _placed(
-            jax.tree_util.keystr(path, simple=True, separator="/"), spec, leaf.shape, mesh
-        ),
-        specs,
-        shapes,
-        is_leaf=lambda x: isinstance(x, PartitionSpec),
-    )
-    return named
+    params = nn.unbox(boxed_params)
+    logical_axes = pytrees.named_leaves(nn.get_partition_spec(boxed_params))
+
+    def sharding(name: str, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
+        return _param_sharding(name, logical_axes[name], leaf.shape, mesh)
+
+    return pytrees.map_named(sharding, params)
 
 
-def _placed(name: str, logical: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:
-    rules, axes, used = dict(RULES), [], set()
-    for axis, size in zip(logical, shape, strict=False):
-        if axis is not None and axis not in rules:
-            raise InputError(
-                f"parameter {name} has the logical axis {axis!r}, for which partitioning.RULES has no row"
-            )
-        target = rules[axis] if axis is not None else None
-        parts = (target,) if isinstance(target, str) else target or ()
-        ways = math.prod(mesh.shape[part] for part in parts)
-        if used & set(parts):
-            if ways > 1:
+def _param_sharding(
+    name: str, logical_axes: PartitionSpec, shape: tuple[int, ...], mesh: Mesh
+) -> NamedSharding:
+    rules = dict(RULES)
+    spec = []
+    used: set[str] = set()
+    for axis, size in zip(logical_axes, shape, strict=False):
+        target = None
+        if axis is not None:
+            target = look_up(rules, f"logical axis of parameter {name}", axis)
+        mesh_axes = (target,) if isinstance(target, str) else target or ()
+        devices = math.prod(mesh.shape[mesh_axis] for mesh_axis in mesh_axes)
+
+        if used & set(mesh_axes):
+            if devices > 1:
                 raise InputError(
-                    f"two axes of parameter {name} {tuple(logical)} land on the mesh axis {target!r}"
+                    f"two axes of parameter {name} {tuple(logical_axes)} are split over the mesh "
+                    f"axis {target!r}; give one of them another logical axis"
                 )
-            target = None  # a mesh axis of one device splits nothing; naming it twice is an error all the same
-        if size % ways:
+            # A mesh axis of one device splits nothing; naming it twice would be an error still.
+            target = None
+        if size % devices:
             raise InputError(
-                f"axis {axis!r} of parameter {name} has {size} elements, which MESH splits {ways} ways. Change MESH"
+                f"axis {axis!r} of parameter {name} has {size} elements, which do not divide over "
+                f"{' x '.join(mesh_axes)} = {devices} devices; write a MESH that divides them"
             )
         if axis == "embed" and size % mesh.shape["tensor"]:
             raise InputError(
-                f"axis {axis!r} of parameter {name} has {size} elements, and MESH splits activations of that size "
-                f"{mesh.shape['tensor']} ways over tensor. Change MESH"
+                f"axis {axis!r} of parameter {name} has {size} elements, and activations of that "
+                f"size do not divide over tensor = {mesh.shape['tensor']} devices; write a MESH "
+                "that divides them"
             )
-        used |= set(parts)
-        axes.append(target)
-    return NamedSharding(mesh, PartitionSpec(*axes))
+        used |= set(mesh_axes)
+        spec.append(target)
+    return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def optimizer_shardings(state: Any, params: Any, shardings: Any, mesh: Mesh) -> Any:
-    """Shardings for an optimizer state: of its parameter where a leaf has its path and shape, else replicated."""
-    of_params = {
-        tuple(path): (leaf.shape, sharding)
-        for (path, leaf), sharding in zip(
-            jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True
-        )
+def optimizer_shardings(opt_state: Tree, params: Params, shardings: Tree, mesh: Mesh) -> Tree:
+    """Returns the shardings of an optimizer state.
+
+    Args:
+      opt_state: the state or its shapes. Its moments lie under their parameters' paths.
+      params: the parameters or their shapes.
+      shardings: the parameters' shardings.
+      mesh: the device mesh.
+
+    Returns:
+      For each leaf the sharding of its parameter where path and shape agree with one, else
+      replicated.
+    """
+    shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
+    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
+    by_path = {
+        tuple(path): (shape, sharding)
+        for path, shape, sharding in zip(paths, shapes, jax.tree.leaves(shardings), strict=True)
     }
 
-    def place(path, leaf):
+    def sharding(path: tuple[object, ...], leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
+        # The longest suffix of the path that is a parameter's path.
         for start in range(len(path)):
-            shape, sharding = of_params.get(tuple(path[start:]), (None, None))
-            if shape == leaf.shape:
-                return sharding
+            shape, param_sharding = by_path.get(tuple(path[start:]), (None, None))
+            if param_sharding is not None and shape == leaf.shape:
+                return param_sharding
         return replicated(mesh)
 
-    return jax.tree_util.tree_map_with_path(place, state)
+    return jax.tree.map_with_path(sharding, opt_state)

@@ -68,6 +68,7 @@ NOT_COMPUTED = (
     "dtype",
     "dense",
     "embed",
+    "attention",
     "prefix_lm",
     "start_id",
 )

@@ -318,11 +318,11 @@ def test_splash_compiles_for_tpus_and_saves_memory(chip, monkeypatch):
     "backend, wrong, message",
     [
         ("flash", {}, "unknown attention backend 'flash'.*Did you mean 'splash'"),
-        ("cudnn", {}, "no float32; write dtype='bfloat16' or attention_backend='xla' or attention_backend='pallas'"),
-        ("cudnn", {"dtype": "bfloat16", "attention_softcap": 50.0}, "no softcap.*write attention_backend='xla' or"),
+        ("cudnn", {}, "does not support float32; write dtype='bfloat16' or attention_backend='xla' or attention_backend='pallas'"),
+        ("cudnn", {"dtype": "bfloat16", "attention_softcap": 50.0}, "does not support a softcap.*write attention_backend='xla' or"),
         ("cudnn", {"dtype": "bfloat16", "head_dim": 12}, "head_dim from 8 to 256 in steps of 8, and this model's is 12"),
-        ("pallas", {"attention_softcap": 50.0}, "no softcap.*attention_backend='xla' or attention_backend='splash'"),
-        ("pallas", {"sliding_window": 4}, "no sliding window"),
+        ("pallas", {"attention_softcap": 50.0}, "does not support a softcap.*attention_backend='xla' or attention_backend='splash'"),
+        ("pallas", {"sliding_window": 4}, "does not support a sliding window"),
         ("pallas", {"head_dim": 8}, "head_dim from 16"),
         *((kernel, {"prefix_lm": True}, "not causal.*write prefix_lm=False or") for kernel in ("pallas", "splash")),
         *((kernel, {"position": "relative"}, "relative position bias.*position='rope'") for kernel in ("pallas", "splash")),
@@ -435,6 +435,9 @@ def test_rows_that_do_not_divide_over_the_mesh_are_refused():
     segment_ids = packed([128], length=128)
     with (
         use_mesh(make_mesh()),
-        pytest.raises(InputError, match="whole rows, and 1 do not divide over data x fsdp = 8"),
+        pytest.raises(
+            InputError,
+            match="whole rows on each device, and 1 do not divide over data x fsdp = 8 devices",
+        ),
     ):
         attend(*heads(segment_ids), mask=mask_of(segment_ids), backend="splash")

@@ -233,10 +233,10 @@ def test_relative_position_buckets(bidirectional):
         True: [15, 15, 10, 8, 7, 1, 0, 17, 23, 24, 26, 31, 31],
         False: [31, 31, 17, 8, 7, 1, 0, 0, 0, 0, 0, 0, 0],
     }
-    assert (
-        relative_position_bucket(relative, bidirectional, 32, 128).tolist()
-        == expected[bidirectional]
+    buckets = relative_position_bucket(
+        relative, bidirectional=bidirectional, num_buckets=32, max_distance=128
     )
+    assert buckets.tolist() == expected[bidirectional]
 
 
 def test_rotary_scores_depend_on_distance_alone():

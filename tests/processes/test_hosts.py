@@ -145,8 +145,8 @@ def test_a_killed_process_is_named_ends_the_others_and_the_same_command_goes_on(
     code, output = lost(tmp_path / "killed", cache, victim=1)
     assert code == 42
     assert (
-        "process 1: not heard of" in output
-        and "The same command goes on from the last checkpoint" in output
+        "no heartbeat from process 1" in output
+        and "The same command continues from the last checkpoint" in output
     )
     assert "process 0 on" in output
     finish_all(tmp_path / "killed", cache, 2)
@@ -158,12 +158,12 @@ def test_without_the_first_process_the_others_end(tmp_path, cache, undisturbed):
     code, output = lost(tmp_path / "killed", cache, victim=0)
     assert code not in (0, 1, 2) and "coordination service" in output
     code, output = lost(tmp_path / "frozen", cache, victim=0, how=signal.SIGSTOP)
-    assert code == 42 and "process 1 on" in output and "process 0: not heard of" in output
+    assert code == 42 and "process 1 on" in output and "no heartbeat from process 0" in output
 
 
 def test_a_process_with_other_settings_is_named_and_ends_all(tmp_path, cache, undisturbed):
     outputs = finish_all(tmp_path / "other", cache, 2, code=2, of_one=("--gin.LEARNING_RATE=0.5",))
-    assert "process 1" in outputs[0] and "would not do the same as the first process" in outputs[0]
+    assert "process 1" in outputs[0] and "differs from process 0" in outputs[0]
     assert "optimizer" in outputs[1] and "Traceback" not in outputs[0] + outputs[1]
     assert not (tmp_path / "other" / "config.gin").exists()
 
@@ -228,7 +228,7 @@ def test_a_kubernetes_pod_that_does_not_find_its_others_does_not_do_the_run_alon
         "from flan_jax.errors import InputError\ntry: hosts.initialize()\nexcept InputError as error: print(error)",
         **pod,
     )
-    assert "its others were not found: pip install kubernetes" in done.stdout, done.stderr
+    assert "its other pods were not found: pip install kubernetes" in done.stdout, done.stderr
 
 
 def test_a_process_that_fails_ends_the_others_while_they_look_for_devices():
@@ -243,7 +243,10 @@ def test_a_process_that_fails_ends_the_others_while_they_look_for_devices():
         looking, failing = pool.map(joined, (look, fail))
     assert (looking.returncode, failing.returncode) == (1, 1)
     assert time.monotonic() - begun < 60
-    assert "process 0 on" in looking.stderr and "ends because of process 1 on" in looking.stderr
+    assert (
+        "process 0 on" in looking.stderr
+        and "exits because another process failed: process 1 on" in looking.stderr
+    )
     assert "its disk is full" in looking.stderr
 
 
@@ -260,5 +263,5 @@ def test_hosts_that_would_evaluate_differently_are_named(tmp_path, cache, alone)
     flags = (f"--gin.WARM_START={alone}", "--tasks=sst2")
     settings = {"of_one": ("--gin.DataConfig.eval_examples=2",), "script": "launch/evaluate.py"}
     outputs = finish_all(tmp_path / "two", cache, 2, *flags, code=2, **settings)
-    assert "process 1" in outputs[0] and "would not do the same as the first process" in outputs[0]
+    assert "process 1" in outputs[0] and "differs from process 0" in outputs[0]
     assert not list(tmp_path.rglob("predictions/*"))

@@ -164,7 +164,7 @@ def test_the_status_of_a_run_on_two_hosts_says_whose_end_ended_it(folder, cache)
     second.kill()
     assert first.wait(timeout=120) == 42
     (status,) = statuses(folder).values()
-    assert status["state"] == "preempted" and "process 1: not heard of" in status["error"]
+    assert status["state"] == "preempted" and "no heartbeat from process 1" in status["error"]
     second.wait()
 
 
