@@ -232,9 +232,10 @@ def test_a_submission_of_which_nobody_knows_is_not_repeated(cluster, clients, ki
         (cluster.parent / "bin/sbatch").write_text(
             f"#!/bin/sh\necho sbatch >> {cluster.parent}/calls\nkill -9 $PPID\n"
         )
-        code = "import sys; sys.path[:0] = sys.argv[1:3]; import test_engines as t; t.go(t.Path(sys.argv[3]))"
+        code = "import sys; sys.path[:0] = sys.argv[1:4]; import test_engines as t; t.go(t.Path(sys.argv[4]))"
         where = [
             str(Path(__file__).parent),
+            str(Path(__file__).parents[1] / "support"),
             str(Path(__file__).parents[2]),
             str(cluster),
         ]
