@@ -145,7 +145,7 @@ def _submit(
             f"--slots and --devices are for this machine; {flags.engine} has settings of its own"
         )
     if flags.dry_run:
-        lines = queue.shown(sweep_dir, plan, engine)
+        lines = queue.describe_submission(sweep_dir, plan, engine)
     else:
         lines = queue.submit(sweep_dir, plan, engine, gin_files)
     for line in lines:
@@ -154,7 +154,9 @@ def _submit(
 
 def _plan(gin_files: list[str], bindings: list[str], sweep_dir: Path) -> Plan:
     ablation = gin_settings.load_ablation(gin_files, bindings)
-    plan = make_plan(ablation, gin_files, bindings, gin_settings.resolve, sweep_dir)
+    plan = make_plan(
+        ablation, gin_files, bindings, resolve=gin_settings.resolve, sweep_dir=sweep_dir
+    )
     if plan.left_out:
         print(
             f"not held out, as nothing of them can be evaluated: {', '.join(plan.left_out)}",

@@ -89,7 +89,7 @@ def _model_config(source: str, source_format: str, gin_files: Sequence[str] | No
 
 
 def _tokenizer(flags: argparse.Namespace, original: str | None, config: ModelConfig) -> str | None:
-    """Returns the tokenizer file to write: the one asked for, or the one that a run was tuned with."""
+    """Returns the tokenizer file to write: the one asked for, or that of the run."""
     tokenizer = flags.tokenizer
     manifest = Path(flags.source) / MANIFEST
     if tokenizer is None and original is None and flags.to == "hugging_face" and manifest.is_file():

@@ -141,7 +141,8 @@ def _of_checkpoint(settings: Settings, source: str, tasks: list[str]) -> Scoring
     """
     lengths = fixed_lengths(
         settings.data.lengths,
-        "LENGTHS gives targets 'fit', for which there must be a mixture to train on; write a number",
+        "LENGTHS gives targets 'fit', for which there must be a mixture to train on; write a "
+        "number",
     )
     if not tasks and settings.data.held_out:
         tasks = [*settings.data.split().held_out]

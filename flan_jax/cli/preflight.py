@@ -20,7 +20,8 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--topology",
-        help="a TPU slice, e.g. v4:4x4x8, or 2xv4:4x4x8 for two of them (default: the devices here)",
+        help="a TPU slice, e.g. v4:4x4x8, or 2xv4:4x4x8 for two of them (default: the devices "
+        "here)",
     )
     parser.add_argument(
         "--search", action="store_true", help="try meshes and remat policies, and rank them"
@@ -57,4 +58,10 @@ def _sweep_plan(gin_files: Sequence[str], bindings: Sequence[str]) -> Plan | Non
     if not gin_settings.is_sweep(gin_files, bindings):
         return None
     ablation = gin_settings.load_ablation(gin_files, bindings)
-    return make_plan(ablation, gin_files, bindings, gin_settings.resolve, Path("sweep"))
+    return make_plan(
+        ablation,
+        gin_files,
+        bindings,
+        resolve=gin_settings.resolve,
+        sweep_dir=Path("sweep"),
+    )

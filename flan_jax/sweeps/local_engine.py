@@ -1,4 +1,4 @@
-"""The runs of a sweep on this machine: each in a process of its own, `slots` of them side by side."""
+"""Runs of a sweep on this machine: each in a process of its own, `slots` of them side by side."""
 
 import concurrent.futures
 import dataclasses
@@ -13,28 +13,35 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.json_files import read_json, write_json
 from flan_jax.sweeps.sweep_dir import BASE, PlannedRun, Status, now, read_status, status_file
 
 ORPHAN_SECONDS = 1.0
+"""How often to look whether a run that a killed engine left behind has ended."""
 ABLATE = Path(__file__).resolve().parents[2] / "launch" / "ablate.py"
 
 
-def lock(sweep_dir: Path):
-    """Holds the sweep for this engine until the process ends, however it ends; keep the file that is returned.
+def lock(sweep_dir: Path) -> TextIO:
+    """Holds a sweep for this process until it ends, however it ends.
 
-    Raises InputError when another engine has it, naming its machine and process.
+    Returns:
+      An open file, to be kept: closing it releases the sweep.
+
+    Raises:
+      InputError: another process holds the sweep; the message names it.
     """
     file = (sweep_dir / ".lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
+        holder = file.read().strip() or "another process"
         raise InputError(
-            f"{sweep_dir} is being worked on by {file.read().strip() or 'another process'}. Wait for it, look with "
-            "--status, or choose another --sweep_dir"
+            f"{sweep_dir} is being worked on by {holder}. Wait for it, look with --status, or "
+            "choose another --sweep_dir"
         ) from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -43,27 +50,46 @@ def lock(sweep_dir: Path):
 
 
 class LocalEngine:
-    """Starts runs and waits for them. `devices`, ids of GPUs, are shared out evenly among the slots."""
+    """Starts runs and waits for them.
+
+    Attributes:
+      sweep_dir: the sweep's directory.
+      slots: how many runs are done side by side.
+    """
 
     def __init__(self, sweep_dir: Path, slots: int = 1, devices: Sequence[str] = ()):
+        """Makes an engine.
+
+        Args:
+          sweep_dir: the sweep's directory.
+          slots: how many runs to do side by side.
+          devices: ids of GPUs, which are shared out evenly among the slots.
+
+        Raises:
+          InputError: there is no slot, or the devices cannot be shared out evenly.
+        """
         if slots < 1:
             raise InputError(f"--slots={slots}: at least one run at a time")
-        if devices and len(devices) % slots:
+        if len(devices) % slots:
             raise InputError(
                 f"{len(devices)} devices cannot be shared out evenly among {slots} slots"
             )
-        self.sweep_dir, self.slots = sweep_dir, slots
-        self._free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        each = len(devices) // slots
+        self.sweep_dir = sweep_dir
+        self.slots = slots
+        self._free_devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        devices_per_slot = len(devices) // slots
         for slot in range(slots):
-            self._free.put(",".join(devices[slot * each : (slot + 1) * each]) or None)
+            first = slot * devices_per_slot
+            slot_devices = devices[first : first + devices_per_slot]
+            self._free_devices.put(",".join(slot_devices) or None)
         self._children: set[subprocess.Popen] = set()
         self._stopping = threading.Event()
 
     def work(self, runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, int]]:
-        """Each run with its process's exit code, as they end. A run that fails does not stop the others.
+        """Does runs, and yields each with its process's exit code, as they end.
 
-        When the caller stops (SIGTERM, Ctrl-C), the running ones are asked to save and are waited for.
+        A run that fails does not stop the others. When the caller stops (SIGTERM, Ctrl-C), the
+        running ones are asked to save, and are waited for.
         """
         with concurrent.futures.ThreadPoolExecutor(self.slots) as pool:
             futures = {pool.submit(self._run, run): run for run in runs}
@@ -77,15 +103,17 @@ class LocalEngine:
                 raise
 
     def _run(self, run: PlannedRun) -> int:
-        devices = self._free.get()
+        devices = self._free_devices.get()
         try:
             self._wait_for_orphan(run)
-            return SAVED if self._stopping.is_set() else self._child(run, devices)
+            if self._stopping.is_set():
+                return SAVED
+            return self._child(run, devices)
         finally:
-            self._free.put(devices)
+            self._free_devices.put(devices)
 
     def _wait_for_orphan(self, run: PlannedRun) -> None:
-        """An engine that was killed leaves its runs going on; each ends by itself, and then what is left of it is done."""
+        """Waits for a run that another engine, which was killed, has left running."""
         while not self._stopping.is_set():
             status = read_status(self.sweep_dir, run)
             if status is None or status.state != "running" or status.host != socket.gethostname():
@@ -93,7 +121,10 @@ class LocalEngine:
             time.sleep(ORPHAN_SECONDS)
 
     def _child(self, run: PlannedRun, devices: str | None) -> int:
-        environment = os.environ | ({"CUDA_VISIBLE_DEVICES": devices} if devices else {})
+        """Does a run in a process of its own; returns its exit code."""
+        environment = dict(os.environ)
+        if devices:
+            environment["CUDA_VISIBLE_DEVICES"] = devices
         index = BASE if run.index is None else str(run.index)
         command = [
             sys.executable,
@@ -102,8 +133,8 @@ class LocalEngine:
             f"--plan={self.sweep_dir}",
             f"--index={index}",
         ]
-        with (self.sweep_dir / "logs" / f"{run.id}.log").open("ab") as log:
-            # A session of its own: Ctrl-C is for the engine, which then asks its runs to save.
+        with self._log_file(run).open("ab") as log:
+            # In a session of its own: Ctrl-C reaches the engine, which asks its runs to save.
             child = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, start_new_session=True
             )
@@ -116,33 +147,33 @@ class LocalEngine:
         return code
 
     def _note_failure(self, run: PlannedRun, pid: int, code: int) -> None:
-        """What a process could not say of its own end: that it was killed, or never came to its work."""
+        """Writes the status of a process that was killed or never came to its run."""
         file = status_file(self.sweep_dir, run)
-        found = read_json(file)
-        if code in (DONE, SAVED) or (found and found["pid"] == pid and found["state"] != "running"):
+        content = read_json(file)
+        wrote_its_end = content and content["pid"] == pid and content["state"] != "running"
+        if code in (DONE, SAVED) or wrote_its_end:
             return
-        if found:
-            status = Status(**found)
+        if content:
+            status = Status(**content)
         else:
-            host, started = socket.gethostname(), now()
             status = Status(
                 state="failed",
                 evaluation=run.evaluation,
                 pid=pid,
-                host=host,
-                started=started,
+                host=socket.gethostname(),
+                started=now(),
                 attempts=1,
             )
-        error = f"killed by {signal.Signals(-code).name}" if code < 0 else self._last_line(run)
+        error = f"killed by {signal.Signals(-code).name}" if code < 0 else self._last_error(run)
         failed = dataclasses.replace(status, state="failed", ended=now(), error=error)
         write_json(file, dataclasses.asdict(failed))
 
-    def _last_line(self, run: PlannedRun) -> str:
-        lines = (
-            (self.sweep_dir / "logs" / f"{run.id}.log")
-            .read_text(errors="replace")
-            .strip()
-            .splitlines()
-        )
+    def _last_error(self, run: PlannedRun) -> str:
+        """Returns the last error in a run's log, or else its last line."""
+        lines = self._log_file(run).read_text(errors="replace").strip().splitlines()
         errors = [line for line in lines if line.startswith("error: ")]
-        return (errors or lines or ["it printed nothing"])[-1].removeprefix("error: ")
+        candidates = errors or lines or ["it printed nothing"]
+        return candidates[-1].removeprefix("error: ")
+
+    def _log_file(self, run: PlannedRun) -> Path:
+        return self.sweep_dir / "logs" / f"{run.id}.log"

@@ -1,20 +1,13 @@
-"""An ablation sweep: a cross of settings as a list of runs in one directory, each named by the hash of what it is.
+"""Plans an ablation sweep: a run for every combination of the axes' values.
 
-A sweep directory holds
-    plan.json           the axes, the gin files, the base model, a fingerprint of both plan files
-    runs.jsonl          a line a run: PlannedRun
-    configs/<id>.gin    each run's whole configuration: what runs is what was planned, whatever becomes of the gin files
-    base/<id>/ runs/<id>/   run directories (flan_jax.run_dir)
-    untuned/            scores of untuned models, shared by the runs
-    status/<id>.json logs/<id>.log
-    report.html report.md results.csv
+Each run is named by a hash of everything that it depends on, so that a changed run is another run.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +17,7 @@ from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.evaluation.score_files import VERSION
 from flan_jax.models.params import count_params
-from flan_jax.sweeps.sweep_dir import BASE, Plan, PlannedRun, Point, _hash
+from flan_jax.sweeps.sweep_dir import BASE, Plan, PlannedRun, Point, hash_json
 from flan_jax.tasks.clusters import CLUSTER_VIEWS
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.sources import Jsonl
@@ -33,22 +26,24 @@ from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import source_facts
 
 EACH = "each"
-"""HELD_OUT's values when they are all clusters of the mixture, one after the other."""
+"""As the values of HELD_OUT: every cluster of the mixture, one after the other."""
 GIN_FILE = "gin_file"
-"""The axis whose values are further gin files: for what no single setting says, such as a model's size."""
-
+"""The axis whose values are further gin files, for what takes several settings: a model's size."""
 
 Resolve = Callable[[Sequence[str], Sequence[str]], tuple[Settings, str]]
-"""(gin files, bindings) -> the settings and the configuration's text."""
+"""(gin files, bindings) -> (settings, the whole configuration as gin text)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AblationConfig:
     """What varies between the runs of a sweep.
 
-    axes: gin macros or parameters, each with its values; there is a run for every combination. "each" as the values of
-    HELD_OUT is every cluster of MIXTURE that can be evaluated; an axis "gin_file" has gin files as its values.
-    base: the gin file of a model that is trained first and that every run starts from, in place of WARM_START.
+    Attributes:
+      axes: gin macros or parameters, each with its values; there is a run for every combination.
+        "each" as the values of HELD_OUT is every cluster of MIXTURE that can be evaluated; an axis
+        "gin_file" has gin files as its values.
+      base: the gin file of a model that is trained first and that every run starts from, in place
+        of WARM_START.
     """
 
     axes: Mapping[str, Sequence[Any] | str]
@@ -56,26 +51,29 @@ class AblationConfig:
 
     def __post_init__(self):
         for axis, values in self.axes.items():
-            if isinstance(values, str) and (axis, values) != ("HELD_OUT", EACH):
-                raise InputError(
-                    f"the axis {axis} of the ablation is {values!r}; write a list of its values"
-                )
-            if not values:
-                raise InputError(
-                    f"the axis {axis} of the ablation has no values; leave it out or give it some"
-                )
-            repeated = (
-                [v for i, v in enumerate(values) if v in values[:i]]
-                if not isinstance(values, str)
-                else []
-            )
-            if repeated:
-                raise InputError(
-                    f"the axis {axis} of the ablation has {repeated[0]!r} twice; write each value once"
-                )
+            _check_axis(axis, values)
         if self.base is not None and "WARM_START" in self.axes:
             raise InputError(
-                "the ablation has a base and an axis WARM_START, which say two things; leave one of them out"
+                "the ablation has a base and an axis WARM_START, which say two things; leave one "
+                "of them out"
+            )
+
+
+def _check_axis(axis: str, values: Sequence[Any] | str) -> None:
+    if isinstance(values, str):
+        if (axis, values) != ("HELD_OUT", EACH):
+            raise InputError(
+                f"the axis {axis} of the ablation is {values!r}; write a list of its values"
+            )
+        return
+    if not values:
+        raise InputError(
+            f"the axis {axis} of the ablation has no values; leave it out or give it some"
+        )
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise InputError(
+                f"the axis {axis} of the ablation has {value!r} twice; write each value once"
             )
 
 
@@ -83,196 +81,264 @@ def make_plan(
     config: AblationConfig,
     gin_files: Sequence[str],
     bindings: Sequence[str],
+    *,
     resolve: Resolve,
     sweep_dir: Path,
 ) -> Plan:
-    """Every combination of the axes as a run. Raises InputError for a setting that does not resolve, or for no runs."""
-    base, configs, shared = None, {}, [f"EvalConfig.untuned_dir = {str(sweep_dir / 'untuned')!r}"]
+    """Plans a run for every combination of the axes.
+
+    Args:
+      config: the axes and the base model.
+      gin_files: the gin files of every run.
+      bindings: the gin bindings of every run.
+      resolve: makes settings of gin files and bindings.
+      sweep_dir: where the sweep is kept.
+
+    Raises:
+      InputError: a combination does not resolve to settings, there is none, or two of them differ
+        in their evaluation alone.
+    """
+    base = None
+    configs = {}
+    shared_bindings = [f"EvalConfig.untuned_dir = {str(sweep_dir / 'untuned')!r}"]
     if config.base is not None:
         settings, text = resolve([config.base], [])
-        base = _planned(None, {}, settings)
+        base = _planned_run(None, {}, settings)
         configs[base.id] = text
-        shared.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
+        shared_bindings.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
+
+    def settings_at(point_files: Sequence[str], point_bindings: Sequence[str]) -> Settings:
+        return resolve([*gin_files, *point_files], [*bindings, *point_bindings])[0]
+
     runs: dict[str, PlannedRun] = {}
     data: dict[str, DataConfig] = {}
-    for point in _points(
-        config.axes, lambda files, more: resolve([*gin_files, *files], [*bindings, *more])[0]
-    ):
-        files, own = _overrides(point)
-        settings, text = resolve([*gin_files, *files], [*bindings, *shared, *own])
-        run = _planned(len(runs), point, settings, base.id if base else None)
-        # Two points may be the same run: a mixture that the other axis's value does not change.
-        same = runs.setdefault(run.id, run)
+    for point in _points(config.axes, settings_at):
+        point_files, point_bindings = _overrides(point)
+        settings, text = resolve(
+            [*gin_files, *point_files], [*bindings, *shared_bindings, *point_bindings]
+        )
+        run = _planned_run(len(runs), point, settings, base.id if base else None)
+        # Two points may be the same run: a mixture that the value of another axis does not change.
+        first = runs.setdefault(run.id, run)
         configs.setdefault(run.id, text)
         data.setdefault(run.id, settings.data)
-        if same.evaluation != run.evaluation:
+        if first.evaluation != run.evaluation:
             raise InputError(
-                f"{same.name} and {run.name} differ in their evaluation alone, which is no reason to train twice; leave "
-                "that axis out and name the further prompts in EvalConfig.more"
+                f"{first.name} and {run.name} differ in their evaluation alone, which is no reason "
+                "to train twice; leave that axis out and name the further prompts in "
+                "EvalConfig.more"
             )
-    axes: dict[str, list[Any]] = {axis: [] for axis in config.axes}
-    for run in runs.values():
-        for axis, value in run.point.items():
-            axes[axis] += [value] * (value not in axes[axis])
-    there = dict.fromkeys(name for each in data.values() for name in _clusters(each))
-    left_out = (
-        [name for name in there if name not in axes["HELD_OUT"]]
-        if EACH in config.axes.values()
-        else []
-    )
+
+    axes = _values_that_occur(config.axes, runs.values())
+    left_out = []
+    if EACH in config.axes.values():
+        clusters = dict.fromkeys(name for each in data.values() for name in _clusters(each))
+        left_out = [name for name in clusters if name not in axes["HELD_OUT"]]
     return Plan(axes, tuple(runs.values()), configs, base, data, left_out)
+
+
+def _values_that_occur(axes: Iterable[str], runs: Iterable[PlannedRun]) -> dict[str, list[Any]]:
+    """Returns {axis: its values among the runs}, in the order of the runs."""
+    values: dict[str, list[Any]] = {axis: [] for axis in axes}
+    for run in runs:
+        for axis, value in run.point.items():
+            if value not in values[axis]:
+                values[axis].append(value)
+    return values
 
 
 def _points(
     axes: Mapping[str, Sequence[Any] | str], resolve: Callable[..., Settings]
 ) -> Iterator[Point]:
-    """The combinations, the last axis changing fastest. HELD_OUT's "each" depends on the others, which are set first."""
-    fixed = {axis: values for axis, values in axes.items() if not isinstance(values, str)}
-    for values in itertools.product(*fixed.values()):
-        point = dict(zip(fixed, values, strict=True))
-        if len(fixed) == len(axes):
+    """Yields the combinations, the last axis changing fastest.
+
+    What HELD_OUT's "each" stands for depends on the other axes, which are set first.
+    """
+    listed = {axis: values for axis, values in axes.items() if not isinstance(values, str)}
+    for values in itertools.product(*listed.values()):
+        point = dict(zip(listed, values, strict=True))
+        if len(listed) == len(axes):
             yield point
             continue
-        files, own = _overrides(point)
-        settings = resolve(files, [*own, "HELD_OUT = None"])
+        files, bindings = _overrides(point)
+        settings = resolve(files, [*bindings, "HELD_OUT = None"])
         clusters = evaluable_clusters(settings)
         if not clusters:
             raise InputError(
-                f"no cluster of {settings.data.mixture!r} has a task with a test split and a template to ask it in"
+                f"no cluster of {settings.data.mixture!r} has a task with a test split and a "
+                "template to ask it in. Name another MIXTURE"
             )
         for cluster in clusters:
             yield {axis: cluster if axis == "HELD_OUT" else point[axis] for axis in axes}
 
 
 def evaluable_clusters(settings: Settings) -> list[str]:
-    """The clusters of the mixture with a task that has a test split and a template to evaluate it in."""
-    return [cluster for cluster, tasks in _clusters(settings.data).items() if _evaluable(tasks)]
+    """Returns the clusters with a task that has a test split and a template to evaluate it in."""
+    clusters = _clusters(settings.data)
+    return [cluster for cluster, tasks in clusters.items() if _has_evaluable_task(tasks)]
 
 
 def _clusters(data: DataConfig) -> Mapping[str, Sequence[TemplatedTask]]:
     return CLUSTER_VIEWS[data.clusters].of(mixture_or_task(data.mixture))
 
 
-def _evaluable(tasks: Sequence[TemplatedTask]) -> bool:
+def _has_evaluable_task(tasks: Sequence[TemplatedTask]) -> bool:
     return any("test" in task.splits and task.eval_templates for task in tasks)
 
 
 def _overrides(point: Point) -> tuple[list[str], list[str]]:
-    """(gin files, bindings) that lead to a point."""
+    """Returns (gin files, bindings) that lead to a point."""
     files = [point[GIN_FILE]] if GIN_FILE in point else []
-    return files, [f"{axis} = {value!r}" for axis, value in point.items() if axis != GIN_FILE]
+    bindings = [f"{axis} = {value!r}" for axis, value in point.items() if axis != GIN_FILE]
+    return files, bindings
 
 
-def _planned(
+def _planned_run(
     index: int | None, point: Point, settings: Settings, base: str | None = None
 ) -> PlannedRun:
-    identity, evaluation = run_id(settings, base)
-    model, data, steps = settings.model, settings.data, settings.training.steps
+    """Returns the run at a point.
+
+    Args:
+      index: the run's number in the plan; None for the base model.
+      point: the values of the axes.
+      settings: the run's settings.
+      base: the id of the base model that it starts from.
+    """
+    run_hash, evaluation_hash = run_id(settings, base)
+    steps = settings.training.steps
+    batch_size = settings.data.batch_size
     lengths = fixed_lengths(
-        data.lengths,
-        "LENGTHS has targets 'fit', which depends on each run's data, and the runs of a sweep are to be compared; write the "
-        "number that launch/train.py --dry_run shows",
+        settings.data.lengths,
+        "LENGTHS has targets 'fit', which depends on each run's data, and the runs of a sweep are "
+        "to be compared; write the number that launch/train.py --dry_run shows",
     )
-    checkpoints = settings.checkpoints
-    kept = min(checkpoints.keep_last + checkpoints.keep_best, -(-steps // checkpoints.every))
+    folder = BASE if index is None else "runs"
+    values = [f"{axis.rpartition('.')[2]}={_as_text(value)}" for axis, value in point.items()]
     return PlannedRun(
         index=index,
-        id=identity,
-        evaluation=evaluation,
-        name=" ".join(f"{axis.rpartition('.')[2]}={_short(value)}" for axis, value in point.items())
-        or BASE,
+        id=run_hash,
+        evaluation=evaluation_hash,
+        name=" ".join(values) or BASE,
         point=dict(point),
-        directory=f"{BASE if index is None else 'runs'}/{identity}",
+        directory=f"{folder}/{run_hash}",
         steps=steps,
-        tokens=steps * data.batch_size * sum(lengths.values()),
-        flops=float(steps * model.train_flops(data.batch_size, lengths)),
-        # float32 parameters and, with Adafactor, about as much again for the first checkpoint's optimizer state at most
-        disk=4 * count_params(model) * kept,
+        tokens=steps * batch_size * sum(lengths.values()),
+        flops=float(steps * settings.model.train_flops(batch_size, lengths)),
+        disk=_checkpoint_bytes(settings),
     )
 
 
-def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
-    """(a hash of all that the trained parameters depend on, one of all that only their scores depend on).
+def _checkpoint_bytes(settings: Settings) -> int:
+    """Estimates the bytes of the checkpoints that are kept: float32 parameters alone.
 
-    That is the resolved settings, the tasks' definitions, the base model's id and the files that it reads (jsonl rows, a
-    tokenizer, a warm start), but not where its own are kept. A run whose evaluation alone has changed is scored again and not
-    trained again.
+    With Adafactor the optimizer state is small beside them.
     """
-    split = settings.data.split()
-    tasks = [get_task(name) for name in (*split.train, *split.held_out)]
-    shape = [
-        (t.name, t.fields, t.templates, t.options, t.metrics, t.source, t.sandbox) for t in tasks
-    ]
-    training = _plain(settings)
-    evaluation = [
-        VERSION,
-        training.pop("evaluation"),
-        *(training["data"].pop(name) for name in _EVALUATION),
-    ]
-    # A base model is known by its id, wherever the sweep is kept.
-    training["training"]["warm_start"] = base or settings.training.warm_start
-    training["tasks"] = [_task_fingerprint(*each) for each in shape]
-    training |= {"files": files} if (files := _files_read(settings, base, tasks)) else {}
-    return _hash(training), _hash(evaluation)
-
-
-def _files_read(
-    settings: Settings, base: str | None, tasks: Sequence[TemplatedTask]
-) -> dict[str, Any]:
-    """What the files are like that a run of these settings reads; those that are not here are left out."""
-    data, warm_start = settings.data, settings.training.warm_start
-    found: dict[str, Any] = {}
-    with contextlib.suppress(InputError, OSError):
-        if base is None and warm_start is not None:
-            found["warm start"] = source_facts(warm_start)["files"]
-    if Path(data.tokenizer).expanduser().exists():
-        found["tokenizer"] = hashlib.sha256(tokenizer_file(data.tokenizer).read_bytes()).hexdigest()
-    for task in tasks:
-        source = resolve_source(task, data.source, data.data_dir)
-        for split in task.splits if isinstance(source, Jsonl) else ():
-            with contextlib.suppress(InputError):  # not there: the run will say so
-                found[f"{task.name}/{split}"] = source.fingerprint(split)
-    return found
+    checkpoints = settings.checkpoints
+    saved = -(-settings.training.steps // checkpoints.every)  # rounded up
+    kept = min(checkpoints.keep_last + checkpoints.keep_best, saved)
+    return 4 * count_params(settings.model) * kept
 
 
 _EVALUATION = ("eval_prompts", "eval_examples", "seen_eval_examples")
 """Fields of DataConfig that shape evaluation alone."""
-_KNOWN: dict[str, str] = {}
 
 
-def _task_fingerprint(name: str, fields: Any, *rest: Any) -> str:
-    # Each task is in most of the runs, and to follow its functions takes a few milliseconds.
-    if name not in _KNOWN:
-        _KNOWN[name] = fingerprint(name, fields, *rest, follow=getattr(fields, "__module__", ""))
-    return _KNOWN[name]
+def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
+    """Returns what identifies a run.
+
+    The hashes cover the resolved settings, the tasks' definitions, the base model's id and the
+    files that the run reads (jsonl rows, a tokenizer, a warm start), but not where its own files
+    are kept. A run whose evaluation alone has changed is scored again and not trained again.
+
+    Args:
+      settings: the run's settings.
+      base: the id of the base model that it starts from.
+
+    Returns:
+      (hash of what the trained parameters depend on, hash of what only their scores depend on).
+    """
+    split = settings.data.split()
+    tasks = [get_task(name) for name in (*split.train, *split.held_out)]
+    training = _as_json(settings)
+    evaluation = [VERSION, training.pop("evaluation")]
+    evaluation += [training["data"].pop(name) for name in _EVALUATION]
+    # A base model is known by its id, wherever the sweep is kept.
+    training["training"]["warm_start"] = base or settings.training.warm_start
+    training["tasks"] = [_task_fingerprint(task) for task in tasks]
+    files = _files_read(settings, base, tasks)
+    if files:
+        training["files"] = files
+    return hash_json(training), hash_json(evaluation)
 
 
-_PLACES = frozenset({"cache_dir", "workers", "untuned_dir", "mesh"})
+def _files_read(
+    settings: Settings, base: str | None, tasks: Sequence[TemplatedTask]
+) -> dict[str, str]:
+    """Returns the hashes of the files that a run reads. Missing files are left out."""
+    data = settings.data
+    warm_start = settings.training.warm_start
+    hashes: dict[str, str] = {}
+    if base is None and warm_start is not None:
+        with contextlib.suppress(InputError, OSError):
+            hashes["warm start"] = source_facts(warm_start)["files"]
+    if Path(data.tokenizer).expanduser().exists():
+        content = tokenizer_file(data.tokenizer).read_bytes()
+        hashes["tokenizer"] = hashlib.sha256(content).hexdigest()
+    for task in tasks:
+        source = resolve_source(task, data.source, data.data_dir)
+        if not isinstance(source, Jsonl):
+            continue
+        for split in task.splits:
+            # A missing file is an error of the run, which will say so.
+            with contextlib.suppress(InputError):
+                hashes[f"{task.name}/{split}"] = source.fingerprint(split)
+    return hashes
 
 
-def _plain(value: Any) -> Any:
-    """Settings as JSON, without the places of files and the number of workers."""
+_FINGERPRINTS: dict[str, str] = {}
+"""Fingerprints by task: each task is in most runs, and following its functions takes a while."""
+
+
+def _task_fingerprint(task: TemplatedTask) -> str:
+    if task.name not in _FINGERPRINTS:
+        _FINGERPRINTS[task.name] = fingerprint(
+            task.name,
+            task.fields,
+            task.templates,
+            task.options,
+            task.metrics,
+            task.source,
+            task.sandbox,
+            follow=getattr(task.fields, "__module__", ""),
+        )
+    return _FINGERPRINTS[task.name]
+
+
+_NOT_HASHED = frozenset({"cache_dir", "workers", "untuned_dir", "mesh"})
+"""Settings that do not change a run's results: where files are kept, how the work is divided."""
+
+
+def _as_json(value: Any) -> Any:
+    """Returns settings as JSON, without those that do not change a run's results."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = {
-            f.name: getattr(value, f.name)
-            for f in dataclasses.fields(value)
-            if f.name not in _PLACES
-        }
-        return {"class": type(value).__name__} | {
-            name: _plain(each) for name, each in named.items()
-        }
+        content = {"class": type(value).__name__}
+        for field in dataclasses.fields(value):
+            if field.name not in _NOT_HASHED:
+                content[field.name] = _as_json(getattr(value, field.name))
+        return content
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return (
-        value
-        if isinstance(value, str | int | float | bool | None)
-        else getattr(value, "__qualname__", repr(value))
-    )
+        return [_as_json(item) for item in value]
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    return getattr(value, "__qualname__", repr(value))
 
 
-def _short(value: Any) -> str:
+def _as_text(value: object) -> str:
+    """Returns a value for a run's name: "nli+sentiment", "t5_1_1_small"."""
     if isinstance(value, (list, tuple)):
         return "+".join(map(str, value))
-    return Path(value).stem if isinstance(value, str) and value.endswith(".gin") else str(value)
+    if isinstance(value, str) and value.endswith(".gin"):
+        return Path(value).stem
+    return str(value)

@@ -1,8 +1,6 @@
-"""Runs of a sweep handed to the queue of a cluster, which places, retries and requeues them. Nothing here waits for a job.
+"""Hands the runs of a sweep to a queue: what to submit, and what was submitted.
 
-What was submitted is kept in submitted.jsonl in the sweep's directory, a line a job:
-    {"run": id, "engine": "slurm", "job": the queue's name of the job, "time": iso}
-Before the queue is asked, the line is there with "job": null. Where that is what is left, nobody knows whether the queue took it.
+submitted.jsonl in the sweep's directory says which run was submitted as which job.
 """
 
 import json
@@ -20,18 +18,26 @@ from flan_jax.sweeps.local_engine import ABLATE, lock
 from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, is_finished, make_folders, now, write_plan
 
 SUBMITTED = "submitted.jsonl"
+"""A line for each run that was submitted. A line with "job": null means that the submission was
+interrupted and its outcome is unknown."""
 UNSURE = re.compile(
     r"timed? ?out|connection|running asynchronously|unreachable|unavailable", re.IGNORECASE
 )
-"""Words of a client that failed and may yet have submitted."""
+"""Words of a client that failed and may have submitted all the same."""
 BASE_JOB = "BASE_JOB"
-"""In what a dry run shows: the job of the base model, which has no name before it is submitted."""
+"""Stands for the base model's job in a dry run, where it has no name yet."""
 ROOT = ABLATE.parents[1]
-"""Of the code."""
+"""The folder that holds the code."""
 
 
 class Command(NamedTuple):
-    """A call of a queue's client that submits `runs`; `jobs` finds their names, in this order, in the client's answer."""
+    """A call of a queue's client.
+
+    Attributes:
+      argv: the program and its arguments.
+      runs: the runs that it submits.
+      jobs: finds the names of their jobs, in the same order, in the client's answer.
+    """
 
     argv: Sequence[str]
     runs: Sequence[PlannedRun]
@@ -40,7 +46,13 @@ class Command(NamedTuple):
 
 @runtime_checkable
 class QueueEngine(Protocol):
-    """How to ask a queue for the runs of a sweep. `orders`: a job may wait there for the end of another."""
+    """How to hand the runs of a sweep to a queue.
+
+    Attributes:
+      name: what --engine= calls it.
+      install: how to get the client, for error messages.
+      orders: whether a job may wait in the queue for the end of another.
+    """
 
     name: ClassVar[str]
     install: ClassVar[str]
@@ -48,25 +60,25 @@ class QueueEngine(Protocol):
 
     @property
     def client(self) -> str:
-        """The program that talks to the queue; `install` says how to get it."""
+        """The program that talks to the queue."""
         ...
 
     def check(self, sweep_dir: Path) -> None:
-        """Raises InputError for settings that this sweep cannot run with."""
+        """Raises InputError for settings with which this sweep cannot run."""
         ...
 
     def files(self, sweep_dir: Path, runs: Sequence[PlannedRun]) -> Mapping[str, str]:
-        """{name in the sweep's directory: text} of what the commands read."""
+        """Returns the files that the commands read: {name in the sweep's directory: text}."""
         ...
 
     def commands(
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
     ) -> Sequence[Command]:
-        """What submits the runs, to start after the job `after` has ended well."""
+        """Returns the commands that submit runs, to start after the job `after` has succeeded."""
         ...
 
     def queued(self) -> set[str]:
-        """The jobs that wait or run, by one question to the client."""
+        """Returns the jobs that wait or run, by one question to the client."""
         ...
 
 
@@ -96,9 +108,14 @@ def register_engine(engine: Engine) -> Engine:
 
 
 class Batch(NamedTuple):
-    """What there is to submit. queued: runs that are in the queue already; later: those that a base model must precede.
+    """What there is to submit.
 
-    base: it is to be submitted first. after: its job, where that is in the queue already.
+    Attributes:
+      base: the base model's run, if it is to be submitted first.
+      runs: the runs to submit.
+      after: the base model's job, if that is in the queue already.
+      queued: runs that are in the queue already.
+      later: runs to submit only when the base model is finished.
     """
 
     base: PlannedRun | None
@@ -108,125 +125,183 @@ class Batch(NamedTuple):
     later: Sequence[PlannedRun]
 
     @property
-    def everything(self) -> list[PlannedRun]:
-        return [*([self.base] if self.base else []), *self.runs]
+    def all_runs(self) -> list[PlannedRun]:
+        """The base model's run, if it is to be submitted, and the others."""
+        first = [] if self.base is None else [self.base]
+        return [*first, *self.runs]
 
 
 def check_client(program: str, install: str) -> None:
-    """Raises InputError when a client is not there, saying how to get it."""
+    """Raises InputError if a client is not installed, saying how to get it."""
     if shutil.which(program) is None:
         raise InputError(f"{program} is not installed here, or not on the PATH: {install}")
 
 
 def call(argv: Sequence[str], install: str) -> str:
-    """What a client prints. Raises InputError with its own words when it refuses, or when it is not there."""
+    """Calls a client and returns what it prints.
+
+    Args:
+      argv: the command.
+      install: how to get the client, for the message.
+
+    Raises:
+      InputError: the client is not installed, or it refuses; the message has its own words.
+    """
     check_client(argv[0], install)
     done = subprocess.run(
         argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-4000:] or "it printed nothing"
-        raise InputError(f"{shlex.join(argv)} ended with exit code {done.returncode}:\n{said}")
+        output = (done.stdout + done.stderr).strip()[-4000:] or "it printed nothing"
+        raise InputError(f"{shlex.join(argv)} ended with exit code {done.returncode}:\n{output}")
     return done.stdout
 
 
 def run_command(sweep_dir: Path) -> str:
-    """What a job does in a folder with the code; the run's id or index follows."""
+    """Returns the command of a job in a folder with the code; the run's id or index follows it."""
     return f"python {ABLATE.relative_to(ROOT)} run --plan={shlex.quote(str(sweep_dir))} --index="
 
 
 def check_mounted(sweep_dir: Path, mount: str, setting: str) -> None:
-    """Raises InputError unless the sweep lies where the jobs have their bucket mounted: run directories are paths."""
+    """Checks that a sweep lies where its jobs see it: run directories are paths.
+
+    Args:
+      sweep_dir: the sweep's directory on this machine.
+      mount: where the jobs have the bucket mounted.
+      setting: the name of the setting that says so, for the message.
+
+    Raises:
+      InputError: the sweep lies elsewhere.
+    """
     if not sweep_dir.is_relative_to(mount):
         raise InputError(
-            f"the sweep is kept in {sweep_dir}, and its jobs see the bucket in {setting}={mount}. Mount the bucket here "
-            f"in the same place, and keep the sweep there: --sweep_dir={Path(mount) / sweep_dir.name}"
+            f"the sweep is kept in {sweep_dir}, and its jobs see the bucket in {setting}={mount}. "
+            "Mount the bucket here in the same place, and keep the sweep there: "
+            f"--sweep_dir={Path(mount) / sweep_dir.name}"
         )
 
 
 def read_submitted(sweep_dir: Path) -> list[dict[str, Any]]:
-    """The lines of submitted.jsonl, the oldest first."""
+    """Returns the lines of submitted.jsonl, the oldest first."""
     return list(read_jsonl(sweep_dir / SUBMITTED))
 
 
 def last_jobs(sweep_dir: Path) -> dict[str, str]:
-    """{run's id: the job that it was last submitted as}."""
+    """Returns the job that each run was last submitted as: {run's id: job}."""
     return {line["run"]: line["job"] or "unknown" for line in read_submitted(sweep_dir)}
 
 
 def check_engine(sweep_dir: Path, plan: Plan, name: str) -> None:
-    """Raises InputError if runs that are not finished were submitted to another engine, whose queue may still have them."""
-    left = {run.id for run in _left(sweep_dir, plan)}
+    """Checks that no other engine may still do runs of a sweep.
+
+    Args:
+      sweep_dir: the sweep's directory.
+      plan: its plan.
+      name: the engine that is to do the runs.
+
+    Raises:
+      InputError: runs that are not finished were submitted to another engine.
+    """
+    unfinished = {run.id for run in _unfinished(sweep_dir, plan)}
     others = [
-        line for line in read_submitted(sweep_dir) if line["run"] in left and line["engine"] != name
+        line
+        for line in read_submitted(sweep_dir)
+        if line["run"] in unfinished and line["engine"] != name
     ]
     if others:
-        jobs = ", ".join(line["job"] or "unknown" for line in others[:5]) + (
-            " ..." if len(others) > 5 else ""
-        )
+        jobs = _first_five([line["job"] or "unknown" for line in others])
         raise InputError(
-            f"runs of {sweep_dir} that are not finished were submitted to {others[0]['engine']} (jobs {jobs}), where they may "
-            f"still start. Go on with that engine, or cancel them there and delete {sweep_dir / SUBMITTED}"
+            f"runs of {sweep_dir} that are not finished were submitted to {others[0]['engine']} "
+            f"(jobs {jobs}), where they may still start. Go on with that engine, or cancel them "
+            f"there and delete {sweep_dir / SUBMITTED}"
         )
 
 
-def _check_sure(sweep_dir: Path) -> None:
-    """Raises InputError where a submission was cut short, after which a second one may be one too many."""
-    unsure = [line for line in read_submitted(sweep_dir) if line["job"] is None]
-    if unsure:
-        runs = ", ".join(line["run"] for line in unsure[:5]) + (" ..." if len(unsure) > 5 else "")
+def _check_outcome_known(sweep_dir: Path) -> None:
+    """Raises InputError if a submission was interrupted, so that a second may be one too many."""
+    unknown = [line for line in read_submitted(sweep_dir) if line["job"] is None]
+    if unknown:
+        first = unknown[0]
+        runs = _first_five([line["run"] for line in unknown])
         raise InputError(
-            f"the submission to {unsure[0]['engine']} of {unsure[0]['time']} (runs {runs}) was cut short, and nobody knows whether its "
-            f'queue took the jobs. Look there; cancel those that it has, delete the lines with "job": null from '
-            f"{sweep_dir / SUBMITTED}, and give the same command again"
+            f"the submission to {first['engine']} of {first['time']} (runs {runs}) was cut short, "
+            "and nobody knows whether its queue took the jobs. Look there; cancel those that it "
+            f'has, delete the lines with "job": null from {sweep_dir / SUBMITTED}, and give the '
+            "same command again"
         )
 
 
-def _left(sweep_dir: Path, plan: Plan) -> list[PlannedRun]:
-    everything = [*([plan.base] if plan.base else []), *plan.runs]
-    return [run for run in everything if not is_finished(sweep_dir, run)]
+def _first_five(names: Sequence[str]) -> str:
+    text = ", ".join(names[:5])
+    return text + " ..." if len(names) > 5 else text
+
+
+def _unfinished(sweep_dir: Path, plan: Plan) -> list[PlannedRun]:
+    return [run for run in plan.all_runs if not is_finished(sweep_dir, run)]
 
 
 def batch_of(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Batch:
-    """Every run that is neither finished nor in the queue. The client is asked only where something was submitted before."""
+    """Returns every run that is neither finished nor in the queue.
+
+    The client is asked what is in the queue only if something was submitted before.
+
+    Raises:
+      InputError: another engine may have runs of the sweep, or a submission was interrupted.
+    """
     check_engine(sweep_dir, plan, engine.name)
-    _check_sure(sweep_dir)
-    left, known = _left(sweep_dir, plan), last_jobs(sweep_dir)
-    jobs = {run.id: known[run.id] for run in left if run.id in known}
-    there = engine.queued() if jobs else set()
-    queued = [run for run in left if jobs.get(run.id) in there]
-    new = [run for run in left if run not in queued]
+    _check_outcome_known(sweep_dir)
+    unfinished = _unfinished(sweep_dir, plan)
+    submitted = last_jobs(sweep_dir)
+    jobs = {run.id: submitted[run.id] for run in unfinished if run.id in submitted}
+    jobs_in_queue = engine.queued() if jobs else set()
+    queued = [run for run in unfinished if jobs.get(run.id) in jobs_in_queue]
+    new = [run for run in unfinished if run not in queued]
+
     base = plan.base if plan.base in new else None
-    after = jobs[plan.base.id] if plan.base is not None and plan.base in queued else None
     runs = [run for run in new if run is not base]
-    if plan.base in left and not engine.orders:
+    if plan.base in unfinished and not engine.orders:
         return Batch(base, (), None, queued, runs)
+    after = None
+    if plan.base is not None and plan.base in queued:
+        after = jobs[plan.base.id]
     return Batch(base, runs, after, queued, ())
 
 
-def shown(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Iterator[str]:
-    """What `submit` would write and call, as text. Nothing is submitted and nothing written."""
+def describe_submission(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Iterator[str]:
+    """Yields what `submit` would write and call. Nothing is submitted and nothing written."""
     engine.check(sweep_dir)
     batch = batch_of(sweep_dir, plan, engine)
-    for name, text in engine.files(sweep_dir, batch.everything).items():
+    for name, text in engine.files(sweep_dir, batch.all_runs).items():
         yield f"# {sweep_dir / name}\n{text}"
-    base = engine.commands(sweep_dir, [batch.base], None) if batch.base else ()
-    runs = (
-        engine.commands(sweep_dir, batch.runs, BASE_JOB if batch.base else batch.after)
-        if batch.runs
-        else ()
-    )
-    yield from (shlex.join(command.argv) for command in (*base, *runs))
+    commands: list[Command] = []
+    if batch.base:
+        commands += engine.commands(sweep_dir, [batch.base], None)
+    if batch.runs:
+        after = BASE_JOB if batch.base else batch.after
+        commands += engine.commands(sweep_dir, batch.runs, after)
+    for command in commands:
+        yield shlex.join(command.argv)
     yield from _remarks(batch, engine)
 
 
 def submit(
     sweep_dir: Path, plan: Plan, engine: QueueEngine, gin_files: Sequence[str]
 ) -> Iterator[str]:
-    """Writes the plan and submits what is neither finished nor in the queue; says what it does, line by line.
+    """Writes the plan and submits what is neither finished nor in the queue.
 
-    Raises InputError, before anything is submitted, for a client that is not there and for settings that cannot work; and for
-    what the client refuses: what was submitted until then is known, and the same command goes on after it.
+    Args:
+      sweep_dir: the sweep's directory.
+      plan: its plan.
+      engine: the queue.
+      gin_files: the sweep's gin files.
+
+    Yields:
+      Lines about what it does.
+
+    Raises:
+      InputError: before anything is submitted, if the client is not installed or the settings
+        cannot work; later, if the client refuses. What was submitted until then is known, and the
+        same command goes on after it.
     """
     check_client(engine.client, engine.install)
     engine.check(sweep_dir)
@@ -234,50 +309,64 @@ def submit(
     held = lock(sweep_dir)
     write_plan(plan, sweep_dir, gin_files)
     batch = batch_of(sweep_dir, plan, engine)
-    for name, text in engine.files(sweep_dir, batch.everything).items():
+    for name, text in engine.files(sweep_dir, batch.all_runs).items():
         write_text(sweep_dir / name, text)
+
     after = batch.after
-    for runs in ([batch.base] if batch.base else [], batch.runs):
-        for command in engine.commands(sweep_dir, runs, after) if runs else ():
+    if batch.base:
+        for command in engine.commands(sweep_dir, [batch.base], None):
             yield shlex.join(command.argv)
-            jobs = _submit(sweep_dir, engine, command)
+            jobs = _submit_command(sweep_dir, engine, command)
             yield f"    {', '.join(jobs)}"
-            after = jobs[0] if runs == [batch.base] else after
+            after = jobs[0]
+    if batch.runs:
+        for command in engine.commands(sweep_dir, batch.runs, after):
+            yield shlex.join(command.argv)
+            jobs = _submit_command(sweep_dir, engine, command)
+            yield f"    {', '.join(jobs)}"
     yield from _remarks(batch, engine)
-    yield "How far it is: --status. A report of what is there: --report. What failed is submitted again by the same command."
+    yield (
+        "--status says how far the sweep is, --report writes a report of the results so far. The "
+        "same command submits again what failed."
+    )
     held.close()
 
 
-def _submit(sweep_dir: Path, engine: QueueEngine, command: Command) -> Sequence[str]:
-    """The jobs of a command. A process that ends in between leaves lines without a job."""
-    before = read_submitted(sweep_dir)
+def _submit_command(sweep_dir: Path, engine: QueueEngine, command: Command) -> Sequence[str]:
+    """Submits the runs of a command and returns their jobs.
 
-    def keep(jobs: Sequence[str | None]) -> None:
-        runs = [run.id for run in command.runs]
-        lines = [
-            {"run": run, "engine": engine.name, "job": job, "time": now()}
-            for run, job in zip(runs, jobs, strict=bool(jobs))
-        ]
-        write_text(
-            sweep_dir / SUBMITTED, "".join(json.dumps(line) + "\n" for line in (*before, *lines))
-        )
+    Their lines in submitted.jsonl have no job while the client is called, so that a process that
+    is killed meanwhile leaves the outcome marked as unknown.
+    """
+    earlier_lines = read_submitted(sweep_dir)
+    run_ids = [run.id for run in command.runs]
 
-    keep([None] * len(command.runs))
+    def write_lines(jobs: Sequence[str | None]) -> None:
+        lines = [*earlier_lines]
+        for run_id, job in zip(run_ids, jobs, strict=bool(jobs)):
+            lines.append({"run": run_id, "engine": engine.name, "job": job, "time": now()})
+        write_text(sweep_dir / SUBMITTED, "".join(json.dumps(line) + "\n" for line in lines))
+
+    write_lines([None] * len(run_ids))
     try:
         answer = call(command.argv, engine.install)
     except InputError as error:
         if not UNSURE.search(str(error)):
-            keep([])
+            write_lines([])
         raise
     jobs = command.jobs(answer)
-    keep(jobs)
+    write_lines(jobs)
     return jobs
 
 
 def _remarks(batch: Batch, engine: QueueEngine) -> Iterator[str]:
-    yield f"{len(batch.everything)} to submit to {engine.name}, {len(batch.queued)} in its queue already"
+    yield (
+        f"{len(batch.all_runs)} to submit to {engine.name}, {len(batch.queued)} in its queue "
+        "already"
+    )
     if batch.later:
         yield (
-            f"{len(batch.later)} runs start from the base model, and {engine.name} knows no order of jobs: give the same command "
-            "again when --status says that the base is finished"
+            f"{len(batch.later)} runs start from the base model, and {engine.name} cannot make a "
+            "job wait for another: give the same command again when --status says that the base is "
+            "finished"
         )

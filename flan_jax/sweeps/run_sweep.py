@@ -1,4 +1,4 @@
-"""What launch/ablate.py does with a sweep: list it, run it here, say how far it is."""
+"""Does a sweep on this machine: the base model, the runs, the leakage audits, the report."""
 
 import concurrent.futures
 import contextlib
@@ -9,9 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import rich.box
 import rich.console
-import rich.table
 
 from flan_jax.data.leakage import Audit, audit_runs
 from flan_jax.errors import DONE, SAVED, InputError
@@ -32,122 +30,158 @@ from flan_jax.sweeps.sweep_dir import (
     read_status,
     write_plan,
 )
-from flan_jax.sweeps.tables import _duration, _scores
+from flan_jax.sweeps.tables import duration_text, held_out_change
 from flan_jax.training.settings import Settings
 from flan_jax.training.train import train
 
 LOW_PRIORITY = 5
-"""Of the audit: it gives way to the runs, and still ends on a machine that others keep busy."""
+"""The niceness of the leakage audits: they give way to the runs, and end all the same."""
 
 
 def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
-    """One run of a plan, from where it stopped; at once when it is finished. Of several processes the first keeps its status."""
-    if not multihost.broadcast_from_zero(is_finished(sweep_dir, run)):
-        with contextlib.ExitStack() as stack:
-            if multihost.is_process_zero():
-                ended = stack.enter_context(attempt(sweep_dir, run))
-                stack.enter_context(
-                    multihost.on_remote_failure(
-                        lambda why, code: ended("preempted" if code == SAVED else "failed", why)
-                    )
-                )
-            train(str(sweep_dir / run.directory), settings, config_text)
+    """Does one run of a plan, from where it stopped; nothing if it is finished.
+
+    Args:
+      sweep_dir: the sweep's directory.
+      run: the run of its plan.
+      settings: the run's settings.
+      config_text: its whole configuration as gin text.
+    """
+    if multihost.broadcast_from_zero(is_finished(sweep_dir, run)):
+        return
+    with contextlib.ExitStack() as stack:
+        # Of several processes, process 0 keeps the run's status.
+        if multihost.is_process_zero():
+            end = stack.enter_context(attempt(sweep_dir, run))
+
+            def end_with_others(why: str, code: int) -> None:
+                end("preempted" if code == SAVED else "failed", why)
+
+            stack.enter_context(multihost.on_remote_failure(end_with_others))
+        train(str(sweep_dir / run.directory), settings, config_text)
 
 
 def planned(sweep_dir: Path, index: str) -> PlannedRun:
-    """The run of a plan by its index or id, or the base model by "base". Raises InputError when there is none."""
+    """Returns a run of a plan by its index or id, or the base model by "base".
+
+    Raises:
+      InputError: there is none.
+    """
     plan = read_plan(sweep_dir)
-    known = {run.id: run for run in plan.runs} | {str(run.index): run for run in plan.runs}
-    known |= {BASE: plan.base, plan.base.id: plan.base} if plan.base else {}
-    if index not in known:
-        last = f"0 to {len(plan.runs) - 1}" + (" or 'base'" if plan.base else "")
+    runs = {run.id: run for run in plan.all_runs}
+    runs |= {str(run.index): run for run in plan.runs}
+    if plan.base is not None:
+        runs[BASE] = plan.base
+    if index not in runs:
+        indices = f"0 to {len(plan.runs) - 1}"
+        if plan.base is not None:
+            indices += " or 'base'"
         raise InputError(
-            f"--index={index}: the plan in {sweep_dir} has the indices {last}, and no run of that id"
+            f"--index={index}: the plan in {sweep_dir} has the indices {indices}, and no run of "
+            "that id"
         )
-    return known[index]
+    return runs[index]
 
 
 def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[str]) -> bool:
-    """Writes the plan and does everything that is not finished, the base model first, failed runs last. True when all of it is finished.
+    """Writes a plan and does everything that is not finished.
 
-    The report is written anew whenever a run ends.
+    The base model comes first, and runs that failed before come last. The report is written anew
+    whenever a run ends.
+
+    Args:
+      sweep_dir: the sweep's directory.
+      plan: the plan to do.
+      engine: starts the runs.
+      gin_files: the sweep's gin files.
+
+    Returns:
+      Whether all runs are finished.
     """
     queue.check_engine(sweep_dir, plan, "local")
     make_folders(sweep_dir)
     held = lock(sweep_dir)
     write_plan(plan, sweep_dir, gin_files)
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = rich.console.Console(highlight=False, soft_wrap=True, markup=False)
+
     if plan.base is not None and not is_finished(sweep_dir, plan.base):
         console.print(
             f"{plan.base.name}: {plan.base.steps:,} steps, the model that all runs start from"
         )
         for run, code in engine.work([plan.base]):
-            console.print(_ended(sweep_dir, run, code), markup=False)
+            console.print(_how_it_ended(sweep_dir, run, code))
         if not is_finished(sweep_dir, plan.base):
-            console.print("no run can start without the base model", markup=False)
+            console.print("no run can start without the base model")
             return False
-    keep_audits = _audit_beside(sweep_dir, plan)
-    failed = [
-        run
-        for run in plan.runs
-        if (s := read_status(sweep_dir, run)) is not None and s.state == "failed"
-    ]
-    left = [
-        run for run in plan.runs if not is_finished(sweep_dir, run) and run not in failed
-    ] + failed
-    done = len(plan.runs) - len(left)
-    for run, code in engine.work(left):
-        done += code == DONE
-        console.print(f"[{done}/{len(plan.runs)}] {_ended(sweep_dir, run, code)}", markup=False)
+
+    keep_audits = _start_audits(sweep_dir, plan)
+    unfinished = [run for run in plan.runs if not is_finished(sweep_dir, run)]
+    unfinished.sort(key=lambda run: _has_failed(sweep_dir, run))
+    finished = len(plan.runs) - len(unfinished)
+    for run, code in engine.work(unfinished):
+        if code == DONE:
+            finished += 1
+        console.print(f"[{finished}/{len(plan.runs)}] {_how_it_ended(sweep_dir, run, code)}")
         sweep_report.write(sweep_dir)
     keep_audits()
-    console.print(f"report: {sweep_report.write(sweep_dir)}", markup=False)
+    console.print(f"report: {sweep_report.write(sweep_dir)}")
     held.close()
-    return done == len(plan.runs)
+    return finished == len(plan.runs)
 
 
-def _audit_beside(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
-    """Begins the leakage audits that are missing, in a thread of low priority: it takes what the runs leave of the processors.
+def _has_failed(sweep_dir: Path, run: PlannedRun) -> bool:
+    status = read_status(sweep_dir, run)
+    return status is not None and status.state == "failed"
 
-    The function that is returned waits for them and keeps each with its run, where that is finished.
+
+def _start_audits(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
+    """Starts the missing leakage audits in a thread of low priority.
+
+    Returns:
+      A function that waits for them and keeps each with its run, if that is finished.
     """
-    left = [
-        run
-        for run in plan.runs
-        if plan.data[run.id].held_out is not None
-        and not (sweep_dir / run.directory / LEAKAGE).exists()
-    ]
+    runs = [run for run in plan.runs if _lacks_audit(sweep_dir, plan, run)]
+    # In this process: the processes of a pool would keep a stopped sweep from ending.
+    configs = [dataclasses.replace(plan.data[run.id], workers=0) for run in runs]
     future: concurrent.futures.Future[list[Audit]] = concurrent.futures.Future()
 
-    def work() -> None:
+    def audit() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         try:
-            # In this thread: processes of a pool would keep a sweep that is stopped from ending.
-            future.set_result(
-                audit_runs([dataclasses.replace(plan.data[run.id], workers=0) for run in left])
-            )
-        except Exception as error:  # noqa: BLE001 - raised again below
+            future.set_result(audit_runs(configs))
+        except Exception as error:  # noqa: BLE001 (raised again where the result is asked for)
             future.set_exception(error)
 
-    def finish() -> None:
+    def keep() -> None:
         try:
             audits = future.result()
-        except InputError as error:  # what is wrong with the data, the runs have said too
+        except InputError as error:  # the data is wrong, which the runs have said, too
             print(f"no leakage audit: {error}", file=sys.stderr, flush=True)
             return
-        for run, found in zip(left, audits, strict=True):
+        for run, findings in zip(runs, audits, strict=True):
             if is_finished(sweep_dir, run):
-                write_json(sweep_dir / run.directory / LEAKAGE, found.to_json())
+                write_json(sweep_dir / run.directory / LEAKAGE, findings.to_json())
 
-    threading.Thread(target=work, daemon=True).start()
-    return finish
+    threading.Thread(target=audit, daemon=True).start()
+    return keep
 
 
-def _ended(sweep_dir: Path, run: PlannedRun, code: int) -> str:
+def _lacks_audit(sweep_dir: Path, plan: Plan, run: PlannedRun) -> bool:
+    holds_out = plan.data[run.id].held_out is not None
+    return holds_out and not (sweep_dir / run.directory / LEAKAGE).exists()
+
+
+def _how_it_ended(sweep_dir: Path, run: PlannedRun, code: int) -> str:
+    """Returns a line about a run whose process has ended with an exit code."""
     status = read_status(sweep_dir, run)
-    took = f" after {_duration(status.seconds)}" if status and status.seconds else ""
+    after = ""
+    if status is not None and status.seconds:
+        after = f" after {duration_text(status.seconds)}"
     if code == SAVED:
-        return f"{run.name}: saved{took}; the same command goes on from there"
+        return f"{run.name}: saved{after}; the same command goes on from there"
     if code != DONE:
-        return f"{run.name}: failed{took}: {status.error if status else f'exit code {code}'}"
-    return f"{run.name}: finished{took}{_scores(sweep_dir, run)}"
+        reason = status.error if status else f"exit code {code}"
+        return f"{run.name}: failed{after}: {reason}"
+    change = held_out_change(sweep_dir, run)
+    scores = f", held out {change}" if change else ""
+    return f"{run.name}: finished{after}{scores}"

@@ -1,4 +1,15 @@
-"""A sweep's directory: its plan, the configurations of its runs, their status."""
+"""A sweep's directory: its plan, the configurations of its runs, their status.
+
+A sweep directory holds
+    plan.json           the axes, the gin files, the base model, a fingerprint of both plan files
+    runs.jsonl          one PlannedRun a line
+    configs/<id>.gin    each run's whole configuration, so that later edits of the gin files do
+                        not change what was planned
+    base/<id>/ runs/<id>/   run directories (flan_jax.run_dir)
+    untuned/            scores of untuned models, shared by the runs
+    status/<id>.json logs/<id>.log
+    report.html report.md results.csv
+"""
 
 import contextlib
 import dataclasses
@@ -14,30 +25,36 @@ from typing import Any
 
 from flan_jax.data.config import DataConfig
 from flan_jax.errors import InputError, describe_os_error
-from flan_jax.json_files import read_json, read_jsonl, write_json, write_text
+from flan_jax.json_files import JsonObject, read_json, read_jsonl, write_json, write_text
 from flan_jax.parallel.preemption import Preempted
 from flan_jax.reports.sweep_results import KILLED, PLAN, RUNS, was_killed
 from flan_jax.run_dir import METRICS, RESULT
 
 BASE = "base"
-
-
+"""The index of the base model, and the folder of its run directory."""
 PLANNING = "planning"
-"""A file that is there while a plan is written: one that was cut short is no edited one."""
-
-
+"""A file that exists while a plan is written. It tells an interrupted write from an edit."""
 FOLDERS = ("configs", "status", "logs", "runs", "untuned")
 
-
 Point = Mapping[str, Any]
-"""{axis: value}: where in the cross a run lies."""
+"""One combination of the axes' values: {axis: value}."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """A line of runs.jsonl. `index` is None for the base model; tokens and flops are those of all steps.
+    """A line of runs.jsonl.
 
-    `id` is a hash of what the run is trained by, `evaluation` of what it is scored by.
+    Attributes:
+      index: the run's number in the plan; None for the base model.
+      id: a hash of everything that the trained parameters depend on.
+      evaluation: a hash of everything that only the scores depend on.
+      name: the point as text, for people.
+      point: the run's values of the axes.
+      directory: the run directory, relative to the sweep directory.
+      steps: training steps.
+      tokens: token positions of all steps, padding included.
+      flops: FLOPs of all steps.
+      disk: bytes of the checkpoints that are kept.
     """
 
     index: int | None
@@ -54,9 +71,16 @@ class PlannedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep, with their configurations as text, and their data, by id.
+    """The runs of a sweep.
 
-    left_out: clusters that "each" does not hold out, as nothing of them can be evaluated. A plan that was read has none of these.
+    Attributes:
+      axes: each axis with the values that occur.
+      runs: the runs, in the order of their indices.
+      configs: each run's configuration as gin text, by the run's id; empty for a plan that was
+        read from a file.
+      base: the base model's run.
+      data: each run's data settings, by the run's id; empty for a plan that was read.
+      left_out: clusters that "each" does not hold out, as they cannot be evaluated.
     """
 
     axes: Mapping[str, Sequence[Any]]
@@ -66,91 +90,118 @@ class Plan:
     data: Mapping[str, DataConfig] = dataclasses.field(default_factory=dict)
     left_out: Sequence[str] = ()
 
+    @property
+    def all_runs(self) -> list[PlannedRun]:
+        """The base model's run, if there is one, and the others."""
+        first = [] if self.base is None else [self.base]
+        return [*first, *self.runs]
 
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+def hash_json(content: object) -> str:
+    """Returns ten hex digits that identify a JSON value."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def make_folders(sweep_dir: Path) -> None:
-    """Makes a sweep directory, or goes on with one. Raises InputError when the directory holds something else, or a plan
-    that was edited."""
-    cut_short = (
-        sweep_dir / PLANNING
-    ).exists()  # a plan was being written when its process was killed
-    if (
-        sweep_dir.is_dir()
-        and any(sweep_dir.iterdir())
-        and not (sweep_dir / PLAN).exists()
-        and not cut_short
-    ):
+    """Makes a sweep directory, or checks that an existing one can be continued.
+
+    Raises:
+      InputError: the directory holds something else, its plan was edited, or it cannot be written.
+    """
+    plan_exists = (sweep_dir / PLAN).exists()
+    was_interrupted = (sweep_dir / PLANNING).exists()
+    if not plan_exists and not was_interrupted and _holds_anything(sweep_dir):
         raise InputError(
-            f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another --sweep_dir"
+            f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another "
+            "--sweep_dir"
         )
-    about = read_json(sweep_dir / PLAN) if sweep_dir.is_dir() else None
-    if (
-        about is not None
-        and "fingerprint" in about
-        and (sweep_dir / RUNS).exists()
-        and not cut_short
-    ):
-        _check_unedited(sweep_dir, about)
+    plan_json = read_json(sweep_dir / PLAN) if sweep_dir.is_dir() else None
+    is_whole = (sweep_dir / RUNS).exists() and not was_interrupted
+    if is_whole and plan_json is not None and "fingerprint" in plan_json:
+        _check_unedited(sweep_dir, plan_json)
     try:
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        if about is None:
+        if plan_json is None:
             (sweep_dir / PLANNING).touch()
         for folder in FOLDERS:
             (sweep_dir / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"the sweep directory {sweep_dir} cannot be written ({error.strerror})"
+            f"the sweep directory {sweep_dir} cannot be written ({error.strerror}). Choose another "
+            "--sweep_dir"
         ) from None
 
 
+def _holds_anything(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def write_plan(plan: Plan, sweep_dir: Path, gin_files: Sequence[str]) -> None:
-    """Writes plan.json, runs.jsonl and configs/, in place of those of an earlier plan; its runs stay."""
-    for name, text in plan.configs.items():
-        write_text(sweep_dir / "configs" / f"{name}.gin", text)
+    """Writes plan.json, runs.jsonl and configs/ in place of those of an earlier plan.
+
+    Run directories of the earlier plan stay.
+
+    Args:
+      plan: the plan.
+      sweep_dir: a directory that `make_folders` has made.
+      gin_files: the sweep's gin files; the first one names the sweep.
+    """
+    for run_id, text in plan.configs.items():
+        write_text(sweep_dir / "configs" / f"{run_id}.gin", text)
     lines = "".join(json.dumps(dataclasses.asdict(run)) + "\n" for run in plan.runs)
-    about = {"name": Path(gin_files[0]).stem, "gin_files": list(gin_files), "axes": dict(plan.axes)}
-    about["base"] = plan.base and dataclasses.asdict(plan.base)
-    about["left_out"] = list(plan.left_out)
-    about["fingerprint"] = _fingerprint(about, lines)
-    # Jobs in a queue read both files at any time: left alone where nothing changes.
-    if (read_json(sweep_dir / PLAN) or {}).get("fingerprint") != about["fingerprint"] or not (
-        sweep_dir / RUNS
-    ).exists():
+    plan_json: dict[str, Any] = {
+        "name": Path(gin_files[0]).stem,
+        "gin_files": list(gin_files),
+        "axes": dict(plan.axes),
+        "base": None if plan.base is None else dataclasses.asdict(plan.base),
+        "left_out": list(plan.left_out),
+    }
+    plan_json["fingerprint"] = _fingerprint(plan_json, lines)
+
+    # Jobs in a queue may read both files at any time, so they are written only if they change.
+    written = read_json(sweep_dir / PLAN) or {}
+    is_same = written.get("fingerprint") == plan_json["fingerprint"]
+    if not is_same or not (sweep_dir / RUNS).exists():
         (sweep_dir / PLANNING).touch()
         write_text(sweep_dir / RUNS, lines)
-        write_json(sweep_dir / PLAN, about)
+        write_json(sweep_dir / PLAN, plan_json)
     (sweep_dir / PLANNING).unlink(missing_ok=True)
 
 
-def _fingerprint(about: Mapping[str, Any], lines: str) -> str:
-    """Of plan.json without its fingerprint, and of runs.jsonl."""
-    return _hash([{name: value for name, value in about.items() if name != "fingerprint"}, lines])
+def _fingerprint(plan_json: JsonObject, lines: str) -> str:
+    """Returns the hash of plan.json, without its own fingerprint, and of runs.jsonl."""
+    content = {name: value for name, value in plan_json.items() if name != "fingerprint"}
+    return hash_json([content, lines])
 
 
-def _check_unedited(sweep_dir: Path, about: Mapping[str, Any]) -> None:
+def _check_unedited(sweep_dir: Path, plan_json: JsonObject) -> None:
     file = sweep_dir / RUNS
     lines = file.read_text(encoding="utf-8") if file.exists() else ""
-    if about["fingerprint"] != _fingerprint(about, lines):
+    if plan_json["fingerprint"] != _fingerprint(plan_json, lines):
         raise InputError(
-            f"{PLAN} or {RUNS} in {sweep_dir} is not what launch/ablate.py wrote: they were edited, or their writing was cut "
-            f"short. To change a sweep, change its gin files; to have back what was planned, delete {RUNS} and plan again"
+            f"{PLAN} or {RUNS} in {sweep_dir} is not what launch/ablate.py wrote: they were "
+            "edited, or their writing was cut short. To change a sweep, change its gin files; to "
+            f"have back what was planned, delete {RUNS} and plan again"
         )
 
 
 def read_plan(sweep_dir: Path) -> Plan:
-    """The plan of a sweep directory. Raises InputError when there is none, or an edited one."""
-    about = read_json(sweep_dir / PLAN)
-    if about is None:
+    """Returns the plan of a sweep directory.
+
+    Raises:
+      InputError: there is none, or it was edited.
+    """
+    plan_json = read_json(sweep_dir / PLAN)
+    if plan_json is None:
         raise InputError(
             f"{sweep_dir} holds no {PLAN}: it is no sweep. Give the --sweep_dir of launch/ablate.py"
         )
     try:
-        _check_unedited(sweep_dir, about)
+        _check_unedited(sweep_dir, plan_json)
         runs = tuple(PlannedRun(**line) for line in read_jsonl(sweep_dir / RUNS))
-        return Plan(about["axes"], runs, {}, about["base"] and PlannedRun(**about["base"]))
+        base = PlannedRun(**plan_json["base"]) if plan_json["base"] else None
+        return Plan(plan_json["axes"], runs, {}, base)
     except (KeyError, TypeError) as error:
         raise InputError(
             f"the plan in {sweep_dir} is of another version ({error}). Plan it anew"
@@ -158,12 +209,25 @@ def read_plan(sweep_dir: Path) -> Plan:
 
 
 def config_of(sweep_dir: Path, run: PlannedRun) -> Path:
+    """Returns the path of a run's configuration."""
     return sweep_dir / "configs" / f"{run.id}.gin"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Status:
-    """status/<id>.json. `state` is running, finished, failed or preempted (saved: it goes on when started again)."""
+    """The content of status/<id>.json.
+
+    Attributes:
+      state: running, finished, failed or preempted (saved: it goes on when started again).
+      evaluation: PlannedRun.evaluation of the attempt.
+      pid: the process.
+      host: the machine.
+      started: when the last attempt started, ISO 8601 in UTC.
+      attempts: the number of attempts so far.
+      ended: when the last attempt ended; None while it runs, and if it was killed.
+      seconds: the time of all attempts.
+      error: why the last attempt failed.
+    """
 
     state: str
     evaluation: str
@@ -177,55 +241,66 @@ class Status:
 
 
 def status_file(sweep_dir: Path, run: PlannedRun) -> Path:
+    """Returns the path of a run's status."""
     return sweep_dir / "status" / f"{run.id}.json"
 
 
 def read_status(sweep_dir: Path, run: PlannedRun) -> Status | None:
-    """None while nothing has been tried. A run whose process is gone from this machine has failed."""
-    found = read_json(status_file(sweep_dir, run))
-    if found is None:
+    """Returns a run's status; None if it was never started.
+
+    A run whose process no longer exists on this machine has failed.
+    """
+    content = read_json(status_file(sweep_dir, run))
+    if content is None:
         return None
-    status = Status(**found)
-    return (
-        dataclasses.replace(status, state="failed", error=KILLED) if was_killed(found) else status
-    )
+    status = Status(**content)
+    if was_killed(content):
+        return dataclasses.replace(status, state="failed", error=KILLED)
+    return status
 
 
 def is_finished(sweep_dir: Path, run: PlannedRun) -> bool:
-    """Whether a run is trained and scored as planned."""
+    """Returns whether a run is trained and scored as planned."""
     status = read_status(sweep_dir, run)
-    done = status is not None and status.state == "finished" and status.evaluation == run.evaluation
-    return done and (sweep_dir / run.directory / RESULT).exists()
+    if status is None or status.state != "finished":
+        return False
+    has_result = (sweep_dir / run.directory / RESULT).exists()
+    return status.evaluation == run.evaluation and has_result
+
+
+EndAttempt = Callable[[str, str | None], None]
+"""end(state, error): says in the status how an attempt ended."""
 
 
 @contextlib.contextmanager
-def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[Callable[..., None]]:
-    """Keeps status/<id>.json while a run goes on, and says in it how that ended.
+def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[EndAttempt]:
+    """Keeps a run's status while it goes on, and says in it how that ended.
 
-    Its value, called with "failed" or "preempted" and the reason, says so for a process that is about to be ended.
+    Args:
+      sweep_dir: the sweep's directory.
+      run: the run that this process does.
+
+    Yields:
+      A function for a process that is about to be ended from outside: end("preempted", why).
     """
     before = read_status(sweep_dir, run)
-    start, attempts, spent = (
-        time.monotonic(),
-        1 + (before.attempts if before else 0),
-        _spent(sweep_dir, run, before),
-    )
+    seconds_before = _seconds_so_far(sweep_dir, run, before)
+    start = time.monotonic()
     status = Status(
         state="running",
         evaluation=run.evaluation,
         pid=os.getpid(),
         host=socket.gethostname(),
         started=now(),
-        attempts=attempts,
-        seconds=spent,
+        attempts=1 if before is None else before.attempts + 1,
+        seconds=seconds_before,
     )
     file = status_file(sweep_dir, run)
     write_json(file, dataclasses.asdict(status))
 
     def end(state: str, error: str | None = None) -> None:
-        ended = dataclasses.replace(
-            status, state=state, ended=now(), seconds=spent + time.monotonic() - start, error=error
-        )
+        seconds = seconds_before + time.monotonic() - start
+        ended = dataclasses.replace(status, state=state, ended=now(), seconds=seconds, error=error)
         write_json(file, dataclasses.asdict(ended))
 
     try:
@@ -234,38 +309,36 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[Callable[..., None]]:
         end("preempted")
         raise
     except BaseException as error:
-        with contextlib.suppress(
-            OSError
-        ):  # a full disk, perhaps: the first error is the one to hear of
-            end("failed", _told(error))
+        # The disk may be full, and the user is to hear of the first error.
+        with contextlib.suppress(OSError):
+            end("failed", _message(error))
         raise
     end("finished")
 
 
-def _spent(sweep_dir: Path, run: PlannedRun, before: Status | None) -> float:
-    """Seconds of all attempts so far. One that was killed has said nothing: it lasted at least until its last metrics."""
+def _seconds_so_far(sweep_dir: Path, run: PlannedRun, before: Status | None) -> float:
+    """Returns the time of all attempts so far.
+
+    An attempt that was killed could not record its end: it lasted at least until its last metrics.
+    """
     if before is None:
         return 0.0
+    seconds = before.seconds or 0.0
     metrics = sweep_dir / run.directory / METRICS
-    killed = before.ended is None and metrics.exists()
-    last = (
-        metrics.stat().st_mtime - datetime.datetime.fromisoformat(before.started).timestamp()
-        if killed
-        else 0.0
-    )
-    return (before.seconds or 0.0) + max(0.0, last)
+    if before.ended is None and metrics.exists():
+        started = datetime.datetime.fromisoformat(before.started).timestamp()
+        seconds += max(0.0, metrics.stat().st_mtime - started)
+    return seconds
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, InputError):
         return str(error)
-    return (
-        describe_os_error(error)
-        if isinstance(error, OSError)
-        else f"{type(error).__name__}: {error}"
-    )
+    if isinstance(error, OSError):
+        return describe_os_error(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def now() -> str:
-    """The time as status files have it."""
+    """Returns the time as status files have it: ISO 8601 in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,64 +1,45 @@
 """A sweep as tables on the terminal: what it will cost, how far it is."""
 
+import collections
 import datetime
 import statistics
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import rich.box
 import rich.table
 
-from flan_jax.json_files import read_json, read_jsonl
-from flan_jax.run_dir import RESULT
+from flan_jax.json_files import JsonObject, read_json, read_jsonl
+from flan_jax.run_dir import METRICS, RESULT
 from flan_jax.sweeps import queue
 from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, Status, read_plan, read_status
 
 EFFICIENCY = 0.3
-"""Of the rate of large matrix products, what a small model's training reaches: the estimate before anything has run."""
-
-
-def _scores(sweep_dir: Path, run: PlannedRun) -> str:
-    """The mean over the held-out tasks, before and after, as far as it is known."""
-    held_out = [
-        t
-        for t in (read_json(sweep_dir / run.directory / RESULT) or {"tasks": {}})["tasks"].values()
-        if t["held_out"]
-    ]
-    if not held_out or not all("before" in task and "after" in task for task in held_out):
-        return ""
-    before, after = (
-        statistics.fmean(task[when] for task in held_out) for when in ("before", "after")
-    )
-    return f", held out {before:.1f} -> {after:.1f}"
+"""The share of the FLOP/s of large matrix products that training a small model reaches."""
 
 
 def listing(plan: Plan) -> rich.table.Table:
-    """The runs of a plan with what each will take."""
-    rate = measured_flops_per_second() * EFFICIENCY
-    title = f"{len(plan.runs)} runs; times: {EFFICIENCY:.0%} of this machine's {rate / EFFICIENCY / 1e9:,.0f} GFLOP/s in matrix products"
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=title, title_justify="left")
+    """Returns the runs of a plan with what each will take."""
+    peak = measured_flops_per_second()
+    rate = peak * EFFICIENCY
+    table = _table(
+        f"{len(plan.runs)} runs; times: {EFFICIENCY:.0%} of this machine's {peak / 1e9:,.0f} "
+        "GFLOP/s in matrix products"
+    )
     for name in ("index", "id", "run"):
         table.add_column(name)
     for name in ("steps", "tokens", "TFLOP", "time", "disk"):
         table.add_column(name, justify="right")
-    everything = [*([plan.base] if plan.base else []), *plan.runs]
-    for run in everything:
+    for run in plan.all_runs:
         index = "" if run.index is None else str(run.index)
-        table.add_row(
-            index,
-            run.id,
-            run.name,
-            f"{run.steps:,}",
-            *_costs(run.tokens, run.flops, run.disk, rate),
-        )
-    tokens, flops, disk = (
-        sum(getattr(run, name) for run in everything) for name in ("tokens", "flops", "disk")
-    )
+        costs = _costs(run.tokens, run.flops, run.disk, rate)
+        table.add_row(index, run.id, run.name, f"{run.steps:,}", *costs)
     table.add_section()
+    tokens = sum(run.tokens for run in plan.all_runs)
+    flops = sum(run.flops for run in plan.all_runs)
+    disk = sum(run.disk for run in plan.all_runs)
     table.add_row("", "", "all", "", *_costs(tokens, flops, disk, rate))
     return table
 
@@ -67,84 +48,116 @@ def _costs(tokens: int, flops: float, disk: int, rate: float) -> tuple[str, ...]
     return (
         f"{tokens / 1e6:,.1f} M",
         f"{flops / 1e12:,.1f}",
-        _duration(flops / rate),
+        duration_text(flops / rate),
         f"{disk / 2**20:,.0f} MiB",
     )
 
 
 def measured_flops_per_second() -> float:
-    """Of one float32 matrix product of all devices' kind, best of three."""
-    x = jnp.ones((1024, 1024), jnp.float32)
+    """Measures a float32 matrix product on one device, best of three; returns that of all."""
+    size = 1024
+    x = jnp.ones((size, size), jnp.float32)
     product = jax.jit(lambda x: x @ x).lower(x).compile()
+    product(x).block_until_ready()  # warm up
     times = []
-    for _ in range(4):  # the first is to warm up
+    for _ in range(3):
         start = time.perf_counter()
         product(x).block_until_ready()
         times.append(time.perf_counter() - start)
-    return 2 * 1024**3 / min(times[1:]) * jax.device_count()
+    return 2 * size**3 / min(times) * jax.device_count()
 
 
 def status_table(sweep_dir: Path) -> rich.table.Table:
-    """How far each run is, from files alone."""
+    """Returns how far each run of a sweep is, from its files alone."""
     plan = read_plan(sweep_dir)
-    states = {
-        run.id: read_status(sweep_dir, run)
-        for run in (*plan.runs, *([plan.base] if plan.base else []))
-    }
-    counts: dict[str, int] = {}
-    for run in plan.runs:
-        state = _state(states[run.id])
-        counts[state] = counts.get(state, 0) + 1
-    title = f"{sweep_dir}: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=title, title_justify="left")
+    statuses = {run.id: read_status(sweep_dir, run) for run in plan.all_runs}
+    counts = collections.Counter(_state(statuses[run.id]) for run in plan.runs)
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    table = _table(f"{sweep_dir}: {summary}")
     jobs = queue.last_jobs(sweep_dir)
-    for name in ("index", "run", *(["job"] if jobs else []), "state"):
-        table.add_column(name)
+
+    table.add_column("index")
+    table.add_column("run")
+    if jobs:
+        table.add_column("job")
+    table.add_column("state")
     for name in ("step", "loss", "time"):
         table.add_column(name, justify="right")
     table.add_column("held out, or what went wrong", overflow="fold")
-    for run in (*([plan.base] if plan.base else []), *plan.runs):
-        status = states[run.id]
-        last = _last_metrics(sweep_dir / run.directory)
-        table.add_row(
-            "" if run.index is None else str(run.index),
-            run.name,
-            *([jobs.get(run.id, "")] if jobs else []),
-            _state(status),
-            f"{last['step']:,}/{run.steps:,}" if last else f"0/{run.steps:,}",
-            f"{last['loss']:.3f}" if last else "",
-            _duration(_elapsed(status)),
-            (
-                status.error
-                if status and status.error
-                else _scores(sweep_dir, run).removeprefix(", held out ")
-            ),
-        )
+    for run in plan.all_runs:
+        cells = ["" if run.index is None else str(run.index), run.name]
+        if jobs:
+            cells.append(jobs.get(run.id, ""))
+        table.add_row(*cells, *_progress_cells(sweep_dir, run, statuses[run.id]))
     return table
+
+
+def _progress_cells(sweep_dir: Path, run: PlannedRun, status: Status | None) -> list[str]:
+    """Returns state, step, loss, time, and scores or error."""
+    metrics = _last_metrics(sweep_dir / run.directory)
+    step = metrics["step"] if metrics else 0
+    error = status.error if status else None
+    return [
+        _state(status),
+        f"{step:,}/{run.steps:,}",
+        f"{metrics['loss']:.3f}" if metrics else "",
+        duration_text(_seconds(status)),
+        error or held_out_change(sweep_dir, run),
+    ]
+
+
+def held_out_change(sweep_dir: Path, run: PlannedRun) -> str:
+    """Returns the mean over the held-out tasks before and after training: "31.2 -> 40.5".
+
+    It is "" where a run has no held-out tasks, or not all of their scores yet.
+    """
+    result = read_json(sweep_dir / run.directory / RESULT) or {"tasks": {}}
+    held_out = [task for task in result["tasks"].values() if task["held_out"]]
+    is_complete = all("before" in task and "after" in task for task in held_out)
+    if not held_out or not is_complete:
+        return ""
+    before = statistics.fmean(task["before"] for task in held_out)
+    after = statistics.fmean(task["after"] for task in held_out)
+    return f"{before:.1f} -> {after:.1f}"
 
 
 def _state(status: Status | None) -> str:
     return "waiting" if status is None else status.state
 
 
-def _elapsed(status: Status | None) -> float | None:
-    if status is None or status.state != "running":
-        return None if status is None else status.seconds
+def _seconds(status: Status | None) -> float | None:
+    """Returns the time of all attempts; of the attempt that runs, if one does."""
+    if status is None:
+        return None
+    if status.state != "running":
+        return status.seconds
     started = datetime.datetime.fromisoformat(status.started)
     return (datetime.datetime.now(datetime.UTC) - started).total_seconds()
 
 
-def _last_metrics(directory: Path) -> Mapping[str, Any] | None:
-    rows: Sequence[Mapping[str, Any]] = [
-        row for row in read_jsonl(directory / "metrics.jsonl") if "loss" in row
-    ]
-    return rows[-1] if rows else None
+def _last_metrics(run_dir: Path) -> JsonObject | None:
+    """Returns the last line of metrics.jsonl that has a loss."""
+    last = None
+    for row in read_jsonl(run_dir / METRICS):
+        if "loss" in row:
+            last = row
+    return last
 
 
-def _duration(seconds: float | None) -> str:
+def duration_text(seconds: float | None) -> str:
+    """Returns a duration as minutes and seconds, or hours, minutes and seconds.
+
+    >>> duration_text(3725.0)
+    '1:02:05'
+    """
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
-    )
+    hours, minutes_of_hour = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes_of_hour:02}:{rest:02}"
+    return f"{minutes}:{rest:02}"
+
+
+def _table(title: str) -> rich.table.Table:
+    return rich.table.Table(box=rich.box.SIMPLE_HEAD, title=title, title_justify="left")

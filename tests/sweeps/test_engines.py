@@ -16,7 +16,7 @@ from flan_jax.sweeps import queue, run_sweep
 from flan_jax.sweeps.engines import skypilot, slurm, xpk
 from flan_jax.sweeps.engines.slurm import SlurmEngine
 from flan_jax.sweeps.plan import AblationConfig, make_plan
-from flan_jax.sweeps.queue import last_jobs, shown, submit
+from flan_jax.sweeps.queue import describe_submission, last_jobs, submit
 from flan_jax.sweeps.sweep_dir import (
     Plan,
     PlannedRun,
@@ -184,7 +184,7 @@ def test_a_queue_without_an_order_of_jobs_gets_the_base_model_first(tmp_path, cl
 
 
 def test_a_dry_run_writes_and_submits_nothing(cluster, clients):
-    text = "\n".join(shown(cluster, WITH_BASE, SlurmEngine()))
+    text = "\n".join(describe_submission(cluster, WITH_BASE, SlurmEngine()))
     assert "--dependency=afterok:BASE_JOB" in text
     assert clients.calls() == []
     assert not cluster.exists()
@@ -334,7 +334,7 @@ def test_an_engines_settings_are_no_part_of_a_runs_identity(tmp_path):
     config = AblationConfig(axes={"HELD_OUT": ["nli"]})
     files = ["flan_mixture.gin", "engines/slurm.gin"]
     with_engine, without = (
-        make_plan(config, given, more, gin_settings.resolve, tmp_path).runs
+        make_plan(config, given, more, resolve=gin_settings.resolve, sweep_dir=tmp_path).runs
         for given, more in ((files, ["SlurmEngine.nodes = 2"]), (files[:1], []))
     )
     assert with_engine == without
@@ -386,7 +386,7 @@ srun --kill-on-bad-exit=1 --cpus-per-task=8 bash -ec 'module load cuda
 . '"'"'/my env/bin/activate'"'"'
 exec python launch/ablate.py run --plan=/sweeps/loco --index=$1' run "$run"
 code=$?
-# Saved, before the time limit: back into the queue, to go on from there.
+# The run was saved before the time limit: the job goes back into the queue to continue it.
 [ $code -eq 42 ] && exec scontrol requeue "$SLURM_JOB_ID"
 exit $code
 """

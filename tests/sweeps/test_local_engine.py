@@ -140,7 +140,9 @@ def test_a_second_engine_is_refused_and_sigterm_saves_the_runs_and_ends_with_42(
 def test_the_status_of_a_run_on_two_hosts_says_whose_end_ended_it(folder, cache):
     axes(folder, "{'SEED': [0]}", base=False)
     files, bindings = [str(folder / "small.gin")], ["STEPS = 100000"]
-    plan = make_plan(load_ablation(files, bindings), files, bindings, resolve, folder / "sweep")
+    plan = make_plan(
+        load_ablation(files, bindings), files, bindings, resolve=resolve, sweep_dir=folder / "sweep"
+    )
     make_folders(folder / "sweep")
     write_plan(plan, folder / "sweep", files)
     address = f"--coordinator_address=localhost:{free_port()}"

@@ -33,7 +33,9 @@ FILES = ["flan_mixture.gin"]
 
 def planned(axes, bindings=(), sweep_dir="sweep", base=None):
     config = AblationConfig(axes=axes, base=base)
-    return make_plan(config, FILES, [*TINY, *bindings], gin_settings.resolve, Path(sweep_dir))
+    return make_plan(
+        config, FILES, [*TINY, *bindings], resolve=gin_settings.resolve, sweep_dir=Path(sweep_dir)
+    )
 
 
 def test_each_cluster_that_can_be_evaluated_is_held_out_once():
@@ -127,7 +129,7 @@ def test_a_changed_template_is_another_run(monkeypatch):
     first = planned({"HELD_OUT": ["nli"]}).runs[0].id
     task = TASKS["rte"]
     monkeypatch.setitem(TASKS, "rte", dataclasses.replace(task, templates=task.templates[::-1]))
-    monkeypatch.setattr(ablate, "_KNOWN", {})
+    monkeypatch.setattr(ablate, "_FINGERPRINTS", {})
     assert planned({"HELD_OUT": ["nli"]}).runs[0].id != first
 
 

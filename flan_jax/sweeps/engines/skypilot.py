@@ -1,4 +1,7 @@
-"""The runs of a sweep as SkyPilot's managed jobs: one task file, a slice for each run, recovered when spot capacity goes away."""
+"""SkyPilot: the runs of a sweep as managed jobs of one task file, each on a slice of its own.
+
+SkyPilot restarts a run elsewhere when spot capacity is taken away.
+"""
 
 import dataclasses
 import json
@@ -18,13 +21,21 @@ FILE, POOL_FILE = "skypilot.yaml", "skypilot_pool.yaml"
 @register_engine
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SkyPilotEngine:
-    """What a run asks SkyPilot for. Without a pool each run has a slice of its own, which ends with it.
+    """What a run asks SkyPilot for. Without a pool each run has a slice, which ends with it.
 
-    infra: cloud, region and zone ("gcp/us-central1/us-central1-a"). accelerators: a slice ("tpu-v5litepod-16") or GPUs.
-    bucket: where the sweep is kept ("gs://name"), mounted at `mount` on every host of a run, and on this machine.
-    setup: shell commands once on each host. activate: before each run. resources: more of SkyPilot's resource fields.
-    pool: the name of a pool of `workers` slices, which take one run after the other: made and ended by `sky jobs pool`, it costs
-    as long as it is there. client: the program, which may be in an environment of its own.
+    Attributes:
+      infra: cloud, region and zone: "gcp/us-central1/us-central1-a".
+      accelerators: a TPU slice ("tpu-v5litepod-16") or GPUs.
+      bucket: where the sweep is kept: "gs://name".
+      mount: where the bucket is mounted, on every host of a run and on this machine.
+      spot: whether to use spot capacity.
+      setup: shell commands to run once on each host.
+      activate: shell commands before each run.
+      resources: more of SkyPilot's resource fields.
+      pool: the name of a pool of slices that take one run after the other. `sky jobs pool` makes
+        and ends it; it costs money as long as it exists.
+      workers: the number of slices in the pool.
+      client: the program, which may be in an environment of its own.
     """
 
     infra: str
@@ -41,7 +52,8 @@ class SkyPilotEngine:
 
     name: ClassVar[str] = "skypilot"
     install: ClassVar[str] = (
-        "python -m venv ~/sky; ~/sky/bin/pip install 'skypilot[gcp]', and --gin.SkyPilotEngine.client=$HOME/sky/bin/sky"
+        "python -m venv ~/sky; ~/sky/bin/pip install 'skypilot[gcp]', and "
+        "--gin.SkyPilotEngine.client=$HOME/sky/bin/sky"
     )
     orders: ClassVar[bool] = False
 
@@ -50,65 +62,59 @@ class SkyPilotEngine:
         check_mounted(sweep_dir, self.mount, "SkyPilotEngine.mount")
 
     def files(self, sweep_dir: Path, runs: Sequence[PlannedRun]) -> Mapping[str, str]:
-        """The task of all runs, each of which finds its own by its rank; what belongs to a pool's workers is in a file of its own."""
+        """Returns the task file of all runs, and that of the pool if there is one.
+
+        Each run finds its id by the rank of its job.
+        """
         if not runs:
             return {}
+        name = [f"name: {json.dumps(sweep_dir.name)}"]
         resources = {
             "infra": self.infra,
             "accelerators": self.accelerators,
             "use_spot": self.spot,
             **self.resources,
         }
-        worker = [f"workdir: {json.dumps(str(ROOT))}"]
-        worker += _block("file_mounts", {self.mount: {"source": self.bucket, "mode": "MOUNT"}})
-        worker += _script("setup", self.setup) if self.setup.strip() else []
+        recovery = {"job_recovery": {"recover_on_exit_codes": [SAVED]}}
+        job_resources = _block("resources", resources | recovery)
+        mounts = {self.mount: {"source": self.bucket, "mode": "MOUNT"}}
+        host = [f"workdir: {json.dumps(str(ROOT))}", *_block("file_mounts", mounts)]
+        if self.setup.strip():
+            host += _script("setup", self.setup)
+
         ids = "\n".join(f"  {run.id}  # {run.name}" for run in runs)
-        run = f"{self.activate.strip()}\nexec {run_command(sweep_dir)}${{runs[$SKYPILOT_JOB_RANK]}}"
-        job = [f"name: {json.dumps(sweep_dir.name)}"]
-        job += _block("resources", resources | {"job_recovery": {"recover_on_exit_codes": [SAVED]}})
-        job += _script("run", f"cd ~/sky_workdir\nruns=(\n{ids}\n)\n{run}")
+        command = f"exec {run_command(sweep_dir)}${{runs[$SKYPILOT_JOB_RANK]}}"
+        script = f"cd ~/sky_workdir\nruns=(\n{ids}\n)\n{self.activate.strip()}\n{command}"
+        run_block = _script("run", script)
         if self.pool is None:
-            return {FILE: _text(job[:1] + worker + job[1:])}
-        pool = [
-            *_block("pool", {"workers": self.workers}),
-            *_block("resources", resources),
-            *worker,
-        ]
-        return {FILE: _text(job), POOL_FILE: _text(pool)}
+            return {FILE: _text([*name, *host, *job_resources, *run_block])}
+        pool = [*_block("pool", {"workers": self.workers}), *_block("resources", resources), *host]
+        return {FILE: _text([*name, *job_resources, *run_block]), POOL_FILE: _text(pool)}
 
     def commands(
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
     ) -> list[Command]:
-        """All runs at once."""
-        where = [f"--pool={self.pool}"] if self.pool else []
-        argv = [
-            self.client,
-            "jobs",
-            "launch",
-            "--yes",
-            "--detach-run",
-            *where,
-            f"--num-jobs={len(runs)}",
-        ]
-        return [
-            Command([*argv, str(sweep_dir / FILE)], runs, lambda answer: _jobs(answer, len(runs)))
-        ]
+        """Returns one command for all runs."""
+        argv = [self.client, "jobs", "launch", "--yes", "--detach-run"]
+        if self.pool:
+            argv.append(f"--pool={self.pool}")
+        argv += [f"--num-jobs={len(runs)}", str(sweep_dir / FILE)]
+        return [Command(argv, runs, lambda answer: _jobs(answer, len(runs)))]
 
     def queued(self) -> set[str]:
-        """Managed jobs that have not ended."""
-        answer = call(
-            [self.client, "jobs", "queue", "--skip-finished", "--all", "--output=json"],
-            self.install,
-        )
+        """Returns the managed jobs that have not ended."""
+        command = [self.client, "jobs", "queue", "--skip-finished", "--all", "--output=json"]
+        answer = call(command, self.install)
         return {str(job["job_id"]) for job in json.loads(answer)}
 
 
-def _block(name: str, values: Mapping[str, Any]) -> list[str]:
-    # JSON in a line is YAML, too.
+def _block(name: str, values: Mapping[str, object]) -> list[str]:
+    """Returns a YAML mapping. Its values are written as JSON, which is YAML, too."""
     return [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in values.items())]
 
 
 def _script(name: str, text: str) -> list[str]:
+    """Returns a YAML block of shell commands."""
     return [f"{name}: |", textwrap.indent(f"set -e\n{text.strip()}", "  ")]
 
 
@@ -117,19 +123,26 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _jobs(answer: str, count: int) -> list[str]:
-    """The jobs of a launch, by rank.
+    """Returns the jobs of a launch, by rank.
 
     >>> _jobs("Jobs submitted with IDs: 3,5-7.", 4)
     ['3', '5', '6', '7']
+
+    Raises:
+      InputError: the answer does not name `count` jobs.
     """
-    plain = re.sub(r"\x1b\[[\d;]*m", "", answer)  # colours
-    found = re.search(r"(?:Jobs submitted with IDs|Managed Job ID): ([\d,-]+)", plain)
+    without_colors = re.sub(r"\x1b\[[\d;]*m", "", answer)
+    pattern = r"(?:Jobs submitted with IDs|Managed Job ID): ([\d,-]+)"
+    match = re.search(pattern, without_colors)
     jobs: list[str] = []
-    for part in found.group(1).split(",") if found else ():
-        first, _, last = part.partition("-")
-        jobs += map(str, range(int(first), int(last or first) + 1))
+    if match is not None:
+        for span in match.group(1).split(","):
+            first, _, last = span.partition("-")
+            numbers = range(int(first), int(last or first) + 1)
+            jobs += [str(number) for number in numbers]
     if len(jobs) != count:
         raise InputError(
-            f"sky does not say which {count} jobs it made; look with sky jobs queue. It said:\n{plain}"
+            f"sky does not say which {count} jobs it made; look with sky jobs queue. It said:\n"
+            f"{without_colors}"
         )
     return jobs

@@ -1,4 +1,4 @@
-"""The runs of a sweep as an array of jobs under Slurm: one sbatch script, plain enough to be read and changed."""
+"""Slurm: the runs of a sweep as an array of jobs of one sbatch script that a person can read."""
 
 import dataclasses
 import shlex
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from flan_jax.errors import SAVED, InputError
+from flan_jax.errors import SAVED, InputError, check_at_least
 from flan_jax.sweeps.queue import ROOT, Command, call, register_engine, run_command
 from flan_jax.sweeps.sweep_dir import BASE, PlannedRun
 
@@ -25,7 +25,7 @@ exec >> {logs}/$run.log 2>&1
 cd {root}
 {srun} bash -ec {process} run "$run"
 code=$?
-# Saved, before the time limit: back into the queue, to go on from there.
+# The run was saved before the time limit: the job goes back into the queue to continue it.
 [ $code -eq {saved} ] && exec scontrol requeue "$SLURM_JOB_ID"
 exit $code
 """
@@ -34,12 +34,25 @@ exit $code
 @register_engine
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SlurmEngine:
-    """What a run asks Slurm for; None is the cluster's default. Code and sweep lie on a file system that all nodes share.
+    """What a run asks Slurm for. None is the cluster's default.
 
-    nodes: of a run, with processes_per_node of its processes each. memory: of a node, as Slurm writes it ("64G").
-    time: limit of a job ("4:00:00"); grace_seconds before it the run saves and goes back into the queue. at_once: runs side
-    by side at most. activate: shell commands before each process, such as modules and environments to load.
-    container_image, container_mounts: for clusters with pyxis. options: more options of sbatch, such as "--exclusive".
+    Code and sweep must lie on a file system that all nodes share.
+
+    Attributes:
+      partition: the partition.
+      account: the account that is billed.
+      nodes: nodes of a run.
+      processes_per_node: processes of a run on each node.
+      gpus_per_node: GPUs of a run on each node.
+      cpus_per_process: processor cores of each process.
+      memory: memory of a node, as Slurm writes it: "64G".
+      time: the time limit of a job: "4:00:00".
+      grace_seconds: so long before the time limit a run saves and goes back into the queue.
+      at_once: the most runs to do side by side.
+      activate: shell commands before each process, such as modules and environments to load.
+      container_image: a container image, for clusters with pyxis.
+      container_mounts: its mounts.
+      options: more options of sbatch, such as "--exclusive".
     """
 
     partition: str | None = None
@@ -63,20 +76,23 @@ class SlurmEngine:
     orders: ClassVar[bool] = True
 
     def __post_init__(self):
-        for name in ("nodes", "processes_per_node", "cpus_per_process", "at_once", "grace_seconds"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f"SlurmEngine.{name} is {value}; it must be at least 1")
+        check_at_least(
+            self, nodes=1, processes_per_node=1, cpus_per_process=1, at_once=1, grace_seconds=1
+        )
         if self.container_mounts and not self.container_image:
             raise InputError(
-                "SlurmEngine.container_mounts is set and container_image is not; set both or neither"
+                "SlurmEngine.container_mounts is set and container_image is not; set both or "
+                "neither"
             )
 
     def check(self, sweep_dir: Path) -> None:
-        """Nothing to check: what a cluster does not have, sbatch refuses."""
+        """Checks nothing: sbatch refuses what the cluster does not have."""
 
     def files(self, sweep_dir: Path, runs: Sequence[PlannedRun]) -> Mapping[str, str]:
-        """The script of all jobs."""
-        here = {
+        """Returns the script of all jobs."""
+        if not runs:
+            return {}
+        job_options = {
             "job-name": sweep_dir.name,
             "partition": self.partition,
             "account": self.account,
@@ -88,69 +104,67 @@ class SlurmEngine:
             "time": self.time,
             "signal": f"TERM@{self.grace_seconds}",  # to the run's processes, not to the script
         }
-        process = {
+        process_options = {
             "kill-on-bad-exit": 1,
             "cpus-per-task": self.cpus_per_process,  # srun does not take it from the job
             "container-image": self.container_image,
             "container-mounts": self.container_mounts,
         }
+        header = [f"#SBATCH {option}" for option in (*_options(job_options), *self.options)]
+        process = f"{self.activate.strip()}\nexec {run_command(sweep_dir)}$1".strip()
         script = SCRIPT.format(
-            options="\n".join(f"#SBATCH {option}" for option in (*_options(here), *self.options)),
-            runs="\n".join(
-                f"  [{BASE if run.index is None else run.index}]={run.id}  # {run.name}"
-                for run in runs
-            ),
+            options="\n".join(header),
+            runs="\n".join(f"  [{_index(run)}]={run.id}  # {run.name}" for run in runs),
             base=BASE,
             logs=shlex.quote(str(sweep_dir / "logs")),
             root=shlex.quote(str(ROOT)),
-            srun=" ".join(["srun", *_options(process)]),
-            process=shlex.quote(
-                f"{self.activate.strip()}\nexec {run_command(sweep_dir)}$1".strip()
-            ),
+            srun=" ".join(["srun", *_options(process_options)]),
+            process=shlex.quote(process),
             saved=SAVED,
         )
-        return {FILE: script} if runs else {}
+        return {FILE: script}
 
     def commands(
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
     ) -> list[Command]:
-        """One array, or the job of the base model."""
+        """Returns one command: an array of jobs, or the job of the base model."""
         indices = [run.index for run in runs if run.index is not None]
-        argv = [
-            "sbatch",
-            "--parsable",
-            f"--output={sweep_dir / 'logs'}/slurm-{'%a' if indices else BASE}.log",
-        ]
+        log_name = "%a" if indices else BASE
+        argv = ["sbatch", "--parsable", f"--output={sweep_dir / 'logs'}/slurm-{log_name}.log"]
         if indices:
-            argv.append(
-                f"--array={_ranges(indices)}" + (f"%{self.at_once}" if self.at_once else "")
-            )
+            limit = f"%{self.at_once}" if self.at_once else ""
+            argv.append(f"--array={_ranges(indices)}{limit}")
         if after is not None:
             argv += [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"]
+        argv.append(str(sweep_dir / FILE))
 
         def jobs(answer: str) -> list[str]:
-            job = answer.split()[-1].partition(";")[
-                0
-            ]  # JOB;CLUSTER, where there are several clusters
-            return [f"{job}_{index}" for index in indices] or [job]
+            # JOB, or JOB;CLUSTER where there are several clusters.
+            job = answer.split()[-1].partition(";")[0]
+            if not indices:
+                return [job]
+            return [f"{job}_{index}" for index in indices]
 
-        return [Command([*argv, str(sweep_dir / FILE)], runs, jobs)]
+        return [Command(argv, runs, jobs)]
 
     def queued(self) -> set[str]:
-        """Of this user."""
-        return set(
-            call(["squeue", "--me", "--noheader", "--array", "--format=%i"], self.install).split()
-        )
+        """Returns the jobs of this user."""
+        command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+        return set(call(command, self.install).split())
+
+
+def _index(run: PlannedRun) -> int | str:
+    return BASE if run.index is None else run.index
 
 
 def _options(values: Mapping[str, str | int | None]) -> list[str]:
-    return [
-        f"--{name}={shlex.quote(str(value))}" for name, value in values.items() if value is not None
-    ]
+    """Returns command-line options; those without a value are left out."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return [f"--{name}={shlex.quote(str(value))}" for name, value in given.items()]
 
 
 def _ranges(indices: Sequence[int]) -> str:
-    """Indices as Slurm writes them.
+    """Returns indices as Slurm writes them.
 
     >>> _ranges([0, 3, 4, 5, 9])
     '0,3-5,9'
@@ -161,6 +175,8 @@ def _ranges(indices: Sequence[int]) -> str:
             groups[-1].append(index)
         else:
             groups.append([index])
-    return ",".join(
-        str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups
-    )
+    texts = []
+    for group in groups:
+        first, last = group[0], group[-1]
+        texts.append(str(first) if first == last else f"{first}-{last}")
+    return ",".join(texts)
