@@ -3,10 +3,9 @@
 `MIXTURE = 'plain_text'` names it where a gin file imports this module.
 """
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask
+from flan_jax.tasks import Collection, FormatTemplate, TemplatedTask, register_collection
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.task import FINDERS
 from tasks.practice import plain_text as practice
 
 PLAIN_TEXT = TemplatedTask(
@@ -19,5 +18,10 @@ PLAIN_TEXT = TemplatedTask(
     templates=(FormatTemplate("{beginning}"),),
 )
 
-# Found by its name, yet not registered: a mixture of all registered tasks is of instructions.
-FINDERS.append(lambda name: PLAIN_TEXT if name == PLAIN_TEXT.name else None)
+
+def _find(name: str) -> TemplatedTask | None:
+    return PLAIN_TEXT if name == PLAIN_TEXT.name else None
+
+
+# A collection, not a registered task: a mixture of all registered tasks is of instructions alone.
+register_collection(Collection(name="plain_texts", names=lambda: (PLAIN_TEXT.name,), find=_find))

@@ -10,7 +10,7 @@ import numpy as np
 from flan_jax.data.batch_plan import TaskLengths
 from flan_jax.data.store_requests import Selection
 from flan_jax.errors import InputError, check_at_least, unknown_name
-from flan_jax.tasks.clusters import CLUSTER_VIEWS, Split, hold_out
+from flan_jax.tasks.clusters import Split, cluster_view, hold_out
 from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import ASSIGNMENTS, ZERO_SHOT
@@ -89,8 +89,7 @@ class DataConfig:
         )
         if self.source not in SOURCES:
             raise unknown_name("SOURCE", self.source, SOURCES)
-        if self.clusters not in CLUSTER_VIEWS:
-            raise unknown_name("DataConfig.clusters", self.clusters, CLUSTER_VIEWS)
+        cluster_view(self.clusters)
         if self.assignment not in ASSIGNMENTS:
             raise unknown_name("DataConfig.assignment", self.assignment, ASSIGNMENTS)
 
@@ -99,7 +98,7 @@ class DataConfig:
         return hold_out(
             mixture_or_task(self.mixture),
             self.held_out,
-            view=CLUSTER_VIEWS[self.clusters],
+            view=cluster_view(self.clusters),
             known=list(TASKS.values()),
         )
 

@@ -25,12 +25,17 @@ from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.store_requests import RenderedExamples, Request, Selection
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
-from flan_jax.tasks import task as registry
 from flan_jax.tasks.clusters import leave_one_cluster_out
 from flan_jax.tasks.mixtures import MAXIMUM_RATE, MIXTURES, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow
-from flan_jax.tasks.task import TASKS, TemplatedTask, resolve_source
+from flan_jax.tasks.task import (
+    TASKS,
+    Collection,
+    TemplatedTask,
+    register_collection,
+    resolve_source,
+)
 from flan_jax.tasks.templates import FormatTemplate
 
 SEQIO_CLUSTER = "seqio"
@@ -304,6 +309,12 @@ def find_seqio_task(name: str) -> TemplatedTask | None:
     )
 
 
+def _seqio_names() -> list[str]:
+    """Returns the names of the tasks in seqio's registry that are not ours."""
+    own_names = _REGISTERED[seqio.TaskRegistry]
+    return sorted(set(seqio.TaskRegistry.names()) - set(own_names))
+
+
 def _pretokenized(row: Mapping[str, Any]) -> dict[str, str]:
     return {"inputs": row["inputs"], "answer": row["targets"]}
 
@@ -312,4 +323,4 @@ def _pretokenized(row: Mapping[str, Any]) -> dict[str, str]:
 if not TASKS and importlib.util.find_spec("tasks") is not None:
     importlib.import_module("tasks")
 register_seqio()
-registry.FINDERS.append(find_seqio_task)
+register_collection(Collection(name=SEQIO_CLUSTER, names=_seqio_names, find=find_seqio_task))

@@ -18,7 +18,7 @@ from flan_jax.errors import InputError
 from flan_jax.evaluation.score_files import VERSION
 from flan_jax.models.params import count_params
 from flan_jax.sweeps.sweep_dir import BASE, Plan, PlannedRun, Point, hash_json
-from flan_jax.tasks.clusters import CLUSTER_VIEWS
+from flan_jax.tasks.clusters import cluster_view
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.sources import Jsonl
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
@@ -179,7 +179,7 @@ def evaluable_clusters(settings: Settings) -> list[str]:
 
 
 def _clusters(data: DataConfig) -> Mapping[str, Sequence[TemplatedTask]]:
-    return CLUSTER_VIEWS[data.clusters].of(mixture_or_task(data.mixture))
+    return cluster_view(data.clusters).group(mixture_or_task(data.mixture))
 
 
 def _has_evaluable_task(tasks: Sequence[TemplatedTask]) -> bool:

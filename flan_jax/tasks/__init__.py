@@ -10,10 +10,11 @@ from flan_jax.tasks.metrics import register_metric
 from flan_jax.tasks.mixtures import Mixture, register_mixture
 from flan_jax.tasks.prompts import Prompts, register_instructions
 from flan_jax.tasks.sources import Jsonl, Tfds
-from flan_jax.tasks.task import TemplatedTask, register
+from flan_jax.tasks.task import Collection, TemplatedTask, register, register_collection
 from flan_jax.tasks.templates import FormatTemplate, Template
 
 __all__ = [
+    "Collection",
     "FormatTemplate",
     "Jsonl",
     "Mixture",
@@ -23,6 +24,7 @@ __all__ = [
     "Tfds",
     "metrics",
     "register",
+    "register_collection",
     "register_instructions",
     "register_metric",
     "register_mixture",

@@ -1,10 +1,11 @@
-"""Task clusters, which tasks are in them, and which of them may not be trained on when one is held out."""
+"""Task clusters: which tasks are in them, and what may be trained on when clusters are held out."""
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from flan_jax.errors import InputError, unknown_name
-from flan_jax.tasks.task import TemplatedTask
+from flan_jax.tasks.task import COLLECTIONS, TemplatedTask
 
 CLUSTER_TITLES = {
     "nli": "Natural language inference",
@@ -20,7 +21,7 @@ CLUSTER_TITLES = {
     "summarization": "Summarization",
     "misc": "Miscellaneous",
 }
-"""The paper's twelve clusters (FLAN, Figure 3), with their names in print. A task names its own in TemplatedTask.cluster."""
+"""The paper's twelve clusters (FLAN, Figure 3) and their titles. A task's is TemplatedTask.cluster."""
 
 RELATED = frozenset(
     {
@@ -29,7 +30,7 @@ RELATED = frozenset(
         frozenset({"commonsense", "reading_comp_w_commonsense"}),
     }
 )
-"""Pairs of clusters that are held out together: one is never trained on while the other is evaluated (FLAN, section 2.2)."""
+"""Pairs of clusters of which none is trained on while the other is evaluated (FLAN, section 2.2)."""
 
 RELEASED = {
     "summarization": (
@@ -58,7 +59,10 @@ RELEASED = {
     "question_classification": ("trec",),
     "read_comp_and_common_sense": ("record", "cosmos_qa"),
 }  # fmt: skip
-"""The seventeen clusters of FLAN's released code, in the order of its inter-cluster splits 0 to 16. WSC273 is in none."""
+"""The seventeen clusters of FLAN's released code, in the order of its inter-cluster splits 0 to 16.
+
+WSC273 is in none of them.
+"""
 
 RELEASED_RELATED = frozenset(
     {
@@ -68,44 +72,53 @@ RELEASED_RELATED = frozenset(
     }
 )
 
-KEPT_TOGETHER = (
-    ("anli_r1", "anli_r2", "anli_r3"),
-    ("mnli_matched", "mnli_mismatched"),
-    ("arc_easy", "arc_challenge"),
-    ("squad_v1", "squad_v2"),
-    ("opinion_abstracts_rotten_tomatoes", "opinion_abstracts_idebate"),
-)
-"""Tasks that an intra-cluster split puts on the same side."""
-
 
 @dataclasses.dataclass(frozen=True)
 class ClusterView:
-    """One view of which tasks belong together. `members` None is each task's own `cluster`; a task may be in several."""
+    """One view of which tasks belong together.
+
+    Attributes:
+      name: its name in DataConfig.clusters.
+      members: the task names of each cluster; a task may be in several. None: each task is in its
+        own `TemplatedTask.cluster`.
+      related: pairs of clusters of which none is trained on while the other is held out.
+    """
 
     name: str
-    members: Mapping[str, tuple[str, ...]] | None
-    related: frozenset[frozenset[str]]
+    members: Mapping[str, Sequence[str]] | None
+    related: frozenset[frozenset[str]] = frozenset()
 
     def __post_init__(self):
-        for cluster, members in (self.members or {}).items():
-            twice = sorted({name for name in members if members.count(name) > 1})
-            if twice:
-                raise InputError(f"cluster {cluster!r} names {', '.join(twice)} twice")
+        for cluster, names in (self.members or {}).items():
+            counts = collections.Counter(names)
+            repeated = sorted(name for name, count in counts.items() if count > 1)
+            if repeated:
+                raise InputError(
+                    f"cluster {cluster!r} names {', '.join(repeated)} twice; name each task once"
+                )
 
-    def of(self, tasks: Iterable[TemplatedTask]) -> dict[str, list[TemplatedTask]]:
-        """The clusters that `tasks` fall into, in the view's order, the users' own last. In a view with `members`, a task
-        that no cluster lists is in none."""
-        found: dict[str, list[TemplatedTask]] = {}
+    def group(self, tasks: Iterable[TemplatedTask]) -> dict[str, list[TemplatedTask]]:
+        """Returns the clusters of `tasks` with their tasks.
+
+        The clusters are in the view's order, those that it does not know last. In a view with
+        `members`, a task that no cluster names is in none.
+        """
+        clusters: dict[str, list[TemplatedTask]] = {}
+        clusters_of = self._clusters_by_task()
         for task in tasks:
-            own = (
-                (task.cluster,)
-                if self.members is None
-                else [c for c, names in self.members.items() if task.name in names]
-            )
-            for cluster in own:
-                found.setdefault(cluster, []).append(task)
-        order = [*(CLUSTER_TITLES if self.members is None else self.members)]
-        return {c: found[c] for c in order if c in found} | found
+            names = [task.cluster] if self.members is None else clusters_of.get(task.name, [])
+            for cluster in names:
+                clusters.setdefault(cluster, []).append(task)
+        known_clusters = CLUSTER_TITLES if self.members is None else self.members
+        in_order = {name: clusters[name] for name in known_clusters if name in clusters}
+        return in_order | clusters
+
+    def _clusters_by_task(self) -> dict[str, list[str]]:
+        clusters_of: dict[str, list[str]] = {}
+        for cluster, names in (self.members or {}).items():
+            for name in names:
+                clusters_of.setdefault(name, []).append(cluster)
+        return clusters_of
 
 
 PAPER_VIEW = ClusterView("paper", None, RELATED)
@@ -113,9 +126,32 @@ RELEASED_VIEW = ClusterView("released", RELEASED, RELEASED_RELATED)
 CLUSTER_VIEWS = {view.name: view for view in (PAPER_VIEW, RELEASED_VIEW)}
 
 
+def cluster_view(name: str) -> ClusterView:
+    """Returns the view of this name: one of CLUSTER_VIEWS, or "collection/grouping".
+
+    Raises:
+      InputError: there is no such view; the message has the nearest name.
+    """
+    if name in CLUSTER_VIEWS:
+        return CLUSTER_VIEWS[name]
+    groupings = {}
+    for collection in COLLECTIONS.values():
+        for grouping, groups in collection.groupings.items():
+            groupings[f"{collection.name}/{grouping}"] = groups
+    if name not in groupings:
+        raise unknown_name("DataConfig.clusters", name, [*CLUSTER_VIEWS, *groupings])
+    return ClusterView(name, groupings[name]())
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Which tasks a run trains on and which it holds out. Raises InputError when a task is on both sides."""
+    """The tasks that a run trains on and those that it holds out.
+
+    Attributes:
+      train: names of the tasks to train on.
+      held_out: names of the tasks to evaluate only. A task on both sides raises InputError.
+      clusters: names of the held-out clusters.
+    """
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -136,71 +172,60 @@ def hold_out(
     view: ClusterView = PAPER_VIEW,
     known: Sequence[TemplatedTask] = (),
 ) -> Split:
-    """The split of `tasks` that holds one or more clusters out; None holds nothing out.
+    """Returns the split of `tasks` that holds clusters out.
 
-    Clusters related to these are neither trained on nor evaluated. Neither are tasks that are in a held-out cluster and
-    in another as well, those of a dataset that has a configuration held out, and those without a train split. Of a cluster
-    that none of `tasks` is in, all of `known` are held out. Raises InputError when no task is in a cluster, or none is left
-    to train on.
+    Four kinds of tasks are neither trained on nor evaluated: those of clusters related to a
+    held-out one, those in a held-out cluster and in another as well (they are evaluated), those of
+    a dataset that has a held-out configuration, and those without a train split.
+
+    Args:
+      tasks: the tasks of the mixture.
+      clusters: the clusters to hold out; None for none.
+      view: which tasks belong to which cluster.
+      known: further tasks. If no task of the mixture is in a cluster to hold out, all of these that
+        are in it are held out.
+
+    Raises:
+      InputError: there is no task in a cluster, a cluster is named twice, or no task is left to
+        train on.
     """
-    wanted = (clusters,) if isinstance(clusters, str) else tuple(clusters or ())
-    present, others = view.of(tasks), view.of(known)
-    for cluster in wanted:
-        if cluster not in present and cluster not in others:
-            raise unknown_name("cluster to hold out", cluster, [*present, *others])
-        if wanted.count(cluster) > 1:
+    held_out_clusters = (clusters,) if isinstance(clusters, str) else tuple(clusters or ())
+    groups = view.group(tasks)
+    known_groups = view.group(known)
+    held_out: dict[str, TemplatedTask] = {}
+    for cluster in held_out_clusters:
+        if cluster not in groups and cluster not in known_groups:
+            raise unknown_name("cluster to hold out", cluster, [*groups, *known_groups])
+        if held_out_clusters.count(cluster) > 1:
             raise InputError(f"the cluster {cluster!r} is held out twice; name it once")
-    held_out = {
-        task.name: task for cluster in wanted for task in present.get(cluster) or others[cluster]
-    }
-    excluded = set(wanted).union(*(pair for pair in view.related if pair & set(wanted)))
-    away = {
-        task.name for cluster in excluded for task in present.get(cluster, ())
-    } | held_out.keys()
-    datasets = {task.dataset for task in held_out.values()} - {""}
-    listed = {task.name for members in present.values() for task in members}
-    candidates = [task for task in tasks if task.name in listed and "train" in task.splits]
-    train = tuple(
-        task.name for task in candidates if task.name not in away and task.dataset not in datasets
-    )
+        for task in groups.get(cluster) or known_groups[cluster]:
+            held_out[task.name] = task
+
+    excluded_clusters = set(held_out_clusters)
+    for pair in view.related:
+        if pair & set(held_out_clusters):
+            excluded_clusters |= pair
+    excluded = set(held_out)
+    for cluster in excluded_clusters:
+        excluded |= {task.name for task in groups.get(cluster, ())}
+    held_out_datasets = {task.dataset for task in held_out.values()} - {""}
+
+    in_a_cluster = {task.name for group in groups.values() for task in group}
+    train = []
+    for task in tasks:
+        can_train = task.name in in_a_cluster and "train" in task.splits
+        if can_train and task.name not in excluded and task.dataset not in held_out_datasets:
+            train.append(task.name)
     if not train:
         raise InputError(
-            f"holding {', '.join(wanted)} out leaves no task to train on: every task is in {', '.join(sorted(excluded))}"
+            f"holding {', '.join(held_out_clusters)} out leaves no task to train on: every task is "
+            f"in {', '.join(sorted(excluded_clusters))}. Hold out less, or add tasks to the mixture"
         )
-    return Split(train=train, held_out=tuple(held_out), clusters=wanted)
+    return Split(train=tuple(train), held_out=tuple(held_out), clusters=held_out_clusters)
 
 
 def leave_one_cluster_out(
     tasks: Sequence[TemplatedTask], view: ClusterView = PAPER_VIEW
 ) -> list[Split]:
-    """One split for each cluster that the tasks are in, in the view's order, the users' own clusters last."""
-    return [hold_out(tasks, cluster, view=view) for cluster in view.of(tasks)]
-
-
-def intra_cluster(
-    tasks: Sequence[TemplatedTask], number: int, view: ClusterView = RELEASED_VIEW
-) -> Split:
-    """Holds the `number`-th task out of each cluster that has at least two, and trains on the rest of all clusters.
-
-    The tasks of KEPT_TOGETHER count as one. A cluster with fewer starts over; one that is a single dataset is trained on.
-    Related clusters stay: the question here is transfer to a new dataset of a known kind.
-    """
-    held_out: list[str] = []
-    for members in view.of(tasks).values():
-        groups = list(dict.fromkeys(_together(task.name) for task in members))
-        if len(groups) > 1:
-            names = {task.name for task in members}
-            held_out += [name for name in groups[number % len(groups)] if name in names]
-    left = dict.fromkeys(
-        task.name
-        for members in view.of(tasks).values()
-        for task in members
-        if "train" in task.splits
-    )
-    return Split(
-        train=tuple(name for name in left if name not in held_out), held_out=tuple(held_out)
-    )
-
-
-def _together(name: str) -> tuple[str, ...]:
-    return next((group for group in KEPT_TOGETHER if name in group), (name,))
+    """Returns one split for each cluster of the tasks, in the order of ClusterView.group."""
+    return [hold_out(tasks, cluster, view=view) for cluster in view.group(tasks)]

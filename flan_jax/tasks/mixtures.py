@@ -1,61 +1,87 @@
 """Mixtures: named sets of tasks, and how often each task is drawn."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
-from flan_jax.errors import InputError, unknown_name
-from flan_jax.tasks.task import TASKS, TemplatedTask, find_task, get_task
+from flan_jax.errors import InputError, add_to_registry, unknown_name
+from flan_jax.tasks.task import COLLECTIONS, TASKS, TemplatedTask, find_task, get_task, task_names
 
 EXAMPLES_PER_DATASET = 30_000
 """FLAN's cap on the training examples of one dataset (section 2.2)."""
 MAXIMUM_RATE = 3_000
-"""FLAN's mixing-rate maximum: a dataset gets no more weight than one of this many examples (section 2.4)."""
+"""FLAN's mixing-rate maximum (section 2.4).
+
+A dataset gets no more weight than one of this many examples.
+"""
 
 MIXINGS = ("proportional", "equal")
 RESOLUTION = 100_000
-"""The draws in which weights that are no whole numbers are met, to one in so many."""
+"""What rates add up to where they are rounded from weights that are no whole numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """A named set of tasks. `tasks` None means every task that is registered when the mixture is used."""
+    """A named set of tasks.
+
+    Attributes:
+      name: the mixture's name.
+      tasks: the names of the tasks. None: every task that is registered when the mixture is used.
+    """
 
     name: str
     tasks: tuple[str, ...] | None = None
 
     def __post_init__(self):
-        twice = sorted({task for task in self.tasks or () if (self.tasks or ()).count(task) > 1})
-        if twice:
+        tasks = self.tasks or ()
+        repeated = sorted({task for task in tasks if tasks.count(task) > 1})
+        if repeated:
             raise InputError(
-                f"mixture {self.name!r} names {', '.join(twice)} twice; use weights to draw a task more often"
+                f"mixture {self.name!r} names {', '.join(repeated)} twice; use weights to draw a "
+                "task more often"
             )
 
 
 MIXTURES: dict[str, Mixture] = {}
+"""The registered mixtures."""
 
 
 def register_mixture(mixture: Mixture) -> Mixture:
-    """Adds a mixture to the registry; returns it. Raises InputError when its name is taken."""
-    if MIXTURES.get(mixture.name, mixture) != mixture or mixture.name in TASKS:
-        raise InputError(f"two mixtures or tasks are named {mixture.name!r}; choose another name")
-    MIXTURES[mixture.name] = mixture
-    return mixture
+    """Adds a mixture to the registry and returns it.
+
+    Raises:
+      InputError: another mixture or a task has this name.
+    """
+    if mixture.name in TASKS:
+        raise InputError(
+            f"a mixture and a task are named {mixture.name!r}; choose another name for the mixture"
+        )
+    return add_to_registry(MIXTURES, "mixture", mixture.name, mixture)
 
 
 def mixture_or_task(name: str) -> list[TemplatedTask]:
-    """The tasks of a mixture, or the one task of that name; InputError with the nearest names if there is neither."""
-    if name not in MIXTURES:
+    """Returns the tasks of a mixture or collection, or the one task of that name.
+
+    Raises:
+      InputError: there is no such name, in which case the message has the nearest one, or the
+        mixture has no tasks.
+    """
+    if name in MIXTURES:
+        names = MIXTURES[name].tasks
+        tasks = list(TASKS.values()) if names is None else [get_task(task) for task in names]
+    elif name in COLLECTIONS:
+        tasks = [get_task(task) for task in COLLECTIONS[name].names()]
+    else:
         task = find_task(name)
-        if task is not None:
-            return [task]
-        raise unknown_name("mixture or task", name, [*MIXTURES, *TASKS])
-    tasks = MIXTURES[name].tasks
-    chosen = list(TASKS.values()) if tasks is None else [get_task(task) for task in tasks]
-    if not chosen:
+        if task is None:
+            raise unknown_name("mixture or task", name, [*MIXTURES, *COLLECTIONS, *task_names()])
+        return [task]
+    if not tasks:
         raise InputError(
-            f"mixture {name!r} has no tasks: import the modules that register them, e.g. `import tasks` in gin"
+            f"mixture {name!r} has no tasks: import the modules that register them, e.g. "
+            "`import tasks` in gin"
         )
-    return chosen
+    return tasks
 
 
 def mixing_rates(
@@ -65,14 +91,21 @@ def mixing_rates(
     mixing: str | Mapping[str, int | float] = "proportional",
     temperature: float = 1.0,
 ) -> dict[str, int]:
-    """How often each task is drawn. `counts` are task -> examples, after filters.
-
-    'proportional' is examples-proportional mixing: min(examples, maximum), then with a `temperature` T the 1/T-th power of
-    that, which evens the tasks out (T5, section 3.5.2). 'equal' draws all alike; a mapping gives every task's weight.
-    Raises InputError for a task without examples, and for weights that are not positive or not of these tasks.
+    """Returns how often each task is drawn, in relation to the others.
 
     >>> mixing_rates({"cb": 200, "sst2": 30000})
     {'cb': 200, 'sst2': 3000}
+
+    Args:
+      counts: the number of training examples of each task, after filters.
+      maximum: the mixing-rate maximum; None for no maximum.
+      mixing: "proportional" for examples-proportional mixing, min(examples, maximum); "equal" to
+        draw all tasks alike; or the weight of each task.
+      temperature: T raises proportional rates to the power of 1 / T, which makes them more equal
+        (T5, section 3.5.2).
+
+    Raises:
+      InputError: a task has no examples, or weights are not positive or not of these tasks.
     """
     empty = sorted(name for name, count in counts.items() if count < 1)
     if empty:
@@ -85,39 +118,33 @@ def mixing_rates(
         )
     if not temperature >= 1:
         raise InputError(
-            f"the mixing temperature is {temperature}; it is at least 1, where mixing is proportional"
+            f"the mixing temperature is {temperature}; it must be at least 1, which is "
+            "proportional mixing"
         )
     if not isinstance(mixing, str):
-        return _whole(_checked_weights(mixing, counts))
+        return _integer_rates(_check_weights(mixing, counts))
     if mixing not in MIXINGS:
         raise unknown_name("mixing", mixing, MIXINGS)
     if mixing == "equal":
         return dict.fromkeys(counts, 1)
-    rates = {
-        name: count if maximum is None else min(count, maximum) for name, count in counts.items()
-    }
-    return (
-        rates
-        if temperature == 1
-        else _whole({name: rate ** (1 / temperature) for name, rate in rates.items()})
-    )
+    limit = math.inf if maximum is None else maximum
+    rates = {name: int(min(count, limit)) for name, count in counts.items()}
+    if temperature == 1:
+        return rates
+    return _integer_rates({name: rate ** (1 / temperature) for name, rate in rates.items()})
 
 
-def _checked_weights(
+def _check_weights(
     weights: Mapping[str, int | float], counts: Mapping[str, int]
 ) -> dict[str, float]:
-    missing, foreign = (
-        sorted(counts.keys() - weights.keys()),
-        sorted(weights.keys() - counts.keys()),
-    )
+    missing = sorted(counts.keys() - weights.keys())
+    foreign = sorted(weights.keys() - counts.keys())
     if missing or foreign:
         raise InputError(
-            f"mixing weights: no weight for {', '.join(missing) or 'none'}; not among the tasks trained on: "
-            f"{', '.join(foreign) or 'none'}. Give each task trained on its weight"
+            f"mixing weights: no weight for {', '.join(missing) or 'none'}; not among the tasks "
+            f"trained on: {', '.join(foreign) or 'none'}. Give each task trained on its weight"
         )
-    wrong = sorted(
-        name for name, weight in weights.items() if not weight > 0 or weight == float("inf")
-    )
+    wrong = sorted(name for name, weight in weights.items() if not 0 < weight < math.inf)
     if wrong:
         raise InputError(
             f"mixing weights must be positive numbers; these are not: {', '.join(wrong)}"
@@ -125,7 +152,7 @@ def _checked_weights(
     return {name: float(weights[name]) for name in counts}
 
 
-def _whole(weights: Mapping[str, float]) -> dict[str, int]:
-    """The weights as integers that sum to about RESOLUTION, at least 1 each."""
+def _integer_rates(weights: Mapping[str, float]) -> dict[str, int]:
+    """Returns the weights as integers that sum to about RESOLUTION, at least 1 each."""
     total = sum(weights.values())
     return {name: max(1, round(weight / total * RESOLUTION)) for name, weight in weights.items()}

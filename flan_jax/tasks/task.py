@@ -1,11 +1,11 @@
-"""A templated task is plain data: where its rows are, how a row becomes fields, which templates show them."""
+"""A templated task is plain data: where its rows are, how a row becomes fields, which templates."""
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.tasks.metrics import MetricFn, accuracy, check_metrics
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import SPLITS, Source, Tfds
@@ -18,18 +18,26 @@ Row = Mapping[str, Any]
 class TemplatedTask:
     """One dataset with its templates.
 
-    `fields` maps a row to the strings that templates show; it returns None for a row that the task leaves out (the
-    filtered rows are counted). The field `answer` is required. For a classification task, `options` is the tuple of
-    fixed options, or the name of the field that lists them for each row; the answer must be one of them. For a
-    generation task `options` is None. A field `references` may list several right answers.
-
-    `title` is the dataset's name in print. `dataset` is for tasks that are configurations of one dataset: none of them is
-    trained on while another is held out. `bare` are the fields shown where no template is; (): those of the first template.
-
     >>> TemplatedTask(
     ...     name="rte", cluster="nli", source=Tfds("super_glue/rte:1.0.2", train="train[:-200]",
-    ...     validation="train[-200:]", test="validation"), fields=lambda row: {...}, options=("yes", "no"),
-    ...     templates=(FormatTemplate("{premise} So {hypothesis}?\\n{options}"),))
+    ...     validation="train[-200:]", test="validation"), fields=lambda row: {...},
+    ...     options=("yes", "no"), templates=(FormatTemplate("{premise} So {claim}?\\n{options}"),))
+
+    Attributes:
+      name: the task's name; letters, digits, "_" and ".".
+      cluster: the cluster that it is in, one of the paper's or of your own.
+      source: where its rows are.
+      fields: maps a row to the texts that templates show, or to None to leave the row out. The field
+        `answer` is required. The field `references` may list several right answers.
+      templates: how the fields are shown.
+      options: for classification, the fixed options, or the name of the field that lists them for
+        each row; the answer must be one of them. None for generation.
+      metrics: the metrics; the first value of the first one is the headline metric.
+      sandbox: generated practice rows, read instead of a Tfds source when SOURCE is 'sandbox'.
+      title: the dataset's name in print.
+      dataset: the dataset, if several tasks are its configurations: none of them is trained on while
+        another is held out.
+      bare: the fields to show where no template is; (): those in the input of the first template.
     """
 
     name: str
@@ -59,10 +67,11 @@ class TemplatedTask:
                 f"task {self.name!r} is in no cluster; name one, of the paper's or of your own"
             )
         if not self.templates:
-            raise InputError(f"task {self.name!r} has no templates")
+            raise InputError(f"task {self.name!r} has no templates; give it at least one")
         if self.options is None and any(OPTIONS in t.fields for t in self.templates):
             raise InputError(
-                f"task {self.name!r}: a template shows {{options}}, but the task names no options"
+                f"task {self.name!r}: a template shows {{options}}, but the task names no options. "
+                "Set TemplatedTask.options, or take the slot out"
             )
         if self.options == ():
             raise InputError(
@@ -80,29 +89,41 @@ class TemplatedTask:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which of SPLITS the dataset has; the practice rows of a task have all."""
+        """The splits that the source has, of SPLITS; all if the source does not say."""
         return tuple(split for split in SPLITS if getattr(self.source, split, split) is not None)
 
-    def check_fields(self, example: Mapping[str, Any]) -> None:
-        """Raises InputError when the templates show a field that `example` lacks, or one of its fields is never shown."""
-        shown = frozenset[str]().union(*(template.fields for template in self.templates))
-        own = {
-            "answer",
-            "references",
-            OPTIONS,
-            self.options if isinstance(self.options, str) else OPTIONS,
-        }
-        missing, unused = sorted(shown - example.keys()), sorted(example.keys() - shown - own)
+    def check_fields(self, example: Mapping[str, object]) -> None:
+        """Checks that the templates show the fields of an example.
+
+        Args:
+          example: the fields of a row, as `example` returns them.
+
+        Raises:
+          InputError: a template shows a field that is missing, or no template shows a field.
+        """
+        shown: set[str] = set()
+        for template in self.templates:
+            shown |= template.fields
+        not_for_templates = {"answer", "references", OPTIONS}
+        if isinstance(self.options, str):
+            not_for_templates.add(self.options)
+        missing = sorted(shown - example.keys())
+        unused = sorted(example.keys() - shown - not_for_templates)
         if missing or unused:
             raise InputError(
-                f"task {self.name!r}: the templates name fields that fields() does not give: {', '.join(missing) or 'none'}; "
-                f"fields() gives what no template names: {', '.join(unused) or 'none'}. Make the two agree"
+                f"task {self.name!r}: the templates name fields that fields() does not give: "
+                f"{', '.join(missing) or 'none'}; fields() gives fields that no template names: "
+                f"{', '.join(unused) or 'none'}. Make the two agree"
             )
 
     def example(self, row: Row) -> dict[str, Any] | None:
-        """The fields of one row with `options` filled in, or None for a row that is left out.
+        """Returns the fields of a row with `options` filled in, or None if the row is left out.
 
-        Raises InputError when the answer is missing or not among the options.
+        Args:
+          row: a row of the source.
+
+        Raises:
+          InputError: the answer is missing or not among the options.
         """
         fields = self.fields(row)
         if fields is None:
@@ -112,14 +133,16 @@ class TemplatedTask:
             raise InputError(
                 f"task {self.name!r}: fields() gave no 'answer', only {', '.join(sorted(example))}"
             )
-        if self.options is not None:
-            options = example[OPTIONS] = self._options(example)
-            if not {example["answer"], *example.get("references", ())} <= set(options):
-                raise InputError(
-                    f"task {self.name!r}: the answer {example.get('references', example['answer'])!r} is not among the "
-                    f"options {list(options)}. "
-                    "Return one of them, or None from fields() to leave the row out"
-                )
+        if self.options is None:
+            return example
+        options = self._options(example)
+        example[OPTIONS] = options
+        if not {example["answer"], *example.get("references", ())} <= set(options):
+            answers = example.get("references", example["answer"])
+            raise InputError(
+                f"task {self.name!r}: the answer {answers!r} is not among the options "
+                f"{list(options)}. Return one of them, or None from fields() to leave the row out"
+            )
         return example
 
     def _options(self, example: Mapping[str, Any]) -> tuple[str, ...]:
@@ -127,52 +150,118 @@ class TemplatedTask:
             return self.options or ()
         if self.options not in example:
             raise InputError(
-                f"task {self.name!r}: options are in the field {self.options!r}, which fields() did not give"
+                f"task {self.name!r}: options are in the field {self.options!r}, which fields() "
+                "did not give. Return it from fields(), or name another field"
             )
         if not example[self.options]:
             raise InputError(
-                f"task {self.name!r}: the field {self.options!r} lists no options for this row"
+                f"task {self.name!r}: the field {self.options!r} lists no options for this row. "
+                "Return None from fields() to leave the row out"
             )
         return tuple(example[self.options])
 
 
 TASKS: dict[str, TemplatedTask] = {}
-"""The registry, in the order of registration."""
+"""The registered tasks, in the order of registration."""
 
 
 def register(task: TemplatedTask) -> TemplatedTask:
-    """Adds a task to the registry; returns it. Raises InputError when the name is taken by another task."""
-    if TASKS.get(task.name, task) != task:
-        raise InputError(
-            f"two tasks are named {task.name!r}; a name is an identity, choose another"
-        )
-    TASKS[task.name] = task
-    return task
+    """Adds a task to the registry and returns it.
+
+    Raises:
+      InputError: another task has this name.
+    """
+    return add_to_registry(TASKS, "task", task.name, task)
 
 
-FINDERS: list[Callable[[str], TemplatedTask | None]] = []
-"""Where tasks are looked for that are not in TASKS: seqio's registry, once flan_jax.data.seqio_registry is imported."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Collection:
+    """Many tasks that are made only when they are asked for, for example from a folder of files.
 
+    A task of a collection can be named wherever the name of a task is expected. The collection's
+    name is a mixture of all its tasks. Its tasks are not part of a `Mixture` of all registered
+    tasks.
 
-def find_task(name: str) -> TemplatedTask | None:
-    """The task of this name, if there is one, in TASKS or where FINDERS look."""
-    return TASKS.get(name) or next(
-        (task for finder in FINDERS if (task := finder(name)) is not None), None
+    >>> register_collection(Collection(
+    ...     name="natural_instructions",
+    ...     names=lambda: [file.stem for file in sorted(FOLDER.glob("*.json"))],
+    ...     find=functools.cache(task_from_file),
+    ...     groupings={"category": lambda: json.loads((FOLDER / "categories.json").read_text())}))
+
+    Attributes:
+      name: the collection's name.
+      names: returns the names of its tasks without making them.
+      find: returns the task of a name, or None if the collection has none. It is called at each
+        use of the task: let it cache what is costly.
+      groupings: functions that return {group: names of its tasks}, by the grouping's name. Groups
+        can be held out with DataConfig.clusters = "natural_instructions/category".
+    """
+
+    name: str
+    names: Callable[[], Sequence[str]]
+    find: Callable[[str], TemplatedTask | None]
+    groupings: Mapping[str, Callable[[], Mapping[str, Sequence[str]]]] = dataclasses.field(
+        default_factory=dict
     )
 
 
+COLLECTIONS: dict[str, Collection] = {}
+"""The registered collections, in the order in which a task is looked for in them."""
+
+
+def register_collection(collection: Collection) -> Collection:
+    """Adds a collection to the registry and returns it.
+
+    Raises:
+      InputError: another collection has this name.
+    """
+    return add_to_registry(COLLECTIONS, "collection", collection.name, collection)
+
+
+def find_task(name: str) -> TemplatedTask | None:
+    """Returns the task of this name, registered or from a collection; None if there is none."""
+    if name in TASKS:
+        return TASKS[name]
+    for collection in COLLECTIONS.values():
+        task = collection.find(name)
+        if task is not None:
+            return task
+    return None
+
+
 def get_task(name: str) -> TemplatedTask:
-    """The task of this name, or InputError with the nearest names."""
+    """Returns the task of this name, registered or from a collection.
+
+    Raises:
+      InputError: there is no such task; the message has the nearest name.
+    """
     task = find_task(name)
     if task is None:
-        raise unknown_name("task", name, TASKS)
+        raise unknown_name("task", name, task_names())
     return task
 
 
-def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None) -> Source:
-    """Where to read a task from, given the run's SOURCE: 'sandbox', 'tfds' or 'jsonl'.
+def task_names() -> list[str]:
+    """Returns the names of all tasks: those registered, then those of the collections."""
+    names = list(TASKS)
+    for collection in COLLECTIONS.values():
+        names += collection.names()
+    return names
 
-    The choice is for the public datasets, whose own source is Tfds. A task of any other source always reads that.
+
+def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None) -> Source:
+    """Returns the source to read a task from in a run.
+
+    SOURCE is about the public datasets, whose own source is Tfds. A task with any other source is
+    always read from that.
+
+    Args:
+      task: the task.
+      source: the run's SOURCE: 'sandbox', 'tfds' or 'jsonl'.
+      data_dir: the folder of the TFDS datasets, or of <task>/<split>.jsonl.
+
+    Raises:
+      InputError: the task cannot be read from this source.
     """
     if not isinstance(task.source, Tfds):
         return task.source
@@ -188,6 +277,7 @@ def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None
         raise unknown_name("SOURCE", source, ("sandbox", "tfds", "jsonl"))
     if task.sandbox is None:
         raise InputError(
-            f"task {task.name!r} has no practice rows (sandbox=None); use SOURCE = 'tfds' or 'jsonl' for it"
+            f"task {task.name!r} has no practice rows (sandbox=None); use SOURCE = 'tfds' or "
+            "'jsonl' for it"
         )
     return task.sandbox

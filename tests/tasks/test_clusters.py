@@ -7,13 +7,11 @@ import tasks as flan
 from flan_jax.errors import InputError
 from flan_jax.tasks.clusters import (
     CLUSTER_TITLES,
-    KEPT_TOGETHER,
     RELEASED,
     RELEASED_VIEW,
     ClusterView,
     Split,
     hold_out,
-    intra_cluster,
     leave_one_cluster_out,
 )
 from flan_jax.tasks.mixtures import mixture_or_task
@@ -125,24 +123,6 @@ def test_the_released_codes_seventeen_splits():
         (55, 10), (68, 1), (67, 2), (68, 1), (68, 1), (68, 1), (57, 2),
     ]  # fmt: skip
     assert not any("wsc273" in (*split.train, *split.held_out) for split in splits)
-
-
-@pytest.mark.parametrize("number", range(10))
-def test_intra_cluster_splits(number):
-    split = intra_cluster(FLAN, number)
-    for group in KEPT_TOGETHER:
-        assert len({name in split.held_out for name in group}) == 1
-    for cluster, members in RELEASED.items():
-        held_out = set(members) & set(split.held_out)
-        assert bool(held_out) == (len(members) > 1), cluster
-        assert set(members) - held_out <= set(split.train) or not held_out
-
-
-def test_intra_cluster_splits_reach_every_task_of_a_cluster():
-    held_out = {name for number in range(10) for name in intra_cluster(FLAN, number).held_out}
-    assert held_out == {
-        name for members in RELEASED.values() if len(members) > 1 for name in members
-    }
 
 
 def test_errors():
