@@ -21,7 +21,7 @@ from flan_jax.tasks.mixtures import MIXTURES, Mixture
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.sources import Jsonl, Tfds
 from flan_jax.tasks.task import TASKS, get_task
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import FormatTemplate
 from tasks import nli  # noqa: F401 (registers)
 
 
@@ -184,7 +184,7 @@ def test_evaluation_without_a_test_store_is_left_out(register, config_of, capsys
 
 
 def test_tasks_that_cannot_be_evaluated(register):
-    turned_around = (Template("Name {animal}", "{answer}", turned_around=True),)
+    turned_around = (FormatTemplate("Name {animal}", "{answer}", turned_around=True),)
     register(
         KIND,
         named(KIND, "no_test", source=Rows(test=None)),
