@@ -19,21 +19,29 @@ from flan_jax import pytrees
 from flan_jax.parallel.sharding import constrain, gather_fsdp
 from flan_jax.pytrees import Params
 
-Axes = tuple[str, ...]
+Axes = tuple[str | None, ...]
 Initializer = Callable[..., jax.Array]
 Hidden = Float[Array, "batch length embed"]
+Inputs = Float[Array, "*batch features_in"]
+Kernel = Float[Array, "features_in features_out"]
+Outputs = Float[Array, "*batch features_out"]
 
 RESIDUAL = ("batch", "length", "activation_embed")
 """The logical axes of the residual stream between layers."""
 
 
 def parameter(
-    module: nn.Module, name: str, init: Initializer, *, shape: tuple[int, ...], axes: Axes
+    module: nn.Module,
+    name: str,
+    init: Initializer,
+    *,
+    shape: tuple[int, ...],
+    axes: Axes,
 ) -> jax.Array:
     """Declares a float32 parameter of a module that carries logical axis names, and returns it."""
     boxed_init = nn.with_logical_partitioning(init, axes)
-    value: Any = module.param(name, boxed_init, shape, jnp.float32)
-    return value
+    unboxed: Any = module.param(name, boxed_init, shape, jnp.float32)
+    return unboxed
 
 
 def prepend_axes(vector: Float[Array, " features"], rank: int) -> Float[Array, "*ones features"]:
@@ -53,11 +61,7 @@ def softcapped(x: Float[Array, "*dims"], cap: float | None) -> Float[Array, "*di
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def matmul(
-    x: Float[Array, "*batch features_in"],
-    kernel: Float[Array, "features_in features_out"],
-    axes: Axes,
-) -> Float[Array, "*batch features_out"]:
+def matmul(x: Inputs, kernel: Kernel, axes: Axes) -> Outputs:
     """Returns x @ kernel, with a backward pass of its own.
 
     Automatic differentiation computes the kernel's gradient transposed. On CPU, XLA then writes
@@ -72,20 +76,28 @@ def matmul(
     return jnp.dot(x, gather_fsdp(kernel, axes))
 
 
-def _matmul_forward(
-    x: jax.Array, kernel: jax.Array, axes: Axes
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return jnp.dot(x, gather_fsdp(kernel, axes)), (x, kernel)
+def _matmul_forward(x: Inputs, kernel: Kernel, axes: Axes) -> tuple[Outputs, tuple[Inputs, Kernel]]:
+    y = jnp.dot(x, gather_fsdp(kernel, axes))
+    return y, (x, kernel)
 
 
 def _matmul_backward(
-    axes: Axes, saved: tuple[jax.Array, jax.Array], y_grad: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    axes: Axes, saved: tuple[Inputs, Kernel], y_grad: Outputs
+) -> tuple[Inputs, Kernel]:
     x, kernel = saved
-    batch = tuple(range(x.ndim - 1))
-    last = y_grad.ndim - 1
-    x_grad = jax.lax.dot_general(y_grad, gather_fsdp(kernel, axes), (((last,), (1,)), ((), ())))
-    kernel_grad = jax.lax.dot_general(x, y_grad, ((batch, batch), ((), ())))
+    no_batch = ((), ())
+
+    last_axis = (y_grad.ndim - 1,)
+    contract_features_out = (last_axis, (1,))
+    x_grad = jax.lax.dot_general(
+        y_grad,
+        gather_fsdp(kernel, axes),
+        (contract_features_out, no_batch),
+    )
+
+    batch_axes = tuple(range(x.ndim - 1))
+    contract_batch = (batch_axes, batch_axes)
+    kernel_grad = jax.lax.dot_general(x, y_grad, (contract_batch, no_batch))
     return x_grad, constrain(kernel_grad, axes)
 
 
@@ -108,24 +120,37 @@ class Dense(nn.Module):
 
     shape: tuple[int, int]
     axes: tuple[str, str]
-    kernel_init: Initializer = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+    kernel_init: Initializer = nn.initializers.variance_scaling(
+        1.0,
+        "fan_in",
+        "truncated_normal",
+    )
     dtype: str = "float32"
     use_bias: bool = False
 
     def setup(self):
         """Makes the kernel and the bias."""
-        self.kernel = parameter(self, "kernel", self.kernel_init, shape=self.shape, axes=self.axes)
+        self.kernel = parameter(
+            self,
+            "kernel",
+            self.kernel_init,
+            shape=self.shape,
+            axes=self.axes,
+        )
         if self.use_bias:
-            zeros = nn.initializers.zeros_init()
-            self.bias = parameter(self, "bias", zeros, shape=self.shape[1:], axes=self.axes[1:])
+            self.bias = parameter(
+                self,
+                "bias",
+                nn.initializers.zeros_init(),
+                shape=self.shape[1:],
+                axes=self.axes[1:],
+            )
 
-    def weight(self) -> Float[Array, "features_in features_out"]:
+    def weight(self) -> Kernel:
         """Returns the effective kernel in the compute dtype."""
         return self.kernel.astype(self.dtype)
 
-    def __call__(
-        self, x: Float[Array, "*batch features_in"]
-    ) -> Float[Array, "*batch features_out"]:
+    def __call__(self, x: Inputs) -> Outputs:
         """Applies the layer in the compute dtype."""
         y: jax.Array = matmul(x.astype(self.dtype), self.weight(), self.axes)
         if not self.use_bias:
@@ -167,7 +192,11 @@ class Embed(nn.Module):
     def setup(self):
         """Makes the table."""
         self.embedding = parameter(
-            self, "embedding", self.embedding_init, shape=self.shape, axes=self.axes
+            self,
+            "embedding",
+            self.embedding_init,
+            shape=self.shape,
+            axes=self.axes,
         )
 
     def weight(self) -> Float[Array, "vocab embed"]:
@@ -202,13 +231,20 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
         """Normalizes over the last axis."""
-        init = nn.initializers.constant(1.0 - self.offset)
-        stored_scale = parameter(self, "scale", init, shape=x.shape[-1:], axes=(self.axis,))
+        stored_scale = parameter(
+            self,
+            "scale",
+            nn.initializers.constant(1.0 - self.offset),
+            shape=x.shape[-1:],
+            axes=(self.axis,),
+        )
         scale = stored_scale + self.offset
+
         x = x.astype(jnp.float32)
         mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
         x = x * jax.lax.rsqrt(mean_square + self.epsilon)
-        return (x * prepend_axes(scale, x.ndim)).astype(self.dtype)
+        x = x * prepend_axes(scale, x.ndim)
+        return x.astype(self.dtype)
 
 
 class Dropout(nn.Module):

@@ -11,13 +11,17 @@ from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.sharding import param_shardings
-from flan_jax.pytrees import Params
+from flan_jax.pytrees import Params, Tree
 
 
 def dummy_batch(config: ModelConfig) -> dict[str, jax.Array]:
     """Returns a small batch to initialize a model with; no parameter's shape depends on it."""
-    spec = batch_spec(config.architecture, 1, {"inputs": 8, "targets": 8})
-    return {name: jnp.ones(shape, dtype) for name, (shape, dtype) in spec.items()}
+    lengths = {"inputs": 8, "targets": 8}
+    spec = batch_spec(config.architecture, rows=1, lengths=lengths)
+    batch = {}
+    for name, (shape, dtype) in spec.items():
+        batch[name] = jnp.ones(shape, dtype)
+    return batch
 
 
 @functools.cache
@@ -26,19 +30,23 @@ def abstract_params(config: ModelConfig) -> Params:
 
     The model is traced for it, once per configuration.
     """
-    model = config.build()
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), dummy_batch(config)))
-    return variables["params"]
+
+    def init() -> Tree:
+        return config.build().init(jax.random.key(0), dummy_batch(config))
+
+    return jax.eval_shape(init)["params"]
 
 
 def abstract_params_on(config: ModelConfig, mesh: Mesh) -> Params:
     """Returns the parameters' shapes, each with the sharding that it has on the mesh."""
-    boxed = abstract_params(config)
 
     def placed(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    return jax.tree.map(placed, nn.unbox(boxed), param_shardings(boxed, mesh))
+    boxed = abstract_params(config)
+    shapes = nn.unbox(boxed)
+    shardings = param_shardings(boxed, mesh)
+    return jax.tree.map(placed, shapes, shardings)
 
 
 def count_params(config: ModelConfig) -> int:

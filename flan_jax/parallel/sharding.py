@@ -47,7 +47,7 @@ def use_mesh(mesh: Mesh) -> Iterator[None]:
         yield
 
 
-def gather_fsdp(kernel: jax.Array, axes: Sequence[str]) -> jax.Array:
+def gather_fsdp(kernel: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     """Returns a kernel as a product uses it: gathered over fsdp, still split over tensor.
 
     XLA must not be left to choose between moving the kernel and moving the activations: where these
@@ -82,15 +82,22 @@ def host_row_slice(mesh: Mesh, rows: int) -> slice:
     Returns:
       The smallest slice that covers all rows on this process's devices.
     """
-    indices = batch_sharding(mesh).addressable_devices_indices_map((rows,))
+    sharding = batch_sharding(mesh)
+    indices = sharding.addressable_devices_indices_map((rows,))
     starts = []
     stops = []
     for index in indices.values():
-        assert index is not None
-        start, stop, _ = index[0].indices(rows)
+        start, stop = _row_range(index, rows)
         starts.append(start)
         stops.append(stop)
     return slice(min(starts), max(stops))
+
+
+def _row_range(index: tuple[slice, ...] | None, rows: int) -> tuple[int, int]:
+    """Returns the first row of a device's index into a batch, and the row after the last one."""
+    assert index is not None
+    start, stop, _ = index[0].indices(rows)
+    return start, stop
 
 
 def global_batch(
@@ -111,8 +118,7 @@ def global_batch(
 
     def place(local_rows: np.ndarray) -> jax.Array:
         def shard(index: tuple[slice, ...] | None) -> np.ndarray:
-            assert index is not None
-            start, stop, _ = index[0].indices(rows)
+            start, stop = _row_range(index, rows)
             return local_rows[start - first : stop - first]
 
         shape = (rows, *local_rows.shape[1:])
@@ -191,19 +197,16 @@ def optimizer_shardings(opt_state: Tree, params: Params, shardings: Tree, mesh: 
       For each leaf the sharding of its parameter where path and shape agree with one, else
       replicated.
     """
-    shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
-    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
-    by_path = {
-        tuple(path): (shape, sharding)
-        for path, shape, sharding in zip(paths, shapes, jax.tree.leaves(shardings), strict=True)
-    }
+    named_params = pytrees.named_leaves(params)
+    named_shardings = pytrees.named_leaves(shardings)
 
-    def sharding(path: tuple[object, ...], leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
-        # The longest suffix of the path that is a parameter's path.
-        for start in range(len(path)):
-            shape, param_sharding = by_path.get(tuple(path[start:]), (None, None))
-            if param_sharding is not None and shape == leaf.shape:
-                return param_sharding
+    def sharding(name: str, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
+        # The longest suffix of the path that is a parameter's path counts.
+        keys = name.split("/")
+        for start in range(len(keys)):
+            suffix = "/".join(keys[start:])
+            if suffix in named_params and named_params[suffix].shape == leaf.shape:
+                return named_shardings[suffix]
         return replicated(mesh)
 
-    return jax.tree.map_with_path(sharding, opt_state)
+    return pytrees.map_named(sharding, opt_state)
