@@ -1,9 +1,12 @@
-"""Continuations: the most probable token each time, sampled tokens, or beam search."""
+"""Generation of text: greedy decoding, sampling and beam search.
+
+In shapes, B are rows, K are beams, L is the padded number of new tokens, V the vocabulary.
+"""
 
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +22,14 @@ from flan_jax.decoding.prefill import (
     unroll_layers,
 )
 from flan_jax.errors import InputError
+from flan_jax.models.model import Model
+from flan_jax.pytrees import Params
 
-NEVER = -1e9
-"""The score of what must not be chosen: finite, as in transformers, so that sums with it stay numbers."""
+IMPOSSIBLE = -1e9
+"""The score of what must not be chosen; finite, as in transformers, so that sums stay numbers."""
 
-Settings = dict[str, jax.Array]
-
-Choose = Callable[[jax.Array, jax.Array], jax.Array]
-"""(float32[B, V] logits, the number of the token) -> int32[B]."""
+ChooseToken: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+"""(float32[B, V] logits, the number of the token) -> int32[B] tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,18 +132,8 @@ class GenerationConfig:
             )
         return self.max_length
 
-    def compiled(self) -> dict[str, Any]:
-        """What a compilation is for."""
-        nucleus = self.top_p is not None and self.top_p < 1.0
-        return {
-            "sample": self.temperature > 0,
-            "top_k": self.top_k,
-            "nucleus": nucleus,
-            "num_beams": self.num_beams,
-        }
-
-    def settings(self) -> dict[str, Any]:
-        """What can change without compiling again."""
+    def array_settings(self) -> dict[str, np.generic]:
+        """Returns the settings that can change without another compilation, as scalars."""
         return {
             "max_length": np.int32(self.new_tokens),
             "temperature": np.float32(self.temperature),
@@ -154,176 +147,332 @@ GREEDY = GenerationConfig()
 """The most probable token each time."""
 
 
-def continuations(
-    model: Any,
-    params: Any,
-    batch: dict[str, jax.Array],
-    settings: Settings,
-    *,
-    length: int,
-    eos_id: int,
-    sample: bool,
-    top_k: int | None,
-    nucleus: bool,
-    num_beams: int,
-    regathers: bool = False,
-) -> jax.Array:
-    """int32[B, length]: up to settings["max_length"] tokens for each row; EOS and after it, EOS again.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StaticSettings:
+    """What a generation program is compiled for.
 
-    `batch` is a `prompt_batch` and "streams", int32[B]: which of the seed's random streams is the row's, -1
-    for rows of padding, which nothing waits for. `regathers`: as in Reading.
+    Attributes:
+      length: L, the padded number of new tokens.
+      eos_id: the token that ends a text.
+      sample: whether tokens are sampled.
+      top_k: see GenerationConfig.
+      nucleus: whether GenerationConfig.top_p is in effect.
+      num_beams: see GenerationConfig.
+      gather_per_token: see DecodeState.
     """
-    streams, limit, size = (
-        batch["streams"],
-        settings["max_length"],
-        {"length": length, "eos_id": eos_id},
-    )
-    empty = streams < 0
-    model, reading = unroll_layers(
-        model, prefill(model, params, batch, length).replace(regathers=regathers)
-    )
-    if num_beams > 1:
-        return _beam_search(model, params, reading, settings, empty, beams=num_beams, **size)
-    choose = _sampler(settings, streams, top_k, nucleus) if sample else _most_probable
-    return _token_by_token(model, params, reading, limit, empty, choose, **size)
+
+    length: int
+    eos_id: int
+    sample: bool
+    top_k: int | None
+    nucleus: bool
+    num_beams: int
+    gather_per_token: bool = False
+
+    @classmethod
+    def of(
+        cls, config: GenerationConfig, *, length: int, eos_id: int, gather_per_token: bool
+    ) -> "StaticSettings":
+        """Returns the static part of settings; `array_settings` is the rest."""
+        return cls(
+            length=length,
+            eos_id=eos_id,
+            sample=config.temperature > 0,
+            top_k=config.top_k,
+            nucleus=config.top_p is not None and config.top_p < 1.0,
+            num_beams=config.num_beams,
+            gather_per_token=gather_per_token,
+        )
 
 
-def _most_probable(logits: jax.Array, i: jax.Array) -> jax.Array:
+def generate_tokens(
+    model: Model,
+    params: Params,
+    batch: dict[str, jax.Array],
+    settings: dict[str, jax.Array],
+    *,
+    static: StaticSettings,
+) -> jax.Array:
+    """Generates the text that follows each prompt.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: a `prompt_batch` with "streams", int32[B]: the number of the random stream of each row,
+        -1 for rows of padding, which generation does not wait for.
+      settings: GenerationConfig.array_settings.
+      static: the other settings.
+
+    Returns:
+      int32[B, L], at most settings["max_length"] tokens for each row. EOS and everything after it
+      is EOS.
+    """
+    state = prefill(model, params, batch, static.length)
+    state = state.replace(gather_per_token=static.gather_per_token)
+    model, state = unroll_layers(model, state)
+    is_padding = batch["streams"] < 0
+    if static.num_beams > 1:
+        return _beam_search(
+            model, params, state, settings=settings, static=static, is_padding=is_padding
+        )
+
+    choose = _most_probable
+    if static.sample:
+        choose = _sampler(settings, batch["streams"], static)
+    return _token_by_token(
+        model,
+        params,
+        state,
+        choose=choose,
+        max_length=settings["max_length"],
+        static=static,
+        is_padding=is_padding,
+    )
+
+
+def _most_probable(logits: jax.Array, index: jax.Array) -> jax.Array:
     return jnp.argmax(logits, axis=-1)
 
 
-def _sampler(settings: Settings, streams: jax.Array, top_k: int | None, nucleus: bool) -> Choose:
-    """Token i of a row is drawn with fold_in(fold_in(key(seed), stream), i), whatever the rows beside it."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(settings["seed"]), streams)
+def _sampler(
+    settings: dict[str, jax.Array], streams: jax.Array, static: StaticSettings
+) -> ChooseToken:
+    """Returns a function that samples tokens.
 
-    def sample(logits: jax.Array, i: jax.Array) -> jax.Array:
-        kept = restricted(
-            logits / settings["temperature"], top_k, settings["top_p"] if nucleus else None
-        )
-        return jax.vmap(jax.random.categorical)(
-            jax.vmap(jax.random.fold_in, (0, None))(keys, i), kept
-        )
+    Token i of a row is drawn with fold_in(fold_in(key(seed), stream), i). It does not depend on the
+    other rows.
+    """
+    seed_key = jax.random.key(settings["seed"])
+    row_keys = jax.vmap(jax.random.fold_in, (None, 0))(seed_key, streams)
+    top_p = settings["top_p"] if static.nucleus else None
+
+    def sample(logits: jax.Array, index: jax.Array) -> jax.Array:
+        allowed = restrict_logits(logits / settings["temperature"], static.top_k, top_p)
+        token_keys = jax.vmap(jax.random.fold_in, (0, None))(row_keys, index)
+        return jax.vmap(jax.random.categorical)(token_keys, allowed)
 
     return sample
 
 
-def _token_by_token(
-    model: Any, params: Any, reading: DecodeState, limit: jax.Array, done: jax.Array, choose: Choose, *, length: int,
-    eos_id: int,
-) -> jax.Array:  # fmt: skip
-    """int32[B, length]: the tokens that `choose` takes, until all rows are done."""
-
-    def unfinished(carry: Any) -> jax.Array:
-        i, _, done, _ = carry
-        return (i < limit) & ~jnp.all(done)
-
-    def one_more(carry: Any) -> Any:
-        i, written, done, reading = carry
-        token = jnp.where(done, eos_id, choose(reading.logits, i))
-        return (
-            i + 1,
-            written.at[:, i].set(token),
-            done | (token == eos_id),
-            decode_step(model, params, reading, token, i),
-        )
-
-    written = jnp.full((done.shape[0], length), eos_id, jnp.int32)
-    return jax.lax.while_loop(
-        unfinished, one_more, (jnp.zeros((), jnp.int32), written, done, reading)
-    )[1]
-
-
-def restricted(
+def restrict_logits(
     logits: Float[Array, "rows vocab"], top_k: int | None, top_p: Float[Array, ""] | float | None
 ) -> Float[Array, "rows vocab"]:
-    """The logits of the tokens that may be sampled and -inf for all others: first the top_k, of these the nucleus.
+    """Returns the logits of the tokens that may be sampled, and -inf for all others.
 
-    Tokens as probable as the last one that is kept are kept, too.
+    These are the top_k most probable tokens and, among them, the fewest whose probabilities add up
+    to top_p. Tokens that are as probable as the last one of them may be sampled, too.
     """
     if top_k is None and top_p is None:
         return logits
     vocab = logits.shape[-1]
-    ordered = jax.lax.top_k(logits, min(top_k or vocab, vocab))[0]
+    ordered, _ = jax.lax.top_k(logits, min(top_k or vocab, vocab))
     if top_p is not None:
         probabilities = jax.nn.softmax(ordered, axis=-1)
-        # Summed from the least probable on, as transformers does: small numbers first lose the least to rounding.
-        no_more_probable = jax.lax.cumsum(probabilities, axis=1, reverse=True)
-        ordered = (
-            jnp.where(no_more_probable > 1 - top_p, ordered, jnp.inf).at[:, 0].set(ordered[:, 0])
+        # Summed from the least probable token on, as in transformers, which loses the least to
+        # rounding.
+        tail_sums = jax.lax.cumsum(probabilities, axis=1, reverse=True)
+        in_nucleus = jnp.where(tail_sums > 1 - top_p, ordered, jnp.inf)
+        # The most probable token is always one of them.
+        ordered = in_nucleus.at[:, 0].set(ordered[:, 0])
+    least = jnp.min(ordered, axis=-1, keepdims=True)
+    return jnp.where(logits < least, -jnp.inf, logits)
+
+
+class _TokenLoop(NamedTuple):
+    """The carry of greedy decoding and sampling.
+
+    Attributes:
+      index: the number of the next token.
+      tokens: int32[B, L], the tokens so far; EOS elsewhere.
+      done: bool[B], whether a row is finished.
+      state: the state that the next token follows.
+    """
+
+    index: jax.Array
+    tokens: jax.Array
+    done: jax.Array
+    state: DecodeState
+
+
+def _token_by_token(
+    model: Model,
+    params: Params,
+    state: DecodeState,
+    *,
+    choose: ChooseToken,
+    max_length: jax.Array,
+    static: StaticSettings,
+    is_padding: jax.Array,
+) -> jax.Array:
+    """Appends the tokens that `choose` takes, until all rows are done. Returns int32[B, L]."""
+    eos_id = static.eos_id
+
+    def is_unfinished(loop: _TokenLoop) -> jax.Array:
+        return (loop.index < max_length) & ~jnp.all(loop.done)
+
+    def append_token(loop: _TokenLoop) -> _TokenLoop:
+        token = jnp.where(loop.done, eos_id, choose(loop.state.logits, loop.index))
+        return _TokenLoop(
+            index=loop.index + 1,
+            tokens=loop.tokens.at[:, loop.index].set(token),
+            done=loop.done | (token == eos_id),
+            state=decode_step(model, params, loop.state, token, index=loop.index),
         )
-    return jnp.where(logits < jnp.min(ordered, axis=-1, keepdims=True), -jnp.inf, logits)
+
+    start = _TokenLoop(
+        index=jnp.zeros((), jnp.int32),
+        tokens=jnp.full((is_padding.shape[0], static.length), eos_id, jnp.int32),
+        done=is_padding,
+        state=state,
+    )
+    return jax.lax.while_loop(is_unfinished, append_token, start).tokens
+
+
+class _Finished(NamedTuple):
+    """Finished texts of each row, the best first.
+
+    Attributes:
+      tokens: int32[B, K, L].
+      scores: float32[B, K], the log-probability divided by length^length_penalty.
+      exists: bool[B, K], whether there is a text.
+    """
+
+    tokens: jax.Array
+    scores: jax.Array
+    exists: jax.Array
+
+
+class _BeamLoop(NamedTuple):
+    """The carry of beam search.
+
+    Attributes:
+      index: the number of the next token.
+      tokens: int32[B, K, L], the tokens of the running beams; EOS elsewhere.
+      scores: float32[B, K], their log-probabilities.
+      finished: the best finished texts.
+      improvable: bool[B], whether a running beam could still be among them.
+      state: the state of B x K rows that the next token follows.
+    """
+
+    index: jax.Array
+    tokens: jax.Array
+    scores: jax.Array
+    finished: _Finished
+    improvable: jax.Array
+    state: DecodeState
 
 
 def _beam_search(
-    model: Any, params: Any, reading: DecodeState, settings: Settings, empty: jax.Array, *, length: int, eos_id: int,
-    beams: int,
-) -> jax.Array:  # fmt: skip
-    """int32[B, length]: the best of `beams` finished continuations, by transformers' rules (early_stopping=False)."""
-    rows, limit = empty.shape[0], settings["max_length"]
-    written = jnp.full((rows, beams, length), eos_id, jnp.int32)
-    # All beams of a row begin alike: only the first counts, or all would go on alike.
-    scores = jnp.where(jnp.arange(beams)[None] == 0, jnp.zeros((rows, 1)), NEVER)
-    finished = (written, jnp.full((rows, beams), NEVER), jnp.zeros((rows, beams), bool))
-    start = (
-        jnp.zeros((), jnp.int32),
-        written,
-        scores,
-        finished,
-        ~empty,
-        repeat_rows(reading, beams),
-    )
+    model: Model,
+    params: Params,
+    state: DecodeState,
+    *,
+    settings: dict[str, jax.Array],
+    static: StaticSettings,
+    is_padding: jax.Array,
+) -> jax.Array:
+    """Returns the best text of each row, int32[B, L].
 
-    def unfinished(carry: Any) -> jax.Array:
-        i, _, _, _, improvable, _ = carry
-        return (i < limit) & jnp.any(improvable)
+    The rules are those of transformers' beam search with early_stopping=False.
+    """
+    rows = is_padding.shape[0]
+    beams = static.num_beams
+    max_length = settings["max_length"]
 
-    def one_more(carry: Any) -> Any:
-        i, running, scores, finished, improvable, reading = carry
-        from_beam, token, scores = _extensions(reading.logits, scores)
-        running = _of_row(running, from_beam).at[:, :, i].set(token)
-        ends = (token == eos_id) | (i + 1 >= limit)
-        norm = (i + 1).astype(jnp.float32) ** settings["length_penalty"]
-        # An ending counts among the best `beams` extensions only; the others are there to have enough to go on with.
-        ending = ends & (jnp.arange(2 * beams)[None] < beams) & improvable[:, None]
-        finished = _best_finished(
-            finished, (running, jnp.where(ending, scores / norm, NEVER), ending)
+    def is_unfinished(loop: _BeamLoop) -> jax.Array:
+        return (loop.index < max_length) & jnp.any(loop.improvable)
+
+    def append_token(loop: _BeamLoop) -> _BeamLoop:
+        index = loop.index
+        from_beam, token, scores = _best_extensions(loop.state.logits, loop.scores)
+        tokens = _take_in_rows(loop.tokens, from_beam).at[:, :, index].set(token)
+        ends = (token == static.eos_id) | (index + 1 >= max_length)
+        norm = (index + 1).astype(jnp.float32) ** settings["length_penalty"]
+
+        # A text only ends if it is one of the best K extensions. The other K are there so that
+        # enough beams can continue.
+        is_among_best = jnp.arange(2 * beams)[None] < beams
+        is_ending = ends & is_among_best & loop.improvable[:, None]
+        endings = _Finished(tokens, jnp.where(is_ending, scores / norm, IMPOSSIBLE), is_ending)
+        finished = _best_finished(loop.finished, endings)
+
+        # The best K extensions that do not end continue.
+        scores, kept = jax.lax.top_k(scores + jnp.where(ends, IMPOSSIBLE, 0.0), beams)
+        tokens = _take_in_rows(tokens, kept)
+        from_beam = _take_in_rows(from_beam, kept)
+        token = _take_in_rows(token, kept)
+        state = gather_beams(loop.state, from_beam)
+        return _BeamLoop(
+            index=index + 1,
+            tokens=tokens,
+            scores=scores,
+            finished=finished,
+            improvable=loop.improvable & _can_improve(scores[:, 0] / norm, finished),
+            state=decode_step(model, params, state, token.reshape(-1), index=index),
         )
-        scores, chosen = jax.lax.top_k(scores + jnp.where(ends, NEVER, 0.0), beams)
-        running, from_beam, token = (_of_row(each, chosen) for each in (running, from_beam, token))
-        reading = decode_step(model, params, gather_beams(reading, from_beam), token.reshape(-1), i)
-        improvable = improvable & _can_improve(scores[:, 0] / norm, finished)
-        return i + 1, running, scores, finished, improvable, reading
 
-    return jax.lax.while_loop(unfinished, one_more, start)[3][0][:, 0]
+    no_tokens = jnp.full((rows, beams, static.length), static.eos_id, jnp.int32)
+    # All beams of a row begin alike. Only the first one counts, or all would continue alike.
+    is_first = jnp.arange(beams)[None] == 0
+    start = _BeamLoop(
+        index=jnp.zeros((), jnp.int32),
+        tokens=no_tokens,
+        scores=jnp.where(is_first, jnp.zeros((rows, 1)), IMPOSSIBLE),
+        finished=_Finished(
+            tokens=no_tokens,
+            scores=jnp.full((rows, beams), IMPOSSIBLE),
+            exists=jnp.zeros((rows, beams), bool),
+        ),
+        improvable=~is_padding,
+        state=repeat_rows(state, beams),
+    )
+    finished = jax.lax.while_loop(is_unfinished, append_token, start).finished
+    return finished.tokens[:, 0]
 
 
-def _extensions(logits: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(beam, token, score), each [B, 2K]: the best extensions by one token of K beams, from [B K, V] and [B, K].
+def _best_extensions(
+    logits: jax.Array, scores: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the best extensions of K beams by one token.
 
-    Twice as many as beams, because each beam has one extension, EOS, that cannot go on.
+    There are twice as many extensions as beams: each beam has one, EOS, that cannot continue.
+
+    Args:
+      logits: float32[B x K, V].
+      scores: float32[B, K], the log-probabilities of the beams.
+
+    Returns:
+      (beam, token, score), each [B, 2K].
     """
     rows, beams = scores.shape
     vocab = logits.shape[-1]
-    log_probs = jax.nn.log_softmax(logits).reshape(rows, beams, vocab) + scores[:, :, None]
+    token_log_probs = jax.nn.log_softmax(logits).reshape(rows, beams, vocab)
+    log_probs = token_log_probs + scores[:, :, None]
     best, index = jax.lax.top_k(log_probs.reshape(rows, beams * vocab), 2 * beams)
     return index // vocab, index % vocab, best
 
 
-def _best_finished(finished: Any, more: Any) -> Any:
-    """The K best of (tokens, scores, whether there is one) [B, K ...] and of further ones, best first."""
-    tokens, scores, real = (
-        jnp.concatenate(pair, axis=1) for pair in zip(finished, more, strict=True)
-    )
-    best, index = jax.lax.top_k(scores, finished[1].shape[1])
-    return _of_row(tokens, index), best, _of_row(real, index)
+def _best_finished(finished: _Finished, endings: _Finished) -> _Finished:
+    """Returns the best K of the finished texts and of further ones."""
+    beams = finished.scores.shape[1]
+    tokens = jnp.concatenate([finished.tokens, endings.tokens], axis=1)
+    scores = jnp.concatenate([finished.scores, endings.scores], axis=1)
+    exists = jnp.concatenate([finished.exists, endings.exists], axis=1)
+    best, index = jax.lax.top_k(scores, beams)
+    return _Finished(_take_in_rows(tokens, index), best, _take_in_rows(exists, index))
 
 
-def _can_improve(best_running: jax.Array, finished: Any) -> jax.Array:
-    """bool[B]: whether K continuations have not ended yet, or the best running one now beats the worst of them."""
-    _, scores, real = finished
-    return ~jnp.all(real, axis=1) | (best_running > jnp.min(scores, axis=1))
+def _can_improve(best_running: jax.Array, finished: _Finished) -> jax.Array:
+    """Returns whether a running beam could still be among the best K finished texts, bool[B].
+
+    Args:
+      best_running: float32[B], the score of the best running beam if it ended now.
+      finished: the best finished texts.
+    """
+    has_room = ~jnp.all(finished.exists, axis=1)
+    return has_room | (best_running > jnp.min(finished.scores, axis=1))
 
 
-def _of_row(values: jax.Array, index: jax.Array) -> jax.Array:
-    """values[b, index[b, k]], for values [B, N ...] and int32[B, K]."""
-    return jax.vmap(lambda row, at: row[at])(values, index)
+def _take_in_rows(values: jax.Array, index: jax.Array) -> jax.Array:
+    """Returns values[b, index[b, k]] for values [B, N, ...] and int32[B, K]."""
+    return jax.vmap(lambda row, row_index: row[row_index])(values, index)

@@ -1,7 +1,11 @@
-"""Log-probabilities of several answers to each prompt, with the prompt read once."""
+"""Log-probabilities of several options of each prompt, with the prompt read once.
+
+In shapes, B are rows, D is the padded length of a decoder row, O are options, A is the padded
+length of an option, V the vocabulary.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,101 +20,149 @@ from flan_jax.decoding.prefill import (
     prefill,
     prompt_batch,
 )
+from flan_jax.models.model import Model
+from flan_jax.pytrees import Params
 
-Answers = Sequence[Sequence[np.ndarray]]
+Options: TypeAlias = Sequence[Sequence[np.ndarray]]
+"""The options of each prompt, as token arrays with their EOS."""
 
 
 def packed_option_batch(
-    prompts: Sequence[np.ndarray], answers: Answers, rows: int
+    prompts: Sequence[np.ndarray], options: Options, rows: int
 ) -> dict[str, np.ndarray]:
-    """An encoder-decoder's `prompt_batch` with all answers to a prompt in one decoder row, each a segment of its own."""
+    """Makes a batch for an encoder-decoder: all options of a prompt in one decoder row.
+
+    Args:
+      prompts: at most `rows` token arrays.
+      options: the options of each prompt.
+      rows: rows of the batch; those without a prompt are padding.
+
+    Returns:
+      A `prompt_batch` with decoder_target_tokens, decoder_input_tokens and decoder_segment_ids,
+      int32[rows, D]. Each option is a segment of its own, numbered from 1.
+    """
     batch = prompt_batch("encoder_decoder", prompts, rows)
-    length = bucket(max(sum(map(len, choices)) for choices in answers))
-    targets, inputs, segment_ids = np.full((3, rows, length), PAD, np.int32)
-    for i, choices in enumerate(answers):
+    row_lengths = [sum(len(option) for option in row_options) for row_options in options]
+    shape = (rows, bucket(max(row_lengths)))
+    targets = np.full(shape, PAD, np.int32)
+    inputs = np.full(shape, PAD, np.int32)
+    segment_ids = np.zeros(shape, np.int32)
+
+    for row, row_options in enumerate(options):
         start = 0
-        for number, answer in enumerate(choices, 1):
-            stop = start + len(answer)
-            targets[i, start:stop] = answer
-            inputs[i, start:stop] = [PAD, *answer[:-1]][: len(answer)]
-            segment_ids[i, start:stop] = number
+        for number, option in enumerate(row_options, start=1):
+            stop = start + len(option)
+            targets[row, start:stop] = option
+            inputs[row, start + 1 : stop] = option[:-1]  # the first input stays PAD
+            segment_ids[row, start:stop] = number
             start = stop
-    names = ("decoder_target_tokens", "decoder_input_tokens", "decoder_segment_ids")
-    return batch | dict(zip(names, (targets, inputs, segment_ids), strict=True))
+
+    batch["decoder_target_tokens"] = targets
+    batch["decoder_input_tokens"] = inputs
+    batch["decoder_segment_ids"] = segment_ids
+    return batch
 
 
-def packed_option_log_probs(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
-    """float32[B, D]: the log-probability of each target token of a `packed_option_batch`."""
+def packed_option_log_probs(model: Model, params: Params, batch: dict[str, jax.Array]) -> jax.Array:
+    """Computes the log-probability of each target token of a `packed_option_batch`.
+
+    Returns:
+      float32[B, D], in nats.
+    """
     variables = {"params": params}
+    segment_ids = batch["decoder_segment_ids"]
     encoded = model.apply(variables, batch, method="encode")
     hidden = model.apply(
         variables,
         encoded,
         batch["encoder_segment_ids"],
         batch["decoder_input_tokens"],
-        segment_ids=batch["decoder_segment_ids"],
-        cross_segment_ids=jnp.minimum(batch["decoder_segment_ids"], 1),
+        segment_ids=segment_ids,
+        # All options attend to the one prompt, which is segment 1.
+        cross_segment_ids=jnp.minimum(segment_ids, 1),
         method="decode_hidden",
     )
-    return _log_probs(
-        model.apply(variables, hidden, method="logits"), batch["decoder_target_tokens"]
-    )
+    logits = model.apply(variables, hidden, method="logits")
+    return _log_probs(logits, batch["decoder_target_tokens"])
 
 
 def cached_option_batch(
-    prompts: Sequence[np.ndarray], answers: Answers, rows: int
+    prompts: Sequence[np.ndarray], options: Options, rows: int
 ) -> dict[str, np.ndarray]:
-    """A decoder's `prompt_batch`, "answers" int32[rows, O, A] and "answer_lengths" int32[rows, O].
+    """Makes a batch for a decoder: options that are scored one after the other.
 
-    O, the number of answers, and A - 1 are padded to buckets. "rounds" int32[rows]: how many of O are more than padding.
+    Args:
+      prompts: at most `rows` token arrays.
+      options: the options of each prompt.
+      rows: rows of the batch; those without a prompt are padding.
+
+    Returns:
+      A `prompt_batch` with "answers", int32[rows, O, A], "answer_lengths", int32[rows, O], and
+      "rounds", int32[rows]: the number of options before O was padded. O and A - 1 are padded to
+      buckets.
     """
     batch = prompt_batch("decoder", prompts, rows)
-    options = max(map(len, answers))
-    # An answer's last token is not fed, so that five tokens take four.
-    length = 1 + _small_bucket(max(len(answer) for choices in answers for answer in choices) - 1)
-    tokens = np.full((rows, _small_bucket(options), length), PAD, np.int32)
+    option_count = max(len(row_options) for row_options in options)
+    longest = max(len(option) for row_options in options for option in row_options)
+    # An option's last token is not fed, so that five tokens take a bucket of four.
+    length = 1 + _small_bucket(longest - 1)
+    tokens = np.full((rows, _small_bucket(option_count), length), PAD, np.int32)
     lengths = np.zeros(tokens.shape[:2], np.int32)
-    for i, choices in enumerate(answers):
-        for number, answer in enumerate(choices):
-            tokens[i, number, : len(answer)] = answer
-            lengths[i, number] = len(answer)
-    return batch | {
-        "answers": tokens,
-        "answer_lengths": lengths,
-        "rounds": np.full(rows, options, np.int32),
-    }
+    for row, row_options in enumerate(options):
+        for number, option in enumerate(row_options):
+            tokens[row, number, : len(option)] = option
+            lengths[row, number] = len(option)
+
+    batch["answers"] = tokens
+    batch["answer_lengths"] = lengths
+    batch["rounds"] = np.full(rows, option_count, np.int32)
+    return batch
 
 
-def cached_option_sums(model: Any, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
-    """float32[B, O]: the sum of the log-probabilities of each answer's tokens, for a `cached_option_batch`.
+def cached_option_sums(model: Model, params: Params, batch: dict[str, jax.Array]) -> jax.Array:
+    """Computes the log-probability of each option of a `cached_option_batch`.
 
-    The prompts go into the cache once. The answers follow one after the other, each over the one before: it sees the
-    prompt and its own tokens, because what is left behind them lies at later positions.
+    The prompts are read into the cache once. Each option overwrites the one before in the cache. It
+    attends to the prompt and to its own tokens alone, because what is left of a longer option lies
+    at later positions.
+
+    Returns:
+      float32[B, O], the sum over the option's tokens, in nats.
     """
-    answers, lengths = batch["answers"], batch["answer_lengths"]
-    reading = prefill(model, params, batch, answers.shape[2] - 1)
-    first = jax.nn.log_softmax(reading.logits)
+    options = batch["answers"]
+    lengths = batch["answer_lengths"]
+    state = prefill(model, params, batch, options.shape[2] - 1)
+    first_log_probs = jax.nn.log_softmax(state.logits)
 
-    def score(
+    def score_option(
         number: jax.Array, carry: tuple[jax.Array, DecodeState]
     ) -> tuple[jax.Array, DecodeState]:
-        sums, reading = carry
-        tokens, sizes = answers[:, number], lengths[:, number, None]
-        hidden, cache = decode_tokens(model, params, reading, tokens[:, :-1], 0)
-        rest = _log_probs(model.apply({"params": params}, hidden, method="logits"), tokens[:, 1:])
-        own = jnp.concatenate([jnp.take_along_axis(first, tokens[:, :1], axis=1), rest], axis=1)
-        own = jnp.where(jnp.arange(own.shape[1])[None] < sizes, own, 0.0)
-        return sums.at[:, number].set(jnp.sum(own, axis=1)), reading.replace(cache=cache)
+        sums, state = carry
+        tokens = options[:, number]
+        hidden, cache = decode_tokens(model, params, state, tokens[:, :-1], index=0)
+        logits = model.apply({"params": params}, hidden, method="logits")
+        first = jnp.take_along_axis(first_log_probs, tokens[:, :1], axis=1)
+        rest = _log_probs(logits, tokens[:, 1:])
+        log_probs = jnp.concatenate([first, rest], axis=1)
+        is_token = jnp.arange(log_probs.shape[1])[None] < lengths[:, number, None]
+        option_sums = jnp.sum(jnp.where(is_token, log_probs, 0.0), axis=1)
+        return sums.at[:, number].set(option_sums), state.replace(cache=cache)
 
     sums = jnp.zeros(lengths.shape, jnp.float32)
-    return jax.lax.fori_loop(0, jnp.max(batch["rounds"]), score, (sums, reading))[0]
+    rounds = jnp.max(batch["rounds"])
+    sums, _ = jax.lax.fori_loop(0, rounds, score_option, (sums, state))
+    return sums
 
 
 def _log_probs(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return at_target - jax.nn.logsumexp(logits, axis=-1)
+    """Returns the log-probabilities of int32[B, N] targets under float32[B, N, V] logits."""
+    at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)
+    return at_target[..., 0] - jax.nn.logsumexp(logits, axis=-1)
 
 
 def _small_bucket(length: int) -> int:
-    """Answers are often shorter than the shortest bucket of prompts."""
-    return next((size for size in (1, 2, 4, *SHORT_BUCKETS) if size >= length), bucket(length))
+    """Like `bucket`, with smaller buckets: options are often shorter than any prompt."""
+    for size in (1, 2, 4, *SHORT_BUCKETS):
+        if size >= length:
+            return size
+    return bucket(length)

@@ -1,9 +1,11 @@
-"""Prompts read once: padding them into a batch, and the key-value cache that generation and scoring go on from."""
+"""Prefill and decode steps: prompts are read once into a key-value cache that decoding extends.
+
+In shapes, B are rows, P is the padded length of a prompt, V the vocabulary, M the model's width.
+"""
 
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import flax.struct
 import jax
@@ -13,13 +15,22 @@ import numpy as np
 from flan_jax import pytrees
 from flan_jax.batch import PAD, Architecture
 from flan_jax.errors import InputError
+from flan_jax.models.model import Model
+from flan_jax.pytrees import Params, Tree
 
 SHORT_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128)
-"""Lengths that batches are padded to, so that few shapes are compiled; from there on four to each doubling."""
+"""Lengths up to 128 that batches are padded to, so that few shapes are compiled."""
 
 
 def bucket(length: int) -> int:
-    """The smallest bucket that holds `length` tokens; above 128 at most a fifth of it is padding."""
+    """Returns the length that a batch of this length is padded to.
+
+    Above the SHORT_BUCKETS there are four buckets between a power of two and the next, so that at
+    most a fifth of a bucket is padding.
+
+    >>> bucket(9), bucket(129), bucket(257)
+    (16, 160, 320)
+    """
     for size in SHORT_BUCKETS:
         if size >= length:
             return size
@@ -30,139 +41,217 @@ def bucket(length: int) -> int:
 def prompt_batch(
     architecture: Architecture, prompts: Sequence[np.ndarray], rows: int
 ) -> dict[str, np.ndarray]:
-    """At most `rows` prompts as encoder_* or decoder_* arrays int32[rows, P], padded to a bucket and to `rows` rows.
+    """Pads prompts into a batch.
 
-    A decoder reads PAD before the prompt, as in training. Raises InputError for a prompt without tokens.
+    Args:
+      architecture: "encoder_decoder" or "decoder".
+      prompts: at most `rows` token arrays, with their EOS.
+      rows: rows of the batch; those without a prompt are padding.
+
+    Returns:
+      {side}_input_tokens and {side}_segment_ids, int32[rows, P], where the side is the encoder or
+      the decoder. A decoder reads PAD before the prompt, as in training.
+
+    Raises:
+      InputError: a prompt has no tokens.
     """
-    if not all(map(len, prompts)):
+    lengths = [len(prompt) for prompt in prompts]
+    if 0 in lengths:
         raise InputError("a prompt has no tokens; a prompt ends with EOS, so write at least that")
-    side, start = ("encoder", 0) if architecture == "encoder_decoder" else ("decoder", 1)
-    tokens = np.full((rows, start + bucket(max(map(len, prompts)))), PAD, np.int32)
-    segment_ids = np.zeros_like(tokens)
-    for i, prompt in enumerate(prompts):
-        tokens[i, start : start + len(prompt)] = prompt
-        segment_ids[i, : start + len(prompt)] = 1
+    if architecture == "encoder_decoder":
+        side = "encoder"
+        start = 0
+    else:
+        side = "decoder"
+        start = 1
+
+    shape = (rows, start + bucket(max(lengths)))
+    tokens = np.full(shape, PAD, np.int32)
+    segment_ids = np.zeros(shape, np.int32)
+    for row, prompt in enumerate(prompts):
+        stop = start + len(prompt)
+        tokens[row, start:stop] = prompt
+        segment_ids[row, :stop] = 1
     return {f"{side}_input_tokens": tokens, f"{side}_segment_ids": segment_ids}
 
 
 class DecodeState(flax.struct.PyTreeNode):
-    """Rows that were read so far, and what the model says comes next.
+    """Decoding state after the prompt.
 
-    inputs: what decode_hidden takes before the tokens: the encoder's outputs and segment ids, or nothing.
-    positions: int32[B], of the first token after the prompt. logits: float32[B, V], of the next token.
-    cache: leaves [..., B, cache_length, heads, head_dim], after an axis of layers where these are scanned.
-    regathers: whether each token gathers anew what fsdp splits of the parameters.
+    Attributes:
+      inputs: what `decode_hidden` takes before the tokens: the encoder's outputs and segment ids
+        for an encoder-decoder, () for a decoder.
+      positions: int32[B], the position of the first token after the prompt.
+      logits: float32[B, V] of the next token.
+      cache: the KV cache. Leaves are [..., B, cache_length, heads, head_dim]; the first axis is
+        that of the layers if these are scanned.
+      cache_length: positions in the cache.
+      gather_per_token: whether parameters that are split over `fsdp` are gathered for each token,
+        instead of once for all tokens.
     """
 
     inputs: tuple[jax.Array, ...]
     positions: jax.Array
     logits: jax.Array
-    cache: Any
+    cache: Tree
     cache_length: int = flax.struct.field(pytree_node=False)
-    regathers: bool = flax.struct.field(pytree_node=False, default=False)
+    gather_per_token: bool = flax.struct.field(pytree_node=False, default=False)
 
 
-def prefill(model: Any, params: Any, batch: dict[str, jax.Array], room: int) -> DecodeState:
-    """The prompts of a `prompt_batch`, with room for `room` tokens behind each.
+def prefill(
+    model: Model, params: Params, batch: dict[str, jax.Array], new_tokens: int
+) -> DecodeState:
+    """Reads prompts into a KV cache.
 
-    An encoder reads its prompt and its decoder PAD; a decoder reads the prompt as a prefix seen from both sides.
+    An encoder reads its prompt, and its decoder PAD. A decoder reads the prompt as a prefix in
+    which each token attends to all others.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: a `prompt_batch`.
+      new_tokens: how many further tokens the cache must hold.
     """
     variables = {"params": params}
+    prefix = {}
     if "encoder_input_tokens" in batch:
-        inputs = (model.apply(variables, batch, method="encode"), batch["encoder_segment_ids"])
-        tokens = jnp.full((inputs[0].shape[0], 1), PAD, jnp.int32)
-        seen, prefix = jnp.ones_like(tokens), {}
+        encoded = model.apply(variables, batch, method="encode")
+        inputs = (encoded, batch["encoder_segment_ids"])
+        tokens = jnp.full((encoded.shape[0], 1), PAD, jnp.int32)
+        segment_ids = jnp.ones_like(tokens)
     else:
-        inputs, tokens, seen = (), batch["decoder_input_tokens"], batch["decoder_segment_ids"]
-        prefix = {"prefix": seen}
+        inputs = ()
+        tokens = batch["decoder_input_tokens"]
+        segment_ids = batch["decoder_segment_ids"]
+        prefix = {"prefix": segment_ids}
+
     rows, length = tokens.shape
     hidden, cache = model.apply(
         variables,
         *inputs,
         tokens,
         positions=jnp.broadcast_to(jnp.arange(length)[None], (rows, length)),
-        segment_ids=seen,
-        cache_length=length + room,
+        segment_ids=segment_ids,
+        cache_length=length + new_tokens,
         method="decode_hidden",
         mutable=["cache"],
         **prefix,
     )
-    sizes = jnp.sum(seen, axis=1)
-    last = jnp.take_along_axis(hidden, jnp.maximum(sizes - 1, 0)[:, None, None], axis=1)
-    logits = model.apply(variables, last, method="logits")[:, 0]
-    return DecodeState(inputs, sizes, logits, cache, length + room)
+
+    lengths = jnp.sum(segment_ids, axis=1)
+    last = jnp.maximum(lengths - 1, 0)
+    last_hidden = jnp.take_along_axis(hidden, last[:, None, None], axis=1)
+    logits = model.apply(variables, last_hidden, method="logits")
+    return DecodeState(
+        inputs=inputs,
+        positions=lengths,
+        logits=logits[:, 0],
+        cache=cache,
+        cache_length=length + new_tokens,
+    )
 
 
 def decode_tokens(
-    model: Any, params: Any, reading: DecodeState, tokens: jax.Array, index: jax.Array | int
-) -> tuple[jax.Array, Any]:
-    """(hidden states [B, N, M], cache) after int32[B, N] `tokens`, the first of which is number `index` after the prompt."""
-    positions = reading.positions[:, None] + index + jnp.arange(tokens.shape[1])[None]
+    model: Model, params: Params, state: DecodeState, tokens: jax.Array, *, index: jax.Array | int
+) -> tuple[jax.Array, Tree]:
+    """Runs the decoder on several tokens after the prompt.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      state: the state that the tokens follow.
+      tokens: int32[B, N].
+      index: the number of the first of these tokens after the prompt, from 0.
+
+    Returns:
+      (hidden states [B, N, M] in the compute dtype, the extended cache).
+    """
+    offsets = jnp.arange(tokens.shape[1])
+    positions = state.positions[:, None] + index + offsets[None]
     return model.apply(
-        {"params": params, **reading.cache},
-        *reading.inputs,
+        {"params": params, **state.cache},
+        *state.inputs,
         tokens,
         positions=positions,
-        cache_length=reading.cache_length,
+        cache_length=state.cache_length,
         method="decode_hidden",
         mutable=["cache"],
     )
 
 
-def unroll_layers(model: Any, reading: DecodeState) -> tuple[Any, DecodeState]:
-    """The same model and reading with the layers one by one, whose caches a loop over `advance` writes in place.
+def unroll_layers(model: Model, state: DecodeState) -> tuple[Model, DecodeState]:
+    """Returns the model and the state with separate layers instead of scanned ones.
 
-    A scan over layers would copy the whole cache in and out again for each token.
+    A loop over `decode_step` writes their caches in place, where a scan over layers would copy the
+    whole cache in and out again for each token.
     """
     config = dataclasses.replace(model.config, scan_layers=False)
-    return config.build(), reading.replace(cache=pytrees.unstacked(reading.cache))
+    return config.build(), state.replace(cache=pytrees.unstacked(state.cache))
 
 
 def decode_step(
-    model: Any, params: Any, reading: DecodeState, token: jax.Array, index: jax.Array
+    model: Model, params: Params, state: DecodeState, token: jax.Array, *, index: jax.Array
 ) -> DecodeState:
-    """One token on, of an `unrolled` model: `token` is int32[B], number `index` after the prompt.
+    """Runs one decoding step.
 
-    `params` may be stacked. They are taken apart here, inside the loop, so that XLA can read each layer where it lies:
-    taken apart before, they would be in memory twice.
+    Args:
+      model: a model with separate layers, see `unroll_layers`.
+      params: its parameters; their layers may be stacked.
+      state: the state that the token follows.
+      token: int32[B].
+      index: the number of the token after the prompt, from 0.
     """
-    if reading.regathers:
-        # What depends on the token XLA cannot take out of the loop: otherwise it gathers all layers before, and keeps them.
+    if state.gather_per_token:
+        # XLA cannot move what depends on the token out of the loop. Otherwise it gathers all layers
+        # before the loop, and keeps them.
         params, token = jax.lax.optimization_barrier((params, token))
+    # The layers are separated inside the loop, so that XLA reads each layer where it lies. Before
+    # the loop they would be copied, and be in memory twice.
     params = pytrees.unstacked(params)
-    hidden, cache = decode_tokens(model, params, reading, token[:, None], index)
-    return reading.replace(
-        logits=model.apply({"params": params}, hidden, method="logits")[:, 0], cache=cache
+    hidden, cache = decode_tokens(model, params, state, token[:, None], index=index)
+    logits = model.apply({"params": params}, hidden, method="logits")
+    return state.replace(logits=logits[:, 0], cache=cache)
+
+
+def repeat_rows(state: DecodeState, times: int) -> DecodeState:
+    """Returns the state with each row `times` times, one after the other."""
+
+    def repeat(leaf: jax.Array) -> jax.Array:
+        return jnp.repeat(leaf, repeats=times, axis=0)
+
+    def repeat_cache(leaf: jax.Array) -> jax.Array:
+        return jnp.repeat(leaf, times, axis=_rows_axis(leaf))
+
+    return state.replace(
+        inputs=jax.tree.map(repeat, state.inputs),
+        positions=repeat(state.positions),
+        logits=repeat(state.logits),
+        cache=jax.tree.map(repeat_cache, state.cache),
     )
 
 
-def repeat_rows(reading: DecodeState, times: int) -> DecodeState:
-    """Each row `times` times, beside one another."""
-    copies = functools.partial(jnp.repeat, repeats=times, axis=0)
-    cache = jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=_rows_axis(leaf)), reading.cache)
-    inputs, positions, logits = jax.tree.map(
-        copies, (reading.inputs, reading.positions, reading.logits)
-    )
-    return reading.replace(inputs=inputs, positions=positions, logits=logits, cache=cache)
+def gather_beams(state: DecodeState, beams: jax.Array) -> DecodeState:
+    """Reorders the cache when beams continue from other beams of their prompt.
 
+    The keys and values of the encoder's outputs are the same for all beams of a prompt and stay
+    where they are.
 
-def gather_beams(reading: DecodeState, beams: jax.Array) -> DecodeState:
-    """Of B prompts with K rows each, row k goes on from row beams[b, k] of its prompt; `beams` is int32[B, K].
-
-    The keys and values of the encoder's outputs are the same in all rows of a prompt and stay where they are.
+    Args:
+      state: the state of B prompts with K rows each.
+      beams: int32[B, K]; row k of prompt b continues from row beams[b, k] of that prompt.
     """
 
-    def pick(name: str, leaf: jax.Array) -> jax.Array:
-        if name.split("/")[-1].startswith("cross_"):
+    def gather(name: str, leaf: jax.Array) -> jax.Array:
+        _, _, last_name = name.rpartition("/")
+        if last_name.startswith("cross_"):
             return leaf
         axis = _rows_axis(leaf)
         grouped = leaf.reshape(*leaf.shape[:axis], *beams.shape, *leaf.shape[axis + 1 :])
-        picked = jax.vmap(functools.partial(jnp.take, axis=axis), in_axes=(axis, 0), out_axes=axis)(
-            grouped, beams
-        )
-        return picked.reshape(leaf.shape)
+        take = functools.partial(jnp.take, axis=axis)
+        gathered = jax.vmap(take, in_axes=(axis, 0), out_axes=axis)(grouped, beams)
+        return gathered.reshape(leaf.shape)
 
-    return reading.replace(cache=pytrees.map_named(pick, reading.cache))
+    return state.replace(cache=pytrees.map_named(gather, state.cache))
 
 
 def _rows_axis(leaf: jax.Array) -> int:

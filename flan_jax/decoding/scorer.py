@@ -1,19 +1,18 @@
-"""What a model says about given prompts: log-probabilities of answers, and continuations."""
+"""Scores options and generates text in batches on a device mesh."""
 
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax.batch import Architecture
-from flan_jax.decoding.generation import GenerationConfig, continuations
+from flan_jax.decoding.generation import GenerationConfig, StaticSettings, generate_tokens
 from flan_jax.decoding.option_scoring import (
-    Answers,
+    Options,
     cached_option_batch,
     cached_option_sums,
     packed_option_batch,
@@ -22,60 +21,93 @@ from flan_jax.decoding.option_scoring import (
 from flan_jax.decoding.prefill import bucket, prompt_batch
 from flan_jax.errors import InputError
 from flan_jax.hardware import memory_of
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.model import Model
 from flan_jax.parallel import multihost
 from flan_jax.parallel.sharding import global_batch, replicated, use_mesh
+from flan_jax.pytrees import Params
+
+Program: TypeAlias = Callable[..., jax.Array]
+"""A function under jax.jit: (params, batch, ...) -> array."""
 
 
 class Scorer:
-    """Log-probabilities of answers to prompts, and continuations, in batches of `rows` rows on `mesh`.
+    """Scores options and generates text for prompts, in batches on a device mesh.
 
-    Token arrays come with their EOS and within the lengths that the model is to see. Prompts of like length go into a
-    batch together; what is returned is in the order of the prompts, and the same however many rows there are.
+    Token arrays have their EOS and are within the lengths that the model is to see. Prompts of
+    similar length go into one batch. Results are in the order of the prompts, and do not depend on
+    the number of rows.
+
+    Attributes:
+      rows: the rows of a batch.
+      gather_per_token: see `DecodeState`.
     """
 
-    def __init__(self, config: Any, params: Any, mesh: Mesh, *, rows: int, eos_id: int):
-        ways = mesh.shape["data"] * mesh.shape["fsdp"]
-        self.architecture: Architecture = config.architecture
-        self.model, self.params, self.mesh, self.eos_id = config.build(), params, mesh, eos_id
-        self.rows = -(-rows // ways) * ways
-        # Hosts whose devices report other sizes must run the same program all the same.
-        self.regathers = multihost.broadcast_from_zero(self._too_large_to_gather())
+    def __init__(self, config: ModelConfig, params: Params, mesh: Mesh, *, rows: int, eos_id: int):
+        """Builds the model.
 
-    def log_probs(
-        self, prompts: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]
-    ) -> list[np.ndarray]:
-        """For each prompt, float32[answers]: the sum of the log-probabilities of each answer's tokens.
-
-        A prompt is read once for all its answers. Raises InputError for a prompt or an answer without tokens.
+        Args:
+          config: the configuration of the model.
+          params: its parameters, placed on the mesh.
+          mesh: the device mesh.
+          rows: the rows of a batch; rounded up to a multiple of the mesh's data and fsdp axes.
+          eos_id: the token that ends a text.
         """
-        if not all(len(choices) and all(map(len, choices)) for choices in answers):
-            raise InputError(
-                "a prompt has no answers or an answer no tokens; an answer holds at least its EOS"
-            )
-        sums: list[np.ndarray] = [np.zeros(0, np.float32)] * len(prompts)
-        for some in self._batches(prompts):
-            function, batch = self.ranking([prompts[i] for i in some], [answers[i] for i in some])
-            found = np.asarray(self._run(function, batch))
-            if self.architecture == "encoder_decoder":
-                found = [
-                    np.bincount(*row)[1:]
-                    for row in zip(batch["decoder_segment_ids"], found, strict=True)
-                ]
-            for i, row in zip(some, found, strict=False):
-                sums[i] = row[: len(answers[i])].astype(np.float32)
-        return sums
+        row_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        self.architecture: Architecture = config.architecture
+        self.model = config.build()
+        self.params = params
+        self.mesh = mesh
+        self.eos_id = eos_id
+        self.rows = -(-rows // row_shards) * row_shards
+        # All hosts must run the same program, even if their devices report different sizes.
+        self.gather_per_token = multihost.broadcast_from_zero(self._is_too_large_to_gather())
 
-    def ranking(
-        self, prompts: Sequence[np.ndarray], answers: Answers
-    ) -> tuple[Any, dict[str, np.ndarray]]:
-        """(the function under jax.jit, its batch): what log_probs runs with the parameters, on at most `rows` prompts."""
-        if self.architecture == "encoder_decoder":
-            return _compiled(packed_option_log_probs, self.model, self.mesh), packed_option_batch(
-                prompts, answers, self.rows
+    def log_probs(self, prompts: Sequence[np.ndarray], options: Options) -> list[np.ndarray]:
+        """Computes the log-probability of each option after its prompt.
+
+        A prompt is read once for all its options.
+
+        Args:
+          prompts: token arrays.
+          options: the options of each prompt, token arrays.
+
+        Returns:
+          For each prompt float32[options]: the sum over the option's tokens, in nats.
+
+        Raises:
+          InputError: a prompt or an option has no tokens, or a prompt has no options.
+        """
+        _check_options(options)
+        results: list[np.ndarray] = [np.zeros(0, np.float32)] * len(prompts)
+        for indices in self._batches(prompts):
+            program, batch = self.option_scoring_program(
+                [prompts[i] for i in indices], [options[i] for i in indices]
             )
-        return _compiled(cached_option_sums, self.model, self.mesh), cached_option_batch(
-            prompts, answers, self.rows
-        )
+            sums = np.asarray(self._run(program, batch))
+            if self.architecture == "encoder_decoder":
+                sums = _sum_segments(batch["decoder_segment_ids"], sums)
+            for i, row_sums in zip(indices, sums, strict=False):
+                results[i] = row_sums[: len(options[i])].astype(np.float32)
+        return results
+
+    def option_scoring_program(
+        self, prompts: Sequence[np.ndarray], options: Options
+    ) -> tuple[Program, dict[str, np.ndarray]]:
+        """Returns what `log_probs` runs on one batch.
+
+        Args:
+          prompts: at most `rows` token arrays.
+          options: the options of each prompt.
+
+        Returns:
+          (the program, its batch). The program's arguments are the parameters and the batch.
+        """
+        if self.architecture == "encoder_decoder":
+            batch = packed_option_batch(prompts, options, self.rows)
+            return _compiled(packed_option_log_probs, self.model, self.mesh), batch
+        batch = cached_option_batch(prompts, options, self.rows)
+        return _compiled(cached_option_sums, self.model, self.mesh), batch
 
     def generate(
         self,
@@ -83,76 +115,119 @@ class Scorer:
         config: GenerationConfig,
         streams: Sequence[int] | None = None,
     ) -> list[np.ndarray]:
-        """For each prompt the tokens that follow it, up to config.max_length, EOS left out.
+        """Generates the text that follows each prompt.
 
-        `streams`: the number of each prompt's random stream, for sampling (None: 0, 1, 2 ... in the order of the
-        prompts). What is sampled depends on the prompt, the seed and that number alone.
+        Args:
+          prompts: token arrays.
+          config: how to generate.
+          streams: the number of each prompt's random stream, for sampling; None for 0, 1, 2 ... in
+            the order of the prompts. What is sampled depends on the prompt, the seed and this
+            number alone.
+
+        Returns:
+          For each prompt int32[tokens], without EOS, at most config.max_length tokens.
+
+        Raises:
+          InputError: a prompt has no tokens, or there is not one stream for each prompt.
         """
-        streams = range(len(prompts)) if streams is None else streams
+        if streams is None:
+            streams = range(len(prompts))
         if len(streams) != len(prompts):
             raise InputError(
                 f"{len(prompts)} prompts have {len(streams)} streams; write one for each prompt"
             )
-        found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
-        for some in self._batches(prompts):
-            function, batch = self.writing(
-                [prompts[i] for i in some], config, [streams[i] for i in some]
+        results: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+        for indices in self._batches(prompts):
+            program, batch = self.generation_program(
+                [prompts[i] for i in indices], config, [streams[i] for i in indices]
             )
-            written = np.asarray(self._run(function, batch, config.settings()))
-            for i, row in zip(some, written[:, : config.new_tokens], strict=False):
+            generated = np.asarray(self._run(program, batch, config.array_settings()))
+            for i, row in zip(indices, generated[:, : config.new_tokens], strict=False):
                 ends = np.flatnonzero(row == self.eos_id)
-                found[i] = row[: ends[0]] if len(ends) else row
-        return found
+                results[i] = row[: ends[0]] if len(ends) else row
+        return results
 
-    def writing(
+    def generation_program(
         self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int]
-    ) -> tuple[Any, dict[str, np.ndarray]]:
-        """(the function under jax.jit, its batch): what generate runs with the parameters, on at most `rows` prompts.
+    ) -> tuple[Program, dict[str, np.ndarray]]:
+        """Returns what `generate` runs on one batch.
 
-        Its third argument is config.settings().
+        Args:
+          prompts: at most `rows` token arrays.
+          config: how to generate.
+          streams: the number of each prompt's random stream.
+
+        Returns:
+          (the program, its batch). The program's arguments are the parameters, the batch and
+          config.array_settings().
         """
-        static = {
-            "length": bucket(config.new_tokens),
-            "eos_id": self.eos_id,
-            "regathers": self.regathers,
-        }
+        static = StaticSettings.of(
+            config,
+            length=bucket(config.new_tokens),
+            eos_id=self.eos_id,
+            gather_per_token=self.gather_per_token,
+        )
         batch = prompt_batch(self.architecture, prompts, self.rows)
         batch["streams"] = np.full(self.rows, -1, np.int32)
         batch["streams"][: len(streams)] = streams
-        return _compiled(continuations, self.model, self.mesh, **static, **config.compiled()), batch
+        return _compiled(generate_tokens, self.model, self.mesh, static=static), batch
 
-    def _too_large_to_gather(self) -> bool:
-        """Whether generation gathers what fsdp splits of the parameters anew for each token. Once is quicker, but keeps them whole.
+    def _is_too_large_to_gather(self) -> bool:
+        """Returns whether generation gathers parameters that fsdp splits for each token.
 
-        A third of a device's memory may go to that: where fsdp has two ways its own parts take as much, in float32, and the
-        cache has the rest. Adam's moments beside them may take too much of it; preflight says so.
+        Gathering them once is faster, but keeps a whole copy of the parameters. That copy may take
+        a third of a device's memory: with an fsdp axis of two the device's own share takes as much,
+        in float32, and the KV cache has the rest. Adam's moments beside them may take too much of
+        it, which preflight reports.
         """
         if self.mesh.shape["fsdp"] == 1:
             return False
-        width = jnp.dtype(self.model.config.dtype).itemsize
-        read = {
-            name: part for name, part in self.params.items() if name != "encoder"
-        }  # which reads the prompts alone
-        whole = width * sum(leaf.size for leaf in jax.tree.leaves(read)) / self.mesh.shape["tensor"]
+        item_size = jnp.dtype(self.model.config.dtype).itemsize
+        # The encoder reads the prompts only, before the loop over tokens.
+        decoder = {name: tree for name, tree in self.params.items() if name != "encoder"}
+        count = sum(leaf.size for leaf in jax.tree.leaves(decoder))
+        gathered_bytes = item_size * count / self.mesh.shape["tensor"]
         memory = memory_of(list(self.mesh.devices.flat))
-        return memory is None or whole > memory / 3
+        return memory is None or gathered_bytes > memory / 3
 
     def _batches(self, prompts: Sequence[np.ndarray]) -> Iterator[list[int]]:
-        """The numbers of the prompts of each batch."""
+        """Yields the indices of the prompts of each batch; similar lengths go together."""
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         for start in range(0, len(order), self.rows):
             yield order[start : start + self.rows]
 
-    def _run(self, function: Any, batch: dict[str, np.ndarray], *arguments: Any) -> jax.Array:
+    def _run(self, program: Program, batch: dict[str, np.ndarray], *arguments: object) -> jax.Array:
         placed = global_batch(batch, self.mesh, self.rows)
         with use_mesh(self.mesh):
-            return function(self.params, placed, *arguments)
+            return program(self.params, placed, *arguments)
+
+
+def _check_options(options: Options) -> None:
+    """Raises InputError unless each prompt has options and each option has tokens."""
+    for row_options in options:
+        lengths = [len(option) for option in row_options]
+        if not lengths or 0 in lengths:
+            raise InputError(
+                "a prompt has no answers or an answer no tokens; an answer holds at least its EOS"
+            )
+
+
+def _sum_segments(segment_ids: np.ndarray, log_probs: np.ndarray) -> list[np.ndarray]:
+    """Sums the log-probabilities of each segment of a row; padding, segment 0, is left out."""
+    sums: list[np.ndarray] = []
+    for row_ids, row_log_probs in zip(segment_ids, log_probs, strict=True):
+        sums.append(np.bincount(row_ids, row_log_probs)[1:])
+    return sums
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(function: Any, model: nn.Module, mesh: Mesh, **static: Any) -> Any:
-    """jax.jit, made once for each function, model and mesh, so that scoring before and after training compiles once.
+def _compiled(
+    function: Callable[..., jax.Array], model: Model, mesh: Mesh, **static: object
+) -> Program:
+    """Returns the function under jax.jit.
 
-    What it returns is whole on every device: each of several processes reads all of it.
+    It is made once for each function, model and mesh, so that scoring before and after training
+    compiles once. Its result is replicated: each of several processes reads all of it.
     """
-    return jax.jit(functools.partial(function, model, **static), out_shardings=replicated(mesh))
+    program = functools.partial(function, model, **static)
+    return jax.jit(program, out_shardings=replicated(mesh))

@@ -235,7 +235,9 @@ def _train_step(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
 def _ranking(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
     scorer = Scorer(job.model, state.params, mesh, rows=job.eval_rows, eos_id=EOS)
     prompt, answer = (np.ones(job.lengths[side], np.int32) for side in ("inputs", "targets"))
-    function, arrays = scorer.ranking([prompt] * scorer.rows, [[answer]] * scorer.rows)
+    function, arrays = scorer.option_scoring_program(
+        [prompt] * scorer.rows, [[answer]] * scorer.rows
+    )
     return function, (state.params, _in_rows(arrays, mesh))
 
 
@@ -243,8 +245,8 @@ def _generation(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
     scorer = Scorer(job.model, state.params, mesh, rows=job.eval_rows, eos_id=EOS)
     prompts = [np.ones(job.lengths["inputs"], np.int32)] * scorer.rows
     config = GenerationConfig(job.lengths["targets"])
-    function, arrays = scorer.writing(prompts, config, range(scorer.rows))
-    return function, (state.params, _in_rows(arrays, mesh), config.settings())
+    function, arrays = scorer.generation_program(prompts, config, range(scorer.rows))
+    return function, (state.params, _in_rows(arrays, mesh), config.array_settings())
 
 
 def _in_rows(arrays: Any, mesh: Mesh) -> Any:

@@ -1,6 +1,5 @@
 import pytest
 
-from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.tasks.prompts import Prompts
@@ -22,9 +21,3 @@ from flan_jax.tasks.prompts import Prompts
 def test_evaluation_settings_that_make_no_sense(wrong, message):
     with pytest.raises(InputError, match=message):
         EvalConfig(**wrong)
-
-
-def test_generation_is_greedy_up_to_the_targets_length_by_default():
-    generation = EvalConfig().generation
-    assert generation.with_default_length(16) == GenerationConfig(max_length=16)
-    assert GenerationConfig(max_length=4).with_default_length(16).max_length == 4

@@ -12,7 +12,7 @@ import pytest
 from flax import linen as nn
 from hugging_face_t5 import params_of, random_t5
 
-from flan_jax.decoding.generation import GenerationConfig, restricted
+from flan_jax.decoding.generation import GenerationConfig, restrict_logits
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import abstract_params_on, dummy_batch
@@ -240,5 +240,5 @@ def test_the_tokens_that_may_be_sampled_are_those_of_the_logits_warpers(top_k, t
     if top_p is not None:
         expected = transformers.TopPLogitsWarper(top_p)(None, expected)
     np.testing.assert_array_equal(
-        np.asarray(restricted(jnp.asarray(logits), top_k, top_p)), expected.numpy()
+        np.asarray(restrict_logits(jnp.asarray(logits), top_k, top_p)), expected.numpy()
     )
