@@ -1,15 +1,28 @@
-"""The one contract of data and models: which arrays a batch holds, under seqio's names.
+"""The contract between data and models: the arrays of a batch, under seqio's names.
+
+An example is a list of segments, each with tokens and with or without loss. FLAN's pair is an input
+without loss and a target with loss; a conversation has loss on its replies; plain text for a
+language model is one segment with loss. EOS ends every segment. The last segment, which always has
+loss, is the example's targets; the segments before it are its inputs.
 
 Encoder-decoder (seqio.EncDecFeatureConverter, packed), B rows of E encoder and D decoder tokens:
-    encoder_input_tokens, encoder_segment_ids, encoder_positions                       int32[B, E]
-    decoder_target_tokens, decoder_input_tokens, decoder_segment_ids, decoder_positions int32[B, D]
-    decoder_loss_weights                                                               float32[B, D]
-Decoder-only (seqio.PrefixLMFeatureConverter, packed), inputs and targets in one sequence of D tokens:
-    the decoder_* arrays above and decoder_causal_attention                             int32[B, D]
-    (1 where a token is part of the prefix and is attended to from both sides)
+    encoder_input_tokens, encoder_segment_ids, encoder_positions    int32 [B, E]
+    decoder_target_tokens, decoder_input_tokens,
+    decoder_segment_ids, decoder_positions                          int32 [B, D]
+    decoder_loss_weights                                            float32 [B, D]
+The encoder reads the inputs, one segment after the other. The decoder writes the targets, and only
+they have loss: for loss on every reply of a conversation, let the task render an example for each.
 
-Segment ids count the examples of a row from 1; 0 is padding. Positions count from 0 within each example.
-`decoder_input_tokens` is `decoder_target_tokens` shifted right by one within each example, starting with PAD.
+Decoder-only (seqio.PrefixLMFeatureConverter, packed), all segments in one sequence of E + D tokens:
+    the decoder_* arrays above and
+    decoder_causal_attention                                        int32 [B, E + D]
+Every segment with loss has loss weights of 1. decoder_causal_attention is 1 on the prefix, which
+attends in both directions in a prefix language model: the segments before the first with loss, and
+one position more, as the input tokens are shifted by one.
+
+Segment ids (seqio's name) number the examples of a row from 1, not the segments of an example; 0 is
+padding. Positions count from 0 within each example. `decoder_input_tokens` is
+`decoder_target_tokens` shifted right by one within each example, starting with PAD.
 """
 
 from collections.abc import Mapping
@@ -21,6 +34,7 @@ PAD = 0
 EOS = 1
 
 Batch = Mapping[str, Any]
+"""A batch by array name: numpy arrays from the loader, jax arrays in a model."""
 Architecture = Literal["encoder_decoder", "decoder"]
 
 ENCODER_FEATURES = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
@@ -36,15 +50,24 @@ DECODER_FEATURES = (
 def batch_spec(
     architecture: Architecture, rows: int, lengths: Mapping[str, int]
 ) -> dict[str, tuple[tuple[int, int], type]]:
-    """{name: (shape, dtype)} of a batch of `rows` rows. `lengths` are {"inputs": E, "targets": D} in tokens.
+    """Returns the shape and dtype of each array of a batch.
 
-    A decoder-only row holds inputs and targets in one sequence of E + D tokens.
+    Args:
+      architecture: the kind of model.
+      rows: the number of rows.
+      lengths: tokens of a row, {"inputs": E, "targets": D}; a decoder-only row has E + D.
     """
-    encoder, decoder = (rows, lengths["inputs"]), (rows, lengths["targets"])
+    inputs, targets = lengths["inputs"], lengths["targets"]
+    spec: dict[str, tuple[tuple[int, int], type]] = {}
     if architecture == "encoder_decoder":
-        spec = {name: (encoder, np.int32) for name in ENCODER_FEATURES}
+        decoder_shape = (rows, targets)
+        for name in ENCODER_FEATURES:
+            spec[name] = (rows, inputs), np.int32
     else:
-        decoder = (rows, lengths["inputs"] + lengths["targets"])
-        spec = {"decoder_causal_attention": (decoder, np.int32)}
-    spec |= {name: (decoder, np.int32) for name in DECODER_FEATURES}
-    return spec | {"decoder_loss_weights": (decoder, np.float32)}
+        decoder_shape = (rows, inputs + targets)
+        spec["decoder_causal_attention"] = decoder_shape, np.int32
+
+    for name in DECODER_FEATURES:
+        spec[name] = decoder_shape, np.int32
+    spec["decoder_loss_weights"] = decoder_shape, np.float32
+    return spec

@@ -199,13 +199,12 @@ def fit_lengths(
     if lengths["targets"] != "fit":
         return {"inputs": row_inputs, "targets": int(lengths["targets"])}
 
-    # Each example counts as often as it is drawn. Lengths grow by EOS.
-    weights = [
-        np.full(len(task.targets), rates[name] / len(task.targets)) for name, task in tasks.items()
-    ]
+    # Each example counts as often as it is drawn.
+    weights = [np.full(len(task), rates[name] / len(task)) for name, task in tasks.items()]
     weight = np.concatenate(weights)
-    inputs = np.concatenate([task.inputs for task in tasks.values()]) + 1
-    targets = np.concatenate([task.targets for task in tasks.values()]) + 1
+    untruncated = [task.untruncated() for task in tasks.values()]
+    inputs = np.concatenate([inputs for inputs, _ in untruncated])
+    targets = np.concatenate([targets for _, targets in untruncated])
     inputs = np.minimum(inputs, row_inputs)
 
     order = np.argsort(targets)

@@ -1,154 +1,270 @@
-"""The loader: plan and stores -> this host's rows of batch `step`, as numpy arrays under seqio's names."""
+"""The loader: plan and stores -> this host's rows of a batch, as numpy arrays under seqio's names."""
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from flan_jax.batch import batch_spec
+from flan_jax.batch import PAD, batch_spec
 from flan_jax.data.batch_plan import MixturePlan
-from flan_jax.data.token_store import TokenStore
+from flan_jax.data.token_store import TokenSegment, TokenStore
 from flan_jax.errors import RunFailed
 
 T = TypeVar("T")
 
 
-class Tokens(NamedTuple):
-    """The token columns of one task: `values[offsets[i]:offsets[i + 1]]` is example i, without EOS and untruncated."""
+def fit_segments(
+    segments: Sequence[TokenSegment], lengths: Mapping[str, int]
+) -> tuple[list[TokenSegment], TokenSegment]:
+    """Cuts an example to the tokens that it may take in a row.
 
-    input_values: np.ndarray
-    input_offsets: np.ndarray
-    target_values: np.ndarray
-    target_offsets: np.ndarray
+    The targets, the last segment, are cut at their end. Of the inputs, the segments before it, the
+    oldest are left out until the rest fits. An input segment that is too long by itself is cut at
+    its end.
+
+    >>> question, answer = TokenSegment([5, 6, 7], False), TokenSegment([8, 9], True)
+    >>> fit_segments([question, answer], {"inputs": 3, "targets": 9})
+    ([TokenSegment([5, 6], False)], TokenSegment([8, 9], True))
+
+    Args:
+      segments: the segments of the example, without EOS.
+      lengths: the most tokens, {"inputs": E, "targets": D}, with EOS after each segment.
+
+    Returns:
+      The inputs and the targets, without EOS.
+    """
+    last = segments[-1]
+    targets = TokenSegment(last.tokens[: lengths["targets"] - 1], last.has_loss)
+    inputs: list[TokenSegment] = []
+    room = lengths["inputs"]
+    for tokens, has_loss in reversed(segments[:-1]):
+        if inputs and len(tokens) + 1 > room:
+            break
+        tokens = tokens[: room - 1]
+        room -= len(tokens) + 1
+        inputs.insert(0, TokenSegment(tokens, has_loss))
+    return inputs, targets
 
 
 class Loader:
-    """Batches of a plan. `batch(step)` is a pure function of the plan and the stores; `eos_id` ends inputs and targets."""
+    """Makes the batches of a plan: a batch is a pure function of plan, stores and step.
+
+    Attributes:
+      plan: which examples each batch holds.
+    """
 
     def __init__(self, plan: MixturePlan, stores: Mapping[str, TokenStore], eos_id: int):
-        self.plan, self._eos = plan, eos_id
-        self._tokens = [Tokens(*stores[name].inputs, *stores[name].targets) for name in plan.names]
-        self._longest = np.arange(
-            max(plan.lengths["inputs"] + plan.lengths["targets"], 1), dtype=np.int32
-        )
+        """Makes a loader.
+
+        Args:
+          plan: which examples each batch holds.
+          stores: the training store of each task.
+          eos_id: the token that ends every segment.
+        """
+        self.plan = plan
+        self._eos = eos_id
+        self._segments = [stores[name].segments for name in plan.names]
 
     def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-        """The given rows of batch `step`; shapes and dtypes as in flan_jax.batch."""
-        layout = self.plan.layout(step)
+        """Makes rows of a batch.
+
+        Args:
+          step: the number of the batch.
+          rows: which rows, those of this host.
+
+        Returns:
+          The arrays that flan_jax.batch describes.
+        """
         first, last, _ = rows.indices(self.plan.batch_size)
         arrays = empty_batch(self.plan, last - first)
-        put = self._put_pair if self.plan.architecture == "encoder_decoder" else self._put_joined
-        task, index, starts = layout.task.tolist(), layout.index.tolist(), layout.starts.tolist()
-        input_lengths, target_lengths = (
-            x.tolist() for x in self.plan.example_lengths(layout.task, layout.index)
-        )
-        for row in range(first, last):
-            encoder = decoder = 0
-            for entry in range(starts[row], starts[row + 1]):
-                segment = entry - starts[row] + 1
-                inputs, targets = self._example(
-                    task[entry], index[entry], input_lengths[entry], target_lengths[entry]
-                )
-                encoder, decoder = put(
-                    arrays, row - first, segment, encoder, decoder, inputs, targets
-                )
+        layout = self.plan.layout(step)
+        starts = layout.starts[first : last + 1]
+        entries = slice(starts[0], starts[-1])
+        task = layout.task[entries]
+        index = layout.index[entries]
+        input_lengths, target_lengths = self.plan.example_lengths(task, index)
+        examples = zip(task.tolist(), index.tolist(), strict=True)
+
+        starts = starts - starts[0]
+        if self.plan.architecture == "encoder_decoder":
+            encoder_places = _number_examples(arrays, "encoder", starts, input_lengths)
+            decoder_places = _number_examples(arrays, "decoder", starts, target_lengths)
+            self._put_in_both(arrays, examples, encoder_places, decoder_places)
+        else:
+            places = _number_examples(arrays, "decoder", starts, input_lengths + target_lengths)
+            self._put_in_decoder(arrays, examples, places)
+        _shift_right(arrays)
         return arrays
 
-    def _example(
-        self, task: int, index: int, inputs: int, targets: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The two token arrays, cut to one less than their lengths in the row: EOS comes behind them."""
-        tokens = self._tokens[task]
-        i, t = tokens.input_offsets[index], tokens.target_offsets[index]
-        return tokens.input_values[i : i + inputs - 1], tokens.target_values[t : t + targets - 1]
+    def _put_in_both(
+        self,
+        arrays: dict[str, np.ndarray],
+        examples: Iterable[tuple[int, int]],
+        encoder_places: list[int],
+        decoder_places: list[int],
+    ) -> None:
+        """Writes inputs into the encoder's rows, targets and loss weights into the decoder's."""
+        encoder_tokens = arrays["encoder_input_tokens"].reshape(-1)
+        decoder_tokens = arrays["decoder_target_tokens"].reshape(-1)
+        places = zip(encoder_places, decoder_places, strict=True)
+        for (task, index), (encoder_place, decoder_place) in zip(examples, places, strict=True):
+            segments = self._segments[task].example(index)
+            inputs, targets = fit_segments(segments, self.plan.lengths)
+            for segment in inputs:
+                encoder_place = self._put(encoder_tokens, encoder_place, segment)
+            self._put(decoder_tokens, decoder_place, targets)
+        arrays["decoder_loss_weights"][:] = arrays["decoder_segment_ids"] > 0
 
-    def _put_pair(self, arrays, row, segment, encoder, decoder, inputs, targets):
-        stop = encoder + len(inputs) + 1
-        arrays["encoder_input_tokens"][row, encoder : stop - 1] = inputs
-        arrays["encoder_input_tokens"][row, stop - 1] = self._eos
-        arrays["encoder_segment_ids"][row, encoder:stop] = segment
-        arrays["encoder_positions"][row, encoder:stop] = self._longest[: stop - encoder]
-        end = self._put_decoder(arrays, row, segment, decoder, targets)
-        arrays["decoder_loss_weights"][row, decoder:end] = 1.0
-        return stop, end
+    def _put_in_decoder(
+        self,
+        arrays: dict[str, np.ndarray],
+        examples: Iterable[tuple[int, int]],
+        places: list[int],
+    ) -> None:
+        """Writes all segments, loss weights and the prefix into the decoder's rows."""
+        tokens = arrays["decoder_target_tokens"].reshape(-1)
+        loss_weights = arrays["decoder_loss_weights"].reshape(-1)
+        prefix = arrays["decoder_causal_attention"].reshape(-1)
+        for (task, index), place in zip(examples, places, strict=True):
+            segments = self._segments[task].example(index)
+            inputs, targets = fit_segments(segments, self.plan.lengths)
+            prefix_start, in_prefix = place, True
+            for segment in (*inputs, targets):
+                stop = self._put(tokens, place, segment)
+                if segment.has_loss:
+                    loss_weights[place:stop] = 1.0
+                    if in_prefix:
+                        # Input tokens are shifted by one: the prefix is read one position later.
+                        prefix[prefix_start : place + 1] = 1
+                    in_prefix = False
+                place = stop
 
-    def _put_joined(self, arrays, row, segment, encoder, decoder, inputs, targets):
-        """Prefix-LM: inputs, EOS, targets, EOS in one sequence; the loss is on the targets and their EOS."""
-        prefix = decoder + len(inputs) + 1
-        end = self._put_decoder(
-            arrays, row, segment, decoder, np.concatenate([inputs, [self._eos], targets])
-        )
-        # The input tokens are the targets shifted right by one, so the prefix reaches one position further in.
-        arrays["decoder_causal_attention"][row, decoder : prefix + 1] = 1
-        arrays["decoder_loss_weights"][row, prefix:end] = 1.0
-        return encoder, end
+    def _put(self, tokens: np.ndarray, place: int, segment: TokenSegment) -> int:
+        """Writes a segment and its EOS at a place; returns the place after them."""
+        stop = place + len(segment.tokens)
+        tokens[place:stop] = segment.tokens
+        tokens[stop] = self._eos
+        return stop + 1
 
-    def _put_decoder(self, arrays, row, segment, start, tokens) -> int:
-        stop = start + len(tokens) + 1
-        arrays["decoder_target_tokens"][row, start : stop - 1] = tokens
-        arrays["decoder_target_tokens"][row, stop - 1] = self._eos
-        arrays["decoder_input_tokens"][row, start + 1 : stop] = tokens
-        arrays["decoder_segment_ids"][row, start:stop] = segment
-        arrays["decoder_positions"][row, start:stop] = self._longest[: stop - start]
-        return stop
+
+def _number_examples(
+    arrays: dict[str, np.ndarray], side: str, starts: np.ndarray, lengths: np.ndarray
+) -> list[int]:
+    """Writes the segment ids and positions of one side.
+
+    Args:
+      arrays: the batch.
+      side: "encoder" or "decoder".
+      starts: int [rows + 1]; row r has the examples `starts[r]` to `starts[r + 1] - 1`.
+      lengths: int [examples], the tokens of each example on this side.
+
+    Returns:
+      Where each example begins in the flattened arrays.
+    """
+    segment_ids = arrays[f"{side}_segment_ids"]
+    rows, width = segment_ids.shape
+    examples_per_row = np.diff(starts)
+    row = np.repeat(np.arange(rows), examples_per_row)
+    number_in_row = np.arange(len(lengths)) - starts[row]
+    before = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=before[1:])
+    begins = row * width + before[:-1] - before[starts[row]]
+
+    positions = np.arange(before[-1]) - np.repeat(before[:-1], lengths)
+    places = np.repeat(begins, lengths) + positions
+    segment_ids.reshape(-1)[places] = np.repeat(number_in_row + 1, lengths)
+    arrays[f"{side}_positions"].reshape(-1)[places] = positions
+    return begins.tolist()
+
+
+def _shift_right(arrays: dict[str, np.ndarray]) -> None:
+    """Writes the decoder's input tokens: within each example the target tokens, one place later."""
+    input_tokens = arrays["decoder_input_tokens"]
+    input_tokens[:, 1:] = arrays["decoder_target_tokens"][:, :-1]
+    # Position 0 is the beginning of an example, or padding.
+    input_tokens[arrays["decoder_positions"] == 0] = PAD
 
 
 def empty_batch(plan: MixturePlan, rows: int) -> dict[str, np.ndarray]:
-    """A batch of padding alone."""
+    """Returns a batch of nothing but padding.
+
+    Args:
+      plan: the plan whose architecture and lengths the batch has.
+      rows: the number of rows.
+    """
     spec = batch_spec(plan.architecture, rows, plan.lengths)
     return {name: np.zeros(shape, dtype) for name, (shape, dtype) in spec.items()}
 
 
 class DataStalled(RunFailed):
-    """No batch has come for longer than one may take."""
+    """No batch has come for longer than the time limit."""
 
 
 def prefetch(
-    make: Callable[[int], T], start: int, stop: int, depth: int = 2, patience: float | None = None
+    make: Callable[[int], T],
+    start: int,
+    stop: int,
+    *,
+    depth: int = 2,
+    patience: float | None = None,
 ) -> Iterator[tuple[int, T]]:
-    """(step, make(step)) for start <= step < stop, made up to `depth` ahead in a thread.
+    """Makes the batches of consecutive steps ahead, in a thread.
 
-    An exception in `make` is raised here, and DataStalled when it takes over `patience` seconds. Closing the iterator ends
-    the thread.
+    Closing the iterator ends the thread. What `make` raises is raised here.
+
+    Args:
+      make: makes the batch of a step.
+      start: the first step.
+      stop: the step after the last.
+      depth: how many batches are made ahead.
+      patience: the seconds that a batch may take; None for no limit.
+
+    Yields:
+      (step, batch), in order.
+
+    Raises:
+      DataStalled: a batch takes longer than `patience`.
     """
-    ready: queue.Queue = queue.Queue(maxsize=depth)
+    batches: queue.Queue = queue.Queue(maxsize=depth)
     closed = threading.Event()
 
-    def offer(item) -> None:
+    def put(batch: tuple[int, T | None, BaseException | None]) -> None:
         while not closed.is_set():
             try:
-                return ready.put(item, timeout=0.1)
+                batches.put(batch, timeout=0.1)
+                return
             except queue.Full:
                 continue
 
     def work() -> None:
         try:
             for step in range(start, stop):
-                offer((step, make(step), None))
+                put((step, make(step), None))
                 if closed.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001 - handed to the reader, whichever it is
-            offer((-1, None, error))
-        offer((-1, None, None))
+        except BaseException as error:  # noqa: BLE001 - the reader raises it, whatever it is
+            put((-1, None, error))
+        put((-1, None, None))
 
     threading.Thread(target=work, name="prefetch", daemon=True).start()
-    wanted = start
+    next_step = start
     try:
         while True:
             try:
-                step, item, error = ready.get(timeout=patience)
+                step, batch, error = batches.get(timeout=patience)
             except queue.Empty:
                 raise DataStalled(
-                    f"batch {wanted} has not come for {patience:g} s: the disk of the token stores does not answer. The same "
-                    "command goes on from the last checkpoint; TrainConfig.stall_seconds is the time limit"
+                    f"batch {next_step} has not come for {patience:g} s: the disk with the token "
+                    "stores does not respond. The same command continues from the last "
+                    "checkpoint; TrainConfig.stall_seconds sets this limit"
                 ) from None
             if error is not None:
                 raise error
             if step < 0:
                 return
-            wanted = step + 1
-            yield step, item
+            next_step = step + 1
+            yield step, batch
     finally:
         closed.set()

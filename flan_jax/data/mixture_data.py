@@ -72,7 +72,7 @@ class MixtureData:
     def plan(self, architecture: Architecture) -> MixturePlan:
         """Returns the plan of all training batches for a model of this architecture."""
         config, rates = self.config, self.rates
-        tasks = {name: _task_lengths(store) for name, store in self.train.items()}
+        tasks = {name: task_lengths(store) for name, store in self.train.items()}
         return MixturePlan(
             tasks,
             rates,
@@ -82,6 +82,13 @@ class MixtureData:
             seed=config.seed,
             packing=config.packing,
         )
+
+
+def task_lengths(store: TokenStore) -> TaskLengths:
+    """Returns the lengths of the examples in a training store."""
+    segments = store.segments
+    renderings = len(store) // store.meta["examples"]
+    return TaskLengths(segments.tokens.lengths, segments.starts, renderings)
 
 
 def prepare_mixture(
@@ -295,8 +302,3 @@ def _without(split: Split, skipped: Sequence[str]) -> Split:
         held_out=tuple(name for name in split.held_out if name not in skipped),
         clusters=split.clusters,
     )
-
-
-def _task_lengths(store: TokenStore) -> TaskLengths:
-    renderings = len(store) // store.meta["examples"]
-    return TaskLengths(store.inputs.lengths, store.targets.lengths, renderings)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from flan_jax.data.batch_plan import MixturePlan
-from flan_jax.data.mixture_data import MixtureData
+from flan_jax.data.mixture_data import MixtureData, task_lengths
 from flan_jax.data.token_store import TokenStore
 from flan_jax.run_records import MixtureSummary, MixtureTask
 from flan_jax.tasks.task import get_task
@@ -84,8 +84,7 @@ def _summarize_task(
       share: its share of all draws.
       draws: the number of its examples that training draws.
     """
-    inputs = store.inputs.lengths + 1  # with EOS
-    targets = store.targets.lengths + 1
+    inputs, targets = task_lengths(store).untruncated()
     examples = store.meta["examples"]
     return MixtureTask(
         task=name,

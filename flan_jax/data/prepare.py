@@ -28,13 +28,14 @@ from flan_jax.data.store_requests import (
 from flan_jax.data.token_store import (
     TokenStore,
     nested_column,
-    remove_abandoned,
     schema,
+    segment_column,
     token_column,
     write_store,
 )
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
+from flan_jax.json_files import remove_abandoned_folders
 from flan_jax.progress import Progress
 from flan_jax.tasks.rendering import EvalRow, TrainRow
 
@@ -72,7 +73,8 @@ def prepare(
     Raises OSError when the disk is full.
     """
     cache_dir = Path(cache_dir).expanduser().absolute()
-    remove_abandoned(cache_dir)
+    for folder in cache_dir.glob("*/"):
+        remove_abandoned_folders(folder)
     jobs, broken = _plan_jobs(requests, selection or Selection(), tokenizer, cache_dir)
     missing = [job for job in jobs.values() if not job.folder.is_dir()]
     with _shown(len(missing) if progress else 0) as finished:
@@ -147,44 +149,55 @@ def _chunks(rendered: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 def _train_batch(
-    rows: Sequence[TrainRow | EvalRow], tokenizer: Tokenizer, columns: pa.Schema
+    rows: Sequence[TrainRow], tokenizer: Tokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
-    inputs, targets = _tokens(rows, tokenizer)
-    examples, templates = [row.example for row in rows], [row.template for row in rows]
-    return pa.record_batch(
-        [inputs, targets, pa.array(examples, pa.int32()), pa.array(templates, pa.int16())], columns
+    segments = [segment for row in rows for segment in row.segments]
+    tokens = tokenizer.encode_batch([segment.text for segment in segments])
+    has_loss = [segment.has_loss for segment in segments]
+    numbers = [row.example for row in rows for _ in row.segments]
+    for number, segment, ids in zip(numbers, segments, tokens, strict=True):
+        if segment.has_loss:
+            _check_target(number, segment.text, ids)
+    column = segment_column(
+        [row.segments for row in rows], token_column(tokens, tokenizer.vocab_size), has_loss
     )
+    return pa.record_batch([column, *_source_columns(rows)], columns)
 
 
 def _eval_batch(
     rows: Sequence[EvalRow], tokenizer: Tokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
-    common = _train_batch(
-        rows,
-        tokenizer,
-        pa.schema([columns.field(i) for i in range(4)]),
-    )
-    options = list(itertools.chain.from_iterable(row.options for row in rows))
-    tokens = token_column(tokenizer.encode_batch(options), tokenizer.vocab_size)
-    arrays = [
-        nested_column([row.options for row in rows], tokens),
-        pa.array([row.answer for row in rows], pa.int16()),
-        pa.array([row.right for row in rows], columns.field("right").type),
-        pa.array([row.references for row in rows], columns.field("references").type),
-        pa.array([row.inputs for row in rows], columns.field("inputs_text").type),
-    ]
-    return pa.record_batch([*common.columns, *arrays], columns)
-
-
-def _tokens(rows: Sequence[TrainRow | EvalRow], tokenizer: Tokenizer) -> tuple[pa.Array, pa.Array]:
+    vocab_size = tokenizer.vocab_size
+    inputs = tokenizer.encode_batch([row.inputs for row in rows])
     targets = tokenizer.encode_batch([row.targets for row in rows])
     for row, ids in zip(rows, targets, strict=True):
-        if not ids:
-            raise InputError(
-                f"row {row.example}: the tokenizer drops the whole target {row.targets!r}"
-            )
-    inputs = tokenizer.encode_batch([row.inputs for row in rows])
-    return token_column(inputs, tokenizer.vocab_size), token_column(targets, tokenizer.vocab_size)
+        _check_target(row.example, row.targets, ids)
+    options = tokenizer.encode_batch([option for row in rows for option in row.options])
+    correct_options = [row.correct_options for row in rows]
+    references = [row.references for row in rows]
+    arrays = [
+        token_column(inputs, vocab_size),
+        token_column(targets, vocab_size),
+        *_source_columns(rows),
+        nested_column([row.options for row in rows], token_column(options, vocab_size)),
+        pa.array([row.correct_option for row in rows], pa.int16()),
+        pa.array(correct_options, columns.field("correct_options").type),
+        pa.array(references, columns.field("references").type),
+        pa.array([row.inputs for row in rows], columns.field("inputs_text").type),
+    ]
+    return pa.record_batch(arrays, columns)
+
+
+def _source_columns(rows: Sequence[TrainRow | EvalRow]) -> list[pa.Array]:
+    """The columns that say what each row of the store was made of."""
+    examples = pa.array([row.example for row in rows], pa.int32())
+    templates = pa.array([row.template for row in rows], pa.int16())
+    return [examples, templates]
+
+
+def _check_target(example: int, text: str, tokens: Sequence[int]) -> None:
+    if not tokens:
+        raise InputError(f"row {example}: the tokenizer drops the whole target {text!r}")
 
 
 @contextlib.contextmanager

@@ -1,19 +1,15 @@
-"""Token stores: one folder for each task and split, an Arrow file that is memory-mapped and a meta.json beside it.
+"""Token stores: the tokenized examples of one task and split, on disk and memory-mapped.
 
-Tokens are stored without EOS and untruncated: lengths are a matter of the run, not of the data. A store appears by one
-atomic rename and never changes afterwards. A writer that is killed leaves only a `.tmp-*` folder behind.
+A store is a folder with an Arrow file and a meta.json. Tokens are stored without EOS and
+untruncated, because lengths are a setting of the run and not of the data. A store appears by one
+atomic rename and never changes afterwards.
 """
 
 import functools
 import itertools
 import json
-import os
-import re
-import shutil
-import socket
-import uuid
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,12 +17,26 @@ import numpy as np
 import pyarrow as pa
 
 from flan_jax.errors import InputError
+from flan_jax.json_files import JsonObject, atomic_folder, write_json
 
-STORE_VERSION = 2
-"""Part of every fingerprint. Raise it when templates, rendering or this layout give other tokens for the same task."""
+STORE_VERSION = 3
+"""Part of every fingerprint. Raise it when templates, rendering or this layout give other tokens
+for the same task."""
 TOKENS, META = "tokens.arrow", "meta.json"
 
 Kind = Literal["train", "eval"]
+
+
+class TokenSegment(NamedTuple):
+    """A piece of an example: tokens, and whether the model is trained to write them.
+
+    Attributes:
+      tokens: int [tokens], without EOS.
+      has_loss: whether the tokens, and the EOS after them, have loss.
+    """
+
+    tokens: np.ndarray
+    has_loss: bool
 
 
 class Ragged(NamedTuple):
@@ -37,32 +47,75 @@ class Ragged(NamedTuple):
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64[rows], in tokens."""
+        """int64 [rows], in tokens."""
         return np.diff(self.offsets)
 
     def row(self, index: int) -> np.ndarray:
+        """Returns one row, a view."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
 
-class TokenStore:
-    """The tokens of one task and split, read-only and memory-mapped. `meta` is what meta.json says.
+class Segments(NamedTuple):
+    """The segments of all examples of a store, in flat arrays.
 
-    A `train` store has one row for each rendered example; an `eval` store one for each example and evaluation template,
-    with the options and references too. Rows are in the order of the source, then of the templates.
+    Example i has the segments `starts[i]` to `starts[i + 1] - 1`.
+
+    Attributes:
+      tokens: the tokens of every segment.
+      has_loss: bool [segments].
+      starts: int64 [examples + 1].
     """
 
-    def __init__(self, folder: Path, meta: Mapping[str, Any], rows: pa.RecordBatch):
-        self.folder, self.meta, self._rows = folder, meta, rows
+    tokens: Ragged
+    has_loss: np.ndarray
+    starts: np.ndarray
+
+    def example(self, index: int) -> list[TokenSegment]:
+        """Returns the segments of one example; their tokens are views."""
+        first, last = self.starts[index : index + 2].tolist()
+        bounds = self.tokens.offsets[first : last + 1].tolist()
+        has_loss = self.has_loss[first:last].tolist()
+        values = self.tokens.values
+        return [
+            TokenSegment(values[start:stop], loss)
+            for start, stop, loss in zip(bounds, bounds[1:], has_loss, strict=False)
+        ]
+
+
+class TokenStore:
+    """The tokens of one task and split, read-only and memory-mapped.
+
+    A `train` store has one row for each rendered example: its segments. An `eval` store has one row
+    for each example and evaluation template: the prompt, the options and the references. Rows are
+    in the order of the source, then of the templates.
+
+    Attributes:
+      folder: where the store is.
+      meta: the content of meta.json.
+    """
+
+    def __init__(self, folder: Path, meta: JsonObject, rows: pa.RecordBatch):
+        self.folder = folder
+        self.meta = meta
+        self._rows = rows
 
     @classmethod
     def open(cls, folder: Path) -> "TokenStore":
-        """Maps a store after checking its size and checksum. InputError names the folder when it is damaged."""
+        """Maps a store into memory after checking its size and checksum.
+
+        Args:
+          folder: the store's folder.
+
+        Raises:
+          InputError: there is no store, or it is damaged; names the folder.
+        """
         meta = _read_meta(folder)
         file = folder / TOKENS
         if not file.is_file():
             raise _damaged(folder, f"{TOKENS} is missing")
-        if file.stat().st_size != meta["size"]:
-            raise _damaged(folder, f"{TOKENS} has {file.stat().st_size} bytes, not {meta['size']}")
+        size = file.stat().st_size
+        if size != meta["size"]:
+            raise _damaged(folder, f"{TOKENS} has {size} bytes, not {meta['size']}")
         if _crc32(file) != meta["crc32"]:
             raise _damaged(folder, f"the checksum of {TOKENS} is wrong")
         return cls(folder, meta, pa.ipc.open_file(pa.memory_map(str(file))).get_batch(0))
@@ -74,55 +127,67 @@ class TokenStore:
         return f"TokenStore({str(self.folder)!r}, rows={len(self)})"
 
     @functools.cached_property
-    def inputs(self) -> Ragged:
-        """Input tokens, without EOS and untruncated; the arrays are views of the file."""
-        return _ragged(self._rows.column("inputs"))
-
-    @functools.cached_property
-    def targets(self) -> Ragged:
-        """Target tokens, likewise."""
-        return _ragged(self._rows.column("targets"))
-
-    @functools.cached_property
-    def input_lengths(self) -> np.ndarray:
-        """int64[rows], tokens without EOS."""
-        return self.inputs.lengths
-
-    @functools.cached_property
-    def target_lengths(self) -> np.ndarray:
-        """int64[rows], tokens without EOS."""
-        return self.targets.lengths
-
-    @functools.cached_property
     def examples(self) -> np.ndarray:
-        """int32[rows]: the number of the row in the source that each row was made of, from 0."""
+        """int32 [rows]: the number of the source's row that each row was made of, from 0."""
         return self._rows.column("example").to_numpy()
 
     @functools.cached_property
     def templates(self) -> np.ndarray:
-        """int16[rows]: the index among the task's templates."""
+        """int16 [rows]: the index among the task's templates."""
         return self._rows.column("template").to_numpy()
 
     @functools.cached_property
-    def answers(self) -> np.ndarray:
-        """int16[rows], eval stores only: the index of the right option; -1 for a generation task."""
-        return self._rows.column("answer").to_numpy()
+    def segments(self) -> Segments:
+        """The segments of each example, without EOS and untruncated. Train stores only.
 
-    def right(self, row: int) -> list[int]:
-        """The indices of all options that are right, `answers` first; [] for a generation task. Eval stores only."""
-        return self._rows.column("right")[row].as_py()
+        The token arrays are views of the file.
+        """
+        column: Any = self._rows.column("segments")
+        return Segments(
+            tokens=_ragged(column.values.field("tokens")),
+            has_loss=column.values.field("has_loss").to_numpy(zero_copy_only=False),
+            starts=column.offsets.to_numpy(zero_copy_only=True),
+        )
+
+    @functools.cached_property
+    def inputs(self) -> Ragged:
+        """The tokens of each prompt, without EOS and untruncated. Eval stores only.
+
+        The arrays are views of the file.
+        """
+        return _ragged(self._rows.column("inputs"))
+
+    @functools.cached_property
+    def targets(self) -> Ragged:
+        """The tokens of each target, as `inputs`. Eval stores only."""
+        return _ragged(self._rows.column("targets"))
+
+    @functools.cached_property
+    def correct_option(self) -> np.ndarray:
+        """int16 [rows]: the index of a correct option; -1 in a generation task. Eval stores only.
+
+        It is the first of `correct_options`.
+        """
+        return self._rows.column("correct_option").to_numpy()
+
+    def correct_options(self, row: int) -> list[int]:
+        """Returns the indices of all correct options; [] in a generation task. Eval stores only."""
+        return self._rows.column("correct_options")[row].as_py()
 
     def options(self, row: int) -> list[np.ndarray]:
-        """The target tokens of each option of a row, without EOS; [] for a generation task. Eval stores only."""
-        outer, inner = self._options
-        return [inner.row(i) for i in range(outer[row], outer[row + 1])]
+        """Returns the tokens of each option, without EOS; [] in a generation task.
+
+        Eval stores only.
+        """
+        starts, options = self._options
+        return [options.row(i) for i in range(starts[row], starts[row + 1])]
 
     def references(self, row: int) -> list[str]:
-        """The right answers of a row as text, at least one. Eval stores only."""
+        """Returns the texts of all correct answers, at least one. Eval stores only."""
         return self._rows.column("references")[row].as_py()
 
     def inputs_text(self, row: int) -> str:
-        """The rendered input. Eval stores only."""
+        """Returns the rendered prompt. Eval stores only."""
         return self._rows.column("inputs_text")[row].as_py()
 
     @functools.cached_property
@@ -132,134 +197,138 @@ class TokenStore:
 
 
 def trim_and_append_eos(tokens: np.ndarray, length: int, eos: int) -> np.ndarray:
-    """int32 tokens as a model sees them: cut to `length` with EOS as the last, like seqio's append_eos_after_trim.
+    """Cuts tokens to a length with EOS as the last, like seqio's append_eos_after_trim.
 
     >>> trim_and_append_eos(np.array([5, 6, 7]), 3, eos=1)
     array([5, 6, 1], dtype=int32)
+
+    Args:
+      tokens: int [tokens], without EOS.
+      length: how many tokens may be left, EOS included.
+      eos: the id of EOS.
+
+    Returns:
+      int32 [at most length].
     """
     return np.append(tokens[: length - 1].astype(np.int32), np.int32(eos))
 
 
 def schema(kind: Kind, vocab_size: int) -> pa.Schema:
-    """The columns of a store. Tokens are uint16 where the vocabulary allows it, uint32 otherwise."""
+    """Returns the columns of a store.
+
+    Args:
+      kind: "train" or "eval".
+      vocab_size: tokens are uint16 where it allows that, else uint32.
+    """
     tokens = pa.large_list(pa.uint16() if vocab_size <= 2**16 else pa.uint32())
-    columns = [
-        ("inputs", tokens),
-        ("targets", tokens),
-        ("example", pa.int32()),
-        ("template", pa.int16()),
-    ]
-    if kind == "eval":
-        columns += [
+    source = [("example", pa.int32()), ("template", pa.int16())]
+    if kind == "train":
+        segment = pa.struct([("tokens", tokens), ("has_loss", pa.bool_())])
+        return pa.schema([("segments", pa.large_list(segment)), *source])
+    return pa.schema(
+        [
+            ("inputs", tokens),
+            ("targets", tokens),
+            *source,
             ("options", pa.large_list(tokens)),
-            ("answer", pa.int16()),
-            ("right", pa.large_list(pa.int16())),
+            ("correct_option", pa.int16()),
+            ("correct_options", pa.large_list(pa.int16())),
             ("references", pa.large_list(pa.large_string())),
             ("inputs_text", pa.large_string()),
         ]
-    return pa.schema(columns)
-
-
-def token_column(rows: Sequence[Sequence[int]], vocab_size: int) -> pa.Array:
-    """Lists of token ids as a large_list column. Raises InputError for an id outside the vocabulary."""
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)]).astype(
-        np.int64
     )
+
+
+def token_column(rows: Sequence[Sequence[int]], vocab_size: int) -> pa.LargeListArray:
+    """Makes a column of lists of token ids.
+
+    Args:
+      rows: the token ids of each row.
+      vocab_size: the size of the tokenizer's vocabulary.
+
+    Raises:
+      InputError: an id is outside of the vocabulary.
+    """
+    offsets = _offsets(rows)
     values = np.fromiter(itertools.chain.from_iterable(rows), np.int64, count=offsets[-1])
     if len(values) and not 0 <= values.min() <= values.max() < vocab_size:
         raise InputError(
-            f"the tokenizer gave the token ids {values.min()} to {values.max()}, but its vocabulary has {vocab_size}: "
-            "its file is damaged, or extra_ids is too small"
+            f"the tokenizer gave the token ids {values.min()} to {values.max()}, but its "
+            f"vocabulary has {vocab_size}: its file is damaged, or extra_ids is too small"
         )
     dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
     return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values.astype(dtype)))
 
 
-def nested_column(groups: Sequence[Sequence[Any]], flat: pa.Array) -> pa.Array:
-    """`flat`, whose rows are the groups' members one after the other, as one list for each group."""
-    offsets = np.concatenate(
-        [[0], np.cumsum([len(group) for group in groups], dtype=np.int64)]
-    ).astype(np.int64)
-    return pa.LargeListArray.from_arrays(pa.array(offsets), flat)
+def segment_column(
+    groups: Sequence[Sequence[object]], tokens: pa.LargeListArray, has_loss: Sequence[bool]
+) -> pa.LargeListArray:
+    """Makes the column of segments.
+
+    Args:
+      groups: for each example a sequence with as many members as it has segments.
+      tokens: the tokens of every segment of every example.
+      has_loss: whether it has loss, for every segment.
+    """
+    segments = pa.StructArray.from_arrays(
+        [tokens, pa.array(has_loss, pa.bool_())], names=["tokens", "has_loss"]
+    )
+    return nested_column(groups, segments)
+
+
+def nested_column(groups: Sequence[Sequence[object]], members: pa.Array) -> pa.LargeListArray:
+    """Makes a column of lists from the members of all lists, one after the other.
+
+    Args:
+      groups: for each list a sequence of its length.
+      members: the members of all lists.
+    """
+    return pa.LargeListArray.from_arrays(pa.array(_offsets(groups)), members)
+
+
+def _offsets(rows: Sequence[Sequence[object]]) -> np.ndarray:
+    """int64 [rows + 1]: where each row starts if all are in one array."""
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return offsets
 
 
 def write_store(
-    folder: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, meta: Mapping[str, Any]
+    folder: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, meta: JsonObject
 ) -> None:
-    """Writes a store so that `folder` appears whole or not at all.
+    """Writes a store so that its folder appears complete or not at all.
 
-    Where another process was faster, its store stays and ours goes. Raises OSError when it cannot be written (disk
-    full, no permission); nothing is left then.
+    If another process has written the same store meanwhile, that one stays.
+
+    Args:
+      folder: the store's folder.
+      batches: its rows.
+      schema: its columns.
+      meta: what meta.json says beside version, rows, size and checksum.
+
+    Raises:
+      OSError: it cannot be written (disk full, no permission). Nothing is left then.
     """
     table = pa.Table.from_batches(list(batches), schema).combine_chunks()
     rows = (table.to_batches() or [pa.RecordBatch.from_pylist([], schema)])[0]
-    temporary = folder.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
     try:
-        temporary.mkdir(parents=True)
-        with (temporary / TOKENS).open("wb") as sink:
-            with pa.ipc.new_file(sink, schema) as writer:
+        with atomic_folder(folder) as temporary:
+            file = temporary / TOKENS
+            with file.open("wb") as stream, pa.ipc.new_file(stream, schema) as writer:
                 writer.write_batch(rows)
-            _sync(sink.fileno())
-        file = temporary / TOKENS
-        facts = {
-            "version": STORE_VERSION,
-            "rows": rows.num_rows,
-            "size": file.stat().st_size,
-            "crc32": _crc32(file),
-        }
-        with (temporary / META).open("w", encoding="utf-8") as sink:
-            json.dump(dict(meta) | facts, sink, indent=1)
-            sink.flush()
-            _sync(sink.fileno())
-        _sync_folder(temporary)
-        _publish(temporary, folder)
+            layout = {
+                "version": STORE_VERSION,
+                "rows": rows.num_rows,
+                "size": file.stat().st_size,
+                "crc32": _crc32(file),
+            }
+            write_json(temporary / META, {**meta, **layout})
     except OSError as error:
+        if isinstance(error, FileExistsError) and (folder / META).is_file():
+            return  # another process was faster; the two stores are the same
         raise OSError(
             error.errno, f"cannot write the token store: {error.strerror or error}", str(folder)
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def remove_abandoned(cache_dir: Path) -> None:
-    """Removes what killed writers of this machine left under `cache_dir`. Folders of live writers stay."""
-    for path in cache_dir.glob("*/.tmp-*"):
-        match = re.fullmatch(r"\.tmp-(\d+)-[0-9a-f]{8}-(.+)", path.name)
-        # On a shared disk the number may be a live process of another machine.
-        if match and match.group(2) == socket.gethostname() and not _alive(int(match.group(1))):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, and belongs to someone else
-        return True
-    return True
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    try:
-        os.rename(temporary, folder)
-    except OSError:
-        if not (folder / META).is_file():
-            raise
-        return  # another process won the race; the two stores are the same
-    _sync_folder(folder.parent)
-
-
-def _sync(descriptor: int) -> None:
-    os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _crc32(file: Path) -> int:
@@ -270,7 +339,7 @@ def _crc32(file: Path) -> int:
     return checksum
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def _read_meta(folder: Path) -> JsonObject:
     if not folder.is_dir():
         raise InputError(f"there is no token store {folder}; prepare it first")
     try:
@@ -286,11 +355,13 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 def _damaged(folder: Path, reason: str) -> InputError:
     return InputError(
-        f"the token store {folder} is damaged ({reason}): delete it; it is prepared again by the same command"
+        f"the token store {folder} is damaged ({reason}): delete it; the same command prepares it "
+        "again"
     )
 
 
 def _ragged(column: Any) -> Ragged:
     return Ragged(
-        column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True)
+        values=column.values.to_numpy(zero_copy_only=True),
+        offsets=column.offsets.to_numpy(zero_copy_only=True),
     )

@@ -55,7 +55,7 @@ class Item(NamedTuple):
     @property
     def has_options(self) -> bool:
         """Whether the prompt is answered by rank classification; otherwise by generation."""
-        return bool(self.store.answers[self.row] >= 0)
+        return bool(self.store.correct_option[self.row] >= 0)
 
     @property
     def stream(self) -> int:
@@ -224,8 +224,8 @@ class Predictor:
         return Prediction(
             example=int(store.examples[row]),
             template=int(store.templates[row]),
-            answer=int(store.answers[row]),
-            right=store.right(row),
+            answer=int(store.correct_option[row]),
+            right=store.correct_options(row),
             inputs=store.inputs_text(row),
             references=store.references(row),
             truncated=self._is_truncated(item),

@@ -43,10 +43,17 @@ class TrainRow(NamedTuple):
 
 
 class EvalRow(NamedTuple):
-    """One example under one template. `options` are the targets to choose from, `right` the indices of those that are right.
+    """One evaluation example in one template.
 
-    `answer` is the first of these. A generation task has no options, and `answer` is -1. `references` are all right targets, at least one: of a
-    classification task, those of the options that are right.
+    Attributes:
+      example: the number of the row in the source, from 0.
+      template: the index among the task's templates.
+      inputs: the prompt.
+      targets: the correct target.
+      options: the targets to choose from; none in a generation task.
+      correct_option: the first of `correct_options`; -1 in a generation task.
+      correct_options: the indices of all options that are correct.
+      references: all correct targets, at least one.
     """
 
     example: int
@@ -54,8 +61,8 @@ class EvalRow(NamedTuple):
     inputs: str
     targets: str
     options: tuple[str, ...]
-    answer: int
-    right: tuple[int, ...]
+    correct_option: int
+    correct_options: tuple[int, ...]
     references: tuple[str, ...]
 
 
@@ -182,8 +189,10 @@ def _eval_row(
             f"task {task.name!r}, template {index}: the target {targets!r} looks the same for different options. "
             "Let it show {answer}, or mark the template turned_around"
         )
-    right = tuple(dict.fromkeys(choices.index(answer) for answer in (example["answer"], *answers)))
-    return EvalRow(number, index, inputs, targets, options, right[0], right, references)
+    correct = tuple(
+        dict.fromkeys(choices.index(answer) for answer in (example["answer"], *answers))
+    )
+    return EvalRow(number, index, inputs, targets, options, correct[0], correct, references)
 
 
 def _references(task: TemplatedTask, number: int, example: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
-from flan_jax.data.token_store import TokenStore, schema, write_store
+from flan_jax.data.token_store import TokenStore, schema, segment_column, write_store
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.tasks.clusters import Split
 
@@ -57,35 +57,41 @@ def write_stores(folder: Path, rows: int = ROWS_PER_TASK) -> int:
     """Writes a training store of `rows` examples for each task; returns the number of examples."""
     means = [pair for cluster in MEANS.values() for pair in cluster]
     for number, (inputs, targets) in enumerate(means):
-        _write_task(
-            folder / f"task{number:02d}",
-            rows,
-            inputs,
-            targets,
-            np.random.default_rng([2021, number]),
-        )
+        rng = np.random.default_rng([2021, number])
+        _write_task(folder / f"task{number:02d}", rows, inputs, targets, rng)
     return rows * len(means)
 
 
 def _write_task(
     folder: Path, rows: int, inputs: float, targets: float, rng: np.random.Generator
 ) -> None:
-    columns = schema("train", VOCABULARY)
+    input_tokens, input_lengths = _tokens(rows, inputs, rng)
+    target_tokens, target_lengths = _tokens(rows, targets, rng)
+    # Each example's inputs, then its targets.
+    lengths = np.stack([input_lengths, target_lengths], axis=1).reshape(-1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    is_input = np.repeat(np.arange(2 * rows) % 2 == 0, lengths)
+    tokens = np.empty(offsets[-1], np.uint16)
+    tokens[is_input] = input_tokens
+    tokens[~is_input] = target_tokens
+
+    token_lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(tokens))
     numbers = np.arange(rows)
-    arrays = [
-        _tokens(rows, inputs, rng),
-        _tokens(rows, targets, rng),
+    columns = [
+        segment_column([(0, 1)] * rows, token_lists, [False, True] * rows),
         pa.array(numbers // TEMPLATES, pa.int32()),
+        pa.array(numbers % TEMPLATES, pa.int16()),
     ]
-    batch = pa.record_batch([*arrays, pa.array(numbers % TEMPLATES, pa.int16())], columns)
-    write_store(folder, [batch], schema=columns, meta={"task": folder.name})
+    batch = pa.record_batch(columns, schema("train", VOCABULARY))
+    meta = {"task": folder.name, "examples": rows}
+    write_store(folder, [batch], schema=batch.schema, meta=meta)
 
 
-def _tokens(rows: int, mean: float, rng: np.random.Generator) -> pa.Array:
+def _tokens(rows: int, mean: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Returns random tokens and the lengths of the rows that they are in."""
     lengths = np.rint(rng.lognormal(np.log(mean) - SPREAD**2 / 2, SPREAD, rows)).astype(np.int64)
-    offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
-    values = rng.integers(3, VOCABULARY, offsets[-1], dtype=np.uint16)
-    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
+    lengths = np.maximum(lengths, 1)
+    return rng.integers(3, VOCABULARY, lengths.sum(), dtype=np.uint16), lengths
 
 
 def open_mixture(folder: Path, lengths: Mapping[str, int | str] = LENGTHS) -> MixtureData:

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flan_jax.data import batch_plan as plan_module
+from flan_jax.data import batch_plan
 from flan_jax.data.batch_plan import MixturePlan, TaskLengths
+from flan_jax.data.loader import fit_segments
+from flan_jax.data.token_store import TokenSegment
 from flan_jax.errors import InputError
 
 LENGTHS = {"inputs": 64, "targets": 16}
@@ -14,24 +16,41 @@ LENGTHS = {"inputs": 64, "targets": 16}
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(plan_module, "BLOCK_EXAMPLES", 1024)
+    monkeypatch.setattr(batch_plan, "BLOCK_EXAMPLES", 1024)
 
 
-def lengths(count, seed=0, inputs=30, targets=6):
+def pairs(inputs, targets, renderings=1):
+    """The lengths of examples that are an input and a target."""
+    segments = np.stack([inputs, targets], axis=1).reshape(-1)
+    return TaskLengths(segments, np.arange(len(inputs) + 1) * 2, renderings)
+
+
+def random_pairs(count, seed=0, inputs=30, targets=6, renderings=1):
     rng = np.random.default_rng(seed)
-    return TaskLengths(rng.integers(1, inputs, count), rng.integers(1, targets, count))
+    return pairs(rng.integers(1, inputs, count), rng.integers(1, targets, count), renderings)
 
 
-def plan(tasks=None, rates=None, **changes):
-    tasks = tasks or {"a": lengths(50), "b": lengths(500, seed=1), "c": lengths(2000, seed=2)}
-    rates = rates or {name: min(len(task.inputs), 300) for name, task in tasks.items()}
+def conversations(segments_of_examples):
+    """The lengths of examples, each a list of the lengths of its segments."""
+    starts = np.cumsum([0, *map(len, segments_of_examples)])
+    return TaskLengths(np.concatenate(segments_of_examples), starts)
+
+
+def make_plan(tasks=None, rates=None, **changes):
+    if tasks is None:
+        tasks = {
+            "a": random_pairs(50),
+            "b": random_pairs(500, seed=1),
+            "c": random_pairs(2000, seed=2),
+        }
+    rates = rates or {name: min(len(task), 300) for name, task in tasks.items()}
     settings = {
         "architecture": "encoder_decoder",
         "batch_size": 8,
         "lengths": LENGTHS,
         "seed": 0,
-    } | changes
-    return MixturePlan(tasks, rates, **settings)
+    }
+    return MixturePlan(tasks, rates, **settings | changes)
 
 
 def block_refs(plan, block):
@@ -40,87 +59,134 @@ def block_refs(plan, block):
     return [ref for step in steps for row in plan.rows(step) for ref in row]
 
 
+def named(plan, task, index):
+    """Counts examples, as block_refs gives them, from arrays."""
+    return collections.Counter(
+        (plan.names[t], i) for t, i in zip(task.tolist(), index.tolist(), strict=True)
+    )
+
+
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
 def test_rows_hold_what_they_can_and_no_more(architecture):
-    tasks = {"a": lengths(50), "long": lengths(300, seed=3, inputs=200, targets=40)}
-    here = plan(tasks, architecture=architecture)
-    for step in (0, 1, here.block_steps + 3):
-        for row in here.rows(step):
-            inputs = sum(min(tasks[t].inputs[i] + 1, 64) for t, i in row)
-            targets = sum(min(tasks[t].targets[i] + 1, 16) for t, i in row)
-            assert (
-                (inputs <= 64 and targets <= 16)
-                if architecture == "encoder_decoder"
-                else inputs + targets <= 80
-            )
+    tasks = {"a": random_pairs(50), "long": random_pairs(300, seed=3, inputs=200, targets=40)}
+    truncated = {name: task.truncated(LENGTHS) for name, task in tasks.items()}
+    plan = make_plan(tasks, architecture=architecture)
+    for step in (0, 1, plan.block_steps + 3):
+        for row in plan.rows(step):
+            inputs = sum(truncated[task][0][index] for task, index in row)
+            targets = sum(truncated[task][1][index] for task, index in row)
+            if architecture == "encoder_decoder":
+                assert inputs <= 64 and targets <= 16
+            else:
+                assert inputs + targets <= 80
+
+
+def test_lengths_of_pairs_in_a_row():
+    task = pairs(np.array([3, 62, 63, 64, 0]), np.array([1, 14, 15, 16, 17]))
+    inputs, targets = task.untruncated()
+    assert inputs.tolist() == [4, 63, 64, 65, 1]
+    assert targets.tolist() == [2, 15, 16, 17, 18]
+    inputs, targets = task.truncated(LENGTHS)
+    assert inputs.tolist() == [4, 63, 64, 64, 1]
+    assert targets.tolist() == [2, 15, 16, 16, 16]
+    assert inputs.dtype == targets.dtype == np.int32
+
+
+def test_the_oldest_segments_of_a_conversation_are_left_out():
+    task = conversations([[9, 1, 20, 30, 3], [9, 1, 20, 40, 3], [1, 2, 3, 80, 3], [7]])
+    inputs, targets = task.untruncated()
+    assert inputs.tolist() == [10 + 2 + 21 + 31, 10 + 2 + 21 + 41, 2 + 3 + 4 + 81, 0]
+    assert targets.tolist() == [4, 4, 4, 8]
+    # All that fits exactly; all but the oldest; the newest input segment, cut; no inputs.
+    inputs, _ = task.truncated(LENGTHS)
+    assert inputs.tolist() == [64, 2 + 21 + 41, 64, 0]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    examples=st.lists(
+        st.lists(st.integers(0, 20), min_size=1, max_size=6), min_size=1, max_size=20
+    ),
+    inputs=st.integers(1, 40),
+    targets=st.integers(2, 20),
+)
+def test_truncated_lengths_are_those_that_the_loader_puts(examples, inputs, targets):
+    lengths = {"inputs": inputs, "targets": targets}
+    planned_inputs, planned_targets = conversations(examples).truncated(lengths)
+    for number, example in enumerate(examples):
+        segments = [TokenSegment(np.zeros(length), False) for length in example]
+        fitted_inputs, fitted_targets = fit_segments(segments, lengths)
+        assert planned_inputs[number] == sum(len(s.tokens) + 1 for s in fitted_inputs)
+        assert planned_targets[number] == len(fitted_targets.tokens) + 1
 
 
 def test_a_batch_depends_on_plan_and_step_alone():
     steps = [700, 3, 0, 30_000, 699, 3]
-    forwards = {step: plan().rows(step) for step in steps}
-    one = plan()
-    assert all(one.rows(step) == forwards[step] for step in reversed(steps))
+    from_new_plans = {step: make_plan().rows(step) for step in steps}
+    plan = make_plan()
+    assert all(plan.rows(step) == from_new_plans[step] for step in reversed(steps))
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 4, 8])
 def test_hosts_read_the_same_rows_together(hosts):
-    here, share = plan(), 8 // hosts
-    rows = [
-        row
-        for host in range(hosts)
-        for row in here.rows(5, slice(host * share, (host + 1) * share))
-    ]
-    assert rows == here.rows(5)
+    plan = make_plan()
+    share = 8 // hosts
+    slices = [slice(host * share, (host + 1) * share) for host in range(hosts)]
+    assert [row for rows in slices for row in plan.rows(5, rows)] == plan.rows(5)
 
 
 @pytest.mark.parametrize("packing", [True, False])
 def test_blocks_hold_tasks_in_exact_proportion(packing):
-    here = plan(packing=packing)
+    plan = make_plan(packing=packing)
     drawn = collections.Counter()
     for block in range(4):
-        drawn.update(ref.task for ref in block_refs(here, block))
-        total = (block + 1) * here.block_examples
-        for task, rate in zip(here.names, here.rates, strict=True):
+        drawn.update(ref.task for ref in block_refs(plan, block))
+        total = (block + 1) * plan.block_examples
+        for task, rate in zip(plan.names, plan.rates, strict=True):
             # Within one at either end of the stretch, and the few that wait for the next block.
-            assert abs(drawn[task] - total * rate / here.rates.sum()) <= 2 + 0.01 * total
+            assert abs(drawn[task] - total * rate / plan.rates.sum()) <= 2 + 0.01 * total
 
 
 def test_every_example_is_seen_once_an_epoch():
-    tasks = {"a": lengths(700), "b": lengths(100, seed=1)}
-    here = plan(tasks, {"a": 700, "b": 100}, packing=False)
-    task, index = here.stream(0, 800 * 6)
+    tasks = {"a": random_pairs(700), "b": random_pairs(100, seed=1)}
+    plan = make_plan(tasks, {"a": 700, "b": 100}, packing=False)
+    task, index = plan.stream(0, 800 * 6)
     for epoch in range(6):
-        part = slice(epoch * 800, (epoch + 1) * 800)
-        for number, name in enumerate(tasks):
-            assert sorted(index[part][task[part] == number]) == list(range(len(tasks[name].inputs)))
+        epoch_draws = slice(epoch * 800, (epoch + 1) * 800)
+        for number, lengths in enumerate(tasks.values()):
+            of_task = task[epoch_draws] == number
+            assert sorted(index[epoch_draws][of_task]) == list(range(len(lengths)))
     first, second = index[:800][task[:800] == 0], index[800:1600][task[800:1600] == 0]
     assert first.tolist() != second.tolist()
 
 
 def test_packing_loses_nothing():
-    here = plan()
+    plan = make_plan()
     blocks = 5
-    packed = collections.Counter(ref for block in range(blocks) for ref in block_refs(here, block))
-    task, index = here.stream(0, blocks * here.block_examples)
-    streamed = collections.Counter(
-        (here.names[t], int(i)) for t, i in zip(task, index, strict=True)
-    )
-    late_task, late_index = here._late(blocks - 1)
-    waiting = collections.Counter(
-        (here.names[t], int(i)) for t, i in zip(late_task, late_index, strict=True)
-    )
-    assert sum(here.block(block)[1] for block in range(blocks)) == 0
+    packed = collections.Counter(ref for block in range(blocks) for ref in block_refs(plan, block))
+    streamed = named(plan, *plan.stream(0, blocks * plan.block_examples))
+    waiting = named(plan, *plan._overflow(blocks - 1))
+    assert sum(plan.block(block)[1] for block in range(blocks)) == 0
     assert packed == streamed - waiting
 
 
-def test_late_examples_go_to_the_next_block_and_are_counted_when_they_find_no_room_there():
-    here = plan()
-    here.block_examples = int(here.block_examples * 1.2)  # more than fits
-    own, (rows, aside) = here.stream(0, here.block_examples), here.block(0)
-    late = here._late(0)
-    assert len(rows.index) + len(late[0]) == len(own[0])
-    _, aside = here.block(1)
-    assert aside > 0
+def test_what_finds_no_room_goes_to_the_next_block():
+    plan = make_plan()
+    plan.block_examples = int(plan.block_examples * 1.2)  # more than fits
+    overflow = named(plan, *plan._overflow(0))
+    first, deferred = plan.block(0)
+    assert deferred == 0
+    assert named(plan, first.task, first.index) + overflow == named(
+        plan, *plan.stream(0, plan.block_examples)
+    )
+    # There it comes after the block's own examples, which leave room for only some of it.
+    second, deferred = plan.block(1)
+    assert 0 < deferred < overflow.total()
+    drawn = named(plan, *plan.stream(plan.block_examples, 2 * plan.block_examples))
+    own = drawn - named(plan, *plan._overflow(1))
+    assert named(plan, second.task, second.index).total() == (
+        own.total() + overflow.total() - deferred
+    )
 
 
 @settings(
@@ -128,26 +194,35 @@ def test_late_examples_go_to_the_next_block_and_are_counted_when_they_find_no_ro
 )
 @given(counts=st.lists(st.integers(1, 400), min_size=1, max_size=6), seed=st.integers(0, 1000))
 def test_any_mixture_gives_full_batches(counts, seed):
-    tasks = {f"t{i}": lengths(count, seed=i) for i, count in enumerate(counts)}
-    here = plan(tasks, seed=seed)
-    assert len(here.rows(0)) == 8
-    assert any(here.rows(0)) and any(here.rows(1))
+    tasks = {f"t{i}": random_pairs(count, seed=i) for i, count in enumerate(counts)}
+    plan = make_plan(tasks, seed=seed)
+    assert len(plan.rows(0)) == 8
+    assert any(plan.rows(0)) and any(plan.rows(1))
 
 
-def test_another_seed_or_rate_or_length_is_another_plan():
-    prints = {
-        plan().fingerprint,
-        plan(seed=1).fingerprint,
-        plan(batch_size=16).fingerprint,
-        plan(packing=False).fingerprint,
-    }
-    prints |= {plan({"a": lengths(50)}).fingerprint, plan({"a": lengths(50, seed=1)}).fingerprint}
-    assert len(prints) == 6
-    assert plan().fingerprint == plan().fingerprint
+def test_whatever_changes_a_plan_changes_its_fingerprint():
+    lengths = random_pairs(50)
+    joined = TaskLengths(lengths.segments, lengths.starts[::2])
+    task = {"a": lengths}
+    plans = [
+        make_plan(task),
+        make_plan({"b": lengths}),
+        make_plan(task, {"a": 49}),
+        make_plan(task, seed=1),
+        make_plan(task, batch_size=16),
+        make_plan(task, lengths=LENGTHS | {"inputs": 65}),
+        make_plan(task, packing=False),
+        make_plan(task, architecture="decoder"),
+        make_plan({"a": random_pairs(50, seed=1)}),
+        make_plan({"a": random_pairs(50, renderings=2)}),
+        make_plan({"a": joined}),
+    ]
+    assert len({plan.fingerprint for plan in plans}) == len(plans)
+    assert make_plan(task).fingerprint == plans[0].fingerprint
 
 
 def test_unpacked_rows_hold_one_example():
-    assert {len(row) for row in plan(packing=False).rows(0)} == {1}
+    assert {len(row) for row in make_plan(packing=False).rows(0)} == {1}
 
 
 @pytest.mark.parametrize(
@@ -157,34 +232,49 @@ def test_unpacked_rows_hold_one_example():
         ({"lengths": {"inputs": 64, "targets": 1}}, "every target would be truncated"),
         ({"lengths": {"inputs": 64}}, "targets 0 tokens"),
         ({"batch_size": 0}, "BATCH_SIZE is 0"),
-        ({"tasks": {"a": lengths(0)}, "rates": {"a": 1}}, "'a' has no training examples"),
+        ({"tasks": {}}, "at least one task"),
+        ({"tasks": {"a": random_pairs(0)}, "rates": {"a": 1}}, "'a' has no training examples"),
         ({"rates": {"a": 0, "b": 1, "c": 1}}, "mixing rate 0"),
+        ({"rates": {"b": 1, "c": 1}}, "mixing rate 0"),
     ],
 )
 def test_bad_input(changes, message):
     with pytest.raises(InputError, match=message):
-        plan(**changes)
+        make_plan(**changes)
+
+
+def test_the_smallest_settings():
+    plan = make_plan({"a": random_pairs(1)}, lengths={"inputs": 1, "targets": 2}, batch_size=1)
+    assert plan.rows(0) == [[("a", 0)]]
+
+
+def test_plain_text_is_for_decoders():
+    tasks = {"text": conversations([[4, 5], [7]])}
+    assert make_plan(tasks, architecture="decoder").rows(0)
+    message = "'text' has examples of a single segment, plain text.*Train a decoder"
+    with pytest.raises(InputError, match=message):
+        make_plan(tasks)
 
 
 def test_there_is_no_step_before_the_first():
     with pytest.raises(InputError, match="no step -1"):
-        plan().rows(-1)
+        make_plan().rows(-1)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(examples=st.integers(1, 60), renderings=st.integers(1, 5), rate=st.integers(1, 60))
 def test_each_epoch_shows_the_next_rendering(examples, renderings, rate):
     """Every epoch of a task holds each example once, in rendering `epoch mod renderings`."""
-    stored = lengths(examples * renderings)
-    tasks = {"a": TaskLengths(stored.inputs, stored.targets, renderings)}
-    here = plan(tasks, {"a": min(rate, examples)})
+    tasks = {"a": random_pairs(examples * renderings, renderings=renderings)}
+    plan = make_plan(tasks, {"a": min(rate, examples)})
     epochs = 2 * renderings + 1
-    _, index = here.stream(0, epochs * examples)
+    _, index = plan.stream(0, epochs * examples)
     for epoch, rows in enumerate(index.reshape(epochs, examples)):
         assert sorted(rows // renderings) == list(range(examples))
         assert set(rows % renderings) == {epoch % renderings}
 
 
 def test_renderings_must_divide_the_rows():
+    ones = np.ones(7, int)
     with pytest.raises(InputError, match="7 rows are not 2 renderings of each example"):
-        plan({"a": TaskLengths(np.ones(7, int), np.ones(7, int), 2)}, {"a": 1})
+        make_plan({"a": pairs(ones, ones, renderings=2)}, {"a": 1})

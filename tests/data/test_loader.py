@@ -1,67 +1,62 @@
 import threading
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from stores import write_segments
 
-from flan_jax.data.batch_plan import MixturePlan, TaskLengths
-from flan_jax.data.loader import DataStalled, Loader, prefetch
-from flan_jax.data.token_store import TokenStore, schema, token_column, write_store
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.loader import DataStalled, Loader, fit_segments, prefetch
+from flan_jax.data.mixture_data import task_lengths
+from flan_jax.data.token_store import TokenSegment, TokenStore
 
 LENGTHS = {"inputs": 24, "targets": 12}
 EOS = 1
 VOCABULARY = 100
+CHAT = [
+    ([11, 12], False),
+    ([21], False),
+    ([31, 32, 33], True),
+    ([41, 42], False),
+    ([51, 52], True),
+]
+"""System, question, reply, question, reply."""
+
+
+def open_store(folder, examples):
+    return TokenStore.open(write_segments(folder, examples, vocab_size=VOCABULARY))
+
+
+def make_loader(stores, architecture, *, lengths=LENGTHS, batch_size=4, packing=True):
+    plan = MixturePlan(
+        {name: task_lengths(store) for name, store in stores.items()},
+        {name: len(store) for name, store in stores.items()},
+        architecture=architecture,
+        batch_size=batch_size,
+        lengths=lengths,
+        seed=0,
+        packing=packing,
+    )
+    return Loader(plan, stores, EOS)
+
+
+def random_tokens(rng, longest):
+    return rng.integers(3, VOCABULARY, rng.integers(1, longest)).tolist()
 
 
 @pytest.fixture
-def make_store(tmp_path):
-    """make_store(name, rows, seed): a real training store of random tokens."""
-
-    def make(name, rows, seed):
-        rng = np.random.default_rng(seed)
-        columns = schema("train", VOCABULARY)
-        inputs, targets = (
-            token_column(
-                [
-                    rng.integers(3, VOCABULARY, rng.integers(1, longest)).tolist()
-                    for _ in range(rows)
-                ],
-                VOCABULARY,
-            )
-            for longest in (30, 9)
-        )
-        arrays = [
-            inputs,
-            targets,
-            pa.array(range(rows), pa.int32()),
-            pa.array([0] * rows, pa.int16()),
-        ]
-        write_store(
+def stores(tmp_path):
+    """Two tasks of random inputs and targets."""
+    rng = np.random.default_rng(0)
+    return {
+        name: open_store(
             tmp_path / name,
-            [pa.RecordBatch.from_arrays(arrays, schema=columns)],
-            schema=columns,
-            meta={},
+            [
+                [(random_tokens(rng, 30), False), (random_tokens(rng, 14), True)]
+                for _ in range(count)
+            ],
         )
-        return TokenStore.open(tmp_path / name)
-
-    return make
-
-
-@pytest.fixture
-def make_loader(make_store):
-    def make(architecture):
-        stores = {"a": make_store("a", 30, 0), "b": make_store("b", 200, 1)}
-        tasks = {
-            name: TaskLengths(store.inputs.lengths, store.targets.lengths)
-            for name, store in stores.items()
-        }
-        rates = {name: len(store) for name, store in stores.items()}
-        plan = MixturePlan(
-            tasks, rates, architecture=architecture, batch_size=4, lengths=LENGTHS, seed=0
-        )
-        return Loader(plan, stores, EOS), stores
-
-    return make
+        for name, count in (("a", 30), ("b", 200))
+    }
 
 
 def trimmed(tokens, length):
@@ -69,44 +64,149 @@ def trimmed(tokens, length):
 
 
 def seqio_rows(architecture, examples):
-    """The batch that seqio's own feature converter packs of the same examples, in their order, in one row."""
+    """The batch that seqio's own feature converter packs of the same examples, in their order."""
     tf, seqio = pytest.importorskip("tensorflow"), pytest.importorskip("seqio")
     dataset = tf.data.Dataset.from_generator(
         lambda: iter(examples),
         output_signature={name: tf.TensorSpec([None], tf.int32) for name in ("inputs", "targets")},
     )
     if architecture == "encoder_decoder":
-        converter, lengths = seqio.EncDecFeatureConverter(pack=True), LENGTHS
+        converter = seqio.EncDecFeatureConverter(pack=True)
     else:
         converter = seqio.PrefixLMFeatureConverter(pack=True)
-        lengths = {"inputs": LENGTHS["inputs"], "targets": LENGTHS["targets"]}
-    return list(converter(dataset, task_feature_lengths=lengths).as_numpy_iterator())
+    return list(converter(dataset, task_feature_lengths=LENGTHS).as_numpy_iterator())
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
-def test_a_row_is_what_seqio_packs_of_the_same_examples(architecture, make_loader):
-    loader, stores = make_loader(architecture)
+def test_a_row_is_what_seqio_packs_of_the_same_examples(architecture, stores):
+    loader = make_loader(stores, architecture)
     batch, rows = loader.batch(3), loader.plan.rows(3)
     row = max(range(len(rows)), key=lambda row: len(rows[row]))
     assert len(rows[row]) > 1
-    examples = [
-        {
-            "inputs": trimmed(stores[ref.task].inputs.row(ref.index), LENGTHS["inputs"]),
-            "targets": trimmed(stores[ref.task].targets.row(ref.index), LENGTHS["targets"]),
-        }
-        for ref in rows[row]
-    ]
-    theirs = seqio_rows(architecture, examples)
-    assert len(theirs) == 1
-    assert set(theirs[0]) == set(batch)
+    examples = []
+    for ref in rows[row]:
+        inputs, targets = stores[ref.task].segments.example(ref.index)
+        examples.append(
+            {
+                "inputs": trimmed(inputs.tokens, LENGTHS["inputs"]),
+                "targets": trimmed(targets.tokens, LENGTHS["targets"]),
+            }
+        )
+    (seqio_row,) = seqio_rows(architecture, examples)
+    assert set(seqio_row) == set(batch)
     for name, array in batch.items():
-        np.testing.assert_array_equal(array[row], theirs[0][name], err_msg=name)
+        np.testing.assert_array_equal(array[row], seqio_row[name], err_msg=name)
+
+
+def one_row(tmp_path, architecture, examples, lengths):
+    """The row of a batch that holds all `examples`, as lists."""
+    store = open_store(tmp_path / "chat", examples)
+    loader = make_loader({"chat": store}, architecture, lengths=lengths, batch_size=1)
+    batch = loader.batch(0)
+    (refs,) = loader.plan.rows(0)
+    assert sorted(ref.index for ref in refs[: len(examples)]) == list(range(len(examples)))
+    return {name: array[0].tolist() for name, array in batch.items()}
+
+
+def test_a_conversation_in_a_decoder(tmp_path):
+    row = one_row(tmp_path, "decoder", [CHAT], {"inputs": 13, "targets": 4})
+    # fmt: off
+    assert row == {
+        "decoder_target_tokens":    [11, 12, 1, 21, 1, 31, 32, 33, 1, 41, 42, 1, 51, 52, 1, 0, 0],
+        "decoder_input_tokens":     [0, 11, 12, 1, 21, 1, 31, 32, 33, 1, 41, 42, 1, 51, 52, 0, 0],
+        "decoder_loss_weights":     [0,  0, 0,  0, 0,  1,  1,  1, 1,  0,  0, 0,  1,  1, 1,  0, 0],
+        "decoder_causal_attention": [1,  1, 1,  1, 1,  1,  0,  0, 0,  0,  0, 0,  0,  0, 0,  0, 0],
+        "decoder_positions":        [0,  1, 2,  3, 4,  5,  6,  7, 8,  9, 10, 11, 12, 13, 14, 0, 0],
+        "decoder_segment_ids":      [1,  1, 1,  1, 1,  1,  1,  1, 1,  1,  1, 1,  1,  1, 1,  0, 0],
+    }
+    # fmt: on
+
+
+def test_a_conversation_in_an_encoder_and_a_decoder(tmp_path):
+    row = one_row(tmp_path, "encoder_decoder", [CHAT], {"inputs": 13, "targets": 4})
+    # fmt: off
+    assert row == {
+        "encoder_input_tokens":  [11, 12, 1, 21, 1, 31, 32, 33, 1, 41, 42, 1, 0],
+        "encoder_positions":     [0,  1, 2,  3, 4,  5,  6,  7, 8,  9, 10, 11, 0],
+        "encoder_segment_ids":   [1,  1, 1,  1, 1,  1,  1,  1, 1,  1,  1, 1, 0],
+        "decoder_target_tokens": [51, 52, 1, 0],
+        "decoder_input_tokens":  [0, 51, 52, 0],
+        "decoder_loss_weights":  [1,  1, 1, 0],
+        "decoder_positions":     [0,  1, 2, 0],
+        "decoder_segment_ids":   [1,  1, 1, 0],
+    }
+    # fmt: on
+
+
+def test_a_conversation_that_is_too_long_loses_its_beginning(tmp_path):
+    row = one_row(tmp_path, "decoder", [CHAT], {"inputs": 8, "targets": 2})
+    # fmt: off
+    assert row == {
+        "decoder_target_tokens":    [31, 32, 33, 1, 41, 42, 1, 51, 1, 0],
+        "decoder_input_tokens":     [0, 31, 32, 33, 1, 41, 42, 1, 51, 0],
+        "decoder_loss_weights":     [1,  1,  1, 1,  0,  0, 0,  1, 1, 0],
+        "decoder_causal_attention": [1,  0,  0, 0,  0,  0, 0,  0, 0, 0],
+        "decoder_positions":        [0,  1,  2, 3,  4,  5, 6,  7, 8, 0],
+        "decoder_segment_ids":      [1,  1,  1, 1,  1,  1, 1,  1, 1, 0],
+    }
+    # fmt: on
+
+
+def test_a_pair_and_plain_text_in_one_row(tmp_path):
+    examples = [[([4, 5, 6], False), ([7], True)], [([8, 9, 3], True)]]
+    row = one_row(tmp_path, "decoder", examples, {"inputs": 7, "targets": 4})
+    # fmt: off
+    pair_first = {
+        "decoder_target_tokens":    [4, 5, 6, 1, 7, 1, 8, 9, 3, 1, 0],
+        "decoder_input_tokens":     [0, 4, 5, 6, 1, 7, 0, 8, 9, 3, 0],
+        "decoder_loss_weights":     [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0],
+        "decoder_causal_attention": [1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0],
+        "decoder_positions":        [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 0],
+        "decoder_segment_ids":      [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 0],
+    }
+    # fmt: on
+    assert row == pair_first
+
+
+def test_an_unpacked_row_holds_one_example(tmp_path):
+    store = open_store(tmp_path / "chat", [CHAT, CHAT[2:]])
+    loader = make_loader({"chat": store}, "decoder", batch_size=2, packing=False)
+    batch = loader.batch(0)
+    assert batch["decoder_segment_ids"].max(axis=1).tolist() == [1, 1]
+    sizes = [15, 10]
+    expected = [sizes[ref.index] for (ref,) in loader.plan.rows(0)]
+    assert batch["decoder_segment_ids"].sum(axis=1).tolist() == expected
+
+
+def test_dtypes_and_shapes(stores):
+    for architecture, width in (("encoder_decoder", 12), ("decoder", 36)):
+        batch = make_loader(stores, architecture).batch(0)
+        for name, array in batch.items():
+            assert array.dtype == (np.float32 if name == "decoder_loss_weights" else np.int32)
+            assert array.shape == (4, 24 if name.startswith("encoder") else width)
+
+
+def test_fit_segments():
+    segments = [TokenSegment(np.array(tokens), loss) for tokens, loss in CHAT]
+
+    def fitted(inputs, targets):
+        kept, last = fit_segments(segments, {"inputs": inputs, "targets": targets})
+        return [(segment.tokens.tolist(), segment.has_loss) for segment in (*kept, last)]
+
+    assert fitted(12, 3) == CHAT
+    assert fitted(11, 3) == CHAT[1:]
+    assert fitted(8, 3) == CHAT[2:]
+    assert fitted(7, 3) == CHAT[2:]
+    assert fitted(6, 3) == CHAT[3:]
+    assert fitted(3, 3) == CHAT[3:]
+    assert fitted(2, 2) == [([41], False), ([51], True)]
+    assert fitted(1, 2) == [([], False), ([51], True)]
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
 @pytest.mark.parametrize("hosts", [2, 4])
-def test_hosts_make_the_batch_together(architecture, hosts, make_loader):
-    loader, _ = make_loader(architecture)
+def test_hosts_make_the_batch_together(architecture, hosts, stores):
+    loader = make_loader(stores, architecture)
     share = 4 // hosts
     parts = [loader.batch(7, slice(host * share, (host + 1) * share)) for host in range(hosts)]
     for name, array in loader.batch(7).items():
@@ -115,6 +215,33 @@ def test_hosts_make_the_batch_together(architecture, hosts, make_loader):
 
 def test_prefetch_gives_all_steps_in_order_and_ends():
     assert list(prefetch(lambda step: step * 10, 3, 7)) == [(3, 30), (4, 40), (5, 50), (6, 60)]
+
+
+def test_prefetch_makes_so_many_batches_ahead_and_no_more():
+    made = []
+    two_ahead = threading.Event()
+
+    def make(step):
+        made.append(step)
+        if step == 4:
+            two_ahead.set()
+        return step
+
+    batches = prefetch(make, 0, 100, depth=2)
+    assert next(batches) == (0, 0)
+    # One is read, two wait, and one more is made that finds no room.
+    assert not two_ahead.wait(timeout=0.3)
+    assert made == [0, 1, 2, 3]
+    batches.close()
+
+
+def test_closing_prefetch_ends_its_thread():
+    batches = prefetch(lambda step: step, 0, 1000)
+    next(batches)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    batches.close()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
 
 
 def test_prefetch_raises_what_making_a_batch_raised():

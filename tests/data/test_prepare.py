@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 import toy_tasks
+from stores import input_and_target_tokens
 from toy_tasks import KIND, SPELL, FailingRows, Rows, generation
 
 from flan_jax.data import prepare as prepare_module
@@ -34,8 +35,10 @@ def test_train_store(tokenizer, tmp_path):
         [TRAIN], tokenizer, tmp_path, selection=Selection(cap=9, seed=3, renderings=2), workers=0
     )["toy_kind", "train", "train"]
     rows = list(render_train(KIND, KIND.source.rows("train"), cap=9, renderings=2, seed=3))
-    assert lists(store.inputs) == tokenizer.encode_batch([row.inputs for row in rows])
-    assert lists(store.targets) == tokenizer.encode_batch([row.targets for row in rows])
+    assert input_and_target_tokens(store) == (
+        tokenizer.encode_batch([row.inputs for row in rows]),
+        tokenizer.encode_batch([row.targets for row in rows]),
+    )
     assert store.examples.tolist() == [row.example for row in rows]
     assert store.templates.tolist() == [row.template for row in rows]
     kept = {
@@ -61,7 +64,7 @@ def test_eval_stores(tokenizer, tmp_path):
         )
         assert store.meta["examples"] == 5
         assert lists(store.inputs) == [tokenizer.encode(row.inputs) for row in rows]
-        assert store.answers.tolist() == [row.answer for row in rows]
+        assert store.correct_option.tolist() == [row.correct_option for row in rows]
         for i, row in enumerate(rows):
             assert [ids.tolist() for ids in store.options(i)] == [
                 tokenizer.encode(text) for text in row.options

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
+from stores import input_and_target_tokens
 from toy_tasks import KIND, SPELL, Rows
 
 import tasks  # noqa: F401 (registers)
@@ -12,7 +13,6 @@ from flan_jax.data import seqio_registry
 from flan_jax.data.prepare import prepare
 from flan_jax.data.seqio_registry import register_seqio, seqio_vocabulary
 from flan_jax.data.store_requests import Request, Selection
-from flan_jax.data.token_store import trim_and_append_eos
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks import mixtures
@@ -48,13 +48,16 @@ def zoo(registries):
 
 
 def ours(store, lengths, eos):
-    rows = []
-    for i in range(len(store)):
-        pair = {"inputs": store.inputs.row(i), "targets": store.targets.row(i)}
-        rows.append(
-            {key: trim_and_append_eos(ids, lengths[key], eos).tolist() for key, ids in pair.items()}
-        )
-    return rows
+    def trimmed(tokens, length):
+        return [*tokens[: length - 1], eos]
+
+    return [
+        {
+            "inputs": trimmed(inputs, lengths["inputs"]),
+            "targets": trimmed(targets, lengths["targets"]),
+        }
+        for inputs, targets in zip(*input_and_target_tokens(store), strict=True)
+    ]
 
 
 def theirs(name, lengths, split, limit=None):
@@ -70,10 +73,11 @@ def test_seqio_gives_the_prepared_tokens(zoo, tokenizer, tmp_path, split, kind, 
     register_seqio(tokenizer.path, selection=selection)
     requests = [Request(task, split, kind) for task in (KIND, SPELL)]
     stores = prepare(requests, tokenizer, tmp_path, selection=selection, workers=0)
+    tokens = [input_and_target_tokens(store) for store in stores.values()]
     # Half of the examples are cut.
     lengths = {
-        f: int(np.median(np.concatenate([getattr(s, f).lengths for s in stores.values()])))
-        for f in LENGTHS
+        "inputs": int(np.median([len(ids) for inputs, _ in tokens for ids in inputs])),
+        "targets": int(np.median([len(ids) for _, targets in tokens for ids in targets])),
     }
     for (name, _, _), store in stores.items():
         assert theirs(name, lengths, split) == ours(store, lengths, tokenizer.eos_id)
@@ -287,12 +291,11 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
                 .get_dataset(None, split, shuffle=False)
                 .as_numpy_iterator()
             )
-            assert [[*store.targets.row(i).tolist(), tokenizer.eos_id] for i in range(3)] == [
+            inputs, targets = input_and_target_tokens(store)
+            assert [[*ids, tokenizer.eos_id] for ids in targets] == [
                 e["targets"].tolist() for e in wanted
             ]
-            assert [tokenizer.decode(store.inputs.row(i).tolist()) for i in range(3)] == [
-                e["inputs"] for e in theirs_alone[split]
-            ]
+            assert list(map(tokenizer.decode, inputs)) == [e["inputs"] for e in theirs_alone[split]]
         register_seqio(tokenizer.path)
         assert {t.name for t in seqio.get_mixture_or_task("both").tasks} == {
             "toy_kind",

@@ -78,7 +78,9 @@ def rows():
 
 def task():
     """The first template of the toy task, as the harness describes multiple choice."""
-    local = [{"inputs": r.inputs, "options": list(r.options), "answer": r.answer} for r in rows()]
+    local = [
+        {"inputs": r.inputs, "options": list(r.options), "answer": r.correct_option} for r in rows()
+    ]
     return ConfigurableTask(
         config={
             "task": "toy_kind",
