@@ -5,7 +5,7 @@ import pytest
 from toy_tasks import KIND, SPELL
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.mixture_data import prepare_mixture
+from flan_jax.data.mixture_data import prepare_mixture, task_lengths
 from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.run_records import MixtureSummary
 from flan_jax.tasks.mixtures import MIXTURES, Mixture
@@ -54,11 +54,11 @@ def test_the_numbers_of_each_task(data):
     assert kind.epochs == pytest.approx(150 / 17)
     assert spell.epochs == pytest.approx(50 / 13)
 
-    inputs = data.train["toy_kind"].inputs.lengths + 1
+    inputs, _ = task_lengths(data.train["toy_kind"]).untruncated()
     assert kind.mean_inputs == pytest.approx(inputs.mean())
     assert kind.p95_inputs == pytest.approx(np.percentile(inputs, 95))
     assert 0 < kind.truncated_inputs == np.mean(inputs > 16) < 1
-    targets = data.train["toy_spell"].targets.lengths + 1
+    _, targets = task_lengths(data.train["toy_spell"]).untruncated()
     assert spell.mean_targets == pytest.approx(targets.mean())
     assert spell.p95_targets == pytest.approx(np.percentile(targets, 95))
     assert 0 < spell.truncated_targets == np.mean(targets > 8) < 1
