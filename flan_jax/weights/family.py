@@ -1,66 +1,121 @@
-"""A model family: its tensor names and its config.json, in and out."""
+"""A model family: the tensor names and the config.json of public models, and ours.
+
+A module adds a family with one call of `register_family`; Hugging Face folders of that family can
+then be read and written.
+"""
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, add_to_registry
+from flan_jax.json_files import JsonObject
 from flan_jax.models.config import ModelConfig
 
-Json = Mapping[str, Any]
+ConfigReader: TypeAlias = Callable[[JsonObject, bool], ModelConfig]
+ConfigWriter: TypeAlias = Callable[[Any], dict[str, Any]]
 
-
-IGNORED_TENSORS = r".*rotary_emb\.inv_freq|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+IGNORED_TENSORS = re.compile(
+    r".*rotary_emb\.inv_freq"
+    r"|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+)
 """Tensors that old files have and no model uses."""
 
-
-ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu", "silu": "silu"}
+HF_ACTIVATIONS = {
+    "gelu_new": "gelu",
+    "gelu_pytorch_tanh": "gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
 """Hugging Face's name of an activation -> ours."""
+
+
+class HfName(NamedTuple):
+    """Hugging Face's name of a parameter, and whether its tensor is the transpose of ours."""
+
+    name: str
+    transposed: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """What config.json calls model_type and architectures, the table, and the configuration in both directions.
+    """A family of models in Hugging Face's format.
 
-    `read(config_json, has_head)` gives ours, `write(config)` the model's part of config.json. `defaults` are the settings
-    of a config.json that does not say them. `embeddings` are further names that the token embedding may have, which a file
-    has in place of the table's, or repeats it under.
+    Attributes:
+      model_type: the family's name in config.json.
+      architecture: the name of transformers' class, in config.json's `architectures`.
+      config_class: the class of our configuration.
+      table: (our name, their name) of each parameter. `{i}` stands for the number of a layer; a
+        trailing ".T" says that theirs is the transpose of ours. Rows for parameters that a model
+        does not have are not used: the table of T5 has the rows of T5 1.0 and of T5 1.1.
+      read: read(config.json, whether the file has a tensor for the head) -> our configuration.
+      write: write(our configuration) -> the part of config.json that describes the model.
+      defaults: values of settings that a config.json leaves out.
+      embedding_aliases: further names of the token embedding. A file may have it under one of
+        these in place of the table's name, or repeat it there.
+      sentencepiece_file: the name of a SentencePiece model in the folder.
     """
 
     model_type: str
     architecture: str
+    config_class: type[ModelConfig]
     table: tuple[tuple[str, str], ...]
-    read: Callable[[Json, bool], ModelConfig]
-    write: Callable[[Any], dict[str, Any]]
-    defaults: Json = dataclasses.field(default_factory=dict)
-    embeddings: tuple[str, ...] = ()
+    read: ConfigReader
+    write: ConfigWriter
+    defaults: JsonObject = dataclasses.field(default_factory=dict)
+    embedding_aliases: tuple[str, ...] = ()
+    sentencepiece_file: str = "tokenizer.model"
 
 
-def hf_names(family: Family, ours: Iterable[str]) -> dict[str, tuple[str, bool]]:
-    """{our unrolled name: (their name, whether theirs is transposed)}. Raises InputError for a name without a row."""
-    rows = {own: theirs for own, theirs in family.table}
-    found = {}
-    for name in ours:
-        layer = re.search(r"/layers_(\d+)/", name)
+FAMILIES: dict[str, Family] = {}
+"""All families by model_type. An export without an original takes the first one that fits."""
+
+
+def register_family(family: Family) -> Family:
+    """Adds a family to those whose folders can be read and written, and returns it.
+
+    Raises:
+      InputError: another family has its model_type.
+    """
+    add_to_registry(FAMILIES, "model family", family.model_type, family)
+    return family
+
+
+def hf_names(family: Family, names: Iterable[str]) -> dict[str, HfName]:
+    """Returns Hugging Face's names of parameters.
+
+    >>> hf_names(LLAMA, ["decoder/layers_3/mlp/wo/kernel"])
+    {'decoder/layers_3/mlp/wo/kernel': HfName('model.layers.3.mlp.down_proj.weight', True)}
+
+    Args:
+      family: the model's family.
+      names: our names, with layers one by one.
+
+    Raises:
+      InputError: the family has no such parameter.
+    """
+    rows = dict(family.table)
+    theirs = {}
+    for name in names:
         row = rows.get(re.sub(r"/layers_\d+/", "/layers_{i}/", name))
         if row is None:
             raise InputError(
-                f"{family.model_type} models have no parameter for {name}: this model is of another family"
+                f"{family.model_type} models have no parameter for {name}: this model is of "
+                "another family. Change MODEL, or give an original of its family"
             )
-        theirs = row.replace("{i}", layer.group(1) if layer else "")
-        found[name] = theirs.removesuffix(".T"), theirs.endswith(".T")
-    return found
+        layer = re.search(r"/layers_(\d+)/", name)
+        if layer is not None:
+            row = row.replace("{i}", layer.group(1))
+        theirs[name] = HfName(row.removesuffix(".T"), row.endswith(".T"))
+    return theirs
 
 
-def _untied(config: ModelConfig) -> bool:
-    return not config.logits_via_embedding
-
-
-def _refuse(config: Json, names: Iterable[str]) -> None:
+def refuse_settings(config_json: JsonObject, *names: str) -> None:
+    """Raises InputError if config.json turns on one of these settings, which are not supported."""
     for name in names:
-        if config.get(name):
-            raise InputError(f"config.json sets {name} = {config[name]!r}, which is not supported")
-
-
-_SILU, _GELU = {"hidden_act": "silu"}, {"hidden_activation": "gelu_pytorch_tanh"}
+        if config_json.get(name):
+            raise InputError(
+                f"config.json sets {name} = {config_json[name]!r}, which is not supported. Take a "
+                "model without it"
+            )

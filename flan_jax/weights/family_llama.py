@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from flan_jax.errors import unknown_name
+from flan_jax.errors import look_up, unknown_name
+from flan_jax.json_files import JsonObject
 from flan_jax.models.decoder import DecoderConfig
-from flan_jax.weights.family import ACTIVATIONS, Json, _refuse
+from flan_jax.weights.family import HF_ACTIVATIONS, Family, refuse_settings, register_family
 
-_DECODER = (
+DECODER_TABLE = (
     ("token_embedder/embedding", "model.embed_tokens.weight"),
     (
         "decoder/layers_{i}/pre_self_attention_layer_norm/scale",
@@ -39,10 +40,10 @@ _DECODER = (
     ("decoder/decoder_norm/scale", "model.norm.weight"),
     ("decoder/logits_dense/kernel", "lm_head.weight.T"),
 )
+"""The parameters that all decoder families have."""
 
-
-LLAMA = (
-    *_DECODER,
+LLAMA_TABLE = (
+    *DECODER_TABLE,
     (
         "decoder/layers_{i}/pre_mlp_layer_norm/scale",
         "model.layers.{i}.post_attention_layernorm.weight",
@@ -50,95 +51,81 @@ LLAMA = (
 )
 
 
-def _rope(config: Json, layers: str = "full_attention") -> dict[str, Any]:
-    """The rotary settings as one mapping, whichever of three ways config.json has them in."""
-    theta = config.get("rope_theta", 10_000.0)
-    if layers == "sliding_attention":
-        theta = config.get("rope_local_base_freq", 10_000.0)
-    settings = config.get("rope_parameters") or {}
-    settings = settings.get(layers, settings)
-    if not settings and layers != "sliding_attention":
-        settings = config.get("rope_scaling") or {}
+def rope_settings(
+    config_json: JsonObject,
+    layer_type: str = "full_attention",
+) -> dict[str, Any]:
+    """Returns the settings of the rotary embedding as one mapping.
+
+    config.json has them in one of three forms: `rope_parameters` (transformers 5), the same by
+    layer type (Gemma 3), or `rope_theta` with `rope_scaling` (transformers 4).
+
+    Args:
+      config_json: a model's config.json.
+      layer_type: the layers to return them for, "full_attention" or "sliding_attention".
+    """
+    is_local = layer_type == "sliding_attention"
+    theta_name = "rope_local_base_freq" if is_local else "rope_theta"
+    theta = config_json.get(theta_name, 10_000.0)
+
+    settings = config_json.get("rope_parameters") or {}
+    settings = settings.get(layer_type, settings)
+    if not settings and not is_local:
+        settings = config_json.get("rope_scaling") or {}
     return {"rope_theta": theta, **settings}
 
 
-def _scaling(settings: Json) -> dict[str, Any] | None:
-    kind = settings.get("rope_type", settings.get("type", "default"))
-    if kind == "default":
-        return None
-    if kind == "linear":
-        return {"type": "linear", "factor": settings["factor"]}
-    if kind == "llama3":
-        return {
-            "type": "llama3",
-            "factor": settings["factor"],
-            "low_freq_factor": settings["low_freq_factor"],
-            "high_freq_factor": settings["high_freq_factor"],
-            "original_max_position": settings["original_max_position_embeddings"],
-        }
-    raise unknown_name("rope scaling in config.json", str(kind), ("default", "linear", "llama3"))
+def read_decoder(config_json: JsonObject, has_head: bool) -> dict[str, Any]:
+    """Returns the settings that all decoder families share, as arguments of DecoderConfig.
 
+    Args:
+      config_json: a model's config.json.
+      has_head: whether the file has a tensor for the head.
 
-def _read_decoder(config: Json, has_head: bool) -> dict[str, Any]:
-    """What all decoder families share, as arguments of DecoderConfig."""
-    activation = config.get("hidden_activation") or config.get("hidden_act")
-    if activation not in ACTIVATIONS:
-        raise unknown_name("activation in config.json", str(activation), ACTIVATIONS)
-    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    rope = _rope(config)
+    Raises:
+      InputError: a setting is not supported.
+    """
+    activation = config_json.get("hidden_activation") or config_json.get("hidden_act")
+    our_activation = look_up(HF_ACTIVATIONS, "activation in config.json", str(activation))
+    head_dim = config_json.get("head_dim")
+    if not head_dim:
+        head_dim = config_json["hidden_size"] // config_json["num_attention_heads"]
+
+    rope = rope_settings(config_json)
+    is_tied = config_json.get("tie_word_embeddings", not has_head)
     return {
-        "vocab_size": config["vocab_size"],
-        "emb_dim": config["hidden_size"],
-        "num_heads": config["num_attention_heads"],
-        "num_kv_heads": config.get("num_key_value_heads") or config["num_attention_heads"],
+        "vocab_size": config_json["vocab_size"],
+        "emb_dim": config_json["hidden_size"],
+        "num_heads": config_json["num_attention_heads"],
+        "num_kv_heads": (
+            config_json.get("num_key_value_heads") or config_json["num_attention_heads"]
+        ),
         "head_dim": head_dim,
-        "mlp_dim": config["intermediate_size"],
-        "num_layers": config["num_hidden_layers"],
-        "mlp_activations": (ACTIVATIONS[activation], "linear"),
+        "mlp_dim": config_json["intermediate_size"],
+        "num_layers": config_json["num_hidden_layers"],
+        "mlp_activations": (our_activation, "linear"),
         "position": "rope",
         "rope_max_wavelength": float(rope["rope_theta"]),
-        "rope_scaling": _scaling(rope),
+        "rope_scaling": _read_rope_scaling(rope),
         "query_scale": head_dim**-0.5,
-        "norm_epsilon": config.get("rms_norm_eps", 1e-6),
-        "logits_via_embedding": bool(config.get("tie_word_embeddings", not has_head)),
-        "tied_logits_scale": 1.0 if config.get("tie_word_embeddings", not has_head) else None,
+        "norm_epsilon": config_json.get("rms_norm_eps", 1e-6),
+        "logits_via_embedding": bool(is_tied),
+        "tied_logits_scale": 1.0 if is_tied else None,
         "dropout_rate": 0.0,
         "prefix_lm": False,
     }
 
 
-def _read_llama(config: Json, has_head: bool) -> DecoderConfig:
-    _refuse(config, ("attention_bias", "mlp_bias"))
-    return DecoderConfig(**_read_decoder(config, has_head))
-
-
-def _read_mistral(config: Json, has_head: bool) -> DecoderConfig:
-    return DecoderConfig(
-        **_read_decoder(config, has_head), sliding_window=config.get("sliding_window")
-    )
-
-
-def _read_qwen2(config: Json, has_head: bool) -> DecoderConfig:
-    _refuse(config, ("use_sliding_window",))
-    return DecoderConfig(**_read_decoder(config, has_head), attention_bias=True)
-
-
-def _read_qwen3(config: Json, has_head: bool) -> DecoderConfig:
-    _refuse(config, ("use_sliding_window", "attention_bias"))
-    return DecoderConfig(**_read_decoder(config, has_head), qk_norm=True)
-
-
-def _write_decoder(config: DecoderConfig) -> dict[str, Any]:
-    names = {"gelu": "gelu_pytorch_tanh", "silu": "silu"}
-    rope: dict[str, Any] = {"rope_theta": config.rope_max_wavelength, "rope_type": "default"}
+def write_decoder(config: DecoderConfig) -> dict[str, Any]:
+    """Returns the part of config.json that all decoder families share."""
+    rope = _write_rope(config)
+    rope_scaling = None
     if config.rope_scaling is not None:
-        scaling = dict(config.rope_scaling)
-        original = (
-            {"original_max_position_embeddings": scaling.pop("original_max_position")}
-            if scaling["type"] == "llama3"
-            else {}
-        )
-        rope |= {"rope_type": scaling.pop("type"), **scaling, **original}
+        rope_scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+
+    activation = config.mlp_activations[0]
+    if activation == "gelu":
+        activation = "gelu_pytorch_tanh"
     return {
         "vocab_size": config.vocab_size,
         "hidden_size": config.emb_dim,
@@ -147,17 +134,117 @@ def _write_decoder(config: DecoderConfig) -> dict[str, Any]:
         "head_dim": config.head_dim,
         "intermediate_size": config.mlp_dim,
         "num_hidden_layers": config.num_layers,
-        "hidden_act": names.get(config.mlp_activations[0], config.mlp_activations[0]),
+        "hidden_act": activation,
         "rope_parameters": rope,
-        # Before version 5 transformers and others look for these two.
+        # transformers 4 and other programs read these two instead.
         "rope_theta": config.rope_max_wavelength,
-        "rope_scaling": None
-        if config.rope_scaling is None
-        else {k: v for k, v in rope.items() if k != "rope_theta"},
+        "rope_scaling": rope_scaling,
         "rms_norm_eps": config.norm_epsilon,
         "tie_word_embeddings": config.logits_via_embedding,
     }
 
 
+def _read_rope_scaling(rope: JsonObject) -> dict[str, Any] | None:
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return None
+    if kind == "linear":
+        return {"type": "linear", "factor": rope["factor"]}
+    if kind == "llama3":
+        return {
+            "type": "llama3",
+            "factor": rope["factor"],
+            "low_freq_factor": rope["low_freq_factor"],
+            "high_freq_factor": rope["high_freq_factor"],
+            "original_max_position": rope["original_max_position_embeddings"],
+        }
+    raise unknown_name("rope scaling in config.json", str(kind), ("default", "linear", "llama3"))
+
+
+def _write_rope(config: DecoderConfig) -> dict[str, Any]:
+    rope: dict[str, Any] = {
+        "rope_theta": config.rope_max_wavelength,
+        "rope_type": "default",
+    }
+    if config.rope_scaling is None:
+        return rope
+
+    scaling = dict(config.rope_scaling)
+    original_max_position = scaling.pop("original_max_position", None)
+    rope["rope_type"] = scaling.pop("type")
+    rope.update(scaling)
+    if original_max_position is not None:
+        rope["original_max_position_embeddings"] = original_max_position
+    return rope
+
+
+def _read_llama(config_json: JsonObject, has_head: bool) -> DecoderConfig:
+    refuse_settings(config_json, "attention_bias", "mlp_bias")
+    return DecoderConfig(**read_decoder(config_json, has_head))
+
+
+def _read_mistral(config_json: JsonObject, has_head: bool) -> DecoderConfig:
+    return DecoderConfig(
+        **read_decoder(config_json, has_head),
+        sliding_window=config_json.get("sliding_window"),
+    )
+
+
+def _read_qwen2(config_json: JsonObject, has_head: bool) -> DecoderConfig:
+    refuse_settings(config_json, "use_sliding_window")
+    return DecoderConfig(**read_decoder(config_json, has_head), attention_bias=True)
+
+
+def _read_qwen3(config_json: JsonObject, has_head: bool) -> DecoderConfig:
+    refuse_settings(config_json, "use_sliding_window", "attention_bias")
+    return DecoderConfig(**read_decoder(config_json, has_head), qk_norm=True)
+
+
 def _write_mistral(config: DecoderConfig) -> dict[str, Any]:
-    return _write_decoder(config) | {"sliding_window": config.sliding_window}
+    return write_decoder(config) | {"sliding_window": config.sliding_window}
+
+
+LLAMA = register_family(
+    Family(
+        model_type="llama",
+        architecture="LlamaForCausalLM",
+        config_class=DecoderConfig,
+        table=LLAMA_TABLE,
+        read=_read_llama,
+        write=write_decoder,
+        defaults={"hidden_act": "silu"},
+    )
+)
+MISTRAL = register_family(
+    Family(
+        model_type="mistral",
+        architecture="MistralForCausalLM",
+        config_class=DecoderConfig,
+        table=LLAMA_TABLE,
+        read=_read_mistral,
+        write=_write_mistral,
+        defaults={"hidden_act": "silu", "sliding_window": 4096},
+    )
+)
+QWEN2 = register_family(
+    Family(
+        model_type="qwen2",
+        architecture="Qwen2ForCausalLM",
+        config_class=DecoderConfig,
+        table=LLAMA_TABLE,
+        read=_read_qwen2,
+        write=write_decoder,
+        defaults={"hidden_act": "silu"},
+    )
+)
+QWEN3 = register_family(
+    Family(
+        model_type="qwen3",
+        architecture="Qwen3ForCausalLM",
+        config_class=DecoderConfig,
+        table=LLAMA_TABLE,
+        read=_read_qwen3,
+        write=write_decoder,
+        defaults={"hidden_act": "silu", "head_dim": 128},
+    )
+)

@@ -1,17 +1,15 @@
 """Hugging Face folders: weights streamed onto the mesh tensor by tensor, and whole folders written.
 
-A folder holds config.json, one or several safetensors files, and the tokenizer's files. Parameters are float32 in memory,
-whatever the files hold.
+A folder holds config.json, one or several safetensors files, and the tokenizer's files. Parameters
+are float32 in memory, whatever the files hold.
 """
 
 import concurrent.futures
 import errno
 import json
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import ml_dtypes
@@ -19,268 +17,366 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from flan_jax import pytrees
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, is_disk_full, look_up
+from flan_jax.json_files import JsonObject, atomic_folder
 from flan_jax.models.config import ModelConfig
+from flan_jax.pytrees import Params, named_leaves
 from flan_jax.weights.families import differences, family_of, family_of_json
-from flan_jax.weights.family import IGNORED_TENSORS, Family, hf_names
-from flan_jax.weights.safetensors_folder import BLOCK, CONFIG, INDEX, READERS, SINGLE, Tensors
+from flan_jax.weights.family import IGNORED_TENSORS, Family, HfName, hf_names
+from flan_jax.weights.safetensors_folder import (
+    CONFIG_FILE,
+    INDEX_FILE,
+    SINGLE_FILE,
+    TensorFolder,
+)
+from flan_jax.weights.shapes import (
+    LazyArray,
+    Shapes,
+    is_stacked,
+    layer_names,
+    shape_differences,
+    unstacked_arrays,
+    unstacked_shapes,
+)
 
-SHARD_BYTES = 5 * 10**9
-"""Files are cut at this size, as transformers cuts them."""
+READERS = 2
+"""Threads that read parameters side by side: most of the work is copying."""
+BLOCK_ROWS = 256
+"""Rows that are read and transposed at a time, so that they stay in the processor's cache. A whole
+tensor at once takes twice as long."""
+FILE_BYTES = 5 * 10**9
+"""Weights are split into files of this size, as transformers splits them."""
+
 EMBEDDING = "token_embedder/embedding"
+HEAD_TENSOR = "lm_head.weight"
+
 DTYPES = {
     "float32": np.dtype(np.float32),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float16": np.dtype(np.float16),
 }
+GENERATION_FILE = "generation_config.json"
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model", "tokenizer.model",
-    "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
 
 
 def read_config(folder: str | Path) -> ModelConfig:
-    """The model that a folder's config.json describes."""
-    return _family_and_config(Tensors(folder))[1]
+    """Returns the model that a folder's config.json describes.
 
-
-def load_params(folder: str | Path, config: ModelConfig, like: Any) -> Any:
-    """A folder's weights as a tree of float32 arrays, each placed as its leaf of `like`.
-
-    Host memory holds a piece of READERS arrays at a time beside what is placed. Raises InputError when config.json describes
-    another model than `config`, and when tensors are missing, unknown or of another shape: all are named.
+    Raises:
+      InputError: a file is missing or damaged, or the model is not supported.
     """
-    tensors = Tensors(folder)
-    family, theirs = _family_and_config(tensors)
-    differing = differences(config, theirs)
+    _, config = _read_family(TensorFolder(folder))
+    return config
+
+
+def load_params(folder: str | Path, config: ModelConfig, like: Params) -> Params:
+    """Returns the weights in a folder as float32 parameters.
+
+    Beside the parameters, host memory holds the parts of READERS arrays at a time.
+
+    Args:
+      folder: a Hugging Face folder.
+      config: the model that is wanted.
+      like: its parameters' shapes, with shardings; each parameter is placed as its leaf here.
+
+    Raises:
+      InputError: config.json describes another model, or tensors are missing, unknown or of
+        another shape.
+    """
+    tensors = TensorFolder(folder)
+    family, saved_config = _read_family(tensors)
+    differing = differences(config, saved_config)
     if differing:
         raise InputError(
-            f"MODEL is not the model in {folder}/{CONFIG}: {'; '.join(differing)}. Change MODEL"
+            f"MODEL is not the model in {folder}/{CONFIG_FILE}: {'; '.join(differing)}. Change "
+            "MODEL"
         )
-    leaves = pytrees.named_leaves(like)
-    names = hf_names(
-        family, [name for leaf in leaves for name in _layers(leaf, leaves[leaf].shape)]
-    )
-    repeats = {*family.embeddings, *(["lm_head.weight"] if config.logits_via_embedding else [])}
-    if names[EMBEDDING][0] not in tensors.names():
-        # A tied table is stored once, under whichever of its names.
-        names[EMBEDDING] = next(
-            ((name, False) for name in repeats & tensors.names()), names[EMBEDDING]
-        )
-    _compare(tensors, repeats, names, leaves)
-    # The largest first: when nearly all is placed, what is read beside it is small. A few at a time: most of the work is
-    # copying, which threads do side by side.
+
+    leaves = named_leaves(like)
+    shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+    names, aliases = _tensor_names(family, config, tensors, shapes)
+    _check_tensors(tensors, aliases, names, shapes)
+
+    # The largest first: when nearly all is placed, what is read beside it is small.
     order = sorted(leaves, key=lambda name: -leaves[name].size)
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-        placed = dict(
-            zip(
-                order,
-                pool.map(lambda name: _placed(tensors, name, leaves[name], names), order),
-                strict=True,
-            )
-        )
+        arrays = pool.map(lambda name: _place(tensors, name, leaves[name], names), order)
+        placed = dict(zip(order, arrays, strict=True))
     return jax.tree.unflatten(jax.tree.structure(like), [placed[name] for name in leaves])
 
 
-def save(
+def save_params(
     folder: str | Path,
     config: ModelConfig,
-    params: Any,
+    params: Params,
     *,
     dtype: str = "float32",
     original: str | Path | None = None,
     tokenizer: str | Path | None = None,
 ) -> None:
-    """Writes a folder that transformers and vLLM load: config.json, safetensors, the tokenizer's files.
+    """Writes a folder that transformers and vLLM load: config.json, weights, the tokenizer's files.
 
-    `original` is the folder that a model came from: its config.json, tokenizer and generation settings are kept. Without it
-    they are made for the plainest family with the model's features, and the `tokenizer` file is copied. The folder appears
-    when all of it is written. Raises InputError when it exists.
+    The folder appears when all of it is written.
+
+    Args:
+      folder: the folder to write; it must not exist.
+      config: the model.
+      params: its parameters.
+      dtype: how to store them, a name in DTYPES.
+      original: the folder that the model came from, whose config.json, tokenizer and generation
+        settings are kept. Without it, config.json is of the first family with the model's features.
+      tokenizer: a tokenizer's file to store in place of the original's.
+
+    Raises:
+      InputError: the folder exists, the dtype is unknown or cannot hold the weights, or the model
+        is not the original's or of no known family.
+      OSError: the disk is full.
     """
     target = Path(folder).expanduser()
     if target.exists():
         raise InputError(f"{target} exists already; name a folder that does not")
-    if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
-    family, settings = _described(config, original)
-    settings = settings | {
+    stored_dtype = look_up(DTYPES, "dtype", dtype)
+    family, model_json = _describe_model(config, original)
+    config_json = {
+        **model_json,
         "architectures": [family.architecture],
         "model_type": family.model_type,
         "dtype": dtype,
+        "torch_dtype": dtype,
     }
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        (partial / CONFIG).write_text(
-            json.dumps(settings | {"torch_dtype": dtype}, indent=2) + "\n"
-        )
+
+    with atomic_folder(target) as partial:
+        config_text = json.dumps(config_json, indent=2) + "\n"
+        (partial / CONFIG_FILE).write_text(config_text)
         _copy_tokenizer(partial, family, original, tokenizer)
-        _write_tensors(partial, family, params, DTYPES[dtype])
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        _write_tensors(partial, family, params, stored_dtype)
 
 
-def _family_and_config(tensors: Tensors) -> tuple[Family, ModelConfig]:
-    file = tensors.folder / CONFIG
+def _read_family(tensors: TensorFolder) -> tuple[Family, ModelConfig]:
+    """Returns the family and the model that a folder's config.json describes."""
+    file = tensors.folder / CONFIG_FILE
     family = family_of_json(tensors.config)
     if tensors.config.get("quantization_config"):
         raise InputError(
-            f"{file} says that the weights are quantised (quantization_config), which is not supported. Take the model's "
-            "folder in bfloat16 or float32, or load it with transformers, call dequantize() and save_pretrained"
+            f"{file} says that the weights are quantised (quantization_config), which is not "
+            "supported. Take the model's folder in bfloat16 or float32, or load it with "
+            "transformers, call dequantize() and save_pretrained"
         )
+
+    config_json = {**family.defaults, **tensors.config}
+    has_head = HEAD_TENSOR in tensors.names()
     try:
-        return family, family.read(
-            {**family.defaults, **tensors.config}, "lm_head.weight" in tensors.names()
-        )
+        return family, family.read(config_json, has_head)
     except KeyError as error:
-        raise InputError(f"{file} does not say {error}") from None
+        raise InputError(f"{file} does not say {error}; copy it again") from None
     except InputError:
         raise
     except (TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
-        raise InputError(f"{file} has a setting of the wrong kind: {error}") from None
-
-
-def _layers(name: str, shape: Sequence[int]) -> list[str]:
-    """The unrolled names of a parameter: one for each layer, if it is stacked."""
-    return (
-        [name.replace("/layers/", f"/layers_{i}/") for i in range(shape[0])]
-        if "/layers/" in name
-        else [name]
-    )
-
-
-def _compare(
-    tensors: Tensors,
-    repeats: set[str],
-    names: Mapping[str, tuple[str, bool]],
-    leaves: Mapping[str, Any],
-) -> None:
-    """Raises InputError naming missing tensors, unknown ones that are not `repeats`, and those of another shape."""
-    there = tensors.names()
-    wanted = {theirs for theirs, _ in names.values()}
-    problems = [f"missing: {name}" for name in sorted(wanted - there)]
-    problems += [
-        f"unknown: {name}"
-        for name in sorted(there - wanted - repeats)
-        if not re.fullmatch(IGNORED_TENSORS, name)
-    ]
-    for name, leaf in leaves.items():
-        stacked = "/layers/" in name
-        shape = tuple(leaf.shape[stacked:])
-        for own in _layers(name, leaf.shape):
-            theirs, transposed = names[own]
-            if theirs in there and tensors.shape(theirs) != (shape[::-1] if transposed else shape):
-                found = tensors.shape(theirs)
-                problems.append(
-                    f"{theirs} is {found}, where {own} needs {shape[::-1] if transposed else shape}"
-                )
-    if problems:
-        more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise InputError(
-            f"the weights in {tensors.folder} do not fit: {'; '.join(problems[:10])}{more}"
+            f"{file} has a setting of the wrong kind: {error}. Copy it again"
+        ) from None
+
+
+def _tensor_names(
+    family: Family,
+    config: ModelConfig,
+    tensors: TensorFolder,
+    shapes: Shapes,
+) -> tuple[dict[str, HfName], set[str]]:
+    """Finds the tensor of each parameter.
+
+    Args:
+      family: the model's family.
+      config: the model.
+      tensors: the folder.
+      shapes: the model's parameters.
+
+    Returns:
+      (the tensor of each parameter, with layers one by one; tensors that may repeat the embedding).
+    """
+    names = hf_names(family, unstacked_shapes(shapes))
+    aliases = set(family.embedding_aliases)
+    if config.logits_via_embedding:
+        aliases.add(HEAD_TENSOR)
+
+    if names[EMBEDDING].name not in tensors.names():
+        # A tied embedding is stored once, under any of its names.
+        stored_aliases = sorted(aliases & tensors.names())
+        if stored_aliases:
+            names[EMBEDDING] = HfName(stored_aliases[0], transposed=False)
+    return names, aliases
+
+
+def _check_tensors(
+    tensors: TensorFolder,
+    aliases: set[str],
+    names: Mapping[str, HfName],
+    shapes: Shapes,
+) -> None:
+    """Raises InputError if tensors are missing, unknown or of another shape."""
+    expected = {}
+    saved = {}
+    wanted = set()
+    for name, shape in unstacked_shapes(shapes).items():
+        tensor = names[name]
+        label = f"{tensor.name} ({name})"
+        expected[label] = shape[::-1] if tensor.transposed else shape
+        wanted.add(tensor.name)
+        if tensor.name in tensors.names():
+            saved[label] = tensors.shape(tensor.name)
+
+    for tensor_name in sorted(tensors.names() - wanted - aliases):
+        if not IGNORED_TENSORS.fullmatch(tensor_name):
+            saved[tensor_name] = tensors.shape(tensor_name)
+
+    problems = shape_differences(saved, expected)
+    if problems:
+        raise InputError(
+            f"the weights in {tensors.folder} are not of the model in its {CONFIG_FILE}: "
+            f"{'; '.join(problems)}. Copy the folder again"
         )
 
 
-def _placed(
-    tensors: Tensors, name: str, leaf: Any, names: Mapping[str, tuple[str, bool]]
+def _place(
+    tensors: TensorFolder,
+    name: str,
+    leaf: jax.ShapeDtypeStruct | jax.Array,
+    names: Mapping[str, HfName],
 ) -> jax.Array:
-    """One of our arrays, each device's piece read on its own."""
-    layers = _layers(name, leaf.shape)
+    """Returns one parameter, of which each device's part is read by itself."""
+    shape = tuple(leaf.shape)
+    layers = [names[layer] for layer in layer_names(name, shape)]
 
-    def piece(index: Any) -> np.ndarray:
-        if "/layers/" not in name and not names[name][1]:
-            return tensors.read(names[name][0], index).astype(np.float32, copy=False)
-        shape = [len(range(size)[part]) for size, part in zip(leaf.shape, index, strict=True)]
-        out = np.empty(shape, np.float32)
-        if "/layers/" not in name:
-            _fill(out, tensors, *names[name], index)
-        else:
-            for row, layer in zip(out, layers[index[0]], strict=True):
-                _fill(row, tensors, *names[layer], index[1:])
-        return out
+    def read_part(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
+        if not is_stacked(name):
+            return _read(tensors, layers[0], index)
+        part_shape = [len(range(size)[part]) for size, part in zip(shape, index, strict=True)]
+        part = np.empty(part_shape, np.float32)
+        for out, layer in zip(part, layers[index[0]], strict=True):
+            _read_into(out, tensors, layer, index[1:])
+        return part
 
-    # Placing goes on after the call and holds the pieces till it is done: unwaited for, they would add up.
-    return jax.block_until_ready(
-        jax.make_array_from_callback(tuple(leaf.shape), leaf.sharding, piece)
-    )
+    array = jax.make_array_from_callback(shape, leaf.sharding, read_part)
+    # Placing goes on after the call, and holds the parts till it is done: they would add up.
+    return jax.block_until_ready(array)
 
 
-def _fill(
-    out: np.ndarray, tensors: Tensors, theirs: str, transposed: bool, index: tuple[slice, ...]
+def _read(tensors: TensorFolder, tensor: HfName, index: tuple[slice, ...]) -> np.ndarray:
+    """Returns a part of a tensor, in our orientation, as float32."""
+    if not tensor.transposed:
+        part = tensors.get_slice(tensor.name)[index]
+        return part.astype(np.float32, copy=False)
+
+    shape = tensors.shape(tensor.name)[::-1]
+    part_shape = [len(range(size)[part]) for size, part in zip(shape, index, strict=True)]
+    out = np.empty(part_shape, np.float32)
+    _read_into(out, tensors, tensor, index)
+    return out
+
+
+def _read_into(
+    out: np.ndarray,
+    tensors: TensorFolder,
+    tensor: HfName,
+    index: tuple[slice, ...],
 ) -> None:
-    if not transposed:
-        out[...] = tensors.read(theirs, index)
+    """Reads the part of a tensor that `index` selects, in our orientation, into `out`."""
+    stored = tensors.get_slice(tensor.name)
+    if not tensor.transposed:
+        out[...] = stored[index]
         return
-    # In blocks of rows that stay in the cache, read and transposed: of a whole tensor at once it takes twice as long.
+
     columns, rows = index
-    first, last, _ = rows.indices(tensors.shape(theirs)[0])
-    for start in range(first, last, BLOCK):
-        part = tensors.read(theirs, (slice(start, min(start + BLOCK, last)), columns))
-        out[:, start - first : start - first + len(part)] = part.T
+    first, last, _ = rows.indices(tensors.shape(tensor.name)[0])
+    for start in range(first, last, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, last)
+        block = stored[start:stop, columns]
+        out[:, start - first : stop - first] = block.T
 
 
-def _described(config: ModelConfig, original: str | Path | None) -> tuple[Family, dict[str, Any]]:
-    """(family, config.json) of what is written."""
+def _describe_model(
+    config: ModelConfig,
+    original: str | Path | None,
+) -> tuple[Family, JsonObject]:
+    """Returns the family of a model that is written, and its config.json."""
     if original is None:
         family = family_of(config)
         return family, family.write(config)
-    tensors = Tensors(original)
-    family, theirs = _family_and_config(tensors)
-    differing = differences(config, theirs)
+
+    tensors = TensorFolder(original)
+    family, original_config = _read_family(tensors)
+    differing = differences(config, original_config)
     if differing:
-        raise InputError(f"the model is not that of {original}/{CONFIG}: {'; '.join(differing)}")
-    return family, dict(tensors.config)
+        raise InputError(
+            f"the model is not that of {original}/{CONFIG_FILE}: {'; '.join(differing)}. Give the "
+            "--original that the model came from, or none"
+        )
+    return family, tensors.config
 
 
-def _unrolled(params: Any) -> Iterator[tuple[str, tuple[int, ...], Any]]:
-    """(unrolled name, shape, function that brings the array to the host) of each tensor."""
-    for name, leaf in pytrees.named_leaves(params).items():
-        if "/layers/" not in name:
-            yield name, tuple(leaf.shape), lambda leaf=leaf: np.asarray(leaf)
-            continue
-        for i, layer in enumerate(_layers(name, leaf.shape)):
-            yield layer, tuple(leaf.shape[1:]), lambda leaf=leaf, i=i: np.asarray(leaf[i])
+def _write_tensors(folder: Path, family: Family, params: Params, dtype: np.dtype) -> None:
+    """Writes the safetensors files, and their index if there are several."""
+    arrays = list(unstacked_arrays(params))
+    names = hf_names(family, [array.name for array in arrays])
+    files = _split_into_files(arrays, dtype)
 
+    weight_map = {}
+    total_size = 0
+    for number, file_arrays in enumerate(files, start=1):
+        file = SINGLE_FILE
+        if len(files) > 1:
+            file = f"model-{number:05}-of-{len(files):05}.safetensors"
+        tensors = {}
+        for array in file_arrays:
+            tensor = names[array.name]
+            value = array.read()
+            if tensor.transposed:
+                value = np.ascontiguousarray(value.T)
+            tensors[tensor.name] = _cast(value, dtype, tensor.name)
+        _save_file(tensors, folder / file)
+        weight_map |= dict.fromkeys(tensors, file)
+        total_size += sum(value.nbytes for value in tensors.values())
 
-def _write_tensors(folder: Path, family: Family, params: Any, dtype: np.dtype) -> None:
-    entries = list(_unrolled(params))
-    names = hf_names(family, [name for name, _, _ in entries])
-    files: list[list[Any]] = [[]]
-    filled = 0
-    for entry in entries:
-        size = int(np.prod(entry[1])) * dtype.itemsize
-        if files[-1] and filled + size > SHARD_BYTES:
-            files.append([])
-            filled = 0
-        files[-1].append(entry)
-        filled += size
-    weight_map, total = {}, 0
-    for number, some in enumerate(files, start=1):
-        file = SINGLE if len(files) == 1 else f"model-{number:05}-of-{len(files):05}.safetensors"
-        shard = {}
-        for name, _, read in some:
-            theirs, transposed = names[name]
-            array = read()
-            shard[theirs] = _cast(
-                np.ascontiguousarray(array.T) if transposed else array, dtype, theirs
-            )
-        try:
-            save_file(shard, folder / file, metadata={"format": "pt"})
-        except SafetensorError as error:
-            if re.search(r"No space left|File too large|Disk quota", str(error)):
-                raise OSError(
-                    errno.ENOSPC, "no space left for the weights", str(folder / file)
-                ) from error
-            raise
-        weight_map |= dict.fromkeys(shard, file)
-        total += sum(array.nbytes for array in shard.values())
     if len(files) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        index = {
+            "metadata": {"total_size": total_size},
+            "weight_map": dict(sorted(weight_map.items())),
+        }
+        (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _split_into_files(arrays: Sequence[LazyArray], dtype: np.dtype) -> list[list[LazyArray]]:
+    """Splits arrays, in their order, into files of at most FILE_BYTES."""
+    files: list[list[LazyArray]] = [[]]
+    file_bytes = 0
+    for array in arrays:
+        array_bytes = int(np.prod(array.shape)) * dtype.itemsize
+        if files[-1] and file_bytes + array_bytes > FILE_BYTES:
+            files.append([])
+            file_bytes = 0
+        files[-1].append(array)
+        file_bytes += array_bytes
+    return files
+
+
+def _save_file(tensors: dict[str, np.ndarray], file: Path) -> None:
+    try:
+        save_file(tensors, file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if is_disk_full(error):
+            raise OSError(errno.ENOSPC, "no space left for the weights", str(file)) from error
+        raise
 
 
 def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
@@ -288,27 +384,33 @@ def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
         cast = np.ascontiguousarray(array, dtype)
     if dtype == np.float16 and not np.isfinite(cast).all():
         raise InputError(
-            f"{name} has values beyond float16's 65504, or that are not finite. Take --dtype=bfloat16"
+            f"{name} has values beyond float16's 65504, or that are not finite. Take "
+            "--dtype=bfloat16"
         )
     return cast
 
 
 def _copy_tokenizer(
-    folder: Path, family: Family, original: str | Path | None, tokenizer: str | Path | None
+    folder: Path,
+    family: Family,
+    original: str | Path | None,
+    tokenizer: str | Path | None,
 ) -> None:
-    """The original's files; of these only the generation settings where there is another `tokenizer`, a file."""
-    for name in (
-        [] if original is None else TOKENIZER_FILES if tokenizer is None else TOKENIZER_FILES[-1:]
-    ):
-        file = Path(original or "").expanduser() / name
-        if file.is_file():
-            shutil.copyfile(file, folder / name)
+    """Copies the generation settings of `original`, and its tokenizer or the file `tokenizer`."""
+    if original is not None:
+        _copy_files(Path(original).expanduser(), folder, [GENERATION_FILE])
+    if original is not None and tokenizer is None:
+        _copy_files(Path(original).expanduser(), folder, TOKENIZER_FILES)
     if tokenizer is not None:
         file = Path(tokenizer).expanduser()
-        sentencepiece = "spiece.model" if family.embeddings else "tokenizer.model"
-        shutil.copyfile(
-            file, folder / (sentencepiece if file.suffix == ".model" else "tokenizer.json")
-        )
-        beside = file.with_name("tokenizer_config.json")
-        if beside.is_file():
-            shutil.copyfile(beside, folder / beside.name)
+        is_sentencepiece = file.suffix == ".model"
+        name = family.sentencepiece_file if is_sentencepiece else "tokenizer.json"
+        shutil.copyfile(file, folder / name)
+        _copy_files(file.parent, folder, ["tokenizer_config.json"])
+
+
+def _copy_files(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copies those of the files that there are."""
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)

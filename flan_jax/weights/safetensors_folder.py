@@ -1,137 +1,174 @@
-"""Partial reads of the tensors in a folder of safetensors files."""
+"""Partial reads of the tensors in a Hugging Face folder."""
 
-import functools
-import json
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Protocol, runtime_checkable
 
-import ml_dtypes
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from flan_jax.errors import InputError
-from flan_jax.json_files import read_json_object
+from flan_jax.json_files import JsonObject, read_json_object
+from flan_jax.weights.shapes import Shape
 
-CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
+CONFIG_FILE = "config.json"
+INDEX_FILE = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+
+READABLE_DTYPES = ("F32", "F16", "BF16", "F64")
+"""Dtypes that can be read, by their names in the safetensors format."""
+
+VISION_TENSORS = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\.")
 
 
-READERS, BLOCK = 2, 256
+@runtime_checkable
+class TensorSlice(Protocol):
+    """A tensor on disk, of which an index reads a part: `tensor[2:4, :]`."""
+
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> np.ndarray:
+        """Reads the part of the tensor that an index selects."""
+        ...
 
 
-STORED = {
-    "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16), "F64": np.dtype("<f8"),
-}  # fmt: skip
-"""The safetensors format's names of what can be read."""
+class StoredTensor(NamedTuple):
+    """Where a tensor lies: a file of the folder, and the tensor's name in it."""
+
+    file: str
+    name: str
+
+
+class Header(NamedTuple):
+    """What a file says of a tensor; `dtype` is the format's name for it, as in READABLE_DTYPES."""
+
+    shape: Shape
+    dtype: str
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether `path` is a Hugging Face folder."""
-    return (Path(path).expanduser() / CONFIG).is_file()
+    """Returns whether `path` is a Hugging Face folder."""
+    return (Path(path).expanduser() / CONFIG_FILE).is_file()
 
 
-class SafetensorsFile:
-    """The tensors of one safetensors file, read in pieces.
+class TensorFolder:
+    """The config.json of a Hugging Face folder, and the tensors of its safetensors files.
 
-    The safetensors library maps the whole file into memory, where its pages count beside the arrays made of them; this
-    reads what is asked for. Raises InputError when the file is missing, damaged or cut off.
+    Of a Gemma 3 that takes images (model_type "gemma3"), only the text model is shown.
+
+    Attributes:
+      folder: the folder.
+      config: config.json.
     """
 
-    def __init__(self, path: Path):
-        self._path = path
-        try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(length)) if 0 < length < path.stat().st_size else {}
-            self._start = 8 + length
-            self.tensors = {name: about for name, about in header.items() if name != "__metadata__"}
-            end = self._start + max((_end(about) for about in self.tensors.values()), default=0)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is missing or damaged ({error}); copy it again") from error
-        if not self.tensors or path.stat().st_size != end:
-            raise InputError(
-                f"{path} is damaged or cut off: it should have {end} bytes; copy it again"
-            )
-
-    def read(self, name: str, index: Sequence[slice] = ()) -> np.ndarray:
-        """A tensor, or the part of it that `index` names (slices with step 1), in the file's dtype."""
-        about = self.tensors[name]
-        shape, dtype = tuple(about["shape"]), STORED[about["dtype"]]
-        rows = range(shape[0])[index[0]] if index else range(shape[0] if shape else 1)
-        row = int(np.prod(shape[1:], dtype=np.int64))
-        offset = self._start + about["data_offsets"][0] + rows.start * row * dtype.itemsize
-        flat = np.fromfile(self._path, dtype, len(rows) * row, offset=offset)
-        return flat.reshape((len(rows), *shape[1:]) if shape else ())[
-            (slice(None), *index[1:]) if index else ...
-        ]
-
-
-def _end(about: Mapping[str, Any]) -> int:
-    """Where a tensor ends. Raises ValueError when its place has not the size of its shape."""
-    start, end = about["data_offsets"]
-    dtype = STORED.get(about["dtype"])
-    if (
-        dtype is not None
-        and end - start != int(np.prod(about["shape"], dtype=np.int64)) * dtype.itemsize
-    ):
-        raise ValueError(f"{about} is no tensor")
-    return end
-
-
-class Tensors:
-    """The tensors of a folder's safetensors files, by name, and its config.json; of a Gemma 3 that sees, its text model's."""
-
     def __init__(self, folder: str | Path):
+        """Reads config.json and the names of the tensors.
+
+        Args:
+          folder: a folder with config.json, and with one safetensors file or several and an index.
+
+        Raises:
+          InputError: a file is missing or damaged.
+        """
         self.folder = Path(folder).expanduser()
         if not is_folder(self.folder):
-            raise InputError(f"{self.folder} is not a Hugging Face folder: it has no {CONFIG}")
-        self.config = read_json_object(self.folder / CONFIG)
-        if (self.folder / INDEX).is_file():
-            files = read_json_object(self.folder / INDEX).get("weight_map")
-            if not isinstance(files, dict) or not files:
-                raise InputError(f"{self.folder / INDEX} has no weight_map; copy it again")
-        elif (self.folder / SINGLE).is_file():
-            files = dict.fromkeys(self._file(SINGLE).tensors, SINGLE)
-        else:
             raise InputError(
-                f"{self.folder} has neither {SINGLE} nor {INDEX}. Weights in other formats: load them with transformers and "
-                "save them with save_pretrained"
+                f"{self.folder} is not a Hugging Face folder: it has no {CONFIG_FILE}. Give the "
+                "folder that save_pretrained wrote"
             )
-        self._place = {name: (file, name) for name, file in files.items()}
+        self.config: JsonObject = read_json_object(self.folder / CONFIG_FILE)
+        self._headers: dict[str, dict[str, Header]] = {}
+
+        stored = {name: StoredTensor(file, name) for name, file in self._weight_map().items()}
         if self.config.get("model_type") == "gemma3":
-            self.config = {"model_type": "gemma3_text", **self.config.get("text_config", {})}
-            named = {_text_name(name): place for name, place in self._place.items()}
-            self._place = {name: place for name, place in named.items() if name is not None}
+            text_config = self.config.get("text_config", {})
+            self.config = {"model_type": "gemma3_text", **text_config}
+            stored = _text_tensors(stored)
+        self._stored = stored
 
     def names(self) -> set[str]:
-        return set(self._place)
+        """Returns the names of all tensors."""
+        return set(self._stored)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._about(name)["shape"])
+    def shape(self, name: str) -> Shape:
+        """Returns the shape of a tensor.
 
-    def read(self, name: str, index: Sequence[slice] = ()) -> np.ndarray:
-        """A tensor, or the part of it that `index` names, in the file's dtype."""
-        if self._about(name)["dtype"] not in STORED:
+        Raises:
+          InputError: the tensor's file is missing, damaged, or does not hold it.
+        """
+        return self._header(name).shape
+
+    def get_slice(self, name: str) -> TensorSlice:
+        """Returns a tensor from which parts can be read, in the file's dtype.
+
+        Raises:
+          InputError: the tensor's file is missing, damaged, or does not hold it, or its dtype
+            cannot be read.
+        """
+        header = self._header(name)
+        if header.dtype not in READABLE_DTYPES:
             raise InputError(
-                f"{name} in {self.folder} is {self._about(name)['dtype']}; known: {', '.join(STORED)}"
+                f"{name} in {self.folder} is {header.dtype}; known: {', '.join(READABLE_DTYPES)}. "
+                "Save the weights in one of these"
             )
-        file, theirs = self._place[name]
-        return self._file(file).read(theirs, index)
+        stored = self._stored[name]
+        # safetensors maps the file into memory, and pages that were read count until the mapping
+        # is closed. With one mapping for all tensors these would be as much memory again as the
+        # model; with one for each tensor they are gone when the tensor is.
+        return _open(self.folder / stored.file).get_slice(stored.name)
 
-    def _about(self, name: str) -> Mapping[str, Any]:
-        file, theirs = self._place[name]
-        tensors = self._file(file).tensors
-        if theirs not in tensors:
-            raise InputError(f"{self.folder}/{file} does not hold {theirs} as {INDEX} says")
-        return tensors[theirs]
+    def _weight_map(self) -> JsonObject:
+        """Returns {name of a tensor: the file that holds it}."""
+        if (self.folder / INDEX_FILE).is_file():
+            weight_map = read_json_object(self.folder / INDEX_FILE).get("weight_map")
+            if not isinstance(weight_map, dict) or not weight_map:
+                raise InputError(f"{self.folder / INDEX_FILE} has no weight_map; copy it again")
+            return weight_map
 
-    @functools.cache
-    def _file(self, name: str) -> SafetensorsFile:
-        return SafetensorsFile(self.folder / name)
+        if (self.folder / SINGLE_FILE).is_file():
+            return dict.fromkeys(self._file_headers(SINGLE_FILE), SINGLE_FILE)
+        raise InputError(
+            f"{self.folder} has neither {SINGLE_FILE} nor {INDEX_FILE}. Weights in other formats: "
+            "load them with transformers and save them with save_pretrained"
+        )
+
+    def _header(self, name: str) -> Header:
+        stored = self._stored[name]
+        headers = self._file_headers(stored.file)
+        if stored.name not in headers:
+            raise InputError(
+                f"{self.folder}/{stored.file} does not hold {stored.name} as {INDEX_FILE} says; "
+                "copy the folder again"
+            )
+        return headers[stored.name]
+
+    def _file_headers(self, file: str) -> dict[str, Header]:
+        """Returns the headers of a file's tensors by name."""
+        if file not in self._headers:
+            opened = _open(self.folder / file)
+            headers = {}
+            for name in opened.keys():  # noqa: SIM118 - the file is no dict
+                tensor = opened.get_slice(name)
+                headers[name] = Header(tuple(tensor.get_shape()), tensor.get_dtype())
+            self._headers[file] = headers
+        return self._headers[file]
 
 
-def _text_name(name: str) -> str | None:
-    """The name in a text model of a tensor of Gemma3ForConditionalGeneration; None for what sees."""
-    if re.match(r"(model\.)?(vision_tower|multi_modal_projector)\.", name):
-        return None
-    return re.sub(r"^model\.language_model\.", "model.", name).removeprefix("language_model.")
+def _open(file: Path) -> safe_open:
+    try:
+        return safe_open(file, framework="numpy")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} is missing or damaged ({error}); copy it again") from error
+
+
+def _text_tensors(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Returns the tensors of the text model in a Gemma3ForConditionalGeneration, by its names.
+
+    They begin with "model.language_model." in files of transformers 5, and with "language_model."
+    in the published ones.
+    """
+    text_tensors = {}
+    for name, tensor in stored.items():
+        if VISION_TENSORS.match(name):
+            continue
+        name = re.sub(r"^model\.language_model\.", "model.", name)
+        text_tensors[name.removeprefix("language_model.")] = tensor
+    return text_tensors

@@ -1,20 +1,25 @@
-"""T5X's checkpoints, read and written without T5X: its own layout, and that of its later versions, orbax's.
+"""T5X's checkpoints, read and written without T5X, in its own layout and in its later orbax one.
 
-A checkpoint is a folder checkpoint_N whose file `checkpoint` (msgpack) is an index: a tree of the optimizer's state
-and, under "target", of the parameters. Small arrays lie in the index; elsewhere it says where an array lies, a
-zarr array in a folder of its own, named by the dotted path ("target.encoder.layers_0.mlp.wo.kernel"):
+A checkpoint is a folder checkpoint_N whose file `checkpoint` (msgpack) is an index: a tree of the
+optimizer's state and, under "target", of the parameters. Small arrays lie in the index. For others
+the index says where the array lies: in a zarr array, a folder of its own, which is named by the
+dotted path ("target.encoder.layers_0.mlp.wo.kernel"). There are two layouts:
 
-    native  {"version": 3, "optimizer": {"state": ..., "target": ...}}; a tensorstore spec stands for an array, with a
-            path relative to the checkpoint and the kvstore of whoever wrote it (a file, or a made-up gs:// bucket)
-    orbax   {"state": ..., "target": ...} in checkpoint_N/state/, or within "optimizer"; "PLACEHOLDER://name" stands
-            for an array. Orbax of today leaves `checkpoint` out and keeps the tree in `_METADATA` alone
+native: {"version": 3, "optimizer": {"state": ..., "target": ...}}. A tensorstore spec stands for an
+    array, with a path relative to the checkpoint and the key-value store of its writer (a file, or
+    a made-up gs:// bucket).
+orbax: {"state": ..., "target": ...} in checkpoint_N/state/, or within "optimizer".
+    "PLACEHOLDER://name" stands for an array. Today's orbax leaves `checkpoint` out and keeps the
+    tree in `_METADATA` alone.
 
-Sources: google-research/t5x, t5x/checkpoints.py, checkpoint_utils.py, state_utils.py and testdata/. Only "target" is
-ever opened: checkpoints are often copied without their optimizer's state.
+Sources: google-research/t5x, t5x/checkpoints.py, checkpoint_utils.py, state_utils.py and testdata/.
+Only "target" is ever opened: checkpoints are often copied without their optimizer's state.
 
-Layers: T5X stores them one by one, as layers_0, layers_1 ..., or scanned, stacked along axis 1 under "layers"
-(param_scan_axis = 1). Not supported: other scan axes, relative position biases of each layer (scalable_t5, umT5),
-bfloat16 disguised as uint16 (version 2), orbax's OCDBT and zarr3, which T5X does not write.
+Layers: T5X stores them one by one, as layers_0, layers_1 ..., or scanned, stacked along axis 1
+under "layers" (param_scan_axis = 1).
+
+Not supported: other scan axes, relative position biases of each layer (scalable_t5, umT5), bfloat16
+stored as uint16 (version 2), orbax's OCDBT and zarr3, which T5X does not write.
 """
 
 import errno
@@ -22,49 +27,78 @@ import json
 import math
 import os
 import re
-import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tensorstore as ts
 from etils import epath
 from flax import serialization, traverse_util
 
-from flan_jax.errors import InputError
-from flan_jax.pytrees import named_leaves
+from flan_jax.errors import InputError, is_disk_full
+from flan_jax.json_files import atomic_folder
+from flan_jax.pytrees import Params, named_leaves
+from flan_jax.weights.shapes import (
+    Shape,
+    is_stacked,
+    layer_name,
+    shape_differences,
+    unstacked_arrays,
+    unstacked_shapes,
+)
 
 VERSIONS = (2, 3)
-PLACEHOLDER = "PLACEHOLDER://"
-UNFINISHED = re.compile(r"\.tmp-|\.orbax-checkpoint-tmp")
-INDEX_FILE = re.compile(r"(.+\.)?checkpoint(_\d+)?")
-SCANNED = re.compile(r"(^|/)layers/")
-UNROLLED = re.compile(r"(^|/)layers_(\d+)/")
+SCAN_AXIS = 1
+"""The axis of T5X's scanned parameters that counts layers; ours is 0."""
 CHUNK_BYTES = 64 * 2**20
-SHOWN = 3
+"""The largest chunk of an array that is written, as in T5X."""
 
-Folder = str | os.PathLike[str]
-Shapes = dict[str, tuple[int, ...]]
+INDEX_FILES = ("checkpoint", "_METADATA")
+INDEX_FILE = re.compile(r"(.+\.)?checkpoint(_\d+)?")
+CHECKPOINT_FOLDER = re.compile(r"checkpoint_(\d+)")
+UNFINISHED = re.compile(r"\.tmp-|\.orbax-checkpoint-tmp")
+PLACEHOLDER = "PLACEHOLDER://"
+UNSTACKED_LAYER = re.compile(r"(^|/)layers_\d+/")
+BIAS_OF_EACH_LAYER = re.compile(r"layers_\d+/(relpos_bias|relative_posemb)/")
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Leaf: TypeAlias = jax.Array | jax.ShapeDtypeStruct
+ArrayIndex: TypeAlias = Any
+"""NumPy's basic indexing: an integer, a slice, `...` or a tuple of these."""
+Index: TypeAlias = dict[str, Any]
+"""A checkpoint's index: nested dicts of arrays, specs and placeholders."""
 
 
-class LazyArray:
-    """One array of a checkpoint, of `shape` and `dtype`, that stays on disk until it is read."""
+class StoredArray:
+    """One array of a checkpoint, which stays on disk until it is read.
 
-    def __init__(self, name: str, stored: Any):
-        self._name, self._stored = name, stored
-        self.shape: tuple[int, ...] = tuple(stored.shape)
-        self.dtype = np.dtype(
-            stored.dtype if isinstance(stored, np.ndarray) else stored.dtype.numpy_dtype
-        )
+    Attributes:
+      shape: its shape, as it is stored.
+      dtype: its dtype, as it is stored.
+    """
 
-    def read(self, index: Any = ...) -> np.ndarray:
-        """The array, or what `index` (NumPy's basic indexing) selects of it. Only the chunks that it touches are read.
+    def __init__(self, name: str, stored: np.ndarray | ts.TensorStore):
+        """Wraps an array that lies in the index, or an open zarr array.
 
-        Raises InputError when chunks are missing or damaged.
+        Args:
+          name: the parameter's name, for messages.
+          stored: the array.
+        """
+        self._name = name
+        self._stored = stored
+        self.shape: Shape = tuple(stored.shape)
+        if isinstance(stored, np.ndarray):
+            self.dtype = stored.dtype
+        else:
+            self.dtype = np.dtype(stored.dtype.numpy_dtype)
+
+    def read(self, index: ArrayIndex = ...) -> np.ndarray:
+        """Returns the array, or the part that `index` selects. Only its chunks are read.
+
+        Raises:
+          InputError: chunks are missing or damaged.
         """
         if isinstance(self._stored, np.ndarray):
             return np.asarray(self._stored[index])
@@ -72,157 +106,210 @@ class LazyArray:
             return np.asarray(self._stored[index].read().result())
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                f"the array {self._name} of a T5X checkpoint is truncated or damaged ({error}). Copy its folder again"
+                f"the array {self._name} of a T5X checkpoint is truncated or damaged ({error}). "
+                "Copy its folder again"
             ) from None
 
 
-def is_checkpoint(folder: Folder) -> bool:
-    """Whether `folder` is a T5X checkpoint, finished or not, the folder around some, or an index file."""
+def is_checkpoint(folder: PathLike) -> bool:
+    """Returns whether `folder` is a T5X checkpoint, finished or not.
+
+    The folder around checkpoints, and the index file itself, count too.
+    """
     root = epath.Path(folder).expanduser()
     if not root.is_dir():
         return INDEX_FILE.fullmatch(root.name) is not None and root.exists()
-    return _index_folder(root) is not None or any(
-        re.match(r"checkpoint_\d+", child.name) for child in root.iterdir()
-    )
+    if _index_folder(root) is not None:
+        return True
+    return any(CHECKPOINT_FOLDER.match(child.name) for child in root.iterdir())
 
 
-def read_t5x(folder: Folder) -> dict[str, LazyArray]:
-    """The parameters of a T5X checkpoint by name ("encoder/layers_0/attention/key/kernel"), shaped as they are stored.
+def read_arrays(folder: PathLike) -> dict[str, StoredArray]:
+    """Opens the parameters of a T5X checkpoint.
 
-    `folder` is a checkpoint_N, or the folder around them, of which the latest finished one is taken; it may be gs://. It
-    may also be the index file itself, as T5X takes it: flax's checkpoints, with all arrays inside, are one file.
-    Raises InputError when there is no finished checkpoint, its index cannot be read or is of an unknown version, or an
-    array is absent.
+    Args:
+      folder: a checkpoint_N, or the folder around some, of which the latest finished one is taken.
+        It may be in a bucket (gs://). It may also be the index file itself, as for T5X: flax's
+        checkpoints, with all arrays inside, are one file.
+
+    Returns:
+      The arrays, as they are stored, by name ("encoder/layers_0/attention/key/kernel").
+
+    Raises:
+      InputError: there is no finished checkpoint, its index cannot be read or is of an unknown
+        version, or an array is absent.
     """
     root = epath.Path(folder).expanduser()
-    is_file = root.exists() and not root.is_dir()
-    place = root.parent if is_file else _find(root)
-    index = _target(place, _index(root if is_file else place / "checkpoint"))
+    if root.exists() and not root.is_dir():
+        checkpoint = root.parent
+        index = _read_index(root)
+    else:
+        checkpoint = _find_checkpoint(root)
+        index = _read_index(checkpoint / "checkpoint")
+
     # All at once: opening reads a small file for each array, and these may lie far away.
-    opening = {name: _open(place, leaf) for name, leaf in index.items()}
+    opening = {}
+    for name, leaf in _target(checkpoint, index).items():
+        opening[name] = _open(checkpoint, leaf)
+
     arrays = {}
     for name, stored in opening.items():
         try:
-            arrays[name] = LazyArray(
-                name, stored if isinstance(stored, np.ndarray) else stored.result()
-            )
+            if not isinstance(stored, np.ndarray):
+                stored = stored.result()
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                f"the checkpoint {place} lacks the array {name} ({error}). Copy it again"
+                f"the checkpoint {checkpoint} lacks the array {name} ({error}). Copy it again"
             ) from None
+        arrays[name] = StoredArray(name, stored)
         if arrays[name].dtype == np.uint16:
             raise InputError(
-                f"{name} in {place} is uint16, version 2's disguise for bfloat16, which T5X no longer reads either. "
-                "Take a later checkpoint"
+                f"{name} in {checkpoint} is uint16: version 2 stores bfloat16 so, which T5X no "
+                "longer reads either. Take a later checkpoint"
             )
     return arrays
 
 
-def load_t5x_params(folder: Folder, like: Any) -> Any:
-    """The parameters of a T5X checkpoint in the structure, shapes, dtypes and placement of `like`.
+def load_params(folder: PathLike, like: Params) -> Params:
+    """Returns the parameters of a T5X checkpoint.
 
-    `like` is a tree of jax.ShapeDtypeStruct with shardings, or of arrays. Layers may be scanned or unrolled on either
-    side. Beyond what is placed, the host holds one stored array or one of `like`, and a copy while it is placed.
-    Raises InputError as read_t5x does, and one that names parameters when some are missing, left over or of another
-    shape.
+    Beside what is placed, the host holds one stored array or one of `like`, and a copy while it is
+    placed.
+
+    Args:
+      folder: as for `read_arrays`.
+      like: arrays, or jax.ShapeDtypeStruct with shardings, whose structure, shapes, dtypes and
+        placement the parameters get. Layers may be stacked or one by one, here and in the
+        checkpoint.
+
+    Raises:
+      InputError: the checkpoint cannot be read, or parameters are missing, unknown or of another
+        shape.
     """
-    arrays, leaves = read_t5x(folder), named_leaves(like)
-    there = _unrolled_shapes({name: array.shape for name, array in arrays.items()}, axis=1)
-    here = _unrolled_shapes({name: tuple(leaf.shape) for name, leaf in leaves.items()}, axis=0)
-    _compare(folder, there, here)
+    arrays = read_arrays(folder)
+    leaves = named_leaves(like)
+    _check_shapes(folder, arrays, leaves)
+
+    # The leaves that are one parameter when stacked: one leaf, or its layers.
     groups: dict[str, list[str]] = {}
     for name in leaves:
-        groups.setdefault(UNROLLED.sub(r"\1layers/", name), []).append(name)
+        stacked_name = UNSTACKED_LAYER.sub(r"\1layers/", name)
+        groups.setdefault(stacked_name, []).append(name)
+
     placed = {}
-    for stack, names in groups.items():
-        placed |= _load(stack, {name: leaves[name] for name in names}, arrays)
+    for stacked_name, names in groups.items():
+        group = {name: leaves[name] for name in names}
+        placed |= _load_group(stacked_name, group, arrays)
     return jax.tree.unflatten(jax.tree.structure(like), [placed[name] for name in leaves])
 
 
-def write_t5x(folder: Folder, params: Any, step: int) -> Path:
-    """Writes `params` to folder/checkpoint_<step> in T5X's native layout and returns that path.
+def save_params(folder: PathLike, params: Params, step: int) -> Path:
+    """Writes parameters as a T5X checkpoint in the native layout.
 
-    Layers are unrolled, dtypes stay as they are. There is no optimizer's state: T5X starts from it with
-    `fallback_to_scratch`, or evaluates and infers. All is written to checkpoint_<step>.tmp-* and then renamed, so that
-    whatever a kill leaves does not count as a checkpoint. Raises InputError for a step that is there already, and
-    OSError when the disk is full.
+    Layers are stored one by one, and dtypes stay as they are. There is no optimizer state: T5X
+    starts training from the checkpoint with `fallback_to_scratch`, or evaluates and infers. The
+    checkpoint appears when all of it is written.
+
+    Args:
+      folder: the local folder around checkpoints.
+      params: arrays.
+      step: the number in the checkpoint's name.
+
+    Returns:
+      The checkpoint, folder/checkpoint_<step>.
+
+    Raises:
+      InputError: the checkpoint exists, or the folder is not local.
+      OSError: the disk is full.
     """
     if "://" in os.fspath(folder):
         raise InputError(
-            f"cannot write {folder}: write_t5x writes to a local folder; copy it from there with gsutil"
+            f"cannot write {folder}: T5X checkpoints are written to a local folder; copy it from "
+            "there with gsutil"
         )
-    final = Path(folder).expanduser().absolute() / f"checkpoint_{step}"
-    if step < 0 or final.exists():
-        why = "a step counts from 0" if step < 0 else "it exists"
-        raise InputError(f"cannot write {final}: {why}. Give another step or folder")
-    temporary = final.with_name(f"{final.name}.tmp-{time.time_ns()}")
-    temporary.mkdir(parents=True)
+    checkpoint = Path(folder).expanduser().absolute() / f"checkpoint_{step}"
+    if step < 0:
+        raise InputError(f"cannot write {checkpoint}: a step counts from 0. Give another step")
+    if checkpoint.exists():
+        raise InputError(f"cannot write {checkpoint}: it exists. Give another step or folder")
+
     try:
-        _write(temporary, params, step)
-        temporary.rename(final)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        # tensorstore's error for a full disk, as the OSError that every other writer raises.
-        if not isinstance(error, OSError) and re.search(
-            r"No space left|File too large|Disk quota", str(error)
-        ):
-            raise OSError(errno.ENOSPC, "no space left for a checkpoint", str(final)) from error
+        with atomic_folder(checkpoint) as partial:
+            _write(partial, params, step)
+    except (ValueError, RuntimeError) as error:
+        if is_disk_full(error):
+            raise OSError(
+                errno.ENOSPC, "no space left for a checkpoint", str(checkpoint)
+            ) from error
         raise
-    return final
+    return checkpoint
 
 
-def _find(root: epath.Path) -> epath.Path:
-    """The folder that holds the index of the checkpoint that `root` means."""
+def _find_checkpoint(root: epath.Path) -> epath.Path:
+    """Returns the folder that holds the index of the checkpoint that `root` means."""
     if not root.is_dir():
         raise InputError(
-            f"there is no folder {root} to read a T5X checkpoint from. Give a checkpoint_N, or its parent"
+            f"there is no folder {root} to read a T5X checkpoint from. Give a checkpoint_N, or its "
+            "parent"
         )
     if UNFINISHED.search(root.name):
         raise InputError(
             f"the checkpoint {root} is unfinished: its writer never renamed it. Take another"
         )
-    if (place := _index_folder(root)) is not None:
-        return place
-    if re.fullmatch(r"checkpoint_\d+", root.name):
+    index_folder = _index_folder(root)
+    if index_folder is not None:
+        return index_folder
+    if CHECKPOINT_FOLDER.fullmatch(root.name):
         raise InputError(
             f"the checkpoint {root} is unfinished: it has no index file `checkpoint`. Take another"
         )
-    children = {child.name: child for child in root.iterdir()}
-    steps = {
-        int(name.split("_")[1]): name for name in children if re.fullmatch(r"checkpoint_\d+", name)
-    }
+    return _find_latest(root)
+
+
+def _find_latest(root: epath.Path) -> epath.Path:
+    """Returns the folder with the index of the latest finished checkpoint below `root`."""
+    steps = {}
+    unfinished = []
+    for child in root.iterdir():
+        checkpoint_folder = CHECKPOINT_FOLDER.fullmatch(child.name)
+        if checkpoint_folder is not None:
+            steps[int(checkpoint_folder.group(1))] = child
+        elif UNFINISHED.search(child.name):
+            unfinished.append(child.name)
+
     for step in sorted(steps, reverse=True):
-        if (place := _index_folder(children[steps[step]])) is not None:
-            return place
-    unfinished = sorted(
-        name for name in children if UNFINISHED.search(name) or name in steps.values()
-    )
-    hint = f" Unfinished: {', '.join(unfinished)}." if unfinished else ""
+        index_folder = _index_folder(steps[step])
+        if index_folder is not None:
+            return index_folder
+
+    unfinished += [child.name for child in steps.values()]
+    hint = f" Unfinished: {', '.join(sorted(unfinished))}." if unfinished else ""
     raise InputError(
-        f"{root} holds no finished T5X checkpoint.{hint} Give a checkpoint_N, or the folder around them"
+        f"{root} holds no finished T5X checkpoint.{hint} Give a checkpoint_N, or the folder around "
+        "them"
     )
 
 
 def _index_folder(folder: epath.Path) -> epath.Path | None:
-    """Where the index lies: in the checkpoint, or in its item "state"; None where there is none."""
-    for place in (folder, folder / "state"):
-        # The native index is a file; a folder "checkpoint" is somebody else's.
-        if any(
-            (place / name).exists() and not (place / name).is_dir()
-            for name in ("checkpoint", "_METADATA")
-        ):
-            return place
+    """Returns where a checkpoint's index lies: in it, or in its item "state"; None if nowhere."""
+    for candidate in (folder, folder / "state"):
+        for name in INDEX_FILES:
+            path = candidate / name
+            # A folder named "checkpoint" is of another program.
+            if path.exists() and not path.is_dir():
+                return candidate
     return None
 
 
-def _index(path: epath.Path) -> dict[str, Any]:
-    """The index as a tree, with a spec or a placeholder where an array lies in a folder of its own."""
+def _read_index(path: epath.Path) -> Index:
+    """Returns an index, with a spec or a placeholder for each array in a folder of its own."""
     if not path.exists():
-        return _orbax_index(path.parent)
+        return _read_orbax_metadata(path.parent)
     content = path.read_bytes()
     if content.startswith(b"model_checkpoint_path"):
         raise InputError(
-            f"{path} belongs to a TensorFlow checkpoint. Convert it with T5X's convert_tf_checkpoint.py"
+            f"{path} belongs to a TensorFlow checkpoint. Convert it with T5X's "
+            "convert_tf_checkpoint.py"
         )
     try:
         index = serialization.msgpack_restore(content)
@@ -235,152 +322,153 @@ def _index(path: epath.Path) -> dict[str, Any]:
     return index
 
 
-def _orbax_index(place: epath.Path) -> dict[str, Any]:
-    """The tree that orbax's _METADATA describes, with placeholders as in orbax's older `checkpoint`."""
-    path = place / "_METADATA"
+def _read_orbax_metadata(checkpoint: epath.Path) -> Index:
+    """Returns the tree of orbax's _METADATA, with placeholders as in the older `checkpoint`."""
+    path = checkpoint / "_METADATA"
+    index = {}
     try:
         metadata = json.loads(path.read_text())
-        names = [
-            [str(key["key"]) for key in entry["key_metadata"]]
-            for entry in metadata["tree_metadata"].values()
-        ]
+        for entry in metadata["tree_metadata"].values():
+            keys = tuple(str(key["key"]) for key in entry["key_metadata"])
+            index[keys] = PLACEHOLDER + ".".join(keys)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is truncated or damaged ({error!r}). Copy it again") from None
+
     for flag, layout in (("use_ocdbt", "OCDBT"), ("use_zarr3", "zarr3")):
         if metadata.get(flag):
             raise InputError(
-                f"{place} is an orbax checkpoint in {layout}, which T5X does not write; it was not read"
+                f"{checkpoint} is an orbax checkpoint in {layout}, which T5X does not write; it "
+                "was not read. Give a checkpoint that T5X wrote"
             )
-    return traverse_util.unflatten_dict(
-        {tuple(keys): PLACEHOLDER + ".".join(keys) for keys in names}
-    )
+    return traverse_util.unflatten_dict(index)
 
 
-def _target(place: epath.Path, index: dict[str, Any]) -> dict[str, Any]:
-    """{name: an array, or the name of its folder} of the parameters in an index."""
+def _target(checkpoint: epath.Path, index: Index) -> dict[str, np.ndarray | str]:
+    """Returns the parameters in an index: arrays, and names of folders that hold arrays."""
     version = index.get("version")
     if version is not None and not isinstance(version, str) and version not in VERSIONS:
         raise InputError(
-            f"the checkpoint {place} is of version {version}; known are {VERSIONS[0]} and {VERSIONS[1]}"
+            f"the checkpoint {checkpoint} is of version {version}; known are {VERSIONS[0]} and "
+            f"{VERSIONS[1]}. Take a checkpoint of a later T5X"
         )
+
     for wrapper in ("optimizer", "_optimizer"):
         index = index.get(wrapper, index) if isinstance(index, dict) else {}
     target = index.get("target") if isinstance(index, dict) else None
     if not isinstance(target, dict) or not target:
         raise InputError(
-            f"the index of {place} has no parameters ('target'). Give a checkpoint that T5X wrote"
+            f"the index of {checkpoint} has no parameters ('target'). Give a checkpoint that T5X "
+            "wrote"
         )
-    flat = traverse_util.flatten_dict(target, is_leaf=lambda _, value: "kvstore" in value, sep="/")
-    return {name: _leaf(place, name, leaf) for name, leaf in flat.items()}
+
+    leaves = traverse_util.flatten_dict(target, is_leaf=_is_spec, sep="/")
+    return {name: _parse_leaf(checkpoint, name, leaf) for name, leaf in leaves.items()}
 
 
-def _leaf(place: epath.Path, name: str, leaf: Any) -> Any:
-    if isinstance(leaf, str) and leaf.startswith(PLACEHOLDER):
-        return leaf.removeprefix(PLACEHOLDER)
-    if isinstance(leaf, dict):
-        # tensorstore before 0.1.14 kept the path beside the kvstore. Only its last part means something elsewhere.
-        kvstore = leaf["kvstore"]
-        path = kvstore.get("path", leaf.get("path")) if isinstance(kvstore, dict) else kvstore
-        if (
-            leaf.get("driver") == "zarr"
-            and isinstance(path, str)
-            and (folder := PurePosixPath(path).name)
-        ):
-            return folder
-    elif isinstance(leaf, np.ndarray | np.generic | int | float):
+def _is_spec(_: tuple[str, ...], value: Mapping[str, Any]) -> bool:
+    return "kvstore" in value
+
+
+def _parse_leaf(checkpoint: epath.Path, name: str, leaf: object) -> np.ndarray | str:
+    """Returns an array of the index, or the name of the folder that holds it."""
+    folder = None
+    if isinstance(leaf, np.ndarray | np.generic | int | float):
         return np.asarray(leaf)
-    raise InputError(
-        f"the index of {place} has {leaf!r} for {name}, which is neither an array nor where one lies"
-    )
+    if isinstance(leaf, str) and leaf.startswith(PLACEHOLDER):
+        folder = leaf.removeprefix(PLACEHOLDER)
+    if isinstance(leaf, dict) and leaf.get("driver") == "zarr":
+        folder = _spec_folder(leaf)
+    if not folder:
+        raise InputError(
+            f"the index of {checkpoint} has {leaf!r} for {name}, which is neither an array nor "
+            "where one lies. Give a checkpoint that T5X wrote"
+        )
+    return folder
 
 
-def _open(place: epath.Path, leaf: Any) -> Any:
-    """An array as it is; for a folder, the future of its opened zarr array."""
+def _spec_folder(spec: Mapping[str, Any]) -> str | None:
+    """Returns the last part of the path in a tensorstore spec: the rest is of its writer's disk."""
+    kvstore = spec["kvstore"]
+    path = kvstore
+    if isinstance(kvstore, dict):
+        # tensorstore before 0.1.14 kept the path beside the kvstore.
+        path = kvstore.get("path", spec.get("path"))
+    return PurePosixPath(path).name if isinstance(path, str) else None
+
+
+def _open(checkpoint: epath.Path, leaf: np.ndarray | str) -> np.ndarray | ts.Future:
+    """Returns an array as it is; for the name of a folder, the future of its zarr array."""
     if isinstance(leaf, np.ndarray):
         return leaf
-    path = os.fspath(place / leaf)
-    kvstore = path if "://" in path else {"driver": "file", "path": os.path.abspath(path)}
-    # A missing chunk is an error and not zeros: T5X gives no fill value, and without one tensorstore writes chunks of
-    # zeros as well (google/tensorstore#28, December 2021; an older checkpoint may lack some).
-    return ts.open(
-        {"driver": "zarr", "kvstore": kvstore, "fill_missing_data_reads": False},
-        open=True,
-        read=True,
+    path = os.fspath(checkpoint / leaf)
+    kvstore: str | dict[str, str] = path
+    if "://" not in path:
+        kvstore = {"driver": "file", "path": os.path.abspath(path)}
+    spec = {
+        "driver": "zarr",
+        "kvstore": kvstore,
+        # A missing chunk is an error and not zeros: T5X gives no fill value, and without one
+        # tensorstore writes chunks of zeros as well (google/tensorstore#28, December 2021; an older
+        # checkpoint may lack some).
+        "fill_missing_data_reads": False,
+    }
+    return ts.open(spec, open=True, read=True)
+
+
+def _check_shapes(
+    folder: PathLike,
+    arrays: Mapping[str, StoredArray],
+    leaves: Mapping[str, Leaf],
+) -> None:
+    """Raises InputError if a checkpoint is of another model."""
+    saved = unstacked_shapes(
+        {name: array.shape for name, array in arrays.items()}, layer_axis=SCAN_AXIS
     )
-
-
-def _layer(name: str, layer: int) -> str:
-    """The unrolled name of one layer of a scanned parameter."""
-    return SCANNED.sub(rf"\g<1>layers_{layer}/", name)
-
-
-def _unrolled_shapes(shapes: Shapes, axis: int) -> Shapes:
-    """The shapes as they are without scanning. `axis` counts the layers of scanned parameters."""
-    unrolled = {}
-    for name, shape in shapes.items():
-        if not SCANNED.search(name):
-            unrolled[name] = shape
-            continue
-        if len(shape) <= axis:
-            raise InputError(
-                f"{name} is {shape}: it lies under 'layers', but has no axis {axis} that counts layers"
-            )
-        one = shape[:axis] + shape[axis + 1 :]
-        unrolled |= {_layer(name, layer): one for layer in range(shape[axis])}
-    return unrolled
-
-
-def _compare(folder: Folder, there: Shapes, here: Shapes) -> None:
-    """Raises InputError that names the parameters that differ."""
-    missing, extra = [n for n in here if n not in there], [n for n in there if n not in here]
-    reshaped = [
-        f"{n} is {there[n]} there, {here[n]} here"
-        for n in here
-        if n in there and there[n] != here[n]
-    ]
-    kinds = (
-        ("missing there", missing),
-        ("without a place here", extra),
-        ("of another shape", reshaped),
-    )
-    said = [
-        f"{len(names)} {kind}: {', '.join(names[:SHOWN])}{' ...' if len(names) > SHOWN else ''}"
-        for kind, names in kinds
-        if names
-    ]
-    if not said:
+    expected = unstacked_shapes({name: tuple(leaf.shape) for name, leaf in leaves.items()})
+    problems = shape_differences(saved, expected)
+    if not problems:
         return
-    if any(re.search(r"layers_\d+/(relpos_bias|relative_posemb)/", name) for name in extra):
-        said.append(
-            "relative position biases of each layer are not supported, only one for all layers of a stack"
+
+    unknown = [name for name in saved if name not in expected]
+    if any(BIAS_OF_EACH_LAYER.search(name) for name in unknown):
+        problems.append(
+            "relative position biases of each layer are not supported, only one for all layers of "
+            "a stack"
         )
     raise InputError(
-        f"the T5X checkpoint in {os.fspath(folder)} does not fit this model, counting layers one by one. Parameters: "
-        f"{'; '.join(said)}. Give a checkpoint of this model, or change the model's sizes"
+        f"the T5X checkpoint in {os.fspath(folder)} does not fit this model, with layers one by "
+        f"one: {'; '.join(problems)}. Give a checkpoint of this model, or change the model's sizes"
     )
 
 
-def _load(stack: str, leaves: dict[str, Any], arrays: dict[str, LazyArray]) -> dict[str, jax.Array]:
-    """{name: array} of one leaf that is named `stack`, or of the layers whose scanned name that is.
+def _load_group(
+    stacked_name: str,
+    leaves: Mapping[str, Leaf],
+    arrays: Mapping[str, StoredArray],
+) -> dict[str, jax.Array]:
+    """Loads the leaves of one parameter: the leaf `stacked_name`, or its layers.
 
-    What was read is gone at the return, before anything else is.
+    What was read is freed at the return, before anything else is read.
     """
-    if stack in arrays:
-        value = arrays[stack].read()
-        value = np.moveaxis(value, 1, 0) if SCANNED.search(stack) else value
-        if stack in leaves:
-            return {stack: _place(value, leaves[stack])}
-        layers = {_layer(stack, layer): value[layer] for layer in range(len(value))}
+    if stacked_name in arrays:
+        value = arrays[stacked_name].read()
+        if is_stacked(stacked_name):
+            value = np.moveaxis(value, SCAN_AXIS, 0)
+        if stacked_name in leaves:
+            return {stacked_name: _place(value, leaves[stacked_name])}
+        layers = {layer_name(stacked_name, layer): value[layer] for layer in range(len(value))}
         return {name: _place(layers[name], leaf) for name, leaf in leaves.items()}
-    if stack in leaves:
-        value = np.empty(leaves[stack].shape, leaves[stack].dtype)
+
+    if stacked_name in leaves:
+        leaf = leaves[stacked_name]
+        value = np.empty(leaf.shape, leaf.dtype)
         for layer in range(len(value)):
-            value[layer] = arrays[_layer(stack, layer)].read()
-        return {stack: _place(value, leaves[stack])}
+            value[layer] = arrays[layer_name(stacked_name, layer)].read()
+        return {stacked_name: _place(value, leaf)}
     return {name: _place(arrays[name].read(), leaf) for name, leaf in leaves.items()}
 
 
-def _place(value: np.ndarray, leaf: Any) -> jax.Array:
+def _place(value: np.ndarray, leaf: Leaf) -> jax.Array:
     value = value.astype(leaf.dtype, copy=False)
     sharding = getattr(leaf, "sharding", None)
     if sharding is None:
@@ -388,34 +476,22 @@ def _place(value: np.ndarray, leaf: Any) -> jax.Array:
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
-def _write(folder: Path, params: Any, step: int) -> None:
-    target = {
-        name: _write_array(folder, f"target/{name}", value) for name, value in _unrolled(params)
-    }
+def _write(folder: Path, params: Params, step: int) -> None:
+    specs = {}
+    for array in unstacked_arrays(params):
+        specs[array.name] = _write_array(folder, f"target/{array.name}", array.read())
+
     # No "param_states", not even an empty one: T5X's load_t5x_checkpoint fails at an empty node.
-    state = {
+    optimizer = {
         "state": {"step": np.int32(step)},
-        "target": traverse_util.unflatten_dict(target, sep="/"),
+        "target": traverse_util.unflatten_dict(specs, sep="/"),
     }
-    index = serialization.msgpack_serialize({"version": VERSIONS[-1], "optimizer": state})
-    with open(folder / "checkpoint", "wb") as file:
-        file.write(index)
-        os.fsync(file.fileno())
-
-
-def _unrolled(params: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """(unrolled name, array on the host), one at a time."""
-    for name, leaf in named_leaves(params).items():
-        if SCANNED.search(name):
-            for layer in range(leaf.shape[0]):
-                yield _layer(name, layer), np.asarray(leaf[layer])
-        else:
-            # Of a copy: an array keeps the host's copy of itself once there is one, and all of them would add up.
-            yield name, np.asarray(jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf)
+    index = {"version": VERSIONS[-1], "optimizer": optimizer}
+    (folder / "checkpoint").write_bytes(serialization.msgpack_serialize(index))
 
 
 def _write_array(folder: Path, name: str, value: np.ndarray) -> dict[str, Any]:
-    """Writes one zarr array and returns the spec that stands for it in the index, its path relative to `folder`."""
+    """Writes one zarr array, and returns the spec of it in the index: its path is relative."""
     path = name.replace("/", ".")
     metadata = {
         "shape": list(value.shape),
@@ -423,14 +499,14 @@ def _write_array(folder: Path, name: str, value: np.ndarray) -> dict[str, Any]:
         "compressor": {"id": "gzip", "level": 1},
     }
     spec = {"driver": "zarr", "dtype": value.dtype.name, "metadata": metadata}
-    kvstore = {"driver": "file", "path": path}
-    absolute = {**spec, "kvstore": {**kvstore, "path": os.fspath(folder / path)}}
-    ts.open(absolute, create=True).result().write(value).result()
-    return {**spec, "kvstore": kvstore}
+    absolute_path = {"driver": "file", "path": os.fspath(folder / path)}
+    array = ts.open({**spec, "kvstore": absolute_path}, create=True).result()
+    array.write(value).result()
+    return {**spec, "kvstore": {"driver": "file", "path": path}}
 
 
-def _chunks(shape: tuple[int, ...], itemsize: int) -> list[int]:
-    """Chunks of at most 64 MiB, T5X's size: the longest axis is halved until they are small enough."""
+def _chunks(shape: Shape, itemsize: int) -> list[int]:
+    """Returns the shape of chunks: the longest axis is halved until they have CHUNK_BYTES."""
     chunks = list(shape)
     while math.prod(chunks) * itemsize > CHUNK_BYTES:
         longest = chunks.index(max(chunks))

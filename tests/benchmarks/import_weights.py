@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     from flan_jax.weights import hugging_face
 
     config = gin_settings.load_model([f"models/{MODEL}.gin"])
-    hugging_face.save(
+    hugging_face.save_params(
         folder, config, init_state(config, adamw(lambda step: 0.1), make_mesh(), 0).params
     )
     processes.report()

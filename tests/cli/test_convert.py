@@ -65,7 +65,7 @@ def folder(request, tmp_path):
     """(the model's name, a Hugging Face folder of it, its parameters)."""
     config = MODELS[request.param]
     params = params_of(config)
-    hugging_face.save(tmp_path / "theirs", config, params, tokenizer=PRACTICE_MODEL)
+    hugging_face.save_params(tmp_path / "theirs", config, params, tokenizer=PRACTICE_MODEL)
     return request.param, tmp_path / "theirs", params
 
 
@@ -94,7 +94,7 @@ def test_there_and_back_again(folder, tmp_path, capsys):
 def test_by_way_of_t5x(to, tmp_path):
     config = MODELS["t5"]
     params = params_of(config)
-    hugging_face.save(tmp_path / "theirs", config, params)
+    hugging_face.save_params(tmp_path / "theirs", config, params)
     (tmp_path / "model.gin").write_text(GIN["t5"])
     assert (
         program.exit_code(
@@ -172,7 +172,7 @@ def test_errors(tmp_path, capsys):
     assert "there is no folder" in said(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     assert "name the model's gin file" in said(tmp_path / "empty", tmp_path / "out")
-    hugging_face.save(tmp_path / "theirs", MODELS["llama"], params_of(MODELS["llama"]))
+    hugging_face.save_params(tmp_path / "theirs", MODELS["llama"], params_of(MODELS["llama"]))
     assert "exists already" in said(tmp_path / "theirs", tmp_path / "empty")
     assert "unknown dtype 'int8'" in said(tmp_path / "theirs", tmp_path / "out", "--dtype=int8")
     assert "there is no tokenizer" in said(
@@ -194,9 +194,7 @@ def test_errors(tmp_path, capsys):
 def test_a_bucket_that_cannot_be_reached(monkeypatch):
     """No path with a bucket in it goes through pathlib, which would make gs:/ of gs://."""
     asked = []
-    monkeypatch.setattr(
-        formats.t5x_checkpoints, "is_checkpoint", lambda source: asked.append(source) or False
-    )
+    monkeypatch.setattr(formats.t5x, "is_checkpoint", lambda source: asked.append(source) or False)
     with pytest.raises(
         InputError, match="no T5X checkpoint at gs://bucket/t5, or it cannot be reached"
     ):
@@ -208,7 +206,7 @@ def test_another_tokenizer_leaves_out_the_originals(folder, tmp_path):
     name, theirs, params = folder
     (theirs / "tokenizer.json").write_text("{}")
     (theirs / "generation_config.json").write_text("{}")
-    hugging_face.save(
+    hugging_face.save_params(
         tmp_path / "out", MODELS[name], params, original=theirs, tokenizer=PRACTICE_MODEL
     )
     names = {file.name for file in (tmp_path / "out").iterdir()} - {
