@@ -2,18 +2,18 @@
 
 import dataclasses
 
-# Each of these modules registers its families.
-import flan_jax.weights.family_gemma
-import flan_jax.weights.family_llama
-import flan_jax.weights.family_t5  # noqa: F401
 from flan_jax.errors import InputError, unknown_name
 from flan_jax.json_files import JsonObject
 from flan_jax.models.config import EXECUTION_SETTINGS, ModelConfig
 from flan_jax.models.decoder import DecoderConfig
+
+# These modules register their families.
+from flan_jax.weights import family_gemma, family_llama, family_t5  # noqa: F401
 from flan_jax.weights.family import FAMILIES, Family
 
 NOT_IN_CHECKPOINT = (
     *EXECUTION_SETTINGS,
+    "attention",
     "dropout_rate",
     "dtype",
     "dense",

@@ -78,7 +78,7 @@ def register_family(family: Family) -> Family:
     Raises:
       InputError: another family has its model_type.
     """
-    add_to_registry(FAMILIES, "model family", family.model_type, family)
+    add_to_registry(FAMILIES, "model_type", family.model_type, family)
     return family
 
 

@@ -1,5 +1,4 @@
-"""Parameters in any of the formats that we know: a run of ours, a Hugging Face folder, or a T5X
-checkpoint.
+"""Parameters in any known format: a run of ours, a Hugging Face folder or a T5X checkpoint.
 
 The modules of the formats have a `load_params` and a `save_params` each; those here choose.
 """

@@ -79,7 +79,11 @@ def read_config(folder: str | Path) -> ModelConfig:
     return config
 
 
-def load_params(folder: str | Path, config: ModelConfig, like: Params) -> Params:
+def load_params(
+    folder: str | Path,
+    config: ModelConfig,
+    like: Params,
+) -> Params:
     """Returns the weights in a folder as float32 parameters.
 
     Beside the parameters, host memory holds the parts of READERS arrays at a time.
@@ -108,11 +112,25 @@ def load_params(folder: str | Path, config: ModelConfig, like: Params) -> Params
     _check_tensors(tensors, aliases, names, shapes)
 
     # The largest first: when nearly all is placed, what is read beside it is small.
-    order = sorted(leaves, key=lambda name: -leaves[name].size)
+    order = sorted(
+        leaves,
+        key=lambda name: -leaves[name].size,
+    )
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-        arrays = pool.map(lambda name: _place(tensors, name, leaves[name], names), order)
+        arrays = pool.map(
+            lambda name: _place(
+                tensors,
+                name,
+                leaves[name],
+                names,
+            ),
+            order,
+        )
         placed = dict(zip(order, arrays, strict=True))
-    return jax.tree.unflatten(jax.tree.structure(like), [placed[name] for name in leaves])
+    return jax.tree.unflatten(
+        jax.tree.structure(like),
+        [placed[name] for name in leaves],
+    )
 
 
 def save_params(
@@ -213,7 +231,10 @@ def _tensor_names(
         # A tied embedding is stored once, under any of its names.
         stored_aliases = sorted(aliases & tensors.names())
         if stored_aliases:
-            names[EMBEDDING] = HfName(stored_aliases[0], transposed=False)
+            names[EMBEDDING] = HfName(
+                stored_aliases[0],
+                transposed=False,
+            )
     return names, aliases
 
 
@@ -255,15 +276,32 @@ def _place(
 ) -> jax.Array:
     """Returns one parameter, of which each device's part is read by itself."""
     shape = tuple(leaf.shape)
-    layers = [names[layer] for layer in layer_names(name, shape)]
+    layers = [
+        names[layer]
+        for layer in layer_names(
+            name,
+            shape,
+        )
+    ]
 
     def read_part(index: tuple[slice, ...] | None) -> np.ndarray:
         assert index is not None
         if not is_stacked(name):
             return _read(tensors, layers[0], index)
-        part_shape = [len(range(size)[part]) for size, part in zip(shape, index, strict=True)]
+        part_shape = [
+            len(range(size)[part])
+            for size, part in zip(
+                shape,
+                index,
+                strict=True,
+            )
+        ]
         part = np.empty(part_shape, np.float32)
-        for out, layer in zip(part, layers[index[0]], strict=True):
+        for out, layer in zip(
+            part,
+            layers[index[0]],
+            strict=True,
+        ):
             _read_into(out, tensors, layer, index[1:])
         return part
 
@@ -272,14 +310,25 @@ def _place(
     return jax.block_until_ready(array)
 
 
-def _read(tensors: TensorFolder, tensor: HfName, index: tuple[slice, ...]) -> np.ndarray:
+def _read(
+    tensors: TensorFolder,
+    tensor: HfName,
+    index: tuple[slice, ...],
+) -> np.ndarray:
     """Returns a part of a tensor, in our orientation, as float32."""
     if not tensor.transposed:
         part = tensors.get_slice(tensor.name)[index]
         return part.astype(np.float32, copy=False)
 
     shape = tensors.shape(tensor.name)[::-1]
-    part_shape = [len(range(size)[part]) for size, part in zip(shape, index, strict=True)]
+    part_shape = [
+        len(range(size)[part])
+        for size, part in zip(
+            shape,
+            index,
+            strict=True,
+        )
+    ]
     out = np.empty(part_shape, np.float32)
     _read_into(out, tensors, tensor, index)
     return out
@@ -325,10 +374,18 @@ def _describe_model(
     return family, tensors.config
 
 
-def _write_tensors(folder: Path, family: Family, params: Params, dtype: np.dtype) -> None:
+def _write_tensors(
+    folder: Path,
+    family: Family,
+    params: Params,
+    dtype: np.dtype,
+) -> None:
     """Writes the safetensors files, and their index if there are several."""
     arrays = list(unstacked_arrays(params))
-    names = hf_names(family, [array.name for array in arrays])
+    names = hf_names(
+        family,
+        [array.name for array in arrays],
+    )
     files = _split_into_files(arrays, dtype)
 
     weight_map = {}
@@ -343,7 +400,11 @@ def _write_tensors(folder: Path, family: Family, params: Params, dtype: np.dtype
             value = array.read()
             if tensor.transposed:
                 value = np.ascontiguousarray(value.T)
-            tensors[tensor.name] = _cast(value, dtype, tensor.name)
+            tensors[tensor.name] = _cast(
+                value,
+                dtype,
+                tensor.name,
+            )
         _save_file(tensors, folder / file)
         weight_map |= dict.fromkeys(tensors, file)
         total_size += sum(value.nbytes for value in tensors.values())
@@ -353,10 +414,19 @@ def _write_tensors(folder: Path, family: Family, params: Params, dtype: np.dtype
             "metadata": {"total_size": total_size},
             "weight_map": dict(sorted(weight_map.items())),
         }
-        (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+        (folder / INDEX_FILE).write_text(
+            json.dumps(
+                index,
+                indent=2,
+            )
+            + "\n"
+        )
 
 
-def _split_into_files(arrays: Sequence[LazyArray], dtype: np.dtype) -> list[list[LazyArray]]:
+def _split_into_files(
+    arrays: Sequence[LazyArray],
+    dtype: np.dtype,
+) -> list[list[LazyArray]]:
     """Splits arrays, in their order, into files of at most FILE_BYTES."""
     files: list[list[LazyArray]] = [[]]
     file_bytes = 0
@@ -370,7 +440,10 @@ def _split_into_files(arrays: Sequence[LazyArray], dtype: np.dtype) -> list[list
     return files
 
 
-def _save_file(tensors: dict[str, np.ndarray], file: Path) -> None:
+def _save_file(
+    tensors: dict[str, np.ndarray],
+    file: Path,
+) -> None:
     try:
         save_file(tensors, file, metadata={"format": "pt"})
     except SafetensorError as error:
@@ -379,7 +452,11 @@ def _save_file(tensors: dict[str, np.ndarray], file: Path) -> None:
         raise
 
 
-def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+def _cast(
+    array: np.ndarray,
+    dtype: np.dtype,
+    name: str,
+) -> np.ndarray:
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype)
     if dtype == np.float16 and not np.isfinite(cast).all():
@@ -398,7 +475,11 @@ def _copy_tokenizer(
 ) -> None:
     """Copies the generation settings of `original`, and its tokenizer or the file `tokenizer`."""
     if original is not None:
-        _copy_files(Path(original).expanduser(), folder, [GENERATION_FILE])
+        _copy_files(
+            Path(original).expanduser(),
+            folder,
+            [GENERATION_FILE],
+        )
     if original is not None and tokenizer is None:
         _copy_files(Path(original).expanduser(), folder, TOKENIZER_FILES)
     if tokenizer is not None:
@@ -409,7 +490,11 @@ def _copy_tokenizer(
         _copy_files(file.parent, folder, ["tokenizer_config.json"])
 
 
-def _copy_files(source: Path, target: Path, names: Sequence[str]) -> None:
+def _copy_files(
+    source: Path,
+    target: Path,
+    names: Sequence[str],
+) -> None:
     """Copies those of the files that there are."""
     for name in names:
         if (source / name).is_file():

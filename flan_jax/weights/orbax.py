@@ -169,7 +169,10 @@ def restore(
     _wait_until_visible(folder / str(step))
     wanted = {}
     for name, item in like.items():
-        wanted[name] = jax.tree.map(ocp.utils.to_shape_dtype_struct, item)
+        wanted[name] = jax.tree.map(
+            ocp.utils.to_shape_dtype_struct,
+            item,
+        )
 
     options = ocp.CheckpointManagerOptions(read_only=True)
     try:
@@ -186,7 +189,10 @@ def restore(
         for name, item in expected.items():
             arguments[name] = ocp.args.StandardRestore(item)
         with open_manager(folder, options, restore_concurrent_gb=limit_gb) as manager:
-            restored = manager.restore(step, args=ocp.args.Composite(**arguments))
+            restored = manager.restore(
+                step,
+                args=ocp.args.Composite(**arguments),
+            )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"the checkpoint of step {step} in {folder} does not fit this model: {error}. Give a "
@@ -197,7 +203,10 @@ def restore(
     return convert_layers(items, wanted) if has_other_layout else items
 
 
-def convert_layers(tree: Tree, like: Tree) -> Tree:
+def convert_layers(
+    tree: Tree,
+    like: Tree,
+) -> Tree:
     """Returns arrays with their layers stacked or one by one, as in `like`, and placed as there.
 
     Both forms are in memory for a moment.
@@ -206,8 +215,17 @@ def convert_layers(tree: Tree, like: Tree) -> Tree:
       tree: parameters or a whole state: arrays.
       like: the wanted structure: arrays or their shapes, with shardings.
     """
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
-    convert = jax.jit(lambda tree: restack_layers(tree, like), out_shardings=shardings)
+    shardings = jax.tree.map(
+        lambda leaf: leaf.sharding,
+        like,
+    )
+    convert = jax.jit(
+        lambda tree: restack_layers(
+            tree,
+            like,
+        ),
+        out_shardings=shardings,
+    )
     return convert(tree)
 
 
@@ -216,15 +234,29 @@ def _is_stacked(params: Params) -> bool:
     return any(is_stacked(name) for name in named_leaves(params))
 
 
-def _in_layout_of(saved: Tree, wanted: Tree) -> Tree:
+def _in_layout_of(
+    saved: Tree,
+    wanted: Tree,
+) -> Tree:
     """Returns the shapes and shardings of `wanted` with layers stacked, or not, as in `saved`."""
 
     def stack(layers: list[jax.ShapeDtypeStruct]) -> jax.ShapeDtypeStruct:
         shape = (len(layers), *layers[0].shape)
-        return _shape_on(layers[0], shape, lambda spec: (None, *spec))
+        return _shape_on(
+            layers[0],
+            shape,
+            lambda spec: (None, *spec),
+        )
 
-    def take(stacked: jax.ShapeDtypeStruct, _: int) -> jax.ShapeDtypeStruct:
-        return _shape_on(stacked, stacked.shape[1:], lambda spec: spec[1:])
+    def take(
+        stacked: jax.ShapeDtypeStruct,
+        _: int,
+    ) -> jax.ShapeDtypeStruct:
+        return _shape_on(
+            stacked,
+            stacked.shape[1:],
+            lambda spec: spec[1:],
+        )
 
     return restack_layers(wanted, saved, stack=stack, take=take)
 

@@ -77,7 +77,13 @@ class TensorFolder:
         self.config: JsonObject = read_json_object(self.folder / CONFIG_FILE)
         self._headers: dict[str, dict[str, Header]] = {}
 
-        stored = {name: StoredTensor(file, name) for name, file in self._weight_map().items()}
+        stored = {
+            name: StoredTensor(
+                file,
+                name,
+            )
+            for name, file in self._weight_map().items()
+        }
         if self.config.get("model_type") == "gemma3":
             text_config = self.config.get("text_config", {})
             self.config = {"model_type": "gemma3_text", **text_config}
@@ -147,7 +153,10 @@ class TensorFolder:
             headers = {}
             for name in opened.keys():  # noqa: SIM118 - the file is no dict
                 tensor = opened.get_slice(name)
-                headers[name] = Header(tuple(tensor.get_shape()), tensor.get_dtype())
+                headers[name] = Header(
+                    tuple(tensor.get_shape()),
+                    tensor.get_dtype(),
+                )
             self._headers[file] = headers
         return self._headers[file]
 
