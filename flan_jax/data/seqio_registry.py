@@ -21,11 +21,11 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.store_requests import RenderedExamples, Request, Selection
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.clusters import leave_one_cluster_out
+from flan_jax.tasks.fingerprints import fingerprint
 from flan_jax.tasks.mixtures import MAXIMUM_RATE, MIXTURES, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow

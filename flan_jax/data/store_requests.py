@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.token_store import STORE_VERSION, Kind
 from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import Exemplars
+from flan_jax.tasks.fingerprints import fingerprint
 from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import (

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.data.config import DataConfig, fixed_lengths
-from flan_jax.data.fingerprints import fingerprint
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.evaluation.score_files import VERSION
 from flan_jax.models.params import count_params
 from flan_jax.sweeps.sweep_dir import BASE, Plan, PlannedRun, Point, hash_json
 from flan_jax.tasks.clusters import cluster_view
+from flan_jax.tasks.fingerprints import fingerprint
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.sources import Jsonl
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source

@@ -8,14 +8,13 @@ cluster of tasks helps it with another, which is what instruction tuning is abou
 import dataclasses
 import functools
 import hashlib
-import inspect
 import json
 import random
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import InputError
+from flan_jax.tasks.fingerprints import fingerprint
 
 PEOPLE = (
     "Anna", "Boris", "Clara", "David", "Emma", "Felix", "Greta", "Henry", "Ida", "Jonas", "Karin", "Leo",
@@ -214,12 +213,10 @@ class Sandbox:
                 )
 
     def fingerprint(self, split: str) -> str:
-        world_code = inspect.getsource(sys.modules[World.__module__])
-        maker_code = inspect.getsource(sys.modules[self.make.__module__])
-        code = world_code + maker_code
+        """Returns a text that changes with the code that makes the rows, but not with comments."""
         count = {"train": self.train, "validation": self.validation, "test": self.test}[split]
-        digest = hashlib.sha256(code.encode()).hexdigest()[:16]
-        return f"sandbox {self.make.__qualname__} {self.seed} {count} {self.numbered} {digest}"
+        code = _code_fingerprint(self.make)
+        return f"sandbox {self.make.__qualname__} {self.seed} {count} {self.numbered} {code}"
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -240,3 +237,9 @@ class Sandbox:
             if k in row
         }
         return row | numbers
+
+
+@functools.cache
+def _code_fingerprint(make: MakeRow) -> str:
+    """The rows depend on the code of `make`, of the world that it draws from, and of Sandbox."""
+    return fingerprint(make, World, Sandbox, follow=(make.__module__, World.__module__))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toy_tasks
 
-from flan_jax.data.fingerprints import fingerprint
+from flan_jax.tasks.fingerprints import fingerprint
 
 SOURCE = """
 import re
@@ -139,7 +139,7 @@ def test_installed_code_counts_by_name():
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_hash_randomisation_does_not_count(seed):
     code = (
-        "import toy_tasks; from flan_jax.data.fingerprints import fingerprint;"
+        "import toy_tasks; from flan_jax.tasks.fingerprints import fingerprint;"
         "print(fingerprint(toy_tasks.imported_fields, {'a', 'b', 'c', 'd'}))"
     )
     path = os.pathsep.join(sys.path)

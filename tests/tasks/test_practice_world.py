@@ -1,0 +1,132 @@
+import inspect
+import random
+import types
+
+import pytest
+
+from flan_jax.errors import InputError
+from flan_jax.tasks import practice_world
+from flan_jax.tasks.practice_world import PETS, Sandbox, World, clause, world
+
+SOURCE = inspect.getsource(practice_world)
+
+
+def pet_row(world, rng):
+    """A row about one of some hundred facts, with a number that makes most rows different."""
+    fact = world.fact(rng, ("pet",))
+    return {"idx": 0, "text": fact.say(), "label": rng.randrange(1000)}
+
+
+def edited(*changes):
+    """The module practice_world after changes to its source."""
+    source = SOURCE
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new)
+    module = types.ModuleType(practice_world.__name__)
+    exec(compile(source, "practice_world.py", "exec"), module.__dict__)  # noqa: S102
+    return module
+
+
+def fingerprint(module, **settings):
+    return module.Sandbox(pet_row, **settings).fingerprint("train")
+
+
+def test_comments_and_places_do_not_change_the_fingerprint():
+    moved = edited(
+        ("class World:", "# A comment.\n\n\nclass World:"),
+        ("def clause(", "def unused_function():\n    pass\n\n\ndef clause("),
+    )
+    assert fingerprint(moved) == fingerprint(edited())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('PETS = ("cat",', 'PETS = ("lynx",'),
+        ("{s} has a {o}.", "{s} owns a {o}."),
+        ("rng.choice(relation.values)", "relation.values[0]"),
+        ("if v != fact.value", "if v == fact.value"),
+        ("digest()[0] % 8", "digest()[1] % 8"),
+    ],
+)
+def test_the_code_of_the_world_changes_the_fingerprint(change):
+    assert fingerprint(edited(change)) != fingerprint(edited())
+
+
+def test_the_code_and_the_settings_of_a_source_change_the_fingerprint():
+    def other_row(world, rng):
+        return pet_row(world, rng) | {"label": 1}
+
+    fingerprints = {
+        Sandbox(pet_row).fingerprint("train"),
+        Sandbox(other_row).fingerprint("train"),
+        Sandbox(pet_row, train=7).fingerprint("train"),
+        Sandbox(pet_row, seed=1).fingerprint("train"),
+        Sandbox(pet_row, numbered=()).fingerprint("train"),
+    }
+    assert len(fingerprints) == 5
+    assert Sandbox(pet_row, test=7).fingerprint("train") in fingerprints
+
+
+def test_splits_share_no_row():
+    source = Sandbox(pet_row, train=300, validation=40, test=50)
+    rows = {split: list(source.rows(split)) for split in ("train", "validation", "test")}
+    assert {split: len(found) for split, found in rows.items()} == {
+        "train": 300,
+        "validation": 40,
+        "test": 50,
+    }
+    contents = {
+        split: {(row["text"], row["label"]) for row in found} for split, found in rows.items()
+    }
+    assert not contents["train"] & contents["validation"]
+    assert not contents["train"] & contents["test"]
+    assert not contents["validation"] & contents["test"]
+    assert rows["train"] == list(source.rows("train"))
+
+
+def test_rows_are_numbered():
+    assert [row["idx"] for row in Sandbox(pet_row, test=3).rows("test")] == [0, 1, 2]
+
+    def with_text_number(world, rng):
+        return pet_row(world, rng) | {"idx": ""}
+
+    rows = Sandbox(with_text_number, validation=2).rows("validation")
+    assert [row["idx"] for row in rows] == ["validation-0", "validation-1"]
+
+
+def test_a_generator_of_too_few_rows():
+    with pytest.raises(InputError, match="draws too few different rows to fill the test split"):
+        list(Sandbox(lambda world, rng: {"text": "same"}, test=200).rows("test"))
+
+
+def test_the_world_is_drawn_from_its_seed():
+    assert world(0) is world(0)
+    assert [fact.value for fact in World(0).facts] == [fact.value for fact in world(0).facts]
+    assert [fact.value for fact in World(1).facts] != [fact.value for fact in world(0).facts]
+
+
+def test_facts():
+    rng = random.Random(0)
+    fact = world().fact(rng, ("pet",))
+    assert fact.value in PETS
+    assert fact in world().about(fact.subject)
+    assert fact.ask() == f"Which pet does {fact.subject} have?"
+    assert fact.ask_yes_no() == f"does {fact.subject} have a {fact.value}"
+    assert fact.ask_yes_no(1) == f"is it true that the pet of {fact.subject} is a {fact.value}"
+    wrong = world().wrong(fact, rng)
+    assert (wrong.subject, wrong.relation) == (fact.subject, fact.relation)
+    assert wrong.value != fact.value
+    other = world().other(fact, rng)
+    assert other != fact
+    assert other.subject == fact.subject
+    choices = world().choices(fact, rng, 4)
+    assert len(set(choices)) == 4
+    assert fact.value in choices
+
+
+def test_clause():
+    assert clause("The home of Anna is in Arden.") == "the home of Anna is in Arden"
+    assert clause("Anna lives in Arden.") == "Anna lives in Arden"
+    assert clause("Norland is the country of Arden.") == "Norland is the country of Arden"
