@@ -1,4 +1,4 @@
-"""Pytrees named by path: parameters are spoken of as "encoder/layers_0/mlp/wo/kernel" and chosen by one regex."""
+"""Pytrees with named leaves: "encoder/layers_0/mlp/wo/kernel". Regexes choose leaves by name."""
 
 import itertools
 import operator
@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import PyTree
 
 Tree: TypeAlias = PyTree
@@ -17,12 +18,18 @@ Params: TypeAlias = PyTree
 
 
 def map_named(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
-    """`function(name, leaf, *leaves of rest)` over a tree: jax.tree.map that also says which leaf it is at."""
+    """Returns the tree of `function(name, leaf, *leaves of rest)`: jax.tree.map with names.
+
+    Args:
+      function: maps the name of a leaf, and the leaves of all trees there, to a new leaf.
+      tree: the tree whose leaves are mapped.
+      *rest: trees of the same structure.
+    """
     return jax.tree.map_with_path(lambda path, *leaves: function(_name(path), *leaves), tree, *rest)
 
 
 def named_leaves(tree: Tree) -> dict[str, Any]:
-    """{"a/b": leaf}, in the tree's own order.
+    """Returns {name: leaf}, in the tree's own order.
 
     >>> named_leaves({"mlp": {"wi": 1, "wo": 2}})
     {'mlp/wi': 1, 'mlp/wo': 2}
@@ -31,50 +38,61 @@ def named_leaves(tree: Tree) -> dict[str, Any]:
 
 
 def match(tree: Tree, regex: str) -> Tree:
-    """The same tree with True at leaves whose name contains a match of `regex` (re.search; anchor with ^ and $).
+    """Returns the same tree with True at the leaves whose name a regex matches.
 
     >>> match({"mlp": {"wi": 1, "wo": 2}}, "wo$")
     {'mlp': {'wi': False, 'wo': True}}
+
+    Args:
+      tree: any tree.
+      regex: searched in each name (re.search); anchor it with ^ and $.
     """
     pattern = re.compile(regex)
     return map_named(lambda name, _: pattern.search(name) is not None, tree)
 
 
-def partition(tree: Tree, mask: Tree) -> tuple[Tree, Tree]:
-    """(leaves where `mask` is true, the others): two trees of the same structure with None where the other has a leaf.
+def partition(tree: Tree, regex: str) -> tuple[Tree, Tree]:
+    """Splits nested dicts into the leaves whose name a regex matches, and the others.
 
-    JAX takes None for "no leaf", so either half can be differentiated, jitted or given to an optimizer by itself.
+    >>> partition({"mlp": {"wi": 1, "wo": 2}, "norm": 3}, "wo$")
+    ({'mlp': {'wo': 2}}, {'mlp': {'wi': 1}, 'norm': 3})
 
-    >>> partition({"a": 1, "b": 2}, {"a": True, "b": False})
-    ({'a': 1, 'b': None}, {'a': None, 'b': 2})
+    Args:
+      tree: nested dicts.
+      regex: searched in each name (re.search); anchor it with ^ and $.
     """
-    selected = jax.tree.map(lambda leaf, keep: leaf if keep else None, tree, mask)
-    rest = jax.tree.map(lambda leaf, keep: None if keep else leaf, tree, mask)
-    return selected, rest
+    pattern = re.compile(regex)
+    selected, rest = {}, {}
+    for path, leaf in flatten_dict(tree).items():
+        half = selected if pattern.search("/".join(path)) else rest
+        half[path] = leaf
+    return unflatten_dict(selected), unflatten_dict(rest)
 
 
-def merge(selected: Tree, rest: Tree) -> Tree:
-    """The inverse of `partition`.
+def merge(one: Tree, other: Tree) -> Tree:
+    """Returns the nested dicts that have the leaves of both: the inverse of `partition`.
 
-    >>> merge({"a": 1, "b": None}, {"a": None, "b": 2})
-    {'a': 1, 'b': 2}
+    >>> merge({"mlp": {"wo": 2}}, {"mlp": {"wi": 1}, "norm": 3})
+    {'mlp': {'wo': 2, 'wi': 1}, 'norm': 3}
     """
-    return jax.tree.map(
-        lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None
-    )
+    return unflatten_dict(flatten_dict(one) | flatten_dict(other))
 
 
 def unstacked(tree: Tree) -> Tree:
-    """Layers that lie stacked under "layers", as a scan has them, one by one: "layers_0", "layers_1" ...
+    """Returns nested dicts in which stacked layers lie one by one: "layers_0", "layers_1" ...
 
     >>> unstacked({"norm": 3, "layers": {"wi": np.array([1, 2])}})
     {'norm': 3, 'layers_0': {'wi': 1}, 'layers_1': {'wi': 2}}
+
+    Args:
+      tree: nested dicts; those named "layers" have a leading axis of layers.
     """
     if not isinstance(tree, Mapping):
         return tree
     out = {name: unstacked(branch) for name, branch in tree.items() if name != "layers"}
     stack = tree.get("layers", {})
-    for i in range(max((len(leaf) for leaf in jax.tree.leaves(stack)), default=0)):
+    layer_count = max((len(leaf) for leaf in jax.tree.leaves(stack)), default=0)
+    for i in range(layer_count):
         out[f"layers_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], stack)
     return out
 

@@ -23,14 +23,12 @@ def test_match_searches_the_whole_name():
 
 
 def test_merge_undoes_partition():
-    selected, rest = pytrees.partition(TREE, pytrees.match(TREE, "norm"))
-    assert selected == {
-        "encoder": {"mlp": {"wi": None, "wo": None}, "norm": {"scale": 3}},
-        "head": None,
-    }
-    assert rest == {"encoder": {"mlp": {"wi": 1, "wo": 2}, "norm": {"scale": None}}, "head": 4}
+    selected, rest = pytrees.partition(TREE, "norm")
+    assert selected == {"encoder": {"norm": {"scale": 3}}}
+    assert rest == {"encoder": {"mlp": {"wi": 1, "wo": 2}}, "head": 4}
     assert pytrees.merge(selected, rest) == TREE
     assert pytrees.merge(rest, selected) == TREE
+    assert pytrees.partition(TREE, "no such leaf") == ({}, TREE)
 
 
 def test_map_named_sees_names_and_all_trees():

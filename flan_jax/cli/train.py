@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from flan_jax.cli import arguments, gin_settings
 from flan_jax.cli.mixture_tables import print_plan
-from flan_jax.training.metrics_log import NO_STEPS, profiled_steps
+from flan_jax.training.loop import NO_STEPS, profiled_steps
 from flan_jax.training.train import train
 
 

@@ -191,7 +191,8 @@ def mesh_on(shape: Any, target: Target) -> Mesh:
 def abstract_inputs(job: Job, target: Target) -> tuple[Mesh, Any, Any]:
     """(mesh, state, batch), as shapes with shardings. Raises InputError where the mesh does not divide the model."""
     mesh = mesh_on(job.training.mesh, target)
-    state = abstract_state_on(job.model, job.optimizer.build(job.training.steps), mesh)
+    tx = job.optimizer.build(job.training.steps)
+    state = abstract_state_on(job.model, tx, mesh, job.training.trainable)
     rows = batch_sharding(mesh)
     spec = batch_spec(job.model.architecture, job.rows, job.lengths)
     batch = {
@@ -233,20 +234,20 @@ def _train_step(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
 
 
 def _ranking(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
-    scorer = Scorer(job.model, state.params, mesh, rows=job.eval_rows, eos_id=EOS)
+    scorer = Scorer(job.model, state.all_params, mesh, rows=job.eval_rows, eos_id=EOS)
     prompt, answer = (np.ones(job.lengths[side], np.int32) for side in ("inputs", "targets"))
     function, arrays = scorer.option_scoring_program(
         [prompt] * scorer.rows, [[answer]] * scorer.rows
     )
-    return function, (state.params, _in_rows(arrays, mesh))
+    return function, (state.all_params, _in_rows(arrays, mesh))
 
 
 def _generation(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
-    scorer = Scorer(job.model, state.params, mesh, rows=job.eval_rows, eos_id=EOS)
+    scorer = Scorer(job.model, state.all_params, mesh, rows=job.eval_rows, eos_id=EOS)
     prompts = [np.ones(job.lengths["inputs"], np.int32)] * scorer.rows
     config = GenerationConfig(job.lengths["targets"])
     function, arrays = scorer.generation_program(prompts, config, range(scorer.rows))
-    return function, (state.params, _in_rows(arrays, mesh), config.array_settings())
+    return function, (state.all_params, _in_rows(arrays, mesh), config.array_settings())
 
 
 def _in_rows(arrays: Any, mesh: Mesh) -> Any:

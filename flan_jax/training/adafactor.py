@@ -1,7 +1,12 @@
-"""Adafactor (Shazeer and Stern 2018), with the `layers` axis of scanned parameters as a batch axis."""
+"""Adafactor (Shazeer and Stern 2018) for parameters whose layers may be stacked by nn.scan.
+
+optax.adafactor is not used: it clips and scales a stack of layers as one tensor, and may factor it
+over the axis of layers. Here that axis is a batch axis, as in T5X, so that scanned and unrolled
+models train alike.
+"""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +15,7 @@ from jaxtyping import Array, Float
 
 from flan_jax import pytrees
 from flan_jax.errors import InputError
+from flan_jax.pytrees import Params, Tree
 
 Schedule = optax.Schedule | float
 
@@ -19,15 +25,23 @@ STACKED = r"(^|/)layers/"
 
 
 class AdafactorState(NamedTuple):
-    """Second moments, each a tree like the parameters; float32[1] where a leaf has no such moment.
+    """The optimizer state: three trees like the parameters.
 
-    A factored leaf (..., rows, columns) has v_row (..., rows) and v_col (..., columns), any other one v.
+    Attributes:
+      count: int32[], number of updates so far.
+      v_row: float32[..., rows], row means of the second moments of a factored leaf.
+      v_col: float32[..., columns], column means of the second moments of a factored leaf.
+      v: the second moments of any other leaf. A moment that a leaf does not have is float32[1].
     """
 
     count: Array
-    v_row: Any
-    v_col: Any
-    v: Any
+    v_row: Tree
+    v_col: Tree
+    v: Tree
+
+
+Moments = tuple[jax.Array, ...]
+"""(v_row, v_col, v) of one parameter."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,8 +54,11 @@ class _Settings:
     epsilon1: float
     epsilon2: float
 
-    def factored(self, shape: tuple[int, ...], stacked: bool) -> bool:
-        return len(shape) >= 2 + stacked and min(shape[-2:]) >= self.min_dim_size_to_factor
+    def factors(self, shape: tuple[int, ...], is_stacked: bool) -> bool:
+        """Returns whether the second moments of a parameter are kept as row and column means."""
+        if len(shape) < 2 + is_stacked:
+            return False
+        return min(shape[-2:]) >= self.min_dim_size_to_factor
 
 
 def adafactor(
@@ -56,14 +73,24 @@ def adafactor(
     epsilon1: float = 1e-30,
     epsilon2: float = 1e-3,
 ) -> optax.GradientTransformation:
-    """Adafactor without momentum (Shazeer and Stern 2018, algorithms 4 and 5) at T5's settings.
+    """Returns Adafactor without momentum (Shazeer and Stern 2018, algorithms 4 and 5), T5's way.
 
-    Per parameter matrix: second moments decay by 1 - (step + 1)^-decay_rate and are kept as row and column means where
-    both of the last two sizes are at least `min_dim_size_to_factor`; the update's root mean square is clipped at
-    `clipping_threshold` and multiplied by max(epsilon2, the parameter's own). Parameters whose name matches `stacked`
-    are stacks of layers: each slice along their first axis is treated by itself, as if the layers were not stacked.
-    `weight_decay_rate` times the parameter is taken off at every step, whatever the learning rate, as in optax.
-    Raises InputError when updated without parameters.
+    Its update raises InputError if it is called without parameters.
+
+    Args:
+      learning_rate: a rate, or a function from step to rate.
+      stacked: regex of the names of parameters that are stacks of layers. Each slice along their
+        first axis is treated as a parameter of its own.
+      min_dim_size_to_factor: least size of both last axes of a parameter whose second moments are
+        kept as row and column means.
+      decay_rate: second moments decay by 1 - (step + 1)^-decay_rate.
+      clipping_threshold: largest root mean square of an update; None: no clipping.
+      multiply_by_parameter_scale: multiply the update by max(epsilon2, root mean square of the
+        parameter).
+      weight_decay_rate: times the parameter, is subtracted at every step, whatever the learning
+        rate, as in optax; None: no decay.
+      epsilon1: is added to squared gradients.
+      epsilon2: least scale of a parameter.
     """
     settings = _Settings(
         min_dim_size_to_factor=min_dim_size_to_factor,
@@ -75,13 +102,18 @@ def adafactor(
         epsilon2=epsilon2,
     )
 
-    def init(params: Any) -> AdafactorState:
+    def init(params: Params) -> AdafactorState:
         moments = jax.tree.map(
-            lambda p, s: _init_moments(p, s, settings), params, pytrees.match(params, stacked)
+            lambda param, is_stacked: _init_moments(param, is_stacked, settings),
+            params,
+            pytrees.match(params, stacked),
         )
-        return AdafactorState(jnp.zeros((), jnp.int32), *_unzip(params, moments, 3))
+        v_row, v_col, v = _unzip(params, moments, 3)
+        return AdafactorState(jnp.zeros((), jnp.int32), v_row, v_col, v)
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdafactorState]:
+    def update(
+        updates: Params, state: Tree, params: Params | None = None
+    ) -> tuple[Params, AdafactorState]:
         if params is None:
             raise InputError(
                 "Adafactor scales updates by the parameters; write tx.update(grads, state, params)."
@@ -89,40 +121,50 @@ def adafactor(
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         decay = 1.0 - (state.count + 1).astype(jnp.float32) ** -settings.decay_rate
 
-        def leaf(
-            grad: Any, v_row: Any, v_col: Any, v: Any, param: Any, is_stacked: bool
-        ) -> tuple[Any, ...]:
-            return _update_leaf(grad, (v_row, v_col, v), param, is_stacked, rate, decay, settings)
+        # Without intermediate trees, so that XLA fuses the passes over a parameter.
+        def update_leaf(
+            grad: jax.Array, param: jax.Array, is_stacked: bool, *moments: jax.Array
+        ) -> tuple[jax.Array, ...]:
+            is_factored = settings.factors(param.shape, is_stacked)
+            direction, moments = _second_moments(
+                grad, moments, decay, is_factored=is_factored, epsilon=settings.epsilon1
+            )
+            step = _scaled_step(direction, param, is_stacked, rate=rate, settings=settings)
+            return step, *moments
 
-        moments, mask = (state.v_row, state.v_col, state.v), pytrees.match(params, stacked)
-        updates, *moments = _unzip(params, jax.tree.map(leaf, updates, *moments, params, mask), 4)
-        return updates, AdafactorState(jnp.asarray(optax.safe_increment(state.count)), *moments)
+        is_stacked = pytrees.match(params, stacked)
+        leaves = jax.tree.map(
+            update_leaf, updates, params, is_stacked, state.v_row, state.v_col, state.v
+        )
+        updates, v_row, v_col, v = _unzip(params, leaves, 4)
+        count = jnp.asarray(optax.safe_increment(state.count))
+        return updates, AdafactorState(count, v_row, v_col, v)
 
     return optax.GradientTransformation(init, update)
 
 
-def _init_moments(param: jax.Array, stacked: bool, settings: _Settings) -> tuple[jax.Array, ...]:
+def _init_moments(param: jax.Array, is_stacked: bool, settings: _Settings) -> Moments:
     none = jnp.zeros((1,), jnp.float32)
-    if settings.factored(param.shape, stacked):
-        rows, columns = param.shape[:-1], (*param.shape[:-2], param.shape[-1])
-        return jnp.zeros(rows, jnp.float32), jnp.zeros(columns, jnp.float32), none
-    return none, none, jnp.zeros(param.shape, jnp.float32)
+    if not settings.factors(param.shape, is_stacked):
+        return none, none, jnp.zeros(param.shape, jnp.float32)
+    rows = param.shape[:-1]
+    columns = (*param.shape[:-2], param.shape[-1])
+    return jnp.zeros(rows, jnp.float32), jnp.zeros(columns, jnp.float32), none
 
 
-def _update_leaf(
+def _second_moments(
     grad: Float[Array, "*shape"],
-    moments: tuple[jax.Array, ...],
-    param: Float[Array, "*shape"],
-    stacked: bool,
-    rate: Any,
-    decay: Any,
-    settings: _Settings,
-) -> tuple[jax.Array, ...]:
-    """(update, v_row, v_col, v) of one parameter. Written without intermediate trees so that XLA fuses its passes."""
+    moments: Moments,
+    decay: jax.Array,
+    *,
+    is_factored: bool,
+    epsilon: float,
+) -> tuple[Float[Array, "*shape"], Moments]:
+    """Returns the gradient divided by the root of its second moments, and the new moments."""
     v_row, v_col, v = moments
     grad = grad.astype(jnp.float32)
-    square = jnp.square(grad) + settings.epsilon1
-    if settings.factored(param.shape, stacked):
+    square = jnp.square(grad) + epsilon
+    if is_factored:
         v_row = decay * v_row + (1.0 - decay) * jnp.mean(square, axis=-1)
         v_col = decay * v_col + (1.0 - decay) * jnp.mean(square, axis=-2)
         row = jax.lax.rsqrt(v_row / jnp.mean(v_row, axis=-1, keepdims=True))
@@ -130,25 +172,40 @@ def _update_leaf(
     else:
         v = decay * v + (1.0 - decay) * square
         direction = grad * jax.lax.rsqrt(v)
+    return direction, (v_row, v_col, v)
+
+
+def _scaled_step(
+    direction: Float[Array, "*shape"],
+    param: Float[Array, "*shape"],
+    is_stacked: bool,
+    *,
+    rate: jax.typing.ArrayLike,
+    settings: _Settings,
+) -> Float[Array, "*shape"]:
+    """Returns the update of a parameter: the direction clipped and scaled, with weight decay."""
     scale = jnp.asarray(rate, jnp.float32)
     if settings.clipping_threshold is not None:
-        scale = scale / jnp.maximum(1.0, _rms(direction, stacked) / settings.clipping_threshold)
+        rms = _rms(direction, is_stacked)
+        scale = scale / jnp.maximum(1.0, rms / settings.clipping_threshold)
     if settings.multiply_by_parameter_scale:
-        scale = scale * jnp.maximum(settings.epsilon2, _rms(param, stacked))
+        scale = scale * jnp.maximum(settings.epsilon2, _rms(param, is_stacked))
     step = scale * direction
     if settings.weight_decay_rate is not None:
         step = step + settings.weight_decay_rate * param
-    return (-step).astype(param.dtype), v_row, v_col, v
+    return (-step).astype(param.dtype)
 
 
-def _rms(array: jax.Array, stacked: bool) -> jax.Array:
-    """The root mean square of the array, or of each slice along the first axis of a stack, ready to broadcast."""
-    axes = tuple(range(int(stacked), array.ndim))
+def _rms(array: jax.Array, is_stacked: bool) -> jax.Array:
+    """Returns the root mean square of an array, or of each slice of a stack, ready to broadcast."""
+    axes = tuple(range(int(is_stacked), array.ndim))
     return jnp.sqrt(jnp.mean(jnp.square(array.astype(jnp.float32)), axis=axes, keepdims=True))
 
 
-def _unzip(params: Any, tuples: Any, arity: int) -> list[Any]:
-    """A tree of tuples at the leaves of `params` -> one tree for each place of the tuples."""
+def _unzip(params: Params, tuples: Tree, arity: int) -> list[Tree]:
+    """Turns a tree with tuples at the leaves of `params` into a tree for each place of them."""
     treedef = jax.tree.structure(params)
-    columns = list(zip(*treedef.flatten_up_to(tuples), strict=True)) or [()] * arity
+    columns = list(zip(*treedef.flatten_up_to(tuples), strict=True))
+    if not columns:
+        columns = [()] * arity
     return [treedef.unflatten(column) for column in columns]

@@ -1,17 +1,18 @@
-"""Checkpoints in orbax's format: saved while training goes on, resumed bit for bit, or warm-started from."""
+"""A run's checkpoints, in orbax's format: asynchronous saving, and restoring bit for bit."""
 
 import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, check_at_least, unknown_name
+from flan_jax.json_files import JsonObject
 from flan_jax.parallel import multihost
+from flan_jax.pytrees import Tree
 from flan_jax.training.state import TrainState
 from flan_jax.weights.orbax import CheckpointFailed, open_manager, restore, translate_save_errors
 
@@ -20,9 +21,14 @@ ON_FAILURE = ("stop", "skip")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """A checkpoint every `every` steps and at the end; kept are the `keep_last` latest and the `keep_best` of lowest loss.
+    """When checkpoints are saved and which are kept. One is always saved at the end.
 
-    on_failure: what to do when one cannot be saved: 'stop', or 'skip' it and say so; the last one must be saved.
+    Attributes:
+      every: steps between two checkpoints.
+      keep_last: number of latest checkpoints to keep.
+      keep_best: number of checkpoints of lowest training loss to keep.
+      on_failure: what to do if one cannot be saved: "stop", or "skip" it, which is reported. The
+        last one must be saved.
     """
 
     every: int = 200
@@ -31,69 +37,86 @@ class CheckpointConfig:
     on_failure: str = "stop"
 
     def __post_init__(self):
-        for name, least in (("every", 1), ("keep_last", 1), ("keep_best", 0)):
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"CheckpointConfig.{name} is {getattr(self, name)}; it must be at least {least}"
-                )
+        check_at_least(self, every=1, keep_last=1, keep_best=0)
         if self.on_failure not in ON_FAILURE:
             raise unknown_name("CheckpointConfig.on_failure", self.on_failure, ON_FAILURE)
         if self.on_failure == "skip" and multihost.is_multi_process():
             raise InputError(
-                "CheckpointConfig.on_failure is 'skip', which one process alone can do; write 'stop'"
+                "CheckpointConfig.on_failure is 'skip', which needs a run of one process; "
+                "write 'stop'"
             )
 
 
 class Checkpoints:
-    """The checkpoints/ folder of one run. Each checkpoint has two items: `params`, and `rest` (optimizer state, step, key).
+    """The checkpoints/ folder of one run.
 
-    Saving returns at once; `wait()` until what was saved is on disk. A killed save leaves nothing that counts as a checkpoint.
+    A checkpoint has the items `params`, the trained parameters, and `rest`: optimizer state, step
+    and random key. If some parameters are frozen it has the item `frozen` too, their identity.
+    Saving returns at once. A save that is killed leaves nothing that counts as a checkpoint.
+
+    Args:
+      folder: the folder.
+      config: which checkpoints are kept.
+      frozen: the identity of the frozen parameters, which are not saved; None: there are none.
     """
 
-    def __init__(self, folder: Path, config: CheckpointConfig):
-        keep = [
-            LatestN(config.keep_last),
-            BestN(
-                get_metric_fn=_loss,
-                reverse=True,
-                n=config.keep_best,
-                keep_checkpoints_without_metrics=False,
-            ),
-        ]
-        # Without best_fn orbax writes no metrics, and a resumed run would not know which checkpoint was best.
+    def __init__(self, folder: Path, config: CheckpointConfig, frozen: JsonObject | None = None):
+        latest = LatestN(config.keep_last)
+        best = BestN(
+            get_metric_fn=_loss,
+            reverse=True,
+            n=config.keep_best,
+            keep_checkpoints_without_metrics=False,
+        )
+        # Without best_fn orbax writes no metrics, and a resumed run would not know which
+        # checkpoint was best.
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy(keep),
+            preservation_policy=AnyPreservationPolicy([latest, best]),
             best_fn=_loss,
             best_mode="min",
             cleanup_tmp_directories=True,
             enable_async_checkpointing=True,
         )
-        self._manager, self._skips = open_manager(folder, options), config.on_failure == "skip"
+        self._manager = open_manager(folder, options)
+        self._skips_failures = config.on_failure == "skip"
+        self._frozen = frozen
 
     def latest_step(self) -> int | None:
-        """As the first process sees it: others may look into a folder that their host keeps an older copy of."""
+        """Returns the step of the latest checkpoint, as process 0 sees it.
+
+        Other processes may look into a folder that their host has an older copy of.
+        """
         return multihost.broadcast_from_zero(self._manager.latest_step())
 
     def save(self, state: TrainState, loss: float, must: bool = True) -> None:
-        """Saves the state of step `state.step`. `loss` is the mean training loss since the checkpoint before.
+        """Begins to save a state, after the save before has ended.
 
-        Whether the one before was saved is known only now. Where failures are to be skipped, its own is one unless it `must`
-        be saved.
+        Args:
+          state: the state to save, as the checkpoint of its step.
+          loss: the mean training loss since the checkpoint before.
+          must: raise if this save fails at once, even if failures are to be skipped. A failure of
+            the save before is known only now, and skipped if failures are.
+
+        Raises:
+          OSError: the disk is full.
+          CheckpointFailed: the save failed for another reason.
         """
-        params, rest = _items(state)
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest)
-        )
-        with self._skipped(self._skips):
+        items: dict[str, ocp.args.CheckpointArgs] = {}
+        for name, item in _items(state).items():
+            items[name] = ocp.args.StandardSave(item)
+        if self._frozen is not None:
+            items["frozen"] = ocp.args.JsonSave(dict(self._frozen))
+        with self._reported(self._skips_failures):
             self.wait()
-        with (
-            self._skipped(self._skips and not must),
-            translate_save_errors(self._manager.directory),
-        ):
-            self._manager.save(int(state.step), args=items, metrics={"loss": loss})
+        skips = self._skips_failures and not must
+        with self._reported(skips), translate_save_errors(self._manager.directory):
+            self._manager.save(
+                int(state.step), args=ocp.args.Composite(**items), metrics={"loss": loss}
+            )
 
     @contextlib.contextmanager
-    def _skipped(self, skips: bool) -> Iterator[None]:
+    def _reported(self, skips: bool) -> Iterator[None]:
+        """Prints a failure to save instead of raising it, if `skips`."""
         try:
             yield
         except (OSError, CheckpointFailed) as error:
@@ -106,18 +129,27 @@ class Checkpoints:
             )
 
     def restore(self, like: TrainState) -> TrainState:
-        """The latest checkpoint, each array placed as in `like`. Raises InputError when it is of another model."""
-        params, rest = _items(like)
+        """Returns the state of the latest checkpoint, which must exist.
+
+        Args:
+          like: arrays or shapes; each array is placed as in it. Its frozen parameters are returned
+            as they are.
+
+        Raises:
+          InputError: the checkpoint is of another model or optimizer.
+        """
         step = self.latest_step()
         assert step is not None, "callers look whether there is a checkpoint"
-        restored = restore(Path(self._manager.directory), step, {"params": params, "rest": rest})
+        restored = restore(Path(self._manager.directory), step, _items(like))
         return like.replace(params=restored["params"], **restored["rest"])
 
     def wait(self) -> None:
+        """Waits until what was saved is on disk. Raises as `save` does."""
         with translate_save_errors(self._manager.directory):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
+        """Releases the folder, after waiting for what is being saved."""
         self._manager.close()
 
 
@@ -125,5 +157,6 @@ def _loss(metrics: Mapping[str, float]) -> float:
     return metrics["loss"]
 
 
-def _items(state: TrainState) -> tuple[Any, dict[str, Any]]:
-    return state.params, {"opt_state": state.opt_state, "step": state.step, "rng": state.rng}
+def _items(state: TrainState) -> dict[str, Tree]:
+    rest = {"opt_state": state.opt_state, "step": state.step, "rng": state.rng}
+    return {"params": state.params, "rest": rest}

@@ -1,4 +1,4 @@
-"""What manifest.json and result.json say of a run."""
+"""The contents of manifest.json and result.json: the identity, metadata and results of a run."""
 
 import dataclasses
 import datetime
@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import platform
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ from jax.sharding import Mesh
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
-from flan_jax.json_files import read_jsonl
-from flan_jax.models.config import config_fields
+from flan_jax.json_files import JsonObject, read_jsonl
+from flan_jax.models.config import ModelConfig, config_fields
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
 from flan_jax.run_records import AFTER, MixtureSummary, TaskScores, read_all_task_scores
+from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights.formats import source_facts
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
@@ -37,66 +37,119 @@ PACKAGES = (
 )
 
 
-def identity(
-    model: Any, data: MixtureData, plan: MixturePlan, optimizer: Any, train: Any
-) -> dict[str, Any]:
-    """What may not change while a run goes on. The number of steps may, where the schedule does not depend on it; so may
-    how the run is evaluated: scores are known by prompts and scoring of their own (flan_jax.evaluation.evaluate)."""
-    settings = dataclasses.asdict(optimizer)
-    if optimizer.schedule == "linear":
-        settings["steps"] = train.steps
-    return {
-        "model": config_fields(model),
+def identity(settings: Settings, data: MixtureData, plan: MixturePlan) -> dict[str, object]:
+    """Returns what must stay the same while a run goes on.
+
+    The number of steps may change if the schedule does not depend on it, and so may how the run is
+    evaluated: scores have an identity of their own (flan_jax.evaluation.score_files). Settings in
+    EXECUTION_SETTINGS are recorded as the run began, and may change, too.
+
+    Args:
+      settings: the run's settings.
+      data: the token stores of the mixture.
+      plan: which examples lie in which batch.
+    """
+    training = settings.training
+    optimizer = dataclasses.asdict(settings.optimizer)
+    if settings.optimizer.schedule == "linear":
+        optimizer["steps"] = training.steps
+    # A store's folder is named by the fingerprint of all that its tokens depend on.
+    store_names = [store.folder.name for store in data.train.values()]
+    content: dict[str, object] = {
+        "model": config_fields(settings.model),
         "plan": plan.fingerprint,
-        # A store's folder is named by the fingerprint of all that shapes its tokens.
-        "tokens": zlib.crc32(" ".join(store.folder.name for store in data.train.values()).encode()),
-        "optimizer": settings,
-        "seed": train.seed,
-        "warm_start": train.warm_start,
-        "microbatches": train.microbatches,
-        "z_loss": train.z_loss,
+        "tokens": zlib.crc32(" ".join(store_names).encode()),
+        "optimizer": optimizer,
+        "seed": training.seed,
+        "warm_start": training.warm_start,
+        "microbatches": training.microbatches,
+        "z_loss": training.z_loss,
         "loss": LOSS_CONTRACT,
     }
+    frozen = frozen_params_id(training)
+    if frozen is not None:
+        content["frozen"] = frozen
+    return content
 
 
-def initial_params_id(model: Any, train: Any) -> dict[str, Any]:
-    """What parameters before training are: the seed's, or those of the warm start as they are on disk now."""
-    first = {"seed": train.seed} if train.warm_start is None else source_facts(train.warm_start)
-    return {"model": config_fields(model), "source": first}
+def frozen_params_id(training: TrainConfig) -> dict[str, object] | None:
+    """Returns the identity of the frozen parameters; None if all parameters are trained.
+
+    Args:
+      training: has the regex of the trained parameters, the seed and the warm start.
+
+    Raises:
+      InputError: the warm start is gone.
+    """
+    if training.trainable is None:
+        return None
+    return {"trainable": training.trainable, "source": _initial_source(training)}
 
 
-def trained_params_id(identity: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """What a run's parameters after `step` steps are."""
+def initial_params_id(model: ModelConfig, training: TrainConfig) -> dict[str, object]:
+    """Returns the identity of the initial parameters: the seed, or the warm-start files.
+
+    Args:
+      model: the model's configuration.
+      training: has the seed and the warm start.
+    """
+    return {"model": config_fields(model), "source": _initial_source(training)}
+
+
+def _initial_source(training: TrainConfig) -> dict[str, object]:
+    if training.warm_start is None:
+        return {"seed": training.seed}
+    return dict(source_facts(training.warm_start))
+
+
+def trained_params_id(identity: JsonObject, step: int) -> dict[str, object]:
+    """Returns the identity of a run's parameters after some steps.
+
+    Args:
+      identity: the run's identity.
+      step: the number of finished training steps.
+    """
     return {"run": identity, "step": step}
 
 
-def process_fingerprint(identity: Mapping[str, Any], config_text: str) -> dict[str, Any]:
-    """What processes that do a run together must have in common. Tasks' code is in the names of the stores it made."""
-    sources = [file.read_bytes() for file in sorted(Path(__file__).parents[1].rglob("*.py"))]
-    return {
+def process_fingerprint(identity: JsonObject, config_text: str) -> dict[str, object]:
+    """Returns what the processes of one run must have in common.
+
+    Args:
+      identity: the run's identity; the code of tasks is in it, by the names of their stores.
+      config_text: the whole configuration.
+    """
+    package = Path(__file__).parents[1]
+    sources = [file.read_bytes() for file in sorted(package.rglob("*.py"))]
+    fingerprint = {
         "code": hashlib.sha256(b"".join(sources)).hexdigest()[:16],
         "versions": versions(),
         "configuration": hashlib.sha256(config_text.encode()).hexdigest()[:16],
-    } | dict(identity)
+    }
+    return fingerprint | dict(identity)
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide what is computed."""
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in PACKAGES
-    }
+    """Returns the versions of Python and of the packages that results depend on."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | packages
 
 
 def run_metadata(
-    model: Any, config: DataConfig, mesh: Mesh, mixture: MixtureSummary | None = None
-) -> dict[str, Any]:
-    """Everything else that a reader of the run wants to know before its results. `mixture` is what is trained on, explained."""
-    devices = mesh.devices.size
-    work = (
-        {}
-        if mixture is None
-        else {"flops_per_step": model.train_flops(config.batch_size, mixture.lengths)}
-    )
+    model: ModelConfig, config: DataConfig, mesh: Mesh, mixture: MixtureSummary | None = None
+) -> dict[str, object]:
+    """Returns the run's metadata: versions, data, model, devices, mesh, mixture.
+
+    Args:
+      model: the model's configuration.
+      config: the settings of the data.
+      mesh: the devices of the run.
+      mixture: the mixture in numbers, see summarize_mixture; None if nothing is trained.
+    """
+    model_facts = config_fields(model) | {"parameters": count_params(model)}
+    if mixture is not None:
+        flops = model.train_flops(config.batch_size, mixture.lengths)
+        model_facts["flops_per_step"] = flops
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": versions(),
@@ -106,8 +159,8 @@ def run_metadata(
             "source": config.source,
             "tokenizer": config.tokenizer,
         },
-        "model": config_fields(model) | {"parameters": count_params(model)} | work,
-        "devices": f"{devices} x {jax.devices()[0].device_kind}",
+        "model": model_facts,
+        "devices": f"{mesh.devices.size} x {jax.devices()[0].device_kind}",
         "mesh": dict(mesh.shape),
         "mixture": {} if mixture is None else mixture.to_json(),
     }

@@ -1,29 +1,29 @@
-"""What the training loop keeps of its steps: a line of metrics.jsonl and TensorBoard every so many of them."""
+"""Metrics of the training steps: metrics.jsonl, TensorBoard, rates and where the time went."""
 
 import contextlib
 import math
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, get_args
 
 import jax
 import numpy as np
 import optax
 import tensorboardX
 
-from flan_jax.errors import InputError, RunFailed
+from flan_jax.errors import RunFailed
 from flan_jax.hardware import CHIPS, Number, chip_of
 from flan_jax.json_files import read_jsonl
 from flan_jax.progress import show_means
 from flan_jax.run_dir import Run
 
-T = TypeVar("T")
+Metrics = Mapping[str, jax.Array]
+"""Metrics of one step, scalars on the device: see step.train_step."""
 Phase = Literal["input", "dispatch", "device", "checkpoint", "evaluation", "compile"]
-"""What the loop does: waits for a batch, starts a step, waits for the device, saves, evaluates, compiles its first step."""
+"""What the loop does: wait for a batch, start a step, wait for the device, save, evaluate, compile
+the first step."""
 PHASES: tuple[Phase, ...] = get_args(Phase)
 EXCLUDED_FROM_RATES: tuple[Phase, ...] = ("compile", "evaluation")
-NO_STEPS = range(0)
 
 
 class NotFinite(RunFailed):
@@ -31,11 +31,18 @@ class NotFinite(RunFailed):
 
 
 class Log:
-    """Metrics of the steps between two log lines, fetched from the device once a line; to metrics.jsonl and TensorBoard.
+    """Metrics of the steps between two log lines, fetched from the device once a line.
 
-    `rate` gives the learning rate of a step, `step` steps are taken already. row_tokens: of a batch, with padding. seconds_at_peak: of a step, None where the
-    devices' peak is not known. profile: the steps to trace, counted from 0; InputError where the first of them is taken.
-    `scored_step` and `means`: the last step with an evaluation in between, and its scores as text.
+    Args:
+      run: writes the lines of metrics.jsonl.
+      rate: maps a step to its learning rate.
+      step: number of finished steps.
+      row_tokens: tokens of a batch, with padding.
+      seconds_at_peak: time of a step at the devices' peak; None if that is unknown.
+
+    Attributes:
+      last_eval_step: the last step that was evaluated in between; 0 if none was.
+      means: the scores of that evaluation, as text.
     """
 
     def __init__(
@@ -46,27 +53,24 @@ class Log:
         *,
         row_tokens: int,
         seconds_at_peak: float | None = None,
-        profile: range = NO_STEPS,
     ):
-        if profile and profile.start < step:
-            raise InputError(
-                f"--profile begins with step {profile.start + 1}, and the run goes on with step {step + 1}: choose later steps"
-            )
-        self._run, self._rate, self._seconds_at_peak, self._profile = (
-            run,
-            rate,
-            seconds_at_peak,
-            profile,
-        )
-        self._row_tokens, self._pending = row_tokens, list[Mapping[str, jax.Array]]()
+        self._run = run
+        self._rate = rate
+        self._row_tokens = row_tokens
+        self._seconds_at_peak = seconds_at_peak
+        self._pending: list[Metrics] = []
+        self._phases: dict[Phase, float] = {}
+
         earlier = list(read_jsonl(run.path / "metrics.jsonl"))
-        self._phases: dict[str, float] = {}
+        earlier_seconds = [row["seconds"] for row in earlier if "seconds" in row]
         self._since = time.monotonic()
-        self._start = self._since - next(
-            (row["seconds"] for row in reversed(earlier) if "seconds" in row), 0.0
-        )
-        last = next((row for row in reversed(earlier) if "eval" in row), {"step": 0, "eval": {}})
-        self.last_eval_step, self.means = last["step"], show_means(last["eval"])
+        self._start = self._since - (earlier_seconds[-1] if earlier_seconds else 0.0)
+
+        evaluations = [row for row in earlier if "eval" in row]
+        last_evaluation = evaluations[-1] if evaluations else {"step": 0, "eval": {}}
+        self.last_eval_step: int = last_evaluation["step"]
+        self.means = show_means(last_evaluation["eval"])
+
         # Points after `step` are those of a process that died; the run draws them again.
         self._board = tensorboardX.SummaryWriter(
             str(run.path / "tensorboard"), purge_step=step + 1, write_to_disk=run.is_writer
@@ -74,56 +78,47 @@ class Log:
 
     @contextlib.contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """The seconds that the loop spends inside are told on the next line. Compiling and evaluation take no part in rates."""
-        begun = time.monotonic()
+        """Adds the seconds inside to the next line's. Compiling and evaluating count in no rate.
+
+        Args:
+          name: what the loop does inside.
+        """
+        start = time.monotonic()
         try:
             yield
         finally:
-            self._phases[name] = self._phases.get(name, 0.0) + time.monotonic() - begun
+            self._phases[name] = self._phases.get(name, 0.0) + time.monotonic() - start
 
-    def steps(self, batches: Iterator[tuple[int, T]]) -> Iterator[tuple[int, T]]:
-        """The same (step, batch); waiting for one is the phase "input". The steps of the profile are traced."""
-        with contextlib.ExitStack() as tracing:
-            while True:
-                with self.phase("input"):
-                    step, batch = next(batches, (-1, None))
-                if step == self._profile.stop or batch is None:
-                    tracing.close()
-                if batch is None:
-                    return
-                if step == self._profile.start != self._profile.stop:
-                    tracing.enter_context(self._traced())
-                with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
-                    yield step, batch
-
-    @contextlib.contextmanager
-    def _traced(self) -> Iterator[None]:
-        """A trace of what happens inside, in profile/; the device is waited for at both ends, so that it holds whole steps."""
-        folder = self._run.path / "profile"
-        jax.block_until_ready(self._pending)
-        with jax.profiler.trace(str(folder)):
-            yield
-            jax.block_until_ready(self._pending)
-        print(
-            f"The profile of the steps {self._profile.start + 1} to {self._profile.stop} is in {folder}. "
-            f"Look at it with: pip install xprof && xprof --logdir={folder}"
-        )
-
-    def add(self, metrics: Mapping[str, jax.Array]) -> None:
+    def add(self, metrics: Metrics) -> None:
+        """Adds the metrics of a step, which stay on the device until the next line."""
         self._pending.append(metrics)
 
+    def wait_for_device(self) -> None:
+        """Waits until the steps whose metrics were added are done."""
+        jax.block_until_ready(self._pending)
+
     def write(self, step: int) -> dict[str, int | float]:
-        """The line of metrics.jsonl for the steps since the last. Raises NotFinite."""
+        """Writes the line of metrics.jsonl for the steps since the last line, and returns it.
+
+        Args:
+          step: number of finished steps.
+
+        Raises:
+          NotFinite: the loss is not finite, or all the steps were skipped.
+        """
         with self.phase("device"):
             fetched = jax.device_get(self._pending)
         total = {
-            name: float(np.sum([m[name] for m in fetched], dtype=np.float64)) for name in fetched[0]
+            name: float(np.sum([metrics[name] for metrics in fetched], dtype=np.float64))
+            for name in fetched[0]
         }
-        weight = total["weight_sum"]
-        if total.get("skipped") == len(fetched):
+        skipped = int(total.get("skipped", 0))
+        if skipped == len(fetched):
             raise NotFinite(
-                f"the loss was not finite in any of the {len(fetched)} steps before step {step}; all were skipped"
+                f"the loss was not finite in any of the {len(fetched)} steps before step {step}; "
+                "all were skipped. Lower LEARNING_RATE, or lengthen the warm-up"
             )
+        weight = total["weight_sum"]
         row = {
             "step": step,
             "loss": (total["loss_sum"] - total["z_loss_sum"]) / weight,
@@ -131,11 +126,12 @@ class Log:
             "accuracy": 100 * total["correct_sum"] / weight,
             "learning_rate": float(np.asarray(self._rate(step - 1))),
             "grad_norm": total["grad_norm"] / len(fetched),
-            **self._speed(total),
+            **self._rates(total),
         }
-        if total.get("skipped"):
-            row["skipped"] = int(total["skipped"])
+        if skipped:
+            row["skipped"] = skipped
         check_finite(step, row["loss"])
+
         self._run.log(row)
         for name, value in row.items():
             self._board.add_scalar(f"train/{name}", value, step)
@@ -143,75 +139,100 @@ class Log:
         self._pending = []
         return row
 
-    def _speed(self, total: Mapping[str, float]) -> dict[str, int | float]:
-        """Rates since the last line, and where the time went; begins anew.
+    def _rates(self, total: Mapping[str, float]) -> dict[str, float]:
+        """Returns rates since the last line and the seconds of each phase; starts the next line.
 
-        mfu: the model's FLOPs / seconds / peak FLOP/s of the devices, in percent: "model FLOPs utilization" (Chowdhery et
-        al. 2022, PaLM, appendix B). packed: real tokens / tokens of the rows, in percent.
+        mfu: the model's FLOPs / seconds / peak FLOP/s of the devices, in percent, "model FLOPs
+        utilization" (Chowdhery et al. 2022, PaLM, appendix B). packed: real tokens / tokens of the
+        rows, in percent.
         """
         now = time.monotonic()
-        seconds = (
-            now - self._since - sum(self._phases.get(name, 0.0) for name in EXCLUDED_FROM_RATES)
-        )
+        excluded = sum(self._phases.get(name, 0.0) for name in EXCLUDED_FROM_RATES)
+        seconds = now - self._since - excluded
+        steps = len(self._pending)
         row = {
             "tokens_per_second": total["tokens"] / seconds,
             "supervised_tokens_per_second": total["weight_sum"] / seconds,
-            "packed": 100 * total["tokens"] / (self._row_tokens * len(self._pending)),
+            "packed": 100 * total["tokens"] / (self._row_tokens * steps),
         }
         if self._seconds_at_peak is not None:
-            row["mfu"] = 100 * self._seconds_at_peak * len(self._pending) / seconds
-        row |= {f"{name}_seconds": self._phases[name] for name in PHASES if name in self._phases}
-        self._since, self._phases = now, {}
-        return row | {"seconds": now - self._start}
+            row["mfu"] = 100 * self._seconds_at_peak * steps / seconds
+        for name in PHASES:
+            if name in self._phases:
+                row[f"{name}_seconds"] = self._phases[name]
+        row["seconds"] = now - self._start
+
+        self._since = now
+        self._phases = {}
+        return row
 
     def write_means(self, step: int, means: Mapping[str, float]) -> None:
-        """The line of an evaluation after `step` steps: {cluster: mean}."""
+        """Writes the line of an evaluation between steps.
+
+        Args:
+          step: number of finished steps.
+          means: mean scores by cluster.
+        """
         self._run.log({"step": step, "eval": dict(means)})
         for cluster, mean in means.items():
             self._board.add_scalar(f"eval/{cluster}", mean, step)
-        self.last_eval_step, self.means = step, show_means(means)
+        self.last_eval_step = step
+        self.means = show_means(means)
 
 
-def seconds_at_peak(flops: Number, devices: Iterable[Any]) -> float | None:
-    """For so many FLOPs on all devices at their peaks, which are bf16's; None where one is of no known kind, such as a CPU."""
-    names = [chip_of(device.device_kind) for device in devices]
-    if None in names:
-        return None
-    return flops / sum(CHIPS[name].flops / CHIPS[name].devices for name in names if name)
+def seconds_at_peak(flops: Number, device_kinds: Iterable[str]) -> float | None:
+    """Returns the time of some FLOPs on all devices at their peak rates, which are bf16's.
 
+    Args:
+      flops: work of all devices together.
+      device_kinds: the kind of each device, as JAX names it.
 
-def profiled_steps(text: str, steps: int) -> range:
-    """The steps, counted from 0, of --profile=N:M, which counts from 1, M included. Raises InputError for others than the run's.
-
-    >>> profiled_steps("10:12", 100)
-    range(9, 12)
+    Returns:
+      Seconds, or None if a device is of no known kind, such as a CPU.
     """
-    found = re.fullmatch(r"(\d+):(\d+)", text)
-    first, last = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= first <= last <= steps:
-        raise InputError(
-            f"--profile={text} is no span of this run's {steps} steps; write the first and the last, e.g. --profile=10:12"
-        )
-    return range(first - 1, last)
+    peak = 0.0
+    for kind in device_kinds:
+        name = chip_of(kind)
+        if name is None:
+            return None
+        peak += CHIPS[name].flops / CHIPS[name].devices
+    return flops / peak
 
 
-def mean_loss(step: int, metrics: list[Mapping[str, jax.Array]]) -> float:
-    """The token-weighted mean of the loss sums of some steps; infinite where all were skipped. Raises NotFinite."""
-    fetched = np.array(
-        jax.device_get([(m["loss_sum"], m["weight_sum"], m["grad_norm"]) for m in metrics]),
-        np.float64,
-    )
-    loss, weight, grad_norm = fetched.sum(axis=0).tolist()
+def mean_loss(step: int, metrics: Sequence[Metrics]) -> float:
+    """Returns the token-weighted mean loss of some steps; infinite if all were skipped.
+
+    Args:
+      step: number of finished steps, for the error.
+      metrics: metrics of the steps.
+
+    Raises:
+      NotFinite: a loss or a gradient is not finite.
+    """
+    names = ("loss_sum", "weight_sum", "grad_norm")
+    fetched = jax.device_get([[values[name] for name in names] for values in metrics])
+    loss, weight, grad_norm = np.array(fetched, np.float64).sum(axis=0).tolist()
     if weight == 0:
         return math.inf
-    # A gradient that is not finite shows in the loss one step later, when the parameters are spoilt and saved.
+    # A gradient that is not finite shows in the loss one step later, when the parameters are
+    # damaged and saved.
     check_finite(step, loss / weight + 0.0 * grad_norm)
     return loss / weight
 
 
 def check_finite(step: int, loss: float) -> None:
+    """Checks that a loss is a number.
+
+    Args:
+      step: number of finished steps, for the error.
+      loss: the loss.
+
+    Raises:
+      NotFinite: it is NaN or infinite.
+    """
     if not math.isfinite(loss):
         raise NotFinite(
-            f"the loss is {loss} at step {step}. The last checkpoint is from before. Lower LEARNING_RATE, lengthen the warm-up, "
-            "or look at the batch's examples with MixturePlan.rows(step)"
+            f"the loss is {loss} at step {step}. The last checkpoint is from before. Lower "
+            "LEARNING_RATE, lengthen the warm-up, or look at the batch's examples with "
+            "MixturePlan.rows(step)"
         )

@@ -1,15 +1,19 @@
-"""Optimizers with T5's settings and their schedules. Parameters are always plain arrays: unbox Flax's metadata first."""
+"""Optimizers and learning-rate schedules by name, with T5's settings, and a registry for more.
+
+Parameters are always plain arrays: unbox Flax's metadata first. Everything is optax's but
+Adafactor, whose reason is in flan_jax.training.adafactor.
+"""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from flan_jax import pytrees
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, add_to_registry, look_up
+from flan_jax.pytrees import Params
 from flan_jax.training.adafactor import Schedule, adafactor
 
 
@@ -21,76 +25,171 @@ def adamw(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019); the decay is multiplied by the learning rate and spares 1-D parameters."""
+    """Returns AdamW (Loshchilov and Hutter 2019) without decay of norms' scales and biases.
+
+    Args:
+      learning_rate: a rate, or a function from step to rate.
+      b1: decay of the first moments.
+      b2: decay of the second moments.
+      eps: is added to the root of the second moments.
+      weight_decay: is multiplied by the learning rate.
+    """
     return optax.adamw(
-        learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_decayed
+        learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_is_decayed
     )
 
 
-def _decayed(params: Any) -> Any:
-    """True for weight matrices: norms' scales and biases, stacked or not, are not decayed."""
+def _is_decayed(params: Params) -> Params:
+    """True for weight matrices. Scales and biases are known by name: stacked ones are 2-D."""
     return pytrees.map_named(lambda name, _: not name.endswith(("scale", "bias")), params)
 
 
 def constant(
     learning_rate: float, warmup_steps: int = 0, total_steps: int | None = None
 ) -> optax.Schedule:
-    """`learning_rate` throughout, after a linear warm-up from 0 over `warmup_steps`. FLAN's and T5's fine-tuning: 1e-3."""
-    return optax.warmup_constant_schedule(
-        0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps
-    )
+    """Returns a constant schedule after a linear warm-up from 0. FLAN and T5 fine-tune at 1e-3.
+
+    Args:
+      learning_rate: the rate after the warm-up.
+      warmup_steps: length of the warm-up.
+      total_steps: not used.
+    """
+    first_rate = 0.0 if warmup_steps else learning_rate
+    return optax.warmup_constant_schedule(first_rate, learning_rate, warmup_steps)
 
 
 def linear(learning_rate: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """From 0 up to `learning_rate` over `warmup_steps`, then down to 0 at `total_steps`."""
+    """Returns a schedule that rises from 0 over the warm-up, then falls to 0 at `total_steps`.
+
+    Args:
+      learning_rate: the highest rate.
+      warmup_steps: length of the warm-up.
+      total_steps: number of steps of the run.
+
+    Raises:
+      InputError: the warm-up is as long as the run.
+    """
     if not 0 <= warmup_steps < total_steps:
         raise InputError(
-            f"a linear schedule of {total_steps} steps cannot warm up for {warmup_steps}: nothing is left to decay. "
-            "Write 0 <= warmup_steps < total_steps."
+            f"a linear schedule of {total_steps} steps cannot warm up for {warmup_steps}: nothing "
+            "is left to decay. Write 0 <= warmup_steps < total_steps."
         )
     up = optax.linear_schedule(0.0, learning_rate, warmup_steps)
     down = optax.linear_schedule(learning_rate, 0.0, total_steps - warmup_steps)
-    return optax.join_schedules([up, down], [warmup_steps]) if warmup_steps else down
+    if warmup_steps == 0:
+        return down
+    return optax.join_schedules([up, down], [warmup_steps])
 
 
 def rsqrt(
     learning_rate: float, warmup_steps: int, total_steps: int | None = None
 ) -> optax.Schedule:
-    """learning_rate / sqrt(max(step, warmup_steps)): T5's pre-training with 1.0 and 10,000 (Raffel et al. 2020, 3.1.2)."""
+    """Returns learning_rate / sqrt(max(step, warmup_steps)).
+
+    T5 pre-trains with 1.0 and 10,000 steps (Raffel et al. 2020, section 3.1.2).
+
+    Args:
+      learning_rate: the numerator.
+      warmup_steps: steps at the first, constant rate.
+      total_steps: not used.
+
+    Raises:
+      InputError: there are no warm-up steps.
+    """
     if warmup_steps < 1:
         raise InputError(
-            f"an rsqrt schedule with warmup_steps={warmup_steps} is infinite at step 0; write at least 1."
+            f"an rsqrt schedule with warmup_steps={warmup_steps} is infinite at step 0; "
+            "write at least 1."
         )
-    return lambda step: (
-        learning_rate * jax.lax.rsqrt(jnp.maximum(step, warmup_steps).astype(jnp.float32))
-    )
+
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+        late_enough = jnp.maximum(step, warmup_steps).astype(jnp.float32)
+        return learning_rate * jax.lax.rsqrt(late_enough)
+
+    return schedule
 
 
-OPTIMIZERS = {"adafactor": adafactor, "adamw": adamw}
-SCHEDULES = {"constant": constant, "linear": linear, "rsqrt": rsqrt}
+OptimizerBuilder = Callable[..., optax.GradientTransformation]
+"""(schedule, **OptimizerConfig.settings) -> optimizer."""
+ScheduleBuilder = Callable[[float, int, int], optax.Schedule]
+"""(learning_rate, warmup_steps, total_steps) -> schedule."""
+
+OPTIMIZERS: dict[str, OptimizerBuilder] = {"adafactor": adafactor, "adamw": adamw}
+SCHEDULES: dict[str, ScheduleBuilder] = {"constant": constant, "linear": linear, "rsqrt": rsqrt}
+
+
+def register_optimizer(name: str, build: OptimizerBuilder) -> None:
+    """Makes an optimizer known to OptimizerConfig.name.
+
+    A gin file reaches it by importing the module that registers it:
+
+        import my_optimizers
+        OptimizerConfig.name = 'lion'
+
+    with, in my_optimizers.py, `register_optimizer("lion", optax.lion)`.
+
+    Args:
+      name: the new name.
+      build: maps a schedule, and OptimizerConfig.settings as keywords, to an optimizer.
+
+    Raises:
+      InputError: another optimizer has this name.
+    """
+    add_to_registry(OPTIMIZERS, "optimizer", name, build)
+
+
+def register_schedule(name: str, build: ScheduleBuilder) -> None:
+    """Makes a learning-rate schedule known to OptimizerConfig.schedule, like register_optimizer.
+
+    Args:
+      name: the new name.
+      build: maps learning rate, warm-up steps and total steps to a function from step to rate.
+
+    Raises:
+      InputError: another schedule has this name.
+    """
+    add_to_registry(SCHEDULES, "schedule", name, build)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """name: one of OPTIMIZERS. schedule: one of SCHEDULES. settings: further keywords of the optimizer, e.g. {"weight_decay": 0.01}."""
+    """Settings of the optimizer and of the learning rate.
+
+    Attributes:
+      learning_rate: the schedule's highest rate; for "rsqrt", its numerator.
+      name: a registered optimizer: "adafactor", "adamw".
+      schedule: a registered schedule: "constant", "linear", "rsqrt".
+      warmup_steps: length of the schedule's warm-up.
+      settings: further keywords of the optimizer, e.g. {"weight_decay": 0.01}.
+    """
 
     learning_rate: float
     name: str = "adafactor"
     schedule: str = "constant"
     warmup_steps: int = 0
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        if self.name not in OPTIMIZERS:
-            raise unknown_name("optimizer", self.name, OPTIMIZERS)
-        if self.schedule not in SCHEDULES:
-            raise unknown_name("schedule", self.schedule, SCHEDULES)
+        look_up(OPTIMIZERS, "optimizer", self.name)
+        look_up(SCHEDULES, "schedule", self.schedule)
 
     def rate(self, total_steps: int) -> optax.Schedule:
-        """Step -> learning rate."""
+        """Returns the function from step to learning rate.
+
+        Args:
+          total_steps: number of steps of the run.
+        """
         return SCHEDULES[self.schedule](self.learning_rate, self.warmup_steps, total_steps)
 
     def build(self, total_steps: int) -> optax.GradientTransformation:
+        """Returns the optimizer.
+
+        Args:
+          total_steps: number of steps of the run.
+
+        Raises:
+          InputError: the optimizer has no such setting.
+        """
         try:
             return OPTIMIZERS[self.name](self.rate(total_steps), **self.settings)
         except TypeError as error:

@@ -1,12 +1,12 @@
-"""Everything that is decided about a run before it starts."""
+"""The settings of a run."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from flan_jax.data.config import DataConfig
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import check_at_least, unknown_name
 from flan_jax.evaluation.config import EvalConfig
+from flan_jax.models.config import ModelConfig
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
 
@@ -15,41 +15,58 @@ NOT_FINITE = ("stop", "skip")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """steps: optimizer updates. microbatches: pieces that a batch's gradient is summed over. log_every: steps a line.
+    """Settings of the training loop.
 
-    warm_start: where training takes its first parameters from: a run directory, a Hugging Face folder, a T5X checkpoint. mesh: sizes by axis, None for {"data": -1}.
-    not_finite: what to do where loss or gradient is NaN or infinite: 'stop', or 'skip' the update (a whole log line of such
-    stops all the same). stall_seconds: how long a batch may take before the run stops.
-    compiler_options: XLA's flags for the training step, {"xla_...": value}.
+    Attributes:
+      steps: number of optimizer updates.
+      seed: seed of the random parameters and of dropout.
+      warm_start: where the first parameters come from: a run directory, a Hugging Face folder or a
+        T5X checkpoint. None: random parameters.
+      trainable: regex of parameter paths (re.search in "decoder/layers/mlp/wo/kernel"); the
+        parameters without a match are frozen. None: all are trained.
+      mesh: sizes of the mesh axes. None: {"data": -1}.
+      microbatches: number of pieces of a batch over which gradients are accumulated.
+      z_loss: coefficient of the z-loss.
+      log_every: steps between two lines of metrics.jsonl.
+      not_finite: what to do if the loss or the gradient is NaN or infinite: "stop", or "skip" the
+        update. A run of skipped updates as long as `log_every` stops the run, too.
+      stall_seconds: how long to wait for a batch before the run stops.
+      compiler_options: XLA's flags for the training step, {"xla_...": value}.
     """
 
     steps: int
     seed: int
     warm_start: str | None = None
+    trainable: str | None = None
     mesh: Mapping[str, int] | None = None
     microbatches: int = 1
     z_loss: float = 1e-4
     log_every: int = 10
     not_finite: str = "stop"
     stall_seconds: int = 600
-    compiler_options: Mapping[str, Any] | None = None
+    compiler_options: Mapping[str, bool | int | float | str] | None = None
 
     def __post_init__(self):
         if self.not_finite not in NOT_FINITE:
             raise unknown_name("TrainConfig.not_finite", self.not_finite, NOT_FINITE)
-        for name in ("steps", "microbatches", "log_every", "stall_seconds"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"TrainConfig.{name} is {getattr(self, name)}; it must be at least 1"
-                )
+        check_at_least(self, steps=1, microbatches=1, log_every=1, stall_seconds=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that is decided about a run. `model` is a configuration with architecture, build() and train_flops()."""
+    """All settings of a run.
+
+    Attributes:
+      data: the mixture, its tokens and its batches.
+      model: the architecture and its sizes.
+      optimizer: the optimizer and its learning-rate schedule.
+      training: the training loop.
+      checkpoints: when checkpoints are saved and which are kept.
+      evaluation: which scores are computed, and when.
+    """
 
     data: DataConfig
-    model: Any
+    model: ModelConfig
     optimizer: OptimizerConfig
     training: TrainConfig
     checkpoints: CheckpointConfig

@@ -10,12 +10,13 @@ from flan_jax.data.mixture_data import MixtureData, prepare_mixture
 from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.json_files import JsonObject
 from flan_jax.models.attention_backends import check_attention
-from flan_jax.models.params import check_vocabulary
+from flan_jax.models.params import abstract_params, check_vocabulary
 from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch
 from flan_jax.run_records import MixtureSummary
 from flan_jax.training import manifest
 from flan_jax.training.settings import Settings, TrainConfig
+from flan_jax.training.state import split_trainable
 from flan_jax.training.step import check_options
 
 
@@ -50,11 +51,13 @@ def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
       mesh: the devices to train on.
 
     Raises:
-      InputError: the compiler options, the batch size, the mixture, the vocabulary or the attention
-        backend do not fit the model or the mesh, or training rows leak into the held-out tasks.
+      InputError: the compiler options, the batch size, the mixture, the vocabulary, the attention
+        backend or the regex of the trained parameters do not fit the model or the mesh, or training
+        rows leak into the held-out tasks.
     """
     model, training = settings.model, settings.training
     check_devices(training, settings.data.batch_size, mesh)
+    split_trainable(abstract_params(model), training.trainable)
 
     with multihost.process_zero_first():
         check_leakage(settings.data)
@@ -68,7 +71,7 @@ def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
         plan=plan,
         attention=check_attention(model, plan.lengths, mesh),
         summary=summarize_mixture(data, plan, training.steps),
-        identity=manifest.identity(model, data, plan, settings.optimizer, training),
+        identity=manifest.identity(settings, data, plan),
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from etils import epath
 
 from flan_jax.errors import InputError, unknown_name
+from flan_jax.json_files import JsonObject
 from flan_jax.models.config import ModelConfig
-from flan_jax.pytrees import Params
+from flan_jax.pytrees import Params, merge, partition
 from flan_jax.weights import hugging_face, orbax, t5x
 from flan_jax.weights.orbax import latest_folder
 from flan_jax.weights.safetensors_folder import is_folder
@@ -50,7 +51,27 @@ def load_params(source: str | Path, config: ModelConfig, like: Params) -> Params
         return hugging_face.load_params(source, config, like)
     if kind == "t5x":
         return t5x.load_params(source, like)
+    frozen = orbax.frozen_params_id(source)
+    if frozen is not None:
+        return _load_with_frozen(source, config, like, frozen)
     return orbax.load_params(source, like)
+
+
+def _load_with_frozen(
+    source: str | Path, config: ModelConfig, like: Params, frozen: JsonObject
+) -> Params:
+    """Returns the trained parameters of a run with its frozen ones, from the run's warm start."""
+    base = frozen["source"].get("path")
+    if base is None or source_facts(base) != frozen["source"]:
+        origin = "random" if base is None else f"those of {base}, which has changed since"
+        raise InputError(
+            f"{source} holds only the parameters that match {frozen['trainable']!r}, "
+            f"TrainConfig.trainable of its run; the others were {origin}. Evaluate the run with "
+            "its own training command, or give the warm start that it was trained from"
+        )
+    selected, _ = partition(like, frozen["trainable"])
+    _, base_params = partition(load_params(base, config, like), frozen["trainable"])
+    return merge(orbax.load_params(source, selected), base_params)
 
 
 def save_params(

@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from flan_jax.errors import InputError, RunFailed, is_disk_full
+from flan_jax.json_files import JsonObject, read_json
 from flan_jax.parallel import multihost
 from flan_jax.pytrees import Params, Tree, named_leaves, restack_layers
 from flan_jax.weights.shapes import Shape, Shapes, is_stacked, shape_differences
@@ -30,6 +31,10 @@ Bounds: TypeAlias = tuple[tuple[int, int], ...]
 """(start, stop) of each dimension of a part of an array."""
 MeshAxes: TypeAlias = tuple[object, ...]
 """The mesh axes that each dimension of an array is split over."""
+
+
+FROZEN = "frozen"
+"""Item of a checkpoint that does not hold all parameters: the identity of the others, as JSON."""
 
 
 class CheckpointFailed(RunFailed):
@@ -80,6 +85,19 @@ def latest_folder(source: str | Path) -> Path:
             "a run that has saved one"
         )
     return folder / str(max(steps))
+
+
+def frozen_params_id(source: str | Path) -> JsonObject | None:
+    """Returns the identity of the parameters that a run's latest checkpoint does not hold.
+
+    Args:
+      source: a run directory, or its checkpoints/ folder.
+
+    Returns:
+      {"trainable": regex of the parameters that it holds, "source": where the others are from}, or
+      None if it holds all.
+    """
+    return read_json(latest_folder(source) / FROZEN / "metadata")
 
 
 def save_params(
@@ -139,6 +157,7 @@ def open_manager(
     handlers = {}
     for name in ITEMS:
         handlers[name] = ocp.StandardCheckpointHandler(**limits)
+    handlers[FROZEN] = ocp.JsonCheckpointHandler()
     return ocp.CheckpointManager(
         folder.resolve(),
         options=options,

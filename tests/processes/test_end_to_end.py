@@ -18,6 +18,7 @@ from small_runs import (
     environment,
     finish,
     metrics,
+    parameters,
     scores,
     start,
     wait_for_step,
@@ -141,6 +142,23 @@ def test_a_run_of_other_layers_is_scored_again(tmp_path, cache, finished):
     assert scores(run_dir, "rte")["after"]["mean"] == scores(finished, "rte")["after"]["mean"]
 
 
+def test_a_partly_frozen_run_goes_on_exactly(tmp_path, cache):
+    trainable = "--gin.TrainConfig.trainable='scale$'"
+    for name, stops in (("whole", [STEPS]), ("stopped", [STEPS // 2, STEPS])):
+        for stop in stops:
+            finish(tmp_path / name, cache, trainable, f"--gin.STEPS={stop}")
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+    assert all("scale" in name for name in parameters(tmp_path / "whole"))
+
+    other = "--gin.TrainConfig.trainable='kernel$'"
+    output = finish(tmp_path / "stopped", cache, other, code=2)
+    assert "holds another run" in output
+    assert "'trainable': 'scale$'" in output and "'trainable': 'kernel$'" in output
+    nothing = "--gin.TrainConfig.trainable='lora'"
+    output = finish(tmp_path / "none", cache, nothing, "--dry_run", code=2)
+    assert "which matches none of the model's" in output
+
+
 def assert_same_losses(run_dir, expected):
     losses, others = ([row["loss"] for row in metrics(each)] for each in (run_dir, expected))
     assert len(losses) == STEPS // 2
@@ -261,7 +279,7 @@ def test_any_checkpoint_is_scored_on_any_task(tmp_path, cache, undisturbed):
     output = finish(run_dir, cache, *flags, "--tasks=sst3", script="launch/evaluate.py", code=2)
     assert "unknown mixture or task 'sst3'. Did you mean 'sst2'?" in output
     output = finish(undisturbed, cache, *flags, "--tasks=sst2", script="launch/evaluate.py", code=2)
-    assert "holds a run of other settings" in output and "warm_start: None there" in output
+    assert "holds a run of other settings" in output and "warm_start: None in the run" in output
 
 
 def test_a_killed_evaluation_goes_on_to_the_same_files(tmp_path, cache, undisturbed):

@@ -1,17 +1,15 @@
-"""The loop's log: known answers of its rates and phases, and the profile of chosen steps."""
+"""Known answers of the rates and phases of a log line, and losses that end a run."""
 
 import types
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from flan_jax.errors import InputError
 from flan_jax.json_files import read_jsonl
 from flan_jax.progress import show
 from flan_jax.run_dir import Run
 from flan_jax.training import metrics_log
-from flan_jax.training.metrics_log import Log, profiled_steps, seconds_at_peak
+from flan_jax.training.metrics_log import Log, NotFinite, check_finite, seconds_at_peak
 
 # Six real tokens of sixteen.
 SUMS = {
@@ -22,7 +20,6 @@ SUMS = {
     "tokens": 6.0,
     "grad_norm": 1.0,
 }
-BATCH = {"decoder_loss_weights": np.ones((1, 8))}
 
 
 @pytest.fixture
@@ -59,13 +56,22 @@ def test_rates_and_phases_of_a_line(clock, log_of, tmp_path):
     passing(clock, log, "dispatch", 1.0)
     log.add(sums())
     passing(clock, log, "evaluation", 20.0)
-    clock.now += 3.0
+    passing(clock, log, "input", 2.0)
+    clock.now += 1.0
     row = log.write(2)
     # Two steps in four seconds: what compiling and evaluation took does not count.
     expected = {
-        "tokens_per_second": 3.0, "supervised_tokens_per_second": 2.0, "packed": 37.5, "mfu": 25.0, "dispatch_seconds": 1.0,
-        "device_seconds": 0.0, "evaluation_seconds": 20.0, "compile_seconds": 7.0, "seconds": 31.0,
-    }  # fmt: skip
+        "tokens_per_second": 3.0,
+        "supervised_tokens_per_second": 2.0,
+        "packed": 37.5,
+        "mfu": 25.0,
+        "input_seconds": 2.0,
+        "dispatch_seconds": 1.0,
+        "device_seconds": 0.0,
+        "evaluation_seconds": 20.0,
+        "compile_seconds": 7.0,
+        "seconds": 31.0,
+    }
     assert {name: row[name] for name in expected} == expected
     assert [*read_jsonl(tmp_path / "metrics.jsonl")] == [row]
     assert "12" not in show(row) and "38% packed  MFU 25.0%" in show(row)
@@ -87,83 +93,27 @@ def test_where_the_peak_is_not_known_there_is_no_mfu(log_of):
 def test_seconds_at_peak():
     """A v4 chip does 275 TFLOP/s and is one device; a v3 chip does 123 and is two."""
 
-    def devices(count, kind):
-        return [types.SimpleNamespace(device_kind=kind)] * count
-
-    assert seconds_at_peak(275e12, devices(4, "TPU v4")) == 0.25
-    assert seconds_at_peak(123e12, devices(2, "TPU v3")) == 1.0
-    assert seconds_at_peak(1, [*devices(1, "TPU v4"), *devices(1, "cpu")]) is None
+    assert seconds_at_peak(275e12, ["TPU v4"] * 4) == 0.25
+    assert seconds_at_peak(123e12, ["TPU v3"] * 2) == 1.0
+    assert seconds_at_peak(1, ["TPU v4", "cpu"]) is None
 
 
-def test_waiting_for_input_is_a_phase(clock, log_of):
-    def slow():
-        for step in range(2):
-            clock.now += 2.0
-            yield step, BATCH
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run(loss):
+    with pytest.raises(NotFinite, match="at step 12"):
+        check_finite(12, loss)
+    check_finite(12, 3.0)
 
+
+def test_a_line_of_skipped_steps_alone_ends_the_run(log_of):
     log = log_of()
-    for _ in log.steps(slow()):
-        clock.now += 1.0
-        log.add(sums())
-    assert log.write(2)["input_seconds"] == 4.0
-
-
-def traced_steps(monkeypatch, log, count):
-    """(the steps that begin while a trace is kept, where it is kept)."""
-    kept, folders = [], []
-
-    class Trace:
-        def __init__(self, folder):
-            folders.append(folder)
-
-        def __enter__(self):
-            kept.append([])
-
-        def __exit__(self, *exception):
-            kept.append(None)
-
-    monkeypatch.setattr(metrics_log.jax.profiler, "trace", Trace)
-    for step, _ in log.steps((step, BATCH) for step in range(count)):
-        if kept and kept[-1] is not None:
-            kept[-1].append(step + 1)
-        log.add(sums())
-    return [steps for steps in kept if steps], folders
-
-
-@pytest.mark.parametrize(("text", "steps"), [("2:3", [2, 3]), ("1:1", [1]), ("4:5", [4, 5])])
-def test_the_profile_holds_the_steps_asked_for(monkeypatch, log_of, tmp_path, capsys, text, steps):
-    traced, folders = traced_steps(monkeypatch, log_of(profile=profiled_steps(text, 5)), 5)
-    assert traced == [steps] and folders == [str(tmp_path / "profile")]
-    assert (
-        f"The profile of the steps {steps[0]} to {steps[-1]} is in {tmp_path}"
-        in capsys.readouterr().out
-    )
-
-
-def test_without_a_profile_nothing_is_traced(monkeypatch, log_of):
-    assert traced_steps(monkeypatch, log_of(), 3) == ([], [])
-
-
-def test_a_trace_is_written(log_of, tmp_path):
-    log = log_of(profile=profiled_steps("2:2", 3))
-    for _ in log.steps((step, BATCH) for step in range(3)):
-        log.add(sums())
-    assert list(tmp_path.glob("profile/**/*.xplane.pb"))
-
-
-@pytest.mark.parametrize("text", ["0:3", "3:2", "1:11", "1", "a:b", "-1:2", "", "1:2:3"])
-def test_a_profile_of_no_steps_of_the_run_is_refused(text):
-    with pytest.raises(
-        InputError,
-        match=f"--profile={text} is no span of this run's 10 steps; write the first and the last",
-    ):
-        profiled_steps(text, 10)
-
-
-def test_a_profile_of_steps_that_are_taken_is_refused(log_of):
-    with pytest.raises(
-        InputError,
-        match="--profile begins with step 3, and the run goes on with step 5: choose later",
-    ):
-        log_of(4, profile=profiled_steps("3:9", 10))
-    log_of(4, profile=profiled_steps("5:9", 10))
+    names = ("loss_sum", "z_loss_sum", "correct_sum", "weight_sum", "tokens", "grad_norm")
+    bad = dict.fromkeys(names, jnp.zeros(())) | {"skipped": jnp.array(True)}
+    good = dict.fromkeys(names, jnp.array(2.0)) | {"skipped": jnp.array(False)}
+    log.add(bad)
+    log.add(good)
+    row = log.write(2)
+    assert (row["skipped"], row["loss"]) == (1, 0.0)
+    log.add(bad)
+    with pytest.raises(NotFinite, match="all were skipped"):
+        log.write(3)

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from flan_jax.cli import gin_settings
 from flan_jax.errors import InputError
 from flan_jax.training import optimizers
 from flan_jax.training.adafactor import adafactor
@@ -130,3 +131,50 @@ def test_schedules_refuse_what_they_cannot_do():
         optimizers.linear(1.0, 10, 10)
     with pytest.raises(InputError, match="infinite"):
         optimizers.rsqrt(1.0, 0)
+
+
+MY_OPTIMIZERS = """
+import optax
+
+from flan_jax.training.optimizers import register_optimizer, register_schedule
+
+
+def half(learning_rate, warmup_steps, total_steps):
+    return optax.constant_schedule(learning_rate / 2)
+
+
+register_optimizer("momentum", optax.sgd)
+register_schedule("half", half)
+"""
+
+
+def test_a_gin_file_reaches_an_optimizer_of_a_module_that_it_imports(tmp_path, monkeypatch):
+    (tmp_path / "my_optimizers.py").write_text(MY_OPTIMIZERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(optimizers, "OPTIMIZERS", dict(optimizers.OPTIMIZERS))
+    monkeypatch.setattr(optimizers, "SCHEDULES", dict(optimizers.SCHEDULES))
+    gin_file = tmp_path / "my_run.gin"
+    gin_file.write_text(
+        "import my_optimizers\n"
+        "include 'flan_mixture.gin'\n"
+        "OptimizerConfig.name = 'momentum'\n"
+        "OptimizerConfig.schedule = 'half'\n"
+        "OptimizerConfig.settings = {'momentum': 0.0}\n"
+        "LEARNING_RATE = 0.5\n"
+    )
+    config = gin_settings.load_settings([str(gin_file)], []).optimizer
+    got, _ = _run(config.build(10), {"kernel": jnp.ones((2,))}, 1, lambda step: {"kernel": 1.0})
+    np.testing.assert_allclose(got["kernel"], 0.75)
+
+
+def test_another_optimizer_of_a_known_name_is_refused():
+    with pytest.raises(InputError, match="two optimizers are named 'adamw'"):
+        optimizers.register_optimizer("adamw", optax.sgd)
+    optimizers.register_optimizer("adamw", optimizers.adamw)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match="unknown optimizer 'adam'. Did you mean 'adamw'?"):
+        optimizers.OptimizerConfig(learning_rate=0.1, name="adam")
+    with pytest.raises(InputError, match="unknown schedule 'liner'. Did you mean 'linear'?"):
+        optimizers.OptimizerConfig(learning_rate=0.1, schedule="liner")
