@@ -1,1 +1,1 @@
-"""Instruction tuning in JAX: FLAN's tasks, a packed and sharded Flax trainer, held-out-cluster evaluation."""
+"""Instruction tuning in JAX: FLAN tasks, a packed and sharded Flax trainer, held-out evaluation."""

@@ -1,9 +1,10 @@
-"""What accelerators can do at best, and what an hour of them costs."""
+"""What accelerators can do at best: peak rates, memory, links."""
 
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any
+
+import jax
 
 MIB, GIB = 2**20, 2**30
 Number = int | float
@@ -11,12 +12,18 @@ Number = int | float
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chip:
-    """Peaks of one chip. kind: as JAX names its devices. devices: that JAX sees of one chip.
+    """Peak rates of one chip.
 
-    flops: bf16 FLOP/s. hbm: bytes/s to memory. link: bytes/s out of the chip over one link, in one direction. wrap: a
-    dimension of a slice whose length is a multiple of it closes to a ring, so that two links carry a collective; None where
-    one link stands for all. memory: bytes that the compiler leaves to a program on one device. network: bytes/s out of the chip
-    to other slices, over the data centre's network.
+    Attributes:
+      kind: the beginning of its jax.Device.device_kind.
+      flops: bf16 FLOP/s.
+      hbm: bytes/s between the chip and its memory.
+      link: bytes/s out of the chip over one link, in one direction.
+      devices: the number of JAX devices of one chip.
+      wrap: a dimension of a slice closes to a ring if its length is a multiple of this; two links
+        then carry a collective. None where one link stands for all.
+      memory: bytes that the compiler leaves to a program on one device; None to ask the device.
+      network: bytes/s out of the chip to other slices, over the data center network.
     """
 
     kind: str
@@ -68,36 +75,53 @@ CHIPS: dict[str, Chip] = {
     "h100": Chip(kind="NVIDIA H100", flops=989e12, hbm=3350e9, link=450e9),
     "h200": Chip(kind="NVIDIA H200", flops=989e12, hbm=4800e9, link=450e9),
 }
-"""Sources. TPUs: docs.cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e,tpu7x} ("Peak compute per chip (bf16)", HBM bandwidth,
-bidirectional ICI bandwidth per chip / ports / 2, data center
-network bandwidth per chip, or per pod / 256); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433), table 4; memory:
-"available HBM" in the error of libtpu 0.0.42's compiler. GPUs: NVIDIA's data sheets of the SXM forms (dense bf16; NVLink in one
-direction; A100 of 80 GB); their memory is asked of the device. Not looked up in these, but remembered: tpu7x's memory rate and
-links, the links of v3 and v4, all rows of GPUs. Check them before you rely on an estimate.
+"""Sources. TPUs: docs.cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e,tpu7x} ("Peak compute per chip
+(bf16)", HBM bandwidth, bidirectional ICI bandwidth per chip / ports / 2, data center network
+bandwidth per chip, or per pod / 256); links of v3 and v4: Jouppi et al. 2023 (arXiv 2304.01433),
+table 4; memory: "available HBM" in the error of libtpu 0.0.42's compiler. GPUs: NVIDIA's data
+sheets of the SXM forms (dense bf16; NVLink in one direction; A100 of 80 GB); their memory is asked
+of the device.
+
+From memory, not looked up: the memory rate and links of tpu7x, the links of v3 and v4, all rows of
+GPUs. Check them before you rely on an estimate.
 """
 
 
 def is_torus(chip: Chip, dimensions: Sequence[int]) -> bool:
-    """Whether the slice is a torus in every dimension that it has."""
-    return chip.wrap is not None and all(size % chip.wrap == 0 for size in dimensions if size > 1)
+    """Returns whether a slice closes to a ring in every dimension longer than 1.
+
+    Args:
+      chip: the slice's chip.
+      dimensions: chips along each dimension of the slice.
+    """
+    wrap = chip.wrap
+    return wrap is not None and all(size % wrap == 0 for size in dimensions if size > 1)
 
 
 def chip_of(kind: str) -> str | None:
-    """The name in CHIPS of a device kind; None for one that is not there (a CPU)."""
-    # The longest that fits: "TPU v5 lite" is no "TPU v5".
+    """Returns the name in CHIPS of a jax.Device.device_kind; None for other devices (a CPU)."""
+    # The longest that fits: "TPU v5 lite" begins with "TPU v5".
     fitting = [name for name, chip in CHIPS.items() if kind.startswith(chip.kind)]
     return max(fitting, key=lambda name: len(CHIPS[name].kind), default=None)
 
 
-def memory_of(devices: Sequence[Any]) -> Number | None:
-    """Bytes that each of these devices, all of one kind, has for a program; CPU devices share their machine's.
+def memory_of(devices: Sequence[jax.Device]) -> Number | None:
+    """Returns the bytes that each of these devices has for a program.
 
-    Where CHIPS does not say, one of this host is asked; None where that does not say either.
+    Args:
+      devices: devices of one kind, some of them on this host. CPU devices share the memory of
+        their host.
+
+    Returns:
+      The bytes in CHIPS, or else what a device of this host says; None if it does not say.
     """
-    chip = chip_of(devices[0].device_kind)
-    if chip and CHIPS[chip].memory:
-        return CHIPS[chip].memory
-    here = [device for device in devices if device.process_index == device.client.process_index()]
+    name = chip_of(devices[0].device_kind)
+    if name is not None and CHIPS[name].memory:
+        return CHIPS[name].memory
+
+    local = [device for device in devices if device.process_index == device.client.process_index()]
     if devices[0].platform == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / len(here)
-    return (here[0].memory_stats() or {}).get("bytes_limit")
+        host_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return host_memory / len(local)
+    stats = local[0].memory_stats() or {}
+    return stats.get("bytes_limit")

@@ -19,11 +19,14 @@ from flan_jax.errors import InputError
 JsonObject: TypeAlias = Mapping[str, Any]
 """A JSON object as Python has it: its values are what json.loads gives."""
 
+JsonValue: TypeAlias = Any
+"""What json.loads gives: an object, a list, a text, a number, a truth value or None."""
+
 TEMPORARY_FOLDER = re.compile(r".+\.tmp-(?P<pid>\d+)-[0-9a-f]{8}-(?P<host>.+)")
 """Name of an unfinished folder. Readers of T5X checkpoints, too, take `.tmp-` for unfinished."""
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> JsonValue:
     """Returns the content of a JSON file, or None if there is no such file.
 
     Raises:

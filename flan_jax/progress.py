@@ -1,4 +1,4 @@
-"""A live bar on a terminal, plain lines elsewhere."""
+"""Progress on the terminal: a live bar, or plain lines in a log file."""
 
 import sys
 import time
@@ -8,16 +8,34 @@ import rich.console
 import rich.progress
 
 LINE_SECONDS = 10.0
-"""On a pipe or in a log file: at most a line so often."""
+"""The least time between two lines in a log file."""
+
+WIDTH_OF_TABLES = 180
+"""Columns of a table that is not shown on a terminal."""
 
 
 class Progress:
-    """Counts towards `total` under a label. Use as a context; `update(done, text)` from the loop."""
+    """Shows how much of some work is done: a bar on a terminal, elsewhere a line now and then.
+
+    >>> with Progress("train", total=100) as progress:
+    ...     progress.update(10, "loss 2.1")
+    train 10/100  loss 2.1  0:45 left
+    """
 
     def __init__(self, label: str, total: int, done: int = 0):
-        self.label, self.total, self._start, self._first = label, total, time.monotonic(), done
-        self._console = rich.console.Console(stderr=True)
+        """Prepares the bar.
+
+        Args:
+          label: what is done, in a word.
+          total: the number of steps.
+          done: steps that were done before; they do not count for the time left.
+        """
+        self.label = label
+        self.total = total
+        self._done_before = done
+        self._start = time.monotonic()
         self._last_line = 0.0
+        self._console = rich.console.Console(stderr=True)
         self._bar = rich.progress.Progress(
             "{task.description}",
             rich.progress.BarColumn(),
@@ -38,40 +56,49 @@ class Progress:
         self._bar.stop()
 
     def update(self, done: int, text: str = "") -> None:
+        """Shows that `done` of the steps are done; `text` stands behind the numbers."""
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, text=text)
             return
         now = time.monotonic()
-        if now - self._last_line >= LINE_SECONDS or done >= self.total:
+        is_due = now - self._last_line >= LINE_SECONDS
+        if is_due or done >= self.total:
             self._last_line = now
-            print(
-                f"{self.label} {done}/{self.total}  {text}  {self._eta(done, now)}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"{self.label} {done}/{self.total}  {text}  {self._time_left(done, now)}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
 
-    def _eta(self, done: int, now: float) -> str:
-        if done <= self._first or done >= self.total:
+    def _time_left(self, done: int, now: float) -> str:
+        """Returns "1:05 left" for 65 seconds; "" if nothing has been done yet, or all is."""
+        if done <= self._done_before or done >= self.total:
             return ""
-        left = (now - self._start) / (done - self._first) * (self.total - done)
-        return f"{left // 60:.0f}:{left % 60:02.0f} left"
+        seconds_a_step = (now - self._start) / (done - self._done_before)
+        seconds = seconds_a_step * (self.total - done)
+        return f"{seconds // 60:.0f}:{seconds % 60:02.0f} left"
 
 
 def show(metrics: Mapping[str, int | float]) -> str:
-    """The figures of a step that fit on a line."""
-    mfu = f"  MFU {metrics['mfu']:.1f}%" if "mfu" in metrics else ""
-    return (
-        f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.1f}%  {metrics['tokens_per_second']:,.0f} tok/s, "
-        f"{metrics['supervised_tokens_per_second']:,.0f} supervised, {metrics['packed']:.0f}% packed{mfu}"
+    """Returns the metrics of a training step that fit on a line.
+
+    Args:
+      metrics: a line of metrics.jsonl.
+    """
+    line = (
+        f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.1f}%  "
+        f"{metrics['tokens_per_second']:,.0f} tok/s, "
+        f"{metrics['supervised_tokens_per_second']:,.0f} supervised, "
+        f"{metrics['packed']:.0f}% packed"
     )
-
-
-def table_console() -> rich.console.Console:
-    """For tables on stdout: as wide as the terminal, and wide enough for all columns where there is none."""
-    terminal = rich.console.Console()
-    return terminal if terminal.is_terminal else rich.console.Console(width=180)
+    if "mfu" in metrics:
+        line += f"  MFU {metrics['mfu']:.1f}%"
+    return line
 
 
 def show_means(means: Mapping[str, int | float]) -> str:
-    """The mean scores of clusters: "nli 43.2%"."""
+    """Returns the mean scores of clusters on a line: "nli 43.2%  misc 10.0%"."""
     return "  ".join(f"{cluster} {mean:.1f}%" for cluster, mean in means.items())
+
+
+def table_console() -> rich.console.Console:
+    """Returns a console for tables on stdout: as wide as the terminal, or else wide."""
+    terminal = rich.console.Console()
+    return terminal if terminal.is_terminal else rich.console.Console(width=WIDTH_OF_TABLES)

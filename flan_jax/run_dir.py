@@ -1,15 +1,20 @@
-"""A run is a directory: config.gin, manifest.json, metrics.jsonl, checkpoints/, eval/, predictions/, result.json, report.html."""
+"""A run directory.
+
+It holds config.gin, manifest.json, metrics.jsonl, checkpoints/, eval/, predictions/, result.json
+(written last: it means that the run is done) and report.html.
+"""
 
 import fcntl
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import InputError
 from flan_jax.json_files import (
     JsonObject,
+    append_jsonl,
     as_json,
     read_json,
     read_jsonl,
@@ -19,41 +24,50 @@ from flan_jax.json_files import (
 
 MANIFEST, METRICS, RESULT = "manifest.json", "metrics.jsonl", "result.json"
 LEAKAGE = "leakage.json"
-"""The audit of what a run trains on against what it holds out; a sweep on this machine writes it, and launch/leakage.py --run_dir."""
+"""The leakage audit of the run's data. A local sweep writes it, and launch/leakage.py --run_dir."""
 
 
 class Run:
-    """A run directory that this process writes. Raises InputError when it cannot be written or another process writes it.
+    """A run directory that is written by this process, or, in a multi-process run, by process 0.
 
-    The lock is held until the process ends, however it ends. Of several processes that do a run together, one `writes`; for
-    the others what is here that writes does nothing.
+    Attributes:
+      path: the directory.
+      is_writer: whether this process writes it. In other processes the methods that write do
+        nothing.
     """
 
     def __init__(self, path: str | os.PathLike, is_writer: bool = True):
+        """Creates the directory and locks it until this process ends, however it ends.
+
+        Raises:
+          InputError: the directory cannot be written, or another process writes it.
+        """
         self.path, self.is_writer = Path(path), is_writer
         if is_writer:
-            self._take()
+            self._lock = self._create_and_lock()
 
-    def _take(self) -> None:
+    def _create_and_lock(self) -> object:
         try:
             for folder in ("eval", "predictions", "checkpoints"):
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a")
+            lock = (self.path / ".lock").open("a")
         except OSError as error:
-            reason = f"{error.strerror}: {error.filename}"
             raise InputError(
-                f"the run directory {self.path} cannot be written ({reason}). Choose another --run_dir"
+                f"the run directory {self.path} cannot be written ({error.strerror}: "
+                f"{error.filename}). Choose another --run_dir"
             ) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"another process is writing {self.path}. Wait for it to end, or choose another --run_dir"
+                f"another process is writing {self.path}. Wait for it to end, or choose another "
+                "--run_dir"
             ) from None
+        return lock
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What result.json says; None while the run is not done."""
+        """The content of result.json; None while the run is not done."""
         return read_json(self.path / RESULT)
 
     @property
@@ -84,6 +98,7 @@ class Run:
         self.write_json(MANIFEST, {"identity": begun or identity, **metadata})
 
     def _check_same(self, before: JsonObject, now: JsonObject) -> None:
+        """Raises InputError with the differences between two identities, if there are any."""
         differing = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if not differing:
             return
@@ -96,24 +111,25 @@ class Run:
         )
 
     def write_text(self, name: str, text: str) -> None:
-        """Replaces a file of the run at once."""
+        """Replaces a file of the run atomically."""
         if self.is_writer:
             write_text(self.path / name, text)
 
-    def write_json(self, name: str, content: Any) -> None:
+    def write_json(self, name: str, content: object) -> None:
+        """Replaces a JSON file of the run atomically."""
         self.write_text(name, as_json(content))
 
     def remove(self, name: str) -> None:
+        """Removes a file of the run, if it exists."""
         if self.is_writer:
             (self.path / name).unlink(missing_ok=True)
 
-    def log(self, row: Mapping[str, Any]) -> None:
+    def log(self, row: JsonObject) -> None:
         """Appends one line to metrics.jsonl."""
         if self.is_writer:
-            with (self.path / METRICS).open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_jsonl(self.path / METRICS, row)
 
     def truncate_metrics(self, step: int) -> None:
-        """Drops the lines of metrics.jsonl of later steps, which a resumed run writes again."""
-        kept = [row for row in read_jsonl(self.path / METRICS) if row["step"] <= step]
-        self.write_text(METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+        """Removes the lines of metrics.jsonl after a step; a resumed run writes them again."""
+        rows = [row for row in read_jsonl(self.path / METRICS) if row["step"] <= step]
+        self.write_text(METRICS, "".join(json.dumps(row) + "\n" for row in rows))

@@ -55,16 +55,6 @@ def target(count=8, *, memory=math.inf, chip=None, dimensions=()):
 # Chips and prices
 
 
-@pytest.mark.parametrize(
-    "kind, name",
-    [
-        ("TPU v5 lite", "v5e"), ("TPU v5", "v5p"), ("TPU v4", "v4"), ("NVIDIA H100 80GB HBM3", "h100"), ("cpu", None),
-    ],
-)  # fmt: skip
-def test_a_device_kind_is_known_by_its_name(kind, name):
-    assert hardware.chip_of(kind) == name
-
-
 def test_roofline_of_one_second_each():
     one = functools.partial(roofline, flops=275e12, traffic=1200e9, sent=50e9)
     assert one(hardware.CHIPS["v4"], closed=False) == (1.0, 1.0, 1.0, 0.0)
@@ -78,16 +68,6 @@ def test_roofline_of_one_second_each():
         hardware.CHIPS["v5p"], flops=459e12, traffic=0.0, sent=0.0, closed=True, between=12.5e9
     )
     assert (slow, slow.overlapped) == ((1.0, 0.0, 0.0, 2.0), 2.0)
-
-
-@pytest.mark.parametrize(
-    "chip, dimensions, torus",
-    [
-        ("v4", (4, 4, 8), True), ("v4", (2, 2, 4), False), ("v5e", (16, 16), True), ("v5e", (4, 4), False), ("h100", (), False),
-    ],
-)  # fmt: skip
-def test_a_slice_is_a_torus_when_every_dimension_closes(chip, dimensions, torus):
-    assert hardware.is_torus(hardware.CHIPS[chip], dimensions) == torus
 
 
 def test_every_tpu_has_a_price():
