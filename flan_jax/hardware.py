@@ -3,11 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import jax
 
 MIB, GIB = 2**20, 2**30
 Number = int | float
+Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ def chip_of(kind: str) -> str | None:
     return max(fitting, key=lambda name: len(CHIPS[name].kind), default=None)
 
 
-def memory_of(devices: Sequence[jax.Device]) -> Number | None:
+def memory_of(devices: Sequence[Device]) -> Number | None:
     """Returns the bytes that each of these devices has for a program.
 
     Args:
