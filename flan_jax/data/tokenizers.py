@@ -1,8 +1,12 @@
-"""Tokenizers behind one small face: SentencePiece models (T5, mT5, Llama 2, Gemma) and Hugging Face's tokenizer.json."""
+"""Tokenizers behind one protocol.
+
+SentencePiece models (T5, mT5, Llama 2, Gemma) and Hugging Face's tokenizer.json.
+"""
 
 import functools
 import hashlib
 import io
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,16 +20,25 @@ from flan_jax.errors import InputError
 from flan_jax.json_files import read_json_object
 
 PRACTICE_MODEL = Path(__file__).with_name("practice.model")
-"""The tokenizer of the practice corpus; its name as a tokenizer's path is "practice"."""
+"""The tokenizer of the practice corpus. Settings name it "practice"."""
 
 EOS_TOKENS = ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "[SEP]")
 PAD_TOKENS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>")
-"""Where no file beside a tokenizer.json names them, the first of these in its vocabulary is taken."""
+"""If no file beside a tokenizer.json names EOS (PAD), it is the first of these in the vocabulary."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Text to token ids and back. Ids are below `vocab_size`; `fingerprint` changes with any id that it would give."""
+    """Converts text to token ids and back.
+
+    Attributes:
+      path: the file that it was loaded from.
+      extra_ids: the number of sentinel ids that were added to the file's.
+      vocab_size: the number of ids; all ids are below it.
+      pad_id: the id that fills rows.
+      eos_id: the id that ends an input or a target.
+      fingerprint: a hash of all that decides which ids a text has.
+    """
 
     path: str
     extra_ids: int
@@ -35,39 +48,41 @@ class Tokenizer(Protocol):
     fingerprint: str
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, without EOS."""
+        """Returns the ids of a text, without EOS."""
         ...
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each text, without EOS."""
+        ...
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text up to the first EOS."""
+        """Returns the text up to the first EOS."""
         ...
 
 
 class SentencePieceTokenizer:
-    """A SentencePiece model. The last `extra_ids` ids are T5's sentinels, <extra_id_0> the highest."""
+    """A SentencePiece model. See Tokenizer for the attributes."""
 
     def __init__(self, path: str, extra_ids: int = 0):
+        """Loads a model.
+
+        Args:
+          path: a *.model file.
+          extra_ids: the number of T5's sentinels to add behind the model's ids; <extra_id_0> gets
+            the highest id.
+
+        Raises:
+          InputError: the file is not a SentencePiece model, or it has no end-of-sequence piece.
+        """
         self.path, self.extra_ids = path, extra_ids
         content = Path(path).read_bytes()
         try:
-            model = sentencepiece_model_pb2.ModelProto.FromString(content)  # pyright: ignore[reportAttributeAccessIssue]
-            for i in reversed(range(extra_ids)):
-                model.pieces.add(
-                    piece=f"▁<extra_id_{i}>", score=0.0, type=model.SentencePiece.USER_DEFINED
-                )
-            if not model.pieces:
-                raise InputError(f"{path} is not a SentencePiece model: it has no pieces")
-            self._model = sentencepiece.SentencePieceProcessor(
-                model_proto=model.SerializeToString()
-            )
-        except InputError:
-            raise
+            self._model = _sentencepiece_model(content, extra_ids)
         except Exception as error:  # protobuf and sentencepiece raise different kinds
             raise InputError(
                 f"{path} is not a SentencePiece model: {_first_line(error)}"
             ) from error
+
         self.vocab_size = self._model.get_piece_size()
         self.eos_id = self._model.eos_id()
         # A model without PAD (Llama's) can take any id: padding is masked by its segment id.
@@ -80,27 +95,35 @@ class SentencePieceTokenizer:
         return _load_once, (self.path, self.extra_ids)
 
     def encode(self, text: str) -> list[int]:
+        """See Tokenizer."""
         return self._model.encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._model.encode(
-            list(texts), num_threads=1
-        )  # prepare has a process for each core already
+        """See Tokenizer. Uses one thread: `prepare` has a process for each core already."""
+        return self._model.encode(list(texts), num_threads=1)
 
     def decode(self, ids: Iterable[int]) -> str:
-        kept = _before_eos(ids, self.eos_id)
+        """See Tokenizer. Ids beyond the vocabulary become the unknown piece; PAD is skipped."""
         unknown = self._model.unk_id()
-        return self._model.decode(
-            [i if i < self.vocab_size else unknown for i in kept if i != self.pad_id]
-        )
+        text_ids = [id_ for id_ in _before_eos(ids, self.eos_id) if id_ != self.pad_id]
+        return self._model.decode([id_ if id_ < self.vocab_size else unknown for id_ in text_ids])
 
 
 class HuggingFaceTokenizer:
-    """A tokenizer.json. EOS and PAD are those that the files beside it name: tokenizer_config.json and
-    special_tokens_map.json by their text, or else generation_config.json and config.json by their ids.
+    """A tokenizer.json. See Tokenizer for the attributes.
+
+    EOS and PAD are those that the files beside it name: tokenizer_config.json and
+    special_tokens_map.json by their text, or else generation_config.json and config.json by their
+    ids.
     """
 
     def __init__(self, path: str):
+        """Loads a tokenizer.json.
+
+        Raises:
+          InputError: the file is not a tokenizer.json, its EOS is not known, or a file beside it
+            names a token that does not exist.
+        """
         self.path, self.extra_ids = path, 0
         content = Path(path).read_bytes()
         try:
@@ -109,69 +132,109 @@ class HuggingFaceTokenizer:
             raise InputError(
                 f"{path} is not a Hugging Face tokenizer.json: {_first_line(error)}"
             ) from error
+
         # Files often carry the lengths that the model was trained with; here lengths are the run's.
         self._model.no_truncation()
         self._model.no_padding()
         self._vocabulary = self._model.get_vocab()
         self.vocab_size = max(self._vocabulary.values()) + 1
-        eos, pad = self._special("eos_token", EOS_TOKENS), self._special("pad_token", PAD_TOKENS)
-        if eos is None:
+
+        eos_id = self._special_id("eos_token", EOS_TOKENS)
+        if eos_id is None:
             raise InputError(
-                f'{path} has no known eos_token: put {{"eos_token": "..."}} into tokenizer_config.json beside it'
+                f'{path} has no known eos_token: put {{"eos_token": "..."}} into '
+                "tokenizer_config.json beside it"
             )
-        self.eos_id = eos
-        # Without PAD (Llama 3) any id will do, as padding is masked; but this one is also a token of real text.
-        self.pad_id, self._padding = (PAD, None) if pad is None else (pad, pad)
+        self.eos_id = eos_id
         self.fingerprint = _fingerprint(content, self.eos_id)
+
+        # Without PAD (Llama 3) any id will do, as padding is masked; but decode must not skip it
+        # then, because it is also a token of real text.
+        self._padding = self._special_id("pad_token", PAD_TOKENS)
+        self.pad_id = PAD if self._padding is None else self._padding
 
     def __reduce__(self):
         return _load_once, (self.path, 0)
 
     def encode(self, text: str) -> list[int]:
+        """See Tokenizer."""
         return self._model.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [
-            encoding.ids
-            for encoding in self._model.encode_batch_fast(list(texts), add_special_tokens=False)
-        ]
+        """See Tokenizer."""
+        encodings = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
-        kept = [
-            i for i in _before_eos(ids, self.eos_id) if i != self._padding and i < self.vocab_size
+        """See Tokenizer. PAD and ids beyond the vocabulary are skipped."""
+        text_ids = [
+            id_
+            for id_ in _before_eos(ids, self.eos_id)
+            if id_ != self._padding and id_ < self.vocab_size
         ]
-        return self._model.decode(kept, skip_special_tokens=True)
+        return self._model.decode(text_ids, skip_special_tokens=True)
 
-    def _special(self, kind: str, usual: tuple[str, ...]) -> int | None:
+    def _special_id(self, kind: str, usual: tuple[str, ...]) -> int | None:
+        """Returns the id of a special token; None if there is none.
+
+        Args:
+          kind: "eos_token" or "pad_token".
+          usual: texts to look for in the vocabulary if no file beside the tokenizer names one.
+
+        Raises:
+          InputError: a file beside the tokenizer names a token that does not exist.
+        """
+        named = self._id_by_text(kind)
+        if named is None:
+            named = self._id_by_number(kind)
+        if named is not None:
+            return named
+        return next((self._vocabulary[text] for text in usual if text in self._vocabulary), None)
+
+    def _id_by_text(self, kind: str) -> int | None:
+        """Returns the id of the special token that a file beside the tokenizer names by its text."""
         for name in ("tokenizer_config.json", "special_tokens_map.json"):
-            named = _beside(self.path, name).get(kind)
-            token = named.get("content") if isinstance(named, dict) else named
-            if token is not None:
-                if not isinstance(token, str) or token not in self._vocabulary:
-                    raise InputError(
-                        f"{name} beside {self.path} names the {kind} {token!r}, which is no token"
-                    )
-                return self._vocabulary[token]
+            token = _beside(self.path, name).get(kind)
+            if isinstance(token, dict):
+                token = token.get("content")
+            if token is None:
+                continue
+            if not isinstance(token, str) or token not in self._vocabulary:
+                raise InputError(
+                    f"{name} beside {self.path} names the {kind} {token!r}, which is no token"
+                )
+            return self._vocabulary[token]
+        return None
+
+    def _id_by_number(self, kind: str) -> int | None:
+        """Returns the id of the special token that a file beside the tokenizer gives."""
         for name in ("generation_config.json", "config.json"):
-            number = _beside(self.path, name).get(f"{kind}_id")
-            number = number[0] if isinstance(number, list) and number else number
-            if number is not None:
-                if not isinstance(number, int) or not 0 <= number < self.vocab_size:
-                    raise InputError(
-                        f"{name} beside {self.path} gives {kind}_id = {number!r}, which is no token's"
-                    )
-                return number
-        return next((self._vocabulary[token] for token in usual if token in self._vocabulary), None)
+            token_id = _beside(self.path, name).get(f"{kind}_id")
+            if isinstance(token_id, list) and token_id:
+                token_id = token_id[0]
+            if token_id is None:
+                continue
+            if not isinstance(token_id, int) or not 0 <= token_id < self.vocab_size:
+                raise InputError(
+                    f"{name} beside {self.path} gives {kind}_id = {token_id!r}, which is no token's"
+                )
+            return token_id
+        return None
 
 
 def load_tokenizer(path: str | Path, extra_ids: int = 0) -> Tokenizer:
-    """The tokenizer in a file: `*.model` (SentencePiece), tokenizer.json, a folder holding one, or "practice".
-
-    `extra_ids` sentinels are added to a SentencePiece model (T5's has 100); 0 is as many as the tokenizer_config.json
-    beside it says, if there is one. Raises InputError for anything else.
+    """Returns the tokenizer in a file.
 
     >>> load_tokenizer("practice").encode("Is it raining?")
     [66, 131, ...]
+
+    Args:
+      path: a *.model file (SentencePiece), a tokenizer.json, a folder holding one, or "practice".
+      extra_ids: sentinels to add to a SentencePiece model (T5's has 100); 0 for as many as the
+        tokenizer_config.json beside it says, if there is one.
+
+    Raises:
+      InputError: there is no such tokenizer, or it cannot take sentinels.
     """
     file = tokenizer_file(path)
     if file.suffix == ".model":
@@ -185,32 +248,47 @@ def load_tokenizer(path: str | Path, extra_ids: int = 0) -> Tokenizer:
 
 
 def tokenizer_file(path: str | Path) -> Path:
-    """The file that `path` means. Raises InputError when there is none, or none of a known kind."""
+    """Returns the file of a tokenizer.
+
+    Args:
+      path: what `load_tokenizer` takes.
+
+    Raises:
+      InputError: there is no such file, or it is of no known kind.
+    """
     file = PRACTICE_MODEL if path == "practice" else Path(path).expanduser().absolute()
     if not file.exists():
         raise InputError(
             f"there is no tokenizer {file}: name a SentencePiece *.model file or a tokenizer.json"
         )
     if file.is_dir():
-        found = [*file.glob("tokenizer.json"), *sorted(file.glob("*.model"))]
-        if not found:
+        candidates = [*file.glob("tokenizer.json"), *sorted(file.glob("*.model"))]
+        if not candidates:
             raise InputError(f"the folder {file} holds neither a tokenizer.json nor a *.model file")
-        return found[0]
+        return candidates[0]
     if file.suffix not in (".model", ".json"):
         raise InputError(f"{file} is neither a SentencePiece *.model file nor a tokenizer.json")
     return file
 
 
 def train_tokenizer(texts: Iterable[str], output: str | Path, vocab_size: int = 2048) -> None:
-    """Trains a SentencePiece unigram model with T5's special ids (PAD 0, EOS 1, UNK 2) and byte fallback.
+    """Trains a SentencePiece unigram model and writes it to a file.
 
-    It has `vocab_size` pieces, or fewer where the texts give no more. Raises InputError when there is no text.
+    It has T5's special ids (PAD 0, EOS 1, UNK 2) and byte fallback.
+
+    Args:
+      texts: the texts to train on.
+      output: the *.model file to write.
+      vocab_size: the number of pieces; there are fewer if the texts give no more.
+
+    Raises:
+      InputError: there is no text, or the vocabulary is too small for its characters.
     """
-    trained = io.BytesIO()
+    model_file = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
-            model_writer=trained,
+            model_writer=model_file,
             model_type="unigram",
             vocab_size=vocab_size,
             byte_fallback=True,
@@ -226,22 +304,34 @@ def train_tokenizer(texts: Iterable[str], output: str | Path, vocab_size: int = 
         raise InputError(
             f"cannot train a vocabulary of {vocab_size} on these texts: {_first_line(error)}"
         ) from error
-    Path(output).write_bytes(trained.getvalue())
+    Path(output).write_bytes(model_file.getvalue())
 
 
 @functools.lru_cache(maxsize=4)
 def _load_once(path: str, extra_ids: int) -> Tokenizer:
-    """For worker processes, to which a tokenizer travels with every task."""
+    """Loads a tokenizer in a worker process, which receives it pickled with every task."""
     return load_tokenizer(path, extra_ids)
 
 
+def _sentencepiece_model(content: bytes, extra_ids: int) -> sentencepiece.SentencePieceProcessor:
+    """Returns the model with `extra_ids` sentinels added; raises any Exception if it is none."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(content)  # pyright: ignore[reportAttributeAccessIssue]
+    for number in reversed(range(extra_ids)):
+        model.pieces.add(
+            piece=f"▁<extra_id_{number}>", score=0.0, type=model.SentencePiece.USER_DEFINED
+        )
+    if not model.pieces:
+        raise ValueError("it has no pieces")
+    return sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+
+
 def _before_eos(ids: Iterable[int], eos: int) -> list[int]:
-    kept = [int(i) for i in ids]
-    return kept[: kept.index(eos)] if eos in kept else kept
+    """Returns the ids up to the first EOS."""
+    return [int(id_) for id_ in itertools.takewhile(lambda id_: id_ != eos, ids)]
 
 
 def _beside(path: str, name: str) -> dict[str, Any]:
-    """The JSON object in the file of that name beside a tokenizer; empty where there is none."""
+    """Returns the JSON object in the file of this name beside a tokenizer; {} if there is none."""
     file = Path(path).with_name(name)
     return read_json_object(file) if file.exists() else {}
 
