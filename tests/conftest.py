@@ -5,19 +5,23 @@ import pathlib
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Compiling these tiny programs well takes longer than running them, here and in the processes that tests start. What
-# XLA makes of programs when it optimises them is seen by tests/benchmarks and by the README's commands alone.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} {QUICK} --xla_force_host_platform_device_count=8"
-)
+# To compile these tiny programs well takes longer than to run them, here and in the processes that
+# tests start. Only tests/benchmarks and the README's commands see what XLA makes of programs when
+# it optimizes them.
+XLA_FLAGS = [
+    os.environ.get("XLA_FLAGS", ""),
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_force_host_platform_device_count=8",
+]
+os.environ["XLA_FLAGS"] = " ".join(XLA_FLAGS)
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
-# Tests that compile for TPUs run side by side; libtpu lets in one process otherwise.
+# Tests that compile for TPUs run side by side; otherwise libtpu allows one process only.
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 # Compiled programs are kept between runs: most of the tests' time is compilation.
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(tempfile.gettempdir(), "flan_jax_test_cache"))
-)
+COMPILATION_CACHE = pathlib.Path(tempfile.gettempdir(), "flan_jax_test_cache")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax.numpy as jnp
@@ -29,14 +33,16 @@ from flan_jax.batch import batch_spec
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """XDG_CACHE_HOME of the processes that tests start: what one made ready the others find, those of other workers, too."""
+    """XDG_CACHE_HOME of the processes that tests start; all workers of pytest-xdist share it."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    return base / "cache"
 
 
 @pytest.fixture
 def make_batch():
-    """make_batch(architecture, rows, lengths): each row a list of examples (input tokens, target tokens)."""
+    """make_batch(architecture, rows, lengths); a row is a list of (input tokens, target tokens)."""
     return _make_batch
 
 
@@ -46,25 +52,34 @@ def _make_batch(architecture, rows, lengths):
     for row, examples in enumerate(rows):
         starts = {"encoder": 0, "decoder": 0}
         for segment, (inputs, targets) in enumerate(examples, start=1):
-            sequence = targets if architecture == "encoder_decoder" else inputs + targets
-            shifted = [0, *sequence[:-1]]
-            put = {"decoder_target_tokens": sequence, "decoder_input_tokens": shifted}
-            put["decoder_loss_weights"] = [0] * (len(sequence) - len(targets)) + [1] * len(targets)
-            if architecture == "encoder_decoder":
-                put["encoder_input_tokens"] = inputs
-            else:
-                # seqio marks the inputs and the first target: those positions are fed inputs only.
-                put["decoder_causal_attention"] = [1] * (len(inputs) + 1) + [0] * (len(targets) - 1)
-            for side in starts:
-                if f"{side}_positions" in batch:
-                    size = len(inputs) if side == "encoder" else len(sequence)
-                    put |= {
-                        f"{side}_positions": range(size),
-                        f"{side}_segment_ids": [segment] * size,
-                    }
-            for name, values in put.items():
+            features = _features(architecture, segment, inputs, targets)
+            for name, values in features.items():
                 start = starts[name.split("_")[0]]
                 batch[name][row, start : start + len(values)] = values
             starts["encoder"] += len(inputs)
-            starts["decoder"] += len(sequence)
+            starts["decoder"] += len(features["decoder_target_tokens"])
     return {name: jnp.asarray(value) for name, value in batch.items()}
+
+
+def _features(architecture, segment, inputs, targets):
+    """Returns the features of one example: {name: values of its tokens}."""
+    if architecture == "encoder_decoder":
+        sequence = targets
+        features = {
+            "encoder_input_tokens": inputs,
+            "encoder_positions": range(len(inputs)),
+            "encoder_segment_ids": [segment] * len(inputs),
+        }
+    else:
+        sequence = inputs + targets
+        # seqio marks the inputs and the first target: those positions are fed inputs only.
+        features = {
+            "decoder_causal_attention": [1] * (len(inputs) + 1) + [0] * (len(targets) - 1),
+        }
+    features["decoder_target_tokens"] = sequence
+    features["decoder_input_tokens"] = [0, *sequence[:-1]]
+    features["decoder_positions"] = range(len(sequence))
+    features["decoder_segment_ids"] = [segment] * len(sequence)
+    without_loss = [0] * (len(sequence) - len(targets))
+    features["decoder_loss_weights"] = without_loss + [1] * len(targets)
+    return features

@@ -1,63 +1,109 @@
+"""The KV cache: decoding step by step gives the logits of all tokens at once."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from model_fixtures import CONFIGS
 
-from flan_jax.models import attention_backends
-from flan_jax.models.attention_backends import AttentionMask, attend
+from flan_jax.errors import InputError
+from flan_jax.models.attention import cache_step
+
+LENGTHS = {"inputs": 6, "targets": 5}
+DECODERS = ["relative", "rope", "windowed"]
 
 
-def test_attend_is_softmax_of_masked_biased_scores():
-    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 5, 3, 4))
-    bias = jax.random.normal(jax.random.key(1), (1, 3, 5, 5))
-    mask = (
-        jnp.asarray(np.random.default_rng(0).random((2, 1, 5, 5)) < 0.5)
-        | jnp.eye(5, dtype=bool)[None, None]
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_encoder_decoder_steps_equal_the_whole(scan_layers, make_batch, examples, init):
+    model = CONFIGS["encoder_decoder"](scan_layers=scan_layers).build()
+    batch = make_batch("encoder_decoder", [examples[:1], examples[2:]], LENGTHS)
+    params = {"params": init(model, batch)}
+    encoded = model.apply(params, batch, method="encode")
+    segment_ids = batch["encoder_segment_ids"]
+
+    @jax.jit
+    def step(variables, encoded, tokens, position):
+        hidden, cache = model.apply(
+            {**params, **variables},
+            encoded,
+            segment_ids,
+            tokens,
+            positions=jnp.full_like(tokens, position),
+            cache_length=8,
+            method="decode_hidden",
+            mutable=["cache"],
+        )
+        return model.apply(params, hidden, method="logits"), cache
+
+    @jax.jit
+    def logits_of_all(tokens):
+        hidden = model.apply(params, encoded, segment_ids, tokens, method="decode_hidden")
+        return model.apply(params, hidden, method="logits")
+
+    tokens = jnp.zeros((2, 1), jnp.int32)
+    variables = {}
+    step_encoded = encoded
+    for position in range(5):
+        logits, variables = step(variables, step_encoded, tokens[:, -1:], position)
+        expected = logits_of_all(tokens)[:, -1]
+        np.testing.assert_allclose(logits[:, 0], expected, rtol=1e-4, atol=1e-4)
+        tokens = jnp.concatenate([tokens, jnp.argmax(logits, axis=-1)], axis=1)
+        # The keys and values of the inputs are in the cache now: the outputs of the encoder are
+        # not read again.
+        step_encoded = jnp.full_like(encoded, jnp.nan)
+
+
+@pytest.mark.parametrize("has_prefix", [False, True])
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoder_prompt_and_steps_equal_the_whole(name, has_prefix, make_batch, examples, init):
+    model = CONFIGS[name]().build()
+    batch = make_batch("decoder", [examples[:1], examples[2:]], LENGTHS)
+    if not has_prefix:
+        del batch["decoder_causal_attention"]
+    params = {"params": init(model, batch)}
+    expected = jax.jit(model.apply)(params, batch)
+    tokens = batch["decoder_input_tokens"]
+
+    def decode(variables, tokens, **inputs):
+        hidden, cache = model.apply(
+            params | variables,
+            tokens,
+            cache_length=11,
+            method="decode_hidden",
+            mutable=["cache"],
+            **inputs,
+        )
+        return model.apply(params, hidden, method="logits"), cache
+
+    # Prompts of different lengths, padded on the right.
+    sizes = jnp.asarray([[5], [6]])
+    is_prompt = (jnp.arange(6)[None] < sizes).astype(jnp.int32)
+    logits, cache = decode(
+        {},
+        tokens[:, :6],
+        positions=batch["decoder_positions"][:, :6] * is_prompt,
+        segment_ids=is_prompt,
+        prefix=is_prompt if has_prefix else None,
     )
-    got = attend(query, key, value, mask=AttentionMask(mask), bias=bias)
-    for row in range(2):
-        for head in range(3):
-            scores = np.array(query[row, :, head] @ key[row, :, head].T + bias[0, head])
-            weights = np.where(mask[row, 0], np.exp(scores), 0.0)
-            expected = weights / weights.sum(-1, keepdims=True) @ np.array(value[row, :, head])
-            np.testing.assert_allclose(got[row, :, head], expected, rtol=1e-4, atol=1e-5)
+    actual = logits[is_prompt == 1]
+    np.testing.assert_allclose(actual, expected[:, :6][is_prompt == 1], rtol=1e-4, atol=1e-4)
+
+    # Then the targets one at a time, each row at its own position.
+    for i in range(2):
+        positions = sizes + i
+        next_tokens = jnp.take_along_axis(tokens, positions, axis=1)
+        logits, cache = decode(cache, next_tokens, positions=positions)
+        expected_step = jnp.take_along_axis(expected, positions[..., None], axis=1)
+        np.testing.assert_allclose(logits, expected_step, rtol=1e-4, atol=1e-4)
 
 
-def test_a_query_that_may_see_nothing_is_finite():
-    query = jnp.ones((1, 2, 1, 4))
-    assert jnp.all(
-        jnp.isfinite(attend(query, query, query, mask=AttentionMask(jnp.zeros((1, 1, 2, 2), bool))))
-    )
+def test_padding_is_not_written_to_the_cache():
+    tokens = jnp.asarray([[5, 6, 0]])
+    positions = jnp.asarray([[0, 1, 0]])
+    step = cache_step(tokens, positions, jnp.asarray([[1, 1, 0]]), length=8)
+    assert step.positions.tolist() == [[0, 1, 8]]
 
 
-@pytest.mark.parametrize("softcap", [None, 2.0])
-@pytest.mark.parametrize("dropout_rate", [None, 0.4])
-def test_blocks_of_queries_make_no_difference(monkeypatch, softcap, dropout_rate):
-    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 12, 4, 8))
-    bias = jax.random.normal(jax.random.key(1), (1, 4, 12, 12))
-    mask = AttentionMask(jnp.asarray(np.random.default_rng(0).random((2, 1, 12, 12)) < 0.7))
-
-    def dropout(weights):
-        kept = jax.random.bernoulli(jax.random.key(2), 1 - dropout_rate, (2, 4, 1, 12))
-        return jnp.where(kept, weights / (1 - dropout_rate), 0.0)
-
-    def loss(arrays):
-        query, key, value, bias = arrays
-        options = {"softcap": softcap, "dropout": dropout if dropout_rate else None}
-        out = attend(query, key[:, :, :2], value[:, :, :2], mask=mask, bias=bias, **options)
-        return jnp.sum(jnp.sin(out)), out
-
-    results = []
-    for size in (128, 4):
-        monkeypatch.setattr(attention_backends, "QUERY_BLOCK", size)
-        results.append(jax.value_and_grad(loss, has_aux=True)((query, key, value, bias)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
-
-
-def test_blocks_hold_the_scores_of_one_block():
-    shape = jax.ShapeDtypeStruct((2, 1024, 4, 8), jnp.float32)
-    gradient = jax.grad(lambda q, k, v: jnp.sum(attend(q, k, v, mask=AttentionMask(None)) ** 2))
-    held = (
-        jax.jit(gradient).lower(shape, shape, shape).compile().memory_analysis().temp_size_in_bytes
-    )
-    assert held < 4 * 2 * 4 * 1024 * 1024  # a single array of all scores in float32
+def test_a_cache_needs_positions():
+    with pytest.raises(InputError, match="decoding 3 tokens with a cache needs their positions"):
+        cache_step(jnp.asarray([[5, 6, 0]]), None, None, length=8)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from flan_jax.errors import InputError
 from flan_jax.models.config import callable_name, config_fields
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.layers import Dense
@@ -51,3 +52,21 @@ def test_the_fields_are_json_without_default_callables():
     assert (fields["name"], fields["emb_dim"]) == ("DecoderConfig", 16)
     assert fields["rope_scaling"] == {"type": "linear", "factor": 2.0}
     assert not {"dense", "embed"} & fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"emb_dim": 0}, "emb_dim is 0"),
+        ({"num_heads": -2}, "num_heads is -2"),
+        ({"dropout_rate": 1.0}, "dropout_rate is 1.0"),
+        ({"dtype": "bf16"}, "unknown dtype 'bf16'"),
+        ({"remat": "some"}, "unknown remat policy"),
+        ({"mlp_activations": ("gelo", "linear")}, "Did you mean 'gelu'"),
+        ({"mlp_activations": ()}, "mlp_activations is empty"),
+        ({"relative_attention_num_buckets": 31}, "must be even"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused(wrong, message, make_config):
+    with pytest.raises(InputError, match=message):
+        make_config(**wrong)

@@ -38,7 +38,7 @@ def test_a_module_without_a_head_is_not_a_model():
 
     headless = Headless(config=None)
     assert not isinstance(headless, Model)
-    with pytest.raises(BeartypeCallHintParamViolation, match="headless|Headless"):
+    with pytest.raises(BeartypeCallHintParamViolation, match="Headless"):
         takes_a_model(headless)
 
 

@@ -1,4 +1,4 @@
-"""The sizes of public models in gin/models/: their parameters are as many as published."""
+"""The public models in gin/models/ have as many parameters as published."""
 
 from pathlib import Path
 
@@ -70,9 +70,8 @@ def test_as_many_parameters_as_published(name):
 
 @pytest.mark.parametrize("name", ROUNDED)
 def test_sizes_that_are_published_in_round_numbers(name):
-    assert count_params(gin_settings.load_model([f"models/{name}.gin"])) == pytest.approx(
-        ROUNDED[name], rel=0.15
-    )
+    count = count_params(gin_settings.load_model([f"models/{name}.gin"]))
+    assert count == pytest.approx(ROUNDED[name], rel=0.15)
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.gin")), ids=lambda file: file.stem)

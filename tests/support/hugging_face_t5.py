@@ -1,4 +1,4 @@
-"""Hugging Face's T5 v1.1 with random weights, and the same weights as ours. Needs torch and transformers."""
+"""Hugging Face's T5 v1.1 with random weights, and the same weights as ours."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,12 @@ from flan_jax import pytrees
 
 
 def random_t5(noise=0.0, **sizes):
-    """T5ForConditionalGeneration with its config's `sizes`, each parameter moved by noise x a normal deviate."""
+    """Returns a T5ForConditionalGeneration.
+
+    Args:
+      noise: each parameter is moved by this times a normal deviate.
+      **sizes: of transformers.T5Config.
+    """
     import torch
     import transformers
 
@@ -16,7 +21,8 @@ def random_t5(noise=0.0, **sizes):
         feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=False, **sizes
     )
     peer = transformers.T5ForConditionalGeneration(config).eval()
-    # transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has a head of its own.
+    # transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has a head of its
+    # own.
     peer.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
     peer.generation_config.decoder_start_token_id = 0
     with torch.no_grad():
@@ -26,36 +32,60 @@ def random_t5(noise=0.0, **sizes):
 
 
 def params_of(peer, params):
-    """The peer's weights as our parameters; `params` are ours, unrolled, for names and shapes."""
+    """Returns the peer's weights as our parameters.
+
+    Args:
+      peer: what `random_t5` returns.
+      params: ours, unrolled, for names and shapes.
+    """
     state = {name: value.numpy() for name, value in peer.state_dict().items()}
-    shapes = jax.tree.map(jnp.shape, params)
-    params = pytrees.map_named(lambda name, leaf: jnp.asarray(_parameter(name, state)), params)
-    assert jax.tree.map(jnp.shape, params) == shapes
-    return params
+    converted = pytrees.map_named(lambda name, _: jnp.asarray(_parameter(name, state)), params)
+    assert jax.tree.map(jnp.shape, converted) == jax.tree.map(jnp.shape, params)
+    return converted
+
+
+OUTER_NAMES = {
+    "token_embedder/embedding": "shared.weight",
+    "decoder/logits_dense/kernel": "lm_head.weight.T",
+}
+# Our sublayers of a layer, in the order of theirs.
+SUBLAYERS = {
+    "encoder": ("attention", "mlp"),
+    "decoder": ("self_attention", "encoder_decoder_attention", "mlp"),
+}
+NORMS = {
+    "pre_attention_layer_norm": "attention",
+    "pre_self_attention_layer_norm": "self_attention",
+    "pre_cross_attention_layer_norm": "encoder_decoder_attention",
+    "pre_mlp_layer_norm": "mlp",
+}
+BLOCKS = {
+    "attention": "SelfAttention",
+    "self_attention": "SelfAttention",
+    "encoder_decoder_attention": "EncDecAttention",
+    "mlp": "DenseReluDense",
+}
+MATRICES = {"query": "q", "key": "k", "value": "v", "out": "o"}
 
 
 def _parameter(name, state):
-    """Our name -> Hugging Face's parameter, in our layout."""
-    stack, *parts = name.split("/")
-    if name == "token_embedder/embedding":
-        return state["shared.weight"]
-    if name == "decoder/logits_dense/kernel":
-        return state["lm_head.weight"].T
-    if parts[0] == "relpos_bias":
-        return state[f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"].T
-    if parts[0].endswith("_norm"):
-        return state[f"{stack}.final_layer_norm.weight"]
-    sublayers = {"attention": 0, "self_attention": 0, "encoder_decoder_attention": 1, "mlp": -1}
-    sublayers |= {
-        f"pre_{key}_layer_norm": sublayers[key] for key in ("attention", "self_attention", "mlp")
-    }
-    sublayer = sublayers.get(parts[1], 1)
-    sublayer = sublayer if sublayer >= 0 else (1 if stack == "encoder" else 2)
-    prefix = f"{stack}.block.{parts[0].removeprefix('layers_')}.layer.{sublayer}"
-    if parts[-1] == "scale":
-        return state[f"{prefix}.layer_norm.weight"]
-    block = {"mlp": "DenseReluDense", "encoder_decoder_attention": "EncDecAttention"}.get(
-        parts[1], "SelfAttention"
-    )
-    leaf = {"query": "q", "key": "k", "value": "v", "out": "o"}.get(parts[2], parts[2])
-    return state[f"{prefix}.{block}.{leaf}.weight"].T
+    """Returns Hugging Face's parameter for our name, in our layout."""
+    their_name = OUTER_NAMES.get(name) or _name_in_stack(*name.split("/"))
+    if their_name.endswith(".T"):
+        return state[their_name.removesuffix(".T")].T
+    return state[their_name]
+
+
+def _name_in_stack(stack, layer, *path):
+    """Returns Hugging Face's name of a parameter in a stack; ".T" at the end if transposed."""
+    if layer == "relpos_bias":
+        return f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight.T"
+    if layer.endswith("_norm"):
+        return f"{stack}.final_layer_norm.weight"
+    module, leaf, *_ = path
+    sublayer = NORMS.get(module, module)
+    number = SUBLAYERS[stack].index(sublayer)
+    prefix = f"{stack}.block.{layer.removeprefix('layers_')}.layer.{number}"
+    if module in NORMS:
+        return f"{prefix}.layer_norm.weight"
+    return f"{prefix}.{BLOCKS[sublayer]}.{MATRICES.get(leaf, leaf)}.weight.T"
