@@ -19,8 +19,6 @@ RESAMPLES = 1000
 METRIC_RESAMPLES = 200
 """Fewer, because a metric of a whole set is computed anew on each resample."""
 FLIPS = 10_000
-FLIPPED_TOGETHER = 500
-"""Limits the memory of the sign-flip test."""
 
 
 class Interval(NamedTuple):
@@ -184,12 +182,14 @@ def sign_flip(differences: Values, *, seed: int = 0) -> float:
     observed = abs(shares.sum()) - rounding
 
     extreme = 0
-    for _ in range(0, FLIPS, FLIPPED_TOGETHER):
+    # Some at a time, to hold little memory; both numbers draw the same random bits.
+    flipped_together = 500 if examples <= 1000 else 100
+    for _ in range(0, FLIPS, flipped_together):
         # A random byte is negative with probability 1/2. The sum of the differences of which some
         # are flipped is twice the sum of the others less the sum of all.
-        noise = np.frombuffer(rng.bytes(FLIPPED_TOGETHER * examples), np.int8)
-        unflipped = noise.reshape(FLIPPED_TOGETHER, examples) < 0
-        means = unflipped @ (2 * shares) - shares.sum()
+        noise = np.frombuffer(rng.bytes(flipped_together * examples), np.int8)
+        unflipped = (noise < 0).reshape(flipped_together, examples).astype(np.float64)
+        means = np.einsum("fe,e->f", unflipped, 2 * shares) - shares.sum()
         is_extreme = np.abs(means) >= observed
         extreme += int(is_extreme.sum())
     # The observed signs are one of the possible flips.
