@@ -1,9 +1,14 @@
-"""Our models in EleutherAI's lm-evaluation-harness: `lm_eval.simple_evaluate(model=FlanJaxLM(...), tasks=[...])`."""
+"""Evaluates models of flan_jax with EleutherAI's lm-evaluation-harness.
+
+lm = lm_eval_model.from_checkpoint("runs/nli", model, tokenizer, lengths)
+lm_eval.simple_evaluate(model=lm, tasks=["boolq"])
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
 from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # pyright: ignore[reportMissingImports]
 
@@ -12,15 +17,20 @@ from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import unknown_name
+from flan_jax.json_files import JsonObject
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import abstract_params_on, check_vocabulary
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights.formats import load_params
 
-SAME = ("temperature", "top_k", "top_p", "num_beams", "length_penalty", "seed")
-"""Settings of a task's generation_kwargs that GenerationConfig has by the same name."""
-LIMITS = ("max_gen_toks", "max_new_tokens", "max_length")
-"""Those that become its max_length."""
+SAMPLING_SETTINGS = ("temperature", "top_k", "top_p")
+SHARED_SETTINGS = (*SAMPLING_SETTINGS, "num_beams", "length_penalty", "seed")
+"""Names that a task's generation_kwargs and GenerationConfig share."""
+
+LENGTH_SETTINGS = ("max_gen_toks", "max_new_tokens", "max_length")
+"""Names in generation_kwargs of the largest number of new tokens."""
+
+KNOWN_SETTINGS = (*SHARED_SETTINGS, *LENGTH_SETTINGS, "do_sample", "until")
 
 
 def from_checkpoint(
@@ -32,132 +42,189 @@ def from_checkpoint(
     rows: int = 32,
     mesh: Mapping[str, int] | None = None,
 ) -> "FlanJaxLM":
-    """The model in a run directory, a Hugging Face folder or a T5X checkpoint.
+    """Loads a checkpoint.
 
-    `tokenizer` is what TOKENIZER may be; `lengths` are {"inputs": tokens of a prompt, "targets": tokens of an answer}.
+    Args:
+      source: a run directory, a Hugging Face folder or a T5X checkpoint.
+      model: the model's configuration.
+      tokenizer: what the macro TOKENIZER may be.
+      lengths: {"inputs": tokens of a prompt, "targets": tokens of an answer}.
+      rows: prompts in a batch.
+      mesh: sizes of the device mesh by axis; None for data parallelism over all devices.
     """
-    known, placed = load_tokenizer(tokenizer), make_mesh(mesh)
-    check_vocabulary(model, known.path, known.vocab_size)
-    params = load_params(source, model, abstract_params_on(model, placed))
-    return FlanJaxLM(Scorer(model, params, placed, rows=rows, eos_id=known.eos_id), known, lengths)
+    loaded_tokenizer = load_tokenizer(tokenizer)
+    device_mesh = make_mesh(mesh)
+    check_vocabulary(model, loaded_tokenizer.path, loaded_tokenizer.vocab_size)
+    params = load_params(source, model, abstract_params_on(model, device_mesh))
+    scorer = Scorer(model, params, device_mesh, rows=rows, eos_id=loaded_tokenizer.eos_id)
+    return FlanJaxLM(scorer, loaded_tokenizer, lengths)
 
 
 class FlanJaxLM(LM):
-    """A model as our own evaluation uses it: the context is the inputs, the continuation the targets, each with its EOS.
+    """A model of flan_jax, called as in flan_jax's own evaluation.
 
-    The space that the harness puts before a continuation is taken off, as the two are texts of their own here. Contexts
-    that are too long lose their end, as in training. Log-likelihoods are in nats.
+    The context is the inputs and the continuation the targets, each with its EOS. As they are two
+    texts, the space that the harness puts before a continuation is removed. Contexts that are too
+    long lose their end, as in training. Log-likelihoods are in nats.
     """
 
     def __init__(self, scorer: Scorer, tokenizer: Tokenizer, lengths: Mapping[str, int]):
-        super().__init__()
-        self._scorer, self._tokenizer, self._lengths = scorer, tokenizer, lengths
+        """Wraps a scorer.
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """(log P(continuation | context), whether greedy decoding gives it) of each request's (context, continuation)."""
+        Args:
+          scorer: the model with its parameters.
+          tokenizer: the model's tokenizer.
+          lengths: {"inputs": tokens of a prompt, "targets": tokens of an answer}.
+        """
+        super().__init__()
+        self._scorer = scorer
+        self._tokenizer = tokenizer
+        self._lengths = lengths
+
+    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
+        """Scores continuations; requests with the same context are scored together.
+
+        Args:
+          requests: the arguments of each are (context, continuation).
+
+        Returns:
+          (log P(continuation | context), whether greedy decoding gives the continuation) of each.
+        """
+        if not requests:
+            return []
         by_context: dict[str, list[int]] = {}
         for number, request in enumerate(requests):
-            by_context.setdefault(request.args[0], []).append(number)
-        prompts = [self._inputs(context) for context in by_context]
-        answers = [
-            [self._targets(requests[n].args[1]) for n in numbers] for numbers in by_context.values()
-        ]
-        sums = self._scorer.log_probs(prompts, answers)
-        greedy = (
-            self._greedy(prompts, max(len(a) for choices in answers for a in choices))
-            if prompts
-            else []
-        )
-        found = [(0.0, False)] * len(requests)
-        for numbers, choices, own, written in zip(
-            by_context.values(), answers, sums, greedy, strict=True
-        ):
-            for number, answer, total in zip(numbers, choices, own, strict=True):
-                found[number] = float(total), np.array_equal(written[: len(answer)], answer)
-        return found
+            context, _ = _arguments(request)
+            by_context.setdefault(context, []).append(number)
 
-    def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
-        """log P of each request's whole text, which no EOS ends; its first tokens follow an empty prompt.
-
-        A text longer than the targets' length is scored in pieces, each after the last token of the one before.
-        """
         prompts: list[np.ndarray] = []
-        pieces: list[list[np.ndarray]] = []
+        answers: list[list[np.ndarray]] = []
+        longest = 0
+        for context, numbers in by_context.items():
+            prompts.append(self._input_tokens(context))
+            answers.append([self._target_tokens(_arguments(requests[n])[1]) for n in numbers])
+            longest = max(longest, *(len(answer) for answer in answers[-1]))
+        sums = self._scorer.log_probs(prompts, answers)
+        greedy = self._greedy_tokens(prompts, longest)
+
+        results = [(0.0, False)] * len(requests)
+        for group, numbers in enumerate(by_context.values()):
+            for position, number in enumerate(numbers):
+                answer = answers[group][position]
+                is_greedy = np.array_equal(greedy[group][: len(answer)], answer)
+                results[number] = (float(sums[group][position]), is_greedy)
+        return results
+
+    def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[float]:
+        """Scores whole texts.
+
+        A text that is longer than the targets' length is scored in windows, each after the last
+        token of the one before. The first window follows an empty prompt, and no EOS ends the text.
+
+        Args:
+          requests: the arguments of each are (text,).
+
+        Returns:
+          log P(text) of each.
+        """
+        eos_id = self._scorer.eos_id
+        prompts: list[np.ndarray] = []
+        windows: list[list[np.ndarray]] = []
         owners: list[int] = []
         for number, request in enumerate(requests):
-            windows = get_rolling_token_windows(
-                self._tokenizer.encode(request.args[0]),
-                self._scorer.eos_id,
+            overlapping = get_rolling_token_windows(
+                self._tokenizer.encode(_arguments(request)[0]),
+                eos_id,
                 self._lengths["targets"],
                 context_len=1,
             )
-            for context, piece in map(make_disjoint_window, windows):
-                # EOS as the context of the first piece is the prompt's own.
-                before = [token for token in context if token != self._scorer.eos_id]
-                prompts.append(
-                    trim_and_append_eos(
-                        np.array(before, np.int32), 1 + len(before), self._scorer.eos_id
-                    )
-                )
-                pieces.append([np.array(piece, np.int32)])
+            for context, window in map(make_disjoint_window, overlapping):
+                # EOS as the context of the first window is the prompt's own EOS.
+                context = [token for token in context if token != eos_id]
+                prompt = np.array([*context, eos_id], np.int32)
+                prompts.append(prompt)
+                windows.append([np.array(window, np.int32)])
                 owners.append(number)
-        sums = self._scorer.log_probs(prompts, pieces)
+
+        sums = self._scorer.log_probs(prompts, windows)
         totals = [0.0] * len(requests)
-        for owner, own in zip(owners, sums, strict=True):
-            totals[owner] += float(own[0])
+        for owner, window_sums in zip(owners, sums, strict=True):
+            totals[owner] += float(window_sums[0])
         return totals
 
-    def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """The continuation of each request's context, up to the first of the stop strings "until"."""
-        found = [""] * len(requests)
-        groups: dict[GenerationConfig, list[int]] = {}
+    def generate_until(self, requests: Sequence[Instance]) -> list[str]:
+        """Generates the text after each context, up to the first of its stop strings.
+
+        Args:
+          requests: the arguments of each are (context, generation_kwargs).
+
+        Raises:
+          InputError: generation_kwargs has an unknown setting.
+        """
+        by_config: dict[GenerationConfig, list[int]] = {}
         for number, request in enumerate(requests):
-            groups.setdefault(_generation(request.args[1], self._lengths["targets"]), []).append(
-                number
-            )
-        for config, numbers in groups.items():
-            prompts = [self._inputs(requests[number].args[0]) for number in numbers]
-            # A request's random stream is its number: what is sampled depends on no other.
-            for number, tokens in zip(
-                numbers, self._scorer.generate(prompts, config, numbers), strict=True
-            ):
+            config = _generation_config(_arguments(request)[1], self._lengths["targets"])
+            by_config.setdefault(config, []).append(number)
+
+        texts = [""] * len(requests)
+        for config, numbers in by_config.items():
+            prompts = [self._input_tokens(_arguments(requests[number])[0]) for number in numbers]
+            # A request's random stream is its number: what is sampled depends on no other request.
+            generated = self._scorer.generate(prompts, config, numbers)
+            for number, tokens in zip(numbers, generated, strict=True):
                 text = self._tokenizer.decode(tokens.tolist())
-                found[number] = _cut(text, requests[number].args[1].get("until"))
-        return found
+                texts[number] = _cut_at_stop(text, _arguments(requests[number])[1].get("until"))
+        return texts
 
-    def _greedy(self, prompts: Sequence[np.ndarray], length: int) -> list[np.ndarray]:
-        """The most probable continuations with their EOS, so that they compare with answers."""
-        written = self._scorer.generate(prompts, GenerationConfig(length))
-        return [np.append(tokens, self._scorer.eos_id)[:length] for tokens in written]
+    def _greedy_tokens(self, prompts: Sequence[np.ndarray], length: int) -> list[np.ndarray]:
+        """Returns the greedy continuations with their EOS, which answers have, too."""
+        generated = self._scorer.generate(prompts, GenerationConfig(length))
+        return [np.append(tokens, self._scorer.eos_id)[:length] for tokens in generated]
 
-    def _inputs(self, text: str) -> np.ndarray:
+    def _input_tokens(self, text: str) -> np.ndarray:
         return self._tokens(text, "inputs")
 
-    def _targets(self, text: str) -> np.ndarray:
+    def _target_tokens(self, text: str) -> np.ndarray:
         return self._tokens(text.lstrip(), "targets")
 
     def _tokens(self, text: str, side: str) -> np.ndarray:
-        return trim_and_append_eos(
-            np.array(self._tokenizer.encode(text)), self._lengths[side], self._scorer.eos_id
-        )
+        tokens = np.array(self._tokenizer.encode(text))
+        return trim_and_append_eos(tokens, self._lengths[side], self._scorer.eos_id)
 
 
-def _generation(settings: Mapping[str, Any], longest: int) -> GenerationConfig:
-    """A task's generation_kwargs. Raises InputError for a setting that is not known here: the scores would be other ones."""
-    known = (*SAME, *LIMITS, "do_sample", "until")
+def _arguments(request: Instance) -> tuple[Any, ...]:
+    """Returns the arguments of a request; their types depend on the kind of request."""
+    return request.args
+
+
+def _generation_config(settings: JsonObject, longest: int) -> GenerationConfig:
+    """Returns the settings of a task's generation_kwargs.
+
+    Args:
+      settings: generation_kwargs.
+      longest: the largest number of new tokens that the model allows.
+
+    Raises:
+      InputError: a setting is unknown; ignoring it would change the scores.
+    """
     for name in settings:
-        if name not in known:
-            raise unknown_name("setting in generation_kwargs", name, known)
-    own = {name: settings[name] for name in SAME if settings.get(name) is not None}
-    if not settings.get("do_sample", own.get("temperature", 0) > 0):
-        for name in ("temperature", "top_k", "top_p"):
-            own.pop(name, None)
-    elif "temperature" not in own:
-        own["temperature"] = 1.0
-    asked = [settings[name] for name in LIMITS if settings.get(name)]
-    return GenerationConfig(min([longest, *asked]), **own)
+        if name not in KNOWN_SETTINGS:
+            raise unknown_name("setting in generation_kwargs", name, KNOWN_SETTINGS)
+
+    shared = {name: settings[name] for name in SHARED_SETTINGS if settings.get(name) is not None}
+    is_sampling = settings.get("do_sample", shared.get("temperature", 0) > 0)
+    if is_sampling:
+        shared.setdefault("temperature", 1.0)
+    else:
+        for name in SAMPLING_SETTINGS:
+            shared.pop(name, None)
+
+    lengths = [settings[name] for name in LENGTH_SETTINGS if settings.get(name)]
+    return GenerationConfig(min([longest, *lengths]), **shared)
 
 
-def _cut(text: str, until: str | Sequence[str] | None) -> str:
+def _cut_at_stop(text: str, until: str | Sequence[str] | None) -> str:
+    """Returns the text before the first of the stop strings."""
     stops = [until] if isinstance(until, str) else until or []
-    return text[: min([len(text), *(text.index(stop) for stop in stops if stop and stop in text)])]
+    ends = [text.index(stop) for stop in stops if stop and stop in text]
+    return text[: min(ends, default=len(text))]

@@ -1,5 +1,7 @@
 import pytest
 
+from flan_jax.cli.gin_settings import load_settings
+from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.tasks.prompts import Prompts
@@ -21,3 +23,18 @@ from flan_jax.tasks.prompts import Prompts
 def test_evaluation_settings_that_make_no_sense(wrong, message):
     with pytest.raises(InputError, match=message):
         EvalConfig(**wrong)
+
+
+def test_generation_is_set_in_gin():
+    files = ["flan_mixture.gin"]
+    assert load_settings(files, []).evaluation.generation == GenerationConfig()
+    bindings = [
+        "EvalConfig.generation = @GenerationConfig()",
+        "GenerationConfig.num_beams = 4",
+        "GenerationConfig.length_penalty = 0.6",
+    ]
+    generation = load_settings(files, bindings).evaluation.generation
+    assert generation == GenerationConfig(num_beams=4, length_penalty=0.6)
+    wrong = [*bindings, "GenerationConfig.temperature = 1.0"]
+    with pytest.raises(InputError, match="beam search does not sample"):
+        load_settings(files, wrong)

@@ -1,7 +1,5 @@
 """The lm-evaluation-harness drives our models to what our own evaluation says of the same items."""
 
-import types
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ pytest.importorskip("lm_eval", reason="lm_eval is in the test extra")
 
 import datasets
 import lm_eval
+from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from toy_tasks import KIND
 
@@ -69,7 +68,7 @@ def lm(scorer):
 
 
 def ask(*arguments):
-    return [types.SimpleNamespace(args=each) for each in arguments]
+    return [Instance("loglikelihood", {}, each, 0) for each in arguments]
 
 
 def rows():
@@ -122,38 +121,27 @@ def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
     prompts = [
         np.append(tokenizer.encode(text), tokenizer.eos_id).astype(np.int32) for text in contexts
     ]
-    written = [
-        tokenizer.decode(t.tolist())
-        for t in scorer.generate(prompts, GenerationConfig(LENGTHS["targets"]))
-    ]
-    pairs = [(c, w) for c, w in zip(contexts, written, strict=True)] + [
-        (c, "surely not so") for c in contexts
-    ]
-    found = lm.loglikelihood(ask(*pairs))
-    tokens = [
-        np.append(tokenizer.encode(text)[: LENGTHS["targets"] - 1], tokenizer.eos_id)
-        for _, text in pairs
-    ]
-    greedy = [
-        np.array_equal(
-            np.append(scorer.generate([p], GenerationConfig(len(t)))[0], tokenizer.eos_id)[
-                : len(t)
-            ],
-            t,
-        )
-        for p, t in zip([*prompts, *prompts], tokens, strict=True)
-    ]
-    assert [is_greedy for _, is_greedy in found] == greedy
-    assert all(total < 0 for total, _ in found)
+    generated = scorer.generate(prompts, GenerationConfig(LENGTHS["targets"]))
+    texts = [tokenizer.decode(tokens.tolist()) for tokens in generated]
+    pairs = list(zip(contexts, texts, strict=True))
+    pairs += [(context, "surely not so") for context in contexts]
+    results = lm.loglikelihood(ask(*pairs))
+
+    expected = []
+    for prompt, (_, text) in zip([*prompts, *prompts], pairs, strict=True):
+        answer = np.append(tokenizer.encode(text)[: LENGTHS["targets"] - 1], tokenizer.eos_id)
+        (alone,) = scorer.generate([prompt], GenerationConfig(len(answer)))
+        greedy = np.append(alone, tokenizer.eos_id)[: len(answer)]
+        expected.append(np.array_equal(greedy, answer))
+    assert [is_greedy for _, is_greedy in results] == expected
+    assert all(total < 0 for total, _ in results)
 
 
 def test_a_long_text_is_scored_in_pieces(lm, scorer):
     """Each token once: the pieces' sums, each after the tokens that the harness's windows put before it."""
     tokenizer = load_tokenizer(PRACTICE_MODEL)
-    text, short = (
-        "The hen and the jay have wings, the cat and the dog and the eel and the fox have none.",
-        "A hen.",
-    )
+    text = "The hen and the jay have wings, the cat and the dog and the eel and the fox have none."
+    short = "A hen."
     tokens, size = tokenizer.encode(text), LENGTHS["targets"]
     assert len(tokens) > 2 * size
     total = 0.0
@@ -162,14 +150,11 @@ def test_a_long_text_is_scored_in_pieces(lm, scorer):
         before = tokens[max(start - (size - len(piece)) - 1, 0) : start]
         prompt = np.array([*before, tokenizer.eos_id], np.int32)
         total += float(scorer.log_probs([prompt], [[np.array(piece, np.int32)]])[0][0])
-    alone = scorer.log_probs(
-        [np.array([tokenizer.eos_id], np.int32)], [[np.array(tokenizer.encode(short), np.int32)]]
-    )
-    np.testing.assert_allclose(
-        lm.loglikelihood_rolling(ask((text,), (short,), ("",))),
-        [total, alone[0][0], 0.0],
-        atol=1e-4,
-    )
+    empty_prompt = np.array([tokenizer.eos_id], np.int32)
+    short_tokens = np.array(tokenizer.encode(short), np.int32)
+    (alone,) = scorer.log_probs([empty_prompt], [[short_tokens]])
+    totals = lm.loglikelihood_rolling(ask((text,), (short,), ("",)))
+    np.testing.assert_allclose(totals, [total, alone[0], 0.0], atol=1e-4)
 
 
 def test_generation_ends_at_the_first_stop(lm, monkeypatch):
