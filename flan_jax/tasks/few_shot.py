@@ -11,16 +11,20 @@ from flan_jax.tasks.templates import AnyTemplate, Template, renders_pairs
 
 Example = Mapping[str, Any]
 BETWEEN = "\n\n"
-"""Between exemplars, and before the query. An exemplar's targets follow its inputs on a new line."""
+"""The text between exemplars and before the query. In an exemplar, the targets are on a new line."""
+CANDIDATES_PER_SHOT = 8
+"""How many rows are drawn for each exemplar. Those that equal the query are passed over."""
 
 
 class Exemplars:
-    """Draws exemplars for queries, from the seed: the same for a row of a split in each of its templates.
+    """Draws exemplars for queries, from a seed.
 
-    `pool` are (row number, fields) of the training split. The row itself is never its own exemplar, nor is one with equal
-    fields. A prompt takes at most `tokens`, measured by `count_tokens`: exemplars that do not fit beside the query are
-    left out whole. `placed` and `prompts` count what was given out. Raises InputError when the pool has no `shots` + 1
-    examples, or when none of the first hundred fits into `tokens`.
+    A row of a split has the same exemplars in each of its templates. The row itself is never its own
+    exemplar, nor is one with equal fields.
+
+    Attributes:
+      placed: the number of exemplars in all prompts so far.
+      prompts: the number of prompts so far.
     """
 
     def __init__(
@@ -33,69 +37,105 @@ class Exemplars:
         tokens: int,
         seed: int,
     ):
-        self._task, self._pool, self._shots, self._seed = task, list(pool), prompts.shots, seed
-        self._mixed = prompts.mixed_templates
+        """Checks that exemplars can be drawn.
+
+        Args:
+          task: the task.
+          pool: (row number, fields) of the rows of the training split.
+          prompts: how many exemplars there are, and in which templates.
+          count_tokens: the number of tokens of a text.
+          tokens: the largest number of tokens of a prompt. Exemplars that do not fit beside the
+            query are left out whole.
+          seed: the seed of the draws.
+
+        Raises:
+          InputError: the pool has too few examples, or none of its first hundred fits into `tokens`.
+        """
+        self._task = task
+        self._pool = list(pool)
+        self._shots = prompts.shots
+        self._mixed_templates = prompts.mixed_templates
         self._templates = [
             _pair_template(task, template) for template in prompts.templates_for(task)
         ]
-        self._count, self._tokens = count_tokens, tokens
+        self._count_tokens = count_tokens
+        self._tokens = tokens
+        self._seed = seed
         self._rendered: dict[tuple[int, int], tuple[str, int]] = {}
-        self.placed = self.prompts = 0
+        self.placed = 0
+        self.prompts = 0
+
         if len(self._pool) <= self._shots:
             raise InputError(
-                f"task {task.name!r} has {len(self._pool)} training examples; {self._shots} exemplars beside the query need "
-                f"{self._shots + 1}. Ask for fewer shots"
+                f"task {task.name!r} has {len(self._pool)} training examples; {self._shots} "
+                f"exemplars beside the query need {self._shots + 1}. Ask for fewer shots"
             )
-        shortest = min(self._exemplar(place, 0)[1] for place in range(min(100, len(self._pool))))
+        first_indices = range(min(100, len(self._pool)))
+        shortest = min(self._exemplar(index, 0)[1] for index in first_indices)
         if shortest >= tokens:
             raise InputError(
-                f"task {task.name!r}: not one exemplar fits into {tokens} tokens, the shortest takes {shortest}. "
-                "Raise Prompts.exemplar_tokens or the inputs' length"
+                f"task {task.name!r}: not one exemplar fits into {tokens} tokens, the shortest "
+                f"takes {shortest}. Raise Prompts.exemplar_tokens or the inputs' length"
             )
 
-    def prompt(self, split: str, number: int, example: Example, template: int, inputs: str) -> str:
-        """The query `inputs` (row `number` of `split` in a template) behind its exemplars."""
+    def prompt(
+        self, inputs: str, *, split: str, number: int, example: Example, template: int
+    ) -> str:
+        """Returns a query behind its exemplars.
+
+        Args:
+          inputs: the rendered query.
+          split: the split of the query.
+          number: the number of its row.
+          example: its fields.
+          template: the index of its template.
+        """
         self.prompts += 1
-        room = self._tokens - self._count(inputs)
-        chosen: list[str] = []
-        for place, shown_in in self._drawn(split, number, example, template):
-            text, size = self._exemplar(place, shown_in)
-            if size <= room:
-                chosen.append(text)
-                room -= size
-        # Tokens of the parts are not quite those of the whole.
-        while chosen and self._count(prompt := BETWEEN.join([*chosen, inputs])) > self._tokens:
-            chosen.pop()
-        self.placed += len(chosen)
-        return prompt if chosen else inputs
+        free_tokens = self._tokens - self._count_tokens(inputs)
+        texts: list[str] = []
+        drawn = self._draw(split, number, example=example, template=template)
+        for pool_index, exemplar_template in drawn:
+            text, size = self._exemplar(pool_index, exemplar_template)
+            if size <= free_tokens:
+                texts.append(text)
+                free_tokens -= size
+        prompt = BETWEEN.join([*texts, inputs])
+        # The tokens of a text are not quite those of its parts.
+        while texts and self._count_tokens(prompt) > self._tokens:
+            texts.pop()
+            prompt = BETWEEN.join([*texts, inputs])
+        self.placed += len(texts)
+        return prompt
 
-    def _drawn(
-        self, split: str, number: int, example: Example, template: int
+    def _draw(
+        self, split: str, number: int, *, example: Example, template: int
     ) -> list[tuple[int, int]]:
-        """(place in the pool, template) of a row's exemplars."""
+        """Returns (index in the pool, template) of a row's exemplars."""
         rng = random.Random(f"{self._seed}\0{self._task.name}\0{split}\0{number}")
-        size = len(self._pool)
-        places: list[int] = []
-        for place in rng.sample(range(size), min(size, 8 * self._shots)):
-            other, fields = self._pool[place]
-            if (
-                len(places) < self._shots
-                and not (split == "train" and other == number)
-                and fields != example
-            ):
-                places.append(place)
-        if not self._mixed or self._templates[template].turned_around:
-            return [(place, template) for place in places]
-        asking = [i for i, shown in enumerate(self._templates) if not shown.turned_around]
-        return [(place, rng.choice(asking)) for place in places]
+        pool_size = len(self._pool)
+        candidates = rng.sample(range(pool_size), min(pool_size, CANDIDATES_PER_SHOT * self._shots))
+        indices: list[int] = []
+        for index in candidates:
+            if len(indices) == self._shots:
+                break
+            row_number, fields = self._pool[index]
+            is_query = split == "train" and row_number == number
+            if not is_query and fields != example:
+                indices.append(index)
 
-    def _exemplar(self, place: int, template: int) -> tuple[str, int]:
-        """(text, tokens) of an exemplar in a template."""
-        key = place, template
+        if not self._mixed_templates or self._templates[template].turned_around:
+            return [(index, template) for index in indices]
+        asking = [i for i, other in enumerate(self._templates) if not other.turned_around]
+        return [(index, rng.choice(asking)) for index in indices]
+
+    def _exemplar(self, pool_index: int, template: int) -> tuple[str, int]:
+        """Returns the text of an exemplar in a template and its number of tokens."""
+        key = (pool_index, template)
         if key not in self._rendered:
-            inputs, targets = self._templates[template].render(self._pool[place][1])
+            _, fields = self._pool[pool_index]
+            inputs, targets = self._templates[template].render(fields)
             text = f"{inputs}\n{targets}"
-            self._rendered[key] = text, self._count(text + BETWEEN)
+            self._rendered[key] = (text, self._count_tokens(text + BETWEEN))
         return self._rendered[key]
 
 

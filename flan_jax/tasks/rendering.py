@@ -1,4 +1,4 @@
-"""Rows through a task's templates: training examples with a drawn template each, evaluation examples with all of them."""
+"""Rows become text: training examples in drawn templates, evaluation examples in all of them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,9 +49,9 @@ class EvalRow(NamedTuple):
       example: the number of the row in the source, from 0.
       template: the index among the task's templates.
       inputs: the prompt.
-      targets: the correct target.
-      options: the targets to choose from; none in a generation task.
-      correct_option: the first of `correct_options`; -1 in a generation task.
+      targets: the target of the correct answer.
+      options: the target of each option; () for a generation task.
+      correct_option: the first of `correct_options`; -1 for a generation task.
       correct_options: the indices of all options that are correct.
       references: all correct targets, at least one.
     """
@@ -77,23 +77,41 @@ def render_train(
     seed: int = 0,
     exemplars: Exemplars | None = None,
 ) -> Iterator[TrainRow]:
-    """Each of the first `cap` rows that the task keeps, under `renderings` different templates (all, if there are fewer).
+    """Renders each row that the task keeps in one or more templates.
 
-    Which templates is a hash of (seed, task, row number), the same on every machine, however many rows are read; or, with
-    the assignment 'round_robin', the next ones in turn. Raises InputError naming task and row when a row cannot be rendered.
+    Args:
+      task: the task.
+      rows: rows of a split, from the first one.
+      cap: how many rows to render; None for all.
+      prompts: how examples are shown.
+      renderings: the number of different templates of an example; all templates if there are fewer.
+      assignment: how templates are assigned. "uniform" draws them by a hash of the seed, the task's
+        name and the row's number, which is the same on every machine. "round_robin" takes the next
+        ones in turn, as FLAN's released code does.
+      seed: the seed of the draws.
+      exemplars: few-shot exemplars.
+
+    Raises:
+      InputError: a row cannot be rendered; the message names task and row.
     """
     if renderings < 1:
         raise InputError(f"renderings is {renderings}; an example is rendered at least once")
     templates = prompts.templates_for(task)
-    draw = drawn_templates if assignment == "uniform" else templates_in_turn
+    count = len(templates)
     for turn, (number, example) in enumerate(kept_examples(task, rows, cap)):
-        for index in draw(
-            task.name, number, turn, count=len(templates), renderings=renderings, seed=seed
-        ):
+        if assignment == "uniform":
+            indices = drawn_templates(
+                task.name, number, count=count, renderings=renderings, seed=seed
+            )
+        else:
+            indices = templates_in_turn(turn, count=count, renderings=renderings)
+        for index in indices:
             segments = render_segments(task, templates[index], number, example)
             if exemplars is not None:
                 inputs, targets = segments
-                prompt = exemplars.prompt("train", number, example, index, inputs.text)
+                prompt = exemplars.prompt(
+                    inputs.text, split="train", number=number, example=example, template=index
+                )
                 segments = (Segment(prompt, has_loss=False), targets)
             yield TrainRow(number, index, segments)
 
@@ -107,33 +125,52 @@ def render_eval(
     split: str = "test",
     exemplars: Exemplars | None = None,
 ) -> Iterator[EvalRow]:
-    """Each of the first `max_examples` rows that the task keeps, under every template that asks for the answer.
+    """Renders each row that the task keeps in every template that asks for the answer.
 
-    `split` is where the rows are from; exemplars are drawn from "train".
+    Args:
+      task: the task.
+      rows: rows of a split, from the first one.
+      max_examples: how many rows to render; None for all.
+      prompts: how examples are shown.
+      split: the split that the rows are from.
+      exemplars: few-shot exemplars, drawn from the train split.
+
+    Raises:
+      InputError: all templates are turned around, or a row cannot be rendered.
     """
-    templates = {
-        i: template
-        for i, template in enumerate(prompts.templates_for(task))
-        if not template.turned_around
-    }
+    templates = {}
+    for index, template in enumerate(prompts.templates_for(task)):
+        if not template.turned_around:
+            templates[index] = template
     if not templates:
         raise InputError(
-            f"task {task.name!r} cannot be evaluated: all its templates are turned around"
+            f"task {task.name!r} cannot be evaluated: all its templates are turned around. "
+            "Give it a template that asks for the answer"
         )
     for number, example in kept_examples(task, rows, max_examples):
         for index, template in templates.items():
-            row = _eval_row(task, template, index, number, example)
+            row = _eval_row(task, template, index=index, number=number, example=example)
             if exemplars is not None:
-                row = row._replace(
-                    inputs=exemplars.prompt(split, number, example, index, row.inputs)
+                prompt = exemplars.prompt(
+                    row.inputs, split=split, number=number, example=example, template=index
                 )
+                row = row._replace(inputs=prompt)
             yield row
 
 
 def kept_examples(
     task: TemplatedTask, rows: Iterable[Row], limit: int | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(row number, fields) of the first `limit` rows that the task keeps; reads no further."""
+    """Yields (row number, fields) of the rows that the task keeps.
+
+    Args:
+      task: the task.
+      rows: rows of a split, from the first one.
+      limit: how many rows to keep; no row is read after the last one. None for all.
+
+    Raises:
+      InputError: a row is not as the task expects it; the message names task and row.
+    """
     if limit is not None and limit < 1:
         raise InputError(
             f"{limit} examples of a dataset are none; write at least 1, or None for all"
@@ -151,19 +188,32 @@ def kept_examples(
             return
 
 
-def templates_in_turn(
-    name: str, number: int, turn: int, *, count: int, renderings: int, seed: int
-) -> list[int]:
-    """Different template indices for the `turn`-th kept example: the next ones, as FLAN's released code assigns them."""
+def templates_in_turn(turn: int, *, count: int, renderings: int) -> list[int]:
+    """Returns different templates for an example: the next ones in turn.
+
+    Args:
+      turn: the number of the example among those that the task keeps.
+      count: the number of templates.
+      renderings: how many templates to choose.
+    """
     return [(turn + i) % count for i in range(min(renderings, count))]
 
 
-def drawn_templates(
-    name: str, number: int, turn: int, *, count: int, renderings: int, seed: int
-) -> list[int]:
-    """Different template indices, uniformly drawn: the first steps of a Fisher-Yates shuffle driven by a hash."""
+def drawn_templates(name: str, number: int, *, count: int, renderings: int, seed: int) -> list[int]:
+    """Returns different templates for an example, drawn uniformly.
+
+    They are the first steps of a Fisher-Yates shuffle that is driven by a hash.
+
+    Args:
+      name: the name of the task.
+      number: the number of the row.
+      count: the number of templates.
+      renderings: how many templates to draw.
+      seed: the seed.
+    """
     digest = hashlib.blake2b(f"{seed}\0{name}\0{number}".encode(), digest_size=16).digest()
-    bits, indices = int.from_bytes(digest, "little"), list(range(count))
+    bits = int.from_bytes(digest, "little")
+    indices = list(range(count))
     for i in range(min(renderings, count)):
         bits, step = divmod(bits, count - i)
         indices[i], indices[i + step] = indices[i + step], indices[i]
@@ -171,35 +221,44 @@ def drawn_templates(
 
 
 def _eval_row(
-    task: TemplatedTask, template: AnyTemplate, index: int, number: int, example: dict[str, Any]
+    task: TemplatedTask, template: AnyTemplate, *, index: int, number: int, example: dict[str, Any]
 ) -> EvalRow:
+    def target_of(answer: str) -> str:
+        _, targets = render(task, template, number, example | {"answer": answer})
+        return targets
+
     inputs, targets = render(task, template, number, example)
     answers = _references(task, number, example)
-    references = tuple(
-        render(task, template, number, example | {"answer": answer})[1] for answer in answers
+    row = EvalRow(
+        example=number,
+        template=index,
+        inputs=inputs,
+        targets=targets,
+        options=(),
+        correct_option=-1,
+        correct_options=(),
+        references=tuple(target_of(answer) for answer in answers),
     )
     if task.options is None:
-        return EvalRow(number, index, inputs, targets, (), -1, (), references)
+        return row
+
     choices = example[OPTIONS]
-    options = tuple(
-        render(task, template, number, example | {"answer": choice})[1] for choice in choices
-    )
+    options = tuple(target_of(choice) for choice in choices)
     if len(set(options)) < len(set(choices)):
         raise InputError(
-            f"task {task.name!r}, template {index}: the target {targets!r} looks the same for different options. "
-            "Let it show {answer}, or mark the template turned_around"
+            f"task {task.name!r}, template {index}: the target {targets!r} looks the same for "
+            "different options. Let it show {answer}, or mark the template turned_around"
         )
-    correct = tuple(
-        dict.fromkeys(choices.index(answer) for answer in (example["answer"], *answers))
-    )
-    return EvalRow(number, index, inputs, targets, options, correct[0], correct, references)
+    indices = [choices.index(answer) for answer in (example["answer"], *answers)]
+    correct = tuple(dict.fromkeys(indices))
+    return row._replace(options=options, correct_option=correct[0], correct_options=correct)
 
 
 def _references(task: TemplatedTask, number: int, example: dict[str, Any]) -> list[str]:
     references = example.get("references") or [example["answer"]]
     if isinstance(references, str):
         raise InputError(
-            f"{_place(task, number)}: the field 'references' is one str; write a list of them"
+            f"{_row_name(task, number)}: the field 'references' is one str; write a list of them"
         )
     return list(references)
 
@@ -208,16 +267,16 @@ def _example(task: TemplatedTask, number: int, row: Row) -> dict[str, Any] | Non
     try:
         return task.example(row)
     except InputError as error:
-        raise InputError(f"{_place(task, number)}: {error}") from error
+        raise InputError(f"{_row_name(task, number)}: {error}") from error
     except Exception as error:
         frame = error.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
-        where = (
-            f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
-        )
+        where = ""
+        if frame is not None:
+            where = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
         raise InputError(
-            f"{_place(task, number)}: fields() raised {type(error).__name__}: {error}{where}. "
+            f"{_row_name(task, number)}: fields() raised {type(error).__name__}: {error}{where}. "
             f"The row has: {', '.join(map(str, row))}"
         ) from error
 
@@ -245,16 +304,16 @@ def render_segments(
     try:
         segments = tuple(cast(SegmentedTemplate, template).segments(example))
     except InputError as error:
-        raise InputError(f"{_place(task, number)}: {error}") from error
+        raise InputError(f"{_row_name(task, number)}: {error}") from error
     if not segments or not segments[-1].has_loss:
         raise InputError(
-            f"{_place(task, number)}: the last segment of an example must have loss, as nothing is "
+            f"{_row_name(task, number)}: the last segment of an example must have loss, as nothing is "
             "learned from what comes after it. Leave out what follows the last reply"
         )
     for segment in segments:
         if segment.has_loss and not segment.text:
             raise InputError(
-                f"{_place(task, number)}: a segment with loss renders as an empty text. "
+                f"{_row_name(task, number)}: a segment with loss renders as an empty text. "
                 "Return None from fields() to leave such rows out"
             )
     return segments
@@ -263,7 +322,17 @@ def render_segments(
 def render(
     task: TemplatedTask, template: AnyTemplate, number: int, example: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """(inputs, targets) of row `number`. Raises InputError naming it."""
+    """Returns (inputs, targets) of a row.
+
+    Args:
+      task: the task.
+      template: one of its templates.
+      number: the number of the row, for errors.
+      example: the fields of the row.
+
+    Raises:
+      InputError: the template cannot render the row; the message names task and row.
+    """
     if not renders_pairs(template):
         raise InputError(
             f"task {task.name!r}: {type(template).__name__} does not give an input and a target. "
@@ -272,14 +341,14 @@ def render(
     try:
         inputs, targets = template.render(example)
     except InputError as error:
-        raise InputError(f"{_place(task, number)}: {error}") from error
+        raise InputError(f"{_row_name(task, number)}: {error}") from error
     if not targets:
         raise InputError(
-            f"{_place(task, number)}: the target of {template!r} renders as an empty text. "
+            f"{_row_name(task, number)}: the target of {template!r} renders as an empty text. "
             "Return None from fields() to leave such rows out"
         )
     return inputs, targets
 
 
-def _place(task: TemplatedTask, number: int) -> str:
+def _row_name(task: TemplatedTask, number: int) -> str:
     return f"task {task.name!r}, row {number}"
