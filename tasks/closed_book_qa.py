@@ -31,30 +31,37 @@ ARC_EASY = register(
             FormatTemplate("{question}\n\nMark the one that is right.\n\n{options}"),
             FormatTemplate("Solve this item from a school science test.\n{question}\n{options}"),
             FormatTemplate(
-                "{options}\n\nTake from this list the answer to the line below, or its ending.\n{question}"
+                "{options}\n\nTake from this list the answer to the line below, or its ending.\n"
+                "{question}"
             ),
             FormatTemplate("Q: {question}\n{options}\nA:"),
             FormatTemplate(
-                "My little brother is stuck on his homework. Can you help him?\n\n{question}\n\n{options}"
+                "My little brother is stuck on his homework. Can you help him?\n\n{question}\n\n"
+                "{options}"
             ),
             FormatTemplate(
-                "Remember what you were taught, and answer or complete the following. {question}\n{options}"
+                "Remember what you were taught, and answer or complete the following. "
+                "{question}\n{options}"
             ),
             FormatTemplate(
-                "No books, no notes! Just go for the reply or the ending that you trust.\n{question}\n{options}"
+                "No books, no notes! Just go for the reply or the ending that you trust.\n"
+                "{question}\n{options}"
             ),
             FormatTemplate(
-                "A teacher would like to hear the following from the class. What could she ask?\n{answer}",
+                "A teacher would like to hear the following from the class. What could she ask?\n"
+                "{answer}",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "{options}\nThese are the choices of a test item. The key says: {answer}\nHow does the item begin?",
+                "{options}\nThese are the choices of a test item. The key says: {answer}\nHow "
+                "does the item begin?",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Write an easy science question with four options. The correct one has to be: {answer}",
+                "Write an easy science question with four options. The correct one has to be: "
+                "{answer}",
                 "{question}\n{options}",
                 turned_around=True,
             ),
@@ -82,17 +89,21 @@ ARC_CHALLENGE = register(
                 "{question}\n\nOne of these is correct, and three are not.\n\n{options}"
             ),
             FormatTemplate(
-                "Simple programs fail at this question. Can you do better?\n\n{question}\n\n{options}"
+                "Simple programs fail at this question. Can you do better?\n\n{question}\n\n"
+                "{options}"
             ),
             FormatTemplate(
-                "It is the last round of the quiz, and this one is for double points: {question}\n{options}"
+                "It is the last round of the quiz, and this one is for double points: "
+                "{question}\n{options}"
             ),
             FormatTemplate(
-                "Four people were given the same problem, and no two of them agreed.\nProblem: {question}\n"
+                "Four people were given the same problem, and no two of them agreed.\nProblem: "
+                "{question}\n"
                 "Which of their solutions is right?\n{options}"
             ),
             FormatTemplate(
-                "{options}\nHold each of these against what follows and keep the one that works. {question}"
+                "{options}\nHold each of these against what follows and keep the one that works. "
+                "{question}"
             ),
             FormatTemplate(
                 "Advanced science exam\n\nTask 7. {question}\n{options}\n\nYour answer:"
@@ -106,13 +117,15 @@ ARC_CHALLENGE = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "An examiner has settled on four options and still needs a hard question to go with them.\n{options}\n"
+                "An examiner has settled on four options and still needs a hard question to go "
+                "with them.\n{options}\n"
                 "Correct option: {answer}\nQuestion:",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Make up a science problem, without any choices, that few pupils will get right. The right solution: "
+                "Make up a science problem, without any choices, that few pupils will get right. "
+                "The right solution: "
                 "{answer}",
                 "{question}",
                 turned_around=True,
@@ -151,21 +164,25 @@ NATURAL_QUESTIONS = register(
         templates=(
             FormatTemplate("Question: {question}?\n\nAnswer in a few words."),
             FormatTemplate(
-                "A search engine receives the query below. Which short fact should it display above the results?\n\n"
+                "A search engine receives the query below. Which short fact should it display "
+                "above the results?\n\n"
                 "{question}"
             ),
             FormatTemplate(
                 "Without looking anything up, tell me: {question}? The bare fact is enough."
             ),
             FormatTemplate(
-                "A boy to his grandmother: {question}?\nShe knows it and, never one for long speeches, says:"
+                "A boy to his grandmother: {question}?\nShe knows it and, never one for long "
+                "speeches, says:"
             ),
             FormatTemplate(
-                "{question}?\n\nNobody in the room could say. Can you? State just the fact, without a sentence around "
+                "{question}?\n\nNobody in the room could say. Can you? State just the fact, "
+                "without a sentence around "
                 "it."
             ),
             FormatTemplate(
-                "Inquiry: {question}?\n\nKindly respond with the relevant name, date, figure or expression, and omit "
+                "Inquiry: {question}?\n\nKindly respond with the relevant name, date, figure or "
+                "expression, and omit "
                 "any explanation."
             ),
             FormatTemplate(
@@ -173,14 +190,16 @@ NATURAL_QUESTIONS = register(
                 "It gives no background and no source. The answer is all it says. What does it say?"
             ),
             FormatTemplate(
-                "Your taxi driver turns around and asks: {question}?\nYou are about to get out, so you had "
+                "Your taxi driver turns around and asks: {question}?\nYou are about to get out, "
+                "so you had "
                 "better be brief. What do you reply?"
             ),
             FormatTemplate(
                 "Asked: {question}?\nReplied: ___\n\nFill the gap with as few words as will do."
             ),
             FormatTemplate(
-                "The help desk keeps a log of what callers want to know and of the key facts they are given.\n"
+                "The help desk keeps a log of what callers want to know and of the key facts "
+                "they are given.\n"
                 "Caller: {question}?\nKey fact:"
             ),
         ),
@@ -213,28 +232,34 @@ TRIVIA_QA = register(
         templates=(
             FormatTemplate("{question}\n\nGive the answer and nothing else."),
             FormatTemplate(
-                "It is quiz night at the pub, and you write for your team. What should go on the sheet, without any "
+                "It is quiz night at the pub, and you write for your team. What should go on the "
+                "sheet, without any "
                 "needless words?\n\nQuizmaster: {question}"
             ),
             FormatTemplate(
                 "What is printed on the back of this trivia card?\n\nFront of the card: {question}"
             ),
             FormatTemplate(
-                "General knowledge test. Whole sentences are not required.\n\n1. {question}\n\nSolution to 1:"
+                "General knowledge test. Whole sentences are not required.\n\n1. {question}\n\n"
+                "Solution to 1:"
             ),
             FormatTemplate(
-                "{question}\nI am on live television and have no idea. Quick, whisper to me what they want to hear, "
+                "{question}\nI am on live television and have no idea. Quick, whisper to me what "
+                "they want to hear, "
                 "and not a word more!"
             ),
             FormatTemplate(
-                "A list in two columns has quiz questions on the left and short answers on the right. Complete the "
+                "A list in two columns has quiz questions on the left and short answers on the "
+                "right. Complete the "
                 "last line of it.\n\nLeft: {question}\nRight:"
             ),
             FormatTemplate(
-                "Anyone with a good memory for facts can settle this in a few words, so go ahead. {question}"
+                "Anyone with a good memory for facts can settle this in a few words, so go "
+                "ahead. {question}"
             ),
             FormatTemplate(
-                "The solutions in the appendix of a quiz book are a few words long at most, and one of them is "
+                "The solutions in the appendix of a quiz book are a few words long at most, and "
+                "one of them is "
                 "missing.\n\nItem in the book: {question}\nMissing solution:"
             ),
             FormatTemplate(
@@ -242,7 +267,8 @@ TRIVIA_QA = register(
                 "Write what the guest says in place of the blank."
             ),
             FormatTemplate(
-                "Which person, place, title or other thing is being asked for? Name it, and do not explain your choice."
+                "Which person, place, title or other thing is being asked for? Name it, and do "
+                "not explain your choice."
                 "\n{question}"
             ),
         ),

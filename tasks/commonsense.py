@@ -41,32 +41,39 @@ COPA = register(
                 "Finish the sentence in the way that makes more sense.\n\n{opening}\n\n{options}"
             ),
             FormatTemplate(
-                "Somebody remarks: {premise}\nYou try to guess the {question}. Which of these do you say?\n{options}"
+                "Somebody remarks: {premise}\nYou try to guess the {question}. Which of these do "
+                "you say?\n{options}"
             ),
             FormatTemplate(
-                "{options}\nWhich of the two is the more plausible {question} of the following? {premise}"
+                "{options}\nWhich of the two is the more plausible {question} of the following? "
+                "{premise}"
             ),
             FormatTemplate(
                 "From a detective's notebook.\nKnown: {premise}\nWanted: the {question}\n{options}"
             ),
             FormatTemplate(
-                "Here is one half of a very short story.\n{premise}\nThe other half tells the {question}. "
+                "Here is one half of a very short story.\n{premise}\nThe other half tells the "
+                "{question}. "
                 "Which sentence is it?\n{options}"
             ),
             FormatTemplate(
-                "Use common sense. One option is a believable {question} of what happens here, the other is not.\n"
+                "Use common sense. One option is a believable {question} of what happens here, "
+                "the other is not.\n"
                 "{premise}\n{options}"
             ),
             FormatTemplate(
-                'A child hears "{premise}" and wants to know the {question}. What do you reply?\n{options}'
+                'A child hears "{premise}" and wants to know the {question}. What do you reply?\n'
+                "{options}"
             ),
             FormatTemplate(
-                "{answer}\nThis is the {question} of some event. Describe the event in one sentence.",
+                "{answer}\nThis is the {question} of some event. Describe the event in one "
+                "sentence.",
                 "{premise}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Write two sentences about everyday life. The second one should be the {question} of the first.",
+                "Write two sentences about everyday life. The second one should be the "
+                "{question} of the first.",
                 "{premise} {answer}",
                 turned_around=True,
             ),
@@ -106,30 +113,37 @@ HELLASWAG = register(
                 "Which of these is the part that was lost?\n\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nOnly one of these can sensibly be added to the text below. Which one?\n\n{context}"
+                "{options}\n\nOnly one of these can sensibly be added to the text below. Which "
+                "one?\n\n{context}"
             ),
             FormatTemplate(
-                "A writing program has come up with four continuations. Three of them make little sense. Keep the good "
+                "A writing program has come up with four continuations. Three of them make "
+                "little sense. Keep the good "
                 "one.\n\nWritten so far: {context}\n\n{options}"
             ),
             FormatTemplate(
-                "Picture what is described here, then say what is most likely to come next.\n{context}\n{options}"
+                "Picture what is described here, then say what is most likely to come next.\n"
+                "{context}\n{options}"
             ),
             FormatTemplate(
-                "I dozed off while somebody was reading to me, and this is all I remember.\n{context}\n\n"
+                "I dozed off while somebody was reading to me, and this is all I remember.\n"
+                "{context}\n\n"
                 "What did I miss?\n{options}"
             ),
             FormatTemplate("Incomplete text: {context}\n\n{options}\n\nRemaining part:"),
             FormatTemplate(
-                "Test of general understanding, section 2\nEach passage stops too early. Mark the option that "
+                "Test of general understanding, section 2\nEach passage stops too early. Mark "
+                "the option that "
                 "completes it.\n\n{context}\n\n{options}"
             ),
             FormatTemplate(
-                "You are restoring a damaged transcript. First comes what is still legible, then the candidates for "
+                "You are restoring a damaged transcript. First comes what is still legible, then "
+                "the candidates for "
                 "what stood after it.\n\n{context}\n\n{options}\n\nWhich candidate do you put in?"
             ),
             FormatTemplate(
-                "{context}\n\nContinue from the last word, in keeping with everything that has been said. You have the "
+                "{context}\n\nContinue from the last word, in keeping with everything that has "
+                "been said. You have the "
                 "choice of these.\n{options}"
             ),
         ),
@@ -161,35 +175,42 @@ PIQA = register(
         templates=(
             FormatTemplate("{goal}\n\nWhich of these would work?\n\n{options}"),
             FormatTemplate(
-                "Goal: {goal}\nWhich of the following plans reaches the goal in the real world?\n{options}"
+                "Goal: {goal}\nWhich of the following plans reaches the goal in the real world?\n"
+                "{options}"
             ),
             FormatTemplate(
-                "{options}\n\nOne of these is good advice, the other is bad. Which would you give to somebody who "
+                "{options}\n\nOne of these is good advice, the other is bad. Which would you "
+                "give to somebody who "
                 "comes to you with this?\n{goal}"
             ),
             FormatTemplate(
-                "A reader writes to a household magazine:\n{goal}\nWhich reply should it print?\n{options}"
+                "A reader writes to a household magazine:\n{goal}\nWhich reply should it print?\n"
+                "{options}"
             ),
             FormatTemplate(
                 "My roommate tried one way and I tried the other. Mine was the clever one.\n\n"
                 "The job: {goal}\n\nWhich way was mine?\n{options}"
             ),
             FormatTemplate(
-                "Consider what the tools and materials are like and how they behave. Then pick the method that makes "
+                "Consider what the tools and materials are like and how they behave. Then pick "
+                "the method that makes "
                 "sense.\n\n{goal}\n\n{options}"
             ),
             FormatTemplate(
-                "A robot can run either of two programs, but it knows nothing about the physical world. Select the "
+                "A robot can run either of two programs, but it knows nothing about the physical "
+                "world. Select the "
                 "program that gives its owner what is wanted.\n\nOwner: {goal}\n{options}"
             ),
             FormatTemplate("Tip of the day\n{goal}\n{options}\nTip to print:"),
             FormatTemplate(
-                "Somebody was given this advice.\n\n{answer}\n\nWhat did they want to do or to know?",
+                "Somebody was given this advice.\n\n{answer}\n\nWhat did they want to do or to "
+                "know?",
                 "{goal}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "{options}\n\nThese two ideas were meant for the same purpose, and one turned out to be the better: "
+                "{options}\n\nThese two ideas were meant for the same purpose, and one turned "
+                "out to be the better: "
                 "{answer}\nWhat was the purpose?",
                 "{goal}",
                 turned_around=True,
@@ -227,15 +248,18 @@ STORY_CLOZE = register(
         templates=(
             FormatTemplate("{context}\n\nHow does the story end?\n\n{options}"),
             FormatTemplate(
-                "A story has five sentences. These are the first four.\n\n{context}\n\nWhich is the fifth?\n\n{options}"
+                "A story has five sentences. These are the first four.\n\n{context}\n\nWhich is "
+                "the fifth?\n\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nOne of these two endings would leave the readers of the story below puzzled. "
+                "{options}\n\nOne of these two endings would leave the readers of the story "
+                "below puzzled. "
                 "Choose the other one.\n\n{context}"
             ),
             FormatTemplate(
                 "A teacher is reading to her class.\n{context}\n"
-                "One pupil knows the last sentence by heart and says it before she can. What does the pupil "
+                "One pupil knows the last sentence by heart and says it before she can. What "
+                "does the pupil "
                 "say?\n{options}"
             ),
             FormatTemplate(
@@ -243,14 +267,17 @@ STORY_CLOZE = register(
                 "It lacks a conclusion. The better one of these would be:\n{options}"
             ),
             FormatTemplate(
-                "The film is almost over, and so far we have seen this.\n{context}\nWhat is the final scene?\n{options}"
+                "The film is almost over, and so far we have seen this.\n{context}\nWhat is the "
+                "final scene?\n{options}"
             ),
             FormatTemplate(
-                "Think of how people usually act and feel, and select the outcome that is more natural.\n\n"
+                "Think of how people usually act and feel, and select the outcome that is more "
+                "natural.\n\n"
                 "Events: {context}\n\n{options}"
             ),
             FormatTemplate(
-                "A friend told me something over the phone, but then the line went dead.\n{context}\n"
+                "A friend told me something over the phone, but then the line went dead.\n"
+                "{context}\n"
                 "I have two guesses about what came after that. Which is the better one?\n{options}"
             ),
             FormatTemplate(
@@ -259,7 +286,8 @@ STORY_CLOZE = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "{options}\n\nWrite a story of five sentences about ordinary people. Let it close with one of the two "
+                "{options}\n\nWrite a story of five sentences about ordinary people. Let it "
+                "close with one of the two "
                 "above, and see to it that the other would be out of place there.",
                 "{context} {answer}",
                 turned_around=True,

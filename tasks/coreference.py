@@ -44,15 +44,18 @@ WINOGRANDE = register(
         templates=(
             FormatTemplate("{context}\n\nWhat comes next?\n\n{options}"),
             FormatTemplate(
-                "The end of this text has been cut off, and only one of the two pieces below belongs to it.\n"
+                "The end of this text has been cut off, and only one of the two pieces below "
+                "belongs to it.\n"
                 "{context}\n{options}"
             ),
             FormatTemplate("Finish the story so that it makes sense: {context}"),
             FormatTemplate(
-                "{options}\n\nOne of these endings fits the following words, the other does not.\n{context}"
+                "{options}\n\nOne of these endings fits the following words, the other does "
+                "not.\n{context}"
             ),
             FormatTemplate(
-                "I have written this much and got stuck.\n{context}\nWhich of these would be the right words to go on "
+                "I have written this much and got stuck.\n{context}\nWhich of these would be the "
+                "right words to go on "
                 "with?\n{options}"
             ),
             FormatTemplate(
@@ -62,7 +65,8 @@ WINOGRANDE = register(
             FormatTemplate("{context}\nPlease take over here and finish what I was going to say."),
             FormatTemplate(
                 "The pupils had to complete what was on the blackboard.\nBlackboard: {context}\n"
-                "Two of them came up with different endings. Which one did the teacher mark as right?\n{options}"
+                "Two of them came up with different endings. Which one did the teacher mark as "
+                "right?\n{options}"
             ),
             FormatTemplate(
                 "Use what you know about the world to complete the text.\n\n{context}\n\n{options}"
@@ -105,34 +109,43 @@ WSC = register(
                 "Is the suggestion right?\n{options}"
             ),
             FormatTemplate(
-                'Read the passage and say whether "{text1}" and "{text2}" are the same person or thing in it.\n\n'
+                'Read the passage and say whether "{text1}" and "{text2}" are the same person or '
+                "thing in it.\n\n"
                 "{context}\n\n{options}"
             ),
             FormatTemplate(
-                'A translator needs to know what "{text2}" stands for below, and guesses that it stands for "{text1}". '
+                'A translator needs to know what "{text2}" stands for below, and guesses that it '
+                'stands for "{text1}". '
                 "Has she guessed right?\n{context}\n{options}"
             ),
             FormatTemplate(
-                '{options}\n\nChoose one. If somebody crossed out "{text2}" here and wrote "{text1}" above it, '
+                '{options}\n\nChoose one. If somebody crossed out "{text2}" here and wrote '
+                '"{text1}" above it, '
                 "would the message still be the same?\n{context}"
             ),
             FormatTemplate(
                 "My daughter is learning to read and has just finished this bit.\n{context}\n"
-                'She tells me that "{text2}" is another word for "{text1}" there. Has she understood it?\n{options}'
+                'She tells me that "{text2}" is another word for "{text1}" there. Has she '
+                "understood it?\n{options}"
             ),
             FormatTemplate(
-                'By "{text2}", does the author of these lines mean "{text1}"?\n\n{context}\n\n{options}'
+                'By "{text2}", does the author of these lines mean "{text1}"?\n\n{context}\n\n'
+                "{options}"
             ),
             FormatTemplate(
-                "Grammar homework: draw an arrow from the pronoun to the words that it stands for.\n\n{context}\n\n"
-                'A classmate has drawn the arrow from "{text2}" to "{text1}". Is it drawn correctly?\n{options}'
+                "Grammar homework: draw an arrow from the pronoun to the words that it stands "
+                "for.\n\n{context}\n\n"
+                'A classmate has drawn the arrow from "{text2}" to "{text1}". Is it drawn '
+                "correctly?\n{options}"
             ),
             FormatTemplate(
                 'Given: {context}\nClaim: "{text2}" = "{text1}"\nIs the claim true?\n{options}'
             ),
             FormatTemplate(
-                "I am editing a manuscript, and I worry that this passage may be misread.\n{context}\n"
-                'A test reader took "{text2}" to mean "{text1}". Was that what the writer had in mind?\n{options}'
+                "I am editing a manuscript, and I worry that this passage may be misread.\n"
+                "{context}\n"
+                'A test reader took "{text2}" to mean "{text1}". Was that what the writer had in '
+                "mind?\n{options}"
             ),
         ),
     )
@@ -172,26 +185,31 @@ WSC273 = register(
         templates=(
             FormatTemplate("{context}\n\nChoose the words that complete this text.\n\n{options}"),
             FormatTemplate(
-                "The text stops just before it says who or what is meant. Which continuation agrees with the rest?\n\n"
+                "The text stops just before it says who or what is meant. Which continuation "
+                "agrees with the rest?\n\n"
                 "{context}\n\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nOne of these would be an odd thing to say after the words below. Give the other one.\n\n"
+                "{options}\n\nOne of these would be an odd thing to say after the words below. "
+                "Give the other one.\n\n"
                 "{context}"
             ),
             FormatTemplate(
                 "Sentence builder\nPart 1: {context}\nWhich block is part 2?\n{options}"
             ),
             FormatTemplate(
-                "The dog tore this note in two, and under the sofa I found two scraps that could be the missing half. "
+                "The dog tore this note in two, and under the sofa I found two scraps that could "
+                "be the missing half. "
                 "Which scrap is it?\nThe half I have: {context}\n{options}"
             ),
             FormatTemplate(
-                "During a dictation you did not catch the last words. You wrote down only this much.\n{context}\n"
+                "During a dictation you did not catch the last words. You wrote down only this "
+                "much.\n{context}\n"
                 "What were the last words?\n{options}"
             ),
             FormatTemplate(
-                "To prove that it understands language, a computer has to choose the right end for each beginning.\n\n"
+                "To prove that it understands language, a computer has to choose the right end "
+                "for each beginning.\n\n"
                 "Beginning: {context}\n\n{options}\n\nRight end:"
             ),
             FormatTemplate(
@@ -199,10 +217,12 @@ WSC273 = register(
                 "Which guess would be a sensible one?\n{options}"
             ),
             FormatTemplate(
-                "Which addition turns the fragment into a reasonable statement?\n\nFragment: {context}\n\n{options}"
+                "Which addition turns the fragment into a reasonable statement?\n\nFragment: "
+                "{context}\n\n{options}"
             ),
             FormatTemplate(
-                "{context}\n{options}\nI want the version that any attentive reader would expect, please."
+                "{context}\n{options}\nI want the version that any attentive reader would "
+                "expect, please."
             ),
         ),
     )
@@ -238,35 +258,43 @@ DEFINITE_PRONOUN_RESOLUTION = register(
         templates=(
             FormatTemplate('{sentence}\n\nWho or what is meant by "{pronoun}"?\n\n{options}'),
             FormatTemplate(
-                'The word "{pronoun}" could be replaced by one of the two options without changing what the following '
+                'The word "{pronoun}" could be replaced by one of the two options without '
+                "changing what the following "
                 "sentence says. Name that option.\n\n{sentence}\n\n{options}"
             ),
             FormatTemplate(
                 '{options}\n\nWhich of them does "{pronoun}" take the place of here?\n{sentence}'
             ),
             FormatTemplate(
-                'My friend, who is new to English, is confused by the word "{pronoun}" in this line.\n{sentence}\n'
+                'My friend, who is new to English, is confused by the word "{pronoun}" in this '
+                "line.\n{sentence}\n"
                 "Which of these should I tell her it stands for?\n{options}"
             ),
             FormatTemplate(
-                'Language test, question 5\nChoose the antecedent of "{pronoun}".\n\n{sentence}\n\n{options}'
+                'Language test, question 5\nChoose the antecedent of "{pronoun}".\n\n{sentence}\n'
+                "\n{options}"
             ),
             FormatTemplate(
-                "This line is from a second-hand book: {sentence}\nThe previous owner has underlined "
-                '"{pronoun}" and noted in the margin who or what is meant. What is in the margin?\n{options}'
+                "This line is from a second-hand book: {sentence}\nThe previous owner has "
+                "underlined "
+                '"{pronoun}" and noted in the margin who or what is meant. What is in the '
+                "margin?\n{options}"
             ),
             FormatTemplate(
-                'Grammar alone does not settle who or what "{pronoun}" refers to below, but knowing how the world works '
+                'Grammar alone does not settle who or what "{pronoun}" refers to below, but '
+                "knowing how the world works "
                 "does.\n{sentence}\nSo which of these is it?\n{options}"
             ),
             FormatTemplate(
-                'First speaker: {sentence}\nSecond speaker: Sorry, I lost track. By "{pronoun}" you mean ___\n\n'
+                'First speaker: {sentence}\nSecond speaker: Sorry, I lost track. By "{pronoun}" '
+                "you mean ___\n\n"
                 "Fill in the blank.\n{options}"
             ),
             FormatTemplate("Sentence: {sentence}\nPronoun: {pronoun}\n{options}\nReferent:"),
             FormatTemplate(
                 "You are drawing a picture for this sentence in a storybook.\n{sentence}\n"
-                'To get it right, you have to decide which of the characters or things "{pronoun}" is. '
+                "To get it right, you have to decide which of the characters or things "
+                '"{pronoun}" is. '
                 "Which one is it?\n{options}"
             ),
         ),

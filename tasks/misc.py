@@ -37,40 +37,50 @@ WIC = register(
         options=_WIC_OPTIONS,
         templates=(
             FormatTemplate(
-                '{sentence1}\n{sentence2}\n\nWhat does "{word}" have in these two sentences?\n\n{options}'
+                '{sentence1}\n{sentence2}\n\nWhat does "{word}" have in these two sentences?\n\n'
+                "{options}"
             ),
             FormatTemplate(
-                "Compare how a word is used.\nWord: {word}\nFirst use: {sentence1}\nSecond use: {sentence2}\n{options}"
+                "Compare how a word is used.\nWord: {word}\nFirst use: {sentence1}\nSecond use: "
+                "{sentence2}\n{options}"
             ),
             FormatTemplate(
-                'Imagine that you look up "{word}" in a dictionary. Would the same definition do for both of these '
+                'Imagine that you look up "{word}" in a dictionary. Would the same definition do '
+                "for both of these "
                 "lines?\n- {sentence1}\n- {sentence2}\n\n{options}"
             ),
             FormatTemplate(
-                '{options}\n\nChoose what a teacher should say about the word "{word}" in these two examples.\n'
+                '{options}\n\nChoose what a teacher should say about the word "{word}" in these '
+                "two examples.\n"
                 "A: {sentence1}\nB: {sentence2}"
             ),
             FormatTemplate(
-                'A learner of English knows what "{word}" means in this sentence:\n{sentence1}\nNow the learner comes '
-                "across this one:\n{sentence2}\nAre these two different meanings, or is it the same meaning?"
+                'A learner of English knows what "{word}" means in this sentence:\n{sentence1}\n'
+                "Now the learner comes "
+                "across this one:\n{sentence2}\nAre these two different meanings, or is it the "
+                "same meaning?"
             ),
             FormatTemplate(
                 "[{word}] {sentence1}\n[{word}] {sentence2}\nOne sense or two?\n{options}"
             ),
             FormatTemplate(
-                'Many words can be read in more than one way. Think about "{word}" in the sentence below.\n'
+                'Many words can be read in more than one way. Think about "{word}" in the '
+                "sentence below.\n"
                 "{sentence1}\n"
                 "Then look at the same word here:\n{sentence2}\nWhat did you find?\n{options}"
             ),
             FormatTemplate(
-                '{sentence1}\n{sentence2}\n\nThese share the word "{word}". Do they share its sense too?\n{options}'
+                '{sentence1}\n{sentence2}\n\nThese share the word "{word}". Do they share its '
+                "sense too?\n{options}"
             ),
             FormatTemplate(
-                'If I translated these into another language, could I expect to use one word for "{word}" both times?\n'
+                "If I translated these into another language, could I expect to use one word for "
+                '"{word}" both times?\n'
                 "1) {sentence1}\n2) {sentence2}\n{options}"
             ),
             FormatTemplate(
-                '{sentence1}\n\nKeep in mind what "{word}" means there. Does it mean that in the next one as well?\n\n'
+                '{sentence1}\n\nKeep in mind what "{word}" means there. Does it mean that in the '
+                "next one as well?\n\n"
                 "{sentence2}\n\n{options}"
             ),
         ),
@@ -98,31 +108,39 @@ TREC = register(
         templates=(
             FormatTemplate("{question}\n\nWhat kind of answer does this ask for?\n\n{options}"),
             FormatTemplate(
-                "Do not answer this question, but say how you would classify it.\nQuestion: {question}\n{options}"
+                "Do not answer this question, but say how you would classify it.\nQuestion: "
+                "{question}\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nSort this question into one of six groups by what it asks for.\n{question}"
+                "{options}\n\nSort this question into one of six groups by what it asks for.\n"
+                "{question}"
             ),
             FormatTemplate(
-                "A search engine has received this query:\n{question}\nWhat does it have to look for: a person, a "
+                "A search engine has received this query:\n{question}\nWhat does it have to look "
+                "for: a person, a "
                 "place, a number, a thing, an explanation or what letters stand for?\n{options}"
             ),
             FormatTemplate(
-                "A question has come in.\n{question}\nThe answer will have to be of this type:\n{options}"
+                "A question has come in.\n{question}\nThe answer will have to be of this type:\n"
+                "{options}"
             ),
             FormatTemplate(
-                "{question}\nSix types of answer are possible: description, entity, abbreviation, human, numeric and "
+                "{question}\nSix types of answer are possible: description, entity, "
+                "abbreviation, human, numeric and "
                 "location. Which of them is wanted here?"
             ),
             FormatTemplate(
-                "A quiz master files question cards in six drawers by type of answer. Where does this one go?\n\n"
+                "A quiz master files question cards in six drawers by type of answer. Where does "
+                "this one go?\n\n"
                 "Card: {question}\n\n{options}"
             ),
             FormatTemplate(
-                "Somebody wants to know this:\n{question}\nWhich of these are they after?\n{options}"
+                "Somebody wants to know this:\n{question}\nWhich of these are they after?\n"
+                "{options}"
             ),
             FormatTemplate(
-                "Label the question with the category of its answer.\n\nQuestion: {question}\n{options}\nCategory:"
+                "Label the question with the category of its answer.\n\nQuestion: {question}\n"
+                "{options}\nCategory:"
             ),
             FormatTemplate(
                 "Think of a question for a trivia night. Kind of answer that is wanted: {answer}",
@@ -159,14 +177,16 @@ COLA = register(
                 "{sentence}\n\nIs the grammar of this sentence acceptable in English?\n\n{options}"
             ),
             FormatTemplate(
-                "{sentence}\nWould a native speaker put it like that, or stumble over it?\n{options}"
+                "{sentence}\nWould a native speaker put it like that, or stumble over it?\n"
+                "{options}"
             ),
             FormatTemplate(
                 "You are proof-reading a magazine. This line has just come in.\n\n{sentence}\n\n"
                 "Is its grammar fit to print?\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nGive your verdict on the grammar of the following sentence.\n{sentence}"
+                "{options}\n\nGive your verdict on the grammar of the following sentence.\n"
+                "{sentence}"
             ),
             FormatTemplate("Sentence: {sentence}\nGrammaticality: acceptable or unacceptable?"),
             FormatTemplate(
@@ -177,10 +197,12 @@ COLA = register(
                 "Next in the collection: {sentence}\nWhich mark does it get?\n{options}"
             ),
             FormatTemplate(
-                "My essay has this sentence in it:\n{sentence}\nWill my English teacher accept that?\n{options}"
+                "My essay has this sentence in it:\n{sentence}\nWill my English teacher accept "
+                "that?\n{options}"
             ),
             FormatTemplate(
-                "Write down one sentence for a grammar quiz. To a careful reader it should be {answer}.",
+                "Write down one sentence for a grammar quiz. To a careful reader it should be "
+                "{answer}.",
                 "{sentence}",
                 turned_around=True,
             ),
@@ -218,24 +240,29 @@ MATH_DATASET = register(
             ),
             FormatTemplate("{question}\nIn other words, which number makes the two sides equal?"),
             FormatTemplate(
-                "Student: I am stuck on this one. {question}\nTutor, who never says more than the value of the unknown:"
+                "Student: I am stuck on this one. {question}\nTutor, who never says more than "
+                "the value of the unknown:"
             ),
             FormatTemplate(
-                "Isolate the variable, then work out its value. Your reply should be an integer.\n\n{question}"
+                "Isolate the variable, then work out its value. Your reply should be an "
+                "integer.\n\n{question}"
             ),
             FormatTemplate(
                 "My calculator cannot handle letters, so I have to ask you.\n{question}\n"
-                "Skip the explanation, please. All I want to know is which number the letter stands for."
+                "Skip the explanation, please. All I want to know is which number the letter "
+                "stands for."
             ),
             FormatTemplate(
                 "Input to the equation solver: {question}\nOutput of the solver, a bare integer:"
             ),
             FormatTemplate(
-                "The back of the book lists just the results of the exercises. What does it list for this one?\n"
+                "The back of the book lists just the results of the exercises. What does it list "
+                "for this one?\n"
                 "Exercise: {question}"
             ),
             FormatTemplate(
-                "With one unknown and one linear equation, exactly one value will do. Find it and state it without "
+                "With one unknown and one linear equation, exactly one value will do. Find it "
+                "and state it without "
                 "any steps.\n\n{question}"
             ),
             FormatTemplate(
@@ -274,20 +301,25 @@ COQA = register(
         metrics=(token_f1, exact_match),
         templates=(
             FormatTemplate(
-                "{story}\n\n{questions}\n\nAnswer each question on a line of its own, with its number in front."
+                "{story}\n\n{questions}\n\nAnswer each question on a line of its own, with its "
+                "number in front."
             ),
             FormatTemplate(
-                "Read the text and the questions about it. Reply briefly to each of them, in the same order and under "
+                "Read the text and the questions about it. Reply briefly to each of them, in the "
+                "same order and under "
                 'the same number; put "unknown" where the text does not tell.\n\n'
                 "Text: {story}\n\nQuestions:\n{questions}"
             ),
             FormatTemplate(
-                "An interviewer has prepared these questions for someone who knows a certain text well:\n{questions}"
-                "\n\nThis is the text:\n{story}\n\nBe that person, and write your short replies as a numbered list."
+                "An interviewer has prepared these questions for someone who knows a certain "
+                "text well:\n{questions}"
+                "\n\nThis is the text:\n{story}\n\nBe that person, and write your short replies "
+                "as a numbered list."
             ),
             FormatTemplate(
                 "Reading test\n\n{story}\n\nThe questions build on one another, so a word such as "
-                '"she" or "there" may point back to an earlier one.\n{questions}\n\nNumbered answers:'
+                '"she" or "there" may point back to an earlier one.\n{questions}\n\nNumbered '
+                "answers:"
             ),
             FormatTemplate(
                 "A friend who has not read the following keeps asking about it.\n\n{story}\n\n"
@@ -295,24 +327,29 @@ COQA = register(
                 "Short answers will do. Please keep the numbers."
             ),
             FormatTemplate(
-                "{questions}\n\nLook all of this up in the passage below. Then list what you have found, one numbered "
+                "{questions}\n\nLook all of this up in the passage below. Then list what you "
+                "have found, one numbered "
                 "line for each question.\n\n{story}"
             ),
             FormatTemplate(
                 "You are a witness in court, and all that you know is written here.\n\n{story}\n\n"
                 "The lawyer goes through the following points.\n{questions}\n\n"
-                'Testify as briefly as you can, numbering your answers to match. Where you cannot tell, say "unknown".'
+                "Testify as briefly as you can, numbering your answers to match. Where you "
+                'cannot tell, say "unknown".'
             ),
             FormatTemplate(
                 "Quiz\n{questions}\n\nMaterial for the quiz\n{story}\n\n"
                 "Fill in the answer sheet: the number, a period, and then as few words as possible."
             ),
             FormatTemplate(
-                "Two people talked about this passage.\n\n{story}\n\nOnly one side of their conversation is "
-                "left, the side that asked:\n{questions}\n\nSupply the other side as a numbered list."
+                "Two people talked about this passage.\n\n{story}\n\nOnly one side of their "
+                "conversation is "
+                "left, the side that asked:\n{questions}\n\nSupply the other side as a numbered "
+                "list."
             ),
             FormatTemplate(
-                "{story}\n\nSomebody was questioned about this and gave the following answers.\n{answer}\n\n"
+                "{story}\n\nSomebody was questioned about this and gave the following answers.\n"
+                "{answer}\n\n"
                 "What could the questions have been? Number them in the same way.",
                 "{questions}",
                 turned_around=True,
@@ -352,41 +389,54 @@ QUAC = register(
         metrics=(exact_match, token_f1),
         templates=(
             FormatTemplate(
-                "{background}\n\n{context}\n\n{question}\n\nCopy the words of the text that answer the question. "
+                "{background}\n\n{context}\n\n{question}\n\nCopy the words of the text that "
+                "answer the question. "
                 "If there are none, copy the last word, CANNOTANSWER."
             ),
             FormatTemplate(
-                "Background: {background}\n\nArticle: {context}\n\nA reader's question: {question}\n\n"
-                "Reply with a quotation from the article, or with CANNOTANSWER if it is silent on the matter."
+                "Background: {background}\n\nArticle: {context}\n\nA reader's question: "
+                "{question}\n\n"
+                "Reply with a quotation from the article, or with CANNOTANSWER if it is silent "
+                "on the matter."
             ),
             FormatTemplate(
-                "{question}\n\nMark the part of the second text that tells us. The first is there only to introduce "
+                "{question}\n\nMark the part of the second text that tells us. The first is "
+                "there only to introduce "
                 "the subject. If you find no such part, mark CANNOTANSWER.\n\n"
                 "First text: {background}\n\nSecond text: {context}"
             ),
             FormatTemplate(
-                "A teacher has this article in front of her:\n{context}\n\nHer student knows only this much:\n"
-                "{background}\n\nThe student wonders: {question}\nThe teacher reads out the lines that settle it, "
+                "A teacher has this article in front of her:\n{context}\n\nHer student knows "
+                "only this much:\n"
+                "{background}\n\nThe student wonders: {question}\nThe teacher reads out the "
+                "lines that settle it, "
                 "or says CANNOTANSWER where there are no such lines. What does the student hear?"
             ),
             FormatTemplate(
-                "Search the section for the answer to the query and return that piece of it word for word. Return "
+                "Search the section for the answer to the query and return that piece of it word "
+                "for word. Return "
                 "CANNOTANSWER if the section holds no answer.\n\n"
                 "Subject: {background}\n\nSection: {context}\n\nQuery: {question}"
             ),
             FormatTemplate(
-                "This is what I have read so far.\n{background}\n\nIt goes on like this.\n{context}\n\n"
+                "This is what I have read so far.\n{background}\n\nIt goes on like this.\n"
+                "{context}\n\n"
                 "Now I would like to know one thing.\n{question}\n"
-                "Quote the text rather than explain it, please, and just say CANNOTANSWER if it is not in there."
+                "Quote the text rather than explain it, please, and just say CANNOTANSWER if it "
+                "is not in there."
             ),
             FormatTemplate(
-                "Press conference. The speaker introduces the topic:\n{background}\n\nA reporter asks:\n{question}"
-                "\n\nThe rules allow no reply but a passage read aloud from the notes below, or the word CANNOTANSWER "
+                "Press conference. The speaker introduces the topic:\n{background}\n\nA reporter "
+                "asks:\n{question}"
+                "\n\nThe rules allow no reply but a passage read aloud from the notes below, or "
+                "the word CANNOTANSWER "
                 "if they are of no help.\n\nNotes: {context}\n\nWhat does the speaker read?"
             ),
             FormatTemplate(
-                "{context}\n\nThe section above is from an encyclopedia entry that opens as follows.\n{background}"
-                "\n\nUnderline the answer to this in the section, or else the word CANNOTANSWER at its end.\n"
+                "{context}\n\nThe section above is from an encyclopedia entry that opens as "
+                "follows.\n{background}"
+                "\n\nUnderline the answer to this in the section, or else the word CANNOTANSWER "
+                "at its end.\n"
                 "{question}\n\nUnderlined:"
             ),
             FormatTemplate(
@@ -396,8 +446,10 @@ QUAC = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "{background}\n\n{context}\n\nThink of a question to which the right reply is the following part "
-                "of the text. (CANNOTANSWER is the reply to questions that the text leaves open.)\n{answer}",
+                "{background}\n\n{context}\n\nThink of a question to which the right reply is "
+                "the following part "
+                "of the text. (CANNOTANSWER is the reply to questions that the text leaves "
+                "open.)\n{answer}",
                 "{question}",
                 turned_around=True,
             ),
@@ -432,31 +484,38 @@ TRUE_CASE = register(
                 "{lower}\n\nWrite the text above with capital letters where they belong."
             ),
             FormatTemplate(
-                "A poet who shuns capitals has written this. For an ordinary reader, write it in the ordinary way, "
+                "A poet who shuns capitals has written this. For an ordinary reader, write it in "
+                "the ordinary way, "
                 "changing nothing but the case of letters.\n\n{lower}"
             ),
             FormatTemplate("In lower case: {lower}\nIn correct case:"),
             FormatTemplate(
-                "Which letters in this line ought to be capitals? Show me by copying it out correctly.\n{lower}"
+                "Which letters in this line ought to be capitals? Show me by copying it out "
+                "correctly.\n{lower}"
             ),
             FormatTemplate(
-                "An old database keeps everything in small letters, names and the beginnings of sentences included. "
+                "An old database keeps everything in small letters, names and the beginnings of "
+                "sentences included. "
                 "Restore this entry.\n\nStored entry: {lower}\nRestored entry:"
             ),
             FormatTemplate(
-                "Note from the copy editor: capitalization missing, everything else is fine.\n{lower}\n"
+                "Note from the copy editor: capitalization missing, everything else is fine.\n"
+                "{lower}\n"
                 "Corrected version:"
             ),
             FormatTemplate(
-                "{lower}\nI was too lazy to use any capitals when I wrote that. Could you put them in for me? Leave "
+                "{lower}\nI was too lazy to use any capitals when I wrote that. Could you put "
+                "them in for me? Leave "
                 "the rest alone."
             ),
             FormatTemplate(
-                "Restore the original letter case. Words, spelling and punctuation stay as they are.\n"
+                "Restore the original letter case. Words, spelling and punctuation stay as they "
+                "are.\n"
                 "Input: {lower}\nOutput:"
             ),
             FormatTemplate(
-                "A program has read a scanned page, but small letters are all it knows. It produced this:\n\n{lower}"
+                "A program has read a scanned page, but small letters are all it knows. It "
+                "produced this:\n\n{lower}"
                 "\n\nWhat exactly was printed on the page?"
             ),
             FormatTemplate(
@@ -495,30 +554,37 @@ FIX_PUNCT = register(
         templates=(
             FormatTemplate("{no_punct}\n\nAdd the missing punctuation to this text."),
             FormatTemplate(
-                "Commas, periods, quotation marks and the like have been deleted here. Put them back without "
+                "Commas, periods, quotation marks and the like have been deleted here. Put them "
+                "back without "
                 "changing a letter.\n\n{no_punct}"
             ),
             FormatTemplate("Without punctuation: {no_punct}\nWith punctuation:"),
             FormatTemplate(
-                "Every sign that is neither a letter nor a digit had to be left out of this telegram. Write it as "
+                "Every sign that is neither a letter nor a digit had to be left out of this "
+                "telegram. Write it as "
                 "ordinary text, in the same words.\nTelegram: {no_punct}"
             ),
             FormatTemplate(
-                "Where would you pause, stop or ask? Show it by punctuating these words.\n{no_punct}"
+                "Where would you pause, stop or ask? Show it by punctuating these words.\n"
+                "{no_punct}"
             ),
             FormatTemplate(
-                "English exam, part B: punctuation\nCopy the text below and insert all the marks that it needs, "
+                "English exam, part B: punctuation\nCopy the text below and insert all the marks "
+                "that it needs, "
                 "apostrophes and hyphens too.\n\n{no_punct}"
             ),
             FormatTemplate(
-                "{no_punct}\nI never know where the commas and dots go. Could you send that back with them in?"
+                "{no_punct}\nI never know where the commas and dots go. Could you send that back "
+                "with them in?"
             ),
             FormatTemplate(
-                "The typist who transcribed this recording wrote down letters, digits and spaces only.\n\n"
+                "The typist who transcribed this recording wrote down letters, digits and spaces "
+                "only.\n\n"
                 "Transcript: {no_punct}\n\nThe same transcript, punctuated for publication:"
             ),
             FormatTemplate(
-                "A printer had run out of every symbol that is not a letter or a number. This is what came out:\n"
+                "A printer had run out of every symbol that is not a letter or a number. This is "
+                "what came out:\n"
                 "{no_punct}\nAnd what should have come out?"
             ),
             FormatTemplate("Task: restore punctuation\nInput: {no_punct}\nOutput:"),
@@ -554,23 +620,28 @@ WORD_SEGMENT = register(
             ),
             FormatTemplate("Segment into words: {no_space}"),
             FormatTemplate(
-                "Ancient scribes left no gaps between words, and neither did whoever wrote this.\n\n{no_space}\n\n"
+                "Ancient scribes left no gaps between words, and neither did whoever wrote "
+                "this.\n\n{no_space}\n\n"
                 "Write it the modern way."
             ),
             FormatTemplate(
-                "Can you make out what this says? Repeat it, but with a gap wherever one word ends and the next "
+                "Can you make out what this says? Repeat it, but with a gap wherever one word "
+                "ends and the next "
                 "begins.\n{no_space}"
             ),
             FormatTemplate(
-                "All spaces were stripped from a file when it was saved. One line of it now reads like this:\n"
+                "All spaces were stripped from a file when it was saved. One line of it now "
+                "reads like this:\n"
                 "{no_space}\nReconstruct the line as it was before."
             ),
             FormatTemplate(
-                "Nothing may be added, dropped or changed except that words must be set apart by single spaces.\n\n"
+                "Nothing may be added, dropped or changed except that words must be set apart by "
+                "single spaces.\n\n"
                 "Given: {no_space}\nReadable:"
             ),
             FormatTemplate(
-                "Find the boundaries between the words in the following string, then print the words with their "
+                "Find the boundaries between the words in the following string, then print the "
+                "words with their "
                 "punctuation as normal running text.\nString: {no_space}"
             ),
             FormatTemplate(
@@ -579,7 +650,8 @@ WORD_SEGMENT = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "An online form accepts any character but the space. Enter the text below in such a way that nothing "
+                "An online form accepts any character but the space. Enter the text below in "
+                "such a way that nothing "
                 "else of it is lost.\nText: {answer}",
                 "{no_space}",
                 turned_around=True,

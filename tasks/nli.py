@@ -37,23 +37,28 @@ RTE = register(
                 "{premise}\n\nGoing by the paragraph above, is this true? {hypothesis}\n\n{options}"
             ),
             FormatTemplate(
-                "Read this: {premise}\nNow decide whether the next sentence follows from it: {hypothesis}\n{options}"
+                "Read this: {premise}\nNow decide whether the next sentence follows from it: "
+                "{hypothesis}\n{options}"
             ),
             FormatTemplate(
-                "Premise: {premise}\n\nHypothesis: {hypothesis}\n\nDoes the premise entail the hypothesis?\n\n{options}"
+                "Premise: {premise}\n\nHypothesis: {hypothesis}\n\nDoes the premise entail the "
+                "hypothesis?\n\n{options}"
             ),
             FormatTemplate(
                 "Someone you trust tells you this: {premise}\n"
                 "Would you then have to believe this as well? {hypothesis}\n{options}"
             ),
             FormatTemplate(
-                "Claim: {hypothesis}\nSource: {premise}\nDoes the source support the claim?\n{options}"
+                "Claim: {hypothesis}\nSource: {premise}\nDoes the source support the claim?\n"
+                "{options}"
             ),
             FormatTemplate(
-                "{options}\nPick one. We are told: {premise}\nCan we be sure of the following? {hypothesis}"
+                "{options}\nPick one. We are told: {premise}\nCan we be sure of the following? "
+                "{hypothesis}"
             ),
             FormatTemplate(
-                "These lines are all that a reader has to go on.\n\n{premise}\n\nHer conclusion: {hypothesis}\n\n"
+                "These lines are all that a reader has to go on.\n\n{premise}\n\nHer conclusion: "
+                "{hypothesis}\n\n"
                 "Is it sound?\n{options}"
             ),
             FormatTemplate(
@@ -64,7 +69,8 @@ RTE = register(
                 "Can text 2 be inferred from text 1?\n1. {premise}\n2. {hypothesis}\n{options}"
             ),
             FormatTemplate(
-                'Write a short text and a statement about it, marked "Text:" and "Statement:". To the question whether '
+                'Write a short text and a statement about it, marked "Text:" and "Statement:". '
+                "To the question whether "
                 "the text implies the statement, the right answer has to be: {answer}",
                 "Text: {premise}\nStatement: {hypothesis}",
                 turned_around=True,
@@ -83,10 +89,12 @@ def _anli_fields(row):
 
 _ANLI_TEMPLATES = (
     FormatTemplate(
-        "{context}\n\nAccording to the text above, is this claim correct?\n{hypothesis}\n\n{options}"
+        "{context}\n\nAccording to the text above, is this claim correct?\n{hypothesis}\n\n"
+        "{options}"
     ),
     FormatTemplate(
-        "Careful, this one may be a trick. Read the passage slowly, then say whether the sentence under it is true.\n\n"
+        "Careful, this one may be a trick. Read the passage slowly, then say whether the "
+        "sentence under it is true.\n\n"
         "{context}\n\nSentence: {hypothesis}\n\n{options}"
     ),
     FormatTemplate(
@@ -98,11 +106,13 @@ _ANLI_TEMPLATES = (
         "Is the remark true?\n\nSource: {context}\nRemark: {hypothesis}"
     ),
     FormatTemplate(
-        "Ann: I am reading this out to you.\n{context}\nBen: I see. So would I be right to say the following?\n"
+        "Ann: I am reading this out to you.\n{context}\nBen: I see. So would I be right to say "
+        "the following?\n"
         "{hypothesis}\n\nWhat is Ann's reply?\n{options}"
     ),
     FormatTemplate(
-        "Reading test, part C\nMark the statement according to the text. Do not use what you know from elsewhere.\n\n"
+        "Reading test, part C\nMark the statement according to the text. Do not use what you "
+        "know from elsewhere.\n\n"
         "Text\n{context}\n\nStatement\n{hypothesis}\n\n{options}"
     ),
     FormatTemplate(
@@ -110,8 +120,10 @@ _ANLI_TEMPLATES = (
         'Reply "Yes" or "No", or "It\'s impossible to say" where the text leaves it open.'
     ),
     FormatTemplate(
-        "You are the referee of a quiz show. A contestant is right if the card in your hand bears out what was said, "
-        "and wrong if the card rules it out. Otherwise you cannot decide.\n\nContestant: {hypothesis}\n\n"
+        "You are the referee of a quiz show. A contestant is right if the card in your hand "
+        "bears out what was said, "
+        "and wrong if the card rules it out. Otherwise you cannot decide.\n\nContestant: "
+        "{hypothesis}\n\n"
         "Card: {context}\n\nIs the contestant right?\n{options}"
     ),
     FormatTemplate(
@@ -119,7 +131,8 @@ _ANLI_TEMPLATES = (
         "Somebody wrote the following below it. Have they got it right?\n{hypothesis}\n\n{options}"
     ),
     FormatTemplate(
-        "Write a paragraph such as an encyclopedia or a newspaper may contain and, below it, a tricky sentence about "
+        "Write a paragraph such as an encyclopedia or a newspaper may contain and, below it, a "
+        "tricky sentence about "
         "the same subject. Readers will be asked whether the paragraph makes the sentence true. "
         "The right reply has to be: {answer}",
         "{context}\n\n{hypothesis}",
@@ -200,7 +213,8 @@ CB = register(
                 "{premise}\nWould whoever said or wrote this agree that {hypothesis}?\n{options}"
             ),
             FormatTemplate(
-                "Is it true that {hypothesis}?\n\nAnswer as the author of these lines would.\n{premise}\n\n{options}"
+                "Is it true that {hypothesis}?\n\nAnswer as the author of these lines would.\n"
+                "{premise}\n\n{options}"
             ),
             FormatTemplate(
                 "A few lines from a novel, a newspaper or a telephone call:\n{premise}\n"
@@ -208,19 +222,23 @@ CB = register(
             ),
             FormatTemplate("{options}\n\nChoose the right reply.\n{premise}\nSo, {hypothesis}?"),
             FormatTemplate(
-                "Judge the statement by the passage.\nPassage: {premise}\nStatement: {hypothesis}.\n"
+                "Judge the statement by the passage.\nPassage: {premise}\nStatement: "
+                "{hypothesis}.\n"
                 "Is the statement true?\n{options}"
             ),
             FormatTemplate(
-                "A friend reads something out to you.\n{premise}\nSomebody else comes in and would like to know "
+                "A friend reads something out to you.\n{premise}\nSomebody else comes in and "
+                "would like to know "
                 "whether {hypothesis}. What do you answer?\n{options}"
             ),
             FormatTemplate(
-                "A student has read this:\n{premise}\nThe student writes that {hypothesis}. Is the student right? "
+                "A student has read this:\n{premise}\nThe student writes that {hypothesis}. Is "
+                "the student right? "
                 'Answer with "Yes", "No" or "It\'s impossible to say".'
             ),
             FormatTemplate(
-                'Make up a passage for a reading test and, under it, a question that begins with "Is it right that". '
+                "Make up a passage for a reading test and, under it, a question that begins with "
+                '"Is it right that". '
                 "The answer key for this item must read: {answer}",
                 "{premise}\nIs it right that {hypothesis}?",
                 turned_around=True,
@@ -239,7 +257,8 @@ def _mnli_fields(row):
 _MNLI_TEMPLATES = (
     FormatTemplate("{premise}\n\nIf that is so, is the following true?\n{hypothesis}\n\n{options}"),
     FormatTemplate(
-        "Here is something that was said or written: {premise}\nSomeone else sums it up like this: {hypothesis}\n"
+        "Here is something that was said or written: {premise}\nSomeone else sums it up like "
+        "this: {hypothesis}\n"
         "Is the summary true, as far as one can tell from the original?\n{options}"
     ),
     FormatTemplate(
@@ -251,26 +270,31 @@ _MNLI_TEMPLATES = (
     ),
     FormatTemplate(
         "{options}\n\nFill the gap with one of the above.\n\nFirst statement: {premise}\n"
-        "Second statement: {hypothesis}\nIs the second statement true, given that the first one is? ___"
+        "Second statement: {hypothesis}\nIs the second statement true, given that the first one "
+        "is? ___"
     ),
     FormatTemplate(
         "My brother and I found these lines on a scrap of paper.\n{premise}\n"
         "That is all there was, and now he says this to me.\n{hypothesis}\nIs he right?\n{options}"
     ),
     FormatTemplate(
-        "{hypothesis}\n\nIs that true? All that you have to go on is this.\n\n{premise}\n\n{options}"
+        "{hypothesis}\n\nIs that true? All that you have to go on is this.\n\n{premise}\n\n"
+        "{options}"
     ),
     FormatTemplate(
-        'Check a sentence against what is known. If it must be true, answer "yes". If it cannot be true, answer "no". '
+        'Check a sentence against what is known. If it must be true, answer "yes". If it cannot '
+        'be true, answer "no". '
         'If it could be true or false, answer "it is not possible to tell".\n'
         "Known: {premise}\nSentence: {hypothesis}"
     ),
     FormatTemplate(
         "There is a single entry in the detective's notebook.\n{premise}\n"
-        "Her assistant would like to know whether this is a fact.\n{hypothesis}\nWhat can she tell him?\n{options}"
+        "Her assistant would like to know whether this is a fact.\n{hypothesis}\nWhat can she "
+        "tell him?\n{options}"
     ),
     FormatTemplate(
-        "(a) {premise}\n(b) {hypothesis}\n\nImagine a world in which (a) is the case. Is (b) the case there?\n{options}"
+        "(a) {premise}\n(b) {hypothesis}\n\nImagine a world in which (a) is the case. Is (b) the "
+        "case there?\n{options}"
     ),
 )
 
@@ -330,28 +354,35 @@ QNLI = register(
         options=("yes", "no"),
         templates=(
             FormatTemplate(
-                "Question: {question}\nSentence: {sentence}\n\nDoes the sentence answer the question?\n\n{options}"
+                "Question: {question}\nSentence: {sentence}\n\nDoes the sentence answer the "
+                "question?\n\n{options}"
             ),
             FormatTemplate(
-                "{sentence}\n\nHaving read only this, could you answer the question below?\n\n{question}\n\n{options}"
+                "{sentence}\n\nHaving read only this, could you answer the question below?\n\n"
+                "{question}\n\n{options}"
             ),
             FormatTemplate(
-                "Somebody types into a search engine: {question}\nThe top result shows this snippet: {sentence}\n"
+                "Somebody types into a search engine: {question}\nThe top result shows this "
+                "snippet: {sentence}\n"
                 "Is the answer in the snippet?\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nPick one: is the information that Q asks for in S?\nQ: {question}\nS: {sentence}"
+                "{options}\n\nPick one: is the information that Q asks for in S?\nQ: {question}\n"
+                "S: {sentence}"
             ),
             FormatTemplate(
-                "This is what I need to find out: {question}\nAll I have in my notes is this line: {sentence}\n"
+                "This is what I need to find out: {question}\nAll I have in my notes is this "
+                "line: {sentence}\n"
                 "Does the line tell me what I need, so that I can stop searching?\n{options}"
             ),
             FormatTemplate(
-                "A student goes through a textbook and highlights every sentence that answers this question:\n"
+                "A student goes through a textbook and highlights every sentence that answers "
+                "this question:\n"
                 "{question}\n\nShould the student highlight this sentence?\n{sentence}\n\n{options}"
             ),
             FormatTemplate(
-                "Interviewer: {question}\nGuest: {sentence}\n\nHas the guest given an answer?\n{options}"
+                "Interviewer: {question}\nGuest: {sentence}\n\nHas the guest given an answer?\n"
+                "{options}"
             ),
             FormatTemplate(
                 "You work at the desk of a library. A visitor asks: {question}\n"
@@ -359,12 +390,14 @@ QNLI = register(
                 "Does that give the visitor the answer?\n{options}"
             ),
             FormatTemplate(
-                "Say yes if the text contains the answer to the question, and no if it does not.\n\n"
+                "Say yes if the text contains the answer to the question, and no if it does "
+                "not.\n\n"
                 "Text: {sentence}\n\nQuestion: {question}"
             ),
             FormatTemplate(
                 "Here is a sentence: {sentence}\nThink of a question on the same subject. "
-                "Anyone who checks whether the sentence contains the answer should come to this verdict: {answer}",
+                "Anyone who checks whether the sentence contains the answer should come to this "
+                "verdict: {answer}",
                 "{question}",
                 turned_around=True,
             ),
@@ -393,32 +426,40 @@ WNLI = register(
                 "{sentence1}\n\nIs this a correct reading of it? {sentence2}\n\n{options}"
             ),
             FormatTemplate(
-                "When I say the first of these, am I also saying the second?\n{sentence1}\n{sentence2}\n{options}"
+                "When I say the first of these, am I also saying the second?\n{sentence1}\n"
+                "{sentence2}\n{options}"
             ),
             FormatTemplate(
-                "Sentence A: {sentence1}\nSentence B: {sentence2}\nIf A is true, must B be true?\n{options}"
+                "Sentence A: {sentence1}\nSentence B: {sentence2}\nIf A is true, must B be "
+                "true?\n{options}"
             ),
             FormatTemplate(
                 "{sentence2}\nCould you know that from what follows?\n{sentence1}\n{options}"
             ),
             FormatTemplate(
-                "Work out who or what is meant, then answer.\n{sentence1}\nDoes this follow? {sentence2}\n{options}"
+                "Work out who or what is meant, then answer.\n{sentence1}\nDoes this follow? "
+                "{sentence2}\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nReply with one of these. Does the note in the margin get the text right?\n"
+                "{options}\n\nReply with one of these. Does the note in the margin get the text "
+                "right?\n"
                 "Text: {sentence1}\nNote: {sentence2}"
             ),
             FormatTemplate(
-                "Exercise in careful reading\n{sentence1}\nIs the following true?\n{sentence2}\n{options}"
+                "Exercise in careful reading\n{sentence1}\nIs the following true?\n{sentence2}\n"
+                "{options}"
             ),
             FormatTemplate(
-                "Answer yes or no. Given the first line, is the second line right?\n{sentence1}\n{sentence2}"
+                "Answer yes or no. Given the first line, is the second line right?\n{sentence1}\n"
+                "{sentence2}"
             ),
             FormatTemplate(
-                "A friend explains: {sentence1}\nYou repeat it as: {sentence2}\nDid you get it right?\n{options}"
+                "A friend explains: {sentence1}\nYou repeat it as: {sentence2}\nDid you get it "
+                "right?\n{options}"
             ),
             FormatTemplate(
-                "Let us assume this much: {sentence1}\nCan we then be certain of this too? {sentence2}\n\n{options}"
+                "Let us assume this much: {sentence1}\nCan we then be certain of this too? "
+                "{sentence2}\n\n{options}"
             ),
         ),
     )
@@ -451,20 +492,27 @@ SNLI = register(
                 "Caption: {premise}\nComment: {hypothesis}\nIs the comment accurate?\n{options}"
             ),
             FormatTemplate(
-                "One child describes a picture to another: {premise}\nThe other, who stands with her back to it, "
-                "makes a guess: {hypothesis}\nGoing by the description, has she guessed right?\n{options}"
+                "One child describes a picture to another: {premise}\nThe other, who stands with "
+                "her back to it, "
+                "makes a guess: {hypothesis}\nGoing by the description, has she guessed right?\n"
+                "{options}"
             ),
             FormatTemplate(
-                "{options}\n\nChoose what fits. Of the two lines below, the first was written by an eyewitness and the "
-                "second by a reporter who was not there. Is the reporter's line true?\n{premise}\n{hypothesis}"
+                "{options}\n\nChoose what fits. Of the two lines below, the first was written by "
+                "an eyewitness and the "
+                "second by a reporter who was not there. Is the reporter's line true?\n"
+                "{premise}\n{hypothesis}"
             ),
             FormatTemplate(
-                "Someone says of a picture: {hypothesis}\nAll that you know of the picture is this: {premise}\n"
+                "Someone says of a picture: {hypothesis}\nAll that you know of the picture is "
+                "this: {premise}\n"
                 "Is what they say correct?\n{options}"
             ),
             FormatTemplate(
-                "You describe images for people who cannot see them. This is all that your notes have on one of them.\n"
-                "{premise}\n\nYou are asked whether the following is the case in the image.\n{hypothesis}\n\n"
+                "You describe images for people who cannot see them. This is all that your notes "
+                "have on one of them.\n"
+                "{premise}\n\nYou are asked whether the following is the case in the image.\n"
+                "{hypothesis}\n\n"
                 "What do you reply?\n{options}"
             ),
             FormatTemplate(
@@ -473,11 +521,14 @@ SNLI = register(
             ),
             FormatTemplate(
                 "Take a moment to imagine what is going on here.\n\n{premise}\n\n"
-                "Then consider one more sentence about the same moment. Is it true?\n\n{hypothesis}\n\n{options}"
+                "Then consider one more sentence about the same moment. Is it true?\n\n"
+                "{hypothesis}\n\n{options}"
             ),
             FormatTemplate(
-                "This is the caption of a photo: {premise}\nWrite a sentence about the photo. If people who have only "
-                "the caption are asked whether your sentence is true, this is what they should say: {answer}",
+                "This is the caption of a photo: {premise}\nWrite a sentence about the photo. If "
+                "people who have only "
+                "the caption are asked whether your sentence is true, this is what they should "
+                "say: {answer}",
                 "{hypothesis}",
                 turned_around=True,
             ),

@@ -41,18 +41,22 @@ BOOL_Q = register(
                 "Which answer to the query does the excerpt give?\n{options}"
             ),
             FormatTemplate(
-                "Study the entry, then take the test. It has one question.\n\n{title}\n{passage}\n\n"
+                "Study the entry, then take the test. It has one question.\n\n{title}\n"
+                "{passage}\n\n"
                 "Test: {question}?\n\n{options}"
             ),
             FormatTemplate(
-                '{options}\n\nPick the one that answers "{question}?" according to this passage.\n\n{passage}'
+                '{options}\n\nPick the one that answers "{question}?" according to this '
+                "passage.\n\n{passage}"
             ),
             FormatTemplate(
-                "I have been wondering, {question}? All I could find was the following. What do you make of it?\n\n"
+                "I have been wondering, {question}? All I could find was the following. What do "
+                "you make of it?\n\n"
                 "{passage}\n\n{options}"
             ),
             FormatTemplate(
-                "A stranger comes up to you and asks, {question}?\nAs it happens, you have just read this:\n{passage}\n"
+                "A stranger comes up to you and asks, {question}?\nAs it happens, you have just "
+                "read this:\n{passage}\n"
                 "What do you tell the stranger?\n{options}"
             ),
             FormatTemplate(
@@ -99,46 +103,57 @@ SQUAD_V1 = register(
         metrics=(token_f1, exact_match),
         templates=(
             FormatTemplate(
-                "{title}\n\n{context}\n\nQuestion: {question}\n\nAnswer in a few words, taken from the text."
+                "{title}\n\n{context}\n\nQuestion: {question}\n\nAnswer in a few words, taken "
+                "from the text."
             ),
             FormatTemplate(
-                "Find the place in this paragraph that answers the question, and copy the words that you find "
+                "Find the place in this paragraph that answers the question, and copy the words "
+                "that you find "
                 "there.\n\nParagraph: {context}\n\nQuestion: {question}\n\nWords:"
             ),
             FormatTemplate(
-                "{question}\n\nThe answer is hidden in the lines below. Quote it and nothing else.\n\n{context}"
+                "{question}\n\nThe answer is hidden in the lines below. Quote it and nothing "
+                "else.\n\n{context}"
             ),
             FormatTemplate(
-                "I am getting ready for a pub quiz, and one of my cards came without its answer. Could you look it up "
+                "I am getting ready for a pub quiz, and one of my cards came without its answer. "
+                "Could you look it up "
                 "for me? Just the bare answer, please, exactly as my source has it.\n\n"
                 "Topic: {title}\nCard: {question}\n\nSource: {context}"
             ),
             FormatTemplate(
-                "Entry: {title}\n{context}\n\nA visitor to the encyclopedia types in:\n{question}\n\n"
+                "Entry: {title}\n{context}\n\nA visitor to the encyclopedia types in:\n"
+                "{question}\n\n"
                 "Shortest excerpt that settles the matter:"
             ),
             FormatTemplate(
-                "{context}\n\nHaving read this, a pupil is asked:\n{question}\n\nWithout a word, she puts her finger "
+                "{context}\n\nHaving read this, a pupil is asked:\n{question}\n\nWithout a word, "
+                "she puts her finger "
                 "on the answer in the text. Which words is she pointing at?"
             ),
             FormatTemplate(
                 "Reading test\n\nA. Text\n{context}\n\nB. Question\n{question}\n\nC. Instructions\n"
-                "Respond with a phrase from A that answers B. Anything longer than necessary will lose marks."
+                "Respond with a phrase from A that answers B. Anything longer than necessary "
+                "will lose marks."
             ),
             FormatTemplate(
-                "- What have you got there?\n- A page of an encyclopedia. The heading says: {title}\n"
+                "- What have you got there?\n- A page of an encyclopedia. The heading says: "
+                "{title}\n"
                 "- Oh, then tell me something. {question}\n"
-                "- Well, it says here:\n{context}\n- That was rather a lot. Could you give me only the part that "
+                "- Well, it says here:\n{context}\n- That was rather a lot. Could you give me "
+                "only the part that "
                 "answers my question?"
             ),
             FormatTemplate(
-                "{context}\n\nThink of a question about the text above to which one can reply with just these words "
+                "{context}\n\nThink of a question about the text above to which one can reply "
+                "with just these words "
                 "from it: {answer}",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Somebody cut this paragraph out of a long encyclopedia article and lost the rest. What was the "
+                "Somebody cut this paragraph out of a long encyclopedia article and lost the "
+                "rest. What was the "
                 "article called, most likely?\n\n{context}",
                 "{title}",
                 turned_around=True,
@@ -166,49 +181,62 @@ SQUAD_V2 = register(
         metrics=(token_f1, exact_match),
         templates=(
             FormatTemplate(
-                "From an article on {title}:\n\n{context}\n\n{question}\n\nReply in the words of the article, or with "
+                "From an article on {title}:\n\n{context}\n\n{question}\n\nReply in the words of "
+                "the article, or with "
                 '"unanswerable" if this part of it does not say.'
             ),
             FormatTemplate(
-                "Not every question can be answered from the text that comes with it. If the one below can, write down "
+                "Not every question can be answered from the text that comes with it. If the one "
+                "below can, write down "
                 'the few words of the text that do so. If it cannot, write "unanswerable".\n\n'
                 "Text: {context}\n\nQuestion: {question}"
             ),
             FormatTemplate(
-                'Context:\n{context}\n\nQuestion:\n{question}\n\nAnswer (a span of the context, or "unanswerable"):'
+                "Context:\n{context}\n\nQuestion:\n{question}\n\nAnswer (a span of the context, "
+                'or "unanswerable"):'
             ),
             FormatTemplate(
-                "You are a librarian who never guesses. To a visitor's question you read out the words on the page "
+                "You are a librarian who never guesses. To a visitor's question you read out the "
+                "words on the page "
                 'that answer it; if there are none, you say "unanswerable".\n\n'
                 "Visitor: {question}\nPage: {context}\nYou:"
             ),
             FormatTemplate(
-                "Beware, this may be a trick question!\n\n{question}\n\nThe only evidence that you may use is what "
-                'follows. If it leaves the question open, you have been tricked: reply "unanswerable". '
+                "Beware, this may be a trick question!\n\n{question}\n\nThe only evidence that "
+                "you may use is what "
+                "follows. If it leaves the question open, you have been tricked: reply "
+                '"unanswerable". '
                 "Otherwise quote the evidence, as briefly as you can.\n\n{context}"
             ),
             FormatTemplate(
-                "Let us play a game. I ask, and you search a passage for the answer. Found it? Then read it out, "
+                "Let us play a game. I ask, and you search a passage for the answer. Found it? "
+                "Then read it out, "
                 'without a word more. Not there? Then call out "unanswerable".\n\n'
                 "Your passage: {context}\n\nMy question: {question}"
             ),
             FormatTemplate(
-                "EXAMINATION IN READING, PART 2\nCandidates cite the phrase that answers the item, word for word, or "
+                "EXAMINATION IN READING, PART 2\nCandidates cite the phrase that answers the "
+                "item, word for word, or "
                 'enter "unanswerable" where the text provides no answer.\n\n'
                 "{title}\n{context}\n\nItem 1. {question}"
             ),
             FormatTemplate(
-                "I skimmed this section on {title} and did not see the answer to my question. Perhaps there is none; "
-                'in that case just tell me "unanswerable". If there is one, which words did I miss?\n\n'
+                "I skimmed this section on {title} and did not see the answer to my question. "
+                "Perhaps there is none; "
+                'in that case just tell me "unanswerable". If there is one, which words did I '
+                "miss?\n\n"
                 "My question: {question}\n\nThe section: {context}"
             ),
             FormatTemplate(
-                "Extract from the document the phrase that responds to the query. Should the document contain no such "
+                "Extract from the document the phrase that responds to the query. Should the "
+                "document contain no such "
                 'phrase, return "unanswerable".\n\nQuery: {question}\nDocument: {context}\nResult:'
             ),
             FormatTemplate(
-                "{context}\n\nA reader of these lines would like to know the following.\n{question}\n\n"
-                'Do the lines tell? If so, repeat the relevant words. If not, the single word "unanswerable" will do.'
+                "{context}\n\nA reader of these lines would like to know the following.\n"
+                "{question}\n\n"
+                "Do the lines tell? If so, repeat the relevant words. If not, the single word "
+                '"unanswerable" will do.'
             ),
         ),
     )
@@ -250,25 +278,32 @@ DROP = register(
                 "{passage}\n\n{question}\n\nAnswer with a number, a date, a name or a short phrase."
             ),
             FormatTemplate(
-                "To solve this you may have to count, compare, add or subtract. Give the result only, not the "
+                "To solve this you may have to count, compare, add or subtract. Give the result "
+                "only, not the "
                 "steps.\n\nPassage: {passage}\n\nProblem: {question}\n\nResult:"
             ),
             FormatTemplate(
-                "{question}\n\nWork that out from the report below, and give it in as few words or digits as you "
+                "{question}\n\nWork that out from the report below, and give it in as few words "
+                "or digits as you "
                 "can.\n\n{passage}"
             ),
             FormatTemplate(
-                "A newspaper's fact checker gets a note from the editor.\n\nThe note: {question}\n\nThe story in "
-                "question: {passage}\n\nThe checker scribbles the answer under the note, a figure or a few words, and "
+                "A newspaper's fact checker gets a note from the editor.\n\nThe note: "
+                "{question}\n\nThe story in "
+                "question: {passage}\n\nThe checker scribbles the answer under the note, a "
+                "figure or a few words, and "
                 "sends it back. What did the checker write?"
             ),
             FormatTemplate(
-                "{passage}\n\nThe details you need for the following are all there, though perhaps not side by side.\n"
+                "{passage}\n\nThe details you need for the following are all there, though "
+                "perhaps not side by side.\n"
                 "{question}\nBe exact, and be brief."
             ),
             FormatTemplate(
-                "Hey, you are good with facts and figures, aren't you? I can't make my way through all of this:\n\n"
-                "{passage}\n\nAnd here is what I need from it: {question}\n\nNo explanations please, just tell me who, "
+                "Hey, you are good with facts and figures, aren't you? I can't make my way "
+                "through all of this:\n\n"
+                "{passage}\n\nAnd here is what I need from it: {question}\n\nNo explanations "
+                "please, just tell me who, "
                 "what, when or how many!"
             ),
             FormatTemplate(
@@ -276,19 +311,22 @@ DROP = register(
                 "Enter a number, a date, or words from the question or the data:"
             ),
             FormatTemplate(
-                "Write a passage rich in names, events and numbers. It should allow a reader to work out this answer "
+                "Write a passage rich in names, events and numbers. It should allow a reader to "
+                "work out this answer "
                 "to this question.\n\nQuestion: {question}\nAnswer: {answer}",
                 "{passage}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "{passage}\n\nAsk something about this text that takes a moment's thought. The answer has to come out "
+                "{passage}\n\nAsk something about this text that takes a moment's thought. The "
+                "answer has to come out "
                 "as follows: {answer}",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "In a book of puzzles, the print of one question has faded. Restore it with the help of the solution "
+                "In a book of puzzles, the print of one question has faded. Restore it with the "
+                "help of the solution "
                 "and the text that it is about.\n\nSolution: {answer}\n\nText: {passage}",
                 "{question}",
                 turned_around=True,
@@ -328,47 +366,60 @@ MULTIRC = register(
         metrics=(accuracy, yes_f1),
         templates=(
             FormatTemplate(
-                "{paragraph}\n\nQuestion: {question}\n\nProposed answer: {response}\n\nIs the proposed answer "
+                "{paragraph}\n\nQuestion: {question}\n\nProposed answer: {response}\n\nIs the "
+                "proposed answer "
                 "correct?\n\n{options}"
             ),
             FormatTemplate(
-                "Multiple choice, one box at a time. More than one box may have to be ticked.\n\n{paragraph}\n\n"
+                "Multiple choice, one box at a time. More than one box may have to be ticked.\n\n"
+                "{paragraph}\n\n"
                 "{question}\n[ ] {response}\n\nDoes this box get a tick?\n{options}"
             ),
             FormatTemplate(
-                "In class today we read a text, and then the teacher asked me a question about it.\n\n"
-                "The text: {paragraph}\n\nThe teacher: {question}\n\nMe: {response}\n\nWas I right?\n{options}"
+                "In class today we read a text, and then the teacher asked me a question about "
+                "it.\n\n"
+                "The text: {paragraph}\n\nThe teacher: {question}\n\nMe: {response}\n\nWas I "
+                "right?\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nIs the reply true? Decide between the two words above, and go by the source alone.\n\n"
+                "{options}\n\nIs the reply true? Decide between the two words above, and go by "
+                "the source alone.\n\n"
                 "Inquiry: {question}\nReply: {response}\nSource: {paragraph}"
             ),
             FormatTemplate(
-                "First look at this question and at what somebody replied.\n{question}\n{response}\n\nNow read on.\n"
+                "First look at this question and at what somebody replied.\n{question}\n"
+                "{response}\n\nNow read on.\n"
                 "{paragraph}\n\nDoes what you have read bear that person out?\n{options}"
             ),
             FormatTemplate(
-                "Quiz host: {question}\nContestant: {response}\n\nYou are the referee and consult your papers:\n"
+                "Quiz host: {question}\nContestant: {response}\n\nYou are the referee and "
+                "consult your papers:\n"
                 "{paragraph}\n\nDo you award the point?\n{options}"
             ),
             FormatTemplate(
-                "There can be several good answers to one question, and of course many bad ones. After the passage you "
-                "will see one answer; decide if it is good.\n\nQuestion: {question}\n\nPassage: {paragraph}\n\n"
+                "There can be several good answers to one question, and of course many bad ones. "
+                "After the passage you "
+                "will see one answer; decide if it is good.\n\nQuestion: {question}\n\nPassage: "
+                "{paragraph}\n\n"
                 "Answer: {response}\n\n{options}"
             ),
             FormatTemplate(
-                "{paragraph}\n\nReaders of these lines were asked a question, and one of them sent in the answer that "
-                "stands under it. Should it be accepted as accurate?\n\n{question}\n{response}\n\n{options}"
+                "{paragraph}\n\nReaders of these lines were asked a question, and one of them "
+                "sent in the answer that "
+                "stands under it. Should it be accepted as accurate?\n\n{question}\n{response}\n"
+                "\n{options}"
             ),
             FormatTemplate(
-                "Text: {paragraph}\n\nWhat was asked about the text: (illegible)\nWhat was answered: {response}\n"
+                "Text: {paragraph}\n\nWhat was asked about the text: (illegible)\nWhat was "
+                "answered: {response}\n"
                 "Was the answer right? {answer}\n\nFill in what cannot be read.",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
                 "Make up an item for a reading test on this passage.\n\n{paragraph}\n\n"
-                "One of the choices that you offer will be: {response}\nIs it to be a correct choice? {answer}\n\n"
+                "One of the choices that you offer will be: {response}\nIs it to be a correct "
+                "choice? {answer}\n\n"
                 "What is your question?",
                 "{question}",
                 turned_around=True,
@@ -410,32 +461,38 @@ OPENBOOKQA = register(
                 "{fact}\nPut your knowledge of the world to use here.\n{question}\n{options}"
             ),
             FormatTemplate(
-                "The books are open, and the teacher reads out: {question}\nWhat should the class reply?\n{options}"
+                "The books are open, and the teacher reads out: {question}\nWhat should the "
+                "class reply?\n{options}"
             ),
             FormatTemplate(
-                "Answer the question or complete the statement, whichever it is.\n\n{question}\n\n{options}"
+                "Answer the question or complete the statement, whichever it is.\n\n{question}\n"
+                "\n{options}"
             ),
             FormatTemplate("{options}\n\nSelect what goes best with the following. {question}"),
             FormatTemplate(
                 "Front of the flash card: {question}\nWhat is printed on the back?\n{options}"
             ),
             FormatTemplate(
-                "In a science museum a screen shows this line: {question}\nThere are four buttons under it. "
+                "In a science museum a screen shows this line: {question}\nThere are four "
+                "buttons under it. "
                 "Which one should a visitor press?\n{options}"
             ),
             FormatTemplate(
-                "Work backwards. This solves a small puzzle about how the world works: {answer}\nWhat is the puzzle?",
+                "Work backwards. This solves a small puzzle about how the world works: {answer}\n"
+                "What is the puzzle?",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "{options}\n\nWrite a question or the start of a sentence for which only one of these four will do, "
+                "{options}\n\nWrite a question or the start of a sentence for which only one of "
+                "these four will do, "
                 "namely this one: {answer}",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "{question}\n\nTurn this into an item of a multiple-choice test. List four options for it, and below "
+                "{question}\n\nTurn this into an item of a multiple-choice test. List four "
+                "options for it, and below "
                 "them the correct one.",
                 "{options}\nCorrect: {answer}",
                 turned_around=True,

@@ -39,41 +39,52 @@ RECORD = register(
         templates=(
             FormatTemplate("{passage}\n\n{opening}\n\nComplete the last sentence.\n\n{options}"),
             FormatTemplate(
-                "Choose the ending that makes the last sentence of this article true.\n\n{passage}\n\n{opening}\n\n"
+                "Choose the ending that makes the last sentence of this article true.\n\n"
+                "{passage}\n\n{opening}\n\n"
                 "{options}"
             ),
             FormatTemplate(
-                "{options}\n\nOne of the lines above belongs where the text below breaks off. Which is it?\n\n"
+                "{options}\n\nOne of the lines above belongs where the text below breaks off. "
+                "Which is it?\n\n"
                 "{passage}\n\n{opening}"
             ),
             FormatTemplate(
-                "You work at a news agency. A colleague's report has come in with its last sentence unfinished, just "
+                "You work at a news agency. A colleague's report has come in with its last "
+                "sentence unfinished, just "
                 "before a name. Finish that sentence for her.\n\n{passage}\n{opening}\n\n{options}"
             ),
             FormatTemplate(
-                "The radio went dead in the middle of a sentence! This is what I had heard until then:\n\n{passage}\n"
+                "The radio went dead in the middle of a sentence! This is what I had heard until "
+                "then:\n\n{passage}\n"
                 "{opening}\n\nHow did that sentence go on, do you think?\n{options}"
             ),
             FormatTemplate(
-                "Cloze exercise\n\nRead the following: {passage}\n\nThen finish this sentence: {opening}\n\n"
+                "Cloze exercise\n\nRead the following: {passage}\n\nThen finish this sentence: "
+                "{opening}\n\n"
                 "Endings to choose from:\n{options}"
             ),
             FormatTemplate(
-                "The quizmaster reads out a piece of news and begins one more sentence, which the teams have to "
-                "complete with the right person, place or thing.\n\nNews: {passage}\n\nSentence: {opening}\n\n"
+                "The quizmaster reads out a piece of news and begins one more sentence, which "
+                "the teams have to "
+                "complete with the right person, place or thing.\n\nNews: {passage}\n\nSentence: "
+                "{opening}\n\n"
                 "What should a team say to score?\n{options}"
             ),
             FormatTemplate(
-                "Beginning of a sentence: {opening}\n\nThe report below tells you how it must go on.\n\n{passage}\n\n"
+                "Beginning of a sentence: {opening}\n\nThe report below tells you how it must go "
+                "on.\n\n{passage}\n\n"
                 "Select the continuation that agrees with the report.\n\n{options}"
             ),
             FormatTemplate(
-                "{passage}\n\nThis is the final sentence of the story, as far as it got:\n{opening}\n\n"
+                "{passage}\n\nThis is the final sentence of the story, as far as it got:\n"
+                "{opening}\n\n"
                 "Who or what must be named next, and what comes after that?\n\n{options}"
             ),
             FormatTemplate(
-                "My grandmother reads the paper aloud to us and likes to stop halfway through a sentence, to see who "
-                "is listening. Today she read:\n\n{passage}\n{opening}\n\nHelp me out, how does her last sentence "
+                "My grandmother reads the paper aloud to us and likes to stop halfway through a "
+                "sentence, to see who "
+                "is listening. Today she read:\n\n{passage}\n{opening}\n\nHelp me out, how does "
+                "her last sentence "
                 "end?\n{options}"
             ),
         ),
@@ -106,45 +117,56 @@ COSMOS_QA = register(
         options="choices",
         templates=(
             FormatTemplate(
-                "{context}\n\nQuestion: {question}\n\nWhich answer is the most plausible?\n\n{options}"
+                "{context}\n\nQuestion: {question}\n\nWhich answer is the most plausible?\n\n"
+                "{options}"
             ),
             FormatTemplate(
-                "Read between the lines of this blog entry.\n\n{context}\n\nWhat would you reply to the following?\n"
+                "Read between the lines of this blog entry.\n\n{context}\n\nWhat would you reply "
+                "to the following?\n"
                 "{question}\n{options}"
             ),
             FormatTemplate(
-                "{question}\n\nThe story does not say it outright, but with some common sense one can tell.\n\n"
+                "{question}\n\nThe story does not say it outright, but with some common sense "
+                "one can tell.\n\n"
                 "Story: {context}\n\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nTake the option that suits the situation best.\n\nSituation: {context}\n\n"
+                "{options}\n\nTake the option that suits the situation best.\n\nSituation: "
+                "{context}\n\n"
                 "Question about it: {question}"
             ),
             FormatTemplate(
-                "Picture the people in this account, and think of how such things usually go in life.\n\n{context}\n\n"
+                "Picture the people in this account, and think of how such things usually go in "
+                "life.\n\n{context}\n\n"
                 "Now what is your guess? {question}\n\n{options}"
             ),
             FormatTemplate(
-                "Comprehension, advanced level. Answers cannot be copied from the text; they must be inferred.\n\n"
+                "Comprehension, advanced level. Answers cannot be copied from the text; they "
+                "must be inferred.\n\n"
                 "Text: {context}\n\n1. {question}\n\n{options}"
             ),
             FormatTemplate(
-                "Look what somebody posted on the internet!\n\n{context}\n\nIt got me thinking. {question}\nHere are "
+                "Look what somebody posted on the internet!\n\n{context}\n\nIt got me thinking. "
+                "{question}\nHere are "
                 "four ideas. Which one of them sounds right to you?\n\n{options}"
             ),
             FormatTemplate(
                 "From the files of an armchair detective\n\nStatement of the witness: {context}\n\n"
-                "Point to clear up: {question}\n\nTheories, of which the best is to be kept:\n{options}"
+                "Point to clear up: {question}\n\nTheories, of which the best is to be kept:\n"
+                "{options}"
             ),
             FormatTemplate(
-                "{context}\n\nAsk about something that this text leaves unsaid, but that its readers can guess if they "
+                "{context}\n\nAsk about something that this text leaves unsaid, but that its "
+                "readers can guess if they "
                 "know a little about life.",
                 "{question}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "These are the four choices of a test item, and the text on which it is based.\n\n{options}\n\n"
-                "Text: {context}\n\nThe right choice is this one: {answer}\nWrite the question of the item.",
+                "These are the four choices of a test item, and the text on which it is based.\n"
+                "\n{options}\n\n"
+                "Text: {context}\n\nThe right choice is this one: {answer}\nWrite the question "
+                "of the item.",
                 "{question}",
                 turned_around=True,
             ),

@@ -29,32 +29,39 @@ SST2 = register(
         options=_OPTIONS,
         templates=(
             FormatTemplate(
-                "{sentence}\n\nIs the tone of this review snippet negative or positive?\n\n{options}"
+                "{sentence}\n\nIs the tone of this review snippet negative or positive?\n\n"
+                "{options}"
             ),
             FormatTemplate(
-                "These are words of a critic:\n{sentence}\nWhat did the critic think of the work?\n{options}"
+                "These are words of a critic:\n{sentence}\nWhat did the critic think of the "
+                "work?\n{options}"
             ),
             FormatTemplate("Label the text with its sentiment.\n\nText: {sentence}\n\n{options}"),
             FormatTemplate(
-                "{options}\nOne of these words describes the mood of the comment that follows. Which?\n{sentence}"
+                "{options}\nOne of these words describes the mood of the comment that follows. "
+                "Which?\n{sentence}"
             ),
             FormatTemplate(
-                "After an evening at the movies, a friend sends you a message. How would you sum up what your friend "
+                "After an evening at the movies, a friend sends you a message. How would you sum "
+                "up what your friend "
                 "feels?\n{sentence}\n{options}"
             ),
             FormatTemplate(
-                'We keep two folders of comments from the audience, "positive" and "negative". Where does this one '
+                'We keep two folders of comments from the audience, "positive" and "negative". '
+                "Where does this one "
                 "go?\n\n{sentence}"
             ),
             FormatTemplate(
-                "Imagine that what is being reviewed here is your own work.\n{sentence}\nWhat kind of feedback did "
+                "Imagine that what is being reviewed here is your own work.\n{sentence}\nWhat "
+                "kind of feedback did "
                 "you get?\n{options}"
             ),
             FormatTemplate(
                 "{sentence}\nRead between the lines. Which attitude do you find there?\n{options}"
             ),
             FormatTemplate(
-                "Write a short phrase, as it might appear in a film review, that passes a {answer} judgment.",
+                "Write a short phrase, as it might appear in a film review, that passes a "
+                "{answer} judgment.",
                 "{sentence}",
                 turned_around=True,
             ),
@@ -92,22 +99,26 @@ SENTIMENT140 = register(
         templates=(
             FormatTemplate("{text}\n\nWhat is the sentiment of this tweet?\n\n{options}"),
             FormatTemplate(
-                "Is whoever posted this pleased or displeased? Choose the label that fits.\n{text}\n{options}"
+                "Is whoever posted this pleased or displeased? Choose the label that fits.\n"
+                "{text}\n{options}"
             ),
             FormatTemplate("Tweet: {text}\nFeeling expressed:\n{options}"),
             FormatTemplate(
-                "The emoticons were removed from this message. Would you put a positive or a negative one back in?"
+                "The emoticons were removed from this message. Would you put a positive or a "
+                "negative one back in?"
                 "\n\n{text}"
             ),
             FormatTemplate(
-                "{options}\n\nYou are scrolling through your timeline. Which of the two goes with the post that comes "
+                "{options}\n\nYou are scrolling through your timeline. Which of the two goes "
+                "with the post that comes "
                 "next?\n\n{text}"
             ),
             FormatTemplate(
                 "Somebody you follow has just written:\n{text}\nGood vibes or bad vibes?\n{options}"
             ),
             FormatTemplate(
-                "Classify the short message by its polarity. Slang and typing errors are of no importance.\n\n"
+                "Classify the short message by its polarity. Slang and typing errors are of no "
+                "importance.\n\n"
                 "Message: {text}\n\n{options}"
             ),
             FormatTemplate("Compose a tweet with a {answer} tone.", "{text}", turned_around=True),
@@ -117,7 +128,8 @@ SENTIMENT140 = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "For a study of social networks we collect messages in which people sound {answer}. Invent one that "
+                "For a study of social networks we collect messages in which people sound "
+                "{answer}. Invent one that "
                 "would qualify.",
                 "{text}",
                 turned_around=True,
@@ -152,25 +164,31 @@ IMDB_REVIEWS = register(
         templates=(
             FormatTemplate("{review}\n\nWhat is this reviewer's verdict on the film?\n\n{options}"),
             FormatTemplate(
-                "The following was posted on a movie site. Decide which way it leans.\n\n{review}\n\n{options}"
+                "The following was posted on a movie site. Decide which way it leans.\n\n"
+                "{review}\n\n{options}"
             ),
             FormatTemplate(
-                'Thumbs up or thumbs down? Write "positive" for up and "negative" for down.\n\n{review}'
+                'Thumbs up or thumbs down? Write "positive" for up and "negative" for down.\n\n'
+                "{review}"
             ),
             FormatTemplate(
-                "While choosing something to watch tonight, you come across this opinion.\n\n{review}\n\n"
+                "While choosing something to watch tonight, you come across this opinion.\n\n"
+                "{review}\n\n"
                 "Does it speak for the movie or against it?\n{options}"
             ),
             FormatTemplate(
-                "{options}\n\nPick the word that sums up the review below as a whole, even if some of its sentences "
+                "{options}\n\nPick the word that sums up the review below as a whole, even if "
+                "some of its sentences "
                 "point the other way.\n\n{review}"
             ),
             FormatTemplate(
-                "Review: {review}\n\nThe number of stars that came with it has been lost. What kind of rating must it "
+                "Review: {review}\n\nThe number of stars that came with it has been lost. What "
+                "kind of rating must it "
                 "have been?\n\n{options}"
             ),
             FormatTemplate(
-                "A director wants to know how the audience took the film, and all you have is one viewer's account."
+                "A director wants to know how the audience took the film, and all you have is "
+                "one viewer's account."
                 "\n\n{review}\n\nWhat do you report?\n{options}"
             ),
             FormatTemplate(
@@ -179,13 +197,15 @@ IMDB_REVIEWS = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "Movie magazine, letters page. Wanted: a reader's opinion of some movie, several sentences long.\n"
+                "Movie magazine, letters page. Wanted: a reader's opinion of some movie, several "
+                "sentences long.\n"
                 "Overall judgment: {answer}",
                 "{review}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "You leave the cinema with a {answer} impression and go home to blog about the movie. What do you "
+                "You leave the cinema with a {answer} impression and go home to blog about the "
+                "movie. What do you "
                 "write?",
                 "{review}",
                 turned_around=True,
@@ -227,7 +247,8 @@ YELP_POLARITY_REVIEWS = register(
                 "What opinion of the business comes across?\n\n{options}"
             ),
             FormatTemplate(
-                "Reviews with four or five stars are called positive here, those with one or two stars negative. "
+                "Reviews with four or five stars are called positive here, those with one or two "
+                "stars negative. "
                 "Which of the two is this?\n\n{review}"
             ),
             FormatTemplate(
@@ -238,24 +259,28 @@ YELP_POLARITY_REVIEWS = register(
                 "{options}\n\nGive the review one of these two labels.\n\nReview: {review}"
             ),
             FormatTemplate(
-                "We are new in town and would like to know where to go. Does the next review give a good picture of "
+                "We are new in town and would like to know where to go. Does the next review "
+                "give a good picture of "
                 "the place, or a bad one?\n\n{review}\n\n{options}"
             ),
             FormatTemplate(
                 "Feedback received:\n{review}\n\nOverall impression of the visitor:\n{options}"
             ),
             FormatTemplate(
-                "What might someone post about a shop, a restaurant or a service after a {answer} experience there?",
+                "What might someone post about a shop, a restaurant or a service after a "
+                "{answer} experience there?",
                 "{review}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Choose any business you like and review it. Readers should take away a {answer} view of it.",
+                "Choose any business you like and review it. Readers should take away a {answer} "
+                "view of it.",
                 "{review}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Type of feedback: {answer}\nSubject: a visit to a place in town\nText of the online review:",
+                "Type of feedback: {answer}\nSubject: a visit to a place in town\nText of the "
+                "online review:",
                 "{review}",
                 turned_around=True,
             ),

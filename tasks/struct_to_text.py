@@ -50,7 +50,8 @@ COMMON_GEN = register(
         templates=(
             FormatTemplate("Write a sentence that has all of these words in it: {concepts}."),
             FormatTemplate(
-                "Concepts: {concepts}\n\nDescribe, in one sentence, an everyday scene in which every one of them "
+                "Concepts: {concepts}\n\nDescribe, in one sentence, an everyday scene in which "
+                "every one of them "
                 "appears."
             ),
             FormatTemplate("{concepts}\n\nWhat might be going on here? One sentence will do."),
@@ -58,28 +59,34 @@ COMMON_GEN = register(
                 "Tags of a photo: {concepts}\n\nSuggest a caption that makes use of every tag."
             ),
             FormatTemplate(
-                "The teacher has put these words on the board: {concepts}. You may change their forms and their order, "
+                "The teacher has put these words on the board: {concepts}. You may change their "
+                "forms and their order, "
                 "but you must leave none out. What is your sentence?"
             ),
             FormatTemplate("Words: {concepts}\nSentence:"),
             FormatTemplate(
-                "Can you come up with a sentence that makes sense and brings all of the following together? {concepts}"
+                "Can you come up with a sentence that makes sense and brings all of the "
+                "following together? {concepts}"
             ),
             FormatTemplate(
-                "{answer}\n\nWhat are the main things and actions in this text? List them in their dictionary form, "
+                "{answer}\n\nWhat are the main things and actions in this text? List them in "
+                "their dictionary form, "
                 "with commas in between.",
                 "{concepts}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Somebody was given a handful of words to put into a sentence, and came up with this: {answer}\n"
+                "Somebody was given a handful of words to put into a sentence, and came up with "
+                "this: {answer}\n"
                 "Which words were they? Put commas between them.",
                 "{concepts}",
                 turned_around=True,
             ),
             FormatTemplate(
-                'Make up an exercise for a language class. On the first line, after "Words:", give a few words that '
-                'have to go into one sentence; on the second, after "Solution:", give such a sentence.',
+                'Make up an exercise for a language class. On the first line, after "Words:", '
+                "give a few words that "
+                'have to go into one sentence; on the second, after "Solution:", give such a '
+                "sentence.",
                 "Words: {concepts}\nSolution: {answer}",
                 turned_around=True,
             ),
@@ -111,37 +118,44 @@ DART = register(
         templates=(
             FormatTemplate("{triples}\n\nWrite a short text that gives this information."),
             FormatTemplate(
-                "The line below comes out of a database, with semicolons between its facts. Report what it says in "
+                "The line below comes out of a database, with semicolons between its facts. "
+                "Report what it says in "
                 "fluent English.\n\n{triples}"
             ),
             FormatTemplate("Facts: {triples}\nIn words:"),
             FormatTemplate(
-                "{triples}\n\nThis record is to be announced on the radio. Write what the announcer should say."
+                "{triples}\n\nThis record is to be announced on the radio. Write what the "
+                "announcer should say."
             ),
             FormatTemplate(
-                "You look after an archive, and a visitor cannot make sense of this entry:\n{triples}\n"
+                "You look after an archive, and a visitor cannot make sense of this entry:\n"
+                "{triples}\n"
                 "Explain to the visitor what it says."
             ),
             FormatTemplate(
-                "Join the pieces into something that reads well. Nothing may get lost, and nothing may be "
+                "Join the pieces into something that reads well. Nothing may get lost, and "
+                "nothing may be "
                 "added.\n\n{triples}"
             ),
             FormatTemplate(
-                "I copied this out of a spreadsheet and don't know how to phrase it for my report:\n\n{triples}\n\n"
+                "I copied this out of a spreadsheet and don't know how to phrase it for my "
+                "report:\n\n{triples}\n\n"
                 "What should I write?"
             ),
             FormatTemplate(
                 "User: Can I have the following as ordinary prose? {triples}\nAssistant:"
             ),
             FormatTemplate(
-                "{answer}\n\nTake this text apart into its single facts and write them down one after another, "
+                "{answer}\n\nTake this text apart into its single facts and write them down one "
+                "after another, "
                 "separated by semicolons.",
                 "{triples}",
                 turned_around=True,
             ),
             FormatTemplate(
                 "A few cells of a table were turned into this text: {answer}\n"
-                "Restore them. For each fact, give the thing it is about, the heading and the value, with semicolons "
+                "Restore them. For each fact, give the thing it is about, the heading and the "
+                "value, with semicolons "
                 "between the facts.",
                 "{triples}",
                 turned_around=True,
@@ -175,24 +189,29 @@ E2E_NLG = register(
                 "English.\n\n{listing}"
             ),
             FormatTemplate(
-                "A friend is looking for somewhere to go. Tell her about this place, and stick to the facts.\n\n"
+                "A friend is looking for somewhere to go. Tell her about this place, and stick "
+                "to the facts.\n\n"
                 "Facts: {listing}"
             ),
             FormatTemplate("Data: {listing}\nText:"),
             FormatTemplate(
-                "{listing}\n\nYou see this on a screen. Pass it on, in whole sentences, to someone who cannot see it."
+                "{listing}\n\nYou see this on a screen. Pass it on, in whole sentences, to "
+                "someone who cannot see it."
             ),
             FormatTemplate(
-                "Every detail on the next line should be mentioned, and nothing should be made up.\n{listing}\n"
+                "Every detail on the next line should be mentioned, and nothing should be made "
+                "up.\n{listing}\n"
                 "Now write the description."
             ),
             FormatTemplate(
-                "The tourist office keeps its records as attributes and values. For the brochure they have to become "
+                "The tourist office keeps its records as attributes and values. For the brochure "
+                "they have to become "
                 "flowing text.\n\nRecord: {listing}\nBrochure:"
             ),
             FormatTemplate("Say this the way people talk, not as a list: {listing}"),
             FormatTemplate(
-                "What kind of place is it, and what else should a guest know? Answer in full sentences, going by these "
+                "What kind of place is it, and what else should a guest know? Answer in full "
+                "sentences, going by these "
                 "notes.\n\n{listing}"
             ),
         ),
@@ -232,11 +251,13 @@ WEB_NLG_EN = register(
                 "What do we learn from the following data? Reply in complete sentences.\n{triples}"
             ),
             FormatTemplate(
-                "An encyclopedia needs an article that opens with the following information. Write the "
+                "An encyclopedia needs an article that opens with the following information. "
+                "Write the "
                 "opening.\n\n{triples}"
             ),
             FormatTemplate(
-                "My notes look like this: {triples}\n\nI need a proper text with exactly the same content. "
+                "My notes look like this: {triples}\n\nI need a proper text with exactly the "
+                "same content. "
                 "Could you write it for me?"
             ),
             FormatTemplate("Data in, prose out.\n\nIn: {triples}\nOut:"),
@@ -245,14 +266,17 @@ WEB_NLG_EN = register(
                 "What should it say aloud? The reply has to be complete and sound natural."
             ),
             FormatTemplate(
-                "{answer}\n\nWhich facts does the text above contain? Give them as subject, relation, object, with a "
+                "{answer}\n\nWhich facts does the text above contain? Give them as subject, "
+                "relation, object, with a "
                 "semicolon between facts.",
                 "{triples}",
                 turned_around=True,
             ),
             FormatTemplate(
-                "Fill a knowledge base from running text. Each entry names a thing, a relation and another thing or a "
-                "value, with commas in between; the entries themselves are separated by semicolons.\n"
+                "Fill a knowledge base from running text. Each entry names a thing, a relation "
+                "and another thing or a "
+                "value, with commas in between; the entries themselves are separated by "
+                "semicolons.\n"
                 "Text: {answer}\nEntries:",
                 "{triples}",
                 turned_around=True,

@@ -32,26 +32,32 @@ PARA_CRAWL_ENES = register(
         templates=(
             FormatTemplate("{english}\n\nTranslate this into Spanish."),
             FormatTemplate(
-                "The following was found on a web page in English. How would it read in Spanish?\n\n{english}"
+                "The following was found on a web page in English. How would it read in "
+                "Spanish?\n\n{english}"
             ),
             FormatTemplate(
-                "This page is not available in Spanish yet. Supply the missing text.\n\nEnglish page: {english}"
+                "This page is not available in Spanish yet. Supply the missing text.\n\nEnglish "
+                "page: {english}"
             ),
             FormatTemplate("On the English site: {english}\nOn the Spanish site:"),
             FormatTemplate(
-                "The owners of a website hope for readers in Madrid and Mexico City. Put this piece of it into Spanish "
+                "The owners of a website hope for readers in Madrid and Mexico City. Put this "
+                "piece of it into Spanish "
                 "for them:\n\n{english}"
             ),
             FormatTemplate(
-                "My grandmother speaks nothing but Spanish and would like to know what it says on my screen. "
+                "My grandmother speaks nothing but Spanish and would like to know what it says "
+                "on my screen. "
                 "What should I tell her, in her own language?\n\n{english}"
             ),
             FormatTemplate(
-                "Act as the button in a browser that turns English pages into Spanish ones. Return the translation "
+                "Act as the button in a browser that turns English pages into Spanish ones. "
+                "Return the translation "
                 "and nothing else.\n\nInput:\n{english}\n\nOutput:"
             ),
             FormatTemplate(
-                "{answer}\n\nA visitor to the website would rather read this in English. Provide an English version.",
+                "{answer}\n\nA visitor to the website would rather read this in English. Provide "
+                "an English version.",
                 "{english}",
                 turned_around=True,
             ),
@@ -59,7 +65,8 @@ PARA_CRAWL_ENES = register(
                 "In Spanish: {answer}\nThe same in English:", "{english}", turned_around=True
             ),
             FormatTemplate(
-                "Invent a short text that could stand on a bilingual website. Give it in English first, and then, "
+                "Invent a short text that could stand on a bilingual website. Give it in English "
+                "first, and then, "
                 "after an empty line, in Spanish.",
                 "{english}\n\n{answer}",
                 turned_around=True,
@@ -89,19 +96,23 @@ WMT14_ENFR = register(
             FormatTemplate("Say the following in French.\n\n{english}"),
             FormatTemplate("Speaker, in English: {english}\nInterpreter, in French:"),
             FormatTemplate(
-                "Final examination in translation, English to French. Render the lines below as accurately as you "
+                "Final examination in translation, English to French. Render the lines below as "
+                "accurately as you "
                 "can.\n\n{english}"
             ),
             FormatTemplate(
-                "I'm writing to a pen friend in Lyon, who doesn't know any English, and I'm stuck on this part:\n"
+                "I'm writing to a pen friend in Lyon, who doesn't know any English, and I'm "
+                "stuck on this part:\n"
                 "{english}\nHow can I put it in French?"
             ),
             FormatTemplate(
-                "Whatever this office publishes has to appear in English and in French. The English version is "
+                "Whatever this office publishes has to appear in English and in French. The "
+                "English version is "
                 "ready.\n\n{english}\n\nNow draft the French one."
             ),
             FormatTemplate(
-                "Source language: English\nTarget language: French\nSource text: {english}\nTarget text:"
+                "Source language: English\nTarget language: French\nSource text: {english}\n"
+                "Target text:"
             ),
             FormatTemplate(
                 "{answer}\n\nI can't read French. What does this mean in English?",
@@ -115,7 +126,8 @@ WMT14_ENFR = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "Contribute an example to a bilingual corpus: first a text in English, then the same in French. Put "
+                "Contribute an example to a bilingual corpus: first a text in English, then the "
+                "same in French. Put "
                 "each on a line of its own that starts with the name of the language and a colon.",
                 "English: {english}\nFrench: {answer}",
                 turned_around=True,
@@ -145,18 +157,22 @@ _WMT16_TEMPLATES = (
     FormatTemplate("How do you say this in {language}?\n\n{english}"),
     FormatTemplate("English: {english}\n{language}:"),
     FormatTemplate(
-        "Please write out in {language} what is written in English below, in full and without comment.\n\n{english}"
+        "Please write out in {language} what is written in English below, in full and without "
+        "comment.\n\n{english}"
     ),
     FormatTemplate(
-        "You are interpreting for a guest who understands only {language}. The host has just said:\n\n{english}\n\n"
+        "You are interpreting for a guest who understands only {language}. The host has just "
+        "said:\n\n{english}\n\n"
         "What do you tell the guest?"
     ),
     FormatTemplate(
-        "A news agency has sent this out on its English wire and now needs it for its {language} one. Translate "
+        "A news agency has sent this out on its English wire and now needs it for its {language} "
+        "one. Translate "
         "it.\n\n{english}"
     ),
     FormatTemplate(
-        "I've been learning {language} for a year, but translating this is still beyond me:\n{english}\n"
+        "I've been learning {language} for a year, but translating this is still beyond me:\n"
+        "{english}\n"
         "Could you show me what it looks like in {language}?"
     ),
     FormatTemplate(

@@ -209,7 +209,8 @@ class Sandbox:
                 found += 1
             elif tried > 1000 * (found + 10):
                 raise InputError(
-                    f"{self.make.__qualname__} draws too few different rows to fill the {split} split"
+                    f"{self.make.__qualname__} draws too few different rows to fill the {split} "
+                    f"split"
                 )
 
     def fingerprint(self, split: str) -> str:

@@ -307,7 +307,8 @@ def render_segments(
         raise InputError(f"{_row_name(task, number)}: {error}") from error
     if not segments or not segments[-1].has_loss:
         raise InputError(
-            f"{_row_name(task, number)}: the last segment of an example must have loss, as nothing is "
+            f"{_row_name(task, number)}: the last segment of an example must have loss, as "
+            f"nothing is "
             "learned from what comes after it. Leave out what follows the last reply"
         )
     for segment in segments:

@@ -1,4 +1,7 @@
-"""Where a task's rows are: TFDS builders, JSON-lines files. (The practice corpus is in sandbox.py.)"""
+"""Where a task's rows are: TFDS datasets and JSON-lines files.
+
+Generated practice rows are in practice_world.py.
+"""
 
 import contextlib
 import dataclasses
@@ -13,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from flan_jax.errors import InputError, unknown_name
 
 SPLITS = ("train", "validation", "test")
-"""A task's own splits. `test` is what evaluation reports on, `validation` is what picks the best template."""
+"""The splits of a task. Evaluation reports on `test`; `validation` picks the best template."""
 
 
 @runtime_checkable
@@ -21,11 +24,18 @@ class Source(Protocol):
     """Rows of the three splits, always in the same order."""
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
-        """The rows of one of SPLITS. Raises InputError when they are not to be had, saying how to get them."""
+        """Returns the rows of a split, always in the same order.
+
+        Args:
+          split: one of SPLITS.
+
+        Raises:
+          InputError: the rows cannot be read; the message says how to get them.
+        """
         ...
 
     def fingerprint(self, split: str) -> str:
-        """A string that changes when the rows may have changed."""
+        """Returns a text that changes when the rows of a split may have changed."""
         ...
 
     @property
@@ -44,9 +54,17 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Tfds:
-    """A TFDS dataset that is prepared on disk: its name with config and version, and a TFDS split for each of ours.
+    """A TFDS dataset that is prepared on disk.
 
-    >>> Tfds("super_glue/rte:1.0.2", train="train[:-200]", validation="train[-200:]", test="validation")
+    >>> Tfds("super_glue/rte:1.0.2", train="train[:-200]", validation="train[-200:]",
+    ...      test="validation")
+
+    Attributes:
+      name: the dataset with config and version.
+      train: the TFDS split that is the train split; None for none.
+      validation: the TFDS split that is the validation split; None for none.
+      test: the TFDS split that is the test split; None for none.
+      data_dir: the folder of the prepared datasets; None for TFDS's default.
     """
 
     name: str
@@ -62,6 +80,7 @@ class Tfds:
             )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
+        """Returns the rows as plain Python values, see Source.rows."""
         import tensorflow_datasets as tfds  # the only reader of TFRecords; takes seconds to import
 
         expression = self.expression(split)
@@ -75,34 +94,46 @@ class Tfds:
                 yield _plain(row)
 
     @contextlib.contextmanager
-    def _failures_as(self, what: str) -> Iterator[None]:
-        """TFDS and TensorFlow raise what they like: their words behind ours, and what a bucket asks for."""
+    def _failures_as(self, message: str) -> Iterator[None]:
+        """Turns any exception into an InputError: TFDS and TensorFlow raise many types."""
         try:
             yield
         except Exception as error:
-            text = f"{what}: {_gist(error)}"
+            text = f"{message}: {_summary(error)}"
             if "://" in (self.data_dir or ""):
                 text = (
-                    f"{self.name} cannot be read from {self.data_dir}: {_gist(error)}\nIs the bucket there, are you logged in "
-                    "(gcloud auth application-default login), and may you read it (the role Storage Object Viewer)?"
+                    f"{self.name} cannot be read from {self.data_dir}: {_summary(error)}\nCheck "
+                    f"that "
+                    "the bucket exists, that you are logged in (gcloud auth application-default "
+                    "login), and that you may read it (the role Storage Object Viewer)"
                 )
             raise InputError(text) from error
 
     def _not_on_disk(self, builder) -> str:
         return (
-            f"{self.name} is not on disk in {builder.data_path}. On a machine with network, run\n"
+            f"{self.name} is not on disk in {builder.data_path}. On a machine with a network, run\n"
             f"    tfds build {self.name} --data_dir={self.data_dir or '~/tensorflow_datasets'}\n"
             "and copy the folder, or name the folder that holds it with DATA_DIR"
         )
 
     def expression(self, split: str) -> str:
-        """The TFDS split expression of one of our splits."""
+        """Returns the TFDS split of one of SPLITS, such as "train[:-200]".
+
+        Args:
+          split: one of SPLITS.
+
+        Raises:
+          InputError: the dataset has no such split.
+        """
         expression = {"train": self.train, "validation": self.validation, "test": self.test}[split]
         if expression is None:
-            raise InputError(f"{self.name} has no {split} split")
+            raise InputError(
+                f"{self.name} has no {split} split; write Tfds(..., {split}='...') to name one"
+            )
         return expression
 
     def fingerprint(self, split: str) -> str:
+        """Returns the dataset and its split, see Source.fingerprint."""
         return f"tfds {self.name} {self.expression(split)} {self.data_dir or ''}"
 
     @property
@@ -111,23 +142,33 @@ class Tfds:
         return {"kind": "tfds", "where": self.name}
 
     def as_jsonl(self, folder: str) -> "Jsonl":
-        """The same splits read from `folder`/<TFDS split>.jsonl, a row a line in the TFDS schema, slices applied.
+        """Returns the source of the same splits in <folder>/<TFDS split>.jsonl.
 
-        Where a dataset has sizes of a split (train_xl) and that file is not there, `train.jsonl` is read.
+        If a dataset has sizes of a split (train_xl) and there is no such file, train.jsonl is read.
+
+        Args:
+          folder: the folder of the files, which have one row of the TFDS schema a line.
         """
-        files = {split: self.expression(split) for split in SPLITS if getattr(self, split)}
-        return Jsonl(
-            **{split: _file_and_slice(folder, expression) for split, expression in files.items()}
-        )
+        files = {}
+        for split in SPLITS:
+            if getattr(self, split):
+                files[split] = _file_and_slice(folder, self.expression(split))
+        return Jsonl(**files)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Jsonl:
-    """JSON-lines files, a row a line: a path or a glob for each split, with an optional slice of lines behind it.
+    """JSON-lines files: a path or a glob for each split, with an optional slice of lines behind it.
 
-    Files of a glob are read in the order of their names. `.jsonl` only: decompress others first.
+    Files of a glob are read in the order of their names. Compressed files must be decompressed.
 
-    >>> Jsonl(train="reviews/train-*.jsonl[:-200]", validation="reviews/train-*.jsonl[-200:]", test="reviews/test.jsonl")
+    >>> Jsonl(train="reviews/train-*.jsonl[:-200]", validation="reviews/train-*.jsonl[-200:]",
+    ...       test="reviews/test.jsonl")
+
+    Attributes:
+      train: the files of the train split; None for none.
+      validation: the files of the validation split; None for none.
+      test: the files of the test split; None for none.
     """
 
     train: str | None = None
@@ -135,6 +176,7 @@ class Jsonl:
     test: str | None = None
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
+        """Returns the objects in the lines, see Source.rows."""
         files, lines = self._files(split)
         if lines == slice(None):
             yield from _read(files)
@@ -143,16 +185,18 @@ class Jsonl:
         bounds = [abs(bound) for bound in (lines.start, lines.stop) if bound is not None]
         if max(bounds) > len(rows):
             raise InputError(
-                f"{getattr(self, split)} asks for {max(bounds)} lines, but there are {len(rows)}: give all rows, or "
-                "other slices in the task's source"
+                f"{getattr(self, split)} asks for {max(bounds)} lines, but there are {len(rows)}: "
+                "give all rows, or other slices in the task's source"
             )
         yield from rows[lines]
 
     def fingerprint(self, split: str) -> str:
+        """Returns the files with their sizes and times of change, see Source.fingerprint."""
         files, lines = self._files(split)
-        stats = [
-            (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files
-        ]
+        stats = []
+        for file in files:
+            stat = file.stat()
+            stats.append((str(file.resolve()), stat.st_size, stat.st_mtime_ns))
         return f"jsonl {stats} {lines}"
 
     @property
@@ -171,7 +215,9 @@ class Jsonl:
         pattern, lines = _cut_slice(pattern)
         files = [Path(name) for name in sorted(glob.glob(os.path.expanduser(pattern)))]
         if not files:
-            raise InputError(f"no file {pattern} for the {split} split")
+            raise InputError(
+                f"no file {pattern} for the {split} split; correct the path, which may be a glob"
+            )
         return files, lines
 
 
@@ -179,61 +225,65 @@ def _read(files: list[Path]) -> Iterator[Mapping[str, Any]]:
     for file in files:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8"))
-                except UnicodeDecodeError:
-                    raise InputError(
-                        f"{file}:{number} is not UTF-8 text: decompress the file, or write it again as UTF-8"
-                    ) from None
-                except json.JSONDecodeError as error:
-                    raise InputError(
-                        f"{file}:{number} is not JSON ({error.msg}): one object a line is expected"
-                    ) from None
-                if not isinstance(row, dict):
-                    raise InputError(
-                        f"{file}:{number} is a JSON {type(row).__name__}, not an object"
-                    )
-                yield row
+                if line.strip():
+                    yield _parse_line(line, f"{file}:{number}")
+
+
+def _parse_line(line: bytes, place: str) -> dict[str, Any]:
+    """Returns the object in a line; `place` names the line in errors."""
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{place} is not UTF-8 text: decompress the file, or write it again as UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{place} is not JSON ({error.msg}): one object a line is expected"
+        ) from None
+    if not isinstance(row, dict):
+        raise InputError(
+            f"{place} is a JSON {type(row).__name__}, not an object: write one object a line"
+        )
+    return row
 
 
 def _cut_slice(pattern: str) -> tuple[str, slice]:
-    """'a.jsonl[-200:]' -> ('a.jsonl', slice(-200, None)). Only a numeric slice at the very end is cut off."""
+    """Splits a numeric slice off the end of a pattern.
+
+    >>> _cut_slice("a.jsonl[-200:]")
+    ('a.jsonl', slice(-200, None, None))
+    """
     match = re.fullmatch(r"(.*)\[(-?\d*):(-?\d*)\]", pattern)
     if not match:
         return pattern, slice(None)
-    start, stop = (int(part) if part else None for part in match.group(2, 3))
-    return match.group(1), slice(start, stop)
+    path, start, stop = match.groups()
+    return path, slice(int(start) if start else None, int(stop) if stop else None)
 
 
 def _file_and_slice(folder: str, expression: str) -> str:
-    """'train[:-200]' -> 'folder/train.jsonl[:-200]'."""
-    name, _, rest = expression.partition("[")
-    if not os.path.exists(f"{folder}/{name}.jsonl") and os.path.exists(
-        f"{folder}/{name.split('_')[0]}.jsonl"
-    ):
-        name = name.split("_")[0]
-    return f"{folder}/{name}.jsonl" + (f"[{rest}" if rest else "")
+    """Returns the JSON-lines file of a TFDS split with its slice.
+
+    >>> _file_and_slice("folder", "train[:-200]")
+    'folder/train.jsonl[:-200]'
+    """
+    name, bracket, rest = expression.partition("[")
+    name_without_size = name.split("_")[0]
+    has_file = os.path.exists(f"{folder}/{name}.jsonl")
+    if not has_file and os.path.exists(f"{folder}/{name_without_size}.jsonl"):
+        name = name_without_size
+    return f"{folder}/{name}.jsonl{bracket}{rest}"
 
 
-def _gist(error: Exception) -> str:
-    """What TFDS says, without its list of all datasets."""
-    lines = str(error).splitlines()
-    return (
-        " ".join(
-            [
-                lines[0],
-                *(line for line in lines[1:] if line.startswith(("Did you mean", "No version"))),
-            ]
-        )
-        if lines
-        else ""
-    )
+def _summary(error: Exception) -> str:
+    """Returns an error's message without TFDS's list of all datasets."""
+    first, *others = str(error).splitlines() or [""]
+    hints = [line for line in others if line.startswith(("Did you mean", "No version"))]
+    return " ".join([first, *hints])
 
 
-def _plain(value: Any) -> Any:
-    """numpy and bytes of tfds.as_numpy as the Python values that JSON rows have."""
+def _plain(value: Any) -> Any:  # noqa: ANN401 (values of a row are of any type)
+    """Converts the arrays and bytes of tfds.as_numpy to the Python values that JSON rows have."""
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if isinstance(value, Mapping):
@@ -248,7 +298,11 @@ def _plain(value: Any) -> Any:
 
 
 def check_split(split: str) -> str:
-    """The split itself, or InputError with the known ones."""
+    """Returns the split itself.
+
+    Raises:
+      InputError: it is not one of SPLITS.
+    """
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     return split

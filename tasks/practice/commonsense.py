@@ -187,11 +187,17 @@ def hellaswag(world, rng):
     if rng.random() < 0.5:
         person = rng.choice(PEOPLE)
         wish = f"{person} is in {rng.choice(TOWNS)} and wants to {activity}."
-        context = f"{wish} {person} {_third_person(first)}. After that, {person} {_third_person(second)} and"
+        context = (
+            f"{wish} {person} {_third_person(first)}. After that, {person} "
+            f"{_third_person(second)} and"
+        )
         endings = [f"{_third_person(ending)}." for ending in endings]
         source = "activitynet"
     else:
-        context = f"[header] How to {activity}{rng.choice(_MANNERS)} [title] {sentence(first)}. [step] Then {second}."
+        context = (
+            f"[header] How to {activity}{rng.choice(_MANNERS)} [title] {sentence(first)}. [step] "
+            f"Then {second}."
+        )
         endings = [f"[substeps] Now {ending}." for ending in endings]
         source = "wikihow"
     return {

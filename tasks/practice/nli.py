@@ -60,7 +60,10 @@ def wnli(world, rng):
     verb = rng.choice(("thanked", "met", "called", "visited"))
     label = rng.randrange(2)
     return {
-        "sentence1": f"{first.subject} {verb} {second.subject}, and they talked about work. {first.subject} {reason}.",
+        "sentence1": (
+            f"{first.subject} {verb} {second.subject}, and they talked about work. "
+            f"{first.subject} {reason}."
+        ),
         "sentence2": f"{(second, first)[label].subject} is a {first.value}.",
         "label": label,
         "idx": 0,

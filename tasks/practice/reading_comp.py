@@ -132,7 +132,10 @@ def drop(world, rng):
             ("On what date was the market held?", f"{year}-{month}-{day}"),
         )
     )
-    sales = f"On {day} {month} {year} a market was held there. {a} sold {x} {goods}, {b} sold {y} and {c} sold {z}."
+    sales = (
+        f"On {day} {month} {year} a market was held there. {a} sold {x} {goods}, {b} sold {y} "
+        f"and {c} sold {z}."
+    )
     return {
         "passage": " ".join(
             (product.say(rng.randrange(3)), sales, *(f.say(rng.randrange(3)) for f in homes))

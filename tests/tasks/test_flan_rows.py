@@ -32,7 +32,10 @@ WSC273 = {
     "idx": 0,
 }
 RECORD = {
-    "passage": "Rome (CNN) Anna Rossi won again on Sunday.\n@highlight\nRossi beat Weber\n@highlight\nShe is 23",
+    "passage": (
+        "Rome (CNN) Anna Rossi won again on Sunday.\n@highlight\nRossi beat Weber\n@highlight\n"
+        "She is 23"
+    ),
     "query": "The final in Rome was the third that @placeholder has won, her coach said",
     "entities": ["Rome", "Rossi", "Anna Rossi", "Weber", "Rome"],
     "answers": ["Rossi", "Anna Rossi"],

@@ -121,7 +121,10 @@ def test_a_failing_fields_function_is_located():
     task = generation("x", toy_tasks.failing_fields)
     with pytest.raises(
         InputError,
-        match=r"task 'x', row 0: fields\(\) raised KeyError: 'anmial' \(.*toy_tasks.py:\d+\).*animal, number",
+        match=(
+            r"task 'x', row 0: fields\(\) raised KeyError: 'anmial' "
+            r"\(.*toy_tasks.py:\d+\).*animal, number"
+        ),
     ):
         next(render_train(task, task.source.rows("train")))
 
@@ -134,7 +137,10 @@ def test_an_empty_target_is_located():
 
 def test_missing_and_unused_fields_are_both_named():
     task = dataclasses.replace(SPELL, templates=(FormatTemplate("{anmial}"),))
-    message = "task 'toy_spell': the templates name fields that .* give: anmial; fields.. gives .* names: animal"
+    message = (
+        "task 'toy_spell': the templates name fields that .* give: anmial; fields.. gives .* "
+        "names: animal"
+    )
     with pytest.raises(InputError, match=message):
         list(render_train(task, task.source.rows("train")))
 
