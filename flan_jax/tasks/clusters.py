@@ -21,7 +21,7 @@ CLUSTER_TITLES = {
     "summarization": "Summarization",
     "misc": "Miscellaneous",
 }
-"""The paper's twelve clusters (FLAN, Figure 3) and their titles. A task's is TemplatedTask.cluster."""
+"""The paper's twelve clusters (FLAN, Figure 3) with their titles, see TemplatedTask.cluster."""
 
 RELATED = frozenset(
     {
@@ -30,12 +30,12 @@ RELATED = frozenset(
         frozenset({"commonsense", "reading_comp_w_commonsense"}),
     }
 )
-"""Pairs of clusters of which none is trained on while the other is evaluated (FLAN, section 2.2)."""
+"""Pairs of clusters: one is not trained on while the other is held out (FLAN, section 2.2)."""
 
 RELEASED = {
     "summarization": (
-        "aeslc", "cnn_dailymail", "gigaword", "multi_news", "newsroom", "opinion_abstracts_rotten_tomatoes",
-        "opinion_abstracts_idebate", "samsum", "xsum", "ag_news_subset", "wiki_lingua_english_en",
+        "aeslc", "cnn_dailymail", "gigaword", "multi_news", "newsroom",
+        "opinion_abstracts_rotten_tomatoes", "opinion_abstracts_idebate", "samsum", "xsum", "ag_news_subset", "wiki_lingua_english_en",
     ),
     "structure_to_text": ("common_gen", "dart", "e2e_nlg", "web_nlg_en"),
     "reading_comprehension": ("bool_q", "squad_v1", "squad_v2", "drop", "multirc", "openbookqa"),
@@ -45,12 +45,13 @@ RELEASED = {
     "text_formatting": ("true_case", "fix_punct", "word_segment"),
     "common_sense": ("story_cloze", "copa", "piqa", "hellaswag"),
     "translation": (
-        "para_crawl_enes", "wmt14_enfr", "wmt16_translate_deen", "wmt16_translate_tren", "wmt16_translate_csen",
-        "wmt16_translate_fien", "wmt16_translate_roen", "wmt16_translate_ruen",
+        "para_crawl_enes", "wmt14_enfr", "wmt16_translate_deen", "wmt16_translate_tren",
+        "wmt16_translate_csen", "wmt16_translate_fien", "wmt16_translate_roen", "wmt16_translate_ruen",
     ),
     "coreference": ("wsc", "definite_pronoun_resolution", "winogrande"),
     "entailment": (
-        "rte", "anli_r1", "anli_r2", "anli_r3", "cb", "mnli_matched", "mnli_mismatched", "qnli", "wnli", "snli",
+        "rte", "anli_r1", "anli_r2", "anli_r3", "cb", "mnli_matched", "mnli_mismatched", "qnli",
+        "wnli", "snli",
     ),
     "math": ("math_dataset",),
     "conversational_qa": ("coqa", "quac"),

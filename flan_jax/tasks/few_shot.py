@@ -11,7 +11,7 @@ from flan_jax.tasks.templates import AnyTemplate, Template, renders_pairs
 
 Example = Mapping[str, Any]
 BETWEEN = "\n\n"
-"""The text between exemplars and before the query. In an exemplar, the targets are on a new line."""
+"""The text between exemplars and before the query."""
 CANDIDATES_PER_SHOT = 8
 """How many rows are drawn for each exemplar. Those that equal the query are passed over."""
 
@@ -19,8 +19,8 @@ CANDIDATES_PER_SHOT = 8
 class Exemplars:
     """Draws exemplars for queries, from a seed.
 
-    A row of a split has the same exemplars in each of its templates. The row itself is never its own
-    exemplar, nor is one with equal fields.
+    A row of a split has the same exemplars in each of its templates. A row is never its own exemplar,
+    nor is one with equal fields.
 
     Attributes:
       placed: the number of exemplars in all prompts so far.
@@ -49,7 +49,7 @@ class Exemplars:
           seed: the seed of the draws.
 
         Raises:
-          InputError: the pool has too few examples, or none of its first hundred fits into `tokens`.
+          InputError: the pool has too few examples, or none of its first 100 fits into `tokens`.
         """
         self._task = task
         self._pool = list(pool)
@@ -129,7 +129,7 @@ class Exemplars:
         return [(index, rng.choice(asking)) for index in indices]
 
     def _exemplar(self, pool_index: int, template: int) -> tuple[str, int]:
-        """Returns the text of an exemplar in a template and its number of tokens."""
+        """Returns the text of an exemplar, with the targets on a new line, and its tokens."""
         key = (pool_index, template)
         if key not in self._rendered:
             _, fields = self._pool[pool_index]

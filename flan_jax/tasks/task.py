@@ -27,16 +27,16 @@ class TemplatedTask:
       name: the task's name; letters, digits, "_" and ".".
       cluster: the cluster that it is in, one of the paper's or of your own.
       source: where its rows are.
-      fields: maps a row to the texts that templates show, or to None to leave the row out. The field
-        `answer` is required. The field `references` may list several right answers.
+      fields: maps a row to the texts that templates show, or to None to leave the row out. The
+        field `answer` is required. The field `references` may list several right answers.
       templates: how the fields are shown.
       options: for classification, the fixed options, or the name of the field that lists them for
         each row; the answer must be one of them. None for generation.
       metrics: the metrics; the first value of the first one is the headline metric.
       sandbox: generated practice rows, read instead of a Tfds source when SOURCE is 'sandbox'.
       title: the dataset's name in print.
-      dataset: the dataset, if several tasks are its configurations: none of them is trained on while
-        another is held out.
+      dataset: the dataset, if several tasks are its configurations: none of them is trained on
+        while another is held out.
       bare: the fields to show where no template is; (): those in the input of the first template.
     """
 

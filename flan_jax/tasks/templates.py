@@ -152,7 +152,7 @@ class FormatTemplate:
         return inputs.strip(), targets.strip()
 
     def input_parts(self, fields: Fields) -> list[tuple[str, str | None]]:
-        """Returns the filled-in input, not stripped, as [(text, name of its field or None), ...]."""
+        """Returns the input, not stripped, as [(text, name of its field or None), ...]."""
         return _fill(self.inputs, fields)
 
     def without_options(self) -> "FormatTemplate":
