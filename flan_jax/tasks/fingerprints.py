@@ -1,6 +1,7 @@
 """Hashes of a task's code and settings: a token store is made anew exactly when it would change."""
 
 import dataclasses
+import dis
 import functools
 import hashlib
 import re
@@ -23,15 +24,17 @@ _NOT_CODE = (
     "__weakref__",
 )
 """Attributes of a class that do not change what its methods do."""
+_LOADS_CONSTANT = {dis.opmap.get("LOAD_CONST"), dis.opmap.get("RETURN_CONST")}
 
 
 def fingerprint(*values: object, follow: str | tuple[str, ...] = ()) -> str:
     """Returns a hash of plain data, dataclasses and functions that is the same in all processes.
 
     A function counts with its bytecode, constants, defaults and closure, and with the functions and
-    values that it names, in turn. Line numbers and comments do not count. Installed packages and
-    flan_jax itself count by the names alone: flan_jax.data.token_store.STORE_VERSION is for these.
-    Another Python version compiles to other bytecode and so to another fingerprint.
+    values that it names, in turn. Line numbers, comments and the words of docstrings do not count.
+    Installed packages and flan_jax itself count by the names alone; the version of token stores,
+    flan_jax.data.token_store.STORE_VERSION, is for changes of these. Another Python version
+    compiles to other bytecode and so to another fingerprint.
 
     Args:
       *values: what to describe.
@@ -152,11 +155,21 @@ class _Description:
         parts = (
             code.co_code,
             code.co_names,
-            code.co_consts,
+            _constants(code),
             code.co_argcount,
             code.co_kwonlyargcount,
         )
         return self._describe_all(parts)
+
+
+def _constants(code: types.CodeType) -> tuple[object, ...]:
+    """Returns the constants without a docstring: a first constant that no instruction loads."""
+    constants = code.co_consts
+    if not constants or not isinstance(constants[0], str):
+        return constants
+    instructions = zip(code.co_code[::2], code.co_code[1::2], strict=True)
+    is_loaded = any(opcode in _LOADS_CONSTANT and arg == 0 for opcode, arg in instructions)
+    return constants if is_loaded else (None, *constants[1:])
 
 
 def _names(code: types.CodeType) -> list[str]:

@@ -1,8 +1,9 @@
 """The practice corpus: rows in the datasets' own schemas, told about one small generated world.
 
-A `World` is a few people, towns and things and the facts about them. Every practice dataset speaks of the same facts in its
-own form (a passage with a question, a premise with a hypothesis, triples with a text), so that what a model learns from one
-cluster of tasks helps it with another, which is what instruction tuning is about.
+A `World` is a few people, towns and things and the facts about them. Every practice dataset states
+the same facts in its own form (a passage with a question, a premise with a hypothesis, triples with
+a text), so that what a model learns from one cluster of tasks helps it with another, which is what
+instruction tuning is about.
 """
 
 import dataclasses
@@ -17,7 +18,8 @@ from flan_jax.errors import InputError
 from flan_jax.tasks.fingerprints import fingerprint
 
 PEOPLE = (
-    "Anna", "Boris", "Clara", "David", "Emma", "Felix", "Greta", "Henry", "Ida", "Jonas", "Karin", "Leo",
+    "Anna", "Boris", "Clara", "David", "Emma", "Felix",
+    "Greta", "Henry", "Ida", "Jonas", "Karin", "Leo",
 )  # fmt: skip
 TOWNS = ("Arden", "Brook", "Colby", "Dunmore", "Elton", "Fairview", "Grafton", "Hilltop")
 COUNTRIES = ("Norland", "Sudland", "Estia", "Westia")
@@ -33,9 +35,15 @@ PLACES_IN_TOWN = ("market", "school", "garden", "station", "library", "harbor", 
 
 @dataclasses.dataclass(frozen=True)
 class Relation:
-    """A kind of fact: how it is stated (first wording: the plain one), asked, and what its values are.
+    """A kind of fact. In its texts, `{s}` is the subject of the fact and `{o}` its value.
 
-    `{s}` is the subject, `{o}` the object of the fact.
+    Attributes:
+      name: the relation's name.
+      subjects: everything that has a value.
+      values: all possible values.
+      statements: wordings of the fact, the plainest first.
+      question: a question for the value.
+      yes_no: a question whether the value is the right one, without a question mark.
     """
 
     name: str
@@ -59,7 +67,10 @@ RELATIONS = (
     ),
     Relation(
         "food", PEOPLE, FOODS,
-        ("{s} likes to eat {o}.", "The favorite food of {s} is {o}.", "What {s} likes to eat is {o}."),
+        (
+            "{s} likes to eat {o}.", "The favorite food of {s} is {o}.",
+            "What {s} likes to eat is {o}.",
+        ),
         "What does {s} like to eat?", "does {s} like to eat {o}",
     ),
     Relation(
@@ -84,7 +95,10 @@ RELATIONS = (
     ),
     Relation(
         "material", THINGS, MATERIALS,
-        ("The {s} is made of {o}.", "They made the {s} from {o}.", "{o} is what the {s} is made of."),
+        (
+            "The {s} is made of {o}.", "They made the {s} from {o}.",
+            "{o} is what the {s} is made of.",
+        ),
         "What is the {s} made of?", "is the {s} made of {o}",
     ),
 )  # fmt: skip
@@ -99,14 +113,21 @@ class Fact:
     value: str
 
     def say(self, wording: int = 0) -> str:
-        """One of the relation's statements, as a sentence."""
+        """Returns one of the relation's statements, as a sentence."""
         return sentence(self.relation.statements[wording].format(s=self.subject, o=self.value))
 
     def ask(self) -> str:
+        """Returns the question for the value."""
         return self.relation.question.format(s=self.subject)
 
     def ask_yes_no(self, wording: int | None = None) -> str:
-        """Without a question mark, as questions typed into a search engine are; with `wording`, about that statement."""
+        """Returns the question whether the fact is true.
+
+        It has no question mark, like questions that are typed into a search engine.
+
+        Args:
+          wording: the index of the statement to ask about; None for the relation's own question.
+        """
         if wording is None:
             return self.relation.yes_no.format(s=self.subject, o=self.value)
         return f"is it true that {clause(self.say(wording))}"
@@ -127,55 +148,64 @@ class World:
             self._by_subject.setdefault(fact.subject, []).append(fact)
 
     def about(self, subject: str) -> list[Fact]:
-        """All true facts about one subject."""
+        """Returns all true facts about a subject."""
         return self._by_subject[subject]
 
     def fact(self, rng: random.Random, relations: Sequence[str] | None = None) -> Fact:
-        """A true fact, of one of the named relations if given."""
-        return rng.choice(
-            [f for f in self.facts if relations is None or f.relation.name in relations]
-        )
+        """Draws a true fact.
+
+        Args:
+          rng: the random numbers.
+          relations: names of relations to choose from; None for all.
+        """
+        if relations is None:
+            return rng.choice(self.facts)
+        return rng.choice([fact for fact in self.facts if fact.relation.name in relations])
 
     def wrong(self, fact: Fact, rng: random.Random) -> Fact:
-        """The same subject with a value that is not true."""
-        return dataclasses.replace(
-            fact, value=rng.choice([v for v in fact.relation.values if v != fact.value])
-        )
+        """Returns the fact with another value, which is not true."""
+        values = [value for value in fact.relation.values if value != fact.value]
+        return dataclasses.replace(fact, value=rng.choice(values))
 
     def other(self, fact: Fact, rng: random.Random) -> Fact:
-        """Another true fact, about the same subject where there is one."""
-        same = [f for f in self.about(fact.subject) if f != fact]
-        return rng.choice(
-            same or [f for f in self.facts if f.relation == fact.relation and f != fact]
-        )
+        """Returns another true fact: about the same subject, or else of the same relation."""
+        facts = [other for other in self.about(fact.subject) if other != fact]
+        if not facts:
+            facts = [f for f in self.facts if f.relation == fact.relation and f != fact]
+        return rng.choice(facts)
 
     def choices(self, fact: Fact, rng: random.Random, count: int) -> list[str]:
-        """`count` values of the fact's relation in random order, the true one among them."""
-        wrong = rng.sample([v for v in fact.relation.values if v != fact.value], count - 1)
-        return rng.sample([*wrong, fact.value], count)
+        """Returns different values of the fact's relation in random order, one of them true.
+
+        Args:
+          fact: a true fact.
+          rng: the random numbers.
+          count: the number of values.
+        """
+        wrong_values = [value for value in fact.relation.values if value != fact.value]
+        return rng.sample([*rng.sample(wrong_values, count - 1), fact.value], count)
 
 
 def sentence(text: str) -> str:
-    """The text with a capital first letter."""
+    """Returns the text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def clause(statement: str) -> str:
-    """A sentence as part of another: without its period, its first letter small unless it is a name's.
+    """Returns a sentence as a part of another: no period, no capital first letter but a name's.
 
     >>> clause("The home of Anna is in Arden.")
     'the home of Anna is in Arden'
     """
     first = statement.partition(" ")[0]
-    return (
-        statement.rstrip(".")
-        if first in (*PEOPLE, *TOWNS, *COUNTRIES)
-        else statement[:1].lower() + statement[1:].rstrip(".")
-    )
+    if first in (*PEOPLE, *TOWNS, *COUNTRIES):
+        return statement.rstrip(".")
+    return statement[:1].lower() + statement[1:].rstrip(".")
 
 
 @functools.cache
 def world(seed: int = 0) -> World:
+    """Returns the world of a seed, which is made once."""
     return World(seed)
 
 
@@ -184,11 +214,18 @@ MakeRow = Callable[[World, random.Random], dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Sandbox:
-    """A source of practice rows: `make` draws one row in the dataset's TFDS schema.
+    """A source of practice rows. Any number of rows may be asked for.
 
-    Any number of rows may be asked for. Which split a row belongs to follows from a hash of its content, so that the three
-    splits never share a row. The fields named in `numbered` (idx, gem_id ...) are set to the row's number, as the text
-    "<split>-<number>" where `make` put a str there; they do not count as content.
+    A hash of a row's content decides which split it belongs to: the three splits share no row.
+
+    Attributes:
+      make: draws one row in the dataset's TFDS schema.
+      train: the number of rows of the train split.
+      validation: the number of rows of the validation split.
+      test: the number of rows of the test split.
+      numbered: fields (idx, gem_id ...) that are set to the row's number, as "<split>-<number>" if
+        `make` returns a str there. They do not count as content.
+      seed: the seed of the world and of the rows.
     """
 
     make: MakeRow
@@ -199,44 +236,48 @@ class Sandbox:
     seed: int = 0
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
-        wanted = {"train": self.train, "validation": self.validation, "test": self.test}[split]
-        here, found, tried = world(self.seed), 0, 0
-        while found < wanted:
-            row = self.make(here, random.Random(f"{self.make.__qualname__} {self.seed} {tried}"))
-            tried += 1
+        """Yields the rows of a split, see Source.rows."""
+        count = self._count(split)
+        rows_made = 0
+        rows_tried = 0
+        while rows_made < count:
+            rng = random.Random(f"{self.make.__qualname__} {self.seed} {rows_tried}")
+            row = self.make(world(self.seed), rng)
+            rows_tried += 1
             if self._split_of(row) == split:
-                yield self._numbered(row, split, found)
-                found += 1
-            elif tried > 1000 * (found + 10):
+                yield self._numbered(row, split, rows_made)
+                rows_made += 1
+            elif rows_tried > 1000 * (rows_made + 10):
                 raise InputError(
                     f"{self.make.__qualname__} draws too few different rows to fill the {split} "
-                    f"split"
+                    "split. Let it draw from more, or ask for fewer rows"
                 )
 
     def fingerprint(self, split: str) -> str:
         """Returns a text that changes with the code that makes the rows, but not with comments."""
-        count = {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        name = self.make.__qualname__
         code = _code_fingerprint(self.make)
-        return f"sandbox {self.make.__qualname__} {self.seed} {count} {self.numbered} {code}"
+        return f"sandbox {name} {self.seed} {self._count(split)} {self.numbered} {code}"
 
     @property
     def provenance(self) -> dict[str, str]:
         """The function that makes the rows, see Source.provenance."""
         return {"kind": "generated", "where": f"{self.make.__module__}.{self.make.__qualname__}"}
 
+    def _count(self, split: str) -> int:
+        return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+
     def _split_of(self, row: Mapping[str, Any]) -> str:
-        content = json.dumps(
-            {k: v for k, v in row.items() if k not in self.numbered}, sort_keys=True
-        )
+        fields = {name: value for name, value in row.items() if name not in self.numbered}
+        content = json.dumps(fields, sort_keys=True)
         bucket = hashlib.sha256(content.encode()).digest()[0] % 8
         return ("validation", "test")[bucket] if bucket < 2 else "train"
 
     def _numbered(self, row: dict[str, Any], split: str, number: int) -> dict[str, Any]:
-        numbers = {
-            k: f"{split}-{number}" if isinstance(row[k], str) else number
-            for k in self.numbered
-            if k in row
-        }
+        numbers = {}
+        for name in self.numbered:
+            if name in row:
+                numbers[name] = f"{split}-{number}" if isinstance(row[name], str) else number
         return row | numbers
 
 

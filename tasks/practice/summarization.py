@@ -140,43 +140,60 @@ def cnn_dailymail(world, rng):
 
 _LEADS = (
     (
-        "the town of {town} will sell more {product} to {abroad} next year , officials said "
-        "{day} .",
+        (
+            "the town of {town} will sell more {product} to {abroad} next year , officials said "
+            "{day} ."
+        ),
         "{town} to sell more {product} to {abroad}",
     ),
     (
-        "a {job} from {town} won a prize for the best {food} in {country} on {day} , a local "
-        "newspaper reported .",
+        (
+            "a {job} from {town} won a prize for the best {food} in {country} on {day} , a local "
+            "newspaper reported ."
+        ),
         "{town} {job} wins prize for best {food}",
     ),
     (
-        "police in {town} on {day} found a stolen {thing} made of {material} , which had been "
-        "hidden near the {place} .",
+        (
+            "police in {town} on {day} found a stolen {thing} made of {material} , which had been "
+            "hidden near the {place} ."
+        ),
         "stolen {thing} found in {town}",
     ),
     (
-        "{country} and {abroad} agreed {day} to end their long dispute over the price of "
-        "{product} .",
+        (
+            "{country} and {abroad} agreed {day} to end their long dispute over the price of "
+            "{product} ."
+        ),
         "{country} , {abroad} end {product} dispute",
     ),
     (
-        "a fire broke out near the {place} of {town} late {day} and destroyed a store of "
-        "{product} , officials said .",
+        (
+            "a fire broke out near the {place} of {town} late {day} and destroyed a store of "
+            "{product} , officials said ."
+        ),
         "fire destroys {product} in {town}",
     ),
     (
-        "the mayor of {town} opened a new {place} on {day} and promised another one within a "
-        "year .",
+        (
+            "the mayor of {town} opened a new {place} on {day} and promised another one within a "
+            "year ."
+        ),
         "{town} mayor opens new {place}",
     ),
     (
-        "heavy rain stopped all trains between {town} and {town2} on {day} , leaving travelers "
-        "to wait in the {place} .",
+        (
+            "heavy rain stopped all trains between {town} and {town2} on {day} , leaving travelers "
+            "to wait in the {place} ."
+        ),
         "rain stops trains between {town} and {town2}",
     ),
     (
-        "the price of {product} rose sharply in {country} on {day} after a bad year in {town} , "
-        "traders said .",
+        (
+            "the price of {product} rose sharply in {country} on {day} after a bad year in "
+            "{town} , "
+            "traders said ."
+        ),
         "{product} price rises in {country}",
     ),
 )
@@ -217,8 +234,10 @@ def multi_news(world, rng):
 _STORIES = (
     (
         "A new {place} for {home}",
-        "The doors of the new {place} are open. It was {s} who welcomed the people of {home} "
-        "there on {day}.",
+        (
+            "The doors of the new {place} are open. It was {s} who welcomed the people of {home} "
+            "there on {day}."
+        ),
         "{s}, a {job}, has opened a new {place} in {home}.",
     ),
     (
@@ -238,8 +257,11 @@ _STORIES = (
     ),
     (
         "Where the {product} goes",
-        "Every {day} a truck full of {product} leaves {town}. At the wheel is {s}, who will have "
-        "it no other way.",
+        (
+            "Every {day} a truck full of {product} leaves {town}. At the wheel is {s}, who will "
+            "have "
+            "it no other way."
+        ),
         "{s}, a {job}, drives a truck full of {product} out of {town} every {day}.",
     ),
 )
@@ -396,43 +418,62 @@ def opinion_abstracts_idebate(world, rng):
 
 _CHATS = (
     (
-        "{s}: Are you free on {day}?\n{o}: I think so. Why?\n{s}: Let's meet in the {place}!\n"
-        "{o}: OK, see you there",
+        (
+            "{s}: Are you free on {day}?\n{o}: I think so. Why?\n{s}: Let's meet in the {place}!\n"
+            "{o}: OK, see you there"
+        ),
         "{s} and {o} will meet in the {place} on {day}.",
     ),
     (
-        "{s}: Shall we meet in the {place} on {day}?\n{o}: I'd rather go to the {place2}\n{s}: "
-        "Fine with me",
+        (
+            "{s}: Shall we meet in the {place} on {day}?\n{o}: I'd rather go to the {place2}\n{s}: "
+            "Fine with me"
+        ),
         "{s} and {o} will meet in the {place2} on {day}.",
     ),
     (
-        "{s}: Can I borrow your {thing}?\n{o}: Why?\n{s}: Mine is broken <file_photo>\n{o}: OK, "
-        "keep it until {day}",
+        (
+            "{s}: Can I borrow your {thing}?\n{o}: Why?\n{s}: Mine is broken <file_photo>\n{o}: "
+            "OK, "
+            "keep it until {day}"
+        ),
         "{o} will lend {s} a {thing} until {day}.",
     ),
     (
-        "{s}: Look! <file_photo>\n{o}: Is that a new {thing}?\n{s}: Yes! I bought it in {town}\n"
-        "{o}: Looks great!",
+        (
+            "{s}: Look! <file_photo>\n{o}: Is that a new {thing}?\n{s}: Yes! I bought it in "
+            "{town}\n"
+            "{o}: Looks great!"
+        ),
         "{s} has bought a new {thing} in {town}.",
     ),
     (
-        "{s}: What shall we eat tonight?\n{o}: How about {food}?\n{s}: Again?\n{o}: Then let's "
-        "have {food2}!\n{s}: Good",
+        (
+            "{s}: What shall we eat tonight?\n{o}: How about {food}?\n{s}: Again?\n{o}: Then let's "
+            "have {food2}!\n{s}: Good"
+        ),
         "{s} and {o} will eat {food2} tonight.",
     ),
     (
-        "{o}: Will you come to my party on {day}?\n{s}: I can't. As a {job} I have to work :(\n"
-        "{o}: What a pity!",
+        (
+            "{o}: Will you come to my party on {day}?\n{s}: I can't. As a {job} I have to work :(\n"
+            "{o}: What a pity!"
+        ),
         "{s} has to work and cannot come to {o}'s party on {day}.",
     ),
     (
-        "{s}: My {pet} has run away!\n{o}: I saw it near the {place} just now\n{s}: Thank you!! "
-        "I'm on my way <file_gif>",
+        (
+            "{s}: My {pet} has run away!\n{o}: I saw it near the {place} just now\n{s}: Thank "
+            "you!! "
+            "I'm on my way <file_gif>"
+        ),
         "{o} saw {s}'s {pet} near the {place}.",
     ),
     (
-        "{s}: When does your train get in?\n{o}: On {day} at {hour}\n{s}: I'll wait for you at "
-        "the station",
+        (
+            "{s}: When does your train get in?\n{o}: On {day} at {hour}\n{s}: I'll wait for you at "
+            "the station"
+        ),
         "{s} will meet {o} at the station on {day} at {hour}.",
     ),
 )
@@ -456,32 +497,42 @@ def samsum(world, rng):
 
 _EVENTS = (
     (
-        "Something lay in the grass near the {place} on {day}, and {s} went to look. It was a "
-        "{thing} made of {material}.",
+        (
+            "Something lay in the grass near the {place} on {day}, and {s} went to look. It was a "
+            "{thing} made of {material}."
+        ),
         "{o} had been looking for it for a week.",
         "A {job} from {home} has found a lost {thing} near the {place}.",
     ),
     (
-        "On {day} {s} put the last piece in its place. No {thing} in {country} has ever been "
-        "bigger.",
+        (
+            "On {day} {s} put the last piece in its place. No {thing} in {country} has ever been "
+            "bigger."
+        ),
         "People come from {town} to see it.",
         "A {job} from {home} has made a giant {thing}.",
     ),
     (
-        "{s} got up early on {day} and set out for {town} on foot. It took nine hours to get "
-        "there.",
+        (
+            "{s} got up early on {day} and set out for {town} on foot. It took nine hours to get "
+            "there."
+        ),
         "The money that was given along the way will pay for a {place}.",
         "A {job} from {home} has walked to {town} to raise money for a {place}.",
     ),
     (
-        "The judges in {town} tried {food} from ten kitchens on {day}. They liked what {s} had "
-        "made best.",
+        (
+            "The judges in {town} tried {food} from ten kitchens on {day}. They liked what {s} had "
+            "made best."
+        ),
         "{o} came second.",
         "A {job} from {home} has won a cooking contest in {town}.",
     ),
     (
-        "The door was open when {s} came back from the {place} on {day}. The {thing} was no "
-        "longer there.",
+        (
+            "The door was open when {s} came back from the {place} on {day}. The {thing} was no "
+            "longer there."
+        ),
         "{o} saw a stranger run away with it.",
         "A {thing} has been stolen from a {job} in {home}.",
     ),

@@ -30,7 +30,8 @@ def fields(row, cut=2):
     inner = lambda text: helper(text).lower()
     if row["x"] in {"u", "v", "w"}:
         return None
-    return {"answer": inner(NAMES[0])[:LIMIT], "b": PATTERN.sub("", row["y"])[:cut], "c": Shape().area()}
+    answer = inner(NAMES[0])[:LIMIT]
+    return {"answer": answer, "b": PATTERN.sub("", row["y"])[:cut], "c": Shape().area()}
 """
 
 
@@ -48,6 +49,17 @@ def test_equal_code_has_equal_fingerprints():
     assert fingerprint(function()) == fingerprint(function())
     assert fingerprint((1, "a", None)) == fingerprint((1, "a", None))
     assert re.fullmatch("[0-9a-f]{32}", fingerprint(1))
+
+
+def test_the_words_of_docstrings_do_not_count():
+    one = function(("def helper(text, times=1):", 'def helper(text, times=1):\n    "One."'))
+    two = function(("def helper(text, times=1):", 'def helper(text, times=1):\n    "Two."'))
+    assert fingerprint(one) == fingerprint(two)
+
+    returned = 'def helper(text, times=1):\n    "{0}"\n    return "{0}"\n    '
+    one = function(("def helper(text, times=1):\n    ", returned.format("One.")))
+    two = function(("def helper(text, times=1):\n    ", returned.format("Two.")))
+    assert fingerprint(one) != fingerprint(two)
 
 
 def test_comments_and_places_do_not_count():
@@ -130,7 +142,7 @@ def test_cycles_end():
 
 
 def test_installed_code_counts_by_name():
-    """Another json release must not make all stores anew; a function that recurses through it must end."""
+    """Another release of json must not change them, and a recursion through json must end."""
     import json
 
     assert fingerprint(json.dumps) == fingerprint(json.dumps) != fingerprint(json.loads)

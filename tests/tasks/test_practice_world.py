@@ -46,7 +46,7 @@ def test_comments_and_places_do_not_change_the_fingerprint():
         ('PETS = ("cat",', 'PETS = ("lynx",'),
         ("{s} has a {o}.", "{s} owns a {o}."),
         ("rng.choice(relation.values)", "relation.values[0]"),
-        ("if v != fact.value", "if v == fact.value"),
+        ("if value != fact.value", "if value == fact.value"),
         ("digest()[0] % 8", "digest()[1] % 8"),
     ],
 )
