@@ -66,8 +66,9 @@ def _sample(run_dir: Path, task: str) -> list[dict[Phase, Prediction]]:
     for phase in _further_phases(run_dir, task):
         for row in _test_rows(run_dir, task, phase):
             for (template, example), predictions in by_prompt.items():
+                is_same_example = row["example"] == example
                 is_better = phase not in predictions or row["template"] == template
-                if row["example"] == example and is_better:
+                if is_same_example and is_better:
                     predictions[phase] = Prediction.from_json(row)
     return list(by_prompt.values())
 
@@ -84,19 +85,17 @@ def _test_rows(run_dir: Path, task: str, phase: Phase) -> Iterator[JsonObject]:
 
 def _further_phases(run_dir: Path, task: str) -> list[Phase]:
     """Returns the phases after training under further prompts that have predictions."""
-    files = (run_dir / "predictions").glob(f"{task}-{AFTER}-*.jsonl")
-    return [
-        Phase.parse(name) for name in sorted(file.stem.removeprefix(f"{task}-") for file in files)
-    ]
+    folder = run_dir / "predictions"
+    files = folder.glob(f"{task}-{AFTER}-*.jsonl")
+    names = [file.stem.removeprefix(f"{task}-") for file in files]
+    return [Phase.parse(name) for name in sorted(names)]
 
 
 def _choose(rows: Iterator[JsonObject]) -> list[JsonObject]:
     """Returns EXAMPLES_PER_TASK rows, templates in turn, in an order that hashes decide."""
     # A whole test set may not fit in memory. Its rows with the smallest hashes are a sample.
     pool = heapq.nsmallest(
-        20 * EXAMPLES_PER_TASK,
-        rows,
-        key=lambda row: zlib.crc32(repr(_prompt(row)).encode()),
+        20 * EXAMPLES_PER_TASK, rows, key=lambda row: zlib.crc32(repr(_prompt(row)).encode())
     )
     counters: Mapping[int, Iterator[int]] = collections.defaultdict(itertools.count)
     ranked = [(next(counters[row["template"]]), row["template"], row) for row in pool]
@@ -166,11 +165,22 @@ def _answered(title: str, predictions: Mapping[Phase, Prediction]) -> html.Answe
     options = first.options or []
 
     label = "right answer" if options else "reference"
-    answers = [html.Answer(label=label, mark="", text=text) for text in first.references[:3]]
+    answers = [
+        html.Answer(
+            label=label,
+            mark="",
+            text=text,
+        )
+        for text in first.references[:3]
+    ]
     for phase in phases:
         prediction = predictions[phase]
         answers.append(
-            html.Answer(label=str(phase), mark=_mark(prediction), text=prediction.prediction)
+            html.Answer(
+                label=str(phase),
+                mark=_mark(prediction),
+                text=prediction.prediction,
+            )
         )
     return html.AnsweredPrompt(
         title=title,
@@ -196,7 +206,12 @@ def _options_table(
             row.append(html.format_cell(scores[index], 2))
         rows.append(row)
     columns = ["option", "", *(f"log-probability {phase}" for phase in phases)]
-    return html.Table(columns=columns, rows=rows, text_columns=2, bold=[first.answer])
+    return html.Table(
+        columns=columns,
+        rows=rows,
+        text_columns=2,
+        bold=[first.answer],
+    )
 
 
 def _mark(prediction: Prediction) -> str:

@@ -12,7 +12,11 @@ from flan_jax.run_records import AFTER, BEFORE
 
 MAX_POINTS = 1500
 """Approximate number of points of a curve."""
-CURVES = {"loss": "loss", "accuracy": "token accuracy, %", "learning_rate": "learning rate"}
+CURVES = {
+    "loss": "loss",
+    "accuracy": "token accuracy, %",
+    "learning_rate": "learning rate",
+}
 """Values of metrics.jsonl that are drawn, with their titles."""
 
 BAR_HEIGHT = 0.36
@@ -38,7 +42,8 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
     figure = figures.new_figure(0.75 + 0.52 * len(rows))
     axes = figure.subplots()
     styles = _bar_styles(faint)
-    phases = [phase for phase in styles if any(phase in row.scores for row in rows)]
+    scored_phases = set().union(*(row.scores for row in rows))
+    phases = [phase for phase in styles if phase in scored_phases]
 
     for position, row in enumerate(rows):
         for number, phase in enumerate(phases):
@@ -50,7 +55,14 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
             axes.barh(y, score.mean, **styles[phase])
             axes.scatter(score.parts, y + dot_offsets, **DOT_STYLE)
             # In a column at the right end, where neither dots nor the chance mark can cross it.
-            axes.text(108, y, f"{score.mean:.1f}", va="center", ha="right", fontsize=8.5)
+            axes.text(
+                108,
+                y,
+                f"{score.mean:.1f}",
+                va="center",
+                ha="right",
+                fontsize=8.5,
+            )
         if row.chance is not None:
             ends = [position - 0.44, position + 0.44]
             axes.plot([row.chance] * 2, ends, **figures.CHANCE_STYLE)
@@ -58,23 +70,55 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
     labels = [html.clip(row.name, 32) for row in rows]
     axes.set_yticks(range(len(rows)), labels, parse_math=False)
     left = min(0, axes.get_xlim()[0])
-    axes.set(ylim=(len(rows) - 0.45, -0.55), xlim=(left, 108), xticks=range(0, 101, 20))
+    axes.set(
+        ylim=(len(rows) - 0.45, -0.55),
+        xlim=(left, 108),
+        xticks=range(0, 101, 20),
+    )
     axes.tick_params(axis="y", length=0)
 
     handles: list[object] = [
-        axes.barh([0], [np.nan], label=f"{phase}: mean", **styles[phase]) for phase in phases
+        axes.barh(
+            [0],
+            [np.nan],
+            label=f"{phase}: mean",
+            **styles[phase],
+        )
+        for phase in phases
     ]
-    handles.append(axes.scatter([], [], label=dot_label, **DOT_STYLE))
+    handles.append(
+        axes.scatter(
+            [],
+            [],
+            label=dot_label,
+            **DOT_STYLE,
+        )
+    )
     if any(row.chance is not None for row in rows):
-        handles += axes.plot([], [], label="chance", **figures.CHANCE_STYLE)
-    figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False, fontsize=8)
+        handles += axes.plot(
+            [],
+            [],
+            label="chance",
+            **figures.CHANCE_STYLE,
+        )
+    figure.legend(
+        handles=handles,
+        loc="outside upper right",
+        ncols=4,
+        frameon=False,
+        fontsize=8,
+    )
     return figures.to_block(figure, "Scores before and after training, percent")
 
 
 def _bar_styles(faint: bool) -> dict:
     """Returns matplotlib's arguments of a bar for each phase."""
     edge = "#999999" if faint else "#444444"
-    shared = {"height": BAR_HEIGHT, "linewidth": 0.7, "edgecolor": edge}
+    shared = {
+        "height": BAR_HEIGHT,
+        "linewidth": 0.7,
+        "edgecolor": edge,
+    }
     before = {"facecolor": "white", "hatch": "/////"}
     after = {"facecolor": "#a9bfd6" if faint else "#2b5c8a"}
     return {BEFORE: shared | before, AFTER: shared | after}

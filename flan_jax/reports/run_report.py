@@ -42,7 +42,13 @@ SCORE_COLUMNS = (
     "over templates",
     "examples",
 )
-DETAILS = ("devices", "data", "not_evaluated", "versions", "created")
+DETAILS = (
+    "devices",
+    "data",
+    "not_evaluated",
+    "versions",
+    "created",
+)
 """Sections of the manifest that "Run details" shows, beside the model."""
 
 
@@ -101,7 +107,15 @@ def terminal_summary(run_dir: Path) -> str:
 
 def _terminal_table(run: RunFiles, rows: Sequence[tuple[str, ScoreRow]]) -> list[str]:
     heading = f"held out: {run.held_out_name or 'nothing'}"
-    table = [[heading, "chance", "before", "after", "best template"]]
+    table = [
+        [
+            heading,
+            "chance",
+            "before",
+            "after",
+            "best template",
+        ]
+    ]
     for label, row in rows:
         best = row.after.best if row.after else None
         numbers = [row.chance, _mean(row, BEFORE), _mean(row, AFTER), best]
@@ -140,11 +154,9 @@ def _mean_of_tasks(tasks: Sequence[TaskScores], name: str) -> ScoreRow:
     """Returns the mean over comparable tasks, also in further phases that all of them have."""
     comparable = _comparable(tasks)
     phases = [BEFORE, AFTER]
-    phases += [
-        phase
-        for phase in _further_phases(comparable)
-        if all(phase in task.scores for task in comparable)
-    ]
+    for phase in _further_phases(comparable):
+        if all(phase in task.scores for task in comparable):
+            phases.append(phase)
     return mean_row(name, [task_row([task]) for task in comparable], phases)
 
 
@@ -285,7 +297,13 @@ def _scores(run: RunFiles) -> list[html.Block]:
         rows.insert(len(run.held_out), [*names, *_score_cells(mean, further_phases)])
 
     columns = [*SCORE_COLUMNS, *map(phase_label, further_phases)]
-    table = html.Table(columns=columns, rows=rows, text_columns=4, bold=bold, dense=True)
+    table = html.Table(
+        columns=columns,
+        rows=rows,
+        text_columns=4,
+        bold=bold,
+        dense=True,
+    )
     explanation = html.Paragraph(
         "Before and after training: percent, the mean over templates on test examples. 95 % "
         "interval: bootstrap interval of the latest score, over templates and examples. Best dev. "
@@ -368,7 +386,14 @@ def _predictions(run: RunFiles) -> list[html.Block]:
     blocks: list[html.Block] = [heading, introduction]
     for number, task in enumerate(sorted(tasks, key=lambda task: (task not in held_out, task))):
         remark = ", held out" if task in held_out else ""
-        blocks.append(task_predictions(run.path, task, remark=remark, is_open=number == 0))
+        blocks.append(
+            task_predictions(
+                run.path,
+                task,
+                remark=remark,
+                is_open=number == 0,
+            )
+        )
     return blocks
 
 
@@ -381,7 +406,11 @@ def _run_details(run: RunFiles) -> list[html.Block]:
     identity = json.dumps(run.section("identity"), indent=2)
     return [
         html.Heading("Run details"),
-        html.Table(columns=(), rows=rows, text_columns=2),
+        html.Table(
+            columns=(),
+            rows=rows,
+            text_columns=2,
+        ),
         html.Folded(CONFIG, [html.Preformatted(run.config)]),
         html.Folded("identity", [html.Preformatted(identity)]),
     ]

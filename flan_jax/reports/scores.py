@@ -135,11 +135,16 @@ def task_row(runs: Sequence[TaskScores]) -> ScoreRow:
     Phases that some of the runs lack are left out.
     """
     name = runs[0].task
-    common = set.intersection(*(set(run.scores) for run in runs))
+    common = set(runs[0].scores)
+    for run in runs:
+        common &= run.scores.keys()
     phases = sort_phases(common)
     if not phases:
         return ScoreRow(name, {})
-    scores = {phase: _combine_seeds([run.scores[phase] for run in runs]) for phase in phases}
+
+    scores = {}
+    for phase in phases:
+        scores[phase] = _combine_seeds([run.scores[phase] for run in runs])
     first_run = runs[0].scores
     described = first_run.get(AFTER) or first_run.get(BEFORE) or first_run[phases[-1]]
     return ScoreRow(
@@ -163,8 +168,11 @@ def _combine_seeds(seeds: Sequence[PromptScores]) -> Score:
     further_metrics = [scores.further_metrics for scores in seeds]
     parts = list(_means_of_common_keys(by_template).values())
 
-    median = first.median if len(seeds) == 1 else None
-    quartiles = first.quartiles if len(seeds) == 1 else None
+    median = None
+    quartiles = None
+    if len(seeds) == 1:
+        median = first.median
+        quartiles = first.quartiles
     if parts and (median is None or quartiles is None):
         low, median, high = np.percentile(parts, [25, 50, 75]).tolist()
         quartiles = (low, high)
@@ -184,8 +192,12 @@ def _combine_seeds(seeds: Sequence[PromptScores]) -> Score:
 
 def _means_of_common_keys(mappings: Sequence[Mapping]) -> dict:
     """Returns the mean value of each key that all mappings have."""
-    common = [key for key in mappings[0] if all(key in mapping for mapping in mappings)]
-    return {key: float(np.mean([mapping[key] for mapping in mappings])) for key in common}
+    means = {}
+    for key in mappings[0]:
+        values = [mapping[key] for mapping in mappings if key in mapping]
+        if len(values) == len(mappings):
+            means[key] = float(np.mean(values))
+    return means
 
 
 def _seed_values(seeds: Sequence[PromptScores]) -> Values:

@@ -161,7 +161,7 @@ def _mean_of(clusters: Sequence[Cluster], names: set[str], phase: Phase) -> Inte
 
 def _means(axis: _Axis, lines: Sequence[Line]) -> list[html.Block]:
     """Returns a figure and a table of the held-out mean at each value of an axis."""
-    lines = [line for line in lines if any(point is not None for point in line.points)]
+    lines = [line for line in lines if line.is_scored]
     if not lines:
         return [html.Placeholder("no held-out cluster is scored in all settings")]
 
@@ -194,7 +194,12 @@ def _means(axis: _Axis, lines: Sequence[Line]) -> list[html.Block]:
         cells = [None if point is None else format_interval(point) for point in points]
         rows.append([value, *cells])
     columns = [axis.name, *(line.label for line in lines)]
-    table = html.Table(columns=columns, rows=rows, text_columns=1, dense=True)
+    table = html.Table(
+        columns=columns,
+        rows=rows,
+        text_columns=1,
+        dense=True,
+    )
     return [figure, caption, table]
 
 
@@ -217,10 +222,7 @@ def _differences(axis: _Axis) -> list[html.Block]:
     for number, value in enumerate(other_values):
         rows.append([value, *(cells[number] for cells in cells_of_columns)])
     table = html.Table(
-        columns=[f"difference from {first_value}", *columns],
-        rows=rows,
-        text_columns=1,
-        dense=True,
+        columns=[f"difference from {first_value}", *columns], rows=rows, text_columns=1, dense=True
     )
     caption = html.Paragraph(
         f"Difference of the held-out mean at each value of {axis.name} from that at {first_value}, "

@@ -25,7 +25,15 @@ CURVE_POINTS = 300
 Setting: TypeAlias = tuple[str, ...]
 """The values of `Sweep.axes`, as text and in the order of the plan."""
 
-DAMAGE = (InputError, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+DAMAGE = (
+    InputError,
+    OSError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
 """What reading a damaged file raises."""
 
 
@@ -244,7 +252,11 @@ def _read_run(sweep_dir: Path, row: JsonObject) -> SweepRun:
 
     status = gaps.read_object(sweep_dir / "status" / f"{row['id']}.json")
     if was_killed(status):
-        status = {**status, "state": "failed", "error": KILLED}
+        status = {
+            **status,
+            "state": "failed",
+            "error": KILLED,
+        }
     is_finished = (path / RESULT).exists()
     default_state = "unknown" if gaps.reasons else "waiting"
     state = "finished" if is_finished else str(status.get("state", default_state))

@@ -115,10 +115,11 @@ def _means_during_training(results: Results) -> dict[str, np.ndarray]:
                 if cluster in names and isinstance(mean, int | float):
                     by_step = points.setdefault(cluster, {})
                     by_step.setdefault(row["step"], []).append(mean)
-    return {
-        cluster: np.array([[step, np.mean(means)] for step, means in sorted(by_step.items())])
-        for cluster, by_step in points.items()
-    }
+    curves = {}
+    for cluster, by_step in points.items():
+        curve = [(step, np.mean(by_step[step])) for step in sorted(by_step)]
+        curves[cluster] = np.array(curve)
+    return curves
 
 
 def published(results: Results) -> list[html.Block]:
@@ -136,7 +137,13 @@ def published(results: Results) -> list[html.Block]:
         measured = _measured(results, entry)
         if not measured:
             continue
-        keys = ("name", "metric", "system", "setting", "source")
+        keys = (
+            "name",
+            "metric",
+            "system",
+            "setting",
+            "source",
+        )
         row: list[html.Cell] = [*(entry[key] for key in keys), float(entry["value"])]
         if is_comparable:
             row.append(_comparable_mean(entry, measured))
@@ -144,7 +151,14 @@ def published(results: Results) -> list[html.Block]:
     if not rows:
         return [heading, html.Paragraph("None known for these clusters and datasets.", "missing")]
 
-    columns = ["cluster or datasets", "metric", "system", "setting", "source", "published"]
+    columns = [
+        "cluster or datasets",
+        "metric",
+        "system",
+        "setting",
+        "source",
+        "published",
+    ]
     if is_comparable:
         columns.append("measured here, tuned")
         remark = html.Paragraph(
@@ -158,7 +172,16 @@ def published(results: Results) -> list[html.Block]:
             "comparable with published ones.",
             "note",
         )
-    return [heading, remark, html.Table(columns=columns, rows=rows, text_columns=5, dense=True)]
+    return [
+        heading,
+        remark,
+        html.Table(
+            columns=columns,
+            rows=rows,
+            text_columns=5,
+            dense=True,
+        ),
+    ]
 
 
 def _why_not_comparable(sweep: Sweep) -> str:
@@ -230,7 +253,11 @@ def mixture(results: Results) -> list[html.Block]:
         "batch size",
         "supervised tokens per step",
     )
-    table = html.Table(columns=columns, rows=rows, text_columns=2)
+    table = html.Table(
+        columns=columns,
+        rows=rows,
+        text_columns=2,
+    )
     return [heading, _folded_if_long(table), *details]
 
 
@@ -264,7 +291,14 @@ def leakage(results: Results) -> list[html.Block]:
             "scored, or all of them if launch/leakage.py made the audit.",
             "caption",
         )
-        blocks += [html.Table(columns=columns, rows=rows, text_columns=4), caption]
+        blocks += [
+            html.Table(
+                columns=columns,
+                rows=rows,
+                text_columns=4,
+            ),
+            caption,
+        ]
     return blocks
 
 
@@ -303,9 +337,27 @@ def _finding_rows(run: SweepRun) -> list[list[html.Cell]]:
         findings = _findings(run.leakage)
     except DAMAGE as error:
         reason = f"not an audit ({type(error).__name__}: {error})"
-        return [[run.name, reason, "-", "-", None, None]]
+        return [
+            [
+                run.name,
+                reason,
+                "-",
+                "-",
+                None,
+                None,
+            ]
+        ]
     if not findings:
-        return [[run.name, "no finding", "-", "-", None, None]]
+        return [
+            [
+                run.name,
+                "no finding",
+                "-",
+                "-",
+                None,
+                None,
+            ]
+        ]
     return [[run.name, *cells] for cells in findings]
 
 
@@ -345,13 +397,27 @@ def cost(results: Results) -> list[html.Block]:
         rows.append([run.name, run.state, devices, *_cost_cells(numbers)])
 
     seconds, hours, tokens, flops = _cost_cells(totals.tolist())
-    columns = ("run", "state", "devices", "seconds", "device-hours", "tokens", "FLOPs")
+    columns = (
+        "run",
+        "state",
+        "devices",
+        "seconds",
+        "device-hours",
+        "tokens",
+        "FLOPs",
+    )
     return [
         html.Heading("Cost"),
         html.Paragraph(
             f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs."
         ),
-        _folded_if_long(html.Table(columns=columns, rows=rows, text_columns=3)),
+        _folded_if_long(
+            html.Table(
+                columns=columns,
+                rows=rows,
+                text_columns=3,
+            )
+        ),
         html.Paragraph(
             "Seconds: wall time of the run's process. Tokens and FLOPs: as planned, for finished "
             "runs.",
@@ -395,7 +461,14 @@ def software(results: Results) -> list[html.Block]:
         return [heading, html.Placeholder(f"no {MANIFEST} names versions")]
     rows = [[package, version, count] for (package, version), count in sorted(versions.items())]
     columns = ("package", "version", "runs")
-    return [heading, html.Table(columns=columns, rows=rows, text_columns=2)]
+    return [
+        heading,
+        html.Table(
+            columns=columns,
+            rows=rows,
+            text_columns=2,
+        ),
+    ]
 
 
 def plan(results: Results) -> list[html.Block]:
@@ -408,17 +481,27 @@ def plan(results: Results) -> list[html.Block]:
         facts.append((f"axis {axis}", "; ".join(map(axis_label, values))))
 
     axes = dict.fromkeys(itertools.chain.from_iterable(run.point for run in sweep.runs))
-    varying = [
-        axis for axis in axes if len({axis_label(run.point.get(axis)) for run in sweep.runs}) > 1
-    ]
+    varying = []
+    for axis in axes:
+        labels = {axis_label(run.point.get(axis)) for run in sweep.runs}
+        if len(labels) > 1:
+            varying.append(axis)
     rows = []
     for run in sweep.runs:
         values = [axis_label(run.point.get(axis)) for axis in varying]
         rows.append([str(run.plan["id"]), run.state, *values])
-    table = html.Table(columns=["id", "state", *varying], rows=rows, text_columns=2 + len(varying))
+    table = html.Table(
+        columns=["id", "state", *varying],
+        rows=rows,
+        text_columns=2 + len(varying),
+    )
     return [
         html.Heading("Plan"),
-        html.Table(columns=("", ""), rows=facts, text_columns=2),
+        html.Table(
+            columns=("", ""),
+            rows=facts,
+            text_columns=2,
+        ),
         html.Heading("Runs", level=3),
         _folded_if_long(table),
     ]

@@ -65,5 +65,5 @@ def test_pictures(tmp_path):
         draw_mixture(summary, path)
         assert path.read_bytes().startswith(start)
     assert "<svg" in path.read_text() and "<td>rte</td>" in path.read_text()
-    with pytest.raises(InputError, match="ends in .png, .svg, .pdf or .html"):
+    with pytest.raises(InputError, match=r"ends in \.png, \.svg, \.pdf or \.html"):
         draw_mixture(summary, tmp_path / "mixture.txt")

@@ -30,10 +30,10 @@ def test_the_name_of_what_is_held_out(tmp_path, held_out, name):
 
 def test_damaged_files_are_input_errors(tmp_path):
     damaged_scores = write_run(tmp_path / "scores", {"task": "rte", "after": {}})
-    with pytest.raises(InputError, match="0.json is not what a run writes"):
+    with pytest.raises(InputError, match=r"0\.json is not what a run writes"):
         read_run(damaged_scores)
 
     damaged_mixture = write_run(tmp_path / "mixture")
     write_json(damaged_mixture / "manifest.json", {"mixture": {"tasks": []}})
-    with pytest.raises(InputError, match="manifest.json: its mixture is not what a run writes"):
+    with pytest.raises(InputError, match=r"manifest\.json: its mixture is not what a run writes"):
         read_run(damaged_mixture)

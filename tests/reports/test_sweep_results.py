@@ -135,7 +135,7 @@ def test_a_long_loss_curve_is_thinned_but_keeps_its_end_and_all_evaluations(few)
 def test_a_directory_without_a_sweep_is_an_input_error(tmp_path, few):
     with pytest.raises(InputError, match="is not a sweep directory: there is no such directory"):
         read_sweep(tmp_path / "none")
-    with pytest.raises(InputError, match="it has no plan.json"):
+    with pytest.raises(InputError, match=r"it has no plan\.json"):
         read_sweep(few / "runs")
     (few / "runs.jsonl").write_text('{"index": 0}\n')
     with pytest.raises(InputError, match="Plan the sweep anew"):
