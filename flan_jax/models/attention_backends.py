@@ -32,9 +32,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError, add_to_registry, look_up
+from flan_jax.hardware import Device
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import softcapped
-from flan_jax.parallel.mesh import Device
 from flan_jax.parallel.sharding import use_mesh
 
 Query: TypeAlias = Float[Array, "batch query heads kv"]

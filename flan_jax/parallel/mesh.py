@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import jax
 import numpy as np
@@ -10,9 +9,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
 from flan_jax.errors import InputError
-
-Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm]
-"""A device of JAX, whose class is in a compiled module that the type checker does not see."""
+from flan_jax.hardware import Device
 
 MESH_AXES = ("data", "fsdp", "tensor")
 

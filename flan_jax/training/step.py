@@ -15,10 +15,10 @@ from jax.sharding import SingleDeviceSharding
 from flan_jax import pytrees
 from flan_jax.batch import Batch
 from flan_jax.errors import InputError
+from flan_jax.hardware import Device
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import cast_kernels
 from flan_jax.models.model import Model
-from flan_jax.parallel.mesh import Device
 from flan_jax.pytrees import Params
 from flan_jax.training.losses import Sums, loss_and_weight
 from flan_jax.training.settings import TrainConfig
