@@ -1,300 +1,369 @@
-"""Whether a run fits a TPU slice, or the devices here, and what it costs: its train step is compiled for them and not run.
+"""Compiles a run's programs for devices that need not be here, and says what memory they take.
 
-Nothing is allocated and no data is read; the compiler of libtpu needs no TPU.
+Nothing is allocated or run, and no data is read; the compiler of libtpu needs no TPU.
 """
 
 import dataclasses
-import importlib.util
 import math
-import os
 import re
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from flan_jax.batch import EOS, batch_spec
 from flan_jax.data.config import fixed_lengths
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
-from flan_jax.errors import InputError, RunFailed, unknown_name
-from flan_jax.hardware import CHIPS, Number, chip_of, is_torus, memory_of
+from flan_jax.errors import RunFailed
+from flan_jax.hardware import Number
 from flan_jax.models.attention_backends import check_attention
-from flan_jax.parallel.mesh import make_mesh
+from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.preflight.hlo import Collectives, collectives
+from flan_jax.preflight.target import Target, mesh_on
+from flan_jax.pytrees import Tree
 from flan_jax.tasks.mixtures import mixture_or_task
+from flan_jax.training.optimizers import OptimizerConfig
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.setup import check_devices
-from flan_jax.training.state import abstract_state_on
+from flan_jax.training.state import TrainState, abstract_state_on
 from flan_jax.training.step import jitted_step
 
-MESHES = Path(__file__).resolve().parents[2] / "gin" / "mesh"
-"""A file for each of the usual slices."""
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+BYTES_OF_UNIT = {
+    "": 1,
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+    "T": 2**40,
+    "P": 2**50,
+}
 
-
-Program = tuple[Any, tuple[Any, ...]]
-"""A function under jax.jit and its arguments as shapes, the second of which is a batch."""
+Program: TypeAlias = tuple[Any, tuple[Any, ...]]
+"""A function under jax.jit, and the shapes of its arguments. The second argument is a batch."""
 
 
 class DoesNotFit(RunFailed):
-    """What preflight ends with where the run, or all that a search tried, needs more memory than there is."""
-
-
-class Target(NamedTuple):
-    """The devices to compile for. chip: its name in CHIPS, None where that has no row. memory: bytes a device has for a
-    program. dimensions: of a slice, in chips; empty for the devices here. slices: how many of these."""
-
-    name: str
-    devices: Sequence[Any]
-    chip: str | None
-    memory: Number
-    dimensions: tuple[int, ...] = ()
-    slices: int = 1
-
-    @property
-    def chips(self) -> int:
-        return len(self.devices) // (CHIPS[self.chip].devices if self.chip else 1)
-
-    @property
-    def is_torus(self) -> bool:
-        return self.chip is not None and is_torus(CHIPS[self.chip], self.dimensions)
+    """The run, or all that a search tried, needs more memory than there is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is compiled. lengths: {"inputs": E, "targets": D} in tokens; rows of a batch, eval_rows of an evaluation's; the
-    rest as in Settings. writes: whether there are tasks without options, to which an evaluation writes answers.
+    """What is compiled.
+
+    Attributes:
+      model: the model.
+      optimizer: the optimizer.
+      training: mesh, microbatches, steps and compiler options.
+      batch_rows: rows of a training batch.
+      eval_rows: prompts of an evaluation's batch.
+      lengths: tokens of a row, {"inputs": E, "targets": D}.
+      generates: whether there are tasks without options, whose answers an evaluation generates.
     """
 
-    model: Any
-    optimizer: Any
+    model: ModelConfig
+    optimizer: OptimizerConfig
     training: TrainConfig
-    rows: int
+    batch_rows: int
     eval_rows: int
     lengths: dict[str, int]
-    writes: bool = True
+    generates: bool = True
 
     @property
-    def flops(self) -> int:
-        """Of one step on all devices together, counted from the model."""
-        return self.model.train_flops(self.rows, self.lengths)
+    def step_flops(self) -> int:
+        """FLOPs of one training step on all devices together, counted from the model."""
+        return self.model.train_flops(self.batch_rows, self.lengths)
 
 
 class Compiled(NamedTuple):
-    """A job on a mesh, in bytes a device. state: parameters, optimizer and the like. batch: one batch. temporaries: all else;
-    None where it does not fit and the compiler does not say how much it is. found: the collectives, None where it does not fit.
+    """A program of a job, compiled for a mesh. Bytes are of one device, the one that holds most.
+
+    Attributes:
+      job: what was compiled.
+      mesh: the size of each mesh axis.
+      state_bytes: parameters, optimizer state and the like.
+      batch_bytes: one batch.
+      temporary_bytes: all else; None if the program does not fit, and the compiler does not say how
+        much it needs.
+      collectives: the collectives of one run of the program; None if it does not fit.
+      compile_seconds: how long tracing and compiling took.
     """
 
     job: Job
     mesh: dict[str, int]
-    state: int
-    batch: int
-    temporaries: int | None
-    found: Collectives | None
-    seconds: float
+    state_bytes: int
+    batch_bytes: int
+    temporary_bytes: int | None
+    collectives: Collectives | None
+    compile_seconds: float
 
     @property
-    def needed(self) -> Number:
-        return math.inf if self.temporaries is None else self.state + self.batch + self.temporaries
+    def needed_bytes(self) -> Number:
+        """The memory that a device needs; infinite if it is not known."""
+        if self.temporary_bytes is None:
+            return math.inf
+        return self.state_bytes + self.batch_bytes + self.temporary_bytes
 
     def fits(self, target: Target) -> bool:
-        return self.found is not None and self.needed <= target.memory
+        """Returns whether the program compiled, and its memory is there."""
+        return self.collectives is not None and self.needed_bytes <= target.memory
 
 
 def job_from_settings(settings: Settings) -> Job:
-    """The job of a run's settings, without its data. Raises InputError where LENGTHS needs the data."""
+    """Returns the job of a run, without its data.
+
+    Raises:
+      InputError: LENGTHS depends on the data.
+    """
     lengths = fixed_lengths(
         settings.data.lengths,
-        "LENGTHS gives targets 'fit', which takes the data to find out, and preflight reads none. Write the number that "
-        "--dry_run of train.py prints",
+        "LENGTHS gives targets 'fit', which takes the data to find out, and preflight reads none. "
+        "Write the number that --dry_run of train.py prints",
     )
+    tasks = mixture_or_task(settings.data.mixture)
     return Job(
         model=settings.model,
         optimizer=settings.optimizer,
         training=settings.training,
-        rows=settings.data.batch_size,
+        batch_rows=settings.data.batch_size,
         eval_rows=settings.evaluation.rows,
         lengths=lengths,
-        writes=any(task.options is None for task in mixture_or_task(settings.data.mixture)),
+        generates=any(task.options is None for task in tasks),
     )
 
 
-def tpu_slice(topology: str) -> Target:
-    """A TPU slice by name, as in "v4:4x4x8": the chip's version and the slice's dimensions in chips; "2xv4:4x4x8" is two of them.
+def abstract_inputs(
+    job: Job,
+    target: Target,
+) -> tuple[Mesh, TrainState, Tree]:
+    """Returns the mesh of a job, and the shapes of its state and batch with their shardings.
 
-    Raises InputError for a version or a form that there is not, and where libtpu is not installed.
+    Raises:
+      InputError: the mesh does not fit the devices or the model.
     """
-    several = re.match(r"([1-9]\d*)x(?=[a-z])", topology)
-    slices, one = (int(several.group(1)), topology[several.end() :]) if several else (1, topology)
-    version, _, form = one.partition(":")
-    tpus = [name for name, chip in CHIPS.items() if chip.kind.startswith("TPU")]
-    if version not in tpus:
-        raise unknown_name("TPU version", version, tpus)
-    if not re.fullmatch(r"\d+(x\d+){1,2}", form):
-        raise InputError(
-            f"--topology={topology} has no dimensions in chips; write e.g. v4:2x2x1 or v5e:4x4, or 2xv4:4x4x8 for two slices"
-        )
-    if importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"):
-        raise InputError(
-            "to compile for TPUs takes libtpu, which is not installed (no TPU is needed). Write: pip install -e '.[preflight]'"
-        )
-    # Without these libtpu asks the metadata server of a cloud machine, and waits.
-    os.environ.setdefault("TPU_ACCELERATOR_TYPE", f"{version}-8")
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    os.environ.setdefault(
-        "ALLOW_MULTIPLE_LIBTPU_LOAD", "1"
-    )  # it locks a TPU for one process; here is none to lock
-    jax.config.update("jax_platforms", "cpu")
-    dimensions = tuple(int(size) for size in form.split("x"))
-    options: dict[str, Any] = (
-        {"chips_per_host_bounds": (1, 1, 1)} if math.prod(dimensions) == 1 else {}
-    )
-    if version == "v4":
-        options["chip_config_name"] = "megacore"  # one device a chip, which is what Cloud TPUs run
-    try:
-        options |= {"num_slices": slices} if slices > 1 else {}
-        devices = topologies.get_topology_desc(topology_name=one, platform="tpu", **options).devices
-    except jax.errors.JaxRuntimeError as error:
-        usual = {file.stem.partition("_")[2] for file in MESHES.glob(f"{version}_*.gin")}
-        raise InputError(
-            f"there is no slice {one}: {str(error).splitlines()[0]}. Usual ones of {version}, in chips: "
-            f"{', '.join(sorted(usual, key=lambda name: (math.prod(map(int, name.split('x'))), name))) or 'none known'}"
-        ) from None
-    memory = CHIPS[version].memory
-    assert memory is not None
-    return Target(topology, devices, version, memory, dimensions, slices)
-
-
-def devices_here() -> Target:
-    """The devices of this machine."""
-    devices = jax.devices()
-    kind, memory = devices[0].device_kind, memory_of(devices)
-    if memory is None:
-        raise InputError(
-            f"how much memory a {kind} has for programs is not known. Name a TPU slice: --topology=v5e:4x4"
-        )
-    return Target(f"{len(devices)} x {kind}, here", devices, chip_of(kind), memory)
-
-
-def mesh_on(shape: Any, target: Target) -> Mesh:
-    """make_mesh of the target's devices, which it names where an axis does not fit them."""
-    return make_mesh(shape, target.devices, f"{target.name}: it has {len(target.devices)} devices")
-
-
-def abstract_inputs(job: Job, target: Target) -> tuple[Mesh, Any, Any]:
-    """(mesh, state, batch), as shapes with shardings. Raises InputError where the mesh does not divide the model."""
     mesh = mesh_on(job.training.mesh, target)
-    tx = job.optimizer.build(job.training.steps)
-    state = abstract_state_on(job.model, tx, mesh, job.training.trainable)
-    rows = batch_sharding(mesh)
-    spec = batch_spec(job.model.architecture, job.rows, job.lengths)
-    batch = {
-        name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
-        for name, (shape, dtype) in spec.items()
-    }
+    optimizer = job.optimizer.build(job.training.steps)
+    state = abstract_state_on(job.model, optimizer, mesh, job.training.trainable)
+
+    sharding = batch_sharding(mesh)
+    spec = batch_spec(
+        job.model.architecture,
+        job.batch_rows,
+        job.lengths,
+    )
+    batch = {}
+    for name, (shape, dtype) in spec.items():
+        batch[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
     return mesh, state, batch
 
 
-def bytes_a_device(tree: Any) -> int:
-    """Of arrays given by shape and sharding, on the device that has most."""
-    return sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-    )
+def bytes_per_device(tree: Tree) -> int:
+    """Returns the bytes of a tree on one device, from its leaves' shapes and shardings."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        local_shape = leaf.sharding.shard_shape(leaf.shape)
+        total += math.prod(local_shape) * leaf.dtype.itemsize
+    return total
 
 
-def compile_for(job: Job, target: Target) -> Compiled:
-    """Compiles the job's train step for the target. What does not fit there is a result too, not an error."""
-    return _compile(job, target, _train_step)
+def compile_for(
+    job: Job,
+    target: Target,
+) -> Compiled:
+    """Compiles the training step of a job. That it does not fit is a result too, not an error.
 
+    Args:
+      job: what to compile.
+      target: the devices.
 
-def compile_ranking(job: Job, target: Target) -> Compiled:
-    """Compiles an evaluation's ranking of options for the target: prompts and answers as long as the lengths allow.
-
-    The whole training state counts: the trainer evaluates beside it.
+    Raises:
+      InputError: training would refuse the job.
     """
-    return _compile(job, target, _ranking)
+    return _compile(job, target, _training_step)
 
 
-def compile_generation(job: Job, target: Target) -> Compiled:
-    """Compiles an evaluation's writing of answers, greedily and with its key-value cache, as compile_ranking does the other."""
+def compile_option_scoring(
+    job: Job,
+    target: Target,
+) -> Compiled:
+    """Compiles rank classification, as an evaluation during training runs it.
+
+    Prompts and options are as long as the lengths allow, and the whole training state is there.
+
+    Args:
+      job: what to compile.
+      target: the devices.
+    """
+    return _compile(job, target, _option_scoring)
+
+
+def compile_generation(
+    job: Job,
+    target: Target,
+) -> Compiled:
+    """Compiles greedy generation with a KV cache, under the conditions of compile_option_scoring.
+
+    Args:
+      job: what to compile.
+      target: the devices.
+    """
     return _compile(job, target, _generation)
 
 
-def _train_step(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
-    tx = job.optimizer.build(job.training.steps)
-    return jitted_step(job.model, tx, job.training, state), (state, batch)
+def _training_step(
+    job: Job,
+    mesh: Mesh,
+    state: TrainState,
+    batch: Tree,
+) -> Program:
+    optimizer = job.optimizer.build(job.training.steps)
+    step = jitted_step(job.model, optimizer, job.training, state)
+    return step, (state, batch)
 
 
-def _ranking(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
-    scorer = Scorer(job.model, state.all_params, mesh, rows=job.eval_rows, eos_id=EOS)
-    prompt, answer = (np.ones(job.lengths[side], np.int32) for side in ("inputs", "targets"))
-    function, arrays = scorer.option_scoring_program(
-        [prompt] * scorer.rows, [[answer]] * scorer.rows
+def _scorer(
+    job: Job,
+    mesh: Mesh,
+    state: TrainState,
+) -> Scorer:
+    return Scorer(
+        job.model,
+        state.all_params,
+        mesh,
+        rows=job.eval_rows,
+        eos_id=EOS,
     )
-    return function, (state.all_params, _in_rows(arrays, mesh))
 
 
-def _generation(job: Job, mesh: Mesh, state: Any, batch: Any) -> Program:
-    scorer = Scorer(job.model, state.all_params, mesh, rows=job.eval_rows, eos_id=EOS)
-    prompts = [np.ones(job.lengths["inputs"], np.int32)] * scorer.rows
+def _option_scoring(
+    job: Job,
+    mesh: Mesh,
+    state: TrainState,
+    batch: Tree,
+) -> Program:
+    scorer = _scorer(job, mesh, state)
+    prompt = np.ones(job.lengths["inputs"], np.int32)
+    option = np.ones(job.lengths["targets"], np.int32)
+    prompts = [prompt] * scorer.rows
+    options = [[option]] * scorer.rows
+    function, arrays = scorer.option_scoring_program(prompts, options)
+    return function, (state.all_params, _shapes_in_rows(arrays, mesh))
+
+
+def _generation(
+    job: Job,
+    mesh: Mesh,
+    state: TrainState,
+    batch: Tree,
+) -> Program:
+    scorer = _scorer(job, mesh, state)
+    prompt = np.ones(job.lengths["inputs"], np.int32)
+    prompts = [prompt] * scorer.rows
     config = GenerationConfig(job.lengths["targets"])
-    function, arrays = scorer.generation_program(prompts, config, range(scorer.rows))
-    return function, (state.all_params, _in_rows(arrays, mesh), config.array_settings())
-
-
-def _in_rows(arrays: Any, mesh: Mesh) -> Any:
-    """The shapes of a batch's arrays, with their sharding."""
-    rows = batch_sharding(mesh)
-    return jax.tree.map(
-        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=rows), arrays
+    function, arrays = scorer.generation_program(
+        prompts,
+        config,
+        range(scorer.rows),
     )
+    batch_shapes = _shapes_in_rows(arrays, mesh)
+    return function, (state.all_params, batch_shapes, config.array_settings())
 
 
-def _compile(job: Job, target: Target, program: Callable[..., Program]) -> Compiled:
+def _shapes_in_rows(
+    arrays: Mapping[str, np.ndarray],
+    mesh: Mesh,
+) -> Tree:
+    """Returns the shapes of a batch's arrays, with their rows split over the mesh."""
+    sharding = batch_sharding(mesh)
+    shapes = {}
+    for name, array in arrays.items():
+        shapes[name] = jax.ShapeDtypeStruct(
+            array.shape,
+            array.dtype,
+            sharding=sharding,
+        )
+    return shapes
+
+
+def _compile(
+    job: Job,
+    target: Target,
+    make_program: Callable[[Job, Mesh, TrainState, Tree], Program],
+) -> Compiled:
     start = time.monotonic()
     mesh, state, batch = abstract_inputs(job, target)
-    check_devices(job.training, job.rows, mesh)
+    check_devices(job.training, job.batch_rows, mesh)
     check_attention(job.model, job.lengths, mesh)
-    jitted, arguments = program(job, mesh, state, batch)
-    own, rows = bytes_a_device(state), bytes_a_device(arguments[1])
-    temporaries, found = None, None
-    if own + rows <= target.memory:
+
+    function, arguments = make_program(job, mesh, state, batch)
+    state_bytes = bytes_per_device(state)
+    batch_bytes = bytes_per_device(arguments[1])
+    argument_bytes = state_bytes + batch_bytes
+
+    temporary_bytes = None
+    program_collectives = None
+    if argument_bytes <= target.memory:
         with use_mesh(mesh):
-            lowered = jitted.lower(*arguments)
+            lowered = function.lower(*arguments)
             try:
                 compiled = lowered.compile()
             except jax.errors.JaxRuntimeError as error:
-                temporaries = temporaries_of(str(error), own + rows)
+                temporary_bytes = parse_temporary_bytes(str(error), argument_bytes)
             else:
-                found = collectives(compiled.as_text(), len(target.devices))
-                temporaries = _temporaries(compiled.memory_analysis())
-    return Compiled(job, dict(mesh.shape), own, rows, temporaries, found, time.monotonic() - start)
+                program_collectives = collectives(compiled.as_text(), len(target.devices))
+                temporary_bytes = _temporary_bytes(compiled)
+
+    return Compiled(
+        job=job,
+        mesh=dict(mesh.shape),
+        state_bytes=state_bytes,
+        batch_bytes=batch_bytes,
+        temporary_bytes=temporary_bytes,
+        collectives=program_collectives,
+        compile_seconds=time.monotonic() - start,
+    )
 
 
-def _temporaries(memory: Any) -> int:
-    """What a program holds beside its arguments: new outputs and its own code, too."""
-    outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return memory.temp_size_in_bytes + outputs + memory.generated_code_size_in_bytes
+def _temporary_bytes(compiled: jax.stages.Compiled) -> int:
+    """Returns what a program holds beside its arguments, its new outputs and its code included."""
+    memory: Any = compiled.memory_analysis()
+    new_outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return memory.temp_size_in_bytes + new_outputs + memory.generated_code_size_in_bytes
 
 
-def temporaries_of(message: str, arguments: int) -> int | None:
-    """Bytes that a program which does not fit needs beside its arguments, from the compiler's message; None where that does not
-    say. Raises RuntimeError for a message about anything else.
+def parse_temporary_bytes(
+    message: str,
+    argument_bytes: int,
+) -> int | None:
+    """Returns what a program that does not fit needs beside its arguments.
 
-    >>> temporaries_of("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.25G hbm.", 2**30) / 2**30
+    >>> message = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.25G"
+    >>> parse_temporary_bytes(f"{message} hbm.", argument_bytes=2**30) / 2**30
     19.5
+
+    Args:
+      message: the compiler's error.
+      argument_bytes: the size of the arguments.
+
+    Returns:
+      Bytes on a device; None if the message does not say.
+
+    Raises:
+      RuntimeError: the message is about anything else.
     """
     if "RESOURCE_EXHAUSTED" not in message or "hbm" not in message.lower():
         raise RuntimeError(f"the step does not compile: {message}")
-    if found := re.search(r"Used ([\d.]+)([KMGTP]?) of ", message):
-        return max(0, int(float(found.group(1)) * UNITS[found.group(2)]) - arguments)
-    found = re.search(r"HLO temporaries \(([\d.]+)([KMGTP]?)\)", message)
-    return int(float(found.group(1)) * UNITS[found.group(2)]) if found else None
+
+    used = re.search(r"Used ([\d.]+)([KMGTP]?) of ", message)
+    if used is not None:
+        return max(0, _bytes(used) - argument_bytes)
+    temporaries = re.search(r"HLO temporaries \(([\d.]+)([KMGTP]?)\)", message)
+    return None if temporaries is None else _bytes(temporaries)
+
+
+def _bytes(number_and_unit: re.Match[str]) -> int:
+    number, unit = number_and_unit.groups()
+    return int(float(number) * BYTES_OF_UNIT[unit])

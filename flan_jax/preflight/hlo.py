@@ -1,17 +1,28 @@
-"""Reads a compiled program's text (XLA's HLO after all passes): which collectives it runs, and on how many bytes."""
+"""Reads which collectives a compiled program runs, and on how many bytes, from its text.
+
+The text is XLA's HLO after all passes. It is read with regular expressions: the classes that would
+parse it come with TensorFlow.
+"""
 
 import collections
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 KINDS = (
-    "all-gather", "all-reduce", "all-to-all", "collective-broadcast", "collective-permute", "ragged-all-to-all", "reduce-scatter",
-)  # fmt: skip
+    "all-gather",
+    "all-reduce",
+    "all-to-all",
+    "collective-broadcast",
+    "collective-permute",
+    "ragged-all-to-all",
+    "reduce-scatter",
+)
 BETWEEN_SLICES = "between slices"
-"""The kind of what a device sends over the network to other slices: its part of a collective that spans them."""
+"""The kind of what a device sends over the network: its part of a collective that spans slices."""
+
 _BITS = {
     "pred": 8,
     "s4": 4,
@@ -33,183 +44,356 @@ _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 
 
 class Collective(NamedTuple):
-    """One kind of collective among `group` devices, `count` times a step. payload: bytes of its whole array, all times together.
+    """All collectives of one kind and group size in one run of a program.
 
-    The payload of an all-gather is what it gives, of a reduce-scatter what it takes, a device.
+    Attributes:
+      kind: one of KINDS, or BETWEEN_SLICES.
+      group_size: how many devices take part together.
+      count: how often it runs.
+      payload_bytes: bytes of its whole array on a device, over all times: the result of an
+        all-gather, the operand of a reduce-scatter.
     """
 
     kind: str
-    group: int
+    group_size: int
     count: int
-    payload: int
+    payload_bytes: int
 
     @property
-    def sent(self) -> float:
-        """Bytes that each device sends when a ring does it (Chan et al. 2007, "Collective communication", section 4)."""
+    def sent_bytes(self) -> float:
+        """Bytes that each device sends, in a ring.
+
+        Chan et al. 2007, "Collective communication", section 4.
+        """
         if self.kind in ("collective-permute", "collective-broadcast", BETWEEN_SLICES):
-            return float(self.payload)
+            return float(self.payload_bytes)
         rounds = 2 if self.kind == "all-reduce" else 1
-        return rounds * self.payload * (self.group - 1) / self.group
+        return rounds * self.payload_bytes * (self.group_size - 1) / self.group_size
 
 
 class Collectives(NamedTuple):
-    """By kind and group size. `unknown_loops`: loops with collectives whose number of rounds the text does not say, counted once."""
+    """The collectives of one run of a program.
 
-    found: Sequence[Collective]
+    Attributes:
+      entries: one for each kind and group size.
+      unknown_loops: how many loops with collectives do not say how often they run. They are counted
+        once.
+    """
+
+    entries: Sequence[Collective]
     unknown_loops: int
 
     @property
-    def sent(self) -> float:
-        """Over the links of a slice, in bytes a device."""
-        return float(sum(each.sent for each in self.found if each.kind != BETWEEN_SLICES))
+    def ici_bytes(self) -> float:
+        """Bytes that a device sends over the links of its slice."""
+        within = [entry for entry in self.entries if entry.kind != BETWEEN_SLICES]
+        return float(sum(entry.sent_bytes for entry in within))
 
     @property
-    def between(self) -> float:
-        """Between slices, in bytes a device."""
-        return float(sum(each.sent for each in self.found if each.kind == BETWEEN_SLICES))
+    def dcn_bytes(self) -> float:
+        """Bytes that a device sends to other slices."""
+        between = [entry for entry in self.entries if entry.kind == BETWEEN_SLICES]
+        return float(sum(entry.sent_bytes for entry in between))
+
+
+class _Instance(NamedTuple):
+    """One collective instruction."""
+
+    kind: str
+    group_size: int
+    payload_bytes: int
+
+
+class _Call(NamedTuple):
+    """A call of another computation; `times` is None for a loop of an unknown number of rounds."""
+
+    computation: str
+    times: int | None
+
+
+class _Loop(NamedTuple):
+    """A while instruction, in the computation `caller`; `rounds` is None if XLA does not say."""
+
+    caller: str
+    body: str
+    condition: str
+    rounds: int | None
 
 
 @dataclasses.dataclass
 class _Computation:
-    """collectives: (kind, group, payload bytes). calls: (computation, times; None for unknown).
+    """One computation of a program.
 
-    constants: whole numbers by name. sums: what is added to a whole number, by the sum's name. root: what it gives.
+    Attributes:
+      collectives: its own collectives.
+      calls: the computations that it calls.
+      constants: the values of its integer constants by name.
+      increments: for each sum of an integer and a constant, the constant by the sum's name.
+      root_operands: the text after the opcode of the instruction that gives its result.
     """
 
-    collectives: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
-    calls: list[tuple[str, int | None]] = dataclasses.field(default_factory=list)
+    collectives: list[_Instance] = dataclasses.field(default_factory=list)
+    calls: list[_Call] = dataclasses.field(default_factory=list)
     constants: dict[str, int] = dataclasses.field(default_factory=dict)
-    sums: dict[str, int] = dataclasses.field(default_factory=dict)
-    root: str = ""
+    increments: dict[str, int] = dataclasses.field(default_factory=dict)
+    root_operands: str = ""
 
     @property
-    def step(self) -> int:
-        """Of a loop's body: what its counter grows by. Collective matmuls on TPUs do two rounds in one."""
-        return next(
-            (self.sums[name] for name in re.findall(r"[\w.\-]+", self.root) if name in self.sums), 1
-        )
+    def counter_step(self) -> int:
+        """Of a loop's body: what its counter grows by.
+
+        Collective matmuls on TPUs do two rounds in one.
+        """
+        for name in re.findall(r"[\w.\-]+", self.root_operands):
+            if name in self.increments:
+                return self.increments[name]
+        return 1
 
 
-def collectives(text: str, devices: int) -> Collectives:
-    """The collectives that one run of a compiled program does, those in loops times the loops' rounds.
+def collectives(
+    text: str,
+    devices: int,
+) -> Collectives:
+    """Returns the collectives of one run of a compiled program; those in loops count every round.
 
-    `text` is `compiled.as_text()` and `devices` the number of the program's, for collectives among all of them. The rounds of
-    a loop are what XLA knows of it or, as on TPUs, the one constant in its condition by the counter's step.
+    The rounds of a loop are what XLA knows of it. On TPUs they are the one constant in its
+    condition, divided by what the counter grows by.
+
+    Args:
+      text: `compiled.as_text()`.
+      devices: the number of the program's devices, for collectives among all of them.
     """
     computations, entry = _parse(text, devices)
-    totals: dict[tuple[str, int], list[int]] = collections.defaultdict(lambda: [0, 0])
-    unknown = 0
+    counts: dict[tuple[str, int], int] = collections.defaultdict(int)
+    payloads: dict[tuple[str, int], int] = collections.defaultdict(int)
+    unknown_loops = 0
 
-    def visit(name: str, times: int) -> bool:
-        nonlocal unknown
-        here = computations.get(name, _Computation())
-        for kind, group, payload in here.collectives:
-            total = totals[kind, group]
-            total[0] += times
-            total[1] += times * payload
-        within = [(visit(called, times * (rounds or 1)), rounds) for called, rounds in here.calls]
-        unknown += sum(some and rounds is None for some, rounds in within)
-        return bool(here.collectives) or any(some for some, _ in within)
+    def visit(
+        name: str,
+        times: int,
+    ) -> bool:
+        """Counts a computation that runs `times` times; returns whether it has collectives."""
+        nonlocal unknown_loops
+        computation = computations.get(name, _Computation())
+        for kind, group_size, payload_bytes in computation.collectives:
+            counts[kind, group_size] += times
+            payloads[kind, group_size] += times * payload_bytes
+
+        has_collectives = bool(computation.collectives)
+        for called, rounds in computation.calls:
+            called_has_some = visit(called, times * (rounds or 1))
+            has_collectives = has_collectives or called_has_some
+            if called_has_some and rounds is None:
+                unknown_loops += 1
+        return has_collectives
 
     visit(entry, 1)
-    found = [
-        Collective(kind, group, *total)
-        for (kind, group), total in sorted(totals.items())
-        if group > 1
-    ]
-    return Collectives(found, unknown)
+    entries = []
+    for kind, group_size in sorted(counts):
+        key = (kind, group_size)
+        if group_size > 1:
+            entries.append(
+                Collective(
+                    kind,
+                    group_size,
+                    counts[key],
+                    payloads[key],
+                )
+            )
+    return Collectives(entries, unknown_loops)
 
 
-def _parse(text: str, devices: int) -> tuple[Mapping[str, _Computation], str]:
-    """The computations by name, and the name of the first to run."""
+def parse_group_size(
+    attributes: str,
+    devices: int,
+) -> int:
+    """Returns how many devices take part in a collective together.
+
+    XLA writes their groups in one of three forms, or as pairs (collective-permute).
+
+    >>> parse_group_size("replica_groups={{0,2},{1,3}}", 8)
+    2
+    >>> parse_group_size("replica_groups=[2,4]<=[8]", 8)
+    4
+    >>> parse_group_size("replica_groups=mesh['a'=4,'b'=2] {'a'}", 8)
+    4
+
+    Args:
+      attributes: the text of the instruction.
+      devices: the number of the program's devices, which are the group if none is written.
+    """
+    if "source_target_pairs=" in attributes:
+        return 2
+    iota = re.search(r"replica_groups=\[\d+,(\d+)\]", attributes)
+    if iota is not None:
+        return int(iota.group(1))
+    listed = re.search(r"replica_groups=\{\{([\d,]*)\}", attributes)
+    if listed is not None:
+        return len(listed.group(1).split(","))
+
+    mesh = re.search(r"replica_groups=@?mesh\[([^\]]*)\][^{]*\{([^}]*)\}", attributes)
+    if mesh is None:
+        return devices
+    axis_sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh.group(1)))
+    group_size = 1
+    # An axis may be named in part: 'a':(2)4 is four of it.
+    for axis, part in re.findall(
+        r"'(\w+)'(?::\(\d+\)(\d+))?",
+        mesh.group(2),
+    ):
+        group_size *= int(part or axis_sizes[axis])
+    return group_size
+
+
+def _parse(
+    text: str,
+    devices: int,
+) -> tuple[Mapping[str, _Computation], str]:
+    """Returns the computations by name, and the name of the first to run."""
     computations: dict[str, _Computation] = {}
-    loops: list[tuple[_Computation, str, str, str]] = []
-    entry, name = "", ""
+    loops: list[_Loop] = []
+    entry = ""
+    name = ""
     for line in text.splitlines():
-        if start := _COMPUTATION.match(line):
+        start = _COMPUTATION.match(line)
+        if start is not None:
             name = start.group(2)
-            entry = name if start.group(1) else entry
             computations[name] = _Computation()
-        elif found := _INSTRUCTION.match(line):
-            here = computations[name]
-            root, result, shape, opcode, rest = found.groups()
-            here.root = rest if root else here.root
-            called = [*_CALLED.findall(rest), *_branches(rest)]
-            if opcode == "while":
-                loops.append((here, *_loop(rest)))
-            elif re.match(r"[su]32\[\]", shape) and opcode in ("constant", "add"):
-                _whole_number(here, result, opcode, rest)
-            elif opcode == "send" and "xla_megascale_runtime" in rest:
-                here.collectives.append((BETWEEN_SLICES, 2, _bytes(*_SHAPE.findall(shape)[0])))
-            elif opcode.removesuffix("-start") in KINDS:
-                here.collectives.append(_collective(opcode, name, shape, group_size(rest, devices)))
-            else:
-                here.calls += [(other, 1) for other in called]
-    for here, body, condition, known in loops:
-        limits = [*computations[condition].constants.values()]
-        counted = -(-limits[0] // computations[body].step) if len(limits) == 1 else None
-        here.calls.append((body, int(known) if known else counted))
+            if start.group(1):
+                entry = name
+            continue
+        instruction = _INSTRUCTION.match(line)
+        if instruction is not None:
+            _add_instruction(instruction, name, computations, loops, devices=devices)
+
+    for loop in loops:
+        rounds = loop.rounds
+        if rounds is None:
+            rounds = _count_rounds(
+                computations[loop.condition],
+                computations[loop.body],
+            )
+        computations[loop.caller].calls.append(
+            _Call(
+                loop.body,
+                rounds,
+            )
+        )
     return computations, entry
 
 
-def _whole_number(here: _Computation, name: str, opcode: str, rest: str) -> None:
+def _add_instruction(
+    instruction: re.Match[str],
+    name: str,
+    computations: Mapping[str, _Computation],
+    loops: list[_Loop],
+    *,
+    devices: int,
+) -> None:
+    """Adds what an instruction of the computation `name` does to it, or a loop to `loops`."""
+    computation = computations[name]
+    root, result, shape, opcode, rest = instruction.groups()
+    if root:
+        computation.root_operands = rest
+
+    is_integer = re.match(r"[su]32\[\]", shape) is not None
+    if opcode == "while":
+        loops.append(_parse_loop(name, rest))
+    elif is_integer and opcode in ("constant", "add"):
+        _add_integer(computation, result, opcode, rest)
+    elif opcode == "send" and "xla_megascale_runtime" in rest:
+        sent_bytes = _array_bytes(shape)[0]
+        computation.collectives.append(_Instance(BETWEEN_SLICES, 2, sent_bytes))
+    elif opcode.removesuffix("-start") in KINDS:
+        group_size = parse_group_size(rest, devices)
+        collective = _parse_collective(opcode, name, shape, group_size)
+        computation.collectives.append(collective)
+    else:
+        called = [*_CALLED.findall(rest), *_branch_names(rest)]
+        computation.calls += [_Call(other, 1) for other in called]
+
+
+def _count_rounds(
+    condition: _Computation,
+    body: _Computation,
+) -> int | None:
+    """Returns the rounds of a loop, whose counter begins at 0; None if they are not known."""
+    limits = list(condition.constants.values())
+    if len(limits) != 1:
+        return None
+    return -(-limits[0] // body.counter_step)
+
+
+def _add_integer(
+    computation: _Computation,
+    name: str,
+    opcode: str,
+    rest: str,
+) -> None:
+    """Notes an integer constant, or the sum of an integer and a constant."""
+    if opcode == "constant":
+        number = re.match(r"(\d+)\)", rest)
+        if number is not None:
+            computation.constants[name] = int(number.group(1))
+            return
     operands = re.findall(r"%([\w.\-]+)", rest.partition(")")[0])
-    if opcode == "constant" and (number := re.match(r"(\d+)\)", rest)):
-        here.constants[name] = int(number.group(1))
-    elif len(operands) == 2 and operands[1] in here.constants:
-        here.sums[name] = here.constants[operands[1]] or 1
+    if len(operands) == 2 and operands[1] in computation.constants:
+        computation.increments[name] = computation.constants[operands[1]] or 1
 
 
-def _branches(rest: str) -> Iterator[str]:
+def _branch_names(rest: str) -> list[str]:
+    names = []
     for group in _BRANCHES.findall(rest):
-        yield from (name.strip().lstrip("%") for name in group.split(","))
+        names += [name.strip().lstrip("%") for name in group.split(",")]
+    return names
 
 
-def _loop(rest: str) -> tuple[str, str, str]:
-    """(body, condition, rounds as text or "") of a while instruction."""
-    parts = {key: name for key, name in re.findall(r"\b(body|condition)=%?([\w.\-]+)", rest)}
+def _parse_loop(
+    caller: str,
+    rest: str,
+) -> _Loop:
+    parts = dict(re.findall(r"\b(body|condition)=%?([\w.\-]+)", rest))
     known = re.search(r'"known_trip_count":\{"n":"(\d+)"', rest)
-    return parts["body"], parts["condition"], known.group(1) if known else ""
+    rounds = None if known is None else int(known.group(1))
+    return _Loop(caller, parts["body"], parts["condition"], rounds)
 
 
-def _collective(opcode: str, computation: str, shape: str, group: int) -> tuple[str, int, int]:
-    """(kind, group size, payload bytes) of an instruction that gives `shape`."""
-    kind, payload = (
-        opcode.removesuffix("-start"),
-        sum(_bytes(*one) for one in _SHAPE.findall(shape)),
-    )
-    if opcode == "all-gather-start":  # gives its operand beside its result
-        payload = payload * group // (group + 1)
-    elif opcode == "collective-permute-start":  # and what it waits on
-        payload = max(_bytes(*one) for one in _SHAPE.findall(shape))
+def _parse_collective(
+    opcode: str,
+    computation: str,
+    shape: str,
+    group_size: int,
+) -> _Instance:
+    """Returns the collective of an instruction in `computation` whose result has `shape`."""
+    kind = opcode.removesuffix("-start")
+    sizes = _array_bytes(shape)
+    payload_bytes = sum(sizes)
+    if opcode == "all-gather-start":  # its result is (operand, gathered array)
+        payload_bytes = payload_bytes * group_size // (group_size + 1)
+    elif opcode == "collective-permute-start":  # its result has semaphores, too
+        payload_bytes = max(sizes)
     elif opcode == "reduce-scatter":
-        payload *= group
+        payload_bytes *= group_size
     elif kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
-        kind = "reduce-scatter"  # how TPUs write one: an all-reduce in a fusion that keeps a slice
-    return kind, group, payload
+        kind = "reduce-scatter"  # on TPUs: a fusion of an all-reduce and a slice
+    return _Instance(kind, group_size, payload_bytes)
 
 
-def group_size(rest: str, devices: int) -> int:
-    """How many devices take part together. XLA writes their groups in one of three forms, or as pairs (a permute).
+def _array_bytes(shape: str) -> list[int]:
+    """Returns the bytes of each array in a shape, which may be a tuple.
 
-    >>> [group_size(f"replica_groups={form}", 8) for form in ("{{0,2},{1,3}}", "[2,4]<=[8]", "mesh['a'=4,'b'=2] {'a'}", "{}")]
-    [2, 4, 4, 8]
+    >>> _array_bytes("(f32[16]{0}, bf16[2,3]{1,0})")
+    [64, 12]
     """
-    if "source_target_pairs=" in rest:
-        return 2
-    if found := re.search(r"replica_groups=\[\d+,(\d+)\]", rest):
-        return int(found.group(1))
-    if found := re.search(r"replica_groups=\{\{([\d,]*)\}", rest):
-        return len(found.group(1).split(","))
-    if found := re.search(r"replica_groups=@?mesh\[([^\]]*)\][^{]*\{([^}]*)\}", rest):
-        sizes = dict(re.findall(r"'(\w+)'=(\d+)", found.group(1)))
-        # An axis may be named in part: 'a':(2)4 is four of it.
-        parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", found.group(2))
-        return math.prod(int(part or sizes[axis]) for axis, part in parts)
-    return devices
+    sizes = []
+    for dtype, dimensions in _SHAPE.findall(shape):
+        elements = math.prod(int(size) for size in dimensions.split(",") if size)
+        sizes.append(-(-_bits(dtype) * elements // 8))
+    return sizes
 
 
-def _bytes(dtype: str, dimensions: str) -> int:
-    found = re.fullmatch(r"[a-z]+?(\d+)(e\d.*)?", dtype)
-    bits = _BITS.get(dtype) or (int(found.group(1)) if found else 0)
-    return -(-bits * math.prod(int(size) for size in dimensions.split(",") if size) // 8)
+def _bits(dtype: str) -> int:
+    if dtype in _BITS:
+        return _BITS[dtype]
+    match = re.fullmatch(r"[a-z]+?(\d+)(e\d.*)?", dtype)
+    return 0 if match is None else int(match.group(1))

@@ -1,48 +1,81 @@
-"""What preflight says: bytes, FLOPs, collectives, seconds and dollars as lines of text."""
+"""The report of preflight: memory, FLOPs, collectives, seconds and dollars as lines of text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flan_jax.hardware import CHIPS, GIB, MIB, Number
 from flan_jax.models.params import count_params
-from flan_jax.preflight import compile
-from flan_jax.preflight.compile import Compiled, DoesNotFit, Job, Target
-from flan_jax.preflight.roofline import PRICES, Price, Roofline, read_prices
-from flan_jax.preflight.search import estimate, meshes, ranked, search, what_would_fit
+from flan_jax.preflight.compile import (
+    Compiled,
+    DoesNotFit,
+    Job,
+    compile_for,
+    compile_generation,
+    compile_option_scoring,
+    job_from_settings,
+)
+from flan_jax.preflight.roofline import PRICES, Price, Roofline, estimate, read_prices
+from flan_jax.preflight.search import meshes, ranked, search, what_would_fit
+from flan_jax.preflight.target import Target, devices_here, tpu_slice
 from flan_jax.training.settings import Settings
 
-ASSUMPTIONS = """Assumed: peaks are reached, so real steps are slower (published training runs reach 0.4 to 0.7 of the FLOP/s). FLOPs are the
-model's matrix products, padding included{again}. Memory traffic is a lower bound: the state read and written, temporaries
-written and read once, weights read {reads} times a microbatch. Collectives run one by one around a ring, on {links} of a chip{network}.
-Only the training step counts: no evaluation, checkpoints, compilation or waiting for the slice."""
+ASSUMPTIONS = """\
+Assumed: hardware runs at its peaks, so real steps are slower (published training runs reach 0.4 to
+0.7 of the peak FLOP/s). FLOPs are those of the model's matrix products, padding
+included{recomputation}. Memory traffic is a lower bound: the state is read and written once,
+temporaries are written and read once, and the weights are read {weight_reads} times per microbatch.
+Collectives run one after the other in a ring, over {links} of a chip{network}. Only training steps
+are counted: no evaluation, checkpoints, compilation or waiting for the slice."""
 
 
 class Sweep(NamedTuple):
-    """runs: of a sweep, its base model's among them. flops: of all their steps."""
+    """The runs of a sweep.
+
+    Attributes:
+      runs: their number, the base model's run included.
+      flops: of all their steps together.
+    """
 
     runs: int
     flops: Number
 
 
 def report_lines(
-    settings: Settings, topology: str | None, searching: bool, sweep: Sweep | int | None = None
+    settings: Settings,
+    topology: str | None,
+    searching: bool,
+    sweep: Sweep | int | None = None,
 ) -> Iterator[str]:
-    """The report, line by line as it is known. `sweep`: what the run is one of, or how many there are like it.
+    """Yields the report, line by line as it is known.
 
-    Raises InputError for what cannot be done as written, and DoesNotFit at the end.
+    Args:
+      settings: the run.
+      topology: a TPU slice; None for the devices here.
+      searching: whether to search meshes and remat policies.
+      sweep: the sweep that the run is one of, or the number of runs like this one.
+
+    Raises:
+      InputError: the run cannot be done as it is written.
+      DoesNotFit: it needs more memory than there is; raised at the end of the report.
     """
     prices = read_prices()
-    job = compile.job_from_settings(settings)
+    job = job_from_settings(settings)
     if isinstance(sweep, int):
-        sweep = Sweep(sweep, sweep * job.flops * job.training.steps)
-    target = compile.tpu_slice(topology) if topology else compile.devices_here()
+        sweep = Sweep(
+            sweep,
+            sweep * job.step_flops * job.training.steps,
+        )
+    target = tpu_slice(topology) if topology else devices_here()
+
     yield format_target(target)
     yield format_job(job)
     if searching:
         yield from format_search(job, target, prices)
         return
-    compiled = compile.compile_for(job, target)
-    yield f"the training step on mesh {compiled.mesh}, compiled in {compiled.seconds:.0f} s"
+
+    compiled = compile_for(job, target)
+    seconds = compiled.compile_seconds
+    yield f"training step on mesh {compiled.mesh}, compiled in {seconds:.0f} s"
     yield format_memory(compiled, target)
     if not compiled.fits(target):
         yield from format_memory_reductions(job, target)
@@ -52,195 +85,353 @@ def report_lines(
     yield from format_evaluation(job, target)
 
 
-def format_evaluation(job: Job, target: Target) -> Iterator[str]:
-    """Raises DoesNotFit."""
-    steps = {"options ranked": compile.compile_ranking}
-    if job.writes:
-        steps[f"answers of up to {job.lengths['targets']} tokens written"] = (
-            compile.compile_generation
-        )
-    for what, compiling in steps.items():
-        compiled = compiling(job, target)
-        ways = compiled.mesh["data"] * compiled.mesh["fsdp"]
-        rows = -(-job.eval_rows // ways) * ways  # as many as Scorer takes
-        yield f"an evaluation's step, {what} for {rows} prompts, compiled in {compiled.seconds:.0f} s"
-        yield format_memory(compiled, target)
-        if not compiled.fits(target):
-            fewer = f"fewer prompts (--gin.EvalConfig.rows={ways}), " if rows > ways else ""
-            yield f"Write {fewer}shorter LENGTHS or a MESH with more ways of tensor or fsdp"
-            raise does_not_fit(compiled, target)
-
-
-def does_not_fit(compiled: Compiled, target: Target) -> DoesNotFit:
-    """The last line of a report on what does not fit."""
-    return DoesNotFit(
-        f"DOES NOT FIT {target.name}: a device needs {needed(compiled).strip()} of {size(target.memory)}"
-    )
-
-
 def format_target(target: Target) -> str:
-    devices = target.devices
-    hosts = len({device.process_index for device in devices})
-    peaks = "no peaks are known of it: no time is estimated"
+    """Returns the lines on the devices: their number, memory and peaks."""
+    peaks = "peak rates of these devices are not known: no time is estimated"
     if target.chip is not None:
         chip = CHIPS[target.chip]
         peaks = (
-            f"a chip: {chip.flops / 1e12:,.0f} TFLOP/s in bf16, {chip.hbm / 1e9:,.0f} GB/s to memory, "
-            f"{chip.link / 1e9:,.0f} GB/s out of a link (sources: flan_jax/hardware.py)"
+            f"per chip: {chip.flops / 1e12:,.0f} TFLOP/s in bf16, {chip.hbm / 1e9:,.0f} GB/s of "
+            f"memory bandwidth, {chip.link / 1e9:,.0f} GB/s out of a link (sources: "
+            "flan_jax/hardware.py)"
         )
+    devices = target.devices
+    hosts = len({device.process_index for device in devices})
     return (
-        f"{target.name}: chips {target.chips}, devices {len(devices)} ({devices[0].device_kind}), hosts {hosts}; "
-        f"{size(target.memory)} a device for programs\n{peaks}"
+        f"{target.name}: chips {target.chips}, devices {len(devices)} ({devices[0].device_kind}), "
+        f"hosts {hosts}; {format_bytes(target.memory)} per device for programs\n{peaks}"
     )
 
 
 def format_job(job: Job) -> str:
-    model, training = job.model, job.training
-    name = type(model).__name__
-    wide = (
-        f"\n{name}.dtype is 'float32': 'bfloat16' halves activations and collectives"
-        if model.dtype != "bfloat16"
-        else ""
+    """Returns the lines on the model, the batch and the FLOPs."""
+    model = job.model
+    training = job.training
+    step_teraflops = job.step_flops / 1e12
+    run_petaflops = job.step_flops * training.steps / 1e15
+    text = (
+        f"{count_params(model):,} parameters, computed in {model.dtype}, remat '{model.remat}'; a "
+        f"batch of {job.batch_rows} rows of {job.lengths['inputs']} input and "
+        f"{job.lengths['targets']} target tokens, microbatches {training.microbatches}\n"
+        f"{step_teraflops:,.3f} TFLOP per step, {run_petaflops:,.3f} PFLOP in {training.steps:,} "
+        "steps (counted from the model)"
     )
-    return (
-        f"{count_params(model):,} parameters, computed in {model.dtype}, remat '{model.remat}'; a batch of {job.rows} rows of "
-        f"{job.lengths['inputs']} input and {job.lengths['targets']} target tokens, microbatches {training.microbatches}\n"
-        f"{job.flops / 1e12:,.3f} TFLOP a step, {job.flops * training.steps / 1e15:,.3f} PFLOP in {training.steps:,} steps "
-        f"(counted from the model){wide}"
+    if model.dtype != "bfloat16":
+        name = type(model).__name__
+        text += (
+            f"\n{name}.dtype is 'float32': 'bfloat16' halves the bytes of activations and "
+            "collectives"
+        )
+    return text
+
+
+def format_memory(
+    compiled: Compiled,
+    target: Target,
+) -> str:
+    """Returns the lines on the memory of a device, and whether the program fits."""
+    available = format_bytes(target.memory)
+    text = (
+        f"per device: state {format_bytes(compiled.state_bytes)}, batch "
+        f"{format_bytes(compiled.batch_bytes)}"
     )
+    if compiled.state_bytes + compiled.batch_bytes > target.memory:
+        return (
+            f"{text}\nDOES NOT FIT: the state alone needs more than the {available} of memory (not "
+            "compiled)"
+        )
+    if compiled.temporary_bytes is None:
+        return f"{text}\nDOES NOT FIT: the compiler ran out of the {available} of memory"
 
-
-def size(count: Number) -> str:
-    """Bytes for people: 2.67 GiB, 13.4 MiB."""
-    return f"{count / GIB:,.2f} GiB" if count >= GIB else f"{count / MIB:,.2f} MiB"
-
-
-def span(seconds: Number) -> str:
-    """Seconds for people: 1.23 s, 0.45 ms; hours from one on."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} h"
-    return f"{seconds:,.2f} s" if seconds >= 0.1 else f"{1e3 * seconds:,.3f} ms"
-
-
-def format_memory(compiled: Compiled, target: Target) -> str:
-    parts = f"state {size(compiled.state)}, batch {size(compiled.batch)}"
-    if compiled.state + compiled.batch > target.memory:
-        return f"a device: {parts}\nDOES NOT FIT: the state alone is more than the {size(target.memory)} there are (not compiled)"
-    if compiled.temporaries is None:
-        return f"a device: {parts}\nDOES NOT FIT: the compiler runs out of the {size(target.memory)} there are"
-    parts += f", temporaries {size(compiled.temporaries)}: {size(compiled.needed)} of {size(target.memory)}"
-    left = target.memory - compiled.needed
+    text += (
+        f", temporaries {format_bytes(compiled.temporary_bytes)}: "
+        f"{format_bytes(compiled.needed_bytes)} of {available}"
+    )
+    headroom = target.memory - compiled.needed_bytes
     if compiled.fits(target):
-        return f"a device: {parts}\nFITS: headroom {size(left)} a device"
-    return f"a device: {parts}\nDOES NOT FIT: {size(-left)} too much"
+        return f"{text}\nFITS: headroom {format_bytes(headroom)} per device"
+    return f"{text}\nDOES NOT FIT: {format_bytes(-headroom)} too much"
 
 
-def format_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
-    found = compiled.found
-    assert found is not None
-    yield "collectives a step and device (loops counted with their rounds):" + (
-        "" if found.found else " none"
-    )
-    for each in found.found:
-        yield f"  {each.kind:<20} among {each.group:>4}: {each.count:>6,} of {size(each.payload)} in all, {size(each.sent)} sent"
-    if found.between and target.chip is not None and CHIPS[target.chip].network is None:
-        yield f"  between slices: how fast a {target.chip}'s network is, is not known here: the estimate does not count it"
-    if found.unknown_loops:
-        yield f"  {found.unknown_loops} loops with collectives do not say how often they run, and are counted once: more is sent than this, and takes longer"
+def format_collectives(
+    compiled: Compiled,
+    target: Target,
+) -> Iterator[str]:
+    """Yields the lines on the collectives of a program that fits."""
+    collectives = compiled.collectives
+    assert collectives is not None
+    heading = "collectives per step and device (in loops, every round is counted):"
+    if not collectives.entries:
+        heading += " none"
+    yield heading
+
+    for entry in collectives.entries:
+        yield (
+            f"  {entry.kind:<20} among {entry.group_size:>4}: {entry.count:>6,}, payload "
+            f"{format_bytes(entry.payload_bytes)} in total, {format_bytes(entry.sent_bytes)} sent"
+        )
+    has_network = target.chip is None or CHIPS[target.chip].network is not None
+    if collectives.dcn_bytes and not has_network:
+        yield (
+            f"  between slices: the rate of the network of {target.chip} is not known, so the "
+            "estimate does not count it"
+        )
+    if collectives.unknown_loops:
+        yield (
+            f"  {collectives.unknown_loops} loops with collectives do not say how often they run "
+            "and are counted once: more bytes are sent than this, and the step takes longer"
+        )
 
 
 def format_time(
-    compiled: Compiled, target: Target, prices: Mapping[str, Price], sweep: Sweep | None = None
+    compiled: Compiled,
+    target: Target,
+    prices: Mapping[str, Price],
+    sweep: Sweep | None = None,
 ) -> Iterator[str]:
+    """Yields the lines on time and cost, with what they assume; none for an unknown chip.
+
+    Args:
+      compiled: a training step that fits.
+      target: the devices that it was compiled for.
+      prices: prices by chip.
+      sweep: the sweep that the run is one of.
+    """
     seconds = estimate(compiled, target)
     if seconds is None or target.chip is None:
         return
-    between = f", {span(seconds.network)} between slices" if seconds.network else ""
+    between_slices = f", {format_seconds(seconds.dcn)} between slices" if seconds.dcn else ""
     yield (
-        f"a step takes at least: {span(seconds.compute)} of compute, {span(seconds.memory)} of memory traffic, "
-        f"{span(seconds.links)} of collectives{between}"
+        f"lower bounds per step: {format_seconds(seconds.compute)} of compute, "
+        f"{format_seconds(seconds.memory)} of memory traffic, {format_seconds(seconds.ici)} of "
+        f"collectives{between_slices}"
     )
+
     job = compiled.job
-    yield f"estimate: {cost(seconds, job.training.steps, target, prices)}"
+    steps = job.training.steps
+    yield f"estimate: {format_cost(seconds, steps, target, prices)}"
     if sweep is not None:
-        times = sweep.flops / (job.flops * job.training.steps)
-        yield f"the sweep of {sweep.runs:,} runs, {times:,.1f} times this one's FLOPs: {hours(seconds, times * job.training.steps, target, prices)}"
-    if price := prices.get(target.chip):
-        yield f"  at ${price.usd:.2f} a chip and hour, list price of {price.date}, {price.region}: edit {PRICES}"
+        ratio = sweep.flops / (job.step_flops * steps)
+        yield (
+            f"the sweep of {sweep.runs:,} runs, {ratio:,.1f} times this run's FLOPs: "
+            f"{format_hours(seconds, ratio * steps, target, prices)}"
+        )
+
+    price = prices.get(target.chip)
+    if price is not None:
+        yield (
+            f"  at ${price.usd:.2f} per chip and hour, list price of {price.date}, {price.region}: "
+            f"edit {PRICES}"
+        )
     else:
         yield f"  no price of {target.chip} in {PRICES}: add a row"
-    full = job.model.remat == "full"
+
+    recomputes = job.model.remat == "full"
     yield ASSUMPTIONS.format(
-        again=", a third more for remat 'full'" if full else "",
-        reads=3 if full else 2,
+        recomputation=", a third more for remat 'full'" if recomputes else "",
+        weight_reads=3 if recomputes else 2,
         links="both links (the slice is a torus)" if target.is_torus else "one link",
-        network=", and between slices at the network's full rate" if seconds.network else "",
+        network=", and between slices at the network's full rate" if seconds.dcn else "",
     )
 
 
-def cost(seconds: Roofline, steps: int, target: Target, prices: Mapping[str, Price]) -> str:
-    """A step, the run's hours and its dollars, from all overlapping to nothing."""
-    each = (
-        f"{span(seconds.overlapped)} a step if all overlaps, {span(seconds.apart)} if nothing does"
-    )
-    return f"{each}; {steps:,} steps {hours(seconds, steps, target, prices)}"
+def format_evaluation(
+    job: Job,
+    target: Target,
+) -> Iterator[str]:
+    """Yields the lines on the memory of an evaluation during training.
+
+    Args:
+      job: the run.
+      target: the devices.
+
+    Raises:
+      DoesNotFit: a program of the evaluation needs more memory than there is.
+    """
+    programs: dict[str, Callable[[Job, Target], Compiled]] = {
+        "rank classification": compile_option_scoring
+    }
+    if job.generates:
+        name = f"generation of up to {job.lengths['targets']} tokens"
+        programs[name] = compile_generation
+
+    for name, compile_program in programs.items():
+        compiled = compile_program(job, target)
+        shards = compiled.mesh["data"] * compiled.mesh["fsdp"]
+        rows = -(-job.eval_rows // shards) * shards  # as many as Scorer takes
+        yield (
+            f"evaluation step, {name} for {rows} prompts, compiled in "
+            f"{compiled.compile_seconds:.0f} s"
+        )
+        yield format_memory(compiled, target)
+        if not compiled.fits(target):
+            fewer = f"fewer prompts (--gin.EvalConfig.rows={shards}), " if rows > shards else ""
+            yield (
+                f"Write {fewer}shorter LENGTHS, or a MESH with a higher tensor-parallel degree or "
+                "more fsdp"
+            )
+            raise does_not_fit(compiled, target)
 
 
-def hours(seconds: Roofline, steps: Number, target: Target, prices: Mapping[str, Price]) -> str:
-    """Of so many steps, one after the other, and their dollars."""
-    steps_take = [seconds.overlapped * steps, seconds.apart * steps]
-    text = f"{span(steps_take[0])} to {span(steps_take[1])}"
-    price = prices.get(target.chip or "")
-    if price is None:
-        return text
-    dollars = [each / 3600 * target.chips * price.usd for each in steps_take]
-    return f"{text}, ${dollars[0]:,.2f} to ${dollars[1]:,.2f}"
-
-
-def format_memory_reductions(job: Job, target: Target) -> Iterator[str]:
+def format_memory_reductions(
+    job: Job,
+    target: Target,
+) -> Iterator[str]:
+    """Yields the lines on what would make a run fit."""
     yield "What would make it fit (each compiled):"
     enough = False
-    for names, compiled in what_would_fit(job, target):
-        fits = compiled.fits(target)
-        enough = enough or fits
-        yield f"  {'fits' if fits else 'no  '}  {needed(compiled)}  " + " ".join(
-            f'--gin."{name}"' for name in names
-        )
+    for settings, compiled in what_would_fit(job, target):
+        enough = enough or compiled.fits(target)
+        flags = " ".join(f'--gin."{setting}"' for setting in settings)
+        yield f"  {format_verdict(compiled, target)}  {flags}"
     if not enough:
-        yield "  nothing of this. Take a larger slice, a smaller BATCH_SIZE or LENGTHS, or tensor ways in MESH (--search)"
+        yield (
+            "  none of these is enough. Take a larger slice, a smaller BATCH_SIZE or LENGTHS, or a "
+            "higher tensor-parallel degree in MESH (--search)"
+        )
 
 
-def needed(compiled: Compiled) -> str:
-    if compiled.temporaries is None:
-        return f"{'> ' + size(compiled.state):>11}"
-    return f"{size(compiled.needed):>11}"
+def format_search(
+    job: Job,
+    target: Target,
+    prices: Mapping[str, Price],
+) -> Iterator[str]:
+    """Yields the lines of a search, and its results ranked.
 
+    Args:
+      job: the run.
+      target: the devices.
+      prices: prices by chip.
 
-def format_search(job: Job, target: Target, prices: Mapping[str, Price]) -> Iterator[str]:
-    yield f"searching {len(list(meshes(len(target.devices) // target.slices)))} meshes, each with the remat policies that it takes until one fits"
+    Raises:
+      DoesNotFit: no mesh fits.
+    """
+    mesh_count = len(list(meshes(len(target.devices) // target.slices)))
+    yield f"searching {mesh_count} meshes, each under remat policies until one fits"
     results: list[Compiled] = []
     for compiled in search(job, target):
         results.append(compiled)
-        yield f"  {'fits' if compiled.fits(target) else 'no  '}  {needed(compiled)}  {_point(compiled)}  ({compiled.seconds:.0f} s)"
+        yield (
+            f"  {format_verdict(compiled, target)}  {_format_point(compiled)}  "
+            f"({compiled.compile_seconds:.0f} s)"
+        )
+
     best = ranked(results, target)
     if not best:
-        raise DoesNotFit(f"DOES NOT FIT {target.name}: no mesh with any remat policy")
-    yield "ranked by the estimate in which nothing overlaps:"
-    yield from _ranking(best, target, prices)
+        raise DoesNotFit(f"DOES NOT FIT {target.name}: no mesh under any remat policy")
+    yield "ranked by the time of a step in which nothing overlaps:"
+    yield from _format_ranking(best, target, prices)
 
 
-def _ranking(
-    best: Sequence[Compiled], target: Target, prices: Mapping[str, Price]
+def format_cost(
+    seconds: Roofline,
+    steps: int,
+    target: Target,
+    prices: Mapping[str, Price],
+) -> str:
+    """Returns the time of a step, and hours and dollars of a run, as ranges.
+
+    Args:
+      seconds: the time of a step.
+      steps: the steps of the run.
+      target: the devices.
+      prices: prices by chip.
+    """
+    overlapped = format_seconds(seconds.overlapped_seconds)
+    serial = format_seconds(seconds.serial_seconds)
+    hours = format_hours(seconds, steps, target, prices)
+    return (
+        f"{overlapped} per step if everything overlaps, {serial} if nothing does; {steps:,} steps: "
+        f"{hours}"
+    )
+
+
+def format_hours(
+    seconds: Roofline,
+    steps: Number,
+    target: Target,
+    prices: Mapping[str, Price],
+) -> str:
+    """Returns hours and dollars of a number of steps, as ranges.
+
+    Args:
+      seconds: the time of a step.
+      steps: the number of steps.
+      target: the devices.
+      prices: prices by chip; without one there are no dollars.
+    """
+    least = seconds.overlapped_seconds * steps
+    most = seconds.serial_seconds * steps
+    text = f"{format_seconds(least)} to {format_seconds(most)}"
+    price = prices.get(target.chip or "")
+    if price is None:
+        return text
+    least_usd = least / 3600 * target.chips * price.usd
+    most_usd = most / 3600 * target.chips * price.usd
+    return f"{text}, ${least_usd:,.2f} to ${most_usd:,.2f}"
+
+
+def format_verdict(
+    compiled: Compiled,
+    target: Target,
+) -> str:
+    """Returns whether a program fits and what it needs, in columns."""
+    verdict = "fits" if compiled.fits(target) else "no"
+    return f"{verdict:<4}  {format_needed(compiled):>11}"
+
+
+def format_needed(compiled: Compiled) -> str:
+    """Returns the memory that a device needs, or a lower bound of it."""
+    if compiled.temporary_bytes is None:
+        return f"> {format_bytes(compiled.state_bytes)}"
+    return format_bytes(compiled.needed_bytes)
+
+
+def does_not_fit(
+    compiled: Compiled,
+    target: Target,
+) -> DoesNotFit:
+    """Returns the error that is the last line of a report."""
+    return DoesNotFit(
+        f"DOES NOT FIT {target.name}: a device needs {format_needed(compiled)} of "
+        f"{format_bytes(target.memory)}"
+    )
+
+
+def format_bytes(count: Number) -> str:
+    """Returns a number of bytes as "2.67 GiB" or "13.40 MiB"."""
+    if count >= GIB:
+        return f"{count / GIB:,.2f} GiB"
+    return f"{count / MIB:,.2f} MiB"
+
+
+def format_seconds(seconds: Number) -> str:
+    """Returns seconds as "1.5 h", "1.23 s" or "0.450 ms"."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} h"
+    if seconds >= 0.1:
+        return f"{seconds:,.2f} s"
+    return f"{1e3 * seconds:,.3f} ms"
+
+
+def _format_ranking(
+    best: Sequence[Compiled],
+    target: Target,
+    prices: Mapping[str, Price],
 ) -> Iterator[str]:
-    for place, compiled in enumerate(best, 1):
+    for rank, compiled in enumerate(best, start=1):
         seconds = estimate(compiled, target)
-        text = (
-            f"{size(compiled.needed)} needed"
-            if seconds is None
-            else cost(seconds, compiled.job.training.steps, target, prices)
-        )
-        yield f"  {place:>2}. {_point(compiled)}: {text}"
+        if seconds is None:
+            text = f"{format_bytes(compiled.needed_bytes)} needed"
+        else:
+            text = format_cost(
+                seconds,
+                compiled.job.training.steps,
+                target,
+                prices,
+            )
+        yield f"  {rank:>2}. {_format_point(compiled)}: {text}"
 
 
-def _point(compiled: Compiled) -> str:
+def _format_point(compiled: Compiled) -> str:
     return f"MESH={compiled.job.training.mesh} remat={compiled.job.model.remat}"

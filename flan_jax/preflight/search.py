@@ -1,145 +1,232 @@
-"""Which mesh, remat policy or microbatches would fit, and which is fastest."""
+"""Finds settings that fit: what saves memory, and which mesh and remat policy is fastest."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 from flan_jax.errors import InputError
-from flan_jax.hardware import CHIPS, Number
-from flan_jax.models.config import REMAT_POLICIES
-from flan_jax.models.params import count_params
+from flan_jax.hardware import Number
 from flan_jax.parallel.mesh import SLICES, check_batch
-from flan_jax.preflight.compile import Compiled, Job, Target, abstract_inputs, compile_for, mesh_on
-from flan_jax.preflight.roofline import Roofline, roofline
+from flan_jax.preflight.compile import Compiled, Job, abstract_inputs, compile_for
+from flan_jax.preflight.roofline import estimate
+from flan_jax.preflight.target import Target, mesh_on
 
-REMAT = tuple(REMAT_POLICIES)
-"""From the fastest to the one that needs least."""
-
-
+REMAT = ("none", "minimal", "full")
+"""Remat policies, from the fastest to the one that needs least memory."""
 TENSOR_PARALLEL_DEGREES = (1, 2, 4, 8)
-"""What a search tries for the mesh axis tensor."""
+"""Sizes of the mesh axis tensor that a search tries."""
+
+MeshShape: TypeAlias = dict[str, int]
+Change: TypeAlias = Callable[[Job], Job]
 
 
-def estimate(compiled: Compiled, target: Target) -> Roofline | None:
-    """The least time of a step; None for a chip that is not in CHIPS, and where the step does not fit.
+class Reduction(NamedTuple):
+    """A job that needs less memory.
 
-    FLOPs are the model's, and a third more where remat is 'full': the forward pass is done twice. The bytes to and from
-    memory are a lower bound: the update reads and writes the state, temporaries are written and read once, and each
-    microbatch reads the weights twice, and a third time under 'full'.
+    Attributes:
+      settings: what to write, as in ("TrainConfig.microbatches=8",).
+      job: the job with these settings.
     """
-    if target.chip is None or compiled.found is None:
-        return None
-    chip, job = CHIPS[target.chip], compiled.job
-    again = job.model.remat == "full"
-    width = 2 if job.model.dtype == "bfloat16" else 4
-    weights = count_params(job.model) * width / compiled.mesh["tensor"]
-    traffic = (
-        2 * compiled.state
-        + 2 * (compiled.temporaries or 0)
-        + job.training.microbatches * (2 + again) * weights
-    )
-    return roofline(
-        chip,
-        flops=job.flops * (4 / 3 if again else 1) / len(target.devices),
-        traffic=traffic,
-        sent=compiled.found.sent,
-        closed=target.is_torus,
-        between=compiled.found.between,
-    )
+
+    settings: tuple[str, ...]
+    job: Job
 
 
-def memory_reductions(job: Job, target: Target) -> Iterator[tuple[tuple[str, ...], Job]]:
-    """(what to write, the job so changed): each of what saves memory by itself, then more and more of it together."""
+def memory_reductions(
+    job: Job,
+    target: Target,
+) -> Iterator[Reduction]:
+    """Yields jobs that need less memory: each single change, then more and more of them together.
+
+    The changes are FSDP in place of data parallelism, remat 'full', and as many microbatches as a
+    device has rows.
+
+    Args:
+      job: a job that does not fit.
+      target: the devices.
+    """
+    changes = _single_changes(job, target)
+    for setting, change in changes.items():
+        yield Reduction((setting,), change(job))
+
+    settings: tuple[str, ...] = ()
+    for setting, change in changes.items():
+        settings = (*settings, setting)
+        job = change(job)
+        if len(settings) > 1:
+            yield Reduction(settings, job)
+
+
+def _single_changes(
+    job: Job,
+    target: Target,
+) -> dict[str, Change]:
+    """Returns the changes that the job does not have yet, by the setting to write."""
     mesh = dict(mesh_on(job.training.mesh, target).shape)
-    ways = mesh["data"] * mesh["fsdp"]
+    batch_shards = mesh["data"] * mesh["fsdp"]
     if target.slices > 1:
-        mesh |= {"data": mesh["data"] // target.slices, SLICES: target.slices}
-    changes: dict[str, Callable[[Job], Job]] = {}
+        mesh["data"] //= target.slices
+        mesh[SLICES] = target.slices
+
+    changes: dict[str, Change] = {}
     if mesh["data"] > 1:
-        shape = mesh | {"data": 1, "fsdp": mesh["data"] * mesh["fsdp"]}
-        changes[f"MESH={shape}"] = lambda job: with_training(job, mesh=shape)
-    if job.model.remat != REMAT[-1]:
-        changes[f"{type(job.model).__name__}.remat={REMAT[-1]}"] = lambda job: with_remat(
-            job, REMAT[-1]
-        )
-    most = job.rows // ways
+        fsdp_mesh = {
+            **mesh,
+            "data": 1,
+            "fsdp": mesh["data"] * mesh["fsdp"],
+        }
+        changes[f"MESH={fsdp_mesh}"] = lambda job: with_mesh(job, fsdp_mesh)
+
+    least = REMAT[-1]
+    if job.model.remat != least:
+        model_class = type(job.model).__name__
+        setting = f"{model_class}.remat={least}"
+        changes[setting] = lambda job: with_remat(job, least)
+
+    most = job.batch_rows // batch_shards
     if most > job.training.microbatches:
-        changes[f"TrainConfig.microbatches={most}"] = lambda job: with_training(
-            job, microbatches=most
-        )
-    for name, change in changes.items():
-        yield (name,), change(job)
-    names: tuple[str, ...] = ()
-    for name, change in changes.items():
-        names, job = (*names, name), change(job)
-        if len(names) > 1:
-            yield names, job
+        setting = f"TrainConfig.microbatches={most}"
+        changes[setting] = lambda job: with_microbatches(job, most)
+    return changes
 
 
-def with_remat(job: Job, policy: str) -> Job:
-    return dataclasses.replace(job, model=dataclasses.replace(job.model, remat=policy))
+def with_remat(
+    job: Job,
+    policy: str,
+) -> Job:
+    """Returns a job under another remat policy."""
+    model = dataclasses.replace(job.model, remat=policy)
+    return dataclasses.replace(job, model=model)
 
 
-def with_training(job: Job, **changes: Any) -> Job:
-    return dataclasses.replace(job, training=dataclasses.replace(job.training, **changes))
+def with_mesh(
+    job: Job,
+    mesh: MeshShape,
+) -> Job:
+    """Returns a job on another mesh."""
+    training = dataclasses.replace(job.training, mesh=mesh)
+    return dataclasses.replace(job, training=training)
+
+
+def with_microbatches(
+    job: Job,
+    microbatches: int,
+) -> Job:
+    """Returns a job with another number of microbatches."""
+    training = dataclasses.replace(job.training, microbatches=microbatches)
+    return dataclasses.replace(job, training=training)
 
 
 def what_would_fit(
-    job: Job, target: Target, compiling: Callable[[Job, Target], Compiled] = compile_for
+    job: Job,
+    target: Target,
+    compile_job: Callable[[Job, Target], Compiled] = compile_for,
 ) -> Iterator[tuple[tuple[str, ...], Compiled]]:
-    """The remedies, compiled one after the other: each alone; if none is enough, more and more together until they are."""
+    """Compiles the memory reductions of a job.
+
+    Each single change is compiled; if none is enough, more and more of them together until they
+    are.
+
+    Args:
+      job: a job that does not fit.
+      target: the devices.
+      compile_job: compiles a job.
+
+    Yields:
+      (what to write, the compiled job).
+    """
     enough = False
-    for names, changed in memory_reductions(job, target):
-        if enough and len(names) > 1:
+    for settings, reduced in memory_reductions(job, target):
+        if enough and len(settings) > 1:
             return
         try:
-            compiled = compiling(changed, target)
+            compiled = compile_job(reduced, target)
         except InputError:  # sizes of this model that the mesh does not divide
             continue
         enough = enough or compiled.fits(target)
-        yield names, compiled
+        yield settings, compiled
 
 
-def meshes(count: int) -> Iterator[dict[str, int]]:
-    """Meshes of `count` devices to search: for each number of ways of tensor, fsdp over none, all, and half of the rest's twos.
+def meshes(count: int) -> Iterator[MeshShape]:
+    """Yields the meshes to search.
+
+    For each tensor-parallel degree, fsdp is 1, the root of the other devices (rounded to a power of
+    two), or all of them.
 
     >>> [tuple(mesh.values()) for mesh in meshes(4)]
     [(4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4)]
+
+    Args:
+      count: the number of devices.
     """
-    for tensor in (ways for ways in TENSOR_PARALLEL_DEGREES if count % ways == 0):
+    for tensor in TENSOR_PARALLEL_DEGREES:
+        if count % tensor != 0:
+            continue
         rest = count // tensor
-        half = math.gcd(rest, 2 ** (int(math.log2(rest)) // 2))
-        for fsdp in dict.fromkeys((1, half, rest)):
-            yield {"data": rest // fsdp, "fsdp": fsdp, "tensor": tensor}
+        root = 2 ** (int(math.log2(rest)) // 2)
+        sizes = dict.fromkeys(
+            (
+                1,
+                math.gcd(
+                    rest,
+                    root,
+                ),
+                rest,
+            )
+        )
+        for fsdp in sizes:
+            yield {
+                "data": rest // fsdp,
+                "fsdp": fsdp,
+                "tensor": tensor,
+            }
 
 
-def search(job: Job, target: Target) -> Iterator[Compiled]:
-    """The job compiled on each mesh, with the least recomputation that fits there.
+def search(
+    job: Job,
+    target: Target,
+) -> Iterator[Compiled]:
+    """Compiles a job on each mesh, under remat policies until one fits.
 
-    Meshes over which the model or the batch does not divide are left out.
+    Meshes that do not divide the model or the batch are left out.
+
+    Args:
+      job: the job, whose mesh and remat policy are replaced.
+      target: the devices.
     """
-    several = {SLICES: target.slices} if target.slices > 1 else {}
+    slices = {SLICES: target.slices} if target.slices > 1 else {}
     for mesh in meshes(len(target.devices) // target.slices):
-        placed = with_training(job, mesh=mesh | several)
+        on_mesh = with_mesh(job, mesh | slices)
         try:
-            device_mesh, _, _ = abstract_inputs(placed, target)
-            check_batch(placed.rows, placed.training.microbatches, device_mesh)
+            device_mesh, _, _ = abstract_inputs(on_mesh, target)
+            check_batch(job.batch_rows, job.training.microbatches, device_mesh)
         except InputError:
             continue
+
         for policy in REMAT:
-            compiled = compile_for(with_remat(placed, policy), target)
+            compiled = compile_for(with_remat(on_mesh, policy), target)
             yield compiled
-            if compiled.fits(target) or compiled.state + compiled.batch > target.memory:
+            argument_bytes = compiled.state_bytes + compiled.batch_bytes
+            if compiled.fits(target) or argument_bytes > target.memory:
                 break
 
 
-def ranked(results: Sequence[Compiled], target: Target) -> list[Compiled]:
-    """Those that fit, the fastest first if nothing overlaps; on chips without known peaks, those that need least first."""
+def ranked(
+    results: Sequence[Compiled],
+    target: Target,
+) -> list[Compiled]:
+    """Returns the results that fit, the fastest first.
+
+    Args:
+      results: compiled training steps.
+      target: the devices that they were compiled for. If its chip is not in CHIPS, those that need
+        least memory come first.
+    """
     fitting = [compiled for compiled in results if compiled.fits(target)]
 
     def order(compiled: Compiled) -> Number:
         seconds = estimate(compiled, target)
-        return compiled.needed if seconds is None else seconds.apart
+        return compiled.needed_bytes if seconds is None else seconds.serial_seconds
 
     return sorted(fitting, key=order)

@@ -2,10 +2,11 @@
 
     python tests/benchmarks/import_weights.py [--runs 3]
 
-The folder is written first, and its file is in the page cache for both sides. `value` is the median of the seconds from
-the call of load_params to all arrays in place, in a fresh process each; the peer is reading the same file into memory,
-and `ratio` is value / peer_value. `memory_ratio` is the largest resident memory of the importing process, less what it
-had when the import began, over the size of the model. Targets: a ratio of at most 2, a memory ratio of at most 1.3.
+The folder is written first, and its file is in the page cache for both sides. `value` is the median
+of the seconds from the call of load_params to all arrays in place, in a fresh process each; the
+peer reads the same file into memory, and `ratio` is value / peer_value. `memory_ratio` is the
+largest resident memory of the importing process, less what it had when the import began, over the
+size of the model. Targets: a ratio of at most 2, a memory ratio of at most 1.3.
 """
 
 import argparse
@@ -25,6 +26,7 @@ MODEL = "t5_1_1_base"
 
 
 def write(folder: Path) -> None:
+    """Writes a model with random weights to a Hugging Face folder."""
     from flan_jax.cli import gin_settings
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.training.optimizers import adamw
@@ -32,13 +34,13 @@ def write(folder: Path) -> None:
     from flan_jax.weights import hugging_face
 
     config = gin_settings.load_model([f"models/{MODEL}.gin"])
-    hugging_face.save_params(
-        folder, config, init_state(config, adamw(lambda step: 0.1), make_mesh(), 0).params
-    )
+    state = init_state(config, adamw(lambda step: 0.1), make_mesh(), 0)
+    hugging_face.save_params(folder, config, state.params)
     processes.report()
 
 
 def load(folder: Path) -> None:
+    """Reports the seconds and the memory of an import."""
     import jax
 
     from flan_jax.cli import gin_settings
@@ -48,7 +50,8 @@ def load(folder: Path) -> None:
 
     config = gin_settings.load_model([f"models/{MODEL}.gin"])
     like = abstract_params_on(config, make_mesh())
-    before, start = processes.peak_gib(), time.perf_counter()
+    before = processes.peak_gib()
+    start = time.perf_counter()
     params = jax.block_until_ready(hugging_face.load_params(folder, config, like))
     took = time.perf_counter() - start
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(params)) / 2**30
@@ -56,6 +59,7 @@ def load(folder: Path) -> None:
 
 
 def read(folder: Path) -> None:
+    """Reports the seconds of reading the folder's files."""
     start = time.perf_counter()
     for file in sorted(folder.glob("*.safetensors")):
         file.read_bytes()
@@ -63,6 +67,7 @@ def read(folder: Path) -> None:
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -76,22 +81,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "model"
         processes.run_child(__file__, "write", folder)  # so that no child inherits its peak
-        pairs = [
-            [processes.run_child(__file__, side, folder) for side in ("read", "load")]
-            for _ in range(arguments.runs)
-        ]
-    reads, loads = zip(*pairs, strict=True)
-    took = {
-        side: statistics.median(run["took"] for run in runs)
-        for side, runs in (("read", reads), ("load", loads))
-    }
+        reads = []
+        loads = []
+        for _ in range(arguments.runs):
+            reads.append(processes.run_child(__file__, "read", folder))
+            loads.append(processes.run_child(__file__, "load", folder))
+
+    read_seconds = statistics.median(run["took"] for run in reads)
+    load_seconds = statistics.median(run["took"] for run in loads)
     result = {
         "name": "import_weights",
-        "value": round(took["load"], 2),
+        "value": round(load_seconds, 2),
         "unit": "s",
         "peer": "reading the file",
-        "peer_value": round(took["read"], 2),
-        "ratio": round(took["load"] / took["read"], 2),
+        "peer_value": round(read_seconds, 2),
+        "ratio": round(load_seconds / read_seconds, 2),
         "ratio_target": 2,
         "model_gib": round(loads[0]["size"], 2),
         "memory_ratio": round(max(run["grown"] / run["size"] for run in loads), 2),

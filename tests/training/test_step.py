@@ -14,7 +14,7 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, use_mesh
-from flan_jax.preflight import compile
+from flan_jax.preflight.target import tpu_slice
 from flan_jax.training.adafactor import adafactor
 from flan_jax.training.losses import loss_and_weight
 from flan_jax.training.settings import TrainConfig
@@ -251,5 +251,5 @@ def test_every_option_in_the_gin_files_is_there(file):
             "libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'"
         )
     # What is for GPUs every build of jaxlib can read.
-    device = compile.tpu_slice("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
+    device = tpu_slice("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
     check_options(options, device)
