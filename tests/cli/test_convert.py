@@ -1,4 +1,4 @@
-"""Weights from format to format by launch/convert.py's program, and a run that starts from foreign ones and leaves with them."""
+"""launch/convert.py: weights from format to format, and a run that starts from foreign ones."""
 
 import json
 import re
@@ -27,29 +27,35 @@ SIZES = {
     "mlp_dim": 24,
     "dropout_rate": 0.0,
 }
-MODELS = {
-    "t5": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=2, **SIZES),
-    "llama": DecoderConfig(
-        num_layers=2,
-        position="rope",
-        query_scale=8**-0.5,
-        prefix_lm=False,
-        mlp_activations=("silu", "linear"),
-        **SIZES,
-    ),
+T5_SIZES = {
+    **SIZES,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 2,
 }
+LLAMA_SIZES = {
+    **SIZES,
+    "num_layers": 2,
+    "position": "rope",
+    "query_scale": 8**-0.5,
+    "prefix_lm": False,
+    "mlp_activations": ("silu", "linear"),
+}
+MODELS = {
+    "t5": EncoderDecoderConfig(**T5_SIZES),
+    "llama": DecoderConfig(**LLAMA_SIZES),
+}
+
+
+def gin_of(class_name, sizes):
+    lines = [f"MODEL = @{class_name}()"]
+    lines += [f"{class_name}.{name} = {value!r}" for name, value in sizes.items()]
+    return "\n".join(lines) + "\n"
+
+
 GIN = {
-    "t5": "MODEL = @EncoderDecoderConfig()\n" + "".join(
-        f"EncoderDecoderConfig.{k} = {v!r}\n" for k, v in {**SIZES, "num_encoder_layers": 1, "num_decoder_layers": 2}.items()
-    ),
-    "llama": "MODEL = @DecoderConfig()\n" + "".join(
-        f"DecoderConfig.{k} = {v!r}\n"
-        for k, v in {
-            **SIZES, "num_layers": 2, "position": "rope", "query_scale": 8**-0.5, "prefix_lm": False,
-            "mlp_activations": ("silu", "linear"),
-        }.items()
-    ),
-}  # fmt: skip
+    "t5": gin_of("EncoderDecoderConfig", T5_SIZES),
+    "llama": gin_of("DecoderConfig", LLAMA_SIZES),
+}
 
 
 def params_of(config):
@@ -123,8 +129,10 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "run.gin").write_text(
         f"include 'train.gin'\nimport tasks\n{GIN[name]}"
-        "MIXTURE = 'cb'\nSOURCE = 'sandbox'\nTOKENIZER = 'practice'\nLENGTHS = {'inputs': 64, 'targets': 16}\n"
-        "BATCH_SIZE = 8\nSTEPS = 1\nLEARNING_RATE = 1e-3\nDataConfig.workers = 0\nDataConfig.examples_per_dataset = 20\n"
+        "MIXTURE = 'cb'\nSOURCE = 'sandbox'\nTOKENIZER = 'practice'\n"
+        "LENGTHS = {'inputs': 64, 'targets': 16}\n"
+        "BATCH_SIZE = 8\nSTEPS = 1\nLEARNING_RATE = 1e-3\n"
+        "DataConfig.workers = 0\nDataConfig.examples_per_dataset = 20\n"
         "DataConfig.eval_examples = 4\nDataConfig.seen_eval_examples = 2\n"
     )
     before = jax.config.jax_compilation_cache_dir

@@ -1,4 +1,7 @@
-"""Weights to and from Hugging Face folders, against models that transformers makes and saves (with `pip install .[parity]`)."""
+"""Weights to and from Hugging Face folders, against models that transformers makes and saves.
+
+transformers and torch come with `pip install .[parity]`.
+"""
 
 import dataclasses
 import json
@@ -22,13 +25,24 @@ transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
 DECODER = {
-    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 8, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
-}  # fmt: skip
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5,
+}
 LLAMA3 = {
-    "rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
-}  # fmt: skip
+}
 T5 = {
     "vocab_size": 96,
     "d_model": 24,
@@ -39,28 +53,58 @@ T5 = {
     "num_heads": 4,
 }
 GEMMA = DECODER | {"sliding_window": 6, "query_pre_attn_scalar": 12, "pad_token_id": 0}
+
+
+def t5(**settings):
+    return transformers.T5ForConditionalGeneration(transformers.T5Config(**T5 | settings))
+
+
+def mt5(**settings):
+    return transformers.MT5ForConditionalGeneration(transformers.MT5Config(**T5 | settings))
+
+
+def llama(**settings):
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**DECODER | settings))
+
+
+def mistral(**settings):
+    return transformers.MistralForCausalLM(transformers.MistralConfig(**DECODER | settings))
+
+
+def qwen2(**settings):
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**DECODER | settings))
+
+
+def qwen3(**settings):
+    return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**DECODER | settings))
+
+
+def gemma2(**settings):
+    return transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**GEMMA | settings))
+
+
+def gemma3(**settings):
+    return transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**GEMMA | settings))
+
+
 FAMILIES = {
-    "t5_1_0": lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5)),
-    "t5_1_1": lambda: _untied(transformers.T5ForConditionalGeneration(
-        transformers.T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
-    )),
-    "t5_unscaled": lambda: transformers.T5ForConditionalGeneration(
-        transformers.T5Config(**T5, feed_forward_proj="gated-silu", tie_word_embeddings=False)
-    ),
-    "mt5": lambda: _untied(transformers.MT5ForConditionalGeneration(transformers.MT5Config(**T5, tie_word_embeddings=False))),
-    "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**DECODER, rope_parameters=LLAMA3)),
-    "llama_tied": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**DECODER, tie_word_embeddings=True)),
-    "mistral": lambda: transformers.MistralForCausalLM(transformers.MistralConfig(**DECODER, sliding_window=6)),
-    "qwen2": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**DECODER)),
-    "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**DECODER)),
-    "gemma2": lambda: transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**GEMMA)),
-    "gemma3": lambda: transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**GEMMA)),
-}  # fmt: skip
+    "t5_1_0": t5,
+    "t5_1_1": lambda: _untied(t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
+    "t5_unscaled": lambda: t5(feed_forward_proj="gated-silu", tie_word_embeddings=False),
+    "mt5": lambda: _untied(mt5(tie_word_embeddings=False)),
+    "llama": lambda: llama(rope_parameters=LLAMA3),
+    "llama_tied": lambda: llama(tie_word_embeddings=True),
+    "mistral": lambda: mistral(sliding_window=6),
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "gemma2": gemma2,
+    "gemma3": gemma3,
+}
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
 
 def _untied(model):
-    """transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has a head of its own."""
+    """Gives T5 1.1 a head of its own: transformers 5 ties it, whatever the config says."""
     model.lm_head = torch.nn.Linear(model.config.d_model, model.config.vocab_size, bias=False)
     model._tied_weights_keys = {
         k: v for k, v in model._tied_weights_keys.items() if k != "lm_head.weight"
@@ -86,6 +130,10 @@ def peers(tmp_path_factory):
         return made[name]
 
     return peer
+
+
+def read(tensors, name):
+    return tensors.get_slice(name)[:]
 
 
 def load(folder, mesh=None, **changes):
@@ -137,7 +185,7 @@ def test_logits_are_those_of_transformers(name, scan_layers, peers):
 
 @pytest.mark.parametrize("name", ["t5_1_1", "llama", "gemma3"])
 def test_logits_in_bfloat16(name, peers):
-    """The compute dtype's eight bits of mantissa, through a few layers: 3 % of the largest logit, 1 % on average."""
+    """Eight bits of mantissa through a few layers: 3 % of the largest logit, 1 % on average."""
     model, folder = peers(name)
     config, params = load(folder, dtype="bfloat16")
     wanted = their_logits(model, TOKENS)
@@ -157,15 +205,12 @@ def test_a_round_trip_is_bit_equal(name, peers, tmp_path):
             "encoder.embed_tokens.weight",
             "decoder.embed_tokens.weight",
         }
-        assert all(
-            np.array_equal(before.get_slice(name)[:], after.get_slice(name)[:])
-            for name in after.names()
-        )
+        assert all(np.array_equal(read(before, name), read(after, name)) for name in after.names())
         theirs = type(model).from_pretrained(again).eval()
         if name in ("t5_1_1", "mt5"):  # as in _untied
             _untied(theirs)
             with torch.no_grad():
-                theirs.lm_head.weight.copy_(torch.from_numpy(after.get_slice("lm_head.weight")[:]))
+                theirs.lm_head.weight.copy_(torch.from_numpy(read(after, "lm_head.weight")))
         assert np.array_equal(their_logits(theirs, TOKENS), their_logits(model, TOKENS))
 
 
@@ -180,8 +225,8 @@ def test_bfloat16_files(peers, tmp_path):
     )
     before, after = TensorFolder(tmp_path / "half"), TensorFolder(tmp_path / "again")
     for name in before.names():
-        assert before.get_slice(name)[:].dtype == after.get_slice(name)[:].dtype
-        assert before.get_slice(name)[:].tobytes() == after.get_slice(name)[:].tobytes()
+        assert read(before, name).dtype == read(after, name).dtype
+        assert read(before, name).tobytes() == read(after, name).tobytes()
 
 
 def test_each_device_gets_its_piece(peers, monkeypatch):
@@ -207,29 +252,14 @@ def test_several_files(peers, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "model",
     [
-        lambda: transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(
-                **DECODER | {"head_dim": 14, "num_key_value_heads": 1, "vocab_size": 101}
-            )
+        lambda: llama(head_dim=14, num_key_value_heads=1, vocab_size=101),
+        lambda: gemma3(layer_types=["sliding_attention", "full_attention"] * 2),
+        lambda: gemma3(layer_types=["full_attention"] * 4),
+        lambda: gemma2(
+            layer_types=["sliding_attention"] * 3 + ["full_attention"],
+            tie_word_embeddings=False,
         ),
-        lambda: transformers.Gemma3ForCausalLM(
-            transformers.Gemma3TextConfig(
-                **GEMMA, layer_types=["sliding_attention", "full_attention"] * 2
-            )
-        ),
-        lambda: transformers.Gemma3ForCausalLM(
-            transformers.Gemma3TextConfig(**GEMMA, layer_types=["full_attention"] * 4)
-        ),
-        lambda: transformers.Gemma2ForCausalLM(
-            transformers.Gemma2Config(
-                **GEMMA,
-                layer_types=["sliding_attention"] * 3 + ["full_attention"],
-                tie_word_embeddings=False,
-            )
-        ),
-        lambda: transformers.T5ForConditionalGeneration(
-            transformers.T5Config(**T5 | {"d_kv": 7, "num_heads": 3})
-        ),
+        lambda: t5(d_kv=7, num_heads=3),
     ],
     ids=["odd sizes", "every second layer global", "no local layers", "Gemma 2 untied", "odd T5"],
 )
@@ -255,7 +285,7 @@ def test_other_shapes(model, tmp_path):
     [("model.language_model.", "lm_head."), ("language_model.model.", "language_model.lm_head.")],
 )
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_text_model_of_a_gemma_that_sees(peers, tmp_path, prefix, tied):
+def test_the_text_model_of_a_gemma_with_images(peers, tmp_path, prefix, tied):
     """Under transformers 5's names of its tensors, and under those of published files."""
     torch.manual_seed(0)
     vision = {
@@ -265,23 +295,21 @@ def test_the_text_model_of_a_gemma_that_sees(peers, tmp_path, prefix, tied):
         "num_attention_heads": 2,
     }
     config = transformers.Gemma3Config(
-        text_config=GEMMA | {"tie_word_embeddings": tied}, tie_word_embeddings=tied, mm_tokens_per_image=4,
+        text_config=GEMMA | {"tie_word_embeddings": tied},
+        tie_word_embeddings=tied,
+        mm_tokens_per_image=4,
         vision_config=vision | {"image_size": 28, "patch_size": 14},
-    )  # fmt: skip
+    )
     model = transformers.Gemma3ForConditionalGeneration(config).eval()
     model.save_pretrained(tmp_path / "saved")
     arrays = load_file(tmp_path / "saved" / "model.safetensors")
     assert any("vision_tower" in name for name in arrays)
-    named = {
-        re.sub(
-            r"^lm_head\.",
-            prefix[1],
-            re.sub(r"^(model\.language_model|language_model\.model)\.", prefix[0], name),
-        ): array
-        for name, array in arrays.items()
-    }
+    renamed = {}
+    for name, array in arrays.items():
+        name = re.sub(r"^(model\.language_model|language_model\.model)\.", prefix[0], name)
+        renamed[re.sub(r"^lm_head\.", prefix[1], name)] = array
     (tmp_path / "theirs").mkdir()
-    save_file(named, tmp_path / "theirs" / "model.safetensors")
+    save_file(renamed, tmp_path / "theirs" / "model.safetensors")
     (tmp_path / "theirs" / "config.json").write_text(
         (tmp_path / "saved" / "config.json").read_text()
     )
@@ -297,7 +325,7 @@ def test_the_text_model_of_a_gemma_that_sees(peers, tmp_path, prefix, tied):
 def copy_with(folder, target, **changes):
     """A single-file copy with tensors changed: None leaves one out."""
     tensors = TensorFolder(folder)
-    arrays = {name: tensors.get_slice(name)[:] for name in tensors.names()} | changes
+    arrays = {name: read(tensors, name) for name in tensors.names()} | changes
     target.mkdir()
     (target / "config.json").write_text((folder / "config.json").read_text())
     save_file(
@@ -344,24 +372,44 @@ def test_tensors_that_do_not_fit_are_named(peers, tmp_path):
 )
 def test_a_shared_table_is_found_under_each_of_its_names(peers, tmp_path, name, kept, now):
     _, folder = peers(name)
-    table = TensorFolder(folder).get_slice(kept)[:]
+    table = read(TensorFolder(folder), kept)
     _, params = load(copy_with(folder, tmp_path / "x", **{kept: None, now: table}))
     jax.tree.map(np.testing.assert_array_equal, params, load(folder)[1])
 
 
-# What a config.json of transformers 4 says in other words, or not at all.
+# Settings that a config.json of transformers 4 has in another form, or not at all (None).
 OLDER = {
-    "t5_1_0": {name: None for name in ("feed_forward_proj", "scale_decoder_outputs", "dense_act_fn", "tie_word_embeddings")},
-    "llama": {
-        "rope_parameters": None, "head_dim": None, "hidden_act": None, "dtype": None, "torch_dtype": "float32", "rope_theta": 500.0,
-        "rope_scaling": {k: v for k, v in LLAMA3.items() if k != "rope_theta"}, "tie_word_embeddings": None,
+    "t5_1_0": {
+        "feed_forward_proj": None,
+        "scale_decoder_outputs": None,
+        "dense_act_fn": None,
+        "tie_word_embeddings": None,
     },
-    "gemma2": {"rope_parameters": None, "layer_types": None, "hidden_activation": None, "hidden_act": "gelu_pytorch_tanh"},
+    "llama": {
+        "rope_parameters": None,
+        "head_dim": None,
+        "hidden_act": None,
+        "dtype": None,
+        "torch_dtype": "float32",
+        "rope_theta": 500.0,
+        "rope_scaling": {name: value for name, value in LLAMA3.items() if name != "rope_theta"},
+        "tie_word_embeddings": None,
+    },
+    "gemma2": {
+        "rope_parameters": None,
+        "layer_types": None,
+        "hidden_activation": None,
+        "hidden_act": "gelu_pytorch_tanh",
+    },
     "gemma3": {
-        "rope_parameters": None, "layer_types": None, "_sliding_window_pattern": None, "sliding_window_pattern": 6, "num_attention_heads": 4,
+        "rope_parameters": None,
+        "layer_types": None,
+        "_sliding_window_pattern": None,
+        "sliding_window_pattern": 6,
+        "num_attention_heads": 4,
         "rope_local_base_freq": 10_000.0,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OLDER)

@@ -1,3 +1,5 @@
+"""T5X checkpoints: written and read in both layouts, and what is refused."""
+
 import functools
 import json
 import os
@@ -39,7 +41,7 @@ SIZES = {
 
 
 def tiny(**changes):
-    # Two stacks of different depth, neither as deep as any other size: a swapped axis cannot go unseen.
+    # The stacks differ in depth from each other and from every size: a swapped axis is seen.
     return EncoderDecoderConfig(
         **{"num_encoder_layers": 3, "num_decoder_layers": 2, **SIZES, **changes}
     )
@@ -63,7 +65,7 @@ def like(config, mesh=(("fsdp", 4), ("tensor", 2))):
 
 
 def value_of(name, shape, layer=None):
-    """Numbers that no other parameter has: the seed is the name, with the layer's number if it is one of several."""
+    """Numbers that no other parameter has: the seed is the name and the layer's number."""
     seed = sum(ord(c) * (i + 1) for i, c in enumerate(name)) + (
         0 if layer is None else 1000003 * (layer + 1)
     )
@@ -82,7 +84,7 @@ def layer_of(name):
 
 
 def params_of(config):
-    """The same function of the same weights for scanned and unrolled layers; sharded as `like` says."""
+    """The same weights for scanned and unrolled layers, sharded as in `like`."""
 
     def value(name, leaf):
         if "/layers/" in name:
@@ -117,7 +119,7 @@ serialization.register_serialization_state(
 
 
 def native(folder, arrays, *, step=100, gs=False, inline=(), version=3, change=lambda spec: spec):
-    """A checkpoint as T5X's Checkpointer.save writes it: specs with relative paths in the index, arrays in zarr."""
+    """A checkpoint as T5X's Checkpointer.save writes it: specs with relative paths."""
     place = folder / f"checkpoint_{step}"
     place.mkdir(parents=True)
     tree = {}
@@ -131,12 +133,12 @@ def native(folder, arrays, *, step=100, gs=False, inline=(), version=3, change=l
         spec = {"driver": "zarr", "dtype": array.dtype.name, "metadata": metadata}
         here = {**spec, "kvstore": {"driver": "file", "path": str(place / path)}}
         ts.open(here, create=True, open=True).result().write(array).result()
-        # On Google's cloud the path stands outside the kvstore when the spec is made, and the bucket is a dummy.
+        # On Google's cloud the path stands outside the kvstore, and the bucket is a dummy.
         elsewhere = {"kvstore": {"driver": "gcs", "bucket": "t5x-dummy-bucket"}, "path": path}
         tree[name] = ts.Spec(
             {**spec, **(elsewhere if gs else {"kvstore": {"driver": "file", "path": path}})}
         )
-    # The optimizer's state is named, but its folders are not there: published checkpoints are copied without it.
+    # The optimizer's state is named, but its folders are absent, as in published checkpoints.
     slot = {
         "driver": "zarr",
         "dtype": "float32",
@@ -160,7 +162,7 @@ def native(folder, arrays, *, step=100, gs=False, inline=(), version=3, change=l
 
 
 def orbax(folder, arrays, *, step=100, item="state", wrapper=()):
-    """A checkpoint as T5X wrote it with orbax of 2023: placeholders in the index, names that begin at its root."""
+    """A checkpoint as T5X wrote it with orbax of 2023: placeholders, named from the root."""
     place = folder / f"checkpoint_{step}" / item
     place.mkdir(parents=True)
     tree = {}
@@ -531,7 +533,7 @@ def test_bfloat16_in_disguise_is_an_error(tmp_path):
         ),
         (
             tiny(mlp_dim=32),
-            r"of another shape \(15\): decoder/layers_0/mlp/wi_0/kernel is \(16, 24\), expected \(16, 32\)",
+            r"shape \(15\): decoder/layers_0/mlp/wi_0/kernel is \(16, 24\), expected \(16, 32\)",
         ),
         (
             DecoderConfig(num_layers=2, **SIZES),
