@@ -1,7 +1,5 @@
 """Known answers of the roofline model, and the table of prices."""
 
-import functools
-
 import pytest
 from preflight_jobs import MODEL, make_job, make_target
 
@@ -14,31 +12,51 @@ from flan_jax.preflight.search import with_remat
 
 
 def test_roofline_of_one_second_each():
-    one = functools.partial(roofline, flops=275e12, memory_bytes=1200e9, ici_bytes=50e9)
-    assert one(CHIPS["v4"], is_torus=False) == (1.0, 1.0, 1.0, 0.0)
-    seconds = one(CHIPS["v4"], is_torus=True)
-    assert (seconds, seconds.overlapped_seconds, seconds.serial_seconds) == (
-        (1.0, 1.0, 0.5, 0.0),
-        1.0,
-        2.5,
+    work = {"flops": 275e12, "memory_bytes": 1200e9, "ici_bytes": 50e9}
+    assert roofline(CHIPS["v4"], **work, is_torus=False) == (1.0, 1.0, 1.0, 0.0)
+    seconds = roofline(CHIPS["v4"], **work, is_torus=True)
+    assert seconds == (1.0, 1.0, 0.5, 0.0)
+    assert seconds.overlapped_seconds == 1.0
+    assert seconds.serial_seconds == 2.5
+
+
+def test_devices_of_one_chip_share_its_peaks():
+    seconds = roofline(
+        CHIPS["tpu7x"],
+        flops=2307e12,
+        memory_bytes=0.0,
+        ici_bytes=200e9,
+        is_torus=False,
     )
-    # Two devices share a chip, and so its peaks.
-    two = roofline(CHIPS["tpu7x"], flops=2307e12, memory_bytes=0.0, ici_bytes=200e9, is_torus=False)
-    assert two == (2.0, 0.0, 4.0, 0.0)
-    # Between slices, over the network.
-    slow = roofline(
-        CHIPS["v5p"], flops=459e12, memory_bytes=0.0, ici_bytes=0.0, is_torus=True, dcn_bytes=12.5e9
+    assert seconds == (2.0, 0.0, 4.0, 0.0)
+
+
+def test_bytes_between_slices_go_over_the_network():
+    seconds = roofline(
+        CHIPS["v5p"],
+        flops=459e12,
+        memory_bytes=0.0,
+        ici_bytes=0.0,
+        is_torus=True,
+        dcn_bytes=12.5e9,
     )
-    assert (slow, slow.overlapped_seconds) == ((1.0, 0.0, 0.0, 2.0), 2.0)
+    assert seconds == (1.0, 0.0, 0.0, 2.0)
+    assert seconds.overlapped_seconds == 2.0
 
 
 def test_estimate_counts_the_models_flops():
-    """100 devices' worth of nothing but compute; remat 'full' does the forward pass again."""
-    found = Collectives([], 0)
+    """Remat 'full' does the forward pass again."""
     seconds = {}
     for policy in ("none", "full"):
-        one = with_remat(make_job(), policy)
-        compiled = Compiled(one, {"data": 8, "fsdp": 1, "tensor": 1}, 1000, 0, 100, found, 1.0)
+        compiled = Compiled(
+            job=with_remat(make_job(), policy),
+            mesh={"data": 8, "fsdp": 1, "tensor": 1},
+            state_bytes=1000,
+            batch_bytes=0,
+            temporary_bytes=100,
+            collectives=Collectives([], unknown_loops=0),
+            compile_seconds=1.0,
+        )
         seconds[policy] = estimate(compiled, make_target(chip="v4"))
     assert seconds["none"].compute == pytest.approx(
         MODEL.train_flops(16, make_job().lengths) / 8 / 275e12
@@ -58,6 +76,6 @@ def test_every_tpu_has_a_price():
 def test_a_wrong_price_is_named(row, tmp_path):
     (tmp_path / "prices.csv").write_text(f"# edited\nchip,usd_per_chip_hour,date,region\n{row}\n")
     with pytest.raises(
-        InputError, match="prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region"
+        InputError, match=r"prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region"
     ):
         read_prices(tmp_path / "prices.csv")

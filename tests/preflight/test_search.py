@@ -17,7 +17,15 @@ def compile_with(needed_bytes):
     """A stand-in for compile_for whose result needs `needed_bytes(job)`."""
 
     def compile_job(job, target):
-        return Compiled(job, {}, 0, 0, needed_bytes(job), Collectives([], 0), 0.0)
+        return Compiled(
+            job=job,
+            mesh={},
+            state_bytes=0,
+            batch_bytes=0,
+            temporary_bytes=needed_bytes(job),
+            collectives=Collectives([], unknown_loops=0),
+            compile_seconds=0.0,
+        )
 
     return compile_job
 
@@ -43,34 +51,43 @@ def tried(memory, job):
     return results
 
 
+ALONE = [("MESH",), (REMAT,), (MICROBATCHES,)]
+
+
 def test_each_reduction_alone_and_no_more_if_one_is_enough():
-    assert tried(60, make_job()) == [
-        (("MESH",), True),
-        ((REMAT,), True),
-        ((MICROBATCHES,), True),
-    ]
+    results = tried(60, make_job())
+    assert results == [(settings, True) for settings in ALONE]
 
 
 def test_reductions_together_until_it_fits():
-    alone = [(("MESH",), False), ((REMAT,), False), ((MICROBATCHES,), False)]
-    assert tried(30, make_job()) == [*alone, (("MESH", REMAT), True)]
-    assert tried(20, make_job()) == [
-        *alone,
-        (("MESH", REMAT), False),
-        (("MESH", REMAT, MICROBATCHES), True),
-    ]
-    assert tried(10, make_job())[-1] == (("MESH", REMAT, MICROBATCHES), False)
+    none_alone = [(settings, False) for settings in ALONE]
+    two = ("MESH", REMAT)
+    three = ("MESH", REMAT, MICROBATCHES)
+    assert tried(30, make_job()) == [*none_alone, (two, True)]
+    assert tried(20, make_job()) == [*none_alone, (two, False), (three, True)]
+    assert tried(10, make_job()) == [*none_alone, (two, False), (three, False)]
 
 
 def test_a_job_that_has_it_all_has_no_reduction():
     model = dataclasses.replace(MODEL, remat="full")
-    assert tried(1, make_job(model=model, mesh={"fsdp": 8}, microbatches=2)) == []
+    job = make_job(
+        model=model,
+        mesh={"fsdp": 8},
+        microbatches=2,
+    )
+    assert tried(1, job) == []
 
 
 def test_meshes_to_search():
-    assert [tuple(mesh.values()) for mesh in meshes(4)] == [
-        (4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4),
-    ]  # fmt: skip
+    sizes = [tuple(mesh.values()) for mesh in meshes(4)]
+    assert sizes == [
+        (4, 1, 1),
+        (2, 2, 1),
+        (1, 4, 1),
+        (2, 1, 2),
+        (1, 2, 2),
+        (1, 1, 4),
+    ]
     for count in (1, 6, 8, 128):
         assert all(math.prod(mesh.values()) == count for mesh in meshes(count))
 
@@ -84,7 +101,10 @@ def test_search_keeps_the_least_remat_that_fits(monkeypatch):
     monkeypatch.setattr("flan_jax.preflight.search.compile_for", compile_with(needed_bytes))
     target = make_target(memory=60)
     results = list(search(make_job(), target))
-    points = [(result.job.training.mesh["tensor"], result.job.model.remat) for result in results]
+    points = []
+    for result in results:
+        job = result.job
+        points.append((job.training.mesh["tensor"], job.model.remat))
     # Two heads do not divide over a tensor-parallel degree of four.
     assert points == 3 * [(1, "none"), (1, "minimal")] + 3 * [(2, "none")]
     assert [result.needed_bytes for result in ranked(results, target)] == 6 * [50]

@@ -59,6 +59,6 @@ def test_a_slice_that_there_is_not():
     v4_slice()
     with pytest.raises(
         InputError,
-        match="there is no slice v4:3x3x3.*Usual ones of v4, in chips: 2x2x1, 2x2x2, .*4x4x8",
+        match=r"there is no slice v4:3x3x3.*Usual ones of v4, in chips: 2x2x1, 2x2x2, .*4x4x8",
     ):
         tpu_slice("v4:3x3x3")

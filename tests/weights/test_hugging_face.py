@@ -494,13 +494,13 @@ def test_damaged_files(peers, tmp_path):
     target = copy_with(folder, tmp_path / "cut")
     whole = (target / "model.safetensors").read_bytes()
     (target / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="model.safetensors is missing or damaged"):
+    with pytest.raises(InputError, match=r"model.safetensors is missing or damaged"):
         load(target)
     (target / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="has neither model.safetensors nor"):
+    with pytest.raises(InputError, match=r"has neither model.safetensors nor"):
         load(target)
     (target / "config.json").write_text("{")
-    with pytest.raises(InputError, match="config.json is not JSON"):
+    with pytest.raises(InputError, match=r"config.json is not JSON"):
         load(target)
     with pytest.raises(InputError, match="is not a Hugging Face folder"):
         load(tmp_path)
@@ -542,7 +542,7 @@ def test_damaged_folders_of_several_files(peers, tmp_path):
         with pytest.raises(InputError, match="has no weight_map"):
             load(tmp_path / "x")
     (tmp_path / "x" / "config.json").write_text("[]")
-    with pytest.raises(InputError, match="config.json is no JSON object"):
+    with pytest.raises(InputError, match=r"config.json is no JSON object"):
         load(tmp_path / "x")
 
 
@@ -558,7 +558,7 @@ def test_float16_holds_no_large_weights(peers, tmp_path):
     config, params = load(
         copy_with(folder, tmp_path / "x", **{"model.norm.weight": np.full(32, 7e4, np.float32)})
     )
-    with pytest.raises(InputError, match="model.norm.weight has values beyond float16"):
+    with pytest.raises(InputError, match=r"model.norm.weight has values beyond float16"):
         hugging_face.save_params(tmp_path / "out", config, params, dtype="float16")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 

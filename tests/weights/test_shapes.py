@@ -20,7 +20,10 @@ ONE_BY_ONE = {
 
 def test_stacked_shapes_become_a_shape_for_each_layer():
     assert shapes.unstacked_shapes(STACKED) == ONE_BY_ONE
-    assert shapes.unstacked_shapes({"layers/wi": (4, 2, 8)}, layer_axis=1) == {
+    assert shapes.unstacked_shapes(
+        {"layers/wi": (4, 2, 8)},
+        layer_axis=1,
+    ) == {
         "layers_0/wi": (4, 8),
         "layers_1/wi": (4, 8),
     }
@@ -33,10 +36,20 @@ def test_a_stacked_parameter_without_its_layer_axis_is_an_error():
         shapes.unstacked_shapes({"layers/scale": (3,)}, layer_axis=1)
 
 
-@pytest.mark.parametrize("as_array", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize(
+    "as_array",
+    [np.asarray, jnp.asarray],
+)
 def test_stacked_arrays_are_copied_layer_by_layer(as_array):
     norm = np.arange(4.0, dtype=np.float32)
-    kernel = np.arange(64.0, dtype=np.float32).reshape(2, 4, 8)
+    kernel = np.arange(
+        64.0,
+        dtype=np.float32,
+    ).reshape(
+        2,
+        4,
+        8,
+    )
     params = {
         "encoder": {"layers": {"mlp": {"wi": {"kernel": as_array(kernel)}}}},
         "norm": as_array(norm),
@@ -44,7 +57,10 @@ def test_stacked_arrays_are_copied_layer_by_layer(as_array):
     arrays = {name: (shape, read()) for name, shape, read in shapes.unstacked_arrays(params)}
     assert {name: shape for name, (shape, _) in arrays.items()} == ONE_BY_ONE
     np.testing.assert_array_equal(arrays["norm"][1], norm)
-    np.testing.assert_array_equal(arrays["encoder/layers_1/mlp/wi/kernel"][1], kernel[1])
+    np.testing.assert_array_equal(
+        arrays["encoder/layers_1/mlp/wi/kernel"][1],
+        kernel[1],
+    )
 
 
 def test_differences_name_the_first_parameters_of_each_kind():

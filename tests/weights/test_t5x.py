@@ -238,7 +238,7 @@ def test_a_checkpoint_of_one_file(tmp_path):
         params_of(STACKED),
     )
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(InputError, match="tiny.checkpoint_0 is truncated or damaged"):
+    with pytest.raises(InputError, match=r"tiny.checkpoint_0 is truncated or damaged"):
         read_arrays(path)
 
 
@@ -263,7 +263,7 @@ def test_a_checkpoint_by_the_orbax_of_today(tmp_path, item):
     shutil.rmtree(tmp_path / "checkpoint_5")
     writer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True))
     writer.save(tmp_path / "checkpoint_5" / item, tree)
-    with pytest.raises(InputError, match="checkpoint_5.* is an orbax checkpoint in OCDBT"):
+    with pytest.raises(InputError, match=r"checkpoint_5.* is an orbax checkpoint in OCDBT"):
         read_arrays(tmp_path)
 
 
@@ -592,10 +592,10 @@ def test_a_scanned_parameter_without_its_axis_is_an_error(tmp_path):
 
 def test_a_step_that_is_there_is_never_written_over(tmp_path):
     save_params(tmp_path, {"a": jnp.ones(2)}, 3)
-    with pytest.raises(InputError, match="cannot write .*checkpoint_3: it exists"):
+    with pytest.raises(InputError, match=r"cannot write .*checkpoint_3: it exists"):
         save_params(tmp_path, {"a": jnp.zeros(2)}, 3)
     np.testing.assert_array_equal(read_arrays(tmp_path)["a"].read(), np.ones(2))
-    with pytest.raises(InputError, match="cannot write .*checkpoint_-1: a step counts from 0"):
+    with pytest.raises(InputError, match=r"cannot write .*checkpoint_-1: a step counts from 0"):
         save_params(tmp_path, {"a": jnp.ones(2)}, -1)
     with pytest.raises(InputError, match="cannot write gs://bucket/run"):
         save_params("gs://bucket/run", {"a": jnp.ones(2)}, 1)
