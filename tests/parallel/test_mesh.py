@@ -9,7 +9,7 @@ from flan_jax.cli import gin_settings
 from flan_jax.errors import InputError
 from flan_jax.hardware import CHIPS
 from flan_jax.parallel.mesh import MESH_AXES, check_batch, make_mesh, mesh_sizes
-from flan_jax.preflight import compile
+from flan_jax.preflight.target import tpu_slice
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def slice_devices():
     pytest.importorskip(
         "libtpu", reason="libtpu knows TPU slices without one: pip install -e '.[preflight]'"
     )
-    return lambda topology: compile.tpu_slice(topology).devices
+    return lambda topology: tpu_slice(topology).devices
 
 
 @pytest.mark.parametrize("file", TPU_MESH_FILES, ids=lambda file: file.stem)
