@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ from flan_jax.tasks.task import TemplatedTask, get_task
 
 
 def summarize_predictions(
-    predictions: Mapping[tuple[str, str], Sequence[Prediction]], held_out: Container[str]
+    predictions: Mapping[tuple[str, str], Sequence[Prediction]],
+    held_out: Container[str],
 ) -> dict[str, PromptScores]:
     """Computes the scores of each task.
 
@@ -39,7 +40,8 @@ def summarize_predictions(
 
 
 def summarize_task(
-    task: TemplatedTask, predictions: Mapping[str, Sequence[Prediction]]
+    task: TemplatedTask,
+    predictions: Mapping[str, Sequence[Prediction]],
 ) -> PromptScores:
     """Computes the scores of one task. PromptScores says what each of them is.
 
@@ -51,22 +53,33 @@ def summarize_task(
       task: the task.
       predictions: its predictions by split; "test" must be one of them.
     """
-    by_split = {split: _score_templates(task, rows) for split, rows in predictions.items()}
+    by_split: dict[str, dict[int, _TemplateResult]] = {}
+    for split, rows in predictions.items():
+        by_split[split] = _score_templates(task, rows)
     test_rows = predictions["test"]
     templates = list(by_split["test"].values())
 
     headlines = [template.headline for template in templates]
-    low_quartile, median, high_quartile = np.percentile(headlines, [25, 50, 75]).tolist()
+    percentiles = np.percentile(headlines, [25, 50, 75])
+    low_quartile, median, high_quartile = percentiles.tolist()
 
     values = _example_values(templates)
     if values is None:
+        json_values = None
         interval = _interval_of_set_metric(task, templates)
     else:
+        json_values = _json_values(values)
         interval = bootstrap(values)
     has_interval = not np.isnan(interval.standard_error)
 
-    has_options = task.options is not None
-    truncated = [prediction.truncated for prediction in test_rows]
+    chance = None
+    majority = None
+    if task.options is not None:
+        chance = _chance(test_rows)
+        majority = _majority(task, templates[0].rows)
+
+    truncated = [row.truncated for row in test_rows]
+    examples = {row.example for row in test_rows}
     return PromptScores(
         metric=next(iter(templates[0].metrics)),
         mean=interval.mean,
@@ -74,11 +87,11 @@ def summarize_task(
         quartiles=(low_quartile, high_quartile),
         interval=(interval.low, interval.high) if has_interval else None,
         standard_error=interval.standard_error if has_interval else None,
-        values=None if values is None else _json_values(values),
+        values=json_values,
         best_dev_template=_best_dev_template(by_split),
-        chance=_chance(test_rows) if has_options else None,
-        majority=_majority(task, templates[0].rows) if has_options else None,
-        examples=len({prediction.example for prediction in test_rows}),
+        chance=chance,
+        majority=majority,
+        examples=len(examples),
         truncated=100 * sum(truncated) / len(test_rows),
         templates=_template_metrics(by_split),
     )
@@ -134,15 +147,21 @@ def _targets_and_texts(
 ) -> tuple[list[Any], list[str]]:
     """Returns (targets, predictions) as the task's metrics expect them."""
     if task.options is None:
-        return [row.references for row in rows], [row.prediction for row in rows]
-    if isinstance(task.options, tuple):
+        targets = [row.references for row in rows]
+        texts = [row.prediction for row in rows]
+    elif isinstance(task.options, tuple):
         # All rows have the same options; metrics may refer to them by their text.
-        return [task.options[row.answer] for row in rows], [
-            task.options[_chosen(row)] for row in rows
-        ]
-    # Options that differ by row are compared by index: decoding tokens may change their spaces.
-    targets = [[str(index) for index in row.right] for row in rows]
-    return targets, [str(row.chosen) for row in rows]
+        targets = [task.options[row.answer] for row in rows]
+        texts = [task.options[_chosen(row)] for row in rows]
+    else:
+        # Options that differ by row are compared by index: decoding tokens may change spaces.
+        targets = [_as_texts(row.right) for row in rows]
+        texts = [str(row.chosen) for row in rows]
+    return targets, texts
+
+
+def _as_texts(indices: Sequence[int]) -> list[str]:
+    return [str(index) for index in indices]
 
 
 def _chosen(row: Prediction) -> int:
@@ -181,8 +200,10 @@ def _chance(rows: Sequence[Prediction]) -> float:
 
 def _majority(task: TemplatedTask, rows: Sequence[Prediction]) -> float:
     """Returns the headline score of always choosing the index that is most often correct."""
-    counts = collections.Counter(index for row in rows for index in row.right)
-    most_frequent = counts.most_common(1)[0][0]
+    counts: collections.Counter[int] = collections.Counter()
+    for row in rows:
+        counts.update(row.right)
+    most_frequent, _ = counts.most_common(1)[0]
     constant = [dataclasses.replace(row, chosen=most_frequent) for row in rows]
     return _score_rows(task, constant).headline
 
@@ -194,13 +215,17 @@ def _example_values(templates: Sequence[_TemplateResult]) -> np.ndarray | None:
       float64[templates, examples], NaN where a template was not rendered for an example; None for
       a metric of a whole set.
     """
-    examples = {row.example for template in templates for row in template.rows}
+    examples: set[int] = set()
+    for template in templates:
+        examples.update(row.example for row in template.rows)
     columns = {example: column for column, example in enumerate(sorted(examples))}
+
     values = np.full((len(templates), len(columns)), np.nan)
-    for line, template in zip(values, templates, strict=True):
+    for index, template in enumerate(templates):
         if template.values is None:
             return None
-        line[[columns[row.example] for row in template.rows]] = template.values
+        template_columns = [columns[row.example] for row in template.rows]
+        values[index, template_columns] = template.values
     return values
 
 
@@ -208,23 +233,33 @@ def _json_values(values: np.ndarray) -> list[list[float | None]]:
     """Rounds values for the file; NaN becomes None."""
     lines: list[list[float | None]] = []
     for line in values.tolist():
-        lines.append([None if np.isnan(value) else round(value, 4) for value in line])
+        lines.append([_json_value(value) for value in line])
     return lines
+
+
+def _json_value(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
 
 
 def _interval_of_set_metric(task: TemplatedTask, templates: Sequence[_TemplateResult]) -> Interval:
     """Returns the interval of a headline metric that is not a mean over examples."""
     resample = find_metric(task.metrics[0]).resample
-    examples = [row.example for row in templates[0].rows]
-    same_examples = all(
-        [row.example for row in template.rows] == examples for template in templates
-    )
+    examples = _examples(templates[0])
+    same_examples = all(_examples(template) == examples for template in templates)
     if resample is None or not same_examples:
         return bootstrap([[template.headline] for template in templates])
 
-    metric_on = [resample(*_targets_and_texts(task, template.rows)) for template in templates]
+    metric_on: list[Callable[[np.ndarray], float]] = []
+    for template in templates:
+        targets, texts = _targets_and_texts(task, template.rows)
+        metric_on.append(resample(targets, texts))
 
     def score(template: int, indices: np.ndarray) -> float:
         return metric_on[template](indices)
 
     return bootstrap_metric(score, len(templates), len(examples))
+
+
+def _examples(template: _TemplateResult) -> list[int]:
+    """Returns the example of each row."""
+    return [row.example for row in template.rows]

@@ -1,12 +1,13 @@
-"""Greedy generation by T5 1.1 small on the CPU: flan_jax against Hugging Face transformers' generate on torch.
+"""Greedy generation by T5 1.1 small on the CPU: flan_jax against transformers' generate on torch.
 
     pip install .[parity] && python tests/benchmarks/generate.py [--rounds 5]
 
-All sides (ours with layers unrolled and scanned): the same 77 M float32 parameters, 16 prompts of 128 tokens, 64 new
-tokens each (no EOS is let in), the encoder's pass included. After a warm-up they take turns, so that other load on the
-machine meets all; the figures are medians. The last line printed is one JSON object, in new tokens per second; value
-and ratio are of unrolled layers. It exits with 2 without transformers, with 1 where the sides do not generate the same
-tokens.
+All sides (flan_jax with layers unrolled and scanned) have the same 77 M float32 parameters and 16
+prompts of 128 tokens. They generate 64 new tokens each, EOS excluded; the encoder's pass is
+included. After a warm-up they take turns, so that other load on the machine affects all of them;
+the figures are medians. The last line printed is one JSON object, in new tokens per second; value
+and ratio are those of unrolled layers. It exits with 2 without transformers, and with 1 if the
+sides do not generate the same tokens.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from hugging_face_t5 import params_of, random_t5
 
 ROWS, INPUTS, NEW, VOCABULARY = 16, 128, 64, 32128
 NO_TOKEN = VOCABULARY
-"""As EOS: what never comes."""
+"""Used as EOS: an id that is never generated."""
 
 
 def our_generation(
@@ -47,9 +48,16 @@ def our_generation(
 ) -> Callable[[], np.ndarray]:
     """A function that generates int32[ROWS, NEW] with the peer's weights."""
     config = EncoderDecoderConfig(
-        vocab_size=VOCABULARY, emb_dim=512, num_heads=6, head_dim=64, mlp_dim=1024, num_encoder_layers=8,
-        num_decoder_layers=8, dropout_rate=0.0, scan_layers=False,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        emb_dim=512,
+        num_heads=6,
+        head_dim=64,
+        mlp_dim=1024,
+        num_encoder_layers=8,
+        num_decoder_layers=8,
+        dropout_rate=0.0,
+        scan_layers=False,
+    )
     empty = jax.eval_shape(
         lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"]
     )
@@ -64,7 +72,7 @@ def our_generation(
 
 
 def peer_generation(peer: object, prompts: np.ndarray) -> Callable[[], np.ndarray]:
-    """The same with transformers."""
+    """A function that generates int32[ROWS, NEW] with transformers."""
     import torch
 
     tokens = torch.from_numpy(prompts.astype(np.int64))
@@ -84,6 +92,7 @@ def peer_generation(peer: object, prompts: np.ndarray) -> Callable[[], np.ndarra
 
 
 def main() -> int:
+    """Runs the benchmark and returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,12 +100,19 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         peer = random_t5(
-            noise=0.02, vocab_size=VOCABULARY, d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_decoder_layers=8,
+            noise=0.02,
+            vocab_size=VOCABULARY,
+            d_model=512,
+            d_kv=64,
+            d_ff=1024,
+            num_layers=8,
+            num_decoder_layers=8,
             num_heads=6,
-        )  # fmt: skip
+        )
     except ImportError as error:
         print(
-            f"cannot compare: {error}. Install the peer with: pip install torch==2.13.0 'transformers>=5,<6'"
+            f"cannot compare: {error}. Install the peer with: "
+            "pip install torch==2.13.0 'transformers>=5,<6'"
         )
         return 2
     prompts = np.random.default_rng(0).integers(2, VOCABULARY, (ROWS, INPUTS), dtype=np.int32)
@@ -119,18 +135,21 @@ def main() -> int:
         float(np.mean(written[name] == written["transformers"])) for name in ("flan_jax", "scanned")
     )
     print(
-        f"{same:.1%} of the tokens are the same; {len(np.unique(written['flan_jax']))} different ones"
+        f"{same:.1%} of the tokens are the same; "
+        f"{len(np.unique(written['flan_jax']))} different ones"
     )
     if same < 0.99:
         return 1
-    value, scanned, peer_value = (ROWS * NEW / statistics.median(seconds[name]) for name in sides)
+    rates = {name: ROWS * NEW / statistics.median(times) for name, times in seconds.items()}
+    value, scanned, peer_value = rates["flan_jax"], rates["scanned"], rates["transformers"]
+    versions = [sys.modules[name].__version__ for name in ("transformers", "torch")]
     print(
         json.dumps(
             {
                 "name": "generate_t5_1_1_small_cpu",
                 "value": round(value, 1),
                 "unit": "tokens/s",
-                "peer": f"transformers {sys.modules['transformers'].__version__} on torch {sys.modules['torch'].__version__}",
+                "peer": "transformers {} on torch {}".format(*versions),
                 "peer_value": round(peer_value, 1),
                 "ratio": round(value / peer_value, 3),
                 "scanned_value": round(scanned, 1),

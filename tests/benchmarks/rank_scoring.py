@@ -2,12 +2,13 @@
 
     python tests/benchmarks/rank_scoring.py [--architecture encoder_decoder] [--rounds 3]
 
-200 questions of 200 tokens with four options of five tokens, float32; a decoder of 8 layers, 512 wide with 8 heads,
-or an encoder-decoder of T5 1.1 small's sizes, and 32,000 tokens. The peer scores question and option together, once for
-each option, as lm-evaluation-harness does: with transformers' Llama or T5 on torch where it is installed (the same
-sizes; the Llama's Mlp has three kernels as ours), otherwise with our own model, as "peer" says. Batches hold the same
-number of rows. After a warm-up the two take turns; the figures are medians. The last line printed is one JSON object,
-in options per second. Target: a ratio of 3.
+200 questions of 200 tokens with four options of five tokens, float32. The model is a decoder of 8
+layers, 512 wide with 8 heads, or an encoder-decoder of T5 1.1 small's sizes; the vocabulary has
+32,000 tokens. The peer scores question and option together, once for each option, as
+lm-evaluation-harness does: with transformers' Llama or T5 on torch if it is installed (the same
+sizes; the Llama's Mlp has three kernels, as ours), otherwise with our own model, as "peer" says.
+Batches hold the same number of rows. After a warm-up the two take turns; the figures are medians.
+The last line printed is one JSON object, in options per second. Target: a ratio of 3.
 """
 
 import argparse
@@ -18,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -30,6 +30,7 @@ import numpy as np
 from flax import linen as nn
 
 from flan_jax.decoding.scorer import Scorer
+from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import dummy_batch
@@ -39,31 +40,53 @@ QUESTIONS, LENGTH, OPTIONS, ANSWER, ROWS = 200, 200, 4, 5, 20
 VOCABULARY, WIDTH, LAYERS = 32000, 512, 8
 
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(questions int32[Q, LENGTH], options int32[Q, OPTIONS, ANSWER]) -> log-probabilities float32[Q, OPTIONS]."""
+"""(int32[Q, LENGTH] questions, int32[Q, OPTIONS, ANSWER] options) -> float32[Q, OPTIONS]."""
 
 
 def decoder() -> DecoderConfig:
+    """Returns a decoder of Llama's kind."""
     return DecoderConfig(
-        vocab_size=VOCABULARY, emb_dim=WIDTH, num_heads=8, head_dim=64, mlp_dim=1376, num_layers=LAYERS,
-        mlp_activations=("silu", "linear"), position="rope", dropout_rate=0.0, scan_layers=False,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        emb_dim=WIDTH,
+        num_heads=8,
+        head_dim=64,
+        mlp_dim=1376,
+        num_layers=LAYERS,
+        mlp_activations=("silu", "linear"),
+        position="rope",
+        dropout_rate=0.0,
+        scan_layers=False,
+    )
 
 
 def encoder_decoder() -> EncoderDecoderConfig:
+    """Returns an encoder-decoder of T5 1.1 small's sizes."""
     return EncoderDecoderConfig(
-        vocab_size=VOCABULARY, emb_dim=WIDTH, num_heads=6, head_dim=64, mlp_dim=1024, num_encoder_layers=LAYERS,
-        num_decoder_layers=LAYERS, dropout_rate=0.0, scan_layers=False,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        emb_dim=WIDTH,
+        num_heads=6,
+        head_dim=64,
+        mlp_dim=1024,
+        num_encoder_layers=LAYERS,
+        num_decoder_layers=LAYERS,
+        dropout_rate=0.0,
+        scan_layers=False,
+    )
 
 
 def pairs(questions: np.ndarray, options: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Batches of (int32[ROWS, LENGTH], int32[ROWS, ANSWER]): each question once for each of its options."""
-    parts = len(questions) * OPTIONS // ROWS
-    each = np.repeat(questions, OPTIONS, axis=0), options.reshape(-1, ANSWER)
-    return list(zip(*(np.split(array, parts) for array in each), strict=True))
+    """Returns batches of (int32[ROWS, LENGTH] questions, int32[ROWS, ANSWER] options).
+
+    Each question is repeated for each of its options.
+    """
+    batches = len(questions) * OPTIONS // ROWS
+    repeated_questions = np.split(np.repeat(questions, OPTIONS, axis=0), batches)
+    flat_options = np.split(options.reshape(-1, ANSWER), batches)
+    return list(zip(repeated_questions, flat_options, strict=True))
 
 
 def decoder_batch(questions: jax.Array, answers: jax.Array) -> dict[str, jax.Array]:
+    """Returns a decoder's batch, a question and an option in each row."""
     targets = jnp.concatenate([questions, answers], axis=1)
     index = jnp.broadcast_to(jnp.arange(LENGTH + ANSWER)[None], targets.shape)
     return {
@@ -75,6 +98,7 @@ def decoder_batch(questions: jax.Array, answers: jax.Array) -> dict[str, jax.Arr
 
 
 def encoder_decoder_batch(questions: jax.Array, answers: jax.Array) -> dict[str, jax.Array]:
+    """Returns an encoder-decoder's batch, a question and an option in each row."""
     return {
         "encoder_input_tokens": questions,
         "encoder_segment_ids": jnp.ones_like(questions),
@@ -84,11 +108,14 @@ def encoder_decoder_batch(questions: jax.Array, answers: jax.Array) -> dict[str,
 
 
 def shifted(targets: jax.Array) -> jax.Array:
+    """Returns decoder inputs: PAD, then the targets without the last."""
     return jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
 
 
-def our_scores(config: Any, make_batch: Callable[..., dict[str, jax.Array]]) -> tuple[Score, Score]:
-    """(our way, the plain way with our model)."""
+def our_scores(
+    config: ModelConfig, make_batch: Callable[..., dict[str, jax.Array]]
+) -> tuple[Score, Score]:
+    """Returns (Scorer.log_probs, one full forward for each option with the same model)."""
     model = config.build()
     params = nn.unbox(jax.jit(model.init)(jax.random.key(0), dummy_batch(config)))["params"]
     scorer = Scorer(config, params, make_mesh(), rows=ROWS, eos_id=1)
@@ -112,26 +139,38 @@ def our_scores(config: Any, make_batch: Callable[..., dict[str, jax.Array]]) -> 
 
 
 def torch_scores(architecture: str) -> Score:
-    """The plain way with transformers."""
+    """Returns one full forward for each option with transformers."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     if architecture == "decoder":
         config = transformers.LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=1376, num_hidden_layers=LAYERS,
-            num_attention_heads=8, use_cache=False,
-        )  # fmt: skip
+            vocab_size=VOCABULARY,
+            hidden_size=WIDTH,
+            intermediate_size=1376,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=8,
+            use_cache=False,
+        )
         model = transformers.LlamaForCausalLM(config).eval()
     else:
         config = transformers.T5Config(
-            vocab_size=VOCABULARY, d_model=WIDTH, d_kv=64, d_ff=1024, num_layers=LAYERS, num_decoder_layers=LAYERS,
-            num_heads=6, feed_forward_proj="gated-gelu", use_cache=False, tie_word_embeddings=False,
+            vocab_size=VOCABULARY,
+            d_model=WIDTH,
+            d_kv=64,
+            d_ff=1024,
+            num_layers=LAYERS,
+            num_decoder_layers=LAYERS,
+            num_heads=6,
+            feed_forward_proj="gated-gelu",
+            use_cache=False,
+            tie_word_embeddings=False,
             decoder_start_token_id=0,
-        )  # fmt: skip
+        )
         model = transformers.T5ForConditionalGeneration(config).eval()
 
-    def logits(questions: Any, answers: Any) -> Any:
+    def logits(questions: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         if architecture == "decoder":
             return model(
                 torch.cat([questions, answers], dim=1)[:, :-1], logits_to_keep=ANSWER
@@ -165,6 +204,7 @@ def seconds_taken(
 
 
 def main() -> int:
+    """Runs the benchmark and returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -182,9 +222,7 @@ def main() -> int:
     options = rng.integers(2, VOCABULARY, (QUESTIONS, OPTIONS, ANSWER), dtype=np.int32)
     few = slice(ROWS)
     error = np.abs(ours(questions[few], options[few]) - peer(questions[few], options[few])).max()
-    print(
-        f"our way and the plain way differ by {error:.1e} in the sum of an option's log-probabilities"
-    )
+    print(f"the two sides differ by {error:.1e} in the sum of an option's log-probabilities")
     if error > 1e-3:
         return 1
     name = "flan_jax, one full forward an option"

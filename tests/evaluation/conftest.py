@@ -73,7 +73,7 @@ def data(stores, tokenizer, monkeypatch):
 
 @pytest.fixture
 def make_context(model, tokenizer, monkeypatch):
-    """make_context(folder, **EvalConfig) -> an EvalContext; each batch costs a life of MortalScorer."""
+    """make_context(folder, **EvalConfig) -> EvalContext. A batch costs a life of MortalScorer."""
     monkeypatch.setattr(evaluation_config, "Scorer", MortalScorer)
     monkeypatch.setattr(MortalScorer, "lives", 10**9)
 

@@ -138,7 +138,10 @@ def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
 
 
 def test_a_long_text_is_scored_in_pieces(lm, scorer):
-    """Each token once: the pieces' sums, each after the tokens that the harness's windows put before it."""
+    """Each token is scored once.
+
+    The total is the pieces' sums, each after the tokens that the harness's windows put before it.
+    """
     tokenizer = load_tokenizer(PRACTICE_MODEL)
     text = "The hen and the jay have wings, the cat and the dog and the eel and the fox have none."
     short = "A hen."

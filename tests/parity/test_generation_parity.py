@@ -1,4 +1,7 @@
-"""Generation equals Hugging Face's on the same weights: T5 v1.1, Llama, Qwen, Gemma (with `pip install .[parity]`)."""
+"""Generation equals transformers' on the same weights (with `pip install .[parity]`).
+
+T5 v1.1, Llama, Qwen and Gemma.
+"""
 
 import copy
 import dataclasses
@@ -28,15 +31,31 @@ PROMPTS = [
     for i, size in enumerate((3, 20, 9, 14, 5))
 ]
 SIZES = {
-    "vocab_size": VOCABULARY, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 3,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128,
-    "attn_implementation": "eager", "pad_token_id": 0, "bos_token_id": BOS, "eos_token_id": EOS,
-}  # fmt: skip
+    "vocab_size": VOCABULARY,
+    "hidden_size": 24,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "attn_implementation": "eager",
+    "pad_token_id": 0,
+    "bos_token_id": BOS,
+    "eos_token_id": EOS,
+}
 GEMMA = SIZES | {"sliding_window": WINDOW, "query_pre_attn_scalar": 12}
 T5 = {
-    "noise": 0.1, "vocab_size": VOCABULARY, "d_model": 24, "d_kv": 5, "d_ff": 32, "num_layers": 2, "num_heads": 3,
-    "relative_attention_num_buckets": 8, "relative_attention_max_distance": 16,
-}  # fmt: skip
+    "noise": 0.1,
+    "vocab_size": VOCABULARY,
+    "d_model": 24,
+    "d_kv": 5,
+    "d_ff": 32,
+    "num_layers": 2,
+    "num_heads": 3,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 16,
+}
 DECODERS = {
     "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)),
     "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SIZES)),
@@ -51,24 +70,32 @@ DECODERS = {
 
 @functools.cache
 def both(name, eos_scale):
-    """(the peer, a scorer of ours with its weights); `eos_scale` multiplies what the head says of EOS."""
-    peer, ours = (
-        (random_decoder(name), weights_by_folder)
-        if name in DECODERS
-        else (random_t5(**T5), weights_of_t5)
-    )
+    """(transformers' model, a scorer with its weights).
+
+    `eos_scale` multiplies the head's weights of EOS.
+    """
+    is_decoder = name in DECODERS
+    peer = random_decoder(name) if is_decoder else random_t5(**T5)
     with torch.no_grad():
         peer.get_output_embeddings().weight[EOS] *= eos_scale
-    config, params = ours(peer)
+    config, params = weights_by_folder(peer) if is_decoder else weights_of_t5(peer)
     return peer, Scorer(config, params, make_mesh(), rows=8, eos_id=EOS)
 
 
 def weights_of_t5(peer):
     """(our config, unrolled; the peer's weights)."""
     config = EncoderDecoderConfig(
-        vocab_size=VOCABULARY, emb_dim=24, num_heads=3, head_dim=5, mlp_dim=32, num_encoder_layers=2,
-        num_decoder_layers=2, relative_attention_num_buckets=8, relative_attention_max_distance=16, scan_layers=False,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        emb_dim=24,
+        num_heads=3,
+        head_dim=5,
+        mlp_dim=32,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        relative_attention_num_buckets=8,
+        relative_attention_max_distance=16,
+        scan_layers=False,
+    )
     empty = jax.eval_shape(
         lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"]
     )
@@ -82,7 +109,8 @@ def random_decoder(name):
         for key, parameter in peer.named_parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
             if name.startswith("gemma") and ("post" in key or key == "model.norm.weight"):
-                # Gemma's scaled embeddings are its head, too: each token would follow itself if layers added little.
+                # Gemma's scaled embeddings are its head, too: each token would follow itself if
+                # layers added little.
                 parameter.add_(4.0)
     return peer
 
@@ -103,7 +131,10 @@ def prompt_of(peer, prompt):
 
 
 def generated(peer, **settings):
-    """(the peer's tokens for each prompt up to EOS, its output). A decoder's prompts are padded on the left."""
+    """(the peer's tokens for each prompt up to EOS, its output).
+
+    A decoder's prompts are padded on the left.
+    """
     whole = peer.config.is_encoder_decoder
     prompts = [prompt_of(peer, prompt) for prompt in PROMPTS]
     longest = max(map(len, prompts))
@@ -173,10 +204,16 @@ def test_greedy_tokens_and_their_log_probabilities(name, eos_scale):
 @pytest.mark.parametrize(
     "name, eos_scale, num_beams, length_penalty",
     [
-        ("t5", 1.0, 2, 0.6), ("t5", 3.0, 2, 1.0), ("t5", 2.0, 4, 1.5), ("t5", 1.0, 4, -0.5),
-        ("llama", 1.0, 4, 0.6), ("qwen3", 1.0, 4, 0.6), ("gemma2", 1.0, 4, 1.5), ("gemma3", 2.0, 3, 1.0),
+        ("t5", 1.0, 2, 0.6),
+        ("t5", 3.0, 2, 1.0),
+        ("t5", 2.0, 4, 1.5),
+        ("t5", 1.0, 4, -0.5),
+        ("llama", 1.0, 4, 0.6),
+        ("qwen3", 1.0, 4, 0.6),
+        ("gemma2", 1.0, 4, 1.5),
+        ("gemma3", 2.0, 3, 1.0),
     ],
-)  # fmt: skip
+)
 def test_beams_and_their_log_probabilities(name, num_beams, length_penalty, eos_scale):
     peer, scorer = both(name, eos_scale)
     settings = {"num_beams": num_beams, "length_penalty": length_penalty}
@@ -196,7 +233,10 @@ def test_beams_and_their_log_probabilities(name, num_beams, length_penalty, eos_
 
 @pytest.mark.parametrize("name", ["t5", "gemma2", "qwen3"])
 def test_log_probabilities_of_answers_are_sums_of_log_softmax(name):
-    """Several answers of different lengths to each prompt; the peer reads each pair alone, without padding."""
+    """Several answers of different lengths to each prompt.
+
+    The peer reads each pair alone, without padding.
+    """
     peer, scorer = both(name, 1.0)
     rng = np.random.default_rng(7)
     answers = [

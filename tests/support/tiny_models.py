@@ -1,4 +1,4 @@
-"""Tiny models whose answers depend strongly on what they read, and what they say without a cache."""
+"""Tiny models whose answers depend strongly on what they read, and their logits without a cache."""
 
 import functools
 
