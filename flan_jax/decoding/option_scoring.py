@@ -28,7 +28,9 @@ Options: TypeAlias = Sequence[Sequence[np.ndarray]]
 
 
 def packed_option_batch(
-    prompts: Sequence[np.ndarray], options: Options, rows: int
+    prompts: Sequence[np.ndarray],
+    options: Options,
+    rows: int,
 ) -> dict[str, np.ndarray]:
     """Makes a batch for an encoder-decoder: all options of a prompt in one decoder row.
 
@@ -42,7 +44,7 @@ def packed_option_batch(
       int32[rows, D]. Each option is a segment of its own, numbered from 1.
     """
     batch = prompt_batch("encoder_decoder", prompts, rows)
-    row_lengths = [sum(len(option) for option in row_options) for row_options in options]
+    row_lengths = [sum(map(len, row_options)) for row_options in options]
     shape = (rows, bucket(max(row_lengths)))
     targets = np.full(shape, PAD, np.int32)
     inputs = np.full(shape, PAD, np.int32)
@@ -87,7 +89,9 @@ def packed_option_log_probs(model: Model, params: Params, batch: dict[str, jax.A
 
 
 def cached_option_batch(
-    prompts: Sequence[np.ndarray], options: Options, rows: int
+    prompts: Sequence[np.ndarray],
+    options: Options,
+    rows: int,
 ) -> dict[str, np.ndarray]:
     """Makes a batch for a decoder: options that are scored one after the other.
 
@@ -102,8 +106,8 @@ def cached_option_batch(
       buckets.
     """
     batch = prompt_batch("decoder", prompts, rows)
-    option_count = max(len(row_options) for row_options in options)
-    longest = max(len(option) for row_options in options for option in row_options)
+    option_count = max(map(len, options))
+    longest = max(max(map(len, row_options)) for row_options in options)
     # An option's last token is not fed, so that five tokens take a bucket of four.
     length = 1 + _small_bucket(longest - 1)
     tokens = np.full((rows, _small_bucket(option_count), length), PAD, np.int32)
@@ -119,7 +123,11 @@ def cached_option_batch(
     return batch
 
 
-def cached_option_sums(model: Model, params: Params, batch: dict[str, jax.Array]) -> jax.Array:
+def cached_option_sums(
+    model: Model,
+    params: Params,
+    batch: dict[str, jax.Array],
+) -> jax.Array:
     """Computes the log-probability of each option of a `cached_option_batch`.
 
     The prompts are read into the cache once. Each option overwrites the one before in the cache. It
@@ -135,7 +143,8 @@ def cached_option_sums(model: Model, params: Params, batch: dict[str, jax.Array]
     first_log_probs = jax.nn.log_softmax(state.logits)
 
     def score_option(
-        number: jax.Array, carry: tuple[jax.Array, DecodeState]
+        number: jax.Array,
+        carry: tuple[jax.Array, DecodeState],
     ) -> tuple[jax.Array, DecodeState]:
         sums, state = carry
         tokens = options[:, number]

@@ -43,7 +43,15 @@ class Scorer:
       gather_per_token: see `DecodeState`.
     """
 
-    def __init__(self, config: ModelConfig, params: Params, mesh: Mesh, *, rows: int, eos_id: int):
+    def __init__(
+        self,
+        config: ModelConfig,
+        params: Params,
+        mesh: Mesh,
+        *,
+        rows: int,
+        eos_id: int,
+    ):
         """Builds the model.
 
         Args:
@@ -63,7 +71,11 @@ class Scorer:
         # All hosts must run the same program, even if their devices report different sizes.
         self.gather_per_token = multihost.broadcast_from_zero(self._is_too_large_to_gather())
 
-    def log_probs(self, prompts: Sequence[np.ndarray], options: Options) -> list[np.ndarray]:
+    def log_probs(
+        self,
+        prompts: Sequence[np.ndarray],
+        options: Options,
+    ) -> list[np.ndarray]:
         """Computes the log-probability of each option after its prompt.
 
         A prompt is read once for all its options.
@@ -81,9 +93,9 @@ class Scorer:
         _check_options(options)
         results: list[np.ndarray] = [np.zeros(0, np.float32)] * len(prompts)
         for indices in self._batches(prompts):
-            program, batch = self.option_scoring_program(
-                [prompts[i] for i in indices], [options[i] for i in indices]
-            )
+            batch_prompts = [prompts[i] for i in indices]
+            batch_options = [options[i] for i in indices]
+            program, batch = self.option_scoring_program(batch_prompts, batch_options)
             sums = np.asarray(self._run(program, batch))
             if self.architecture == "encoder_decoder":
                 sums = _sum_segments(batch["decoder_segment_ids"], sums)
@@ -92,7 +104,9 @@ class Scorer:
         return results
 
     def option_scoring_program(
-        self, prompts: Sequence[np.ndarray], options: Options
+        self,
+        prompts: Sequence[np.ndarray],
+        options: Options,
     ) -> tuple[Program, dict[str, np.ndarray]]:
         """Returns what `log_probs` runs on one batch.
 
@@ -104,10 +118,12 @@ class Scorer:
           (the program, its batch). The program's arguments are the parameters and the batch.
         """
         if self.architecture == "encoder_decoder":
+            function = packed_option_log_probs
             batch = packed_option_batch(prompts, options, self.rows)
-            return _compiled(packed_option_log_probs, self.model, self.mesh), batch
-        batch = cached_option_batch(prompts, options, self.rows)
-        return _compiled(cached_option_sums, self.model, self.mesh), batch
+        else:
+            function = cached_option_sums
+            batch = cached_option_batch(prompts, options, self.rows)
+        return _compiled(function, self.model, self.mesh), batch
 
     def generate(
         self,
@@ -138,17 +154,20 @@ class Scorer:
             )
         results: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
         for indices in self._batches(prompts):
-            program, batch = self.generation_program(
-                [prompts[i] for i in indices], config, [streams[i] for i in indices]
-            )
+            batch_prompts = [prompts[i] for i in indices]
+            batch_streams = [streams[i] for i in indices]
+            program, batch = self.generation_program(batch_prompts, config, batch_streams)
             generated = np.asarray(self._run(program, batch, config.array_settings()))
-            for i, row in zip(indices, generated[:, : config.new_tokens], strict=False):
-                ends = np.flatnonzero(row == self.eos_id)
-                results[i] = row[: ends[0]] if len(ends) else row
+            # The batch may have rows of padding, and more tokens than were asked for.
+            for i, row in zip(indices, generated, strict=False):
+                results[i] = self._before_eos(row[: config.new_tokens])
         return results
 
     def generation_program(
-        self, prompts: Sequence[np.ndarray], config: GenerationConfig, streams: Sequence[int]
+        self,
+        prompts: Sequence[np.ndarray],
+        config: GenerationConfig,
+        streams: Sequence[int],
     ) -> tuple[Program, dict[str, np.ndarray]]:
         """Returns what `generate` runs on one batch.
 
@@ -170,7 +189,13 @@ class Scorer:
         batch = prompt_batch(self.architecture, prompts, self.rows)
         batch["streams"] = np.full(self.rows, -1, np.int32)
         batch["streams"][: len(streams)] = streams
-        return _compiled(generate_tokens, self.model, self.mesh, static=static), batch
+        program = _compiled(generate_tokens, self.model, self.mesh, static=static)
+        return program, batch
+
+    def _before_eos(self, tokens: np.ndarray) -> np.ndarray:
+        """Returns the tokens before the first EOS; all of them if there is none."""
+        ends = np.flatnonzero(tokens == self.eos_id)
+        return tokens[: ends[0]] if len(ends) else tokens
 
     def _is_too_large_to_gather(self) -> bool:
         """Returns whether generation gathers parameters that fsdp splits for each token.
@@ -182,12 +207,15 @@ class Scorer:
         """
         if self.mesh.shape["fsdp"] == 1:
             return False
-        item_size = jnp.dtype(self.model.config.dtype).itemsize
         # The encoder reads the prompts only, before the loop over tokens.
-        decoder = {name: tree for name, tree in self.params.items() if name != "encoder"}
+        decoder = dict(self.params)
+        decoder.pop("encoder", None)
         count = sum(leaf.size for leaf in jax.tree.leaves(decoder))
+        item_size = jnp.dtype(self.model.config.dtype).itemsize
         gathered_bytes = item_size * count / self.mesh.shape["tensor"]
-        memory = memory_of(list(self.mesh.devices.flat))
+
+        devices = list(self.mesh.devices.flat)
+        memory = memory_of(devices)
         return memory is None or gathered_bytes > memory / 3
 
     def _batches(self, prompts: Sequence[np.ndarray]) -> Iterator[list[int]]:
@@ -222,7 +250,10 @@ def _sum_segments(segment_ids: np.ndarray, log_probs: np.ndarray) -> list[np.nda
 
 @functools.lru_cache(maxsize=64)
 def _compiled(
-    function: Callable[..., jax.Array], model: Model, mesh: Mesh, **static: object
+    function: Callable[..., jax.Array],
+    model: Model,
+    mesh: Mesh,
+    **static: object,
 ) -> Program:
     """Returns the function under jax.jit.
 
