@@ -1,4 +1,4 @@
-"""FLAN's tasks, one file per cluster. Importing this package registers them and the mixtures in tasks/mixtures.py."""
+"""FLAN's tasks, one file per cluster, and its mixtures. Importing this package registers them."""
 
 from tasks import (  # noqa: F401
     closed_book_qa,

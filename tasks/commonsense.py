@@ -1,4 +1,4 @@
-"""Commonsense: which of the possible causes, ways to do things, next steps or endings makes sense?"""
+"""Commonsense: which of the given causes, actions, next steps or endings makes sense?"""
 
 import re
 

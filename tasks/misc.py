@@ -1,4 +1,4 @@
-"""Miscellany: word senses, kinds of questions, grammar, spelling, equations, conversations about a text."""
+"""Miscellany: word senses, question types, grammar, spelling, equations, conversations."""
 
 import re
 

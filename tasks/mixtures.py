@@ -12,7 +12,8 @@ PRACTICE = register_mixture(
     Mixture(
         "practice",
         (
-            "rte", "cb", "wnli", "bool_q", "openbookqa", "arc_easy", "arc_challenge", "copa", "winogrande", "sst2",
+            "rte", "cb", "wnli", "bool_q", "openbookqa", "arc_easy", "arc_challenge", "copa",
+            "winogrande", "sst2",
             "glue_mrpc", "stsb", "common_gen", "e2e_nlg", "web_nlg_en", "wic", "trec", "cola",
         ),
     )
@@ -28,9 +29,10 @@ ABLATION_CLUSTERS = (
     "coreference",
     "conversational_qa",
 )
-"""The clusters of FLAN's ablations in the order in which they join (FLAN, section 4.1 and Figure 6).
+"""The clusters of FLAN's ablations in the order in which they are added (section 4.1, Figure 6).
 
-They are those of the released code. Held out meanwhile: entailment, common_sense and open_domain_qa.
+They are those of the released code. The ablations hold out entailment, common_sense and
+open_domain_qa.
 """
 
 

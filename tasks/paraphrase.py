@@ -9,7 +9,7 @@ _NO_YES = ("no", "yes")
 
 
 def _pair(row, answer):
-    """The two sentences and the answer; None for a row without a label or with an empty sentence."""
+    """Returns the sentences and the answer; None without a label or with an empty sentence."""
     texts = {name: row[name].strip() for name in ("sentence1", "sentence2")}
     if row["label"] < 0 or not all(texts.values()):
         return None

@@ -1,6 +1,6 @@
-"""Plain text to train a base model on before it is tuned: a language model's task, and in no mixture of FLAN's.
+"""Plain text to pre-train a model on: a task that is in no mixture of FLAN.
 
-`MIXTURE = 'plain_text'` names it where a gin file imports this module.
+Set MIXTURE = 'plain_text' in a gin file that imports this module.
 """
 
 from flan_jax.tasks import Collection, FormatTemplate, TemplatedTask, register_collection

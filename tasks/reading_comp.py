@@ -246,7 +246,7 @@ _DROP_DATE = re.compile(r"(\d*)-([A-Za-z.]+)-(\d+)|--(\d+)")
 
 
 def _drop_answer(text):
-    """TFDS joins a date as "1582-October-12", or "-October-12" and "--12"; people write "12 October 1582"."""
+    """Turns TFDS's "1582-October-12", "-October-12" or "--12" into "12 October 1582"."""
     date = _DROP_DATE.fullmatch(text.strip())
     return " ".join(filter(None, reversed(date.groups()))) if date else text.strip()
 
@@ -453,7 +453,7 @@ OPENBOOKQA = register(
         fields=_openbookqa_fields,
         options="choices",
         templates=(
-            # Where a source has no facts, the two templates that show one simply begin with their second line.
+            # Without facts, the two templates that show one begin with their second line.
             FormatTemplate(
                 "{fact}\n\n{question}\n\nWhich of these is the best answer or ending?\n\n{options}"
             ),

@@ -6,7 +6,7 @@ from tasks.practice import reading_comp_w_commonsense as practice
 
 
 def _record_fields(row):
-    """The options are the entities, each with the rest of the query; the opening is what comes before them."""
+    """Returns the entities with the rest of the query as options, and what precedes them."""
     before, placeholder, after = row["query"].strip().partition("@placeholder")
     entities = tuple(dict.fromkeys(row["entities"]))
     references = tuple(entity + after for entity in entities if entity in row["answers"])
@@ -14,7 +14,8 @@ def _record_fields(row):
         return None
     return {
         "passage": row["passage"].partition("@highlight")[0].strip(),
-        "opening": f"{before}...",  # without the dots, a query that begins with the placeholder would not show at all
+        "opening": f"{before}...",
+        # without the dots, a query that begins with the placeholder would not show at all
         "choices": tuple(entity + after for entity in entities),
         "answer": references[0],
         "references": references,

@@ -13,7 +13,7 @@ def _one_line(text):
 
 
 def _right_answers(row):
-    """All right answers, of which a row of a train split has only one; none where nobody has written a text."""
+    """Returns all right answers. A row of a train split has one; some rows have none."""
     texts = map(_one_line, (row["target"], *row["references"]))
     return tuple(dict.fromkeys(text for text in texts if text))
 
@@ -96,7 +96,7 @@ COMMON_GEN = register(
 
 
 _CELL_IN_BRACKETS = re.compile(r"\[[^\]]*\]")
-"""DART marks what belongs to a table as a whole with [TABLECONTEXT] and [TITLE]; a reader has no use for the marks."""
+"""DART's marks of what belongs to a whole table. A reader has no use for them."""
 
 
 def _dart_fields(row):

@@ -660,7 +660,7 @@ _ENTITY = re.compile(r" (#\d+|quot|amp|lt|gt|nbsp);")
 
 
 def _ag_news_text(text):
-    """Raw texts have a space for the "&" of entities (Greece #39;s, Texas A amp;M) and a backslash for a line break."""
+    """Mends raw texts, which have " " for the "&" of entities and a backslash for a line break."""
     text = text.replace("\\$", "$").replace("\\", " ")
     return _without_markup(_ENTITY.sub(r"&\1;", f" {text}"))
 

@@ -35,7 +35,8 @@ RELATED = frozenset(
 RELEASED = {
     "summarization": (
         "aeslc", "cnn_dailymail", "gigaword", "multi_news", "newsroom",
-        "opinion_abstracts_rotten_tomatoes", "opinion_abstracts_idebate", "samsum", "xsum", "ag_news_subset", "wiki_lingua_english_en",
+        "opinion_abstracts_rotten_tomatoes", "opinion_abstracts_idebate", "samsum", "xsum",
+        "ag_news_subset", "wiki_lingua_english_en",
     ),
     "structure_to_text": ("common_gen", "dart", "e2e_nlg", "web_nlg_en"),
     "reading_comprehension": ("bool_q", "squad_v1", "squad_v2", "drop", "multirc", "openbookqa"),
@@ -46,7 +47,8 @@ RELEASED = {
     "common_sense": ("story_cloze", "copa", "piqa", "hellaswag"),
     "translation": (
         "para_crawl_enes", "wmt14_enfr", "wmt16_translate_deen", "wmt16_translate_tren",
-        "wmt16_translate_csen", "wmt16_translate_fien", "wmt16_translate_roen", "wmt16_translate_ruen",
+        "wmt16_translate_csen", "wmt16_translate_fien", "wmt16_translate_roen",
+        "wmt16_translate_ruen",
     ),
     "coreference": ("wsc", "definite_pronoun_resolution", "winogrande"),
     "entailment": (

@@ -19,8 +19,8 @@ CANDIDATES_PER_SHOT = 8
 class Exemplars:
     """Draws exemplars for queries, from a seed.
 
-    A row of a split has the same exemplars in each of its templates. A row is never its own exemplar,
-    nor is one with equal fields.
+    A row has the same exemplars in each of its templates. A row is never its own exemplar, nor is
+    another one with equal fields.
 
     Attributes:
       placed: the number of exemplars in all prompts so far.

@@ -235,8 +235,8 @@ def drop(targets: Sequence, predictions: Sequence) -> Scores:
 
     An answer is one text, as in TFDS. The metrics differ from SQuAD's: hyphens split words, numbers
     are compared by value, repeated words count once, and a target with numbers shares nothing with
-    a prediction that has none of them.
-    As in the official script, the F1 of one example is rounded to a whole percentage.
+    a prediction that has none of them. As in the official script, the F1 of one example is rounded
+    to a whole percentage.
 
     >>> drop(["12.0 yards", "12 yards"], ["the 12-yards", "13 yards"])
     {'exact_match': 50.0, 'f1': 50.0}
@@ -258,12 +258,11 @@ def drop(targets: Sequence, predictions: Sequence) -> Scores:
 
 def mean_f1(targets: Sequence, predictions: Sequence) -> Scores:
     """Unweighted mean of the F1 of each class among the targets (SuperGLUE's metric for CB)."""
-    _check_lengths(targets, predictions)
-    pairs = list(zip(targets, predictions, strict=True))
+    pairs = _pairs(targets, predictions)
     scores = []
     for label in sorted(set(targets)):
         hits = sum(target == prediction == label for target, prediction in pairs)
-        mentions = sum((target == label) + (prediction == label) for target, prediction in pairs)
+        mentions = [*targets, *predictions].count(label)
         scores.append(2 * hits / mentions)
     return {"mean_f1": 100.0 * float(np.mean(scores))}
 
@@ -276,8 +275,7 @@ def yes_f1(targets: Sequence, predictions: Sequence) -> Scores:
     For MultiRC, whose examples are pairs of a question and one of its answers, it is F1a: the
     multi-label F1 over all pairs (Khashabi et al. 2018).
     """
-    _check_lengths(targets, predictions)
-    pairs = zip(targets, predictions, strict=True)
+    pairs = _pairs(targets, predictions)
     hits = sum(target == prediction == "yes" for target, prediction in pairs)
     mentions = [*targets, *predictions].count("yes")
     return {"yes_f1": 200.0 * hits / max(1, mentions)}
@@ -345,10 +343,9 @@ def bleu_statistics(targets: Sequence, predictions: Sequence) -> np.ndarray:
       [examples, 10] int64: the lengths of the prediction and of the nearest reference, the number
       of matching n-grams of 1 to 4 tokens, and the number of all n-grams of 1 to 4 tokens.
     """
-    _check_lengths(targets, predictions)
     scorer = _bleu_scorer()
     rows = []
-    for target, prediction in zip(targets, predictions, strict=True):
+    for target, prediction in _pairs(targets, predictions):
         references = [[reference] for reference in _references(target)]
         score = scorer.corpus_score([prediction], references)
         rows.append([score.sys_len, score.ref_len, *score.counts, *score.totals])
@@ -383,11 +380,10 @@ def rouge(targets: Sequence, predictions: Sequence) -> Scores:
     """
     from rouge_score.rouge_scorer import RougeScorer  # takes 1 s to import, because of nltk
 
-    _check_lengths(targets, predictions)
     kinds = ("rouge1", "rouge2", "rougeLsum")
     scorer = RougeScorer(kinds)
     scores = []
-    for target, prediction in zip(targets, predictions, strict=True):
+    for target, prediction in _pairs(targets, predictions):
         references = [_sentences(reference) for reference in _references(target)]
         scores.append(scorer.score_multi(references, _sentences(prediction)))
     means = {}
@@ -398,9 +394,8 @@ def rouge(targets: Sequence, predictions: Sequence) -> Scores:
 
 def _mean(targets: Sequence, predictions: Sequence, score: Callable[[str, str], float]) -> float:
     """Returns 100 times the mean over examples of the best score(reference, prediction)."""
-    _check_lengths(targets, predictions)
     best = []
-    for target, prediction in zip(targets, predictions, strict=True):
+    for target, prediction in _pairs(targets, predictions):
         scores = [score(reference, prediction) for reference in _references(target)]
         best.append(max(scores))
     return 100.0 * float(np.mean(best))
@@ -414,6 +409,12 @@ def _check_lengths(targets: Sequence, predictions: Sequence) -> None:
         )
     if len(targets) == 0:
         raise InputError("there are no predictions to score")
+
+
+def _pairs(targets: Sequence, predictions: Sequence) -> list[tuple]:
+    """Returns [(target, prediction), ...]."""
+    _check_lengths(targets, predictions)
+    return list(zip(targets, predictions, strict=True))
 
 
 def _references(target: str | Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Practice rows of the closed-book question answering tasks: questions about the world, without a text that says it."""
+"""Practice rows of the closed-book QA tasks: questions about the world without a text."""
 
 import re
 
@@ -34,7 +34,7 @@ _VIA_HOME = {
 
 
 def arc_challenge(world, rng):
-    """Either two steps (a person, the person's town, the fact about the town) or a question back from the value."""
+    """Draws a question of two steps (person, town, fact about the town) or one for the subject."""
     if rng.random() < 0.5:
         home = world.fact(rng, ("home",))
         about_town = rng.choice(
@@ -52,16 +52,21 @@ def arc_challenge(world, rng):
 
 _SEARCHES = {
     "home": (
-        "where does {s} live", "in which town does {s} live", "what town does {s} live in", "what is the home of {s}",
-        "what is the name of the town where {s} lives", "where is the home of {s}", "which town is the home of {s}",
+        "where does {s} live", "in which town does {s} live", "what town does {s} live in",
+        "what is the home of {s}",
+        "what is the name of the town where {s} lives", "where is the home of {s}",
+        "which town is the home of {s}",
     ),
     "job": (
-        "what is the job of {s}", "what does {s} work as", "what kind of work does {s} do", "which job does {s} have",
-        "what is the name of the job that {s} has", "what job does {s} do", "what does {s} do for work",
+        "what is the job of {s}", "what does {s} work as", "what kind of work does {s} do",
+        "which job does {s} have",
+        "what is the name of the job that {s} has", "what job does {s} do",
+        "what does {s} do for work",
     ),
     "food": (
         "what does {s} like to eat", "what is the favorite food of {s}", "which food does {s} like",
-        "what food does {s} like to eat", "what is the name of the food that {s} likes", "what does {s} eat",
+        "what food does {s} like to eat", "what is the name of the food that {s} likes",
+        "what does {s} eat",
         "which food is the favorite of {s}",
     ),
     "pet": (
@@ -70,23 +75,29 @@ _SEARCHES = {
         "what kind of pet does {s} have",
     ),
     "car": (
-        "what color is the car of {s}", "what color of car does {s} drive", "which color is the car of {s}",
-        "what is the color of the car of {s}", "what color car does {s} drive", "what color is the car that {s} has",
+        "what color is the car of {s}", "what color of car does {s} drive",
+        "which color is the car of {s}",
+        "what is the color of the car of {s}", "what color car does {s} drive",
+        "what color is the car that {s} has",
         "which color of car does {s} drive",
     ),
     "country": (
         "in which country is {s}", "which country is {s} in", "what country is {s} in",
-        "what is the country of {s}", "in what country is the town of {s}", "where is the town of {s}",
+        "what is the country of {s}", "in what country is the town of {s}",
+        "where is the town of {s}",
         "what is the name of the country of {s}",
     ),
     "product": (
         "what is {s} known for", "what is the town of {s} known for", "what is {s} famous for",
-        "what do people buy in {s}", "which product is {s} known for", "what product is famous in {s}",
+        "what do people buy in {s}", "which product is {s} known for",
+        "what product is famous in {s}",
         "what can you buy in {s}",
     ),
     "material": (
-        "what is the {s} made of", "what did they make the {s} from", "what material is the {s} made of",
-        "which material is the {s} made of", "what is the material of the {s}", "what was the {s} made from",
+        "what is the {s} made of", "what did they make the {s} from",
+        "what material is the {s} made of",
+        "which material is the {s} made of", "what is the material of the {s}",
+        "what was the {s} made from",
         "what kind of material is the {s} made of",
     ),
 }  # fmt: skip
@@ -112,7 +123,7 @@ _SEARCHES_BACK = {
 
 
 def natural_questions(world, rng):
-    """A third of the questions go back from the value; they have as many answers as there are subjects with it."""
+    """Draws a question; a third ask for the subjects of a value, and may have several answers."""
     fact = world.fact(rng)
     name = fact.relation.name
     if rng.random() < 2 / 3:
@@ -164,7 +175,7 @@ _ALIASES = {
 
 
 def trivia_qa(world, rng):
-    """What is the value, with another fact about the subject as a hint; or: who is it that two facts are about?"""
+    """Draws a question for a value, with a fact as a hint, or for the subject of two facts."""
     fact = world.fact(rng)
     name = fact.relation.name
     hint = world.other(fact, rng) if name != "material" else None

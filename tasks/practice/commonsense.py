@@ -180,7 +180,7 @@ _MANNERS = (
 
 
 def hellaswag(world, rng):
-    """The last step of an activity among those of three others: of a film with a person, or of written instructions."""
+    """Draws an activity, in a film or in instructions, whose last step is one of four options."""
     activity, first, second, last = rng.choice(_ACTIVITIES)
     endings = rng.sample([last, *rng.sample([a[-1] for a in _ACTIVITIES if a[-1] != last], 3)], 4)
     label = endings.index(last)

@@ -1,4 +1,4 @@
-"""Practice rows of the coreference tasks: sentences with a blank or a pronoun that could mean either of two."""
+"""Practice rows of the coreference tasks: sentences with a blank or an ambiguous pronoun."""
 
 from flan_jax.tasks.practice_world import PEOPLE, THINGS, TOWNS, sentence
 
@@ -34,7 +34,7 @@ _WHO_OR_WHAT = (
         ("found", "back in its place"),
     ),
 )
-"""A sentence, the words that make the blank mean the person, the words that make it mean the thing."""
+"""(sentence, words by which the blank is the person, words by which it is the thing)."""
 
 _WHICH_PERSON = (
     ("{person} gave {other} the {thing} because _ {word} it.", ("did not need",), ("asked for",)),
@@ -53,7 +53,7 @@ _WHICH_PERSON = (
 
 
 def winogrande(world, rng):
-    """Mostly a question of what can be said of people and of things, at times of who did what to whom."""
+    """Draws a sentence about a person and a thing, or at times about two people."""
     person, other = rng.sample(PEOPLE, 2)
     thing, town = rng.choice(THINGS), rng.choice(TOWNS)
     pattern, *words = rng.choice(_WHICH_PERSON if rng.random() < 0.2 else _WHO_OR_WHAT)
@@ -168,7 +168,7 @@ _TWO_THINGS = (
 
 
 def _ambiguous(rng):
-    """A sentence with a blank, the pronoun that fits it, the two that it could mean, and which it does mean."""
+    """Returns a sentence with a blank, the pronoun, both candidates, and the right one."""
     town, thing = rng.choice(TOWNS), rng.choice(THINGS)
     meant = rng.randrange(2)
     if rng.random() < 0.6:

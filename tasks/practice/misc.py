@@ -144,23 +144,26 @@ def trec(world, rng):
 
 
 _SURROUNDINGS = (
-    "{}.", "We know that {}.", "Today {}.", "I think that {}.", "They say that {}.", "As you see, {}.",
-    "It is true that {}.", "{}, as we know.", "{}, of course.", "{}, I believe.", "{}, they say.", "{}, or so I hear.",
+    "{}.", "We know that {}.", "Today {}.", "I think that {}.", "They say that {}.",
+    "As you see, {}.",
+    "It is true that {}.", "{}, as we know.", "{}, of course.", "{}, I believe.",
+    "{}, they say.", "{}, or so I hear.",
 )  # fmt: skip
 
 _OTHER_NUMBER = {
-    "is": "are", "lives": "live", "works": "work", "has": "have", "drives": "drive", "likes": "like", "buy": "buys",
+    "is": "are", "lives": "live", "works": "work", "has": "have", "drives": "drive",
+    "likes": "like", "buy": "buys",
 }  # fmt: skip
 
 _NEEDED = frozenset({"is", "of", "to", "lives", "works", "has", "drives", "likes", "made", "buy"})
-"""No statement of the world is a sentence without one of these that it has, but for the "of" of "the town of Arden"."""
+"""Words that no statement can lose, except for the "of" in "the town of Arden"."""
 
 _NOT_LAST = frozenset({"a", "the", "of", "in", "from", "with", "as"})
-"""No statement of the world is a sentence when one of these changes places with the word behind it."""
+"""Words that cannot change places with the next word in any statement."""
 
 
 def _damaged(words, rng):
-    """The words of a statement with one mistake: in agreement, a word missing, in order, or a word doubled."""
+    """Returns a statement with one mistake: agreement, a missing word, order, a doubled word."""
     agreeing = [i for i, word in enumerate(words) if word in _OTHER_NUMBER]
     needed = [
         i
@@ -183,7 +186,7 @@ def _damaged(words, rng):
 
 def cola(world, rng):
     fact = world.fact(rng)
-    # "apples is what Ida likes to eat" is hard to call, so the food relation keeps to its first two wordings
+    # Whether "apples is what Ida likes to eat" is correct is debatable: foods have two wordings.
     first, *rest = (
         fact.say(rng.randrange(2 if fact.relation.name == "food" else 3)).rstrip(".").split()
     )
@@ -231,7 +234,7 @@ _LATER_QUESTIONS = {
     "pet": ("Which pet does {they} have?", "Does {they} have a {o}?"),
     "car": ("What color is {their} car?", "Is {their} car {o}?"),
 }
-"""Of each relation an open and a yes/no question that come after the person's name was mentioned."""
+"""For each relation, an open and a yes/no question that follow a mention of the person."""
 
 
 def _ask_later(fact, yes_no=False):
@@ -343,12 +346,18 @@ _LINES = {
 """Lines of web pages in English and Danish about a fact of each relation."""
 
 _DANISH = {
-    "teacher": "lærer", "baker": "bager", "doctor": "læge", "farmer": "landmand", "painter": "maler", "pilot": "pilot",
-    "singer": "sanger", "tailor": "skrædder", "soup": "suppe", "bread": "brød", "rice": "ris", "fish": "fisk",
-    "cake": "kage", "apples": "æbler", "pasta": "pasta", "beans": "bønner", "cat": "kat", "dog": "hund",
-    "horse": "hest", "parrot": "papegøje", "rabbit": "kanin", "goat": "ged", "turtle": "skildpadde", "duck": "and",
-    "red": "rød", "blue": "blå", "green": "grøn", "yellow": "gul", "white": "hvid", "black": "sort", "brown": "brun",
-    "gray": "grå", "cheese": "ost", "glass": "glas", "wool": "uld", "silver": "sølv", "honey": "honning",
+    "teacher": "lærer", "baker": "bager", "doctor": "læge", "farmer": "landmand",
+    "painter": "maler", "pilot": "pilot",
+    "singer": "sanger", "tailor": "skrædder", "soup": "suppe", "bread": "brød", "rice": "ris",
+    "fish": "fisk",
+    "cake": "kage", "apples": "æbler", "pasta": "pasta", "beans": "bønner", "cat": "kat",
+    "dog": "hund",
+    "horse": "hest", "parrot": "papegøje", "rabbit": "kanin", "goat": "ged",
+    "turtle": "skildpadde", "duck": "and",
+    "red": "rød", "blue": "blå", "green": "grøn", "yellow": "gul", "white": "hvid",
+    "black": "sort", "brown": "brun",
+    "gray": "grå", "cheese": "ost", "glass": "glas", "wool": "uld", "silver": "sølv",
+    "honey": "honning",
     "paper": "papir", "salt": "salt", "wine": "vin",
 }  # fmt: skip
 

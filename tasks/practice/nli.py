@@ -14,7 +14,7 @@ from flan_jax.tasks.practice_world import (
 )
 
 _SINGLE_VALUED = ("home", "job", "car", "country", "material")
-"""Relations in which another value contradicts the fact: a person may like two foods, but has one home."""
+"""Relations with one value: a person may like two foods, but has one home."""
 
 
 def rte(world, rng):
@@ -80,9 +80,10 @@ def _near(world, fact):
 
 
 def _inference(world, rng, count, negated):
-    """`count` statements, a sentence about them, and whether it is true by them (0), left open (1) or false (2).
+    """Draws statements and a sentence that is true (0), left open (1) or false (2) by them.
 
-    `negated` is the share of the sentences that deny something. No statement is simply repeated in the sentence.
+    The sentence never repeats a statement word by word. `count` is the number of statements,
+    `negated` the share of sentences that deny something.
     """
     asked = world.fact(rng, _SINGLE_VALUED)
     wording, stated_wording = rng.sample(range(3), 2)

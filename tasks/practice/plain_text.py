@@ -1,4 +1,4 @@
-"""Practice documents: plain texts about the practice world, such as a language model is trained on before it is tuned."""
+"""Practice documents: plain texts about the practice world, for pre-training."""
 
 from flan_jax.tasks.practice_world import JOBS, PEOPLE, THINGS, TOWNS, clause
 
@@ -22,7 +22,7 @@ def _portrait(world, rng):
 
 
 def _tale(world, rng):
-    """An invented story, in which other things are true than in the world; what it says last follows from it."""
+    """Returns a story with facts of its own, whose last sentence follows from the others."""
     opener = rng.choice(
         ("This is only a story.", "In the play, all is different.", "Once upon a time it was so.")
     )

@@ -179,7 +179,7 @@ def _same_relation(world, fact, rng):
 
 
 def _others(world, fact, rng):
-    """Two or three other true facts, up to two of them about the same subject; about things, where that is a thing."""
+    """Returns two or three other true facts, up to two of them about the same subject."""
     same = [f for f in world.about(fact.subject) if f != fact]
     rest = [
         f
@@ -190,7 +190,7 @@ def _others(world, fact, rng):
 
 
 def _context(fact, others, rng):
-    """A text that states all these facts in random order, and where in it the value of `fact` stands."""
+    """Returns a text that states the facts in random order, and the place of `fact`'s value."""
     facts = rng.sample([fact, *others], len(others) + 1)
     sentences = [f.say(rng.randrange(3)) for f in facts]
     at = facts.index(fact)
@@ -199,7 +199,7 @@ def _context(fact, others, rng):
 
 
 def _spans(fact, context, start, count):
-    """The value of `fact` as SQuAD's answers: the very letters of the text, once for each of `count` annotators."""
+    """Returns the value of `fact` as SQuAD's answers: copied from the text, `count` times."""
     return {
         "text": [context[start : start + len(fact.value)]] * count,
         "answer_start": [start] * count,

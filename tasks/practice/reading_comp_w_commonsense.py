@@ -15,7 +15,7 @@ _REPORTS = (
 
 
 def record(world, rng):
-    """Two statements are of the kind that the query is about, and one or both of their subjects are right."""
+    """Draws a passage with two statements of the query's relation; one or both are right."""
     fact = world.fact(rng, ("home", "job", "food", "pet", "car", "country", "product"))
     alike = [f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject]
     right = {fact.subject} | {f.subject for f in alike if f.value == fact.value}

@@ -51,7 +51,7 @@ def _things(world, rng):
 
 
 def _said(frames, world, rng, label):
-    """The frames as texts about the same things, in which no word of praise or blame comes twice."""
+    """Returns the frames as texts about the same things; no word of praise or blame is repeated."""
     things, words = _things(world, rng), rng.sample((_BLAME, _PRAISE)[label], 2 * len(frames))
     texts = []
     for frame, first, second in zip(frames, words[::2], words[1::2], strict=True):

@@ -12,7 +12,8 @@ from flan_jax.tasks.practice_world import (
 )
 
 _VERBS = (
-    ("find", "finds"), ("carry", "carries"), ("buy", "buys"), ("sell", "sells"), ("see", "sees"), ("hide", "hides"),
+    ("find", "finds"), ("carry", "carries"), ("buy", "buys"), ("sell", "sells"), ("see",
+    "sees"), ("hide", "hides"),
     ("want", "wants"), ("bring", "brings"), ("drop", "drops"), ("lose", "loses"),
 )  # fmt: skip
 
@@ -106,7 +107,7 @@ def e2e_nlg(world, rng):
 
 
 def _describe(slots):
-    """Three wordings of a place: all in one sentence where possible, introduced by "there is", bit by bit."""
+    """Returns three wordings of a place: one sentence if possible, "there is", many sentences."""
 
     def bit(slot, text):
         return text.format(slots[slot]) if slot in slots else ""

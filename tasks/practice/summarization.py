@@ -20,7 +20,7 @@ def _value(world, subject, relation):
 
 
 def _words(world, rng):
-    """Names and things for the slots of a pattern; what they say of each other is true in the world."""
+    """Returns names and things for the slots of a pattern; what they say is true in the world."""
     s, o = rng.sample(PEOPLE, 2)
     home = _value(world, s, "home")
     town, town2 = rng.sample([t for t in TOWNS if t != home], 2)

@@ -9,8 +9,8 @@ from flan_jax.tasks.practice_world import sentence
 class _Language:
     """How a language says what some of the world's statements say.
 
-    `patterns` are keyed by relation and wording. `words` has the form in which each value stands in every pattern of its
-    relation, so that nothing needs to be inflected; a value that is not in it is a name and stays as it is.
+    `patterns` are keyed by relation and wording. `words` has the form in which each value stands in
+    every pattern of its relation, so that nothing is inflected. Values that it lacks are names.
     """
 
     patterns: dict[tuple[str, int], str]
@@ -63,8 +63,10 @@ _FRENCH = _Language(
         "rabbit": "un lapin", "goat": "une chèvre", "turtle": "une tortue", "duck": "un canard",
         "red": "rouge", "blue": "bleue", "green": "verte", "yellow": "jaune",
         "white": "blanche", "black": "noire", "brown": "marron", "gray": "grise",
-        "Norland": "au Norland", "Sudland": "au Sudland", "Estia": "en Estia", "Westia": "en Westia",
-        "cheese": "son fromage", "glass": "son verre", "wool": "sa laine", "silver": "son argenterie",
+        "Norland": "au Norland", "Sudland": "au Sudland", "Estia": "en Estia",
+        "Westia": "en Westia",
+        "cheese": "son fromage", "glass": "son verre", "wool": "sa laine",
+        "silver": "son argenterie",
         "honey": "son miel", "paper": "son papier", "salt": "son sel", "wine": "son vin",
     },
 )  # fmt: skip
@@ -87,7 +89,8 @@ _GERMAN = _Language(
         "soup": "Suppe", "bread": "Brot", "rice": "Reis", "fish": "Fisch",
         "cake": "Kuchen", "apples": "Äpfel", "pasta": "Nudeln", "beans": "Bohnen",
         "cat": "eine Katze", "dog": "einen Hund", "horse": "ein Pferd", "parrot": "einen Papagei",
-        "rabbit": "ein Kaninchen", "goat": "eine Ziege", "turtle": "eine Schildkröte", "duck": "eine Ente",
+        "rabbit": "ein Kaninchen", "goat": "eine Ziege", "turtle": "eine Schildkröte",
+        "duck": "eine Ente",
         "red": "rot", "blue": "blau", "green": "grün", "yellow": "gelb",
         "white": "weiß", "black": "schwarz", "brown": "braun", "gray": "grau",
         "cheese": "Käse", "glass": "Glas", "wool": "Wolle", "silver": "Silber",
@@ -109,8 +112,10 @@ _TURKISH = _Language(
     {
         "teacher": "öğretmen", "baker": "fırıncı", "doctor": "doktor", "farmer": "çiftçi",
         "painter": "ressam", "pilot": "pilot", "singer": "şarkıcı", "tailor": "terzi",
-        "soup": "çorba içmeyi", "bread": "ekmek yemeyi", "rice": "pilav yemeyi", "fish": "balık yemeyi",
-        "cake": "kek yemeyi", "apples": "elma yemeyi", "pasta": "makarna yemeyi", "beans": "fasulye yemeyi",
+        "soup": "çorba içmeyi", "bread": "ekmek yemeyi", "rice": "pilav yemeyi",
+        "fish": "balık yemeyi",
+        "cake": "kek yemeyi", "apples": "elma yemeyi", "pasta": "makarna yemeyi",
+        "beans": "fasulye yemeyi",
         "cat": "kedi", "dog": "köpek", "horse": "at", "parrot": "papağan",
         "rabbit": "tavşan", "goat": "keçi", "turtle": "kaplumbağa", "duck": "ördek",
         "red": "kırmızı", "blue": "mavi", "green": "yeşil", "yellow": "sarı",
@@ -164,7 +169,8 @@ _FINNISH = _Language(
         "rabbit": "kanin", "goat": "vuohen", "turtle": "kilpikonnan", "duck": "ankan",
         "red": "punaista", "blue": "sinistä", "green": "vihreää", "yellow": "keltaista",
         "white": "valkoista", "black": "mustaa", "brown": "ruskeaa", "gray": "harmaata",
-        "Norland": "Norlandissa", "Sudland": "Sudlandissa", "Estia": "Estiassa", "Westia": "Westiassa",
+        "Norland": "Norlandissa", "Sudland": "Sudlandissa", "Estia": "Estiassa",
+        "Westia": "Westiassa",
         "cheese": "juustostaan", "glass": "lasistaan", "wool": "villastaan", "silver": "hopeastaan",
         "honey": "hunajastaan", "paper": "paperistaan", "salt": "suolastaan", "wine": "viinistään",
     },

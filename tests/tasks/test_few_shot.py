@@ -56,7 +56,7 @@ def test_mixed_templates():
     for row, query in zip(rows, plain, strict=True):
         for shown in row.inputs.removesuffix(query.inputs).split(BETWEEN)[:-1]:
             kinds.add((row.template, "fly" in shown, "Name" in shown))
-    # A query that asks for the answer never follows a turned-around exemplar, nor the other way round.
+    # A query that asks for the answer has no turned-around exemplar, and vice versa.
     assert kinds == {
         (0, True, False),
         (0, False, False),

@@ -1,4 +1,4 @@
-"""Rows as the real datasets have them, for the tasks whose rows cannot be random: what fields() makes of them."""
+"""Rows as the real datasets have them, and the fields that tasks make of them."""
 
 import pytest
 

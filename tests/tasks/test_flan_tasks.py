@@ -1,4 +1,4 @@
-"""Every task in tasks/: its templates, its schema against TFDS itself, rows as the real datasets have them."""
+"""Every task in tasks/: its templates, and its schema against TFDS itself."""
 
 import dataclasses
 import itertools
@@ -68,7 +68,7 @@ def test_templates_are_cleanly_typed(name):
 
 
 def test_no_two_templates_are_the_same_text():
-    """But for tasks that share a set on purpose, no input pattern comes twice, in any spelling of its fields."""
+    """Tasks may share all their templates; else no input pattern comes twice."""
     seen: dict[str, tuple[Template, ...]] = {}
     for task in FLAN.values():
         for template in task.templates:
@@ -110,9 +110,9 @@ def tfds_folder(tmp_path_factory):
 
 @every_task
 def test_tfds_itself_stores_and_returns_our_rows(name, tfds_folder):
-    """Practice rows pass through the real builder's features into TFRecords, and come back as the same examples.
+    """Practice rows are written as TFRecords by the real builder's features, and read again.
 
-    The name and version exist, and the schema has every field with the right type: TFDS would refuse otherwise.
+    TFDS refuses unknown names and versions, and rows that do not have the fields of the schema.
     """
     import tensorflow_datasets as tfds
 
@@ -133,7 +133,7 @@ def test_tfds_itself_stores_and_returns_our_rows(name, tfds_folder):
 
 @every_task
 def test_splits_are_disjoint(name):
-    """By their TFDS expressions: two of our splits that read one TFDS split read different parts of it."""
+    """Two splits of a task that read one TFDS split read different parts of it."""
     source, size = FLAN[name].source, 100_000
     parts = {}
     for split in SPLITS:

@@ -225,6 +225,10 @@ def test_errors(settings, message):
         Prompts(**settings)
 
 
+def test_the_least_settings():
+    Prompts(templates=1, exemplar_tokens=1, shots=16)
+
+
 def test_a_template_that_is_not_there():
     with pytest.raises(InputError, match="no template 3; its templates are 0 to 2"):
         Prompts(only=3).templates_for(KIND)
