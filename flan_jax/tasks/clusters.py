@@ -204,10 +204,7 @@ def hold_out(
         for task in groups.get(cluster) or known_groups[cluster]:
             held_out[task.name] = task
 
-    excluded_clusters = set(held_out_clusters)
-    for pair in view.related:
-        if pair & set(held_out_clusters):
-            excluded_clusters |= pair
+    excluded_clusters = _with_related(held_out_clusters, view.related)
     excluded = set(held_out)
     for cluster in excluded_clusters:
         excluded |= {task.name for task in groups.get(cluster, ())}
@@ -225,6 +222,13 @@ def hold_out(
             f"in {', '.join(sorted(excluded_clusters))}. Hold out less, or add tasks to the mixture"
         )
     return Split(train=tuple(train), held_out=tuple(held_out), clusters=held_out_clusters)
+
+
+def _with_related(clusters: Iterable[str], related: Iterable[frozenset[str]]) -> set[str]:
+    """Returns the clusters and those that are related to one of them."""
+    clusters = set(clusters)
+    related_to_them = [pair for pair in related if pair & clusters]
+    return clusters.union(*related_to_them)
 
 
 def leave_one_cluster_out(

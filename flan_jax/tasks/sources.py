@@ -282,7 +282,7 @@ def _summary(error: Exception) -> str:
     return " ".join([first, *hints])
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Converts the arrays and bytes of tfds.as_numpy to the Python values that JSON rows have."""
     if isinstance(value, bytes):
         return value.decode("utf-8")

@@ -16,12 +16,12 @@ Row = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TemplatedTask:
-    """One dataset with its templates.
+    r"""One dataset with its templates.
 
     >>> TemplatedTask(
     ...     name="rte", cluster="nli", source=Tfds("super_glue/rte:1.0.2", train="train[:-200]",
     ...     validation="train[-200:]", test="validation"), fields=lambda row: {...},
-    ...     options=("yes", "no"), templates=(FormatTemplate("{premise} So {claim}?\\n{options}"),))
+    ...     options=("yes", "no"), templates=(FormatTemplate("{premise} So {claim}?\n{options}"),))
 
     Attributes:
       name: the task's name; letters, digits, "_" and ".".

@@ -102,13 +102,13 @@ def renders_pairs(template: AnyTemplate) -> TypeGuard[Template]:
 
 @dataclasses.dataclass(frozen=True)
 class FormatTemplate:
-    """A template of two patterns with `{field}` slots; `{{` and `}}` are literal braces.
+    r"""A template of two patterns with `{field}` slots; `{{` and `}}` are literal braces.
 
     `{options}` renders as the options suffix.
 
-    >>> FormatTemplate("{sentence}\\nIs this good?\\n{options}", "{answer}").render(
+    >>> FormatTemplate("{sentence}\nIs this good?\n{options}", "{answer}").render(
     ...     {"sentence": "It shines.", "options": ("no", "yes"), "answer": "yes"})
-    ('It shines.\\nIs this good?\\nOPTIONS:\\n- no\\n- yes', 'yes')
+    ('It shines.\nIs this good?\nOPTIONS:\n- no\n- yes', 'yes')
 
     Attributes:
       inputs: the pattern of the input.
@@ -177,10 +177,10 @@ def escape_braces(text: str) -> str:
 
 
 def options_suffix(options: Sequence[str]) -> str:
-    """Returns FLAN's options block, in the dataset's order.
+    r"""Returns FLAN's options block, in the dataset's order.
 
     >>> options_suffix(["no", "yes"])
-    'OPTIONS:\\n- no\\n- yes'
+    'OPTIONS:\n- no\n- yes'
     """
     return "OPTIONS:\n" + "\n".join(f"- {option}" for option in options)
 
