@@ -288,10 +288,10 @@ def _plain(value: object) -> Any:
         return value.decode("utf-8")
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if hasattr(value, "to_list"):  # a ragged tensor: a sequence of sequences
-        return _plain(value.to_list())
+    for name in ("tolist", "to_list"):  # of an array, and of a ragged tensor
+        to_list = getattr(value, name, None)
+        if to_list is not None:
+            return _plain(to_list())
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
