@@ -57,7 +57,9 @@ def _sample(run_dir: Path, task: str) -> list[dict[Phase, Prediction]]:
     main_phase, other_phase = (AFTER, BEFORE) if has_after else (BEFORE, AFTER)
 
     chosen = _choose(_test_rows(run_dir, task, main_phase))
-    by_prompt = {_prompt(row): {main_phase: Prediction.from_json(row)} for row in chosen}
+    by_prompt: dict[Prompt, dict[Phase, Prediction]] = {}
+    for row in chosen:
+        by_prompt[_prompt(row)] = {main_phase: Prediction.from_json(row)}
 
     for row in _test_rows(run_dir, task, other_phase):
         if _prompt(row) in by_prompt:
@@ -91,14 +93,21 @@ def _further_phases(run_dir: Path, task: str) -> list[Phase]:
     return [Phase.parse(name) for name in sorted(names)]
 
 
+def _hash(row: JsonObject) -> int:
+    """Returns a number that is the same in every process for the same prompt."""
+    text = repr(_prompt(row))
+    return zlib.crc32(text.encode())
+
+
 def _choose(rows: Iterator[JsonObject]) -> list[JsonObject]:
     """Returns EXAMPLES_PER_TASK rows, templates in turn, in an order that hashes decide."""
     # A whole test set may not fit in memory. Its rows with the smallest hashes are a sample.
-    pool = heapq.nsmallest(
-        20 * EXAMPLES_PER_TASK, rows, key=lambda row: zlib.crc32(repr(_prompt(row)).encode())
-    )
+    pool = heapq.nsmallest(20 * EXAMPLES_PER_TASK, rows, key=_hash)
     counters: Mapping[int, Iterator[int]] = collections.defaultdict(itertools.count)
-    ranked = [(next(counters[row["template"]]), row["template"], row) for row in pool]
+    ranked = []
+    for row in pool:
+        template = row["template"]
+        ranked.append((next(counters[template]), template, row))
     ranked.sort(key=lambda entry: entry[:2])
     return [row for _, _, row in ranked[:EXAMPLES_PER_TASK]]
 

@@ -112,7 +112,8 @@ class ScoreRow:
         """The p-value of the paired test of after against before; None where nothing pairs."""
         if self.before is None or self.after is None:
             return None
-        return paired_p_value(list(zip(self.before.values, self.after.values, strict=True)))
+        pairs = zip(self.before.values, self.after.values, strict=True)
+        return paired_p_value(list(pairs))
 
     @property
     def is_significant(self) -> bool:
@@ -216,8 +217,10 @@ def _seed_values(seeds: Sequence[PromptScores]) -> Values:
         return interval
 
     by_template = [scores.by_template for scores in seeds]
-    if all(scores.keys() == by_template[0].keys() for scores in by_template):
-        return np.array([list(scores.values()) for scores in by_template])[..., None]
+    templates = by_template[0].keys()
+    if all(scores.keys() == templates for scores in by_template):
+        template_scores = [list(scores.values()) for scores in by_template]
+        return np.array(template_scores)[..., None]
     return np.array([[[scores.mean]] for scores in seeds])
 
 
@@ -241,8 +244,11 @@ def reported_interval(seeds: Sequence[PromptScores]) -> Interval | None:
     means = [scores.mean for scores in seeds]
     if len(seeds) == 1:
         return Interval(means[0], errors[0], *intervals[0])
-    variance = np.mean(np.square(errors)) + np.var(means, ddof=1) / len(means)
-    return normal_interval(float(np.mean(means)), math.sqrt(variance))
+    variance_within_seeds = np.mean(np.square(errors))
+    variance_between_seeds = np.var(means, ddof=1)
+    variance = variance_within_seeds + variance_between_seeds / len(means)
+    mean = float(np.mean(means))
+    return normal_interval(mean, math.sqrt(variance))
 
 
 def normal_interval(mean: float, error: float) -> Interval:
@@ -308,7 +314,10 @@ def paired_p_value(pairs: Sequence[tuple[Values, Values]]) -> float | None:
     for first, second in pairs:
         if isinstance(first, Interval) or isinstance(second, Interval):
             return None
-        if first.shape != second.shape or (np.isnan(first) != np.isnan(second)).any():
+        if first.shape != second.shape:
+            return None
+        is_missing_in_one = np.isnan(first) != np.isnan(second)
+        if is_missing_in_one.any():
             return None
         if first.shape[-1] < 2:
             return None
@@ -325,8 +334,10 @@ def paired_p_value(pairs: Sequence[tuple[Values, Values]]) -> float | None:
 def _contributions(values: np.ndarray) -> np.ndarray:
     """Returns float[examples]: how much each example adds to the mean of the values."""
     seeds, templates, _ = values.shape
-    sizes = (~np.isnan(values)).sum(axis=-1, keepdims=True)
-    return np.nansum(values / sizes, axis=(0, 1)) / (seeds * templates)
+    is_present = ~np.isnan(values)
+    sizes = is_present.sum(axis=-1, keepdims=True)
+    sums = np.nansum(values / sizes, axis=(0, 1))
+    return sums / (seeds * templates)
 
 
 def format_interval(interval: Interval) -> str:

@@ -124,10 +124,10 @@ def _lines(axis: _Axis) -> list[Line]:
     lines: list[Line] = []
     for others, settings in axis.settings.items():
         for phase in (*untuned_phases, *tuned_phases):
-            points = [
-                _mean_of(axis.results.by_setting.get(setting, ()), axis.clusters, phase)
-                for setting in settings
-            ]
+            points = []
+            for setting in settings:
+                clusters = axis.results.by_setting.get(setting, ())
+                points.append(_mean_of(clusters, axis.clusters, phase))
             line = Line(_line_label(phase, others), points)
             lines.append(line)
             if phase.time == "before":
@@ -259,10 +259,14 @@ def _shorten(values: Sequence[str]) -> tuple[list[str], str]:
     words = [value.split("_") for value in values]
     longest_affix = min(len(value_words) for value_words in words) - 1
     head = _common_prefix(words, longest_affix)
-    tail = _common_prefix([value_words[::-1] for value_words in words], longest_affix - head)
+    reversed_words = [value_words[::-1] for value_words in words]
+    tail = _common_prefix(reversed_words, longest_affix - head)
     if head + tail == 0:
         return list(values), ""
-    short = ["_".join(value_words[head : len(value_words) - tail]) for value_words in words]
+    short = []
+    for value_words in words:
+        end = len(value_words) - tail
+        short.append("_".join(value_words[head:end]))
     first = words[0]
     pattern = "_".join([*first[:head], "\u2026", *first[len(first) - tail :]])
     return short, pattern
@@ -270,7 +274,8 @@ def _shorten(values: Sequence[str]) -> tuple[list[str], str]:
 
 def _common_prefix(words: Sequence[Sequence[str]], longest: int) -> int:
     """Returns how many words all lists begin with, at most `longest`."""
-    is_common = [len(set(column)) == 1 for column in zip(*words, strict=False)]
+    columns = zip(*words, strict=False)
+    is_common = [len(set(column)) == 1 for column in columns]
     return sum(itertools.takewhile(bool, is_common[:longest]))
 
 

@@ -68,7 +68,10 @@ class Results(NamedTuple):
 
 def score_sweep(sweep: Sweep) -> Results:
     """Returns a sweep's clusters in every setting."""
-    return Results(sweep, {setting: clusters(sweep, setting) for setting in sweep.settings})
+    by_setting = {}
+    for setting in sweep.settings:
+        by_setting[setting] = clusters(sweep, setting)
+    return Results(sweep, by_setting)
 
 
 def clusters(sweep: Sweep, setting: Setting) -> list[Cluster]:
@@ -113,14 +116,15 @@ def _cluster(name: str, runs: Mapping[str, Mapping[str, TaskScores]]) -> Cluster
             phases |= scores.scores.keys()
 
     rows = {task: task_row(scores) for task, scores in by_task.items()}
-    complete = [
-        task
-        for task, scores in by_task.items()
-        if len(scores) == len(used_runs) and rows[task].scores.keys() == phases
-    ]
+    complete = []
+    for task, scores in by_task.items():
+        is_in_all_runs = len(scores) == len(used_runs)
+        if is_in_all_runs and rows[task].scores.keys() == phases:
+            complete.append(task)
     mean = None
     if complete:
-        mean = mean_row(name, [rows[task] for task in complete], sort_phases(phases))
+        complete_rows = [rows[task] for task in complete]
+        mean = mean_row(name, complete_rows, sort_phases(phases))
     excluded = sorted(by_task.keys() - set(complete))
     return Cluster(
         name,
@@ -150,7 +154,8 @@ def held_out_mean(clusters: Sequence[Cluster], phase: Phase) -> Interval | None:
     for cluster in clusters:
         if cluster.mean is None or phase not in cluster.mean.scores:
             return None
-        groups.setdefault(cluster.runs, []).append(cluster.mean.scores[phase])
+        group = groups.setdefault(cluster.runs, [])
+        group.append(cluster.mean.scores[phase])
     if not groups:
         return None
 
@@ -186,7 +191,10 @@ class Difference(NamedTuple):
 
 
 def difference(
-    first: Sequence[Cluster], second: Sequence[Cluster], names: Collection[str], phase: Phase
+    first: Sequence[Cluster],
+    second: Sequence[Cluster],
+    names: Collection[str],
+    phase: Phase,
 ) -> Difference | None:
     """Returns the paired difference of the held-out means of two settings.
 
@@ -207,7 +215,9 @@ def difference(
             return None
         weight = 1 / (len(names) * len(first_tasks))
         for task, values in first_tasks.items():
-            pairs.append((scale(values, weight), scale(second_tasks[task], weight)))
+            first_values = scale(values, weight)
+            second_values = scale(second_tasks[task], weight)
+            pairs.append((first_values, second_values))
 
     differences = [subtract(b, a) for a, b in pairs]
     known = [values for values in differences if values is not None]
@@ -243,7 +253,9 @@ def subtract(b: Values, a: Values) -> Values | None:
     if isinstance(a, Interval) and isinstance(b, Interval):
         error = math.hypot(a.standard_error, b.standard_error)
         return normal_interval(b.mean - a.mean, error)
-    if isinstance(a, Interval) or isinstance(b, Interval) or a.shape != b.shape:
+    if isinstance(a, Interval) or isinstance(b, Interval):
+        return None
+    if a.shape != b.shape:
         return None
     return np.subtract(b, a)
 

@@ -150,7 +150,13 @@ def _write_run(path: Path, run: Mapping, state: str, scope: _Scope) -> None:
             hardness = np.random.default_rng([1, len(task)]).random(scope.examples)
             for phase in phases:
                 gain = 0 if phase == "before" else _gain(cluster, phase) * share
-                values = _values(options, gain, hardness, scope.templates, rng)
+                values = _values(
+                    options,
+                    gain,
+                    hardness,
+                    templates=scope.templates,
+                    rng=rng,
+                )
                 row[phase] = summary(options, values, rng)
                 rows = predictions(task, options, scope.templates, scope.examples)
                 write_jsonl(folder / "predictions" / f"{task}-{phase}.jsonl", rows)
@@ -187,6 +193,7 @@ def _values(
     options: int | None,
     gain: float,
     hardness: np.ndarray,
+    *,
     templates: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
