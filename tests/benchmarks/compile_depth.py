@@ -71,7 +71,10 @@ Seconds = dict[tuple[str, int], float]
 
 def medians(runs: list[dict[tuple[str, int], dict[str, float]]], key: str) -> Seconds:
     """Returns the median over the runs, by (model, depth)."""
-    return {point: statistics.median(run[point][key] for run in runs) for point in POINTS}
+    result = {}
+    for point in POINTS:
+        result[point] = statistics.median(run[point][key] for run in runs)
+    return result
 
 
 def ratio(seconds: Seconds) -> float:

@@ -131,9 +131,8 @@ def test_slices_split_the_data_axis(slice_devices):
     devices = description.devices
     mesh = make_mesh({"slices": 2, "data": -1, "fsdp": 2, "tensor": 2}, devices)
     assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "tensor": 2}
-    halves = np.split(mesh.devices, 2)
-    slices_of_halves = [{device.slice_index for device in half.flat} for half in halves]
-    assert slices_of_halves == [{0}, {1}]
+    for slice_index, half in enumerate(np.split(mesh.devices, 2)):
+        assert {device.slice_index for device in half.flat} == {slice_index}
 
     message = "MESH is for 1 slices, but the 16 tpu devices are of 2. Write 'slices': 2"
     with pytest.raises(InputError, match=message):
