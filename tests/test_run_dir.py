@@ -9,7 +9,14 @@ from flan_jax.errors import InputError
 from flan_jax.json_files import read_json, read_jsonl, write_json
 from flan_jax.run_dir import Run
 
-HOLD = "import sys, time; from flan_jax.run_dir import Run; run = Run(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+HOLD = """
+import sys, time
+from flan_jax.run_dir import Run
+
+run = Run(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture

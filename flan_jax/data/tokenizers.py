@@ -24,7 +24,7 @@ PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 
 EOS_TOKENS = ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "[SEP]")
 PAD_TOKENS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>")
-"""If no file beside a tokenizer.json names EOS (PAD), it is the first of these in the vocabulary."""
+"""If no file beside tokenizer.json names EOS (PAD), it is the first of these in its vocabulary."""
 
 
 @runtime_checkable
@@ -192,7 +192,7 @@ class HuggingFaceTokenizer:
         return next((self._vocabulary[text] for text in usual if text in self._vocabulary), None)
 
     def _id_by_text(self, kind: str) -> int | None:
-        """Returns the id of the special token that a file beside the tokenizer names by its text."""
+        """Returns the id of the special token that a file beside the tokenizer names by text."""
         for name in ("tokenizer_config.json", "special_tokens_map.json"):
             token = _beside(self.path, name).get(kind)
             if isinstance(token, dict):

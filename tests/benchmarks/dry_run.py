@@ -1,9 +1,9 @@
-"""`launch/train.py --dry_run` of the whole flan2021 mixture on the practice corpus, with a warm token cache.
+"""Measures `launch/train.py --dry_run` of flan2021 on the practice corpus, with a warm token cache.
 
     python tests/benchmarks/dry_run.py [--runs 3]
 
-A first run fills a cache of its own; `value` is the median of the seconds of the later ones, from process start to end.
-Target: 5 s.
+A first run fills a new cache. `value` is the median of the seconds of the later runs, from process
+start to end. Target: 5 s.
 """
 
 import argparse
@@ -21,7 +21,7 @@ COMMAND = ["launch/train.py", "--gin_file=flan_mixture.gin", "--gin.MIXTURE=flan
 
 
 def dry_run(cache: Path) -> tuple[float, str]:
-    """(seconds, what it printed)."""
+    """Returns (seconds, output) of a dry run."""
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, *COMMAND],
@@ -35,6 +35,7 @@ def dry_run(cache: Path) -> tuple[float, str]:
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

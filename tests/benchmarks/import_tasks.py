@@ -1,9 +1,9 @@
-"""`import tasks` with all of FLAN's tasks, in fresh processes.
+"""Measures `import tasks`, all of FLAN's tasks, in fresh processes.
 
     python tests/benchmarks/import_tasks.py [--runs 7]
 
-`value` is the median of the seconds that the import statement takes; the interpreter's own start is not in it. Target:
-0.5 s, and neither jax nor TensorFlow among the modules then imported.
+`value` is the median of the seconds that the import statement takes, without the interpreter's
+start. Target: 0.5 s, and neither jax nor TensorFlow is imported.
 """
 
 import argparse
@@ -18,6 +18,7 @@ HEAVY = {"jax", "tensorflow", "seqio", "tensorflow_datasets"}
 
 
 def child() -> None:
+    """Imports the tasks and reports the seconds."""
     sys.path.insert(0, str(processes.ROOT))
     start = time.perf_counter()
     import tasks  # noqa: F401 (what is measured)
@@ -29,6 +30,7 @@ def child() -> None:
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

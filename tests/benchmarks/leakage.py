@@ -1,10 +1,11 @@
-"""The leakage audit of 20,000 held-out rows against a million training rows, with planted near-duplicates.
+"""Measures the leakage audit of 20,000 held-out rows against a million training rows.
 
     python tests/benchmarks/leakage.py [--train 1000000] [--held_out 20000] [--words 60]
 
-Rows are texts of `words` words drawn from a vocabulary of 20,000 (a FLAN input has 120 words on average, half of them
-under 60). One held-out row in a hundred is planted in the training rows with one word changed; `recall` is the share of
-these that the audit finds, and it must find nothing else. `value` is the minutes from the call of audit() to its end; the peak is that of the largest
+Rows are texts of `words` words drawn from a vocabulary of 20,000 (a FLAN input has 120 words on
+average, half of them under 60). One held-out row in a hundred is planted in the training rows with
+one word changed; `recall` is the share of these that the audit finds, and it must find nothing
+else. `value` is the minutes from the call of audit() to its end; the peak is that of the largest
 process. Targets: 3 minutes and 4 GiB on two cores.
 """
 
@@ -28,12 +29,12 @@ from flan_jax.tasks.templates import FormatTemplate
 
 TASKS = 40
 PLANTED = 100
-"""One held-out row in so many has a near-duplicate."""
+"""One of this many held-out rows has a near-duplicate."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """`count` random texts; those of `planted` first, each with one word changed."""
+    """Rows of `count` texts: those of `planted` with one word changed, then random ones."""
 
     count: int
     words: int
@@ -73,6 +74,7 @@ def request(name: str, source: Words, split: str) -> Request:
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,11 +93,12 @@ def main() -> int:
         for i in range(TASKS)
     ]
     start = time.perf_counter()
-    found = audit(trained, [request("held", held, "test")])
+    finished = audit(trained, [request("held", held, "test")])
     minutes = (time.perf_counter() - start) / 60
-    counts = {finding.trained: finding.duplicates for finding in found.findings}
-    # Random texts share no five words in a row, so that a task cannot have more than its planted rows.
-    assert all(counts.get(f"task_{i}", 0) <= len(planted[i::TASKS]) for i in range(TASKS)), counts
+    counts = {finding.trained: finding.duplicates for finding in finished.findings}
+    # Random texts share no five words in a row, so a task has no more than its planted rows.
+    for i in range(TASKS):
+        assert counts.get(f"task_{i}", 0) <= len(planted[i::TASKS]), counts
     recall = sum(counts.values()) / len(planted)
     peaks = [
         resource.getrusage(who).ru_maxrss / 2**20

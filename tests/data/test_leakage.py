@@ -13,24 +13,10 @@ from flan_jax.tasks.sources import Tfds
 from flan_jax.tasks.task import TASKS, TemplatedTask
 from flan_jax.tasks.templates import FormatTemplate
 
-WORDS = [
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-]
+WORDS = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen"
+).split()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,11 +125,20 @@ def test_the_cap_limits_training_rows():
 
 
 def test_the_audits_of_several_runs_are_those_of_each():
-    """What one audit of all of them finds is given to each by its tasks; nothing is left out or added."""
+    """What one audit of all runs finds is given to each by its tasks; nothing is lost or added."""
     config = DataConfig(
-        mixture="practice", held_out="nli", source="sandbox", data_dir=None, tokenizer="practice", batch_size=8, seed=0,
-        lengths={"inputs": 64, "targets": 32}, examples_per_dataset=60, eval_examples=1_000_000, workers=0,
-    )  # fmt: skip
+        mixture="practice",
+        held_out="nli",
+        source="sandbox",
+        data_dir=None,
+        tokenizer="practice",
+        lengths={"inputs": 64, "targets": 32},
+        batch_size=8,
+        seed=0,
+        examples_per_dataset=60,
+        eval_examples=1_000_000,
+        workers=0,
+    )
     changes = ({}, {"held_out": ("sentiment", "commonsense")}, {"mixture": "flan2021"})
     configs = [
         dataclasses.replace(config, **each) for each in (*changes, {"examples_per_dataset": 5})

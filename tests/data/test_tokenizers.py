@@ -246,9 +246,14 @@ def test_sentencepiece_models_are_read_as_transformers_reads_them(name, texts, t
     }
     settings |= {} if name == "T5Tokenizer" else as_it_is
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([*texts, *MIXED]), model_writer=made, vocab_size=500, hard_vocab_limit=False,
-        character_coverage=1.0, minloglevel=2, **settings,
-    )  # fmt: skip
+        sentence_iterator=iter([*texts, *MIXED]),
+        model_writer=made,
+        vocab_size=500,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        minloglevel=2,
+        **settings,
+    )
     (tmp_path / ("spiece.model" if name == "T5Tokenizer" else "tokenizer.model")).write_bytes(
         made.getvalue()
     )

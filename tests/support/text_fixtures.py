@@ -29,7 +29,7 @@ def tokenizer(texts, tmp_path_factory):
 
 @pytest.fixture
 def tokenizer_json(texts, tmp_path):
-    """tokenizer_json(config) -> a folder with a byte-level BPE tokenizer.json and, unless None, its config."""
+    """tokenizer_json(config) -> a folder with a byte-level BPE tokenizer.json and its config."""
 
     def make(config, special=("<unk>", "<pad>", "</s>", "<stop>")):
         model = tokenizers.Tokenizer(tokenizers.models.BPE())
