@@ -13,10 +13,24 @@ from flan_jax.tasks.sources import Tfds
 from flan_jax.tasks.task import TASKS, TemplatedTask
 from flan_jax.tasks.templates import FormatTemplate
 
-WORDS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen"
-).split()
+WORDS = [
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+]
 
 
 @dataclasses.dataclass(frozen=True)
