@@ -1,12 +1,18 @@
-"""The registered tasks and mixtures as seqio Tasks and Mixtures, for T5X and other users of seqio, and seqio's tasks as ours.
+"""Our tasks and mixtures in seqio's registries, for T5X and other users, and seqio's tasks in ours.
 
-Importing this module registers those known by then, on the practice corpus with its tokenizer: import the modules with
-the tasks first. `register_seqio` registers them anew, from other sources or with another tokenizer. A split gives the
-examples that flan_jax.data.prepare puts into the stores: `train` a drawn template for each row, `validation` and `test`
-every evaluation template. Beside a task `rte` there is `rte_type_3` for its template 3 alone (FLAN's names), beside a
-mixture `flan2021` the halves of each leave-one-cluster-out split, `flan2021_without_nli` and `flan2021_nli`.
+Importing this module registers the tasks and mixtures that are known by then, with practice rows
+and the practice tokenizer, so import the modules with the tasks first. `register_seqio` registers
+them again, from other sources or with another tokenizer. A split gives the examples that
+flan_jax.data.prepare puts into the stores: `train` each row in a drawn template, `validation` and
+`test` each row in every evaluation template. Beside a task `rte` there is `rte_type_3` for its
+template 3 alone (FLAN's names), and beside a mixture `flan2021` the two parts of each
+leave-one-cluster-out split, `flan2021_without_nli` and `flan2021_nli`.
 
-After the import a task that was added with seqio.TaskRegistry.add can be named in a mixture of ours.
+A conversation's features are `inputs`, all segments but the last, and `targets`, the last one, each
+segment with EOS. seqio's converters have loss on the targets alone; SegmentsFeatureConverter makes
+decoder-only rows with loss on every reply.
+
+After the import, a task that was added with seqio.TaskRegistry.add can be named in our mixtures.
 """
 
 import dataclasses
@@ -14,14 +20,15 @@ import functools
 import importlib
 import importlib.util
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax.data.loader import fit_segments
 from flan_jax.data.store_requests import RenderedExamples, Request, Selection
+from flan_jax.data.token_store import TokenSegment
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.clusters import leave_one_cluster_out
@@ -32,17 +39,22 @@ from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow
 from flan_jax.tasks.task import (
     TASKS,
     Collection,
+    Row,
     TemplatedTask,
     register_collection,
     resolve_source,
 )
-from flan_jax.tasks.templates import FormatTemplate
+from flan_jax.tasks.templates import FormatTemplate, Segment, renders_pairs
 
 SEQIO_CLUSTER = "seqio"
 """The cluster of seqio's own tasks in our mixtures."""
+LOSS_WEIGHTS = "inputs_loss_weights"
+"""The feature that is 1 where a token of `inputs` has loss."""
+UNLIMITED = 2**31
+"""Tokens of a feature whose length seqio does not limit."""
 
 
-def register_seqio(
+def register_seqio(  # noqa: PLR0913
     tokenizer: str = "practice",
     source: str = "sandbox",
     data_dir: str | None = None,
@@ -52,87 +64,174 @@ def register_seqio(
     train_prompts: Prompts = ZERO_SHOT,
     eval_prompts: Prompts = ZERO_SHOT,
     maximum_rate: int | None = MAXIMUM_RATE,
+    loss_weights: bool = False,
 ) -> None:
-    """Adds every task of TASKS and mixture of MIXTURES to seqio's registries, in place of what it added before.
+    """Adds all tasks and mixtures to seqio's registries, in place of what it added before.
 
-    `tokenizer` and `extra_ids` are load_tokenizer's, `source` and `data_dir` resolve_source's. A task that lacks this
-    source is left out, and so is a mixture that holds it. No row is read before a dataset is asked for. Raises InputError
-    when seqio knows a name already.
+    Tasks that lack the source are left out, and so are mixtures that hold them. No row is read
+    before a dataset is asked for.
+
+    Args:
+      tokenizer: see load_tokenizer.
+      source: "sandbox", "tfds" or "jsonl", see resolve_source.
+      data_dir: the folder of the data, see resolve_source.
+      extra_ids: sentinel tokens that are added to the vocabulary, see load_tokenizer.
+      selection: which rows and templates; FLAN's by default.
+      train_prompts: how training examples are shown.
+      eval_prompts: how evaluation examples are shown.
+      maximum_rate: the largest mixing rate of a task; None for no limit.
+      loss_weights: whether tasks have the feature LOSS_WEIGHTS, for SegmentsFeatureConverter.
+
+    Raises:
+      InputError: seqio knows another task or mixture of the same name.
     """
-    for kind, names in _REGISTERED.items():
+    for registry, names in _REGISTERED.items():
         while names:
-            kind.remove(names.pop())
+            registry.remove(names.pop())
     if not TASKS:
         return
-    spoken = load_tokenizer(tokenizer, extra_ids)
-    feature = seqio.Feature(seqio_vocabulary(spoken), add_eos=True)
+
+    loaded_tokenizer = load_tokenizer(tokenizer, extra_ids)
+    text_feature = seqio.Feature(seqio_vocabulary(loaded_tokenizer), add_eos=True)
+    features = {"inputs": text_feature, "targets": text_feature}
+    if loss_weights:
+        features[LOSS_WEIGHTS] = seqio.Feature(seqio.PassThroughVocabulary(size=2), add_eos=False)
+
     for task in TASKS.values():
         try:
-            found = dataclasses.replace(task, source=resolve_source(task, source, data_dir))
+            resolved_source = resolve_source(task, source, data_dir)
         except InputError:
             continue
         examples = _RenderedExamples(
-            found, task.splits, selection or Selection(), spoken, train_prompts, eval_prompts
+            dataclasses.replace(task, source=resolved_source),
+            task.splits,
+            selection or Selection(),
+            loaded_tokenizer,
+            train_prompts=train_prompts,
+            eval_prompts=eval_prompts,
         )
-        _add_task(task.name, examples, feature)
+        _add_task(task.name, examples, features)
         for index in range(len(task.templates)):
-            _add_task(f"{task.name}_type_{index}", examples.of_template(index), feature)
+            _add_task(f"{task.name}_type_{index}", examples.in_template(index), features)
+
     for name in MIXTURES:
-        _add_mixtures(name, functools.partial(_rate, maximum=maximum_rate))
+        _add_mixtures(name, functools.partial(_mixing_rate, maximum=maximum_rate))
 
 
-def _add_mixtures(name: str, rate: Any) -> None:
-    """A mixture of ours and its leave-one-cluster-out splits, where seqio has all their tasks."""
+def _add_mixtures(name: str, rate: Callable[[seqio.Task], int | float]) -> None:
+    """Adds a mixture and its leave-one-cluster-out splits if seqio has all their tasks."""
     members = mixture_or_task(name)
-    trained = [task.name for task in members if "train" in task.splits]
-    named = {name: trained}
-    for split in (
-        leave_one_cluster_out(members) if len({task.cluster for task in members}) > 2 else ()
-    ):
-        named[f"{name}_without_{split.clusters[0]}"] = list(split.train)
-        named[f"{name}_{split.clusters[0]}"] = list(split.held_out)
-    for mixture, tasks in named.items():
+    mixtures = {name: [task.name for task in members if "train" in task.splits]}
+    clusters = {task.cluster for task in members}
+    if len(clusters) > 2:
+        for split in leave_one_cluster_out(members):
+            held_out_cluster = split.clusters[0]
+            mixtures[f"{name}_without_{held_out_cluster}"] = list(split.train)
+            mixtures[f"{name}_{held_out_cluster}"] = list(split.held_out)
+
+    for mixture, tasks in mixtures.items():
         if set(tasks) <= seqio.TaskRegistry.names():
             _add(seqio.MixtureRegistry, mixture, tasks=tasks, default_rate=rate)
 
 
-def _rate(task: Any, maximum: int | None) -> int | float:
-    """Examples-proportional mixing. Of our own tasks no more than `maximum` examples are read to find the rate."""
+def _mixing_rate(task: seqio.Task, maximum: int | None) -> int | float:
+    """Returns the rate of examples-proportional mixing.
+
+    Of our own tasks no more than `maximum` examples are read to find it.
+    """
     if isinstance(task.source, _RenderedExamples):
         return task.source.examples(maximum)
     return seqio.mixing_rate_num_examples(task, maximum=maximum)
 
 
 _REGISTERED: dict[type, list[str]] = {seqio.MixtureRegistry: [], seqio.TaskRegistry: []}
-"""What this module added."""
+"""The names that this module added to each registry."""
 
 
-def _add(registry: Any, name: str, **arguments) -> None:
+def _add(registry: type, name: str, **arguments: object) -> None:
     if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
         raise InputError(
-            f"seqio knows another task or mixture named {name!r}; a name is an identity, choose another"
+            f"seqio knows another task or mixture named {name!r}; a name is an identity, so choose "
+            "another"
         )
     registry.add(name, **arguments)
     _REGISTERED[registry].append(name)
 
 
-def _add_task(name: str, examples: "_RenderedExamples", feature: Any) -> None:
+def _add_task(name: str, examples: "_RenderedExamples", features: Mapping[str, object]) -> None:
+    if examples.are_pairs:
+        preprocessors = [
+            seqio.preprocessors.tokenize,
+            seqio.CacheDatasetPlaceholder(),
+            seqio.preprocessors.append_eos_after_trim,
+        ]
+        if LOSS_WEIGHTS in features:
+            preprocessors.append(_without_loss_on_inputs)
+    else:
+        preprocessors = [functools.partial(_segment_features, tokenizer=examples.tokenizer)]
     _add(
         seqio.TaskRegistry,
         name,
         source=examples,
-        output_features={"inputs": feature, "targets": feature},
-        preprocessors=[
-            seqio.preprocessors.tokenize,
-            seqio.CacheDatasetPlaceholder(),
-            seqio.preprocessors.append_eos_after_trim,
-        ],
+        output_features=features,
+        preprocessors=preprocessors,
         metric_fns=list(examples.task.metrics),
     )
 
 
+def _without_loss_on_inputs(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Adds loss weights of 0 for the inputs."""
+    return dataset.map(
+        lambda example: {**example, LOSS_WEIGHTS: tf.zeros_like(example["inputs"])},
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def _segment_features(
+    dataset: tf.data.Dataset,
+    sequence_length: Mapping[str, int] | None,
+    *,
+    tokenizer: Tokenizer,
+) -> tf.data.Dataset:
+    """Tokenizes the segments of examples and cuts them, as the loader does, to `sequence_length`."""
+    limits = dict(sequence_length or {})
+    lengths = {side: limits.get(side) or UNLIMITED for side in ("inputs", "targets")}
+
+    def join(texts: np.ndarray, has_loss: np.ndarray) -> tuple[np.ndarray, ...]:
+        tokens = [np.array(tokenizer.encode(text.decode("utf-8")), np.int32) for text in texts]
+        segments = list(map(TokenSegment, tokens, has_loss.tolist()))
+        inputs, targets = fit_segments(segments, lengths)
+        eos = np.array([tokenizer.eos_id], np.int32)
+        nothing = np.array([], np.int32)
+        input_tokens = [nothing]
+        input_weights = [nothing]
+        for segment in inputs:
+            input_tokens += [segment.tokens, eos]
+            input_weights.append(np.full(len(segment.tokens) + 1, segment.has_loss, np.int32))
+        return (
+            np.concatenate(input_tokens),
+            np.concatenate([targets.tokens, eos]),
+            np.concatenate(input_weights),
+        )
+
+    def features(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        arguments = [example["texts"], example["has_loss"]]
+        arrays = tf.numpy_function(join, arguments, [tf.int32] * 3)
+        for array in arrays:
+            array.set_shape([None])
+        return dict(zip(("inputs", "targets", LOSS_WEIGHTS), arrays, strict=True))
+
+    return dataset.map(features, num_parallel_calls=tf.data.AUTOTUNE)
+
+
 class _RenderedExamples(seqio.FunctionDataSource):
-    """A task's rendered examples, counted when their number is first asked for."""
+    """The rendered examples of a task. They are counted when their number is first asked for.
+
+    Attributes:
+      task: the task.
+      tokenizer: the tokenizer, which few-shot prompts are measured with.
+      are_pairs: whether all examples are an input and a target.
+    """
 
     def __init__(
         self,
@@ -140,62 +239,149 @@ class _RenderedExamples(seqio.FunctionDataSource):
         splits: Sequence[str],
         selection: Selection,
         tokenizer: Tokenizer,
+        *,
         train_prompts: Prompts,
         eval_prompts: Prompts,
     ):
-        self.task, self._selection, self._tokenizer = task, selection, tokenizer
-        self._prompts = {
-            split: train_prompts if split == "train" else eval_prompts for split in splits
-        }
+        self.task = task
+        self.tokenizer = tokenizer
+        self.are_pairs = all(renders_pairs(template) for template in task.templates)
+        self._selection = selection
+        self._prompts = dict.fromkeys(splits, eval_prompts)
+        if "train" in splits:
+            self._prompts["train"] = train_prompts
         self._counts: dict[str, int] = {}
         super().__init__(self._dataset, list(splits))
 
-    def of_template(self, index: int) -> "_RenderedExamples":
-        """The same examples in one template alone; one that is turned around is not evaluated."""
-        splits = [
-            s for s in self.splits if s == "train" or not self.task.templates[index].turned_around
-        ]
-        alone = Prompts(only=index)
-        return _RenderedExamples(self.task, splits, self._selection, self._tokenizer, alone, alone)
+    def in_template(self, index: int) -> "_RenderedExamples":
+        """Returns the same examples in one template alone.
+
+        A template that is turned around is not evaluated.
+        """
+        splits = list(self.splits)
+        if self.task.templates[index].turned_around:
+            splits = [split for split in splits if split == "train"]
+        prompts = Prompts(only=index)
+        return _RenderedExamples(
+            self.task,
+            splits,
+            self._selection,
+            self.tokenizer,
+            train_prompts=prompts,
+            eval_prompts=prompts,
+        )
 
     def num_input_examples(self, split: str) -> int:
+        """Returns the number of examples of a split."""
         if split not in self._counts:
-            self._counts[split] = sum(1 for _ in self._texts(split))
+            self._counts[split] = sum(1 for _ in self._rendered(split))
         return self._counts[split]
 
     def examples(self, limit: int | None) -> int:
-        """The number of training examples, `limit` if there are more; several renderings count once."""
+        """Returns the number of training examples; several renderings of one count once.
+
+        Args:
+          limit: what is returned if there are more.
+        """
         numbers = (row.example for row in self._rendered("train"))
         return sum(1 for _ in itertools.islice(itertools.groupby(numbers), limit))
 
     def _dataset(self, split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
-        """Unshuffled, whatever is asked: seqio shuffles examples itself, and the rows of a source have one order."""
-        text = tf.TensorSpec((), tf.string)
-        spec = {"inputs": text, "targets": text}
+        """Returns the examples in their order. seqio shuffles them itself where that is asked."""
+        if self.are_pairs:
+            text = tf.TensorSpec((), tf.string)
+            return tf.data.Dataset.from_generator(
+                functools.partial(self._pairs, split),
+                output_signature={"inputs": text, "targets": text},
+            )
         return tf.data.Dataset.from_generator(
-            functools.partial(self._texts, split), output_signature=spec
+            functools.partial(self._segments, split),
+            output_signature={
+                "texts": tf.TensorSpec([None], tf.string),
+                "has_loss": tf.TensorSpec([None], tf.bool),
+            },
         )
 
-    def _texts(self, split: str) -> Iterator[dict[str, str]]:
+    def _pairs(self, split: str) -> Iterator[dict[str, str]]:
         for row in self._rendered(split):
             yield {"inputs": row.inputs, "targets": row.targets}
 
+    def _segments(self, split: str) -> Iterator[dict[str, list]]:
+        for row in self._rendered(split):
+            if isinstance(row, TrainRow):
+                segments = row.segments
+            else:
+                segments = (Segment(row.inputs, False), Segment(row.targets, True))
+            yield {
+                "texts": [segment.text for segment in segments],
+                "has_loss": [segment.has_loss for segment in segments],
+            }
+
     def _rendered(self, split: str) -> Iterator[TrainRow | EvalRow]:
-        request = Request(
-            self.task, split, "train" if split == "train" else "eval", self._prompts[split]
-        )
-        return iter(RenderedExamples(request, self._selection, self._tokenizer))
+        kind = "train" if split == "train" else "eval"
+        request = Request(self.task, split, kind, self._prompts[split])
+        return iter(RenderedExamples(request, self._selection, self.tokenizer))
+
+
+class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):
+    """Makes decoder-only rows with loss on every segment with loss, as the loader does.
+
+    seqio's PrefixLMFeatureConverter has loss on the targets alone. The tasks need the feature
+    LOSS_WEIGHTS: call register_seqio(loss_weights=True).
+    """
+
+    TASK_FEATURES = {
+        **seqio.PrefixLMFeatureConverter.TASK_FEATURES,
+        LOSS_WEIGHTS: seqio.FeatureConverter.FeatureSpec(dtype=tf.int32),
+    }
+
+    def _convert_features(
+        self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
+    ) -> tf.data.Dataset:
+        row_length = task_feature_lengths["inputs"] + task_feature_lengths["targets"]
+        joined = ds.map(self._join, num_parallel_calls=tf.data.AUTOTUNE)
+        lengths = {name: row_length for name in ("targets", "loss", "prefix")}
+        rows = self._pack_or_pad(joined, lengths)
+        return rows.map(self._convert_example, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _join(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Joins inputs and targets. Masks are 1 and 2, because packing takes 0 for padding."""
+        targets = features["targets"]
+        loss = tf.concat([features[LOSS_WEIGHTS], tf.ones_like(targets)], axis=0)
+        prefix_length = tf.argmax(loss, output_type=tf.int32)
+        in_prefix = tf.range(tf.size(loss)) <= prefix_length
+        return {
+            "targets": tf.concat([features["inputs"], targets], axis=0),
+            "loss": loss + 1,
+            "prefix": tf.cast(in_prefix, tf.int32) + 1,
+        }
+
+    def _convert_example(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        example = dict(seqio.LMFeatureConverter._convert_example(self, features))
+        example["decoder_loss_weights"] = tf.cast(features["loss"] == 2, tf.int32)
+        example["decoder_causal_attention"] = tf.cast(features["prefix"] == 2, tf.int32)
+        return example
+
+    def get_model_feature_lengths(
+        self, task_feature_lengths: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """Returns the lengths of the arrays: that of inputs and targets together."""
+        text_lengths = {side: task_feature_lengths[side] for side in ("inputs", "targets")}
+        return super().get_model_feature_lengths(text_lengths)
 
 
 def seqio_vocabulary(tokenizer: Tokenizer) -> seqio.Vocabulary:
-    """The same tokenizer for seqio: its file is read again there."""
+    """Returns a tokenizer as a seqio vocabulary, which reads the tokenizer's file again."""
     if tokenizer.path.endswith(".model"):
         return seqio.SentencePieceVocabulary(tokenizer.path, tokenizer.extra_ids)
     return TokenizerJsonVocabulary(tokenizer)
 
 
 class TokenizerJsonVocabulary(seqio.Vocabulary):
-    """A Hugging Face tokenizer.json as a seqio vocabulary. Within tf.data it runs as a Python function."""
+    """A Hugging Face tokenizer.json as a seqio vocabulary.
+
+    Within tf.data it runs as a Python function.
+    """
 
     def __init__(self, tokenizer: Tokenizer):
         super().__init__()
@@ -203,18 +389,22 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
 
     @property
     def bos_id(self) -> int | None:
+        """None: such a tokenizer adds no beginning of sequence."""
         return None
 
     @property
     def eos_id(self) -> int:
+        """The id that ends a sequence."""
         return self._tokenizer.eos_id
 
     @property
     def pad_id(self) -> int:
+        """The id of padding."""
         return self._tokenizer.pad_id
 
     @property
     def unk_id(self) -> int | None:
+        """None: every text can be encoded."""
         return None
 
     @property
@@ -228,17 +418,19 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
         return self._tokenizer.decode(ids)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        def encode(text) -> np.ndarray:  # bytes, or in eager mode an array of them
-            return np.array(
-                self._tokenizer.encode(np.asarray(text).item().decode("utf-8")), np.int32
-            )
+        def encode(text: bytes | np.ndarray) -> np.ndarray:  # in eager mode an array of bytes
+            decoded = np.asarray(text).item().decode("utf-8")
+            return np.array(self._tokenizer.encode(decoded), np.int32)
 
         ids = tf.numpy_function(encode, [s], tf.int32)
         ids.set_shape([None])
         return ids
 
     def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-        text = tf.numpy_function(lambda row: self._tokenizer.decode(row.tolist()), [ids], tf.string)
+        def decode(row: np.ndarray) -> str:
+            return self._tokenizer.decode(row.tolist())
+
+        text = tf.numpy_function(decode, [ids], tf.string)
         text.set_shape([])
         return text
 
@@ -254,9 +446,15 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
 
 @dataclasses.dataclass(frozen=True)
 class SeqioTask:
-    """The rows of a task that was added to seqio's registry: its pretokenized inputs and targets.
+    """The source of a task that was added to seqio's registry: its pretokenized inputs and targets.
 
-    Such tasks are read in the process that added them, and are tokenised by the run's own tokenizer.
+    Such tasks are read in the process that added them, and are tokenized by the run's tokenizer.
+
+    Attributes:
+      name: the name in seqio's registry.
+      train: seqio's name of the training split; None if there is none.
+      validation: as `train`.
+      test: as `train`.
     """
 
     name: str
@@ -264,23 +462,34 @@ class SeqioTask:
     validation: str | None
     test: str | None
 
-    def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
-        task, name = seqio.get_mixture_or_task(self.name), getattr(self, split)
-        if name is None:
+    def rows(self, split: str) -> Iterator[Row]:
+        """Yields {"inputs": text, "targets": text} of each example of a split.
+
+        Args:
+          split: "train", "validation" or "test".
+
+        Raises:
+          InputError: the task has no such split, or does not keep its texts.
+        """
+        task = seqio.get_mixture_or_task(self.name)
+        split_name = getattr(self, split)
+        if split_name is None:
             raise InputError(
                 f"the seqio task {self.name!r} has no {split} split, only {', '.join(task.splits)}"
             )
         lengths = dict.fromkeys(task.output_features, 1_000_000)
-        dataset = task.get_dataset(lengths, name, shuffle=False, trim_output_features=False)
+        dataset = task.get_dataset(lengths, split_name, shuffle=False, trim_output_features=False)
         for row in dataset.as_numpy_iterator():
             if "inputs_pretokenized" not in row or "targets_pretokenized" not in row:
                 raise InputError(
-                    f"the seqio task {self.name!r} does not keep its text: let its preprocessors tokenize with "
-                    "seqio.preprocessors.tokenize, which copies inputs and targets to *_pretokenized"
+                    f"the seqio task {self.name!r} does not keep its text: let its preprocessors "
+                    "tokenize with seqio.preprocessors.tokenize, which copies inputs and targets "
+                    "to *_pretokenized"
                 )
             yield {key: row[f"{key}_pretokenized"].decode("utf-8") for key in ("inputs", "targets")}
 
     def fingerprint(self, split: str) -> str:
+        """Returns a hash of what shapes the rows of a split."""
         task = seqio.TaskRegistry.get(self.name)
         return fingerprint(self.name, split, vars(task.source), task.preprocessors)
 
@@ -289,21 +498,29 @@ class SeqioTask:
         """The name in seqio's registry, see Source.provenance."""
         return {"kind": "seqio", "where": self.name}
 
-    def __reduce__(self):
+    def __reduce__(self) -> str:
         raise TypeError("a seqio task is read in the process that registered it")
 
 
 def find_seqio_task(name: str) -> TemplatedTask | None:
-    """The task of this name in seqio's registry as one of ours, in the cluster SEQIO_CLUSTER; None if seqio has none."""
-    if name not in seqio.TaskRegistry.names() or name in _REGISTERED[seqio.TaskRegistry]:
+    """Returns a task of seqio's registry as one of ours, in the cluster SEQIO_CLUSTER.
+
+    Args:
+      name: the task's name.
+
+    Returns:
+      The task; None if seqio has none of this name, or if we have added it.
+    """
+    if name not in _seqio_names():
         return None
-    splits = seqio.TaskRegistry.get(name).splits
+    seqio_splits = seqio.TaskRegistry.get(name).splits
+    splits = {
+        split: split if split in seqio_splits else None for split in ("train", "validation", "test")
+    }
     return TemplatedTask(
         name=name,
         cluster=SEQIO_CLUSTER,
-        source=SeqioTask(
-            name, *(split if split in splits else None for split in ("train", "validation", "test"))
-        ),
+        source=SeqioTask(name, **splits),
         fields=_pretokenized,
         templates=(FormatTemplate("{inputs}"),),
     )
@@ -315,11 +532,11 @@ def _seqio_names() -> list[str]:
     return sorted(set(seqio.TaskRegistry.names()) - set(own_names))
 
 
-def _pretokenized(row: Mapping[str, Any]) -> dict[str, str]:
+def _pretokenized(row: Row) -> dict[str, str]:
     return {"inputs": row["inputs"], "answer": row["targets"]}
 
 
-# The repository's own tasks, where nobody has registered any yet: `flan2021` is there after this import alone.
+# This import alone gives `flan2021`: the repository's tasks are registered if there are none yet.
 if not TASKS and importlib.util.find_spec("tasks") is not None:
     importlib.import_module("tasks")
 register_seqio()

@@ -6,12 +6,20 @@ import pytest
 import seqio
 import tensorflow as tf
 from stores import input_and_target_tokens
-from toy_tasks import KIND, SPELL, Rows
+from toy_tasks import CHAT, KIND, SPELL, Rows
 
 import tasks  # noqa: F401 (registers)
 from flan_jax.data import seqio_registry
+from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.loader import Loader
+from flan_jax.data.mixture_data import task_lengths
 from flan_jax.data.prepare import prepare
-from flan_jax.data.seqio_registry import register_seqio, seqio_vocabulary
+from flan_jax.data.seqio_registry import (
+    LOSS_WEIGHTS,
+    SegmentsFeatureConverter,
+    register_seqio,
+    seqio_vocabulary,
+)
 from flan_jax.data.store_requests import Request, Selection
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
@@ -303,3 +311,95 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
         }
     finally:
         seqio.TaskRegistry.remove("their_task")
+
+
+def seqio_batch(name, lengths, converter):
+    """The arrays that seqio's converter makes of a task's training examples."""
+    task_lengths = {**lengths, LOSS_WEIGHTS: lengths["inputs"]}
+    lengths = {feature: task_lengths[feature] for feature in converter.TASK_FEATURES}
+    dataset = seqio.get_mixture_or_task(name).get_dataset(lengths, "train", shuffle=False)
+    rows = list(converter(dataset, task_feature_lengths=lengths).as_numpy_iterator())
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def examples_of(batch, side):
+    """Each example's arrays on one side of a batch, without padding, in a fixed order."""
+    arrays = {name: array for name, array in batch.items() if name.startswith(side)}
+    ids = batch[f"{side}_segment_ids"]
+    examples = []
+    for row, row_ids in enumerate(ids):
+        for number in range(1, row_ids.max() + 1):
+            own = row_ids == number
+            examples.append(
+                {
+                    name: array[row][own].tolist()
+                    for name, array in arrays.items()
+                    if not name.endswith("segment_ids")
+                }
+            )
+    return sorted(examples, key=str)
+
+
+@pytest.mark.parametrize("packing", [True, False])
+@pytest.mark.parametrize("lengths", [{"inputs": 60, "targets": 24}, {"inputs": 20, "targets": 6}])
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
+def test_conversations(zoo, tokenizer, tmp_path, architecture, packing, lengths):
+    """A task of conversations gives the same arrays through our loader and through seqio."""
+    zoo[0].update(toy_chat=CHAT, toy_kind=KIND)
+    zoo[1].clear()
+    zoo[1]["toy_mix"] = Mixture("toy_mix", ("toy_chat", "toy_kind"))
+    register_seqio(tokenizer.path, loss_weights=True)
+    request = Request(CHAT, "train", "train")
+    store = prepare([request], tokenizer, tmp_path, workers=0)[request.key]
+    plan = MixturePlan(
+        {"toy_chat": task_lengths(store)},
+        {"toy_chat": len(store)},
+        architecture=architecture,
+        batch_size=100,
+        lengths=lengths,
+        seed=0,
+        packing=packing,
+    )
+    batch = Loader(plan, {"toy_chat": store}, tokenizer.eos_id).batch(0)
+    if architecture == "encoder_decoder":
+        converter = seqio.EncDecFeatureConverter(pack=packing)
+    else:
+        converter = SegmentsFeatureConverter(pack=packing)
+    seqio_arrays = seqio_batch("toy_chat", lengths, converter)
+    if not packing:
+        # seqio's rows of one example have no ids and positions, and EOS as an input at the end.
+        for side in ("encoder", "decoder"):
+            tokens = seqio_arrays.get(f"{side}_input_tokens")
+            if tokens is None:
+                continue
+            targets = seqio_arrays.get("decoder_target_tokens")
+            real = tokens > 0 if side == "encoder" else targets > 0
+            seqio_arrays[f"{side}_segment_ids"] = real.astype(int)
+            seqio_arrays[f"{side}_positions"] = np.arange(real.shape[1]) * real
+    assert set(seqio_arrays) == set(batch)
+
+    sides = ("encoder", "decoder") if architecture == "encoder_decoder" else ("decoder",)
+    for side in sides:
+        ours, theirs = examples_of(batch, side), examples_of(seqio_arrays, side)
+        assert len(theirs) == len(store)
+        # A batch of ours holds the examples of several epochs.
+        assert all(example in ours for example in theirs)
+        assert all(example in theirs for example in ours)
+    if architecture == "decoder" and lengths["inputs"] == 60:
+        # Five segments, two of which have loss.
+        loss = np.array(theirs[0]["decoder_loss_weights"])
+        assert np.flatnonzero(np.diff(loss)).size == 3
+
+    # Pairs and conversations can be mixed.
+    mixed = seqio.get_mixture_or_task("toy_mix")
+    assert set(mixed.output_features) == {"inputs", "targets", LOSS_WEIGHTS}
+
+
+def test_pairs_are_the_same_for_both_decoder_converters(zoo, tokenizer):
+    register_seqio(tokenizer.path, loss_weights=True)
+    lengths = {"inputs": 30, "targets": 10}
+    ours = seqio_batch("toy_kind", lengths, SegmentsFeatureConverter(pack=True))
+    theirs = seqio_batch("toy_kind", lengths, seqio.PrefixLMFeatureConverter(pack=True))
+    assert set(ours) == set(theirs)
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array, err_msg=name)

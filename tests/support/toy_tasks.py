@@ -8,7 +8,7 @@ import sys
 import time
 
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import FormatTemplate
+from flan_jax.tasks.templates import FormatTemplate, Segment
 
 ANIMALS = ("cat", "dog", "eel", "fox", "gnu", "hen", "ibex", "jay")
 
@@ -74,6 +74,34 @@ SPELL = TemplatedTask(
         FormatTemplate("The letters of {animal}:", "Letters: {answer}"),
     ),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatTemplate:
+    """A system message and turns in alternation; replies have loss."""
+
+    fields = frozenset({"system", "turns"})
+    turned_around = True
+
+    def segments(self, fields):
+        turns = [Segment(turn, number % 2 == 1) for number, turn in enumerate(fields["turns"])]
+        return [Segment(fields["system"], False), *turns]
+
+
+def chat_fields(row):
+    letters = " ".join(row["animal"])
+    turns = ("Name an animal.", row["animal"], "Spell it.", letters)
+    return {"system": "Speak of animals.", "turns": turns, "answer": letters}
+
+
+CHAT = TemplatedTask(
+    name="toy_chat",
+    cluster="words",
+    source=Rows(9),
+    fields=chat_fields,
+    templates=(ChatTemplate(),),
+)
+"""Conversations of five segments with loss on two of them."""
 
 
 def imported_fields(row):
