@@ -103,7 +103,7 @@ class TaskLengths:
         return before[last] - before[first]
 
     def _tokens_before_segments(self) -> np.ndarray:
-        """int64 [segments + 1]: tokens before each segment, with the EOS of each, and all tokens."""
+        """int64 [segments + 1]: tokens before each segment, EOS included, and all tokens."""
         before = np.zeros(len(self.segments) + 1, np.int64)
         np.cumsum(self.segments + 1, out=before[1:])
         return before
@@ -182,14 +182,16 @@ class MixturePlan:
         self.seed = seed
         self.packing = packing
 
-        self._tasks = tuple(tasks.values())
-        self._renderings = np.array([task.renderings for task in self._tasks], np.int64)
-        stored = np.array([len(task) for task in self._tasks], np.int64)
+        self._task_hashes = [_hashes(task) for task in tasks.values()]
+        self._renderings = np.array([task.renderings for task in tasks.values()], np.int64)
+        stored = np.array([len(task) for task in tasks.values()], np.int64)
         self._examples = stored // self._renderings
         self._task_starts = np.cumsum(stored) - stored
-        truncated = [task.truncated(lengths) for task in self._tasks]
-        self._inputs = np.concatenate([inputs for inputs, _ in truncated])
-        self._targets = np.concatenate([targets for _, targets in truncated])
+        self._inputs = np.empty(stored.sum(), np.int32)
+        self._targets = np.empty(stored.sum(), np.int32)
+        for start, task in zip(self._task_starts.tolist(), tasks.values(), strict=True):
+            of_task = slice(start, start + len(task))
+            self._inputs[of_task], self._targets[of_task] = task.truncated(lengths)
 
         self._cycle_task, self._cycle_rank = _interleave(self.rates, seed)
         self._task_keys = np.array([_key(seed, name) for name in self.names], np.uint64)
@@ -200,16 +202,9 @@ class MixturePlan:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash that two plans share if all their batches hold the same examples in the same rows."""
-        tasks = {}
-        for name, rate, task in zip(self.names, self.rates.tolist(), self._tasks, strict=True):
-            tasks[name] = [
-                rate,
-                len(task),
-                task.renderings,
-                zlib.crc32(task.segments.tobytes()),
-                zlib.crc32(task.starts.tobytes()),
-            ]
+        """A hash that is equal for plans whose batches hold the same examples in the same rows."""
+        rates = self.rates.tolist()
+        tasks = dict(zip(self.names, zip(rates, self._task_hashes, strict=True), strict=True))
         settings = [
             VERSION,
             self.architecture,
@@ -372,6 +367,16 @@ class MixturePlan:
         examples = BLOCK_EXAMPLES * steps * self.batch_size / needed_rows
         examples_that_fit = examples * (1 - margin * np.sqrt(BLOCK_EXAMPLES / examples))
         return steps, max(1, int(examples_that_fit))
+
+
+def _hashes(task: TaskLengths) -> list[int]:
+    """Returns numbers that are equal for equal lengths. The lengths themselves take more memory."""
+    return [
+        len(task),
+        task.renderings,
+        zlib.crc32(task.segments.tobytes()),
+        zlib.crc32(task.starts.tobytes()),
+    ]
 
 
 def _deviation_within_tasks(size: np.ndarray, task: np.ndarray) -> float:

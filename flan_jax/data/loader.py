@@ -1,4 +1,4 @@
-"""The loader: plan and stores -> this host's rows of a batch, as numpy arrays under seqio's names."""
+"""The loader: plan and stores -> this host's rows of a batch, as numpy arrays."""
 
 import queue
 import threading
@@ -35,16 +35,18 @@ def fit_segments(
     Returns:
       The inputs and the targets, without EOS.
     """
-    last = segments[-1]
-    targets = TokenSegment(last.tokens[: lengths["targets"] - 1], last.has_loss)
+    *older, targets = segments
+    if len(targets.tokens) >= lengths["targets"]:
+        targets = TokenSegment(targets.tokens[: lengths["targets"] - 1], targets.has_loss)
     inputs: list[TokenSegment] = []
     room = lengths["inputs"]
-    for tokens, has_loss in reversed(segments[:-1]):
-        if inputs and len(tokens) + 1 > room:
-            break
-        tokens = tokens[: room - 1]
-        room -= len(tokens) + 1
-        inputs.insert(0, TokenSegment(tokens, has_loss))
+    for segment in reversed(older):
+        if len(segment.tokens) >= room:
+            if inputs:
+                break
+            segment = TokenSegment(segment.tokens[: room - 1], segment.has_loss)
+        room -= len(segment.tokens) + 1
+        inputs.insert(0, segment)
     return inputs, targets
 
 
@@ -165,17 +167,18 @@ def _number_examples(
     """
     segment_ids = arrays[f"{side}_segment_ids"]
     rows, width = segment_ids.shape
-    examples_per_row = np.diff(starts)
-    row = np.repeat(np.arange(rows), examples_per_row)
-    number_in_row = np.arange(len(lengths)) - starts[row]
-    before = np.zeros(len(lengths) + 1, np.int64)
+    row = np.repeat(np.arange(rows), np.diff(starts))
+    number_in_row = np.arange(1, len(lengths) + 1) - starts[row]
+    before = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=before[1:])
-    begins = row * width + before[:-1] - before[starts[row]]
 
-    positions = np.arange(before[-1]) - np.repeat(before[:-1], lengths)
-    places = np.repeat(begins, lengths) + positions
-    segment_ids.reshape(-1)[places] = np.repeat(number_in_row + 1, lengths)
-    arrays[f"{side}_positions"].reshape(-1)[places] = positions
+    # The examples of a row are at its beginning, one after the other.
+    tokens_in_row = np.diff(before[starts])
+    is_filled = np.arange(width) < tokens_in_row[:, np.newaxis]
+    positions = np.arange(before[-1], dtype=np.int32) - np.repeat(before[:-1], lengths)
+    segment_ids[is_filled] = np.repeat(number_in_row.astype(np.int32), lengths)
+    arrays[f"{side}_positions"][is_filled] = positions
+    begins = row * width + before[:-1] - before[starts[row]]
     return begins.tolist()
 
 

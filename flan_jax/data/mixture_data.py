@@ -4,6 +4,8 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from flan_jax.batch import Architecture
 from flan_jax.data.batch_plan import MixturePlan, TaskLengths
 from flan_jax.data.config import EVAL_SPLITS, DataConfig, check_data, fit_lengths
@@ -88,7 +90,8 @@ def task_lengths(store: TokenStore) -> TaskLengths:
     """Returns the lengths of the examples in a training store."""
     segments = store.segments
     renderings = len(store) // store.meta["examples"]
-    return TaskLengths(segments.tokens.lengths, segments.starts, renderings)
+    lengths = segments.tokens.lengths.astype(np.int32)
+    return TaskLengths(lengths, segments.starts, renderings)
 
 
 def prepare_mixture(

@@ -54,7 +54,7 @@ UNLIMITED = 2**31
 """Tokens of a feature whose length seqio does not limit."""
 
 
-def register_seqio(  # noqa: PLR0913
+def register_seqio(
     tokenizer: str = "practice",
     source: str = "sandbox",
     data_dir: str | None = None,
@@ -193,7 +193,7 @@ def _segment_features(
     *,
     tokenizer: Tokenizer,
 ) -> tf.data.Dataset:
-    """Tokenizes the segments of examples and cuts them, as the loader does, to `sequence_length`."""
+    """Tokenizes the segments of examples and cuts them as the loader does."""
     limits = dict(sequence_length or {})
     lengths = {side: limits.get(side) or UNLIMITED for side in ("inputs", "targets")}
 
@@ -330,9 +330,8 @@ class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):
     LOSS_WEIGHTS: call register_seqio(loss_weights=True).
     """
 
-    TASK_FEATURES = {
-        **seqio.PrefixLMFeatureConverter.TASK_FEATURES,
-        LOSS_WEIGHTS: seqio.FeatureConverter.FeatureSpec(dtype=tf.int32),
+    TASK_FEATURES = seqio.PrefixLMFeatureConverter.TASK_FEATURES | {
+        LOSS_WEIGHTS: seqio.FeatureConverter.FeatureSpec(dtype=tf.int32)
     }
 
     def _convert_features(
