@@ -123,7 +123,7 @@ def restack_layers(
     """
     leaves = named_leaves(tree)
 
-    def leaf_of(name: str, wanted: Any) -> Any:
+    def leaf_of(name: str, wanted: Tree) -> Tree:
         if name in leaves:
             return leaves[name]
 

@@ -1,44 +1,64 @@
-"""Token cross-entropy with z-loss, as sums: whoever adds up rows, microbatches and hosts divides once, at the end.
+"""Token cross-entropy with z-loss, as sums.
 
-The logits are never all there: the loss and its gradient are computed together, a piece of the length at a time.
+Rows, microbatches and hosts are added up, and divided once at the end. The logits of a whole batch
+are never in memory: loss and gradient are computed together, a chunk of positions at a time.
 """
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax.batch import Batch
+from flan_jax.models.model import Model
 from flan_jax.parallel.sharding import HEAD, constrain, gather_fsdp
+from flan_jax.pytrees import Params, Tree
 
 Sums = dict[str, Float[Array, ""]]
+Total = TypeVar("Total")
 
-# Decoder positions whose logits are alive at once: rows x 128 x vocabulary float32 values.
+# Decoder positions whose logits are in memory at once: rows x 128 x vocabulary float32 values.
 LENGTH_CHUNK = 128
 
 
 def loss_and_weight(
-    model: Any,
-    params: Any,
+    model: Model,
+    params: Params,
     batch: Batch,
     *,
     z_loss: float = 1e-4,
     deterministic: bool = True,
     rngs: dict[str, jax.Array] | None = None,
 ) -> tuple[Float[Array, ""], Sums]:
-    """(summed loss, its parts) of a batch: the function the trainer differentiates with respect to `params`.
+    """Returns the summed loss of a batch, to be differentiated with respect to `params`.
 
-    The loss of a batch is loss_sum / weight_sum. Parts: see `cross_entropy`. `model` is a Flax module with the methods
-    `hidden` and `head_kernel` and a `config` with `logits_softcap`; `params` its unboxed parameters.
+    The mean loss of the batch is loss_sum / weight_sum.
+
+    Args:
+      model: the module that computes hidden states and has the head's kernel.
+      params: its unboxed parameters.
+      batch: packed rows, see flan_jax.batch.
+      z_loss: coefficient of the z-loss.
+      deterministic: without dropout.
+      rngs: random keys, {"dropout": key}.
+
+    Returns:
+      The loss sum, and the sums of `cross_entropy`.
     """
     variables = {"params": params}
     hidden = model.apply(variables, batch, deterministic=deterministic, rngs=rngs, method="hidden")
     kernel = model.apply(variables, method="head_kernel")
-    targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
-    softcap = model.config.logits_softcap
-    return cross_entropy(hidden, kernel, targets, weights, z_loss=z_loss, softcap=softcap)
+    return cross_entropy(
+        hidden,
+        kernel,
+        batch["decoder_target_tokens"],
+        batch["decoder_loss_weights"],
+        z_loss=z_loss,
+        softcap=model.config.logits_softcap,
+    )
 
 
 def cross_entropy(
@@ -51,26 +71,37 @@ def cross_entropy(
     softcap: float | None = None,
     length_chunk: int = LENGTH_CHUNK,
 ) -> tuple[Float[Array, ""], Sums]:
-    """(loss_sum, sums) of the targets under softmax(logits), each token times its weight.
+    """Returns the weighted sum of the targets' losses under softmax(logits).
 
-    The logits are hidden @ kernel or, with a `softcap`, softcap tanh(hidden @ kernel / softcap) (Gemma 2, section 2).
+    A token's loss is logsumexp(logits) - logits[target] + z_loss logsumexp(logits)^2. The last term
+    is the z-loss (Chowdhery et al. 2022, PaLM, section 5; T5X's coefficient is 1e-4).
 
-    loss_sum    sum of w (logsumexp(logits) - logits[target] + z_loss logsumexp(logits)^2), to be differentiated with
-                respect to `hidden` and `kernel`; the square is the z-loss (Chowdhery et al. 2022, section 5; T5X's 1e-4)
-    weight_sum  sum of w;   z_loss_sum   the z-loss's share of loss_sum, to be logged
-    correct_sum sum of w where no logit lies above the target's
-    `length_chunk` positions of all rows are computed at a time; the last piece is padded with weights of 0.
+    Args:
+      hidden: the decoder's outputs.
+      kernel: the head's kernel: the logits are hidden @ kernel.
+      targets: the target tokens.
+      weights: the tokens' loss weights, 0 for padding and inputs.
+      z_loss: coefficient of the z-loss.
+      softcap: the logits are softcap tanh(hidden @ kernel / softcap) (Gemma 2, section 2).
+      length_chunk: positions of all rows that are computed at a time. The last chunk is padded with
+        weights of 0.
+
+    Returns:
+      The loss sum, which can be differentiated with respect to `hidden` and `kernel`, and sums to
+      log: loss_sum, z_loss_sum (the z-loss's part of it), weight_sum, and correct_sum, the weights
+      where no logit is above the target's.
     """
     length = hidden.shape[1]
     chunk = min(length_chunk, length)
-    arrays = (hidden, targets, weights)
-    if length % chunk:
-        arrays = tuple(_pad_length(array, -length % chunk) for array in arrays)
-    totals: Any = _chunked(kernel, *arrays, z_loss, softcap, chunk)
+    padding = -length % chunk
+    if padding:
+        hidden = _pad_length(hidden, padding)
+        targets = _pad_length(targets, padding)
+        weights = _pad_length(weights, padding)
+    totals: Tree = _chunked(kernel, hidden, targets, weights, z_loss, softcap, chunk)
     loss_sum, z_loss_sum, correct_sum = totals
-    loss = jax.lax.stop_gradient(loss_sum)
     sums = {
-        "loss_sum": loss,
+        "loss_sum": jax.lax.stop_gradient(loss_sum),
         "z_loss_sum": z_loss_sum,
         "correct_sum": correct_sum,
         "weight_sum": jnp.sum(weights),
@@ -79,32 +110,52 @@ def cross_entropy(
 
 
 def _pad_length(array: jax.Array, padding: int) -> jax.Array:
-    return jnp.pad(array, ((0, 0), (0, padding)) + ((0, 0),) * (array.ndim - 2))
+    rest = ((0, 0),) * (array.ndim - 2)
+    return jnp.pad(array, ((0, 0), (0, padding), *rest))
+
+
+Gradients = tuple[jax.Array, jax.Array]
+"""Gradients of the loss sum with respect to kernel and hidden."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
-def _chunked(
-    kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int
-) -> Any:
-    """(loss_sum, z_loss_sum, correct_sum) over all chunks, for evaluation: no gradient is computed."""
-
+def _chunked(  # noqa: PLR0917 - jax.custom_vjp passes arguments by position
+    kernel: jax.Array,
+    hidden: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array,
+    z_loss: float,
+    softcap: float | None,
+    chunk: int,
+) -> tuple[jax.Array, ...]:
+    """Returns (loss_sum, z_loss_sum, correct_sum) over all chunks, without computing gradients."""
     kernel = gather_fsdp(kernel, HEAD)
 
-    def body(total: Any, piece: Any) -> tuple[Any, None]:
+    def body(total: Tree, piece: tuple[jax.Array, ...]) -> tuple[Tree, None]:
         sums, _ = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
         return jax.tree.map(jnp.add, total, sums), None
 
     zeros = (jnp.zeros((), jnp.float32),) * 3
-    return _over_chunks(body, zeros, (hidden, targets, weights), chunk)[0]
+    sums, _ = _over_chunks(body, zeros, (hidden, targets, weights), chunk)
+    return sums
 
 
-def _chunked_forward(
-    kernel: Any, hidden: Any, targets: Any, weights: Any, z_loss: float, softcap: Any, chunk: int
-) -> Any:
-    """The sums and, from the same logits, their gradients: cheaper than to compute the logits again on the way back."""
+def _chunked_forward(  # noqa: PLR0917
+    kernel: jax.Array,
+    hidden: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array,
+    z_loss: float,
+    softcap: float | None,
+    chunk: int,
+) -> tuple[tuple[jax.Array, ...], Gradients]:
+    """Returns the sums and their gradients, computed from the same logits.
+
+    That is cheaper than to compute the logits again in the backward pass.
+    """
     kernel = gather_fsdp(kernel, HEAD)
 
-    def body(total: Any, piece: Any) -> tuple[Any, Any]:
+    def body(total: Tree, piece: tuple[jax.Array, ...]) -> tuple[Tree, jax.Array]:
         sums, logits_grad = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
         logits_grad = logits_grad.astype(kernel.dtype)
         hidden_grad = jnp.einsum("blv,mv->blm", logits_grad, kernel)
@@ -114,14 +165,22 @@ def _chunked_forward(
         kernel_grad = constrain(kernel_grad, HEAD)
         return jax.tree.map(jnp.add, total, (sums, kernel_grad)), hidden_grad
 
-    zeros = (jnp.zeros((), jnp.float32),) * 3, constrain(jnp.zeros(kernel.shape, jnp.float32), HEAD)
-    (sums, kernel_grad), hidden_grad = _over_chunks(body, zeros, (hidden, targets, weights), chunk)
+    zero_sums = (jnp.zeros((), jnp.float32),) * 3
+    zero_grad = constrain(jnp.zeros(kernel.shape, jnp.float32), HEAD)
+    total, hidden_grad = _over_chunks(
+        body, (zero_sums, zero_grad), (hidden, targets, weights), chunk
+    )
+    sums, kernel_grad = total
     return sums, (kernel_grad.astype(kernel.dtype), hidden_grad)
 
 
-def _chunked_backward(
-    z_loss: float, softcap: Any, chunk: int, gradients: Any, cotangents: Any
-) -> Any:
+def _chunked_backward(  # noqa: PLR0917
+    z_loss: float,
+    softcap: float | None,
+    chunk: int,
+    gradients: Gradients,
+    cotangents: tuple[jax.Array, ...],
+) -> tuple[jax.Array, jax.Array, None, None]:
     kernel_grad, hidden_grad = gradients
     # Only the loss is differentiated; the other sums are for the log.
     scale = cotangents[0].astype(kernel_grad.dtype)
@@ -131,8 +190,13 @@ def _chunked_backward(
 _chunked.defvjp(_chunked_forward, _chunked_backward)
 
 
-def _over_chunks(body: Any, zeros: Any, arrays: Any, chunk: int) -> tuple[Any, Any]:
-    """jax.lax.scan of `body` over pieces of `chunk` positions; stacked outputs are joined along the length again."""
+def _over_chunks(
+    body: Callable[[Total, tuple[jax.Array, ...]], tuple[Total, Tree]],
+    zeros: Total,
+    arrays: tuple[jax.Array, ...],
+    chunk: int,
+) -> tuple[Total, Tree]:
+    """Runs jax.lax.scan over chunks of positions; joins stacked outputs along the length again."""
     count = arrays[0].shape[1] // chunk
     if count == 1:
         return body(zeros, arrays)
@@ -152,10 +216,11 @@ def _forward(
     hidden: Float[Array, "batch length embed"],
     targets: Int[Array, "batch length"],
     weights: Float[Array, "batch length"],
+    *,
     z_loss: float,
     softcap: float | None,
 ) -> tuple[tuple[Float[Array, ""], ...], Float[Array, "batch length vocab"]]:
-    """((loss_sum, z_loss_sum, correct_sum), the gradient of loss_sum with respect to hidden @ kernel)."""
+    """Returns (loss_sum, z_loss_sum, correct_sum), and loss_sum's gradient by hidden @ kernel."""
     logits = jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
     if softcap is not None:
         logits = softcap * jnp.tanh(logits / softcap)
@@ -163,7 +228,9 @@ def _forward(
     normaliser = maximum + jnp.log(jnp.sum(jnp.exp(logits - maximum[..., None]), axis=-1))
     at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     square = z_loss * jnp.square(normaliser)
-    sums = (normaliser - at_target + square, square, (at_target >= maximum).astype(jnp.float32))
+    is_correct = (at_target >= maximum).astype(jnp.float32)
+    per_token = (normaliser - at_target + square, square, is_correct)
+
     # The comparison is fused into the elementwise pass: no one-hot array is made.
     is_target = jnp.arange(logits.shape[-1])[None, None, :] == targets[..., None]
     softmax = jnp.exp(logits - normaliser[..., None])
@@ -171,4 +238,4 @@ def _forward(
     logits_grad = softmax * slope - jnp.where(is_target, weights[..., None], 0.0)
     if softcap is not None:
         logits_grad = logits_grad * (1.0 - jnp.square(logits / softcap))  # the slope of tanh
-    return tuple(jnp.sum(weights * each) for each in sums), logits_grad
+    return tuple(jnp.sum(weights * values) for values in per_token), logits_grad

@@ -1,4 +1,4 @@
-"""The state that a training step maps to the next one: parameters, optimizer state, step and seed."""
+"""The training state: parameters, optimizer state, step and the random key of dropout."""
 
 import re
 
@@ -78,6 +78,7 @@ def init_state(
     tx: optax.GradientTransformation,
     mesh: Mesh,
     seed: int,
+    *,
     trainable: str | None = None,
 ) -> TrainState:
     """Returns a state at step 0 with random parameters, each array made where it will live.
@@ -106,6 +107,7 @@ def warm_state(
     tx: optax.GradientTransformation,
     mesh: Mesh,
     seed: int,
+    *,
     trainable: str | None = None,
 ) -> TrainState:
     """Returns a state at step 0 with given parameters.

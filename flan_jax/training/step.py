@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import stages
 from jax.sharding import SingleDeviceSharding
 
 from flan_jax import pytrees
@@ -19,7 +20,7 @@ from flan_jax.hardware import Device
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import cast_kernels
 from flan_jax.models.model import Model
-from flan_jax.pytrees import Params
+from flan_jax.pytrees import Params, Tree
 from flan_jax.training.losses import Sums, loss_and_weight
 from flan_jax.training.settings import TrainConfig
 from flan_jax.training.state import TrainState
@@ -31,7 +32,7 @@ KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 def jitted_step(
     model: ModelConfig, tx: optax.GradientTransformation, config: TrainConfig, state: TrainState
-) -> Any:
+) -> stages.Wrapped:
     """Returns train_step under jax.jit, a function (state, batch) -> (state, metrics).
 
     The state's buffers are donated. Its placement stays: left to itself, XLA may place
@@ -97,7 +98,7 @@ def compiled_step(
     """
     program = None
 
-    def compiled(state: TrainState, batch: Batch) -> Any:
+    def compiled(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         nonlocal program
         if program is None:
             program = jitted_step(model, tx, config, state).lower(state, batch).compile()
@@ -219,7 +220,7 @@ def mean_gradients(
     )
     keys = jax.random.split(key, microbatches)
 
-    def add(total: Any, piece: Any) -> tuple[Any, None]:
+    def add(total: Tree, piece: tuple[Batch, jax.Array]) -> tuple[Tree, None]:
         return jax.tree.map(jnp.add, total, gradients(*piece)), None
 
     first_piece = jax.tree.map(lambda x: x[0], pieces)

@@ -167,9 +167,9 @@ def initial_state(settings: Settings, mesh: Mesh, first_model: ModelConfig) -> T
     if training.warm_start is not None:
         # Nothing is initialised that would be thrown away: the model may be all that fits.
         params = load_params(training.warm_start, model, abstract_params_on(model, mesh))
-        return warm_state(params, tx, mesh, training.seed, training.trainable)
+        return warm_state(params, tx, mesh, training.seed, trainable=training.trainable)
 
-    state = init_state(first_model, tx, mesh, training.seed, training.trainable)
+    state = init_state(first_model, tx, mesh, training.seed, trainable=training.trainable)
     if first_model.scan_layers != model.scan_layers:
         state = convert_layers(state, like=abstract_state_on(model, tx, mesh, training.trainable))
     return state

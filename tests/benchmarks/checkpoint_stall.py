@@ -2,13 +2,14 @@
 
     python tests/benchmarks/checkpoint_stall.py [--saves 3]
 
-The state is T5 1.1 base's with Adafactor, in float32; the step is the trainer's own, on few tokens, and reuses the state's
-buffers. For each save the state is waited for first, so that `value`, the median of the seconds from the call of
-Checkpoints.save until the next step is under way, less what another step's start takes, is time in which the devices have
-nothing to do. Each checkpoint is on disk before the next is saved, and the last must hold the state as it was when it was
-saved, bit for bit, although training went on. `written_seconds` is how long it is being written beside training,
-`step_seconds` a step without, `beside_seconds` the slowest step with a checkpoint being written beside it on the same
-cores. The disk is that of the temporary folder. Target: 0.5 s.
+The state is T5 1.1 base's with Adafactor, in float32; the step is the trainer's own, on few tokens,
+and reuses the state's buffers. Each save begins when the state is ready, so that `value`, the
+median of the seconds from the call of Checkpoints.save until the next step is under way, less what
+another step's start takes, is time in which the devices have nothing to do. Each checkpoint is on
+disk before the next is saved, and the last must hold the state as it was when it was saved, bit for
+bit, although training went on. `written_seconds` is how long it is being written beside training,
+`step_seconds` a step without, `beside_seconds` the slowest step with a checkpoint being written
+beside it on the same cores. The disk is that of the temporary folder. Target: 0.5 s.
 """
 
 import argparse
@@ -18,7 +19,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from flan_jax.training.adafactor import adafactor
 
@@ -27,9 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import jax
 import numpy as np
+import optax
 import processes
+from jax.sharding import Mesh
 
 from flan_jax.cli import gin_settings
+from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
@@ -57,17 +60,24 @@ def example_batch() -> dict[str, np.ndarray]:
 
 
 class Training:
-    """The trainer's step on one batch, over and over; `starts` and `steps` are the seconds of each: until the call returns,
-    and until the state is there."""
+    """Repeats the trainer's step on one batch.
 
-    def __init__(self, config: Any, tx: Any, mesh: Any):
-        self._mesh, self._step = mesh, compiled_step(config, tx, TrainConfig(steps=1, seed=0))
+    Attributes:
+      state: the training state.
+      starts: seconds of each step until the call returned.
+      steps: seconds of each step until the state was there.
+    """
+
+    def __init__(self, config: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh):
+        self._mesh = mesh
+        self._step = compiled_step(config, tx, TrainConfig(steps=1, seed=0))
         self.state = init_state(config, tx, mesh, seed=0)
         self._batch = jax.device_put(example_batch(), batch_sharding(mesh))
         self.starts: list[float] = []
         self.steps: list[float] = []
 
     def step(self) -> None:
+        """Takes one step and waits for it."""
         start = time.monotonic()
         with use_mesh(self._mesh):
             self.state, _ = self._step(self.state, self._batch)
@@ -77,7 +87,7 @@ class Training:
 
 
 def save_once(training: Training, saved: Checkpoints) -> tuple[float, float]:
-    """(seconds from the save until the next step is under way, seconds until the checkpoint is on disk)."""
+    """Returns the seconds from a save until the next step runs, and until it is on disk."""
     start = time.monotonic()
     saved.save(training.state, loss=1.0)
     returned = time.monotonic() - start

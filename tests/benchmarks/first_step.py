@@ -1,13 +1,15 @@
-"""A newcomer's first training step: a fresh clone of HEAD, with no token stores and no compiled programs in the cache.
+"""A newcomer's first training step: a fresh clone, no token stores, no compiled programs.
 
     python tests/benchmarks/first_step.py
 
-The packages are installed already (this Python's); what is not committed is not measured. `value` runs from the start
-of `python launch/train.py --gin_file=flan_mixture.gin` to the line of metrics.jsonl of the first training step
-(TrainConfig.log_every=1, else the job's own settings). In between lie the imports, preparing the data, the packing
-check, the evaluation before training, compiling the step, and taking it. `fit_seconds` are the last two of these.
-`value` less `without_evaluation_seconds`, of a second cold run whose directory has the scores of the first already,
-is what the evaluation takes. The runs are ended with SIGTERM after that step. Target: 60 s.
+The packages are installed already (this Python's); what is not committed is not measured. `value`
+runs from the start of `python launch/train.py --gin_file=flan_mixture.gin` to the line of
+metrics.jsonl of the first training step (TrainConfig.log_every=1, else the job's own settings). In
+between lie the imports, preparing the data, the packing check, the evaluation before training,
+compiling the step, and taking it. `fit_seconds` are the last two of these. `value` less
+`without_evaluation_seconds`, of a second cold run whose directory has the scores of the first
+already, is what the evaluation takes. The runs are ended with SIGTERM after that step. Target: 60
+s.
 """
 
 import sys

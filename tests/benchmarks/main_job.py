@@ -1,13 +1,14 @@
-"""The whole main job from nothing: a fresh clone of HEAD, empty caches, flan_mixture.gin as it stands, to its end.
+"""The whole main job: a fresh clone, empty caches, flan_mixture.gin as it is, to its end.
 
     python tests/benchmarks/main_job.py [--gin.NAME=value ...]
 
-`value` are the minutes from the start of launch/train.py to its end: preparing the data, scoring before training, all
-training steps, scoring after it, the report. Flags are handed on, for trying the benchmark out. The packages are
-installed already; what is not committed is not measured. `first_loss` and `last_loss` are those of the first and the
-last line of metrics.jsonl, each a mean over TrainConfig.log_every steps. `clusters` are the means over tasks before
-and after training, and of blind guessing (null where answers are generated); `held_out` names the held-out cluster.
-Target: 8 minutes.
+`value` are the minutes from the start of launch/train.py to its end: preparing the data, scoring
+before training, all training steps, scoring after it, the report. Flags are handed on, for trying
+the benchmark out. The packages are installed already; what is not committed is not measured.
+`first_loss` and `last_loss` are those of the first and the last line of metrics.jsonl, each a mean
+over TrainConfig.log_every steps. `clusters` are the means over tasks before and after training, and
+of blind guessing (null where answers are generated); `held_out` names the held-out cluster. Target:
+8 minutes.
 """
 
 import json
@@ -24,7 +25,7 @@ import processes
 
 
 def by_cluster(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """{cluster: {"before", "after", "chance"}}, means over its tasks; None where a task has none."""
+    """Returns {cluster: {"before", "after", "chance"}}, means over tasks; None if one has none."""
     found = {}
     for cluster in sorted({task["cluster"] for task in tasks.values()}):
         members = [task for task in tasks.values() if task["cluster"] == cluster]

@@ -2,10 +2,11 @@
 
     python tests/benchmarks/mesh_parity.py [--steps 20]
 
-Both architectures (t5_nano and decoder_nano with eight heads and dropout, in float32) train on packed rows of the practice
-corpus with the optimizer of flan_mixture.gin: on one device, and on eight in each of the ten ways to write 8 as data x fsdp x tensor.
-`value` is the largest relative difference of the last step's loss from that of one device, `worst` its architecture and
-mesh, `any_step` the largest difference at any step. Target: 1e-5.
+Both architectures (t5_nano and decoder_nano with eight heads and dropout, in float32) train on
+packed rows of the practice corpus with the optimizer of flan_mixture.gin: on one device, and on
+eight in each of the ten ways to write 8 as data x fsdp x tensor. `value` is the largest relative
+difference of the last step's loss from that of one device, `worst` its architecture and mesh,
+`any_step` the largest difference at any step. Target: 1e-5.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
@@ -26,12 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import jax
 import numpy as np
 import processes
+from jax.sharding import Mesh
 
 from flan_jax.cli import gin_settings
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import prepare_mixture
 from flan_jax.parallel.mesh import MESH_AXES, make_mesh
 from flan_jax.parallel.sharding import batch_sharding, use_mesh
+from flan_jax.training.settings import Settings
 from flan_jax.training.state import init_state
 from flan_jax.training.step import compiled_step
 
@@ -46,7 +48,8 @@ BINDINGS = (
 MODELS = ("t5_nano", "decoder_nano")
 
 
-def settings_of(model: str, cache: str) -> Any:
+def settings_of(model: str, cache: str) -> Settings:
+    """Returns the settings of a run of a model, with its token stores in `cache`."""
     files = ["flan_mixture.gin", f"models/{model}.gin"]
     settings = gin_settings.load_settings(files, BINDINGS)
     data = dataclasses.replace(settings.data, cache_dir=cache)
@@ -57,11 +60,9 @@ def settings_of(model: str, cache: str) -> Any:
     )
 
 
-def losses_on(
-    devices: int, shape: dict[str, int], settings: Any, loader: Loader, steps: int
-) -> np.ndarray:
-    """The loss of each step, on the first `devices` devices."""
-    mesh, tx = make_mesh(shape, jax.devices()[:devices]), settings.optimizer.build(steps)
+def losses_on(mesh: Mesh, settings: Settings, loader: Loader, steps: int) -> np.ndarray:
+    """Returns the loss of each step on a mesh."""
+    tx = settings.optimizer.build(steps)
     state = init_state(settings.model, tx, mesh, seed=0)
     compiled = compiled_step(settings.model, tx, settings.training)
     losses = []
@@ -92,12 +93,15 @@ def main() -> int:
             loader = Loader(
                 data.plan(settings.model.architecture), data.train, data.tokenizer.eos_id
             )
-            alone = losses_on(1, {}, settings, loader, steps)
+            one_device = make_mesh({}, jax.devices()[:1])
+            alone = losses_on(one_device, settings, loader, steps)
             for shape in meshes():
-                differences = np.abs(losses_on(DEVICES, shape, settings, loader, steps) / alone - 1)
-                found.append((float(differences[-1]), float(differences.max()), f"{model} {shape}"))
+                losses = losses_on(make_mesh(shape), settings, loader, steps)
+                differences = np.abs(losses / alone - 1)
+                last, largest = float(differences[-1]), float(differences.max())
+                found.append((last, largest, f"{model} {shape}"))
                 print(
-                    f"{found[-1][2]}: loss {alone[-1]:.5f}, relative difference {differences[-1]:.1e}",
+                    f"{model} {shape}: loss {alone[-1]:.5f}, relative difference {last:.1e}",
                     flush=True,
                 )
     value, _, worst = max(found)

@@ -1,4 +1,4 @@
-"""Measuring things in fresh processes: a benchmark's own child, and a training run up to its first step."""
+"""Measures fresh processes: a benchmark's child, and a training run up to its first step."""
 
 import json
 import os
@@ -20,13 +20,17 @@ LONGEST = 1800
 """Seconds after which a run that has not taken its first step is given up."""
 
 
-def run_child(script: str, *arguments: Any) -> dict[str, Any]:
-    """`python script --child arguments` as a new process: what it printed, and `seconds` from start to report()."""
+def run_child(script: str, *arguments: object) -> dict[str, Any]:
+    """Runs `python script --child arguments`.
+
+    Returns:
+      What the process gave to report(), with `seconds` from its start to that call.
+    """
     return run_children(script, arguments)[0]
 
 
-def run_children(script: str, *each: Sequence[Any]) -> list[dict[str, Any]]:
-    """As run_child, with a process for each of several lists of arguments, side by side."""
+def run_children(script: str, *each: Sequence[object]) -> list[dict[str, Any]]:
+    """Runs a process for each of several lists of arguments at the same time, like run_child."""
     start = time.monotonic()
     children = [
         subprocess.Popen(
@@ -44,13 +48,16 @@ def run_children(script: str, *each: Sequence[Any]) -> list[dict[str, Any]]:
     return [facts | {"seconds": facts.pop("now") - start} for facts in found]
 
 
-def report(**facts: Any) -> None:
-    """What a child prints when it has done what is timed. The monotonic clock is the same in all processes."""
+def report(**facts: object) -> None:
+    """Prints a child's facts when its timed work is done.
+
+    The monotonic clock is the same in all processes.
+    """
     print(json.dumps({"now": time.monotonic(), "peak_gib": peak_gib(), **facts}), flush=True)
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """A benchmark's one line, with how busy the machine was: processes that ran or waited for a core in the last minute."""
+    """Prints the one line of a benchmark's result, with the machine's load in the last minute."""
     print(
         json.dumps(
             {**result, "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
@@ -59,9 +66,9 @@ def print_result(result: Mapping[str, Any]) -> None:
 
 
 def peak_gib() -> float:
-    """The largest resident memory of this process so far, mapped pages of files included.
+    """Returns the largest resident memory of this process so far, with mapped pages of files.
 
-    On Linux not by getrusage: there a process begins with the peak of the one that started it.
+    On Linux getrusage is not used: a process begins with the peak of the one that started it.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -74,8 +81,9 @@ def to_first_step(
 ) -> dict[str, Any]:
     """Starts a training run and ends it with SIGTERM once metrics.jsonl has its first line.
 
-    {"seconds": from the start of the process to that line, "fit": of these, since the training loop began, "loss",
-    "output": what it printed}. XDG_CACHE_HOME is `cache`.
+    Returns:
+      {"seconds": from the start of the process to that line, "fit": seconds since the training loop
+      began, "loss": the step's loss, "output": what the run printed}.
     """
     arguments = [
         "--gin_file=flan_mixture.gin",
@@ -124,7 +132,7 @@ def _first_line(process: subprocess.Popen, metrics: Path, give_up: float) -> dic
 
 
 def clone(folder: Path) -> str:
-    """A fresh clone of HEAD in `folder`, without what is not committed; returns the commit."""
+    """Clones HEAD to `folder`, without uncommitted changes, and returns the commit."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     found = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
@@ -133,12 +141,12 @@ def clone(folder: Path) -> str:
 
 
 def already_scored(run_dir: Path, new: Path) -> Path:
-    """A new run directory with the scores of `run_dir` from before training, which a run then does not repeat."""
+    """Makes a run directory that has the pre-training scores of another one already."""
     shutil.copytree(run_dir / "eval", new / "eval")
     return new
 
 
 def prompts(output: str) -> int:
-    """How many prompts were scored before training, from what a run printed; 0 when none were."""
+    """Returns the number of prompts that a run scored before training, from its output."""
     found = re.search(r"evaluate before training \d+/(\d+)", output)
     return int(found.group(1)) if found else 0

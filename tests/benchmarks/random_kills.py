@@ -1,13 +1,14 @@
-"""SIGKILL at random moments of a run of two processes: does it end with the parameters of an undisturbed one?
+"""SIGKILL at random moments of a run of two processes: are the parameters the same?
 
     python tests/benchmarks/random_kills.py [--kills 50] [--seed 0]
 
-The run has 8 CPU devices, 4 in each process, fsdp 2 x tensor 4, and saves every step. Again and again, at any time between its
-start and its first steps, one of its processes is killed, and the other ends by itself, or, four times in five, both are;
-the same commands go on. A run that is further than so many kills should find it is killed sooner after its start. `value` is
-the number of kills before its end, `alone` those of one process, `steps_at_kills` the steps saved by then; `equal`: whether
-all parameters are bit for bit those of the undisturbed run, and `slowest_end` the longest that the other process took to
-end. Targets: 50 kills, equal, 60 s.
+The run has 8 CPU devices, 4 in each process, fsdp 2 x tensor 4, and saves every step. Again and
+again, at any time between its start and its first steps, one of its processes is killed, and the
+other ends by itself, or, four times in five, both are; the same commands go on. A run that is
+further than so many kills should find it is killed sooner after its start. `value` is the number of
+kills before its end, `alone` those of one process, `steps_at_kills` the steps saved by then;
+`equal`: whether all parameters are bit for bit those of the undisturbed run, and `slowest_end` the
+longest that the other process took to end. Targets: 50 kills, equal, 60 s.
 """
 
 import argparse

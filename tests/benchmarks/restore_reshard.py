@@ -1,12 +1,14 @@
-"""Memory of going on with a run on another mesh: a state of 1 GB, saved on fsdp 8, restored on fsdp 2 x tensor 4.
+"""Memory of a restore onto another mesh: a state of 1 GB, from fsdp 8 to fsdp 2 x tensor 4.
 
     python tests/benchmarks/restore_reshard.py [--back] [--processes 2]
 
-The state is T5 1.1 base's with Adafactor, in float32, saved by one process with eight fake CPU devices, and restored by
-one, which so holds all shards, or by 2, 4 or 8 that share them. `value` is the largest resident memory of a fresh process that
-restores it as a run that goes on does (train.start), less what the process had when the restore began, over the size of
-the shards that it restores, of the process where that is most: 1 is the restored state alone. The restored arrays must be
-those that were saved. `seconds` is the restore alone. --back goes from fsdp 2 x tensor 4 to fsdp 8. Target: 1.5.
+The state is T5 1.1 base's with Adafactor, in float32, saved by one process with eight fake CPU
+devices, and restored by one, which then holds all shards, or by 2, 4 or 8 that share them. `value`
+is the largest resident memory of a fresh process that restores it as a resumed run does
+(Checkpoints.restore), less its memory when the restore began, divided by the size of the
+shards that it restores, for the process where that is most: 1 is the restored state alone. The
+restored arrays must be those that were saved. `seconds` is the restore alone. --back goes from fsdp
+2 x tensor 4 to fsdp 8. Target: 1.5.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.training.adafactor import adafactor
+from flan_jax.training.state import TrainState
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -49,8 +52,11 @@ def setting(shape: dict[str, int], seed: int) -> tuple[Any, ...]:
     return config, adafactor(1e-3), make_mesh(shape), TrainConfig(steps=1, seed=seed, mesh=shape)
 
 
-def checksum(state: Any) -> int:
-    """Of all arrays, whole, whatever the sharding. Each process has each array for a moment."""
+def checksum(state: TrainState) -> int:
+    """Returns a checksum of all arrays, whatever their sharding.
+
+    Each process holds each whole array for a moment.
+    """
     import jax
     import numpy as np
     from jax.experimental.multihost_utils import process_allgather
@@ -74,20 +80,24 @@ def save(folder: Path, number: int) -> None:
     processes.report(checksum=checksum(state))
 
 
-def restore(folder: Path, number: int, port: int, count: int, index: int) -> None:
+def restore(folder: Path, number: int, port: int, *process: int) -> None:
+    """Restores on another mesh, in process number `index` of `count`."""
     import jax
 
     from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
-    from flan_jax.training.train import restore_or_initialize
+    from flan_jax.training.state import abstract_state_on
 
+    count, index = process
     if count > 1:
         jax.distributed.initialize(f"localhost:{port}", count, index)
-    config, tx, mesh, training = setting(MESHES[number], seed=1)
+    config, tx, mesh, _ = setting(MESHES[number], seed=1)
     jax.block_until_ready(jax.device_put(0.0))  # the backend
     saved = Checkpoints(folder, CheckpointConfig())
-    before, begun = processes.peak_gib(), time.monotonic()
-    state = jax.block_until_ready(restore_or_initialize(saved, config, tx, mesh, training))
-    seconds, peak = time.monotonic() - begun, processes.peak_gib()
+    before = processes.peak_gib()
+    start = time.monotonic()
+    state = jax.block_until_ready(saved.restore(like=abstract_state_on(config, tx, mesh)))
+    seconds = time.monotonic() - start
+    peak = processes.peak_gib()
     shards = [shard for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
     size = sum(shard.data.nbytes for shard in shards) / 2**30
     processes.report(

@@ -1,14 +1,17 @@
 """One full training step on the CPU: flan_jax against Hugging Face transformers on torch.
 
-    pip install .[parity] && python tests/benchmarks/train_step.py [--model t5_1_1_small] [--rounds 6]
+    pip install .[parity]
+    python tests/benchmarks/train_step.py [--model t5_1_1_small] [--rounds 6]
 
-`--model` is t5_1_1_small or t5_1_1_base (4 rows of 256 input and 64 target tokens), or llama_nano (4 rows of 512 tokens).
-Both sides: the same sizes, float32, no dropout, mean token cross-entropy, gradients, and an Adafactor update at a fixed
-rate with parameter scaling, no first moment and no relative step; ours is the trainer's own step with the model's gin
-file, the gradient's norm and the mesh included, and the layers unrolled. After a warm-up the two take turns, so that other
-load on the machine meets both; the figures are medians. `peak_gib` and `peer_peak_gib` are the largest resident memory of
-a process that takes three steps of one side and nothing else. The last line printed is one JSON object, in tokens
-(inputs and targets) per second. Without transformers it exits with 2.
+`--model` is t5_1_1_small or t5_1_1_base (4 rows of 256 input and 64 target tokens), or llama_nano
+(4 rows of 512 tokens). Both sides: the same sizes, float32, no dropout, mean token cross-entropy,
+gradients, and an Adafactor update at a fixed rate with parameter scaling, no first moment and no
+relative step; ours is the trainer's own step with the model's gin file, the gradient's norm and the
+mesh included, and the layers unrolled. After a warm-up the two take turns, so that other load on
+the machine meets both; the figures are medians. `peak_gib` and `peer_peak_gib` are the largest
+resident memory of a process that takes three steps of one side and nothing else. The last line
+printed is one JSON object, in tokens (inputs and targets) per second. Without transformers it exits
+with 2.
 """
 
 import argparse
@@ -90,20 +93,35 @@ def peer_model(model_name: str) -> Any:
     torch.manual_seed(0)
     if model_name == "llama_nano":
         config = transformers.LlamaConfig(
-            vocab_size=32000, hidden_size=512, intermediate_size=1408, num_hidden_layers=8, num_attention_heads=8,
-            num_key_value_heads=4, head_dim=64, use_cache=False,
-        )  # fmt: skip
+            vocab_size=32000,
+            hidden_size=512,
+            intermediate_size=1408,
+            num_hidden_layers=8,
+            num_attention_heads=8,
+            num_key_value_heads=4,
+            head_dim=64,
+            use_cache=False,
+        )
         return transformers.LlamaForCausalLM(config).train()
     width, layers, heads, mlp = {
         "t5_1_1_small": (512, 8, 6, 1024),
         "t5_1_1_base": (768, 12, 12, 2048),
     }[model_name]
     config = transformers.T5Config(
-        vocab_size=32128, d_model=width, d_kv=64, d_ff=mlp, num_layers=layers, num_decoder_layers=layers, num_heads=heads,
-        feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=False, use_cache=False,
-    )  # fmt: skip
+        vocab_size=32128,
+        d_model=width,
+        d_kv=64,
+        d_ff=mlp,
+        num_layers=layers,
+        num_decoder_layers=layers,
+        num_heads=heads,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        tie_word_embeddings=False,
+        use_cache=False,
+    )
     model = transformers.T5ForConditionalGeneration(config).train()
-    # transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has a head of its own.
+    # transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has its own head.
     model.lm_head = torch.nn.Linear(config.d_model, 32128, bias=False)
     return model
 
@@ -147,9 +165,9 @@ def peer_step(model_name: str, batch: dict[str, np.ndarray]) -> tuple[Step, int]
 def take_turns(
     steps: dict[str, Callable[[], float]], rounds: int, per_round: int
 ) -> dict[str, float]:
-    """{name: median seconds of a step}, after a warm-up turn.
+    """Returns {name: median seconds of a step}, after a warm-up turn.
 
-    The first step of a turn is not counted: the other side's threads may still spin for some milliseconds.
+    The first step of a turn is not counted: the other side's threads may still spin for a while.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
@@ -159,10 +177,8 @@ def take_turns(
                 loss = step()
                 if turn and i:
                     seconds[name].append(time.perf_counter() - start)
-            print(
-                f"round {turn} {name}: loss {loss:.3f}, last step {time.perf_counter() - start:.3f} s",
-                flush=True,
-            )
+            last = time.perf_counter() - start
+            print(f"round {turn} {name}: loss {loss:.3f}, last step {last:.3f} s", flush=True)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -198,11 +214,12 @@ def main() -> int:
         peer, peer_size = peer_step(arguments.model, batch)
     except ImportError as error:
         print(
-            f"cannot compare: {error}. Install the peer with: pip install torch==2.13.0 'transformers>=5,<6'"
+            f"cannot compare: {error}. Install the peer with: "
+            "pip install torch==2.13.0 'transformers>=5,<6'"
         )
         return 2
     ours, size = our_step(arguments.model, batch, arguments.scan_layers)
-    # transformers counts the same weights: its tables, kernels and norms are ours under other names.
+    # transformers counts the same weights: its parameters are ours under other names.
     if size != peer_size:
         print(f"the two models differ: {size} parameters here, {peer_size} there")
         return 1
@@ -220,7 +237,10 @@ def main() -> int:
         "name": f"train_step_{arguments.model}_cpu",
         "value": round(value, 1),
         "unit": "tokens/s",
-        "peer": f"transformers {sys.modules['transformers'].__version__} on torch {sys.modules['torch'].__version__}",
+        "peer": (
+            f"transformers {sys.modules['transformers'].__version__} "
+            f"on torch {sys.modules['torch'].__version__}"
+        ),
         "peer_value": round(peer_value, 1),
         "ratio": round(value / peer_value, 3),
         "peak_gib": round(peaks[0], 2),

@@ -1,14 +1,15 @@
-"""The same job again: from a process start to the first training step, with token stores and compiled programs cached.
+"""The same job again: from a process start to the first step, with everything cached.
 
     python tests/benchmarks/warm_start.py
 
-A first run of flan_mixture.gin fills a cache of its own and is ended with SIGTERM after its first step; then a new
-process with a new run directory is timed. `value` runs from the start of the process to the line of metrics.jsonl of
-the first training step (TrainConfig.log_every=1, else the job's own settings), so it includes the imports, opening
-the stores, the packing check, the evaluation before training, loading the compiled step and taking it.
-`without_evaluation_seconds` is the same of a third process, whose run directory has the scores from before training
-already. `first_run_seconds` is the first run with its empty cache. Neither tensorflow nor seqio may be imported: the
-process itself checks that. Target: 25 s.
+A first run of flan_mixture.gin fills a cache of its own and is ended with SIGTERM after its first
+step; then a new process with a new run directory is timed. `value` runs from the start of the
+process to the line of metrics.jsonl of the first training step (TrainConfig.log_every=1, else the
+job's own settings), so it includes the imports, opening the stores, the packing check, the
+evaluation before training, loading the compiled step and taking it. `without_evaluation_seconds` is
+the same of a third process, whose run directory has the scores from before training already.
+`first_run_seconds` is the first run with its empty cache. Neither tensorflow nor seqio may be
+imported: the process itself checks that. Target: 25 s.
 """
 
 import sys

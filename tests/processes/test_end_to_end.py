@@ -38,8 +38,16 @@ def undisturbed(tmp_path_factory, cache):
 def test_a_run_leaves_a_whole_directory(undisturbed):
     names = {path.name for path in undisturbed.iterdir()} - {".lock"}
     assert names == {
-        "config.gin", "manifest.json", "metrics.jsonl", "checkpoints", "eval", "predictions", "tensorboard", "result.json", "report.html",
-    }  # fmt: skip
+        "config.gin",
+        "manifest.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "eval",
+        "predictions",
+        "tensorboard",
+        "result.json",
+        "report.html",
+    }
     result = json.loads((undisturbed / "result.json").read_text())
     assert result["step"] == STEPS
     assert result["tasks"]["sst2"]["held_out"]
@@ -89,7 +97,7 @@ def test_other_settings_in_the_same_directory_are_refused(undisturbed, cache):
 
 @pytest.fixture(scope="module")
 def half_done(tmp_path_factory, cache):
-    """A run without dropout, whose random numbers depend on the layout, that did half of its steps."""
+    """A run with half of its steps, without dropout, whose random numbers depend on the layout."""
     run_dir = tmp_path_factory.mktemp("runs") / "half_done"
     finish(run_dir, cache, NO_DROPOUT, f"--gin.STEPS={STEPS // 2}")
     return run_dir
@@ -111,10 +119,8 @@ def finished(half_done, cache):
         "TrainConfig.microbatches=2",
     ],
 )
-def test_a_run_goes_on_computed_otherwise_with_the_same_losses(
-    tmp_path, cache, half_done, finished, change
-):
-    run_dir = tmp_path / "changed"
+def test_a_run_goes_on_computed_otherwise_with_the_same_losses(cache, half_done, finished, change):
+    run_dir = half_done.parent / change
     shutil.copytree(half_done, run_dir)
     output = finish(run_dir, cache, NO_DROPOUT, f"--gin.{change}")
     assert "evaluate before training" not in output
@@ -249,7 +255,7 @@ def test_a_finished_run_is_evaluated_under_further_prompts_without_training_agai
     result = json.loads((run_dir / "result.json").read_text())["tasks"]["sst2"]
     assert result["after-none"] == sst2["after-none"]["mean"]
     assert "is finished" in finish(run_dir, cache, *flags)
-    # Without it the further scores go; under another scoring all, those before training as well, are made again.
+    # Scores under prompts that are not asked for are deleted; another scoring redoes all scores.
     finish(run_dir, cache, "--gin.EvalConfig.scoring=mean")
     assert "after-none" not in scores(run_dir, "sst2")
     conditions = [
@@ -319,7 +325,9 @@ def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(
     code = (
         "import sys; from flan_jax.cli import program, train\n"
         f"code = program.exit_code(train.main, {flags!r})\n"
-        "print(sorted({'tensorflow', 'tensorflow_datasets', 'seqio'} & set(sys.modules))); sys.exit(code)"
+        "slow = {'tensorflow', 'tensorflow_datasets', 'seqio'}\n"
+        "print(sorted(slow & set(sys.modules)))\n"
+        "sys.exit(code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from flan_jax.pytrees import named_leaves
+
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 16
 FLAGS = (
@@ -34,30 +36,39 @@ FLAGS = (
 
 
 def environment(cache, devices=1):
-    """Of a process with so many CPU devices, and `cache` for what it keeps; of two flags for the devices XLA takes the last."""
+    """Returns the environment of a process with some CPU devices.
+
+    Args:
+      cache: the process keeps its token stores there.
+      devices: number of CPU devices. XLA takes the last of two flags for it.
+    """
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    inherited = {
-        name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"
-    }
+    inherited = dict(os.environ)
+    inherited.pop("JAX_COMPILATION_CACHE_DIR", None)
     return inherited | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
 def free_port():
-    with contextlib.closing(socket.socket()) as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
+    """Returns a port of this host that nothing listens at."""
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
 
 
 def start(run_dir, cache, *flags, script="launch/train.py", devices=1):
-    """The process of one run, on CPU devices."""
+    """Starts the process of a run on CPU devices and returns it."""
     return subprocess.Popen(
         [sys.executable, ROOT / script, *FLAGS, f"--run_dir={run_dir}", *flags],
-        env=environment(cache, devices), cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        env=environment(cache, devices),
+        cwd=run_dir.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(run_dir, cache, *flags, code=0, script="launch/train.py"):
-    """The output of a run that ends by itself with `code`."""
+    """Returns the output of a run, which must exit with `code`."""
     process = start(run_dir, cache, *flags, script=script)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == code, output
@@ -65,45 +76,36 @@ def finish(run_dir, cache, *flags, code=0, script="launch/train.py"):
 
 
 def parameters(run_dir, steps=STEPS):
-    """The parameters of the last checkpoint, by name, whichever devices wrote them."""
+    """Returns the parameters of the checkpoint of a step by name, on any devices."""
     folder = run_dir / "checkpoints" / str(steps) / "params"
-    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    one_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with ocp.StandardCheckpointer() as checkpointer:
-        there = checkpointer.metadata(folder).item_metadata
+        metadata = checkpointer.metadata(folder).item_metadata
         like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), dict(there)
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one_device),
+            dict(metadata),
         )
         tree = checkpointer.restore(folder, like)
-    names, leaves = zip(*((str(path), leaf) for path, leaf in _leaves(tree)), strict=True)
-    return dict(zip(names, map(np.asarray, leaves), strict=True))
-
-
-def _leaves(tree, path=()):
-    if isinstance(tree, dict):
-        for key in sorted(tree):
-            yield from _leaves(tree[key], (*path, key))
-    else:
-        yield path, tree
+    return {name: np.asarray(leaf) for name, leaf in named_leaves(tree).items()}
 
 
 def metrics(run_dir, kind="loss"):
-    """The lines of steps, or those of evaluations in between (kind "eval")."""
+    """Returns the lines of metrics.jsonl for training steps, or for evaluations (kind "eval")."""
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return [row for row in rows if kind in row]
 
 
 def scores(run_dir, task):
+    """Returns the content of eval/<task>.json."""
     return json.loads((run_dir / "eval" / f"{task}.json").read_text())
 
 
 def wait_for_step(process, run_dir, step):
+    """Waits until a process has logged a step."""
+    file = run_dir / "metrics.jsonl"
     while process.poll() is None:
-        lines = (
-            (run_dir / "metrics.jsonl").read_text().splitlines()
-            if (run_dir / "metrics.jsonl").exists()
-            else []
-        )
-        if lines and lines[-1].endswith("}") and json.loads(lines[-1])["step"] >= step:
+        text = file.read_text() if file.exists() else ""
+        if text.endswith("}\n") and json.loads(text.splitlines()[-1])["step"] >= step:
             return
         time.sleep(0.02)
     raise AssertionError(
@@ -112,7 +114,7 @@ def wait_for_step(process, run_dir, step):
 
 
 def assert_same_run(run_dir, undisturbed):
-    """Bit for bit the same parameters, and the same losses and scores as the undisturbed run."""
+    """Asserts the undisturbed run's parameters bit for bit, and its losses and scores."""
     ours, theirs = parameters(run_dir), parameters(undisturbed)
     assert ours.keys() == theirs.keys()
     for name in theirs:

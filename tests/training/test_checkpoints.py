@@ -153,11 +153,13 @@ def test_a_checkpoint_is_restored_onto_another_mesh(tmp_path, there, here):
     [
         (
             {"emb_dim": 32},
-            r"does not fit this model: parameters of another shape \(11\): decoder/decoder_norm/scale is \(16,\), expected \(32,\), ",
+            r"does not fit this model: parameters of another shape \(11\): "
+            + r"decoder/decoder_norm/scale is \(16,\), expected \(32,\), ",
         ),
         (
             {"vocab_size": 128},
-            r"parameters of another shape \(1\): token_embedder/embedding is \(64, 16\), expected \(128, 16\)\. Give",
+            r"parameters of another shape \(1\): token_embedder/embedding "
+            + r"is \(64, 16\), expected \(128, 16\)\. Give",
         ),
         (
             {"logits_via_embedding": False},

@@ -63,7 +63,7 @@ def trained(config, tx, state, batch, steps):
 def test_only_norms_and_biases_are_trained(make_batch, architecture, optimizer):
     config, tx = MODELS[architecture], OPTIMIZERS[optimizer]
     batch = make_batch(architecture, [[EXAMPLE]] * 2, LENGTHS)
-    state = init_state(config, tx, one_device(), 0, NORMS_AND_BIASES)
+    state = init_state(config, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
     assert_same(state.all_params, init_state(config, tx, one_device(), 0).params)
 
     names = pytrees.named_leaves(state.params).keys()
@@ -85,7 +85,7 @@ def test_only_norms_and_biases_are_trained(make_batch, architecture, optimizer):
 def test_a_restored_state_trains_on_exactly(tmp_path, make_batch, architecture):
     config, tx = MODELS[architecture], OPTIMIZERS["adafactor"]
     batch = make_batch(architecture, [[EXAMPLE]] * 2, LENGTHS)
-    first = init_state(config, tx, one_device(), 0, NORMS_AND_BIASES)
+    first = init_state(config, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
     frozen = jax.device_get(first.frozen)
     middle = trained(config, tx, first, batch, 2)
     identity = {"trainable": NORMS_AND_BIASES, "source": {"seed": 0}}
@@ -96,7 +96,7 @@ def test_a_restored_state_trains_on_exactly(tmp_path, make_batch, architecture):
 
     like = abstract_state_on(config, tx, one_device(), NORMS_AND_BIASES)
     restored = saved.restore(like).replace(
-        frozen=init_state(config, tx, one_device(), 0, NORMS_AND_BIASES).frozen
+        frozen=init_state(config, tx, one_device(), 0, trainable=NORMS_AND_BIASES).frozen
     )
     saved.close()
     assert_same(restored.frozen, frozen)
@@ -109,7 +109,7 @@ def test_frozen_parameters_are_loaded_from_the_warm_start(tmp_path):
     config, tx = MODELS["decoder"], OPTIMIZERS["adafactor"]
     base = init_state(config, tx, one_device(), 1).params
     save_params(tmp_path / "base", base)
-    state = warm_state(base, tx, one_device(), 0, NORMS_AND_BIASES)
+    state = warm_state(base, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
     state = state.replace(params=jax.tree.map(lambda leaf: leaf + 1.0, state.params))
     identity = {"trainable": NORMS_AND_BIASES, "source": source_facts(tmp_path / "base")}
     saved = Checkpoints(tmp_path / "run" / "checkpoints", CheckpointConfig(), identity)

@@ -48,7 +48,7 @@ def examples(count, seed=0):
 
 
 def packed_and_alone(make_batch, architecture, count=16):
-    """The same examples two to a row in `count` rows, the second half of which is empty, and one to a row."""
+    """Returns the same examples two to a row, with as many empty rows, and one to a row."""
     pairs = examples(count)
     together = [pairs[i : i + 2] for i in range(0, count, 2)] + [[]] * (count // 2)
     return make_batch(architecture, together, LENGTHS), make_batch(
@@ -61,7 +61,10 @@ def one_device():
 
 
 def steps_on(mesh, config, batch, count=3, microbatches=1):
-    """(losses, parameters) of some steps with Adafactor, whose clipping and scaling need whole matrices."""
+    """Returns (losses, parameters, state) of some steps.
+
+    The optimizer is Adafactor, whose clipping and scaling need whole matrices.
+    """
     tx = adafactor(1e-2, min_dim_size_to_factor=16)
     state = init_state(config, tx, mesh, seed=0)
     step = compiled_step(config, tx, TrainConfig(steps=count, seed=0, microbatches=microbatches))
@@ -87,7 +90,7 @@ def gradients(config, params, batch, microbatches=1, z_loss=0.0):
 
 @pytest.fixture(scope="module")
 def on_one_device():
-    """on_one_device(architecture, batch): the losses and parameters to compare with, computed once."""
+    """on_one_device(architecture, batch): losses and parameters to compare with, computed once."""
     known = {}
 
     def steps(architecture, batch):
@@ -143,7 +146,7 @@ def test_packing_changes_neither_loss_nor_gradient(make_batch, architecture):
 
 
 def test_gradients_computed_in_bfloat16_are_those_of_the_float32_parameters(make_batch):
-    """Kernels are cast before they are differentiated, which changes no gradient by more than bfloat16's rounding."""
+    """Kernels are cast before they are differentiated; gradients differ by bfloat16's rounding."""
     batch, _ = packed_and_alone(make_batch, "encoder_decoder")
     model = dataclasses.replace(MODELS["encoder_decoder"], dtype="bfloat16").build()
     params = init_state(model.config, optax.sgd(1.0), one_device(), seed=0).params
