@@ -119,7 +119,7 @@ Gradients = tuple[jax.Array, jax.Array]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
-def _chunked(  # noqa: PLR0917 - jax.custom_vjp passes arguments by position
+def _chunked(
     kernel: jax.Array,
     hidden: jax.Array,
     targets: jax.Array,
@@ -140,7 +140,7 @@ def _chunked(  # noqa: PLR0917 - jax.custom_vjp passes arguments by position
     return sums
 
 
-def _chunked_forward(  # noqa: PLR0917
+def _chunked_forward(
     kernel: jax.Array,
     hidden: jax.Array,
     targets: jax.Array,
@@ -174,7 +174,7 @@ def _chunked_forward(  # noqa: PLR0917
     return sums, (kernel_grad.astype(kernel.dtype), hidden_grad)
 
 
-def _chunked_backward(  # noqa: PLR0917
+def _chunked_backward(
     z_loss: float,
     softcap: float | None,
     chunk: int,
