@@ -33,7 +33,11 @@ def mixture_section(mixture: MixtureSummary) -> list[html.Block]:
 
 
 def mixture_table(mixture: MixtureSummary) -> html.Table:
-    """Returns a row for each task, the largest share first."""
+    """Returns a row for each task, the largest share first.
+
+    Args:
+      mixture: the mixture.
+    """
     rows: list[list[html.Cell]] = []
     for task in sorted(mixture.tasks, key=lambda task: (-task.share, task.task)):
         rows.append(
@@ -75,6 +79,9 @@ def generated_rows_note(mixtures: Sequence[MixtureSummary]) -> str | None:
     """Returns a warning if rows of these mixtures are generated, otherwise None.
 
     It names the tasks if only some of them have generated rows.
+
+    Args:
+      mixtures: the mixture of a run, or those of several.
     """
     tasks: set[str] = set()
     generated: set[str] = set()

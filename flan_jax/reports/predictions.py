@@ -117,6 +117,10 @@ def sample_predictions(path: Path, count: int) -> list[Prediction]:
 
     Only the lines that are returned are read, and about three times as many others.
 
+    Args:
+      path: a file predictions/<task>-<phase>.jsonl.
+      count: the largest number of predictions.
+
     Raises:
       OSError, LookupError, TypeError, ValueError: the file cannot be read, or is damaged.
     """

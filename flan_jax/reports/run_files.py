@@ -51,6 +51,9 @@ class RunFiles(NamedTuple):
 def read_run(path: Path) -> RunFiles:
     """Reads a run directory, also while the run is in progress.
 
+    Args:
+      path: the run directory.
+
     Raises:
       InputError: the directory holds no run, or a file is damaged.
     """

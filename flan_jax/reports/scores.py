@@ -134,6 +134,9 @@ def task_row(runs: Sequence[TaskScores]) -> ScoreRow:
     """Combines the scores of one task in the runs of several seeds, or of one run.
 
     Phases that some of the runs lack are left out.
+
+    Args:
+      runs: the scores of the task in the run of each seed.
     """
     name = runs[0].task
     common = set(runs[0].scores)

@@ -48,6 +48,9 @@ def axis_sections(results: Results) -> list[html.Block]:
     """Returns a section for each axis beside HELD_OUT and SEED.
 
     If there is none, but evaluations under several prompts, they have a section.
+
+    Args:
+      results: the scores of the sweep.
     """
     sweep = results.sweep
     clusters = _common_clusters(results)

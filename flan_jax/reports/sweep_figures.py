@@ -81,7 +81,11 @@ class Line(NamedTuple):
 
 
 def cluster_means(rows: Sequence[FigureRow]) -> html.Figure:
-    """Draws the untuned and the tuned mean of each cluster with error bars."""
+    """Draws the untuned and the tuned mean of each cluster with error bars.
+
+    Args:
+      rows: the clusters, from top to bottom.
+    """
     figure = figures.new_figure(0.8 + 0.42 * len(rows))
     axes = figure.subplots()
     for position, row in enumerate(rows):
@@ -122,7 +126,11 @@ def cluster_means(rows: Sequence[FigureRow]) -> html.Figure:
 
 
 def template_scores(rows: Sequence[FigureRow]) -> html.Figure:
-    """Draws one dot for each template of a task, and a tick at their median."""
+    """Draws one dot for each template of a task, and a tick at their median.
+
+    Args:
+      rows: the tasks, from top to bottom.
+    """
     figure = figures.new_figure(0.8 + 0.34 * len(rows))
     axes = figure.subplots()
     for position, row in enumerate(rows):

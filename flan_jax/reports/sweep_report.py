@@ -392,7 +392,11 @@ def _templates(results: Results) -> list[html.Block]:
 
 
 def results_table(sweep: Sweep) -> html.Table:
-    """Returns results.csv: a row for each run, task and phase; one for a run without scores."""
+    """Returns results.csv: a row for each run, task and phase; one for a run without scores.
+
+    Args:
+      sweep: the sweep.
+    """
     axes: list[str] = []
     for run in sweep.runs:
         axes += [axis for axis in run.point if axis not in axes]

@@ -57,7 +57,11 @@ def tasks_without_scores(sweep: Sweep) -> dict[str, str]:
 
 
 def base_model(results: Results) -> list[html.Block]:
-    """Returns the section on the model that all runs start from; [] without one."""
+    """Returns the section on the model that all runs start from; [] without one.
+
+    Args:
+      results: the scores of the sweep.
+    """
     run = results.sweep.base
     if run is None:
         return []
@@ -85,7 +89,11 @@ def base_model(results: Results) -> list[html.Block]:
 
 
 def learning_curves(results: Results) -> list[html.Block]:
-    """Returns the losses of all runs, and held-out means during training of the headline runs."""
+    """Returns the losses of all runs, and held-out means during training of the headline runs.
+
+    Args:
+      results: the scores of the sweep.
+    """
     heading = html.Heading("Learning curves")
     losses = [run.losses for run in results.sweep.runs if len(run.losses)]
     if not losses:
@@ -126,6 +134,9 @@ def published(results: Results) -> list[html.Block]:
     """Returns published numbers for the same clusters and datasets.
 
     Our own stand beside them only if all rows come from the real datasets.
+
+    Args:
+      results: the scores of the sweep.
     """
     heading = html.Heading("Published numbers")
     is_comparable = has_real_rows_only(mixtures(results.sweep))
@@ -218,7 +229,11 @@ def _comparable_mean(entry: Mapping[str, str], measured: Sequence[ScoreRow]) -> 
 
 
 def mixture(results: Results) -> list[html.Block]:
-    """Returns what each run trains on, and the mixture of the first run task by task."""
+    """Returns what each run trains on, and the mixture of the first run task by task.
+
+    Args:
+      results: the scores of the sweep.
+    """
     heading = html.Heading("Mixture")
     runs = [run for run in results.sweep.runs if run.mixture is not None]
     if not runs:
@@ -268,7 +283,11 @@ def _folded_if_long(table: html.Table) -> html.Block:
 
 
 def leakage(results: Results) -> list[html.Block]:
-    """Returns the leakage audits of the runs, and the commands for those that are missing."""
+    """Returns the leakage audits of the runs, and the commands for those that are missing.
+
+    Args:
+      results: the scores of the sweep.
+    """
     sweep = results.sweep
     audited = [run for run in sweep.runs if run.leakage is not None]
     rows: list[list[html.Cell]] = []
@@ -382,7 +401,11 @@ def _findings(audit: object) -> list[list[html.Cell]]:
 
 
 def cost(results: Results) -> list[html.Block]:
-    """Returns seconds, device-hours, tokens and FLOPs of each run and in all."""
+    """Returns seconds, device-hours, tokens and FLOPs of each run and in all.
+
+    Args:
+      results: the scores of the sweep.
+    """
     rows: list[list[html.Cell]] = []
     totals = np.zeros(4)
     for run in results.sweep.runs_and_base:
@@ -452,7 +475,11 @@ def _cost_cells(numbers: Sequence[float | None]) -> list[str | None]:
 
 
 def software(results: Results) -> list[html.Block]:
-    """Returns the versions of the packages that the runs used."""
+    """Returns the versions of the packages that the runs used.
+
+    Args:
+      results: the scores of the sweep.
+    """
     versions: collections.Counter[tuple[str, str]] = collections.Counter()
     for run in results.sweep.runs:
         versions.update(run.manifest_section("versions").items())
@@ -472,7 +499,11 @@ def software(results: Results) -> list[html.Block]:
 
 
 def plan(results: Results) -> list[html.Block]:
-    """Returns the plan, and the values of the axes of each run."""
+    """Returns the plan, and the values of the axes of each run.
+
+    Args:
+      results: the scores of the sweep.
+    """
     sweep = results.sweep
     facts = [
         (key, axis_label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")
@@ -508,7 +539,11 @@ def plan(results: Results) -> list[html.Block]:
 
 
 def predictions(results: Results) -> list[html.Block]:
-    """Returns tuned predictions of each held-out task in the headline setting, with links."""
+    """Returns tuned predictions of each held-out task in the headline setting, with links.
+
+    Args:
+      results: the scores of the sweep.
+    """
     heading = html.Heading("Example predictions")
     files: dict[tuple[str, str], Path] = {}
     for run in results.sweep.headline_runs:

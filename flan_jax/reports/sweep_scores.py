@@ -79,6 +79,10 @@ def clusters(sweep: Sweep, setting: Setting) -> list[Cluster]:
 
     Clusters without any score are left out. Runs that hold out a cluster alone and runs that hold
     it out with others give two clusters.
+
+    Args:
+      sweep: the sweep.
+      setting: the setting.
     """
     # {(cluster, held out): {run: {task: scores}}}
     by_cluster: dict[tuple[str, str], dict[str, dict[str, TaskScores]]] = {}
@@ -249,6 +253,10 @@ def subtract(b: Values, a: Values) -> Values | None:
 
     Two intervals (of a metric of a whole set) are subtracted as if they were independent, which
     makes the interval of the difference wider than it is.
+
+    Args:
+      b: the values of one setting.
+      a: the values of the other one, which are subtracted.
     """
     if isinstance(a, Interval) and isinstance(b, Interval):
         error = math.hypot(a.standard_error, b.standard_error)
