@@ -1,4 +1,4 @@
-"""What a task's author looks at: rendered examples in colours, the tokens that receive loss, and what is cut or lost."""
+"""Shows a task as a model sees it: rendered examples, the tokens with loss, and what is cut."""
 
 import argparse
 import dataclasses
@@ -17,16 +17,31 @@ import rich.text
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.prompts import Prompts
-from flan_jax.tasks.rendering import kept_examples, render
+from flan_jax.tasks.rendering import kept_examples, render_segments
 from flan_jax.tasks.sources import SPLITS
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Segment, renders_pairs
 
-FIELD, SUFFIX, LOSS, CUT = "cyan", "yellow", "black on green", "red strike"
+FIELD = "cyan"
+SUFFIX = "yellow"
+LOSS = "black on green"
+CUT = "red strike"
+LEGEND = (("field", FIELD), ("options", SUFFIX), ("token with loss", LOSS), ("cut", CUT))
 
 
 class Counts(NamedTuple):
-    """Over the counted examples in one template. Lengths are in tokens with EOS."""
+    """Statistics of the examples in one template.
+
+    The targets are the last segment of an example, the inputs those before it.
+
+    Attributes:
+      examples: how many examples were counted.
+      mean_inputs: the mean number of input tokens, with EOS.
+      mean_targets: the mean number of target tokens, with EOS.
+      cut_inputs: examples whose inputs are too long for a row.
+      cut_targets: examples whose targets are too long for a row.
+      unsupervised: examples with nothing but EOS left to learn.
+    """
 
     examples: int
     mean_inputs: float
@@ -40,48 +55,197 @@ def count(
     task: TemplatedTask,
     template: AnyTemplate,
     examples: Sequence[tuple[int, Mapping[str, Any]]],
+    *,
     tokenizer: Tokenizer,
     lengths: Mapping[str, int],
 ) -> Counts:
-    """Renders and tokenises `examples`. Unsupervised are those of whose targets nothing but EOS is left to learn."""
-    pairs = [render(task, template, number, example) for number, example in examples]
-    inputs = [len(ids) + 1 for ids in tokenizer.encode_batch([pair[0] for pair in pairs])]
-    targets = [len(ids) + 1 for ids in tokenizer.encode_batch([pair[1] for pair in pairs])]
+    """Renders, tokenizes and counts examples.
+
+    Args:
+      task: the task.
+      template: one of its templates.
+      examples: (number of the row, fields) of each example.
+      tokenizer: the tokenizer.
+      lengths: tokens of a row, {"inputs": E, "targets": D}.
+    """
+    input_lengths: list[int] = []
+    target_lengths: list[int] = []
+    for number, example in examples:
+        segments = render_segments(task, template, number, example)
+        tokens = tokenizer.encode_batch([segment.text for segment in segments])
+        *inputs, targets = [len(ids) + 1 for ids in tokens]
+        input_lengths.append(sum(inputs))
+        target_lengths.append(targets)
     return Counts(
-        examples=len(pairs),
-        mean_inputs=sum(inputs) / len(pairs),
-        mean_targets=sum(targets) / len(pairs),
-        cut_inputs=sum(length > lengths["inputs"] for length in inputs),
-        cut_targets=sum(length > lengths["targets"] for length in targets),
-        unsupervised=sum(min(length, lengths["targets"]) < 2 for length in targets),
+        examples=len(examples),
+        mean_inputs=sum(input_lengths) / len(examples),
+        mean_targets=sum(target_lengths) / len(examples),
+        cut_inputs=sum(length > lengths["inputs"] for length in input_lengths),
+        cut_targets=sum(length > lengths["targets"] for length in target_lengths),
+        unsupervised=sum(min(length, lengths["targets"]) < 2 for length in target_lengths),
     )
 
 
-def coloured(template: AnyTemplate, inputs: str, example: Mapping[str, Any]) -> rich.text.Text:
-    """Returns the rendered `inputs`; fields and options in colours if the template names its parts."""
+def color_parts(template: AnyTemplate, inputs: str, example: Mapping[str, Any]) -> rich.text.Text:
+    """Returns the inputs with fields and options in colors if the template names its parts.
+
+    Args:
+      template: the template.
+      inputs: what it rendered.
+      example: the fields that it rendered.
+    """
     input_parts = getattr(template, "input_parts", None)
     if input_parts is None:
         return rich.text.Text(inputs)
     text = rich.text.Text()
-    for part, name in input_parts(example):
-        if name is None:
+    for part, field in input_parts(example):
+        if field is None:
             text.append(part)
         else:
-            text.append(part, SUFFIX if name == OPTIONS else FIELD)
+            text.append(part, SUFFIX if field == OPTIONS else FIELD)
     text.rstrip()
     return text
 
 
-def tokens_with_loss(targets: str, tokenizer: Tokenizer, length: int) -> rich.text.Text:
-    """The target tokens one by one: those with loss, EOS among them, and those that are cut."""
-    ids = tokenizer.encode(targets)
-    text = rich.text.Text()
-    for place, token in enumerate(ids):
-        shown = tokenizer.decode([token]).replace("\n", "\\n") or f"<{token}>"
-        text.append(shown, LOSS if place < length - 1 else CUT)
-        text.append(" ")
-    text.append("</s>", LOSS)
-    return text
+def tokens_with_loss(text: str, tokenizer: Tokenizer, length: int) -> rich.text.Text:
+    """Returns the tokens of a text one by one, EOS included; those that are cut are struck out.
+
+    Args:
+      text: a text with loss.
+      tokenizer: the tokenizer.
+      length: how many tokens fit, EOS included.
+    """
+    tokens = rich.text.Text()
+    for place, token in enumerate(tokenizer.encode(text)):
+        decoded = tokenizer.decode([token]).replace("\n", "\\n") or f"<{token}>"
+        tokens.append(decoded, LOSS if place < length - 1 else CUT)
+        tokens.append(" ")
+    tokens.append("</s>", LOSS)
+    return tokens
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Inspector:
+    """Prints a task.
+
+    Attributes:
+      task: the task.
+      templates: its templates.
+      tokenizer: the tokenizer.
+      lengths: tokens of a row, {"inputs": E, "targets": D}.
+      console: where to print.
+    """
+
+    task: TemplatedTask
+    templates: Sequence[AnyTemplate]
+    tokenizer: Tokenizer
+    lengths: Mapping[str, int]
+    console: rich.console.Console
+
+    def print_header(self) -> None:
+        task = self.task
+        if task.options is None:
+            answers = "generation"
+        else:
+            answers = f"options: {_joined(task.options)}"
+        metrics = ", ".join(metric.__name__ for metric in task.metrics)
+        turned_around = sum(template.turned_around for template in self.templates)
+        templates = f"{len(self.templates)} templates, {turned_around} turned around"
+        text = rich.text.Text(task.name, "bold")
+        text.append(f" · {task.cluster} · {answers} · {metrics} · {templates}\n", "not bold")
+        text.append("instruction  ", "not bold")
+        for name, style in LEGEND:
+            text.append(name, f"not bold {style}")
+            text.append("  ", "not bold")
+        self.console.print(text, highlight=False)
+
+    def print_example(self, index: int, number: int, example: Mapping[str, Any]) -> None:
+        """Prints one example in one template.
+
+        Args:
+          index: the index of the template.
+          number: the number of the row.
+          example: the fields of the row.
+        """
+        template = self.templates[index]
+        note = " (turned around: not evaluated)" if template.turned_around else ""
+        title = f"template {index}, row {number}{note}"
+        self.console.rule(title, align="left", style="dim")
+        *inputs, targets = render_segments(self.task, template, number, example)
+        if renders_pairs(template):
+            self._print(color_parts(template, inputs[0].text, example))
+        else:
+            for segment in inputs:
+                self._print_input_segment(segment)
+        self._print_cut_inputs(inputs)
+        self._print(
+            rich.text.Text("targets ", "dim"),
+            tokens_with_loss(targets.text, self.tokenizer, self.lengths["targets"]),
+        )
+        self.console.print()
+
+    def _print_input_segment(self, segment: Segment) -> None:
+        if not segment.has_loss:
+            self._print(rich.text.Text(segment.text))
+            return
+        length = len(self.tokenizer.encode(segment.text)) + 1
+        self._print(
+            rich.text.Text("reply ", "dim"),
+            tokens_with_loss(segment.text, self.tokenizer, length),
+        )
+
+    def _print_cut_inputs(self, inputs: Sequence[Segment]) -> None:
+        """Says how many of the input tokens do not fit into a row, and which."""
+        limit = self.lengths["inputs"]
+        token_ids = [self.tokenizer.encode(segment.text) for segment in inputs]
+        if len(inputs) == 1:
+            (ids,) = token_ids
+            cut = ids[limit - 1 :]
+            if cut:
+                note = rich.text.Text(f"cut, {len(cut)} of {len(ids)} tokens: ", "red")
+                self._print(note, rich.text.Text(self.tokenizer.decode(cut), CUT))
+            return
+        total = sum(len(ids) + 1 for ids in token_ids)
+        if total > limit:
+            note = f"cut: {total} tokens before the targets, {limit} fit; the oldest are left out"
+            self._print(rich.text.Text(note, "red"))
+
+    def print_table(self, examples: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        """Prints the statistics of examples in every template.
+
+        Args:
+          examples: (number of the row, fields) of each example.
+        """
+        inputs, targets = self.lengths["inputs"], self.lengths["targets"]
+        table = rich.table.Table(
+            box=rich.box.SIMPLE_HEAD,
+            title=f"{len(examples)} examples; at most {inputs} input and {targets} target tokens",
+            title_justify="left",
+        )
+        table.add_column("template")
+        for name in ("mean inputs", "mean targets", "cut inputs", "cut targets", "unsupervised"):
+            table.add_column(name, justify="right")
+        for index, template in enumerate(self.templates):
+            counts = count(
+                self.task, template, examples, tokenizer=self.tokenizer, lengths=self.lengths
+            )
+            note = " turned around" if template.turned_around else ""
+            table.add_row(
+                f"{index}{note}",
+                f"{counts.mean_inputs:.0f}",
+                f"{counts.mean_targets:.0f}",
+                str(counts.cut_inputs),
+                str(counts.cut_targets),
+                str(counts.unsupervised),
+            )
+        self.console.print(table)
+
+    def _print(self, *parts: rich.text.Text) -> None:
+        self.console.print(rich.text.Text.assemble(*parts), highlight=False, soft_wrap=True)
+
+
+def _joined(options: Sequence[str] | str) -> str:
+    return options if isinstance(options, str) else ", ".join(options)
 
 
 def show(
@@ -96,101 +260,60 @@ def show(
     counted: int,
     console: rich.console.Console,
 ) -> None:
-    """Prints `rows` examples in each of `templates` (all, if there are none), then a table over `counted` examples."""
-    shown = prompts.templates_for(task)
-    unknown = [index for index in templates if not 0 <= index < len(shown)]
-    if unknown:
-        raise InputError(
-            f"task {task.name!r} has no template {unknown[0]}; its templates are 0 to {len(shown) - 1}"
-        )
+    """Prints examples of a task in its templates, and a table of statistics.
+
+    Args:
+      task: the task.
+      split: which of its splits.
+      tokenizer: the tokenizer.
+      lengths: tokens of a row, {"inputs": E, "targets": D}.
+      prompts: how examples are shown.
+      templates: the indices of the templates to show; all if there are none.
+      rows: how many examples to show in each template.
+      counted: how many examples the table counts.
+      console: where to print.
+
+    Raises:
+      InputError: there is no such template, no row, or an example cannot be rendered.
+    """
+    all_templates = prompts.templates_for(task)
+    for index in templates:
+        if not 0 <= index < len(all_templates):
+            raise InputError(
+                f"task {task.name!r} has no template {index}; its templates are 0 to "
+                f"{len(all_templates) - 1}"
+            )
     source = task.source.rows(split)
-    examples = list(itertools.islice(kept_examples(task, source, None), max(rows, counted)))
+    kept = kept_examples(task, source, None)
+    examples = list(itertools.islice(kept, max(rows, counted)))
     if not examples:
         raise InputError(f"task {task.name!r}: no row of the {split} split is kept")
-    console.print(_about(task, shown), highlight=False)
-    for index, template in enumerate(shown):
+
+    inspector = _Inspector(
+        task=task,
+        templates=all_templates,
+        tokenizer=tokenizer,
+        lengths=lengths,
+        console=console,
+    )
+    inspector.print_header()
+    for index in range(len(all_templates)):
         if templates and index not in templates:
             continue
         for number, example in examples[:rows]:
-            _show_example(
-                task,
-                template,
-                f"template {index}, row {number}",
-                number,
-                example,
-                tokenizer,
-                lengths,
-                console,
-            )
-    console.print(_table(task, shown, examples[:counted], tokenizer, lengths))
-
-
-def _about(task: TemplatedTask, shown: Sequence[AnyTemplate]) -> rich.text.Text:
-    options = ", ".join(task.options) if isinstance(task.options, tuple) else task.options
-    kind = f"options: {options}" if task.options else "generation"
-    metrics = ", ".join(metric.__name__ for metric in task.metrics)
-    turned = sum(template.turned_around for template in shown)
-    text = rich.text.Text(f"{task.name}", "bold")
-    text.append(
-        f" · {task.cluster} · {kind} · {metrics} · {len(shown)} templates, {turned} turned around\n",
-        "not bold",
-    )
-    text.append("instruction  ", "not bold")
-    for name, style in (
-        ("field", FIELD),
-        ("options", SUFFIX),
-        ("token with loss", LOSS),
-        ("cut", CUT),
-    ):
-        text.append(name, f"not bold {style}").append("  ", "not bold")
-    return text
-
-
-def _show_example(task, template, title, number, example, tokenizer, lengths, console) -> None:
-    inputs, targets = render(task, template, number, example)
-    ids = tokenizer.encode(inputs)
-    turned = " (turned around: not evaluated)" if template.turned_around else ""
-    console.rule(f"{title}{turned}", align="left", style="dim")
-    console.print(coloured(template, inputs, example), highlight=False, soft_wrap=True)
-    lost = ids[lengths["inputs"] - 1 :]
-    if lost:
-        cut = rich.text.Text(f"cut, {len(lost)} of {len(ids)} tokens: ", "red").append(
-            tokenizer.decode(lost), CUT
-        )
-        console.print(cut, highlight=False, soft_wrap=True)
-    console.print(
-        rich.text.Text("targets ", "dim")
-        + tokens_with_loss(targets, tokenizer, lengths["targets"]),
-        soft_wrap=True,
-    )
-    console.print()
-
-
-def _table(task, shown, examples, tokenizer, lengths) -> rich.table.Table:
-    table = rich.table.Table(
-        box=rich.box.SIMPLE_HEAD,
-        title=f"{len(examples)} examples; at most {lengths['inputs']} input and {lengths['targets']} target tokens",
-        title_justify="left",
-    )
-    table.add_column("template")
-    for name in ("mean inputs", "mean targets", "cut inputs", "cut targets", "unsupervised"):
-        table.add_column(name, justify="right")
-    for index, template in enumerate(shown):
-        c = count(task, template, examples, tokenizer, lengths)
-        mark = " turned around" if template.turned_around else ""
-        numbers = (
-            f"{c.mean_inputs:.0f}",
-            f"{c.mean_targets:.0f}",
-            c.cut_inputs,
-            c.cut_targets,
-            c.unsupervised,
-        )
-        table.add_row(f"{index}{mark}", *map(str, numbers))
-    return table
+            inspector.print_example(index, number, example)
+    inspector.print_table(examples[:counted])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program launch/inspect_task.py; returns its exit code, 0 or 2."""
+    """Runs the program launch/inspect_task.py.
+
+    Args:
+      arguments: the command line; sys.argv by default.
+
+    Returns:
+      The exit code, 0 or 2.
+    """
     parser = argparse.ArgumentParser(
         prog="inspect_task.py",
         description="Show a task as a model sees it, while you write its templates.",

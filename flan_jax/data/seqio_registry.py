@@ -330,7 +330,7 @@ class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):
     LOSS_WEIGHTS: call register_seqio(loss_weights=True).
     """
 
-    TASK_FEATURES = seqio.PrefixLMFeatureConverter.TASK_FEATURES | {
+    TASK_FEATURES = dict(seqio.PrefixLMFeatureConverter.TASK_FEATURES) | {
         LOSS_WEIGHTS: seqio.FeatureConverter.FeatureSpec(dtype=tf.int32)
     }
 

@@ -3,7 +3,7 @@ import io
 
 import pytest
 import rich.console
-from toy_tasks import KIND, SPELL
+from toy_tasks import CHAT, KIND, SPELL
 
 from flan_jax.cli import inspect_task
 from flan_jax.data.tokenizers import load_tokenizer
@@ -44,8 +44,8 @@ def test_every_template_is_shown_with_its_tokens():
     assert "5 examples; at most 64 input and 16 target tokens" in text
 
 
-def test_instruction_fields_and_options_differ_in_colour():
-    text = inspect_task.coloured(
+def test_instruction_fields_and_options_differ_in_color():
+    text = inspect_task.color_parts(
         KIND.templates[0], "", KIND.example({"animal": "cat", "number": 0})
     )
     spans = {text.plain[span.start : span.end]: span.style for span in text.spans}
@@ -71,7 +71,7 @@ def test_counts_of_cut_and_unsupervised_examples():
     task = dataclasses.replace(SPELL, templates=(FormatTemplate("{animal}"),), fields=lengthening)
     examples = list(kept_examples(task, [{"n": n} for n in (0, 1, 9)], None))
     counts = inspect_task.count(
-        task, task.templates[0], examples, PRACTICE, {"inputs": 5, "targets": 5}
+        task, task.templates[0], examples, tokenizer=PRACTICE, lengths={"inputs": 5, "targets": 5}
     )
     assert (counts.examples, counts.cut_inputs, counts.cut_targets, counts.unsupervised) == (
         3,
@@ -124,3 +124,25 @@ class PlainTemplate:
 
     def render(self, fields):
         return f"Spell the word {fields['animal']}", fields["answer"]
+
+
+def test_a_conversation_is_shown_by_segments():
+    text = shown(CHAT, color=False, lengths={"inputs": 64, "targets": 16})
+    lines = [line.strip() for line in text.splitlines()]
+    assert "Speak of animals." in lines
+    assert lines.index("Name an animal.") < lines.index("Spell it.")
+    assert sum(line.startswith("reply ") for line in lines) == 1
+    assert sum(line.startswith("targets ") for line in lines) == 1
+    assert "the oldest are left out" not in text
+    cut = shown(CHAT, lengths={"inputs": 8, "targets": 16})
+    assert "8 fit; the oldest are left out" in cut
+    segments = CHAT.templates[0].segments(CHAT.example({"animal": "cat", "number": 0}))
+    inputs = [len(PRACTICE.encode(segment.text)) + 1 for segment in segments[:-1]]
+    counts = inspect_task.count(
+        CHAT,
+        CHAT.templates[0],
+        [(0, CHAT.example({"animal": "cat", "number": 0}))],
+        tokenizer=PRACTICE,
+        lengths={"inputs": sum(inputs), "targets": 16},
+    )
+    assert (counts.mean_inputs, counts.cut_inputs) == (sum(inputs), 0)
