@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
-from flan_jax.cli import ablate, gin_settings, program
+from flan_jax.cli import ablate, gin_settings, prepare, program
 from flan_jax.errors import InputError, add_to_registry, check_at_least, look_up
+from flan_jax.tasks import Prompts
 
 MODULE = """
 import dataclasses
@@ -108,3 +109,91 @@ def test_range_checks():
     check_at_least(settings, every=1)
     with pytest.raises(InputError, match="TrainConfig.steps is 0; it must be at least 1"):
         check_at_least(settings, every=1, steps=1)
+
+
+def test_a_gin_file_that_is_not_there(refused):
+    assert refused(prepare.main, "--gin_file=flan_mixtur.gin").startswith(
+        "unknown gin file 'flan_mixtur.gin'. Did you mean 'flan_mixture.gin'? Known: "
+    )
+
+
+def test_a_macro_without_a_value(refused):
+    expected = (
+        "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
+    )
+    assert refused(prepare.main, "--gin_file=train.gin") == expected
+    assert "the gin macro TOKENIZER has no value" in refused(
+        prepare.main, "--gin_file=train.gin", "--gin.MIXTURE=rte"
+    )
+
+
+def test_a_broken_gin_file(refused, tmp_path):
+    (tmp_path / "broken.gin").write_text("include 'train.gin'\nSTEPS = = 3\n")
+    assert "broken.gin" in refused(prepare.main, f"--gin_file={tmp_path / 'broken.gin'}")
+    (tmp_path / "module.gin").write_text("import no_such_module_of_tasks\n")
+    assert "no_such_module_of_tasks" in refused(
+        prepare.main, f"--gin_file={tmp_path / 'module.gin'}"
+    )
+
+
+def test_a_folder_of_the_users_hides_no_gin_file(tmp_path, monkeypatch, capsys):
+    """gin reads `include 'models/t5_nano.gin'` as a file of a package `models` too, if Python finds one."""
+    (tmp_path / "models").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert gin_settings.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("nli", "nli"),
+        ("'nli'", "nli"),
+        ('"nli"', "nli"),
+        ("None", None),
+        ("reading_comp", "reading_comp"),
+    ],
+)
+def test_a_text_may_be_written_with_and_without_quotes(settings_of, written, value):
+    assert settings_of(f"--gin.HELD_OUT={written}")[0].data.held_out == value
+
+
+def test_flags_reach_the_settings(settings_of):
+    settings, config_text = settings_of(
+        "--gin.DATA_DIR=/data/some-place/v1.0",
+        "--gin.LENGTHS={'inputs': 32, 'targets': 'fit'}",
+        "--gin.STEPS=7",
+        "--gin.MESH={'fsdp': 4, 'tensor': 2}",
+        "--gin.TrainConfig.log_every=5",
+        "--gin.LEARNING_RATE=0.5",
+        "--gin.SEED=3",
+        "--gin.EncoderDecoderConfig.mlp_activations=('relu',)",
+        "--gin.STEPS=9",
+        "--dry_run",
+    )
+    assert settings.data.data_dir == "/data/some-place/v1.0"
+    assert settings.data.lengths == {"inputs": 32, "targets": "fit"}
+    assert settings.data.seed == 3
+    assert settings.training.steps == 9
+    assert settings.training.log_every == 5
+    assert settings.training.seed == 3
+    assert settings.training.mesh == {"fsdp": 4, "tensor": 2}
+    assert settings.optimizer.learning_rate == 0.5
+    assert settings.model.mlp_activations == ("relu",)
+    assert "STEPS = 9" in config_text
+    # Nothing of one command is left for the next.
+    assert settings_of()[0].training.steps == 3
+
+
+def test_prompts_of_training_and_of_evaluation(settings_of):
+    data = settings_of(
+        "--gin.Prompts.shots=2",
+        "--gin.eval/Prompts.instructions=none",
+        "--gin.train/Prompts.shots=3",
+    )[0].data
+    assert data.train_prompts == Prompts(shots=3)
+    assert data.eval_prompts == Prompts(shots=2, instructions="none")
+
+
+def test_several_clusters_are_held_out(settings_of):
+    data = settings_of("--gin.MIXTURE=practice", "--gin.HELD_OUT=['nli', 'sentiment']")[0].data
+    assert data.split().held_out == ("rte", "cb", "wnli", "sst2")
