@@ -7,6 +7,7 @@ import pytest
 import tasks  # noqa: F401 (registers)
 from flan_jax.cli import (
     ablate,
+    arguments,
     program,
     train,
 )  # fmt: skip

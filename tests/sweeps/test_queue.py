@@ -129,7 +129,7 @@ def test_a_submission_of_which_nobody_knows_is_not_repeated(cluster, clients, ki
         (cluster.parent / "bin/sbatch").write_text(
             f"#!/bin/sh\necho sbatch >> {cluster.parent}/calls\nkill -9 $PPID\n"
         )
-        code = "import sys; sys.path[:0] = sys.argv[1:3]; import toy_sweeps as t; t.go(t.Path(sys.argv[3]))"
+        code = "import sys; sys.path[:0] = sys.argv[1:3]; import pathlib, toy_sweeps; toy_sweeps.go(pathlib.Path(sys.argv[3]))"
         where = [
             str(Path(__file__).parents[1] / "support"),
             str(Path(__file__).parents[2]),
