@@ -132,7 +132,9 @@ def mean_of_tasks(
     if not tasks:
         raise InputError("a mean over no tasks; give at least one")
     cubes = [task if isinstance(task, Interval) else _as_cube(task) for task in tasks]
-    seed_numbers = {len(cube) for cube in cubes if not isinstance(cube, Interval)} or {1}
+    seed_numbers = {len(cube) for cube in cubes if not isinstance(cube, Interval)} or {
+        1
+    }
     if len(seed_numbers) > 1:
         raise InputError(
             f"the tasks have {sorted(seed_numbers)} seeds; compare the same runs on every task"

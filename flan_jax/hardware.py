@@ -40,9 +40,17 @@ class Chip:
 
 CHIPS: dict[str, Chip] = {
     "v3": Chip(
-        kind="TPU v3", flops=123e12, hbm=900e9, link=70e9, devices=2, wrap=32, memory=15.48 * GIB
+        kind="TPU v3",
+        flops=123e12,
+        hbm=900e9,
+        link=70e9,
+        devices=2,
+        wrap=32,
+        memory=15.48 * GIB,
     ),
-    "v4": Chip(kind="TPU v4", flops=275e12, hbm=1200e9, link=50e9, wrap=4, memory=30.75 * GIB),
+    "v4": Chip(
+        kind="TPU v4", flops=275e12, hbm=1200e9, link=50e9, wrap=4, memory=30.75 * GIB
+    ),
     "v5e": Chip(
         kind="TPU v5 lite",
         flops=197e12,
@@ -71,7 +79,13 @@ CHIPS: dict[str, Chip] = {
         network=12.5e9,
     ),
     "tpu7x": Chip(
-        kind="TPU7x", flops=2307e12, hbm=7380e9, link=100e9, devices=2, wrap=4, memory=94.75 * GIB
+        kind="TPU7x",
+        flops=2307e12,
+        hbm=7380e9,
+        link=100e9,
+        devices=2,
+        wrap=4,
+        memory=94.75 * GIB,
     ),
     "a100": Chip(kind="NVIDIA A100", flops=312e12, hbm=2039e9, link=300e9),
     "h100": Chip(kind="NVIDIA H100", flops=989e12, hbm=3350e9, link=450e9),
@@ -121,7 +135,11 @@ def memory_of(devices: Sequence[Device]) -> Number | None:
     if name is not None and CHIPS[name].memory:
         return CHIPS[name].memory
 
-    local = [device for device in devices if device.process_index == device.client.process_index()]
+    local = [
+        device
+        for device in devices
+        if device.process_index == device.client.process_index()
+    ]
     if devices[0].platform == "cpu":
         host_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return host_memory / len(local)

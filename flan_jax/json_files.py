@@ -95,7 +95,9 @@ def without_keys(content: JsonObject, names: Collection[str]) -> dict[str, Any]:
     rest = {}
     for key, value in content.items():
         if key not in names:
-            rest[key] = without_keys(value, names) if isinstance(value, Mapping) else value
+            rest[key] = (
+                without_keys(value, names) if isinstance(value, Mapping) else value
+            )
     return rest
 
 
@@ -193,7 +195,9 @@ def _rename_folder(temporary: Path, folder: Path) -> None:
         os.rename(temporary, folder)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            raise FileExistsError(errno.EEXIST, "another process wrote it", str(folder)) from error
+            raise FileExistsError(
+                errno.EEXIST, "another process wrote it", str(folder)
+            ) from error
         raise
 
 

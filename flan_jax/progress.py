@@ -101,4 +101,8 @@ def show_means(means: Mapping[str, int | float]) -> str:
 def table_console() -> rich.console.Console:
     """Returns a console for tables on stdout: as wide as the terminal, or else wide."""
     terminal = rich.console.Console()
-    return terminal if terminal.is_terminal else rich.console.Console(width=WIDTH_OF_TABLES)
+    return (
+        terminal
+        if terminal.is_terminal
+        else rich.console.Console(width=WIDTH_OF_TABLES)
+    )

@@ -25,7 +25,9 @@ def map_named(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
       tree: the tree whose leaves are mapped.
       *rest: trees of the same structure.
     """
-    return jax.tree.map_with_path(lambda path, *leaves: function(_name(path), *leaves), tree, *rest)
+    return jax.tree.map_with_path(
+        lambda path, *leaves: function(_name(path), *leaves), tree, *rest
+    )
 
 
 def named_leaves(tree: Tree) -> dict[str, Any]:

@@ -76,7 +76,11 @@ class Run:
         return (read_json(self.path / MANIFEST) or {}).get("identity", {})
 
     def write_manifest(
-        self, identity: JsonObject, metadata: JsonObject, *, ignored: Collection[str] = ()
+        self,
+        identity: JsonObject,
+        metadata: JsonObject,
+        *,
+        ignored: Collection[str] = (),
     ) -> None:
         """Writes manifest.json, keeping the identity that the run began with.
 
@@ -99,11 +103,14 @@ class Run:
 
     def _check_same(self, before: JsonObject, now: JsonObject) -> None:
         """Raises InputError with the differences between two identities, if there are any."""
-        differing = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        differing = sorted(
+            key for key in {*before, *now} if before.get(key) != now.get(key)
+        )
         if not differing:
             return
         changes = "\n".join(
-            f"    {key}: {before.get(key)} there, {now.get(key)} now" for key in differing
+            f"    {key}: {before.get(key)} there, {now.get(key)} now"
+            for key in differing
         )
         raise InputError(
             f"{self.path} holds another run. What differs:\n{changes}\n"

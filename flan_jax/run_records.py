@@ -51,7 +51,9 @@ class Phase:
         for known in get_args(Time):
             if time == known:
                 return cls(known, prompts)
-        raise InputError(f"{text!r} is not a phase; write 'before', 'after' or 'after-NAME'")
+        raise InputError(
+            f"{text!r} is not a phase; write 'before', 'after' or 'after-NAME'"
+        )
 
 
 BEFORE = Phase("before")
@@ -128,20 +130,29 @@ class PromptScores:
     @property
     def by_template(self) -> dict[int, float]:
         """{template: the headline metric on the test split}."""
-        return {entry.template: entry.splits["test"][self.metric] for entry in self.templates}
+        return {
+            entry.template: entry.splits["test"][self.metric]
+            for entry in self.templates
+        }
 
     @property
     def further_metrics(self) -> dict[str, float]:
         """{metric: its mean over the templates on the test split}, without the headline metric."""
-        names = [name for name in self.templates[0].splits["test"] if name != self.metric]
+        names = [
+            name for name in self.templates[0].splits["test"] if name != self.metric
+        ]
         return {
-            name: float(np.mean([entry.splits["test"][name] for entry in self.templates]))
+            name: float(
+                np.mean([entry.splits["test"][name] for entry in self.templates])
+            )
             for name in names
         }
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the file."""
-        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
         if self.best_dev_template is not None:
             content["best_dev_template"] = dataclasses.asdict(self.best_dev_template)
         content["templates"] = [
@@ -325,12 +336,17 @@ class MixtureSummary:
     @property
     def generated_tasks(self) -> tuple[str, ...]:
         """The tasks whose rows are generated (the practice corpus), not a real dataset."""
-        return tuple(row.task for row in self.tasks if row.provenance.get("kind") == "generated")
+        return tuple(
+            row.task for row in self.tasks if row.provenance.get("kind") == "generated"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the manifest."""
         content = dataclasses.asdict(self)
-        return content | {"tasks": list(content["tasks"]), "held_out": list(self.held_out)}
+        return content | {
+            "tasks": list(content["tasks"]),
+            "held_out": list(self.held_out),
+        }
 
     @classmethod
     def from_json(cls, content: JsonObject) -> "MixtureSummary":
@@ -339,8 +355,12 @@ class MixtureSummary:
         Raises:
           LookupError, TypeError, ValueError: the object is not what to_json returns.
         """
-        rows_filled = {str(side): float(share) for side, share in content["rows_filled"].items()}
-        lengths = {str(side): int(length) for side, length in content["lengths"].items()}
+        rows_filled = {
+            str(side): float(share) for side, share in content["rows_filled"].items()
+        }
+        lengths = {
+            str(side): int(length) for side, length in content["lengths"].items()
+        }
         return cls(
             tasks=tuple(MixtureTask.from_json(row) for row in content["tasks"]),
             held_out=tuple(content["held_out"]),
@@ -372,7 +392,13 @@ def read_task_scores(path: Path) -> TaskScores | None:
         return None
     try:
         return TaskScores.from_json(content)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         raise InputError(
             f"{path} is not what a run writes ({type(error).__name__}: {error}). Delete it and run "
             "the evaluation again"
@@ -436,7 +462,9 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the file. Fields that are None or False are left out."""
-        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
         return {
             name: value
             for name, value in content.items()
@@ -470,7 +498,9 @@ def _template_metrics(content: JsonObject) -> TemplateMetrics:
 def _template_score(content: JsonObject | None) -> TemplateScore | None:
     if not content:
         return None
-    return TemplateScore(template=int(content["template"]), score=float(content["score"]))
+    return TemplateScore(
+        template=int(content["template"]), score=float(content["score"])
+    )
 
 
 def _number(value: float | None) -> float | None:

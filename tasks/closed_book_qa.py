@@ -22,14 +22,19 @@ ARC_EASY = register(
         title="ARC-Easy",
         dataset="arc",
         source=Tfds(
-            "ai2_arc/ARC-Easy:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+            "ai2_arc/ARC-Easy:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
         ),
         sandbox=Sandbox(practice.arc_easy, train=2051, numbered=("id",)),
         fields=_arc_fields,
         options="choices",
         templates=(
             FormatTemplate("{question}\n\nMark the one that is right.\n\n{options}"),
-            FormatTemplate("Solve this item from a school science test.\n{question}\n{options}"),
+            FormatTemplate(
+                "Solve this item from a school science test.\n{question}\n{options}"
+            ),
             FormatTemplate(
                 "{options}\n\nTake from this list the answer to the line below, or its ending.\n"
                 "{question}"
@@ -224,7 +229,10 @@ TRIVIA_QA = register(
         cluster="closed_book_qa",
         title="TriviaQA",
         source=Tfds(
-            "trivia_qa/rc:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "trivia_qa/rc:1.1.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.trivia_qa, numbered=("question_id",)),
         fields=_trivia_qa_fields,

@@ -15,7 +15,8 @@ def _copa_fields(row):
     return {
         "premise": premise,
         "question": row["question"],
-        "opening": premise.rstrip(".") + (" because" if row["question"] == "cause" else ", so"),
+        "opening": premise.rstrip(".")
+        + (" because" if row["question"] == "cause" else ", so"),
         "choices": choices,
         "answer": choices[row["label"]],
     }
@@ -36,7 +37,9 @@ COPA = register(
         fields=_copa_fields,
         options="choices",
         templates=(
-            FormatTemplate("{premise}\n\nWhat was the {question} of this?\n\n{options}"),
+            FormatTemplate(
+                "{premise}\n\nWhat was the {question} of this?\n\n{options}"
+            ),
             FormatTemplate(
                 "Finish the sentence in the way that makes more sense.\n\n{opening}\n\n{options}"
             ),
@@ -101,7 +104,10 @@ HELLASWAG = register(
         cluster="commonsense",
         title="HellaSwag",
         source=Tfds(
-            "hellaswag:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "hellaswag:1.1.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.hellaswag, numbered=()),
         fields=_hellaswag_fields,
@@ -130,7 +136,9 @@ HELLASWAG = register(
                 "{context}\n\n"
                 "What did I miss?\n{options}"
             ),
-            FormatTemplate("Incomplete text: {context}\n\n{options}\n\nRemaining part:"),
+            FormatTemplate(
+                "Incomplete text: {context}\n\n{options}\n\nRemaining part:"
+            ),
             FormatTemplate(
                 "Test of general understanding, section 2\nEach passage stops too early. Mark "
                 "the option that "
@@ -167,7 +175,10 @@ PIQA = register(
         cluster="commonsense",
         title="PIQA",
         source=Tfds(
-            "piqa:1.0.0", train="train[:-100]", validation="train[-100:]", test="validation"
+            "piqa:1.0.0",
+            train="train[:-100]",
+            validation="train[-100:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.piqa, validation=100, numbered=("id",)),
         fields=_piqa_fields,

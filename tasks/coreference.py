@@ -13,7 +13,11 @@ def _completion(context, endings, row):
     """The text to complete with its two endings; None where they are the same."""
     if endings[0] == endings[1]:
         return None
-    return {"context": context, "endings": tuple(endings), "answer": endings[row["label"]]}
+    return {
+        "context": context,
+        "endings": tuple(endings),
+        "answer": endings[row["label"]],
+    }
 
 
 def _winogrande_fields(row):
@@ -62,7 +66,9 @@ WINOGRANDE = register(
                 "Reading puzzle: who or what is spoken of?\n"
                 "Start: {context}\nPick the end that matches the start.\n{options}"
             ),
-            FormatTemplate("{context}\nPlease take over here and finish what I was going to say."),
+            FormatTemplate(
+                "{context}\nPlease take over here and finish what I was going to say."
+            ),
             FormatTemplate(
                 "The pupils had to complete what was on the blackboard.\nBlackboard: {context}\n"
                 "Two of them came up with different endings. Which one did the teacher mark as "
@@ -95,7 +101,10 @@ WSC = register(
         title="WSC",
         dataset="wsc",
         source=Tfds(
-            "super_glue/wsc:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"
+            "super_glue/wsc:1.0.2",
+            train="train[:-50]",
+            validation="train[-50:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.wsc, train=504, validation=50),
         fields=_wsc_fields,
@@ -162,10 +171,15 @@ def _wsc273_fields(row):
     text, start, end = row["text"], row["pronoun_start"], row["pronoun_end"]
     if row["label"] not in (0, 1) or not 0 < start < end <= len(text):
         return None
-    context, rest = text[:start].strip(), _SPACE_BEFORE_MARK.sub("", text[end:]).rstrip()
+    context, rest = (
+        text[:start].strip(),
+        _SPACE_BEFORE_MARK.sub("", text[end:]).rstrip(),
+    )
     if not context:
         return None
-    names = [row[option].strip() for option in ("option1_normalized", "option2_normalized")]
+    names = [
+        row[option].strip() for option in ("option1_normalized", "option2_normalized")
+    ]
     # The options name the owner without 's: "his boat" is to become "Leo's boat".
     if text[start:end].lower() in _POSSESSIVES and re.match(r"\s\w", rest):
         names = [_owner(name) for name in names]
@@ -183,7 +197,9 @@ WSC273 = register(
         fields=_wsc273_fields,
         options="endings",
         templates=(
-            FormatTemplate("{context}\n\nChoose the words that complete this text.\n\n{options}"),
+            FormatTemplate(
+                "{context}\n\nChoose the words that complete this text.\n\n{options}"
+            ),
             FormatTemplate(
                 "The text stops just before it says who or what is meant. Which continuation "
                 "agrees with the rest?\n\n"
@@ -256,7 +272,9 @@ DEFINITE_PRONOUN_RESOLUTION = register(
         fields=_definite_pronoun_resolution_fields,
         options="candidates",
         templates=(
-            FormatTemplate('{sentence}\n\nWho or what is meant by "{pronoun}"?\n\n{options}'),
+            FormatTemplate(
+                '{sentence}\n\nWho or what is meant by "{pronoun}"?\n\n{options}'
+            ),
             FormatTemplate(
                 'The word "{pronoun}" could be replaced by one of the two options without '
                 "changing what the following "
@@ -290,7 +308,9 @@ DEFINITE_PRONOUN_RESOLUTION = register(
                 "you mean ___\n\n"
                 "Fill in the blank.\n{options}"
             ),
-            FormatTemplate("Sentence: {sentence}\nPronoun: {pronoun}\n{options}\nReferent:"),
+            FormatTemplate(
+                "Sentence: {sentence}\nPronoun: {pronoun}\n{options}\nReferent:"
+            ),
             FormatTemplate(
                 "You are drawing a picture for this sentence in a storybook.\n{sentence}\n"
                 "To get it right, you have to decide which of the characters or things "

@@ -3,7 +3,13 @@
 import re
 
 from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
-from flan_jax.tasks.metrics import accuracy, edit_similarity, exact_match, matthews, token_f1
+from flan_jax.tasks.metrics import (
+    accuracy,
+    edit_similarity,
+    exact_match,
+    matthews,
+    token_f1,
+)
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import misc as practice
 
@@ -87,13 +93,23 @@ WIC = register(
     )
 )
 
-_TREC_OPTIONS = ("description", "entity", "abbreviation", "human", "numeric", "location")
+_TREC_OPTIONS = (
+    "description",
+    "entity",
+    "abbreviation",
+    "human",
+    "numeric",
+    "location",
+)
 
 
 def _trec_fields(row):
     if row["label-coarse"] < 0:
         return None
-    return {"question": row["text"].strip(), "answer": _TREC_OPTIONS[row["label-coarse"]]}
+    return {
+        "question": row["text"].strip(),
+        "answer": _TREC_OPTIONS[row["label-coarse"]],
+    }
 
 
 TREC = register(
@@ -101,12 +117,16 @@ TREC = register(
         name="trec",
         cluster="misc",
         title="TREC",
-        source=Tfds("trec:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"),
+        source=Tfds(
+            "trec:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+        ),
         sandbox=Sandbox(practice.trec, train=2000),
         fields=_trec_fields,
         options=_TREC_OPTIONS,
         templates=(
-            FormatTemplate("{question}\n\nWhat kind of answer does this ask for?\n\n{options}"),
+            FormatTemplate(
+                "{question}\n\nWhat kind of answer does this ask for?\n\n{options}"
+            ),
             FormatTemplate(
                 "Do not answer this question, but say how you would classify it.\nQuestion: "
                 "{question}\n{options}"
@@ -166,7 +186,10 @@ COLA = register(
         cluster="misc",
         title="CoLA",
         source=Tfds(
-            "glue/cola:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "glue/cola:2.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.cola, train=2000),
         fields=_cola_fields,
@@ -188,7 +211,9 @@ COLA = register(
                 "{options}\n\nGive your verdict on the grammar of the following sentence.\n"
                 "{sentence}"
             ),
-            FormatTemplate("Sentence: {sentence}\nGrammaticality: acceptable or unacceptable?"),
+            FormatTemplate(
+                "Sentence: {sentence}\nGrammaticality: acceptable or unacceptable?"
+            ),
             FormatTemplate(
                 "Never mind what it says. Is it put together correctly?\n{sentence}\n{options}"
             ),
@@ -238,7 +263,9 @@ MATH_DATASET = register(
             FormatTemplate(
                 "Algebra test, problem 1\n\n{question}\n\nWrite only the number in the answer box:"
             ),
-            FormatTemplate("{question}\nIn other words, which number makes the two sides equal?"),
+            FormatTemplate(
+                "{question}\nIn other words, which number makes the two sides equal?"
+            ),
             FormatTemplate(
                 "Student: I am stuck on this one. {question}\nTutor, who never says more than "
                 "the value of the unknown:"
@@ -286,7 +313,8 @@ def _coqa_fields(row):
 
 def _numbered(lines):
     return "\n".join(
-        f"{number}. {' '.join(line.split())}" for number, line in enumerate(lines, start=1)
+        f"{number}. {' '.join(line.split())}"
+        for number, line in enumerate(lines, start=1)
     )
 
 
@@ -295,7 +323,9 @@ COQA = register(
         name="coqa",
         cluster="misc",
         title="CoQA",
-        source=Tfds("coqa:1.0.0", train="train[:-100]", validation="train[-100:]", test="test"),
+        source=Tfds(
+            "coqa:1.0.0", train="train[:-100]", validation="train[-100:]", test="test"
+        ),
         sandbox=Sandbox(practice.coqa, validation=100),
         fields=_coqa_fields,
         metrics=(token_f1, exact_match),
@@ -363,12 +393,19 @@ _UNANSWERED = "CANNOTANSWER"
 
 
 def _quac_fields(row):
-    texts = {name: row[name].strip() for name in ("title", "background", "context", "question")}
+    texts = {
+        name: row[name].strip()
+        for name in ("title", "background", "context", "question")
+    }
     answer = row["orig_answer"]["text"].strip()
     if not answer or not all(texts.values()):
         return None
     others = [text.strip() for text in row["answers"]["text"]]
-    right = [text for text in others if text and (text == _UNANSWERED) == (answer == _UNANSWERED)]
+    right = [
+        text
+        for text in others
+        if text and (text == _UNANSWERED) == (answer == _UNANSWERED)
+    ]
     return {
         **texts,
         "answer": answer,
@@ -382,7 +419,10 @@ QUAC = register(
         cluster="misc",
         title="QuAC",
         source=Tfds(
-            "quac:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "quac:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.quac),
         fields=_quac_fields,
@@ -533,7 +573,9 @@ _PUNCTUATION = re.compile(r"[^\w\s]")
 def _fix_punct_fields(row):
     answer = row["en"].strip()
     no_punct = _PUNCTUATION.sub("", answer).strip()
-    return None if no_punct in (answer, "") else {"no_punct": no_punct, "answer": answer}
+    return (
+        None if no_punct in (answer, "") else {"no_punct": no_punct, "answer": answer}
+    )
 
 
 FIX_PUNCT = register(
@@ -614,7 +656,9 @@ WORD_SEGMENT = register(
         fields=_word_segment_fields,
         metrics=(edit_similarity, accuracy),
         templates=(
-            FormatTemplate("{no_space}\n\nInsert the spaces that are missing from this text."),
+            FormatTemplate(
+                "{no_space}\n\nInsert the spaces that are missing from this text."
+            ),
             FormatTemplate(
                 "The space bar was stuck when I typed this. How should it have looked?\n{no_space}"
             ),

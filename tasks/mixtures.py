@@ -46,8 +46,12 @@ for number in range(1, len(ABLATION_CLUSTERS) + 1):
     first = ABLATION_CLUSTERS[:number]
     members = tuple(name for cluster in first for name in RELEASED[cluster])
     register_mixture(Mixture(f"flan2021_{number}_clusters", members))
-    register_mixture(Mixture(f"flan2021_{number}_clusters_15_tasks", tuple(_in_turn(first)[:15])))
+    register_mixture(
+        Mixture(f"flan2021_{number}_clusters_15_tasks", tuple(_in_turn(first)[:15]))
+    )
 
 for number in (1, 2, 3, 4):
-    members = tuple(name for cluster in ABLATION_CLUSTERS for name in RELEASED[cluster][:number])
+    members = tuple(
+        name for cluster in ABLATION_CLUSTERS for name in RELEASED[cluster][:number]
+    )
     register_mixture(Mixture(f"flan2021_7_clusters_{number}_each", members))

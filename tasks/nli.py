@@ -146,7 +146,9 @@ ANLI_R1 = register(
         cluster="nli",
         title="ANLI R1",
         dataset="anli",
-        source=Tfds("anli/r1:0.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "anli/r1:0.1.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.anli_r1, numbered=("uid",)),
         fields=_anli_fields,
         options=_ANLI_OPTIONS,
@@ -160,7 +162,9 @@ ANLI_R2 = register(
         cluster="nli",
         title="ANLI R2",
         dataset="anli",
-        source=Tfds("anli/r2:0.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "anli/r2:0.1.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.anli_r2, numbered=("uid",)),
         fields=_anli_fields,
         options=_ANLI_OPTIONS,
@@ -174,7 +178,9 @@ ANLI_R3 = register(
         cluster="nli",
         title="ANLI R3",
         dataset="anli",
-        source=Tfds("anli/r3:0.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "anli/r3:0.1.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.anli_r3, numbered=("uid",)),
         fields=_anli_fields,
         options=_ANLI_OPTIONS,
@@ -196,7 +202,10 @@ CB = register(
         cluster="nli",
         title="CB",
         source=Tfds(
-            "super_glue/cb:1.0.2", train="train[:-50]", validation="train[-50:]", test="validation"
+            "super_glue/cb:1.0.2",
+            train="train[:-50]",
+            validation="train[-50:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.cb, train=200, validation=50),
         fields=_cb_fields,
@@ -220,7 +229,9 @@ CB = register(
                 "A few lines from a novel, a newspaper or a telephone call:\n{premise}\n"
                 "If you trust them, is it a fact that {hypothesis}?\n{options}"
             ),
-            FormatTemplate("{options}\n\nChoose the right reply.\n{premise}\nSo, {hypothesis}?"),
+            FormatTemplate(
+                "{options}\n\nChoose the right reply.\n{premise}\nSo, {hypothesis}?"
+            ),
             FormatTemplate(
                 "Judge the statement by the passage.\nPassage: {premise}\nStatement: "
                 "{hypothesis}.\n"
@@ -255,7 +266,9 @@ def _mnli_fields(row):
 
 
 _MNLI_TEMPLATES = (
-    FormatTemplate("{premise}\n\nIf that is so, is the following true?\n{hypothesis}\n\n{options}"),
+    FormatTemplate(
+        "{premise}\n\nIf that is so, is the following true?\n{hypothesis}\n\n{options}"
+    ),
     FormatTemplate(
         "Here is something that was said or written: {premise}\nSomeone else sums it up like "
         "this: {hypothesis}\n"
@@ -347,7 +360,10 @@ QNLI = register(
         cluster="nli",
         title="QNLI",
         source=Tfds(
-            "glue/qnli:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "glue/qnli:2.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.qnli),
         fields=_qnli_fields,
@@ -416,7 +432,10 @@ WNLI = register(
         cluster="nli",
         title="WNLI",
         source=Tfds(
-            "glue/wnli:2.0.0", train="train[:-30]", validation="train[-30:]", test="validation"
+            "glue/wnli:2.0.0",
+            train="train[:-30]",
+            validation="train[-30:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.wnli, train=605, validation=30),
         fields=_wnli_fields,
@@ -475,7 +494,9 @@ SNLI = register(
         name="snli",
         cluster="nli",
         title="SNLI",
-        source=Tfds("snli:1.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "snli:1.1.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.snli),
         fields=_snli_fields,
         options=_THREE_WAY,

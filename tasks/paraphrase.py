@@ -30,7 +30,10 @@ GLUE_MRPC = register(
         cluster="paraphrase",
         title="MRPC",
         source=Tfds(
-            "glue/mrpc:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "glue/mrpc:2.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.glue_mrpc),
         fields=_glue_mrpc_fields,
@@ -91,7 +94,9 @@ PAWS_WIKI = register(
         name="paws_wiki",
         cluster="paraphrase",
         title="PAWS-Wiki",
-        source=Tfds("paws_wiki:1.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "paws_wiki:1.1.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.paws_wiki),
         fields=_paws_wiki_fields,
         options=_NO_YES,
@@ -161,7 +166,11 @@ def _glue_qqp_fields(row):
     )
     if row["label"] < 0 or not question1 or not question2:
         return None
-    return {"question1": question1, "question2": question2, "answer": _NO_YES[row["label"]]}
+    return {
+        "question1": question1,
+        "question2": question2,
+        "answer": _NO_YES[row["label"]],
+    }
 
 
 GLUE_QQP = register(
@@ -170,7 +179,10 @@ GLUE_QQP = register(
         cluster="paraphrase",
         title="QQP",
         source=Tfds(
-            "glue/qqp:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "glue/qqp:2.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.glue_qqp),
         fields=_glue_qqp_fields,
@@ -239,7 +251,10 @@ STSB = register(
         cluster="paraphrase",
         title="STS-B",
         source=Tfds(
-            "glue/stsb:2.0.0", train="train[:-100]", validation="train[-100:]", test="validation"
+            "glue/stsb:2.0.0",
+            train="train[:-100]",
+            validation="train[-100:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.stsb, validation=100),
         fields=_stsb_fields,

@@ -3,7 +3,12 @@
 Set MIXTURE = 'plain_text' in a gin file that imports this module.
 """
 
-from flan_jax.tasks import Collection, FormatTemplate, TemplatedTask, register_collection
+from flan_jax.tasks import (
+    Collection,
+    FormatTemplate,
+    TemplatedTask,
+    register_collection,
+)
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import plain_text as practice
@@ -24,4 +29,6 @@ def _find(name: str) -> TemplatedTask | None:
 
 
 # A collection, not a registered task: a mixture of all registered tasks is of instructions alone.
-register_collection(Collection(name="plain_texts", names=lambda: (PLAIN_TEXT.name,), find=_find))
+register_collection(
+    Collection(name="plain_texts", names=lambda: (PLAIN_TEXT.name,), find=_find)
+)

@@ -26,13 +26,18 @@ BOOL_Q = register(
         cluster="reading_comp",
         title="BoolQ",
         source=Tfds(
-            "bool_q:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "bool_q:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.bool_q),
         fields=_bool_q_fields,
         options=("no", "yes"),
         templates=(
-            FormatTemplate("{title}\n\n{passage}\n\nQuestion: {question}?\n\n{options}"),
+            FormatTemplate(
+                "{title}\n\n{passage}\n\nQuestion: {question}?\n\n{options}"
+            ),
             FormatTemplate(
                 "Answer this with the help of the text below: {question}?\n\n{passage}\n\n{options}"
             ),
@@ -96,7 +101,10 @@ SQUAD_V1 = register(
         title="SQuAD 1.1",
         dataset="squad",
         source=Tfds(
-            "squad/v1.1:3.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "squad/v1.1:3.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.squad_v1, numbered=("id",)),
         fields=_squad_v1_fields,
@@ -164,7 +172,9 @@ SQUAD_V1 = register(
 
 
 def _squad_v2_fields(row):
-    return _squad_fields(row, ["unanswerable"] if row["is_impossible"] else row["answers"]["text"])
+    return _squad_fields(
+        row, ["unanswerable"] if row["is_impossible"] else row["answers"]["text"]
+    )
 
 
 SQUAD_V2 = register(
@@ -174,7 +184,10 @@ SQUAD_V2 = register(
         title="SQuAD 2.0",
         dataset="squad",
         source=Tfds(
-            "squad/v2.0:3.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "squad/v2.0:3.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.squad_v2, numbered=("id",)),
         fields=_squad_v2_fields,
@@ -269,7 +282,9 @@ DROP = register(
         name="drop",
         cluster="reading_comp",
         title="DROP",
-        source=Tfds("drop:2.0.0", train="train[:-200]", validation="train[-200:]", test="dev"),
+        source=Tfds(
+            "drop:2.0.0", train="train[:-200]", validation="train[-200:]", test="dev"
+        ),
         sandbox=Sandbox(practice.drop, numbered=("query_id",)),
         fields=_drop_fields,
         metrics=(drop,),
@@ -448,7 +463,12 @@ OPENBOOKQA = register(
         name="openbookqa",
         cluster="reading_comp",
         title="OpenBookQA",
-        source=Tfds("openbookqa:0.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "openbookqa:0.1.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.openbookqa),
         fields=_openbookqa_fields,
         options="choices",
@@ -468,7 +488,9 @@ OPENBOOKQA = register(
                 "Answer the question or complete the statement, whichever it is.\n\n{question}\n"
                 "\n{options}"
             ),
-            FormatTemplate("{options}\n\nSelect what goes best with the following. {question}"),
+            FormatTemplate(
+                "{options}\n\nSelect what goes best with the following. {question}"
+            ),
             FormatTemplate(
                 "Front of the flash card: {question}\nWhat is printed on the back?\n{options}"
             ),

@@ -9,7 +9,9 @@ def _record_fields(row):
     """Returns the entities with the rest of the query as options, and what precedes them."""
     before, placeholder, after = row["query"].strip().partition("@placeholder")
     entities = tuple(dict.fromkeys(row["entities"]))
-    references = tuple(entity + after for entity in entities if entity in row["answers"])
+    references = tuple(
+        entity + after for entity in entities if entity in row["answers"]
+    )
     if not placeholder or not references:
         return None
     return {
@@ -38,7 +40,9 @@ RECORD = register(
         fields=_record_fields,
         options="choices",
         templates=(
-            FormatTemplate("{passage}\n\n{opening}\n\nComplete the last sentence.\n\n{options}"),
+            FormatTemplate(
+                "{passage}\n\n{opening}\n\nComplete the last sentence.\n\n{options}"
+            ),
             FormatTemplate(
                 "Choose the ending that makes the last sentence of this article true.\n\n"
                 "{passage}\n\n{opening}\n\n"
@@ -111,7 +115,10 @@ COSMOS_QA = register(
         cluster="reading_comp_w_commonsense",
         title="CosmosQA",
         source=Tfds(
-            "cosmos_qa:1.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "cosmos_qa:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.cosmos_qa, numbered=("id",)),
         fields=_cosmos_qa_fields,

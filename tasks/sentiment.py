@@ -22,7 +22,10 @@ SST2 = register(
         cluster="sentiment",
         title="SST-2",
         source=Tfds(
-            "glue/sst2:2.0.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "glue/sst2:2.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.sst2, train=2000),
         fields=_sst2_fields,
@@ -36,7 +39,9 @@ SST2 = register(
                 "These are words of a critic:\n{sentence}\nWhat did the critic think of the "
                 "work?\n{options}"
             ),
-            FormatTemplate("Label the text with its sentiment.\n\nText: {sentence}\n\n{options}"),
+            FormatTemplate(
+                "Label the text with its sentiment.\n\nText: {sentence}\n\n{options}"
+            ),
             FormatTemplate(
                 "{options}\nOne of these words describes the mood of the comment that follows. "
                 "Which?\n{sentence}"
@@ -82,7 +87,10 @@ _POLARITIES = {0: "negative", 4: "positive"}
 def _sentiment140_fields(row):
     if row["polarity"] not in _POLARITIES:
         return None
-    return {"text": html.unescape(row["text"]).strip(), "answer": _POLARITIES[row["polarity"]]}
+    return {
+        "text": html.unescape(row["text"]).strip(),
+        "answer": _POLARITIES[row["polarity"]],
+    }
 
 
 SENTIMENT140 = register(
@@ -91,13 +99,18 @@ SENTIMENT140 = register(
         cluster="sentiment",
         title="Sentiment140",
         source=Tfds(
-            "sentiment140:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+            "sentiment140:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
         ),
         sandbox=Sandbox(practice.sentiment140),
         fields=_sentiment140_fields,
         options=_OPTIONS,
         templates=(
-            FormatTemplate("{text}\n\nWhat is the sentiment of this tweet?\n\n{options}"),
+            FormatTemplate(
+                "{text}\n\nWhat is the sentiment of this tweet?\n\n{options}"
+            ),
             FormatTemplate(
                 "Is whoever posted this pleased or displeased? Choose the label that fits.\n"
                 "{text}\n{options}"
@@ -121,7 +134,9 @@ SENTIMENT140 = register(
                 "importance.\n\n"
                 "Message: {text}\n\n{options}"
             ),
-            FormatTemplate("Compose a tweet with a {answer} tone.", "{text}", turned_around=True),
+            FormatTemplate(
+                "Compose a tweet with a {answer} tone.", "{text}", turned_around=True
+            ),
             FormatTemplate(
                 "Sentiment wanted: {answer}\nLength: at most 140 characters\nPost:",
                 "{text}",
@@ -144,7 +159,10 @@ _LINE_BREAK = re.compile(r"\s*<br */?>\s*")
 def _imdb_reviews_fields(row):
     if row["label"] < 0:
         return None
-    return {"review": _LINE_BREAK.sub("\n", row["text"]).strip(), "answer": _OPTIONS[row["label"]]}
+    return {
+        "review": _LINE_BREAK.sub("\n", row["text"]).strip(),
+        "answer": _OPTIONS[row["label"]],
+    }
 
 
 IMDB_REVIEWS = register(
@@ -162,7 +180,9 @@ IMDB_REVIEWS = register(
         fields=_imdb_reviews_fields,
         options=_OPTIONS,
         templates=(
-            FormatTemplate("{review}\n\nWhat is this reviewer's verdict on the film?\n\n{options}"),
+            FormatTemplate(
+                "{review}\n\nWhat is this reviewer's verdict on the film?\n\n{options}"
+            ),
             FormatTemplate(
                 "The following was posted on a movie site. Decide which way it leans.\n\n"
                 "{review}\n\n{options}"

@@ -43,18 +43,24 @@ COMMON_GEN = register(
             test="validation",
         ),
         sandbox=Sandbox(
-            practice.common_gen, train=1200, numbered=("gem_id", "gem_parent_id", "concept_set_id")
+            practice.common_gen,
+            train=1200,
+            numbered=("gem_id", "gem_parent_id", "concept_set_id"),
         ),
         fields=_common_gen_fields,
         metrics=(rouge,),
         templates=(
-            FormatTemplate("Write a sentence that has all of these words in it: {concepts}."),
+            FormatTemplate(
+                "Write a sentence that has all of these words in it: {concepts}."
+            ),
             FormatTemplate(
                 "Concepts: {concepts}\n\nDescribe, in one sentence, an everyday scene in which "
                 "every one of them "
                 "appears."
             ),
-            FormatTemplate("{concepts}\n\nWhat might be going on here? One sentence will do."),
+            FormatTemplate(
+                "{concepts}\n\nWhat might be going on here? One sentence will do."
+            ),
             FormatTemplate(
                 "Tags of a photo: {concepts}\n\nSuggest a caption that makes use of every tag."
             ),
@@ -100,8 +106,12 @@ _CELL_IN_BRACKETS = re.compile(r"\[[^\]]*\]")
 
 
 def _dart_fields(row):
-    triples = (_one_line(_CELL_IN_BRACKETS.sub(" ", triple)) for triple in row["tripleset"])
-    return _text_fields(row, "triples", "; ".join(triple for triple in triples if triple))
+    triples = (
+        _one_line(_CELL_IN_BRACKETS.sub(" ", triple)) for triple in row["tripleset"]
+    )
+    return _text_fields(
+        row, "triples", "; ".join(triple for triple in triples if triple)
+    )
 
 
 DART = register(
@@ -110,13 +120,18 @@ DART = register(
         cluster="struct_to_text",
         title="DART",
         source=Tfds(
-            "gem/dart:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "gem/dart:1.1.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
         sandbox=Sandbox(practice.dart, numbered=("gem_id", "gem_parent_id", "dart_id")),
         fields=_dart_fields,
         metrics=(rouge,),
         templates=(
-            FormatTemplate("{triples}\n\nWrite a short text that gives this information."),
+            FormatTemplate(
+                "{triples}\n\nWrite a short text that gives this information."
+            ),
             FormatTemplate(
                 "The line below comes out of a database, with semicolons between its facts. "
                 "Report what it says in "
@@ -176,13 +191,20 @@ E2E_NLG = register(
         cluster="struct_to_text",
         title="E2E NLG",
         source=Tfds(
-            "gem/e2e_nlg:1.1.0", train="train[:-200]", validation="train[-200:]", test="validation"
+            "gem/e2e_nlg:1.1.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="validation",
         ),
-        sandbox=Sandbox(practice.e2e_nlg, train=1200, numbered=("gem_id", "gem_parent_id")),
+        sandbox=Sandbox(
+            practice.e2e_nlg, train=1200, numbered=("gem_id", "gem_parent_id")
+        ),
         fields=_e2e_nlg_fields,
         metrics=(rouge,),
         templates=(
-            FormatTemplate("{listing}\n\nTurn this entry into a few lines for a restaurant guide."),
+            FormatTemplate(
+                "{listing}\n\nTurn this entry into a few lines for a restaurant guide."
+            ),
             FormatTemplate("Describe the place.\n{listing}"),
             FormatTemplate(
                 "Here is all that we know about a place that serves food or drink. Put it in plain "
@@ -236,7 +258,9 @@ WEB_NLG_EN = register(
             test="validation",
         ),
         sandbox=Sandbox(
-            practice.web_nlg_en, train=1200, numbered=("gem_id", "gem_parent_id", "webnlg_id")
+            practice.web_nlg_en,
+            train=1200,
+            numbered=("gem_id", "gem_parent_id", "webnlg_id"),
         ),
         fields=_web_nlg_en_fields,
         metrics=(rouge,),

@@ -30,7 +30,9 @@ AESLC = register(
         name="aeslc",
         cluster="summarization",
         title="AESLC",
-        source=Tfds("aeslc:1.0.0", train="train", validation="validation[-200:]", test="test"),
+        source=Tfds(
+            "aeslc:1.0.0", train="train", validation="validation[-200:]", test="test"
+        ),
         sandbox=Sandbox(practice.aeslc),
         fields=_aeslc_fields,
         metrics=(rouge,),
@@ -77,7 +79,9 @@ AESLC = register(
 )
 
 
-_BYLINE = re.compile(r"(?:By\b)?.{0,200}(?:PUBLISHED|UPDATED|Last updated)\b.{0,40}? 20\d\d ?\. ")
+_BYLINE = re.compile(
+    r"(?:By\b)?.{0,200}(?:PUBLISHED|UPDATED|Last updated)\b.{0,40}? 20\d\d ?\. "
+)
 """By. Jo Doe. PUBLISHED:. 06:29 EST, 3 May 2013. |. UPDATED:. 08:46 EST, 3 May 2013."""
 _DATELINE = re.compile(
     r"(?:[A-Z][\w.'-]*,? ){0,8}(?:\([^()]{1,40}\) ?--|\(CNN\))|[A-Z]{2}[A-Z. ]*(?:, [A-Z]\w+(?: "
@@ -94,8 +98,13 @@ def _without_dateline(article):
 
 
 def _cnn_dailymail_fields(row):
-    article, highlights = _without_dateline(row["article"].strip()), _one_line(row["highlights"])
-    return {"article": article, "answer": highlights} if article and highlights else None
+    article, highlights = (
+        _without_dateline(row["article"].strip()),
+        _one_line(row["highlights"]),
+    )
+    return (
+        {"article": article, "answer": highlights} if article and highlights else None
+    )
 
 
 CNN_DAILYMAIL = register(
@@ -104,7 +113,10 @@ CNN_DAILYMAIL = register(
         cluster="summarization",
         title="CNN/DailyMail",
         source=Tfds(
-            "cnn_dailymail:3.4.0", train="train", validation="validation[:200]", test="test"
+            "cnn_dailymail:3.4.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.cnn_dailymail, numbered=("id",)),
         fields=_cnn_dailymail_fields,
@@ -171,12 +183,16 @@ GIGAWORD = register(
         name="gigaword",
         cluster="summarization",
         title="Gigaword",
-        source=Tfds("gigaword:1.2.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "gigaword:1.2.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.gigaword),
         fields=_gigaword_fields,
         metrics=(rouge,),
         templates=(
-            FormatTemplate("{text}\n\nThis is how a news story begins. What is its headline?"),
+            FormatTemplate(
+                "{text}\n\nThis is how a news story begins. What is its headline?"
+            ),
             FormatTemplate("Shorten the sentence to a headline.\n{text}"),
             FormatTemplate("first sentence: {text}\nheadline:"),
             FormatTemplate(
@@ -236,12 +252,19 @@ MULTI_NEWS = register(
         name="multi_news",
         cluster="summarization",
         title="Multi-News",
-        source=Tfds("multi_news:2.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "multi_news:2.1.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
+        ),
         sandbox=Sandbox(practice.multi_news),
         fields=_multi_news_fields,
         metrics=(rouge,),
         templates=(
-            FormatTemplate("{articles}\n\nWrite a single summary of all the reports above."),
+            FormatTemplate(
+                "{articles}\n\nWrite a single summary of all the reports above."
+            ),
             FormatTemplate(
                 "Several newspapers cover the same story here. Combine what they say into a "
                 "summary.\n\n{articles}"
@@ -260,7 +283,9 @@ MULTI_NEWS = register(
                 "nothing of this. "
                 "Tell the whole story in one go."
             ),
-            FormatTemplate("PRESS CLIPPINGS\n\n{articles}\n\nOVERVIEW OF THE CLIPPINGS"),
+            FormatTemplate(
+                "PRESS CLIPPINGS\n\n{articles}\n\nOVERVIEW OF THE CLIPPINGS"
+            ),
             FormatTemplate(
                 "You work for a media monitoring service. A client wants to know what is being "
                 "written about a certain "
@@ -305,7 +330,9 @@ NEWSROOM = register(
         name="newsroom",
         cluster="summarization",
         title="Newsroom",
-        source=Tfds("newsroom:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "newsroom:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.newsroom),
         fields=_newsroom_fields,
         metrics=(rouge,),
@@ -317,7 +344,9 @@ NEWSROOM = register(
                 "{text}\n\nWrite the short description that a search engine would display under "
                 "the link to this page."
             ),
-            FormatTemplate("Headline: {title}\nStory: {text}\nTeaser of one or two sentences:"),
+            FormatTemplate(
+                "Headline: {title}\nStory: {text}\nTeaser of one or two sentences:"
+            ),
             FormatTemplate(
                 "Condense the text to its core. The title under which it appeared may guide "
                 "you.\n\n"
@@ -361,7 +390,9 @@ NEWSROOM = register(
 def _first_ten(opinions):
     """Numbered, one per line."""
     texts = [text for text in map(_without_markup, opinions["value"]) if text]
-    return "\n".join(f"{number}. {text}" for number, text in enumerate(texts[:10], start=1))
+    return "\n".join(
+        f"{number}. {text}" for number, text in enumerate(texts[:10], start=1)
+    )
 
 
 def _rotten_tomatoes_fields(row):
@@ -389,7 +420,9 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
             test="train[-500:]",
         ),
         sandbox=Sandbox(
-            practice.opinion_abstracts_rotten_tomatoes, validation=100, numbered=("_movie_id",)
+            practice.opinion_abstracts_rotten_tomatoes,
+            validation=100,
+            numbered=("_movie_id",),
         ),
         fields=_rotten_tomatoes_fields,
         metrics=(rouge,),
@@ -408,7 +441,9 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
                 "tell me in a sentence "
                 "what it all comes down to.\n{reviews}"
             ),
-            FormatTemplate("Press reviews of {movie}\n\n{reviews}\n\nCritics' consensus:"),
+            FormatTemplate(
+                "Press reviews of {movie}\n\n{reviews}\n\nCritics' consensus:"
+            ),
             FormatTemplate(
                 "A film magazine prints a single line under each title, in which it blends the "
                 "opinions of all critics. "
@@ -472,7 +507,10 @@ OPINION_ABSTRACTS_IDEBATE = register(
             test="train[-500:]",
         ),
         sandbox=Sandbox(
-            practice.opinion_abstracts_idebate, train=1650, validation=100, numbered=("_claim_id",)
+            practice.opinion_abstracts_idebate,
+            train=1650,
+            validation=100,
+            numbered=("_claim_id",),
         ),
         fields=_idebate_fields,
         metrics=(rouge,),
@@ -542,7 +580,9 @@ SAMSUM = register(
         name="samsum",
         cluster="summarization",
         title="SAMSum",
-        source=Tfds("samsum:1.0.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "samsum:1.0.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.samsum, numbered=("id",)),
         fields=_samsum_fields,
         metrics=(rouge,),
@@ -605,12 +645,16 @@ XSUM = register(
         name="xsum",
         cluster="summarization",
         title="XSum",
-        source=Tfds("xsum:1.1.0", train="train", validation="validation[:200]", test="test"),
+        source=Tfds(
+            "xsum:1.1.0", train="train", validation="validation[:200]", test="test"
+        ),
         sandbox=Sandbox(practice.xsum),
         fields=_xsum_fields,
         metrics=(rouge,),
         templates=(
-            FormatTemplate("{article}\n\nGive a one-sentence summary of this news article."),
+            FormatTemplate(
+                "{article}\n\nGive a one-sentence summary of this news article."
+            ),
             FormatTemplate(
                 "The first sentence of this article, which told readers all the news at a "
                 "glance, has been lost. "
@@ -678,7 +722,10 @@ AG_NEWS_SUBSET = register(
         cluster="summarization",
         title="AG News",
         source=Tfds(
-            "ag_news_subset:1.0.0", train="train[:-200]", validation="train[-200:]", test="test"
+            "ag_news_subset:1.0.0",
+            train="train[:-200]",
+            validation="train[-200:]",
+            test="test",
         ),
         sandbox=Sandbox(practice.ag_news_subset),
         fields=_ag_news_subset_fields,
@@ -747,14 +794,18 @@ WIKI_LINGUA_ENGLISH_EN = register(
             validation="validation[:200]",
             test="test",
         ),
-        sandbox=Sandbox(practice.wiki_lingua_english_en, numbered=("gem_id", "gem_parent_id")),
+        sandbox=Sandbox(
+            practice.wiki_lingua_english_en, numbered=("gem_id", "gem_parent_id")
+        ),
         fields=_wiki_lingua_fields,
         metrics=(rouge,),
         templates=(
             FormatTemplate(
                 "{guide}\n\nState the steps of this guide in brief, one short sentence for each."
             ),
-            FormatTemplate("Reduce the following how-to text to bare instructions.\n\n{guide}"),
+            FormatTemplate(
+                "Reduce the following how-to text to bare instructions.\n\n{guide}"
+            ),
             FormatTemplate(
                 "Each passage of the advice below explains one thing to do. Name those things in "
                 "the same order and "

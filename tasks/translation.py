@@ -62,7 +62,9 @@ PARA_CRAWL_ENES = register(
                 turned_around=True,
             ),
             FormatTemplate(
-                "In Spanish: {answer}\nThe same in English:", "{english}", turned_around=True
+                "In Spanish: {answer}\nThe same in English:",
+                "{english}",
+                turned_around=True,
             ),
             FormatTemplate(
                 "Invent a short text that could stand on a bilingual website. Give it in English "
@@ -86,7 +88,10 @@ WMT14_ENFR = register(
         cluster="translation",
         title="WMT'14 English-French",
         source=Tfds(
-            "wmt14_translate/fr-en:1.0.0", train="train", validation="validation[:200]", test="test"
+            "wmt14_translate/fr-en:1.0.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.wmt14_enfr),
         fields=_wmt14_enfr_fields,
@@ -153,7 +158,9 @@ def _wmt16_fields(row):
 
 
 _WMT16_TEMPLATES = (
-    FormatTemplate("{english}\n\nTranslate the text above from English into {language}."),
+    FormatTemplate(
+        "{english}\n\nTranslate the text above from English into {language}."
+    ),
     FormatTemplate("How do you say this in {language}?\n\n{english}"),
     FormatTemplate("English: {english}\n{language}:"),
     FormatTemplate(
@@ -176,7 +183,9 @@ _WMT16_TEMPLATES = (
         "Could you show me what it looks like in {language}?"
     ),
     FormatTemplate(
-        "{answer}\n\nThis is {language}. What is it in English?", "{english}", turned_around=True
+        "{answer}\n\nThis is {language}. What is it in English?",
+        "{english}",
+        turned_around=True,
     ),
     FormatTemplate(
         "A reader who knows no {language} has come across the following. Let the reader have it in "
@@ -185,7 +194,9 @@ _WMT16_TEMPLATES = (
         turned_around=True,
     ),
     FormatTemplate(
-        "Name the language in which this is written.\n\n{answer}", "{language}", turned_around=True
+        "Name the language in which this is written.\n\n{answer}",
+        "{language}",
+        turned_around=True,
     ),
 )
 
@@ -195,7 +206,10 @@ WMT16_TRANSLATE_DEEN = register(
         cluster="translation",
         title="WMT'16 English-German",
         source=Tfds(
-            "wmt16_translate/de-en:1.0.0", train="train", validation="validation[:200]", test="test"
+            "wmt16_translate/de-en:1.0.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.wmt16_translate_deen),
         fields=_wmt16_fields,
@@ -211,7 +225,10 @@ WMT16_TRANSLATE_TREN = register(
         cluster="translation",
         title="WMT'16 English-Turkish",
         source=Tfds(
-            "wmt16_translate/tr-en:1.0.0", train="train", validation="validation[:200]", test="test"
+            "wmt16_translate/tr-en:1.0.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.wmt16_translate_tren),
         fields=_wmt16_fields,
@@ -227,7 +244,10 @@ WMT16_TRANSLATE_CSEN = register(
         cluster="translation",
         title="WMT'16 English-Czech",
         source=Tfds(
-            "wmt16_translate/cs-en:1.0.0", train="train", validation="validation[:200]", test="test"
+            "wmt16_translate/cs-en:1.0.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.wmt16_translate_csen),
         fields=_wmt16_fields,
@@ -243,7 +263,10 @@ WMT16_TRANSLATE_FIEN = register(
         cluster="translation",
         title="WMT'16 English-Finnish",
         source=Tfds(
-            "wmt16_translate/fi-en:1.0.0", train="train", validation="validation[:200]", test="test"
+            "wmt16_translate/fi-en:1.0.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.wmt16_translate_fien),
         fields=_wmt16_fields,
@@ -259,7 +282,10 @@ WMT16_TRANSLATE_ROEN = register(
         cluster="translation",
         title="WMT'16 English-Romanian",
         source=Tfds(
-            "wmt16_translate/ro-en:1.0.0", train="train", validation="validation[:200]", test="test"
+            "wmt16_translate/ro-en:1.0.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.wmt16_translate_roen),
         fields=_wmt16_fields,
@@ -275,7 +301,10 @@ WMT16_TRANSLATE_RUEN = register(
         cluster="translation",
         title="WMT'16 English-Russian",
         source=Tfds(
-            "wmt16_translate/ru-en:1.0.0", train="train", validation="validation[:200]", test="test"
+            "wmt16_translate/ru-en:1.0.0",
+            train="train",
+            validation="validation[:200]",
+            test="test",
         ),
         sandbox=Sandbox(practice.wmt16_translate_ruen),
         fields=_wmt16_fields,

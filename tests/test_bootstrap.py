@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric, mean_of_tasks, sign_flip
+from flan_jax.bootstrap import (
+    Interval,
+    bootstrap,
+    bootstrap_metric,
+    mean_of_tasks,
+    sign_flip,
+)
 from flan_jax.errors import InputError
 
 PERCENT = st.one_of(st.sampled_from((0.0, 100.0)), st.floats(0, 100))
@@ -17,7 +23,9 @@ SHAPES = st.one_of(
 VALUES = SHAPES.flatmap(lambda shape: arrays(np.float64, shape, elements=PERCENT))
 
 
-def simulated(rng, templates=10, examples=150, *, of_templates=5.0, of_examples=40.0, noise=20.0):
+def simulated(
+    rng, templates=10, examples=150, *, of_templates=5.0, of_examples=40.0, noise=20.0
+):
     """Values around 50: an effect of each template, of each example, and of their meeting."""
     return (
         50
@@ -69,7 +77,9 @@ def test_the_error_of_few_templates_or_seeds_is_not_too_small(axis):
     means = np.array([30.0, 50.0, 70.0])
     values = np.expand_dims(means, (1 - axis, 2)) + np.zeros((1, 1, 6))
     interval = bootstrap(values, resamples=4000)
-    assert interval.standard_error == pytest.approx(means.std(ddof=1) / math.sqrt(3), rel=0.05)
+    assert interval.standard_error == pytest.approx(
+        means.std(ddof=1) / math.sqrt(3), rel=0.05
+    )
 
 
 def test_templates_are_resampled():
@@ -84,7 +94,9 @@ def test_templates_are_resampled():
 def test_seeds_are_resampled():
     rng = np.random.default_rng(0)
     shifts = (-10, 0, 10)
-    runs = np.stack([simulated(rng, of_examples=1.0, noise=1.0) + shift for shift in shifts])
+    runs = np.stack(
+        [simulated(rng, of_examples=1.0, noise=1.0) + shift for shift in shifts]
+    )
     largest = max(bootstrap(run).standard_error for run in runs)
     assert bootstrap(runs).standard_error > 1.5 * largest
 
@@ -98,7 +110,9 @@ def test_seeds_are_resampled():
         (8, 20, {"of_templates": 15.0}),
     ],
 )
-def test_ninety_five_of_a_hundred_intervals_contain_the_truth(templates, examples, spread):
+def test_ninety_five_of_a_hundred_intervals_contain_the_truth(
+    templates, examples, spread
+):
     rng = np.random.default_rng(7)
     draws = [
         bootstrap(simulated(rng, templates, examples, **spread), resamples=300, seed=i)
@@ -113,7 +127,10 @@ def test_without_resampling_templates_the_interval_is_too_narrow():
     """What resampling examples alone claims of the mean over all templates."""
     rng = np.random.default_rng(7)
     draws = [
-        bootstrap(simulated(rng, 7, of_templates=10.0).mean(axis=0, keepdims=True), resamples=300)
+        bootstrap(
+            simulated(rng, 7, of_templates=10.0).mean(axis=0, keepdims=True),
+            resamples=300,
+        )
         for _ in range(200)
     ]
     assert np.mean([interval.low <= 50 <= interval.high for interval in draws]) < 0.87
@@ -170,7 +187,9 @@ def test_the_mean_of_tasks_has_the_error_of_independent_tasks():
 
 
 def test_intervals_alone_have_a_mean():
-    mean = mean_of_tasks([Interval(40.0, 3.0, 34.0, 46.0), Interval(60.0, 4.0, 52.0, 68.0)])
+    mean = mean_of_tasks(
+        [Interval(40.0, 3.0, 34.0, 46.0), Interval(60.0, 4.0, 52.0, 68.0)]
+    )
     assert mean.mean == 50.0
     assert mean.standard_error == pytest.approx(2.5, rel=0.1)
 
@@ -242,7 +261,9 @@ def test_pairing_finds_a_small_difference():
     assert bootstrap(first).standard_error > 2
 
 
-@pytest.mark.parametrize("values", [[], [[]], [1.0, 2.0], [[1.0], [1.0, 2.0]], [["good"]]])
+@pytest.mark.parametrize(
+    "values", [[], [[]], [1.0, 2.0], [[1.0], [1.0, 2.0]], [["good"]]]
+)
 def test_values_of_another_shape(values):
     with pytest.raises(InputError, match=r"values are numbers \[templates, examples\]"):
         bootstrap(values)
@@ -254,4 +275,6 @@ def test_other_bad_input():
     with pytest.raises(InputError, match="a mean over no tasks"):
         mean_of_tasks([])
     with pytest.raises(InputError, match=r"the tasks have \[1, 2\] seeds"):
-        mean_of_tasks([np.zeros((1, 2)), np.zeros((2, 1, 2)), Interval(1.0, 1.0, 0.0, 2.0)])
+        mean_of_tasks(
+            [np.zeros((1, 2)), np.zeros((2, 1, 2)), Interval(1.0, 1.0, 0.0, 2.0)]
+        )

@@ -24,7 +24,9 @@ def test_a_full_disk_by_its_number(number):
     )
 
 
-@pytest.mark.parametrize("text", ["No space left on device", "File too large", "Disk quota"])
+@pytest.mark.parametrize(
+    "text", ["No space left on device", "File too large", "Disk quota"]
+)
 def test_a_full_disk_by_the_text_of_another_library(text):
     assert is_disk_full(RuntimeError(f"os error 28: {text} (while writing)"))
 
@@ -40,7 +42,9 @@ def test_unknown_name_shows_the_nearest_and_all_if_few():
     assert str(unknown_name("cluster", "nlu", ["nli", "misc"])) == (
         "unknown cluster 'nlu'. Did you mean 'nli'? Known: misc, nli"
     )
-    assert str(unknown_name("cluster", "xyz", [])) == "unknown cluster 'xyz'. Known: none"
+    assert (
+        str(unknown_name("cluster", "xyz", [])) == "unknown cluster 'xyz'. Known: none"
+    )
     many = str(unknown_name("task", "t99x", [f"t{number:02}" for number in range(100)]))
     assert "Did you mean 't99'? Known: t00, t01" in many
     assert ", t99 and " in many and many.endswith(" more")
@@ -48,7 +52,9 @@ def test_unknown_name_shows_the_nearest_and_all_if_few():
 
 def test_look_up():
     assert look_up({"adam": 1}, "optimizer", "adam") == 1
-    with pytest.raises(InputError, match="unknown optimizer 'adan'. Did you mean 'adam'?"):
+    with pytest.raises(
+        InputError, match="unknown optimizer 'adan'. Did you mean 'adam'?"
+    ):
         look_up({"adam": 1}, "optimizer", "adan")
 
 

@@ -40,7 +40,9 @@ def test_a_slice_is_a_torus_if_all_its_dimensions_close(chip, dimensions, torus)
 
 
 def device(kind, process=0, platform="gpu", stats=None):
-    fake = mock.Mock(spec=jax.Device, device_kind=kind, platform=platform, process_index=process)
+    fake = mock.Mock(
+        spec=jax.Device, device_kind=kind, platform=platform, process_index=process
+    )
     fake.client.process_index.return_value = 0
     fake.memory_stats.return_value = stats
     return fake

@@ -114,7 +114,9 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
 
 def test_every_file_is_on_disk_before_the_rename(tmp_path, monkeypatch):
     synced, rename = [], os.rename
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+    )
 
     def rename_after_sync(source, target):
         names = {os.path.relpath(path, source) for path in synced}
@@ -203,7 +205,9 @@ def test_a_zombie_is_not_alive():
     assert is_process_alive(os.getpid())
     assert is_process_alive(1)
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.read() == b""  # it has closed its files
+    assert (
+        process.stdout is not None and process.stdout.read() == b""
+    )  # it has closed its files
     end = time.monotonic() + 20
     while is_process_alive(process.pid) and time.monotonic() < end:
         time.sleep(0.01)

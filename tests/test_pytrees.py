@@ -38,9 +38,15 @@ def test_map_named_sees_names_and_all_trees():
 
 
 def test_stacked_layers_are_taken_apart_wherever_they_lie():
-    stack = {"mlp": {"wi": jnp.arange(6).reshape(3, 2)}, "norm": {"scale": jnp.arange(3)}}
+    stack = {
+        "mlp": {"wi": jnp.arange(6).reshape(3, 2)},
+        "norm": {"scale": jnp.arange(3)},
+    }
     got = pytrees.unstacked({"encoder": {"layers": stack, "norm": 7}, "head": 8})
-    values = {name: jnp.asarray(leaf).tolist() for name, leaf in pytrees.named_leaves(got).items()}
+    values = {
+        name: jnp.asarray(leaf).tolist()
+        for name, leaf in pytrees.named_leaves(got).items()
+    }
     assert values == {
         "encoder/layers_0/mlp/wi": [0, 1],
         "encoder/layers_0/norm/scale": 0,

@@ -23,7 +23,9 @@ time.sleep(60)
 def holder(tmp_path):
     """A process that holds the run directory's lock."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process
@@ -32,7 +34,9 @@ def holder(tmp_path):
 
 
 def test_two_processes_cannot_write_one_run_and_a_killed_one_lets_go(tmp_path, holder):
-    with pytest.raises(InputError, match=f"another process is writing {tmp_path / 'run'}"):
+    with pytest.raises(
+        InputError, match=f"another process is writing {tmp_path / 'run'}"
+    ):
         Run(tmp_path / "run")
     assert Run(tmp_path / "other").path == tmp_path / "other"
     os.kill(holder.pid, signal.SIGKILL)
@@ -57,7 +61,8 @@ def test_a_run_directory_has_its_folders(tmp_path):
 def test_a_file_in_the_way_is_an_error(tmp_path, path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(
-        InputError, match=rf"{path} cannot be written \(.*taken.*Choose another --run_dir"
+        InputError,
+        match=rf"{path} cannot be written \(.*taken.*Choose another --run_dir",
     ):
         Run(tmp_path / path)
 
@@ -72,12 +77,19 @@ def test_a_read_only_directory_is_an_error(tmp_path):
 
 def test_a_run_goes_on_only_as_what_it_is(tmp_path):
     run = Run(tmp_path)
-    run.write_manifest({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "yesterday"})
+    run.write_manifest(
+        {"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "yesterday"}
+    )
     run.write_manifest({"seed": 0, "shape": (1, 2), "plan": "a"}, {"created": "today"})
-    expected = {"identity": {"seed": 0, "shape": [1, 2], "plan": "a"}, "created": "today"}
+    expected = {
+        "identity": {"seed": 0, "shape": [1, 2], "plan": "a"},
+        "created": "today",
+    }
     assert read_json(tmp_path / "manifest.json") == expected
     with pytest.raises(InputError) as raised:
-        run.write_manifest({"seed": 1, "shape": (1, 2), "loss": "sum"}, {"created": "later"})
+        run.write_manifest(
+            {"seed": 1, "shape": (1, 2), "loss": "sum"}, {"created": "later"}
+        )
     assert str(raised.value) == (
         f"{tmp_path} holds another run. What differs:\n"
         "    loss: None there, sum now\n    plan: a there, None now\n    seed: 0 there, 1 now\n"
@@ -95,5 +107,9 @@ def test_a_resumed_run_forgets_what_it_will_write_again(tmp_path):
         file.write('{"step": 4')  # the process was killed here
     run.truncate_metrics(20)
     run.log({"step": 25, "loss": 0.5})
-    expected = [{"step": 10, "loss": 0.1}, {"step": 20, "loss": 0.05}, {"step": 25, "loss": 0.5}]
+    expected = [
+        {"step": 10, "loss": 0.1},
+        {"step": 20, "loss": 0.05},
+        {"step": 25, "loss": 0.5},
+    ]
     assert list(read_jsonl(tmp_path / "metrics.jsonl")) == expected

@@ -30,14 +30,30 @@ SCORES = {
     "examples": 2,
     "truncated": 0.0,
     "templates": [
-        {"template": 0, "validation": {"f1": 10.0, "em": 0.0}, "test": {"f1": 40.0, "em": 10.0}},
-        {"template": 1, "validation": {"f1": 20.0, "em": 0.0}, "test": {"f1": 60.0, "em": 20.0}},
+        {
+            "template": 0,
+            "validation": {"f1": 10.0, "em": 0.0},
+            "test": {"f1": 40.0, "em": 10.0},
+        },
+        {
+            "template": 1,
+            "validation": {"f1": 20.0, "em": 0.0},
+            "test": {"f1": 60.0, "em": 20.0},
+        },
     ],
 }
-TASK = {"task": "rte", "cluster": "nli", "held_out": True, "after": SCORES, "before-none": SCORES}
+TASK = {
+    "task": "rte",
+    "cluster": "nli",
+    "held_out": True,
+    "after": SCORES,
+    "before-none": SCORES,
+}
 
 
-@pytest.mark.parametrize("text", ["before", "after", "during", "after-none", "before-two-words"])
+@pytest.mark.parametrize(
+    "text", ["before", "after", "during", "after-none", "before-two-words"]
+)
 def test_a_phase_and_its_text_are_inverse(text):
     assert str(Phase.parse(text)) == text
 
@@ -45,7 +61,9 @@ def test_a_phase_and_its_text_are_inverse(text):
 def test_a_phase_has_a_time_and_prompts():
     assert Phase.parse("after-none") == Phase(time="after", prompts="none")
     assert Phase.parse("before") == BEFORE
-    with pytest.raises(InputError, match="'later-none' is not a phase; write 'before', 'after'"):
+    with pytest.raises(
+        InputError, match="'later-none' is not a phase; write 'before', 'after'"
+    ):
         Phase.parse("later-none")
 
 
@@ -87,8 +105,14 @@ def test_a_missing_file_has_no_scores(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ({"values": [[1.0]]}, "ValueError: its values are not numbers, templates x examples"),
-        ({"values": [[None, None], [1.0, 2.0]]}, "ValueError: its values are not numbers"),
+        (
+            {"values": [[1.0]]},
+            "ValueError: its values are not numbers, templates x examples",
+        ),
+        (
+            {"values": [[None, None], [1.0, 2.0]]},
+            "ValueError: its values are not numbers",
+        ),
         ({"metric": "bleu"}, "KeyError: 'bleu'"),
         ({"interval": [1.0]}, "ValueError: not enough values"),
     ],
@@ -96,7 +120,9 @@ def test_a_missing_file_has_no_scores(tmp_path):
 def test_a_file_that_no_run_writes(tmp_path, damage, reason):
     path = tmp_path / "rte.json"
     path.write_text(json.dumps(TASK | {"after": SCORES | damage}))
-    with pytest.raises(InputError, match=f"rte.json is not what a run writes .{reason}"):
+    with pytest.raises(
+        InputError, match=f"rte.json is not what a run writes .{reason}"
+    ):
         read_task_scores(path)
 
 
@@ -113,8 +139,15 @@ def test_a_prediction_is_written_without_the_fields_that_it_lacks():
     record = Prediction.from_json({"split": "test", **generated})
     assert record.chosen is None and not record.truncated
     assert list(record.to_json().items()) == list(generated.items())
-    ranked = Prediction.from_json(generated | {"answer": 0, "chosen": 0, "truncated": True})
-    assert list(ranked.to_json()) == [*list(generated)[:6], "truncated", "prediction", "chosen"]
+    ranked = Prediction.from_json(
+        generated | {"answer": 0, "chosen": 0, "truncated": True}
+    )
+    assert list(ranked.to_json()) == [
+        *list(generated)[:6],
+        "truncated",
+        "prediction",
+        "chosen",
+    ]
 
 
 def test_files_are_named_by_task_and_phase(tmp_path):
@@ -157,16 +190,22 @@ def test_a_mixture_and_its_json_are_inverse():
     assert list(summary.to_json()["tasks"][0]) == list(MIXTURE["tasks"][0])
     assert summary.to_json() == MIXTURE
     assert json.loads(json.dumps(summary.to_json())) == MIXTURE
-    assert MixtureSummary.from_json(MIXTURE | {"set_aside": 3}) == summary  # of earlier versions
+    assert (
+        MixtureSummary.from_json(MIXTURE | {"set_aside": 3}) == summary
+    )  # of earlier versions
     with pytest.raises(LookupError):
-        MixtureSummary.from_json({key: MIXTURE[key] for key in MIXTURE if key != "steps"})
+        MixtureSummary.from_json(
+            {key: MIXTURE[key] for key in MIXTURE if key != "steps"}
+        )
 
 
 def test_generated_tasks_are_known_by_their_provenance():
     generated = MIXTURE["tasks"][0]
     unknown = {key: value for key, value in generated.items() if key != "provenance"}
     files = generated | {"task": "mine", "provenance": {"kind": "files"}}
-    summary = MixtureSummary.from_json(MIXTURE | {"tasks": [files, unknown | {"task": "old"}]})
+    summary = MixtureSummary.from_json(
+        MIXTURE | {"tasks": [files, unknown | {"task": "old"}]}
+    )
     assert summary.generated_tasks == ()
     summary = MixtureSummary.from_json(MIXTURE | {"tasks": [files, generated]})
     assert summary.generated_tasks == ("rte",)

@@ -33,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--gin_file", action="append", help="a gin file with AblationConfig.axes; repeatable"
+        "--gin_file",
+        action="append",
+        help="a gin file with AblationConfig.axes; repeatable",
     )
     parser.add_argument(
         "--sweep_dir",
@@ -59,9 +61,13 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write the report of the results so far, and do nothing else",
     )
-    parser.add_argument("--slots", type=int, help="runs side by side on this machine (default: 1)")
     parser.add_argument(
-        "--devices", default="", help="ids of GPUs to share out among the slots, e.g. 0,1,2,3"
+        "--slots", type=int, help="runs side by side on this machine (default: 1)"
+    )
+    parser.add_argument(
+        "--devices",
+        default="",
+        help="ids of GPUs to share out among the slots, e.g. 0,1,2,3",
     )
     return parser
 
@@ -72,9 +78,14 @@ def run_parser() -> argparse.ArgumentParser:
         prog="ablate.py run", description="One run of a sweep, from where it stopped."
     )
     parser.add_argument(
-        "--plan", required=True, type=arguments.local_folder, help="the sweep's directory"
+        "--plan",
+        required=True,
+        type=arguments.local_folder,
+        help="the sweep's directory",
     )
-    parser.add_argument("--index", required=True, help="the run's index in runs.jsonl, or 'base'")
+    parser.add_argument(
+        "--index", required=True, help="the run's index in runs.jsonl, or 'base'"
+    )
     arguments.add_host_flags(parser)
     return parser
 
@@ -122,7 +133,10 @@ def _sweep_dir(given: str | None, gin_files: Sequence[str]) -> Path:
 
 
 def _run_here(
-    flags: argparse.Namespace, gin_files: list[str], bindings: list[str], sweep_dir: Path
+    flags: argparse.Namespace,
+    gin_files: list[str],
+    bindings: list[str],
+    sweep_dir: Path,
 ) -> None:
     plan = _plan(gin_files, bindings, sweep_dir)
     if flags.dry_run:
@@ -132,11 +146,16 @@ def _run_here(
     devices = flags.devices.split(",") if flags.devices else ()
     engine = LocalEngine(sweep_dir, slots, devices)
     if not run_sweep.work(sweep_dir, plan, engine, gin_files):
-        raise SweepFailed("not all runs are finished; the same command tries the others again")
+        raise SweepFailed(
+            "not all runs are finished; the same command tries the others again"
+        )
 
 
 def _submit(
-    flags: argparse.Namespace, gin_files: list[str], bindings: list[str], sweep_dir: Path
+    flags: argparse.Namespace,
+    gin_files: list[str],
+    bindings: list[str],
+    sweep_dir: Path,
 ) -> None:
     engine = gin_settings.load_engine(flags.engine, gin_files, bindings)
     plan = _plan(gin_files, bindings, sweep_dir)

@@ -48,7 +48,9 @@ def settings_parser(
         help="where the run is kept (default: runs/<name of the first gin file>)",
     )
     parser.add_argument(
-        "--dry_run", action="store_true", help="show what would be done, without a run directory"
+        "--dry_run",
+        action="store_true",
+        help="show what would be done, without a run directory",
     )
     return parser
 
@@ -59,7 +61,9 @@ def add_host_flags(parser: argparse.ArgumentParser) -> None:
         "--coordinator_address", metavar="HOST:PORT", help="the address of process 0"
     )
     parser.add_argument(
-        "--process_count", type=int, help="the number of processes that do the run together"
+        "--process_count",
+        type=int,
+        help="the number of processes that do the run together",
     )
     parser.add_argument(
         "--process_index", type=int, help="the index of this process, counted from 0"
@@ -79,7 +83,9 @@ def parse(
       (flags, gin bindings). A binding is text that gin reads: "STEPS = 1000".
     """
     gin_flags = [argument for argument in arguments if argument.startswith(GIN_PREFIX)]
-    other_flags = [argument for argument in arguments if not argument.startswith(GIN_PREFIX)]
+    other_flags = [
+        argument for argument in arguments if not argument.startswith(GIN_PREFIX)
+    ]
     bindings = [binding(flag.removeprefix(GIN_PREFIX)) for flag in gin_flags]
     return parser.parse_args(other_flags), bindings
 
@@ -106,7 +112,9 @@ def local_folder(name: str) -> str:
 
 def join_processes(flags: argparse.Namespace) -> None:
     """Makes this process one of several, by the flags or by the cluster's environment."""
-    multihost.initialize(flags.coordinator_address, flags.process_count, flags.process_index)
+    multihost.initialize(
+        flags.coordinator_address, flags.process_count, flags.process_index
+    )
     # JAX takes SIGTERM for itself even where it finds a single process, so listen again.
     Preemption()
 

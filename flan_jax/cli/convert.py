@@ -11,7 +11,13 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import abstract_params_on, check_vocabulary, count_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.run_dir import MANIFEST
-from flan_jax.weights.formats import FORMATS, check_target, format_of, load_params, save_params
+from flan_jax.weights.formats import (
+    FORMATS,
+    check_target,
+    format_of,
+    load_params,
+    save_params,
+)
 from flan_jax.weights.hugging_face import read_config
 
 
@@ -27,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="FROM",
         help="a run directory, a Hugging Face folder or a T5X checkpoint",
     )
-    parser.add_argument("target", metavar="TO", help="the folder to write; it must not exist")
+    parser.add_argument(
+        "target", metavar="TO", help="the folder to write; it must not exist"
+    )
     parser.add_argument(
         "--to",
         default="hugging_face",
@@ -43,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
         "--original",
         help="the Hugging Face folder that the model came from, for its config and tokenizer",
     )
-    parser.add_argument("--tokenizer", help="a tokenizer file to put into a Hugging Face folder")
+    parser.add_argument(
+        "--tokenizer", help="a tokenizer file to put into a Hugging Face folder"
+    )
     parser.add_argument(
         "--gin_file",
         action="append",
@@ -78,7 +88,9 @@ def main(command_line: Sequence[str]) -> None:
     print(f"{count_params(config):,} parameters are in {flags.target}")
 
 
-def _model_config(source: str, source_format: str, gin_files: Sequence[str] | None) -> ModelConfig:
+def _model_config(
+    source: str, source_format: str, gin_files: Sequence[str] | None
+) -> ModelConfig:
     """Returns the configuration of the model in `source`: its own, or that of gin files."""
     if source_format == "hugging_face":
         return read_config(source)
@@ -88,11 +100,18 @@ def _model_config(source: str, source_format: str, gin_files: Sequence[str] | No
     return load_model(gin_files or [])
 
 
-def _tokenizer(flags: argparse.Namespace, original: str | None, config: ModelConfig) -> str | None:
+def _tokenizer(
+    flags: argparse.Namespace, original: str | None, config: ModelConfig
+) -> str | None:
     """Returns the tokenizer file to write: the one asked for, or that of the run."""
     tokenizer = flags.tokenizer
     manifest = Path(flags.source) / MANIFEST
-    if tokenizer is None and original is None and flags.to == "hugging_face" and manifest.is_file():
+    if (
+        tokenizer is None
+        and original is None
+        and flags.to == "hugging_face"
+        and manifest.is_file()
+    ):
         tokenizer = read_json(manifest)["data"]["tokenizer"]
     if tokenizer is None:
         return None

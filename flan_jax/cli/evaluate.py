@@ -116,7 +116,9 @@ def _check_same_run(settings: Settings, run_dir: str, run_manifest: JsonObject) 
     """Raises InputError unless the settings are those that the run was trained with."""
     trained = dict(run_manifest["data"])
     asked = {name: getattr(settings.data, name) for name in trained}
-    trained["model"] = without_keys(run_manifest["identity"]["model"], EXECUTION_SETTINGS)
+    trained["model"] = without_keys(
+        run_manifest["identity"]["model"], EXECUTION_SETTINGS
+    )
     asked["model"] = without_keys(config_fields(settings.model), EXECUTION_SETTINGS)
     trained["warm_start"] = run_manifest["identity"]["warm_start"]
     asked["warm_start"] = settings.training.warm_start
@@ -168,7 +170,12 @@ def _of_checkpoint(settings: Settings, source: str, tasks: list[str]) -> Scoring
 
 
 def _score(
-    settings: Settings, config_text: str, run_dir: str, scoring: Scoring, *, dry_run: bool
+    settings: Settings,
+    config_text: str,
+    run_dir: str,
+    scoring: Scoring,
+    *,
+    dry_run: bool,
 ) -> None:
     tokenizer = load_tokenizer(settings.data.tokenizer)
     check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
@@ -201,8 +208,12 @@ def _score(
         "trained on": scoring.trained_on,
         "lengths": scoring.lengths,
     }
-    multihost.assert_equal_everywhere(manifest.process_fingerprint(must_agree, config_text))
-    params = load_params(scoring.source, settings.model, abstract_params_on(settings.model, mesh))
+    multihost.assert_equal_everywhere(
+        manifest.process_fingerprint(must_agree, config_text)
+    )
+    params = load_params(
+        scoring.source, settings.model, abstract_params_on(settings.model, mesh)
+    )
 
     with multihost.process_zero_first():
         run = Run(run_dir, multihost.is_process_zero())
@@ -217,10 +228,14 @@ def _score(
 
 
 def _write_manifest(run: Run, settings: Settings, scoring: Scoring) -> None:
-    metadata = {name: value for name, value in scoring.manifest.items() if name != "identity"}
+    metadata = {
+        name: value for name, value in scoring.manifest.items() if name != "identity"
+    }
     gaps = evaluation_gaps(scoring.tasks, settings.data.eval_prompts)
     metadata["not_evaluated"] = metadata.get("not_evaluated", {}) | gaps
-    run.write_manifest(scoring.manifest["identity"], metadata, ignored=EXECUTION_SETTINGS)
+    run.write_manifest(
+        scoring.manifest["identity"], metadata, ignored=EXECUTION_SETTINGS
+    )
 
 
 def _task_names(names: Sequence[str]) -> list[str]:

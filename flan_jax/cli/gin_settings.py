@@ -160,7 +160,9 @@ def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> Ablation
         return _make("AblationConfig")
 
 
-def load_engine(name: str, gin_files: Sequence[str], bindings: Sequence[str]) -> QueueEngine:
+def load_engine(
+    name: str, gin_files: Sequence[str], bindings: Sequence[str]
+) -> QueueEngine:
     """Returns a launch engine with its settings.
 
     Args:
@@ -247,15 +249,21 @@ def _tell_gin() -> None:
     """Registers with gin what was registered here since the last call."""
     for name, configurable in _all_configurables().items():
         if name not in _known_to_gin:
-            is_settings = inspect.isclass(configurable) and _takes_keywords_alone(configurable)
+            is_settings = inspect.isclass(configurable) and _takes_keywords_alone(
+                configurable
+            )
             checked = _type_checked(configurable) if is_settings else configurable
-            _known_to_gin[name] = gin.external_configurable(checked, name, module="flan_jax")
+            _known_to_gin[name] = gin.external_configurable(
+                checked, name, module="flan_jax"
+            )
 
 
 def _takes_keywords_alone(configurable: type) -> bool:
     """Returns whether this is a settings class; a layer's class takes positional arguments, too."""
     parameters = inspect.signature(configurable).parameters.values()
-    return all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
+    return all(
+        parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters
+    )
 
 
 def _parse(gin_files: Sequence[str], bindings: Sequence[str]) -> None:

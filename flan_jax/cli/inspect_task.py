@@ -26,7 +26,12 @@ FIELD = "cyan"
 SUFFIX = "yellow"
 LOSS = "black on green"
 CUT = "red strike"
-LEGEND = (("field", FIELD), ("options", SUFFIX), ("token with loss", LOSS), ("cut", CUT))
+LEGEND = (
+    ("field", FIELD),
+    ("options", SUFFIX),
+    ("token with loss", LOSS),
+    ("cut", CUT),
+)
 
 
 class Counts(NamedTuple):
@@ -82,11 +87,15 @@ def count(
         mean_targets=sum(target_lengths) / len(examples),
         cut_inputs=sum(length > lengths["inputs"] for length in input_lengths),
         cut_targets=sum(length > lengths["targets"] for length in target_lengths),
-        unsupervised=sum(min(length, lengths["targets"]) < 2 for length in target_lengths),
+        unsupervised=sum(
+            min(length, lengths["targets"]) < 2 for length in target_lengths
+        ),
     )
 
 
-def color_parts(template: AnyTemplate, inputs: str, example: Mapping[str, Any]) -> rich.text.Text:
+def color_parts(
+    template: AnyTemplate, inputs: str, example: Mapping[str, Any]
+) -> rich.text.Text:
     """Returns the inputs with fields and options in colors if the template names its parts.
 
     Args:
@@ -152,14 +161,18 @@ class _Inspector:
         turned_around = sum(template.turned_around for template in self.templates)
         templates = f"{len(self.templates)} templates, {turned_around} turned around"
         text = rich.text.Text(task.name, "bold")
-        text.append(f" · {task.cluster} · {answers} · {metrics} · {templates}\n", "not bold")
+        text.append(
+            f" · {task.cluster} · {answers} · {metrics} · {templates}\n", "not bold"
+        )
         text.append("instruction  ", "not bold")
         for name, style in LEGEND:
             text.append(name, f"not bold {style}")
             text.append("  ", "not bold")
         self.console.print(text, highlight=False)
 
-    def print_example(self, index: int, number: int, example: Mapping[str, Any]) -> None:
+    def print_example(
+        self, index: int, number: int, example: Mapping[str, Any]
+    ) -> None:
         """Prints one example in one template.
 
         Args:
@@ -223,11 +236,21 @@ class _Inspector:
             title_justify="left",
         )
         table.add_column("template")
-        for name in ("mean inputs", "mean targets", "cut inputs", "cut targets", "unsupervised"):
+        for name in (
+            "mean inputs",
+            "mean targets",
+            "cut inputs",
+            "cut targets",
+            "unsupervised",
+        ):
             table.add_column(name, justify="right")
         for index, template in enumerate(self.templates):
             counts = count(
-                self.task, template, examples, tokenizer=self.tokenizer, lengths=self.lengths
+                self.task,
+                template,
+                examples,
+                tokenizer=self.tokenizer,
+                lengths=self.lengths,
             )
             note = " turned around" if template.turned_around else ""
             table.add_row(
@@ -241,7 +264,9 @@ class _Inspector:
         self.console.print(table)
 
     def _print(self, *parts: rich.text.Text) -> None:
-        self.console.print(rich.text.Text.assemble(*parts), highlight=False, soft_wrap=True)
+        self.console.print(
+            rich.text.Text.assemble(*parts), highlight=False, soft_wrap=True
+        )
 
 
 def _joined(options: Sequence[str] | str) -> str:
@@ -320,7 +345,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("task")
     parser.add_argument(
-        "--template", type=int, action="append", default=[], help="only this template; repeatable"
+        "--template",
+        type=int,
+        action="append",
+        default=[],
+        help="only this template; repeatable",
     )
     parser.add_argument(
         "--rows", type=int, default=1, help="rows shown in each template (default 1)"
@@ -330,18 +359,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--count", type=int, default=200, help="examples behind the table (default 200)"
     )
     parser.add_argument(
-        "--source", default="sandbox", help="sandbox, tfds or jsonl, as the macro SOURCE"
+        "--source",
+        default="sandbox",
+        help="sandbox, tfds or jsonl, as the macro SOURCE",
     )
     parser.add_argument("--data_dir", help="as the macro DATA_DIR")
-    parser.add_argument("--tokenizer", default="practice", help="as the macro TOKENIZER")
+    parser.add_argument(
+        "--tokenizer", default="practice", help="as the macro TOKENIZER"
+    )
     parser.add_argument(
         "--inputs", type=int, default=128, help="input tokens of a row (default 128)"
     )
     parser.add_argument(
         "--targets", type=int, default=48, help="target tokens of a row (default 48)"
     )
-    parser.add_argument("--instructions", default="natural", help="natural, none or dataset_name")
-    parser.add_argument("--no_options", action="store_true", help="leave the options suffix out")
+    parser.add_argument(
+        "--instructions", default="natural", help="natural, none or dataset_name"
+    )
+    parser.add_argument(
+        "--no_options", action="store_true", help="leave the options suffix out"
+    )
     parser.add_argument(
         "--import",
         dest="module",
@@ -361,9 +398,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(flags: argparse.Namespace) -> None:
     for name in ("rows", "count", "inputs"):
         if getattr(flags, name) < 1:
-            raise InputError(f"--{name} is {getattr(flags, name)}; it must be at least 1")
+            raise InputError(
+                f"--{name} is {getattr(flags, name)}; it must be at least 1"
+            )
     if flags.targets < 2:
-        raise InputError(f"--targets is {flags.targets}; it must be at least 2, as EOS takes one")
+        raise InputError(
+            f"--targets is {flags.targets}; it must be at least 2, as EOS takes one"
+        )
     # A user's own modules lie where the user is.
     sys.path.append(os.getcwd())
     for module in flags.module:

@@ -98,7 +98,9 @@ def _check_same_data(settings: Settings, run_dir: str) -> None:
             "training run"
         )
     # Through JSON, so that tuples compare as lists.
-    asked = json.loads(json.dumps({name: getattr(settings.data, name) for name in run_data}))
+    asked = json.loads(
+        json.dumps({name: getattr(settings.data, name) for name in run_data})
+    )
     differing = [
         f"{name} is {run_data[name]} in the run, {asked[name]} now"
         for name in run_data

@@ -26,9 +26,13 @@ def parser() -> argparse.ArgumentParser:
         gin_file_required=False,
     )
     add_mixture_flags(parser)
-    parser.add_argument("--diff", metavar="MIXTURE", help="a mixture or task to compare with")
     parser.add_argument(
-        "--picture", metavar="FILE", help="draw the shares to a .png, .svg, .pdf or .html file"
+        "--diff", metavar="MIXTURE", help="a mixture or task to compare with"
+    )
+    parser.add_argument(
+        "--picture",
+        metavar="FILE",
+        help="draw the shares to a .png, .svg, .pdf or .html file",
     )
     return parser
 
@@ -61,7 +65,9 @@ def main(command_line: Sequence[str]) -> None:
 
 def add_mixture_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the argument MIXTURE and the flag --held_out."""
-    parser.add_argument("mixture", nargs="?", help="a mixture or task, in place of MIXTURE")
+    parser.add_argument(
+        "mixture", nargs="?", help="a mixture or task, in place of MIXTURE"
+    )
     parser.add_argument("--held_out", help="a cluster to hold out, or 'none'")
 
 

@@ -46,7 +46,9 @@ def plan_and_summary(settings: Settings) -> tuple[MixturePlan, MixtureSummary]:
 def batch_text(plan: MixturePlan, summary: MixtureSummary) -> str:
     """Returns three lines: what is held out, what a batch holds, how full its rows are."""
     held_out = ", ".join(summary.held_out) or "nothing"
-    filled = ", ".join(f"{side} {share:.1%}" for side, share in summary.rows_filled.items())
+    filled = ", ".join(
+        f"{side} {share:.1%}" for side, share in summary.rows_filled.items()
+    )
     examples = summary.examples_per_batch
     supervised = summary.supervised_tokens_per_batch
     return (

@@ -24,9 +24,13 @@ def parser() -> argparse.ArgumentParser:
         "here)",
     )
     parser.add_argument(
-        "--search", action="store_true", help="try meshes and remat policies, and rank them"
+        "--search",
+        action="store_true",
+        help="try meshes and remat policies, and rank them",
     )
-    parser.add_argument("--runs", type=int, help="runs like this one: what they cost together")
+    parser.add_argument(
+        "--runs", type=int, help="runs like this one: what they cost together"
+    )
     return parser
 
 
@@ -43,7 +47,9 @@ def main(command_line: Sequence[str]) -> None:
             "leave it out"
         )
     if flags.runs is not None and flags.runs < 1:
-        raise InputError(f"--runs={flags.runs}, but a sweep has at least one; leave it out")
+        raise InputError(
+            f"--runs={flags.runs}, but a sweep has at least one; leave it out"
+        )
 
     sweep = flags.runs
     if plan is not None:

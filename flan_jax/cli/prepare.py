@@ -12,7 +12,8 @@ from flan_jax.data.mixture_data import prepare_mixture
 def parser() -> argparse.ArgumentParser:
     """Returns the program's flags."""
     return arguments.settings_parser(
-        "prepare.py", "Tokenize a run's data into the cache, so that training starts at once."
+        "prepare.py",
+        "Tokenize a run's data into the cache, so that training starts at once.",
     )
 
 

@@ -103,7 +103,9 @@ def _describe(error: BaseException) -> tuple[int, str | None]:
         )
     if isinstance(error, OSError):
         return ERROR, f"error: {describe_os_error(error)}"
-    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(
+        error
+    ):
         first_line = str(error).splitlines()[0]
         return ERROR, (
             f"error: out of memory on {jax.devices()[0].platform}: {first_line}\n"

@@ -69,7 +69,11 @@ def settings_reference() -> str:
     engines = {engine.__name__: engine for engine in ENGINES.values()}
     for name, configurable in {**CONFIGURABLES, **engines}.items():
         is_public_class = inspect.isclass(configurable) and not name.startswith("_")
-        if is_public_class and dataclasses.is_dataclass(configurable) and name != "Settings":
+        if (
+            is_public_class
+            and dataclasses.is_dataclass(configurable)
+            and name != "Settings"
+        ):
             lines += ["", *_section(name, configurable)]
     return "\n".join(lines) + "\n"
 
@@ -102,7 +106,9 @@ def describe_fields(cls: type) -> tuple[str, dict[str, str]]:
         _, _, attributes = inspect.cleandoc(vars(base).get("__doc__") or "").partition(
             "\nAttributes:\n"
         )
-        for match in re.finditer(r"^  (\w+): (.*(?:\n    .*)*)", attributes, re.MULTILINE):
+        for match in re.finditer(
+            r"^  (\w+): (.*(?:\n    .*)*)", attributes, re.MULTILINE
+        ):
             text = " ".join(match.group(2).split())
             texts[match.group(1)] = text.replace("|", "\\|")
     head = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0]

@@ -37,5 +37,7 @@ def main(command_line: Sequence[str]) -> None:
 def _output_file(tokenizer: str) -> Path:
     output = PRACTICE_MODEL if tokenizer == "practice" else Path(tokenizer).expanduser()
     if output.suffix != ".model" or not output.parent.is_dir():
-        raise InputError(f"TOKENIZER is {tokenizer}; name a *.model file in a folder that exists")
+        raise InputError(
+            f"TOKENIZER is {tokenizer}; name a *.model file in a folder that exists"
+        )
     return output

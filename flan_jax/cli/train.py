@@ -17,7 +17,9 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_host_flags(parser)
     parser.add_argument(
-        "--profile", metavar="N:M", help="trace the steps N to M into the run's profile/"
+        "--profile",
+        metavar="N:M",
+        help="trace the steps N to M into the run's profile/",
     )
     return parser
 

@@ -183,7 +183,9 @@ class MixturePlan:
         self.packing = packing
 
         self._task_hashes = [_hashes(task) for task in tasks.values()]
-        self._renderings = np.array([task.renderings for task in tasks.values()], np.int64)
+        self._renderings = np.array(
+            [task.renderings for task in tasks.values()], np.int64
+        )
         stored = np.array([len(task) for task in tasks.values()], np.int64)
         self._examples = stored // self._renderings
         self._task_starts = np.cumsum(stored) - stored
@@ -204,7 +206,9 @@ class MixturePlan:
     def fingerprint(self) -> str:
         """A hash that is equal for plans whose batches hold the same examples in the same rows."""
         rates = self.rates.tolist()
-        tasks = dict(zip(self.names, zip(rates, self._task_hashes, strict=True), strict=True))
+        tasks = dict(
+            zip(self.names, zip(rates, self._task_hashes, strict=True), strict=True)
+        )
         settings = [
             VERSION,
             self.architecture,
@@ -226,7 +230,9 @@ class MixturePlan:
         layout = self.layout(step)
         refs = [
             ExampleRef(self.names[task], index)
-            for task, index in zip(layout.task.tolist(), layout.index.tolist(), strict=True)
+            for task, index in zip(
+                layout.task.tolist(), layout.index.tolist(), strict=True
+            )
         ]
         bounds = itertools.pairwise(layout.starts.tolist())
         return [refs[start:stop] for start, stop in bounds][rows]
@@ -247,7 +253,9 @@ class MixturePlan:
         first_row = offset * self.batch_size
         starts = layout.starts[first_row : first_row + self.batch_size + 1]
         entries = slice(starts[0], starts[-1])
-        return RowLayout(starts - starts[0], layout.task[entries], layout.index[entries])
+        return RowLayout(
+            starts - starts[0], layout.task[entries], layout.index[entries]
+        )
 
     def stream(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the examples at the positions from `start` to `stop - 1` of the stream.
@@ -270,7 +278,9 @@ class MixturePlan:
         renderings = self._renderings[task]
         return task, example * renderings + epoch % renderings
 
-    def example_lengths(self, task: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def example_lengths(
+        self, task: np.ndarray, index: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the tokens that examples take in a row, after truncation.
 
         Args:
@@ -333,7 +343,9 @@ class MixturePlan:
             return Packer(inputs, targets, rows)
         return Packer(inputs + targets, 1, rows)
 
-    def _sizes(self, task: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _sizes(
+        self, task: np.ndarray, index: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns what examples take of the packer's two dimensions."""
         inputs, targets = self.example_lengths(task, index)
         if self.architecture == "encoder_decoder":
@@ -414,7 +426,9 @@ def _key(seed: int, name: str) -> int:
 
 def _check_sizes(batch_size: int, lengths: Mapping[str, int]) -> None:
     if batch_size < 1:
-        raise InputError(f"BATCH_SIZE is {batch_size}; it counts rows and must be at least 1")
+        raise InputError(
+            f"BATCH_SIZE is {batch_size}; it counts rows and must be at least 1"
+        )
     for side in ("inputs", "targets"):
         if lengths.get(side, 0) < 1:
             raise InputError(
@@ -428,7 +442,9 @@ def _check_sizes(batch_size: int, lengths: Mapping[str, int]) -> None:
         )
 
 
-def _check_task(name: str, task: TaskLengths, rate: int, architecture: Architecture) -> None:
+def _check_task(
+    name: str, task: TaskLengths, rate: int, architecture: Architecture
+) -> None:
     if len(task) == 0:
         raise InputError(f"task {name!r} has no training examples")
     if task.renderings < 1 or len(task) % task.renderings:
@@ -436,7 +452,9 @@ def _check_task(name: str, task: TaskLengths, rate: int, architecture: Architect
             f"task {name!r}: {len(task)} rows are not {task.renderings} renderings of each example"
         )
     if rate < 1:
-        raise InputError(f"task {name!r} has the mixing rate {rate}; rates are integers from 1")
+        raise InputError(
+            f"task {name!r} has the mixing rate {rate}; rates are integers from 1"
+        )
     if architecture == "encoder_decoder" and np.diff(task.starts).min() < 2:
         raise InputError(
             f"task {name!r} has examples of a single segment, plain text: an encoder-decoder model "

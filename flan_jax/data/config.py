@@ -85,7 +85,11 @@ class DataConfig:
 
     def __post_init__(self):
         check_at_least(
-            self, examples_per_dataset=1, eval_examples=1, seen_eval_examples=1, renderings=1
+            self,
+            examples_per_dataset=1,
+            eval_examples=1,
+            seen_eval_examples=1,
+            renderings=1,
         )
         if self.source not in SOURCES:
             raise unknown_name("SOURCE", self.source, SOURCES)
@@ -178,7 +182,9 @@ def fixed_lengths(lengths: Mapping[str, int | str], refusal: str) -> dict[str, i
 
 
 def fit_lengths(
-    lengths: Mapping[str, int | str], tasks: Mapping[str, TaskLengths], rates: Mapping[str, int]
+    lengths: Mapping[str, int | str],
+    tasks: Mapping[str, TaskLengths],
+    rates: Mapping[str, int],
 ) -> dict[str, int]:
     """Returns a row's lengths as numbers; a targets' length of 'fit' is chosen from the data.
 
@@ -200,7 +206,9 @@ def fit_lengths(
         return {"inputs": row_inputs, "targets": int(lengths["targets"])}
 
     # Each example counts as often as it is drawn.
-    weights = [np.full(len(task), rates[name] / len(task)) for name, task in tasks.items()]
+    weights = [
+        np.full(len(task), rates[name] / len(task)) for name, task in tasks.items()
+    ]
     weight = np.concatenate(weights)
     untruncated = [task.untruncated() for task in tasks.values()]
     inputs = np.concatenate([inputs for inputs, _ in untruncated])

@@ -47,7 +47,11 @@ ONE_ORIGIN = (
     ("wnli", "wsc273", "WNLI is made of Winograd schemas"),
     ("record", "cnn_dailymail", "ReCoRD's passages are CNN/Daily Mail articles"),
     ("coqa", "cnn_dailymail", "CoQA's news passages are CNN articles"),
-    ("bool_q", "natural_questions", "BoolQ's questions are gathered as those of Natural Questions"),
+    (
+        "bool_q",
+        "natural_questions",
+        "BoolQ's questions are gathered as those of Natural Questions",
+    ),
     ("sst2", "opinion_abstracts_rotten_tomatoes", "both are Rotten Tomatoes reviews"),
     ("hellaswag", "wiki_lingua_english_en", "both use WikiHow articles"),
 )
@@ -162,7 +166,9 @@ def audit(
     held_out_tasks = {request.task.name: request.task for request in held_out}
     trained_tasks = {request.task.name: request.task for request in train}
     findings = []
-    for (trained, trained_task), task_matches in zip(trained_tasks.items(), matches, strict=True):
+    for (trained, trained_task), task_matches in zip(
+        trained_tasks.items(), matches, strict=True
+    ):
         for name, task in held_out_tasks.items():
             origin = _shared_origin(task, trained_task)
             pairs = task_matches.get(name, {})
@@ -192,7 +198,10 @@ def refuse_leaks(leaks: Sequence[Finding]) -> None:
     """Raises InputError that names the leaks, if there are any."""
     if not leaks:
         return
-    lines = [f"  {leak.held_out} <- {leak.trained}: {leak.reason}" for leak in leaks[:LISTED_LEAKS]]
+    lines = [
+        f"  {leak.held_out} <- {leak.trained}: {leak.reason}"
+        for leak in leaks[:LISTED_LEAKS]
+    ]
     if len(leaks) > LISTED_LEAKS:
         lines.append(f"  and {len(leaks) - LISTED_LEAKS} more")
     listed = "\n".join(lines)
@@ -209,7 +218,9 @@ def audit_mixture(config: DataConfig) -> Audit:
       InputError: nothing is held out, or rows cannot be read.
     """
     train, held_out = _audited_requests(config, config.split())
-    return audit(train, held_out, cap=config.examples_per_dataset, workers=config.workers)
+    return audit(
+        train, held_out, cap=config.examples_per_dataset, workers=config.workers
+    )
 
 
 def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
@@ -240,7 +251,9 @@ def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
 
 def _audit_group(configs: Mapping[int, DataConfig]) -> Iterator[tuple[int, Audit]]:
     """Yields (number, audit) of runs that read the same rows of each task."""
-    requests = {n: _audited_requests(config, config.split()) for n, config in configs.items()}
+    requests = {
+        n: _audited_requests(config, config.split()) for n, config in configs.items()
+    }
     train, held_out = {}, {}
     for run_train, run_held_out in requests.values():
         train |= {request.key: request for request in run_train}
@@ -255,21 +268,28 @@ def _audit_group(configs: Mapping[int, DataConfig]) -> Iterator[tuple[int, Audit
         workers=config.workers,
     )
     for number, (run_train, run_held_out) in requests.items():
-        yield number, combined.between(_task_names(run_train), _task_names(run_held_out))
+        yield (
+            number,
+            combined.between(_task_names(run_train), _task_names(run_held_out)),
+        )
 
 
 def _task_names(requests: Sequence[Request]) -> list[str]:
     return list(dict.fromkeys(request.task.name for request in requests))
 
 
-def _audited_requests(config: DataConfig, split: Split) -> tuple[list[Request], list[Request]]:
+def _audited_requests(
+    config: DataConfig, split: Split
+) -> tuple[list[Request], list[Request]]:
     """Returns (requests of the training rows, requests of the held-out rows) of a run.
 
     Raises:
       InputError: nothing is held out.
     """
     if not split.held_out:
-        raise InputError("nothing is held out, so nothing can leak; name a cluster with HELD_OUT")
+        raise InputError(
+            "nothing is held out, so nothing can leak; name a cluster with HELD_OUT"
+        )
     requests = run_requests(config, split)
     if config.skip_broken:
         requests = [request for request in requests if _is_readable(request)]
@@ -299,7 +319,9 @@ def _tasks_with_same_options(
     options = _option_set(task)
     if not options:
         return ()
-    return tuple(name for name, other in others.items() if _option_set(other) == options)
+    return tuple(
+        name for name, other in others.items() if _option_set(other) == options
+    )
 
 
 def _option_set(task: TemplatedTask) -> frozenset[str]:
@@ -395,7 +417,10 @@ def _shingles(text: str) -> list[bytes]:
     """Returns the word 5-grams of a text in lower case; a shorter text is one shingle."""
     words = re.findall(r"\w+", text.casefold())
     count = max(1, len(words) - SHINGLE_WORDS + 1)
-    return [" ".join(words[start : start + SHINGLE_WORDS]).encode() for start in range(count)]
+    return [
+        " ".join(words[start : start + SHINGLE_WORDS]).encode()
+        for start in range(count)
+    ]
 
 
 def _search(
@@ -408,7 +433,9 @@ def _search(
         return [index.search(request, cap) for request in train]
 
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _set_index, (index,)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, context, _set_index, (index,)
+    ) as pool:
         try:
             return list(pool.map(_search_worker_index, train, itertools.repeat(cap)))
         except InputError:

@@ -37,7 +37,9 @@ def fit_segments(
     """
     *older, targets = segments
     if len(targets.tokens) >= lengths["targets"]:
-        targets = TokenSegment(targets.tokens[: lengths["targets"] - 1], targets.has_loss)
+        targets = TokenSegment(
+            targets.tokens[: lengths["targets"] - 1], targets.has_loss
+        )
     inputs: list[TokenSegment] = []
     room = lengths["inputs"]
     for segment in reversed(older):
@@ -57,7 +59,9 @@ class Loader:
       plan: which examples each batch holds.
     """
 
-    def __init__(self, plan: MixturePlan, stores: Mapping[str, TokenStore], eos_id: int):
+    def __init__(
+        self, plan: MixturePlan, stores: Mapping[str, TokenStore], eos_id: int
+    ):
         """Makes a loader.
 
         Args:
@@ -95,7 +99,9 @@ class Loader:
             decoder_places = _number_examples(arrays, "decoder", starts, target_lengths)
             self._put_in_both(arrays, examples, encoder_places, decoder_places)
         else:
-            places = _number_examples(arrays, "decoder", starts, input_lengths + target_lengths)
+            places = _number_examples(
+                arrays, "decoder", starts, input_lengths + target_lengths
+            )
             self._put_in_decoder(arrays, examples, places)
         _shift_right(arrays)
         return arrays
@@ -111,7 +117,9 @@ class Loader:
         encoder_tokens = arrays["encoder_input_tokens"].reshape(-1)
         decoder_tokens = arrays["decoder_target_tokens"].reshape(-1)
         places = zip(encoder_places, decoder_places, strict=True)
-        for (task, index), (encoder_place, decoder_place) in zip(examples, places, strict=True):
+        for (task, index), (encoder_place, decoder_place) in zip(
+            examples, places, strict=True
+        ):
             segments = self._segments[task].example(index)
             inputs, targets = fit_segments(segments, self.plan.lengths)
             for segment in inputs:

@@ -113,7 +113,9 @@ def prepare_mixture(
     """
     split = config.split()
     check_data(config)
-    not_evaluated = evaluation_gaps([*split.train, *split.held_out], config.eval_prompts)
+    not_evaluated = evaluation_gaps(
+        [*split.train, *split.held_out], config.eval_prompts
+    )
     report_gaps(split.held_out, not_evaluated)
 
     requests = run_requests(config, split)
@@ -122,7 +124,9 @@ def prepare_mixture(
     stores = _prepare(config, requests, tokenizer)
 
     # skip_broken has left out what could not be prepared. The whole task goes, not one split of it.
-    skipped = sorted({request.task.name for request in requests if request.key not in stores})
+    skipped = sorted(
+        {request.task.name for request in requests if request.key not in stores}
+    )
     split = _without(split, skipped)
     reason = "its data could not be read, and DataConfig.skip_broken left it out"
     not_evaluated |= dict.fromkeys(skipped, reason)
@@ -236,7 +240,9 @@ def tokenizer_texts(config: DataConfig) -> Iterator[str]:
         )
         for cap, renderings in selections:
             rows = source.rows("train")
-            for row in render_train(task, rows, cap=cap, renderings=renderings, seed=config.seed):
+            for row in render_train(
+                task, rows, cap=cap, renderings=renderings, seed=config.seed
+            ):
                 for segment in row.segments:
                     yield segment.text
 
@@ -252,7 +258,9 @@ def run_requests(config: DataConfig, split: Split) -> list[Request]:
         for name in split.train
     ]
     seen = _evaluation_requests(config, split.train, ("test",), config.eval_prompts)
-    held_out = _evaluation_requests(config, split.held_out, EVAL_SPLITS, config.eval_prompts)
+    held_out = _evaluation_requests(
+        config, split.held_out, EVAL_SPLITS, config.eval_prompts
+    )
     return [*train, *seen, *held_out]
 
 
@@ -270,7 +278,9 @@ def _evaluation_requests(
     ]
 
 
-def _request(config: DataConfig, name: str, split: str, *, kind: Kind, prompts: Prompts) -> Request:
+def _request(
+    config: DataConfig, name: str, split: str, *, kind: Kind, prompts: Prompts
+) -> Request:
     task = get_task(name)
     source = resolve_source(task, config.source, config.data_dir)
     return Request(dataclasses.replace(task, source=source), split, kind, prompts)
@@ -291,7 +301,10 @@ def _prepare(
 
 def _print_practice_notice(requests: Sequence[Request]) -> None:
     """Prints on stderr that rows are generated; names the tasks unless all rows are."""
-    kinds = {request.task.name: request.task.source.provenance["kind"] for request in requests}
+    kinds = {
+        request.task.name: request.task.source.provenance["kind"]
+        for request in requests
+    }
     generated = sorted(name for name, kind in kinds.items() if kind == "generated")
     if not generated:
         return

@@ -11,7 +11,9 @@ from flan_jax.run_records import MixtureSummary, MixtureTask
 from flan_jax.tasks.task import get_task
 
 
-def summarize_mixture(data: MixtureData, plan: MixturePlan, steps: int) -> MixtureSummary:
+def summarize_mixture(
+    data: MixtureData, plan: MixturePlan, steps: int
+) -> MixtureSummary:
     """Returns what a run trains on, in numbers. Packing is measured on the plan's first block.
 
     Args:
@@ -31,7 +33,12 @@ def summarize_mixture(data: MixtureData, plan: MixturePlan, steps: int) -> Mixtu
         store = data.train[name]
         tasks.append(
             _summarize_task(
-                name, store, plan.lengths, rate=int(rate), share=float(share), draws=draws
+                name,
+                store,
+                plan.lengths,
+                rate=int(rate),
+                share=float(share),
+                draws=draws,
             )
         )
 
@@ -59,7 +66,10 @@ def _rows_filled(plan: MixturePlan, inputs: int, targets: int) -> dict[str, floa
     input_positions = rows * plan.lengths["inputs"]
     target_positions = rows * plan.lengths["targets"]
     if plan.architecture == "encoder_decoder":
-        return {"inputs": inputs / input_positions, "targets": targets / target_positions}
+        return {
+            "inputs": inputs / input_positions,
+            "targets": targets / target_positions,
+        }
     # A decoder's row holds inputs and targets one after the other.
     filled = (inputs + targets) / (input_positions + target_positions)
     return {"inputs and targets": filled}

@@ -22,7 +22,9 @@ class Packer:
         self._free_targets: list[int] = []
         self._class = [free * CLASSES // (targets + 1) for free in range(targets + 1)]
         # The lowest class all of whose rows have room for a target of this length; CLASSES: only an unused row surely has.
-        self._needed = [-(-length * CLASSES // (targets + 1)) for length in range(targets + 1)]
+        self._needed = [
+            -(-length * CLASSES // (targets + 1)) for length in range(targets + 1)
+        ]
         self._stacks: list[list[list[int]]] = [
             [[] for _ in range(inputs + 1)] for _ in range(CLASSES)
         ]
@@ -76,7 +78,10 @@ class Packer:
         order = np.argsort(-size, kind="stable")
         add = self.add
         placed = [
-            add(i, t) for i, t in zip(inputs[order].tolist(), targets[order].tolist(), strict=True)
+            add(i, t)
+            for i, t in zip(
+                inputs[order].tolist(), targets[order].tolist(), strict=True
+            )
         ]
         rows = np.empty(len(order), np.int32)
         rows[order] = placed

@@ -5,7 +5,9 @@ import numpy as np
 ROUNDS = 6
 
 
-def permute(index: np.ndarray, n: np.ndarray | int, key: np.ndarray | int) -> np.ndarray:
+def permute(
+    index: np.ndarray, n: np.ndarray | int, key: np.ndarray | int
+) -> np.ndarray:
     """Where each `index` (int64, 0 <= index < n) lies in the permutation of range(n) chosen by `key`.
 
     `n` and `key` may be arrays, one permutation an element. A Feistel network over the next even number of bits, walked
@@ -32,7 +34,14 @@ def _encrypt(value: np.ndarray, half: np.ndarray, key: np.ndarray) -> np.ndarray
         left, right = (
             right,
             left
-            ^ (mix(right + key + np.uint64((i * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)) & mask),
+            ^ (
+                mix(
+                    right
+                    + key
+                    + np.uint64((i * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
+                )
+                & mask
+            ),
         )
     return (left << half) | right
 

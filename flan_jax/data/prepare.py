@@ -92,7 +92,10 @@ def prepare(
 
 
 def _plan_jobs(
-    requests: Sequence[Request], selection: Selection, tokenizer: Tokenizer, cache_dir: Path
+    requests: Sequence[Request],
+    selection: Selection,
+    tokenizer: Tokenizer,
+    cache_dir: Path,
 ) -> tuple[dict[Key, Job], dict[Key, str]]:
     """(a job for each request, the reason for each request that has no readable source)."""
     jobs: dict[Key, Job] = {}
@@ -107,7 +110,11 @@ def _plan_jobs(
             raise InputError(
                 f"two different tasks are named {request.task.name!r}; a name is an identity, rename one"
             )
-        folder = cache_dir / request.task.name / f"{request.split}-{request.kind}-{identity[:16]}"
+        folder = (
+            cache_dir
+            / request.task.name
+            / f"{request.split}-{request.kind}-{identity[:16]}"
+        )
         jobs[request.key] = Job(request, selection, tokenizer, folder, identity)
     return jobs, broken
 
@@ -118,7 +125,9 @@ def build(job: Job) -> int:
     rendered = RenderedExamples(request, job.selection, job.tokenizer)
     columns = schema(request.kind, job.tokenizer.vocab_size)
     batch = _train_batch if request.kind == "train" else _eval_batch
-    batches = [batch(chunk, job.tokenizer, columns) for chunk in _chunks(iter(rendered))]
+    batches = [
+        batch(chunk, job.tokenizer, columns) for chunk in _chunks(iter(rendered))
+    ]
     if not batches:
         reason = (
             f"fields() leaves out all {rendered.rows} rows"
@@ -127,7 +136,9 @@ def build(job: Job) -> int:
         )
         raise InputError(f"nothing to prepare in the {request.split} split: {reason}")
     examples = len(
-        np.unique(np.concatenate([batch.column("example").to_numpy() for batch in batches]))
+        np.unique(
+            np.concatenate([batch.column("example").to_numpy() for batch in batches])
+        )
     )
     meta = {
         "task": task.name,
@@ -159,7 +170,9 @@ def _train_batch(
         if segment.has_loss:
             _check_target(number, segment.text, ids)
     column = segment_column(
-        [row.segments for row in rows], token_column(tokens, tokenizer.vocab_size), has_loss
+        [row.segments for row in rows],
+        token_column(tokens, tokenizer.vocab_size),
+        has_loss,
     )
     return pa.record_batch([column, *_source_columns(rows)], columns)
 
@@ -197,7 +210,9 @@ def _source_columns(rows: Sequence[TrainRow | EvalRow]) -> list[pa.Array]:
 
 def _check_target(example: int, text: str, tokens: Sequence[int]) -> None:
     if not tokens:
-        raise InputError(f"row {example}: the tokenizer drops the whole target {text!r}")
+        raise InputError(
+            f"row {example}: the tokenizer drops the whole target {text!r}"
+        )
 
 
 @contextlib.contextmanager
@@ -231,7 +246,9 @@ def _build_all(
     """Builds what can be built; the reasons for the rest."""
     broken: dict[Key, str] = {}
     pickled = [_pickled(job) if workers else None for job in jobs]
-    away = [(job, data) for job, data in zip(jobs, pickled, strict=True) if data is not None]
+    away = [
+        (job, data) for job, data in zip(jobs, pickled, strict=True) if data is not None
+    ]
     here = [job for job, data in zip(jobs, pickled, strict=True) if data is None]
     unknown, lost = _build_in_pool(away, workers, finished, broken)
     here += unknown
@@ -272,7 +289,10 @@ def _build_in_pool(
         for future in concurrent.futures.as_completed(futures):
             job, data = futures[future]
             try:
-                if _finish(job, future.result, finished=finished, broken=broken) is None:
+                if (
+                    _finish(job, future.result, finished=finished, broken=broken)
+                    is None
+                ):
                     unknown.append(job)
             except BrokenProcessPool:
                 lost.append((job, data))
@@ -329,7 +349,11 @@ def _build_pickled(data: bytes) -> int | None:
 @contextlib.contextmanager
 def _ctrl_c_held() -> Iterator[None]:
     """Ctrl-C waits until the end. Processes started meanwhile inherit that, until they are ready to die without a traceback."""
-    before, came, handler = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), [], None
+    before, came, handler = (
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}),
+        [],
+        None,
+    )
     if threading.current_thread() is threading.main_thread():
         # Another thread, of numpy's for instance, may take the signal all the same; this one then hears of it.
         handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
@@ -370,10 +394,13 @@ def _main_script_hidden() -> Iterator[None]:
         main.update(shown)
 
 
-def _report(requests: Sequence[Request], broken: dict[Key, str], skip_broken: bool) -> None:
+def _report(
+    requests: Sequence[Request], broken: dict[Key, str], skip_broken: bool
+) -> None:
     """Raises InputError, or names on stderr what is left out."""
     lines = "\n".join(
-        f"  {task}/{split} ({kind}): {reason}" for (task, split, kind), reason in broken.items()
+        f"  {task}/{split} ({kind}): {reason}"
+        for (task, split, kind), reason in broken.items()
     )
     if not skip_broken:
         raise InputError(
@@ -382,5 +409,7 @@ def _report(requests: Sequence[Request], broken: dict[Key, str], skip_broken: bo
         )
     to_train = [request.key for request in requests if request.kind == "train"]
     if to_train and all(key in broken for key in to_train):
-        raise InputError(f"nothing is left to train on; these cannot be prepared:\n{lines}")
+        raise InputError(
+            f"nothing is left to train on; these cannot be prepared:\n{lines}"
+        )
     print(f"left out, as they cannot be prepared:\n{lines}", file=sys.stderr)

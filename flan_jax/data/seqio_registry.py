@@ -95,7 +95,9 @@ def register_seqio(
     text_feature = seqio.Feature(seqio_vocabulary(loaded_tokenizer), add_eos=True)
     features = {"inputs": text_feature, "targets": text_feature}
     if loss_weights:
-        features[LOSS_WEIGHTS] = seqio.Feature(seqio.PassThroughVocabulary(size=2), add_eos=False)
+        features[LOSS_WEIGHTS] = seqio.Feature(
+            seqio.PassThroughVocabulary(size=2), add_eos=False
+        )
 
     for task in TASKS.values():
         try:
@@ -112,7 +114,9 @@ def register_seqio(
         )
         _add_task(task.name, examples, features)
         for index in range(len(task.templates)):
-            _add_task(f"{task.name}_type_{index}", examples.in_template(index), features)
+            _add_task(
+                f"{task.name}_type_{index}", examples.in_template(index), features
+            )
 
     for name in MIXTURES:
         _add_mixtures(name, functools.partial(_mixing_rate, maximum=maximum_rate))
@@ -158,7 +162,9 @@ def _add(registry: type, name: str, **arguments: object) -> None:
     _REGISTERED[registry].append(name)
 
 
-def _add_task(name: str, examples: "_RenderedExamples", features: Mapping[str, object]) -> None:
+def _add_task(
+    name: str, examples: "_RenderedExamples", features: Mapping[str, object]
+) -> None:
     if examples.are_pairs:
         preprocessors = [
             seqio.preprocessors.tokenize,
@@ -168,7 +174,9 @@ def _add_task(name: str, examples: "_RenderedExamples", features: Mapping[str, o
         if LOSS_WEIGHTS in features:
             preprocessors.append(_without_loss_on_inputs)
     else:
-        preprocessors = [functools.partial(_segment_features, tokenizer=examples.tokenizer)]
+        preprocessors = [
+            functools.partial(_segment_features, tokenizer=examples.tokenizer)
+        ]
     _add(
         seqio.TaskRegistry,
         name,
@@ -198,7 +206,9 @@ def _segment_features(
     lengths = {side: limits.get(side) or UNLIMITED for side in ("inputs", "targets")}
 
     def join(texts: np.ndarray, has_loss: np.ndarray) -> tuple[np.ndarray, ...]:
-        tokens = [np.array(tokenizer.encode(text.decode("utf-8")), np.int32) for text in texts]
+        tokens = [
+            np.array(tokenizer.encode(text.decode("utf-8")), np.int32) for text in texts
+        ]
         segments = list(map(TokenSegment, tokens, has_loss.tolist()))
         inputs, targets = fit_segments(segments, lengths)
         eos = np.array([tokenizer.eos_id], np.int32)
@@ -207,7 +217,9 @@ def _segment_features(
         input_weights = [nothing]
         for segment in inputs:
             input_tokens += [segment.tokens, eos]
-            input_weights.append(np.full(len(segment.tokens) + 1, segment.has_loss, np.int32))
+            input_weights.append(
+                np.full(len(segment.tokens) + 1, segment.has_loss, np.int32)
+            )
         return (
             np.concatenate(input_tokens),
             np.concatenate([targets.tokens, eos]),
@@ -286,7 +298,9 @@ class _RenderedExamples(seqio.FunctionDataSource):
         numbers = (row.example for row in self._rendered("train"))
         return sum(1 for _ in itertools.islice(itertools.groupby(numbers), limit))
 
-    def _dataset(self, split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
+    def _dataset(
+        self, split: str, shuffle_files: bool, seed: int | None = None
+    ) -> tf.data.Dataset:
         """Returns the examples in their order. seqio shuffles them itself where that is asked."""
         if self.are_pairs:
             text = tf.TensorSpec((), tf.string)
@@ -355,7 +369,9 @@ class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):
             "prefix": tf.cast(in_prefix, tf.int32) + 1,
         }
 
-    def _convert_example(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _convert_example(
+        self, features: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         example = dict(seqio.LMFeatureConverter._convert_example(self, features))
         example["decoder_loss_weights"] = tf.cast(features["loss"] == 2, tf.int32)
         example["decoder_causal_attention"] = tf.cast(features["prefix"] == 2, tf.int32)
@@ -365,7 +381,9 @@ class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):
         self, task_feature_lengths: Mapping[str, int]
     ) -> Mapping[str, int]:
         """Returns the lengths of the arrays: that of inputs and targets together."""
-        text_lengths = {side: task_feature_lengths[side] for side in ("inputs", "targets")}
+        text_lengths = {
+            side: task_feature_lengths[side] for side in ("inputs", "targets")
+        }
         return super().get_model_feature_lengths(text_lengths)
 
 
@@ -417,7 +435,9 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
         return self._tokenizer.decode(ids)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        def encode(text: bytes | np.ndarray) -> np.ndarray:  # in eager mode an array of bytes
+        def encode(
+            text: bytes | np.ndarray,
+        ) -> np.ndarray:  # in eager mode an array of bytes
             decoded = np.asarray(text).item().decode("utf-8")
             return np.array(self._tokenizer.encode(decoded), np.int32)
 
@@ -477,7 +497,9 @@ class SeqioTask:
                 f"the seqio task {self.name!r} has no {split} split, only {', '.join(task.splits)}"
             )
         lengths = dict.fromkeys(task.output_features, 1_000_000)
-        dataset = task.get_dataset(lengths, split_name, shuffle=False, trim_output_features=False)
+        dataset = task.get_dataset(
+            lengths, split_name, shuffle=False, trim_output_features=False
+        )
         for row in dataset.as_numpy_iterator():
             if "inputs_pretokenized" not in row or "targets_pretokenized" not in row:
                 raise InputError(
@@ -485,7 +507,10 @@ class SeqioTask:
                     "tokenize with seqio.preprocessors.tokenize, which copies inputs and targets "
                     "to *_pretokenized"
                 )
-            yield {key: row[f"{key}_pretokenized"].decode("utf-8") for key in ("inputs", "targets")}
+            yield {
+                key: row[f"{key}_pretokenized"].decode("utf-8")
+                for key in ("inputs", "targets")
+            }
 
     def fingerprint(self, split: str) -> str:
         """Returns a hash of what shapes the rows of a split."""
@@ -514,7 +539,8 @@ def find_seqio_task(name: str) -> TemplatedTask | None:
         return None
     seqio_splits = seqio.TaskRegistry.get(name).splits
     splits = {
-        split: split if split in seqio_splits else None for split in ("train", "validation", "test")
+        split: split if split in seqio_splits else None
+        for split in ("train", "validation", "test")
     }
     return TemplatedTask(
         name=name,
@@ -539,4 +565,6 @@ def _pretokenized(row: Row) -> dict[str, str]:
 if not TASKS and importlib.util.find_spec("tasks") is not None:
     importlib.import_module("tasks")
 register_seqio()
-register_collection(Collection(name=SEQIO_CLUSTER, names=_seqio_names, find=find_seqio_task))
+register_collection(
+    Collection(name=SEQIO_CLUSTER, names=_seqio_names, find=find_seqio_task)
+)

@@ -61,7 +61,13 @@ class Selection:
         if not request.prompts.shots:
             return own
         prompts = request.prompts
-        few = (prompts.shots, prompts.mixed_templates, self.cap, self.seed, self.tokens(prompts))
+        few = (
+            prompts.shots,
+            prompts.mixed_templates,
+            self.cap,
+            self.seed,
+            self.tokens(prompts),
+        )
         return *own, *few, request.task.source.fingerprint("train")
 
     def tokens(self, prompts: Prompts) -> int:
@@ -69,7 +75,9 @@ class Selection:
         return prompts.exemplar_tokens or self.prompt_tokens
 
 
-def store_fingerprint(request: Request, selection: Selection, tokenizer: Tokenizer) -> str:
+def store_fingerprint(
+    request: Request, selection: Selection, tokenizer: Tokenizer
+) -> str:
     """A hash of all that shapes a store's tokens. Raises InputError when the source lacks the split."""
     task = request.task
     return fingerprint(
@@ -138,7 +146,9 @@ class RenderedExamples:
             )
         return Exemplars(
             request.task,
-            kept_examples(request.task, _SourceRows(request.task.source, "train"), selection.cap),
+            kept_examples(
+                request.task, _SourceRows(request.task.source, "train"), selection.cap
+            ),
             request.prompts,
             count_tokens=lambda text: len(self._tokenizer.encode(text)),
             tokens=selection.tokens(request.prompts) - 1,  # EOS takes one

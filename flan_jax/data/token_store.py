@@ -124,7 +124,9 @@ class TokenStore:
             raise _damaged(folder, f"{TOKENS} has {size} bytes, not {meta['size']}")
         if _crc32(file) != meta["crc32"]:
             raise _damaged(folder, f"the checksum of {TOKENS} is wrong")
-        return cls(folder, meta, pa.ipc.open_file(pa.memory_map(str(file))).get_batch(0))
+        return cls(
+            folder, meta, pa.ipc.open_file(pa.memory_map(str(file))).get_batch(0)
+        )
 
     def __len__(self) -> int:
         return self._rows.num_rows
@@ -256,18 +258,24 @@ def token_column(rows: Sequence[Sequence[int]], vocab_size: int) -> pa.LargeList
       InputError: an id is outside of the vocabulary.
     """
     offsets = _offsets(rows)
-    values = np.fromiter(itertools.chain.from_iterable(rows), np.int64, count=offsets[-1])
+    values = np.fromiter(
+        itertools.chain.from_iterable(rows), np.int64, count=offsets[-1]
+    )
     if len(values) and not 0 <= values.min() <= values.max() < vocab_size:
         raise InputError(
             f"the tokenizer gave the token ids {values.min()} to {values.max()}, but its "
             f"vocabulary has {vocab_size}: its file is damaged, or extra_ids is too small"
         )
     dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
-    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values.astype(dtype)))
+    return pa.LargeListArray.from_arrays(
+        pa.array(offsets), pa.array(values.astype(dtype))
+    )
 
 
 def segment_column(
-    groups: Sequence[Sequence[object]], tokens: pa.LargeListArray, has_loss: Sequence[bool]
+    groups: Sequence[Sequence[object]],
+    tokens: pa.LargeListArray,
+    has_loss: Sequence[bool],
 ) -> pa.ListArray:
     """Makes the column of segments.
 
@@ -283,7 +291,9 @@ def segment_column(
     return pa.ListArray.from_arrays(starts, segments)
 
 
-def nested_column(groups: Sequence[Sequence[object]], members: pa.Array) -> pa.LargeListArray:
+def nested_column(
+    groups: Sequence[Sequence[object]], members: pa.Array
+) -> pa.LargeListArray:
     """Makes a column of lists from the members of all lists, one after the other.
 
     Args:
@@ -301,7 +311,11 @@ def _offsets(rows: Sequence[Sequence[object]]) -> np.ndarray:
 
 
 def write_store(
-    folder: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, meta: JsonObject
+    folder: Path,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    schema: pa.Schema,
+    meta: JsonObject,
 ) -> None:
     """Writes a store so that its folder appears complete or not at all.
 
@@ -334,7 +348,9 @@ def write_store(
         if isinstance(error, FileExistsError) and (folder / META).is_file():
             return  # another process was faster; the two stores are the same
         raise OSError(
-            error.errno, f"cannot write the token store: {error.strerror or error}", str(folder)
+            error.errno,
+            f"cannot write the token store: {error.strerror or error}",
+            str(folder),
         ) from error
 
 
@@ -356,7 +372,9 @@ def _read_meta(folder: Path) -> JsonObject:
     if not isinstance(meta, dict) or not {"version", "size", "crc32"} <= meta.keys():
         raise _damaged(folder, f"{META} is incomplete")
     if meta["version"] != STORE_VERSION:
-        raise _damaged(folder, f"it is of version {meta['version']}, not {STORE_VERSION}")
+        raise _damaged(
+            folder, f"it is of version {meta['version']}, not {STORE_VERSION}"
+        )
     return meta
 
 

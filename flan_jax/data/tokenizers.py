@@ -22,7 +22,14 @@ from flan_jax.json_files import read_json_object
 PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 """The tokenizer of the practice corpus. Settings name it "practice"."""
 
-EOS_TOKENS = ("</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "[SEP]")
+EOS_TOKENS = (
+    "</s>",
+    "<eos>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|im_end|>",
+    "[SEP]",
+)
 PAD_TOKENS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>")
 """If no file beside tokenizer.json names EOS (PAD), it is the first of these in its vocabulary."""
 
@@ -89,7 +96,9 @@ class SentencePieceTokenizer:
         self.pad_id = max(self._model.pad_id(), PAD)
         self.fingerprint = _fingerprint(content, extra_ids)
         if self.eos_id < 0:
-            raise InputError(f"{path} defines no end-of-sequence piece; train it with eos_id=1")
+            raise InputError(
+                f"{path} defines no end-of-sequence piece; train it with eos_id=1"
+            )
 
     def __reduce__(self):
         return _load_once, (self.path, self.extra_ids)
@@ -106,7 +115,9 @@ class SentencePieceTokenizer:
         """See Tokenizer. Ids beyond the vocabulary become the unknown piece; PAD is skipped."""
         unknown = self._model.unk_id()
         text_ids = [id_ for id_ in _before_eos(ids, self.eos_id) if id_ != self.pad_id]
-        return self._model.decode([id_ if id_ < self.vocab_size else unknown for id_ in text_ids])
+        return self._model.decode(
+            [id_ if id_ < self.vocab_size else unknown for id_ in text_ids]
+        )
 
 
 class HuggingFaceTokenizer:
@@ -189,7 +200,9 @@ class HuggingFaceTokenizer:
             named = self._id_by_number(kind)
         if named is not None:
             return named
-        return next((self._vocabulary[text] for text in usual if text in self._vocabulary), None)
+        return next(
+            (self._vocabulary[text] for text in usual if text in self._vocabulary), None
+        )
 
     def _id_by_text(self, kind: str) -> int | None:
         """Returns the id of the special token that a file beside the tokenizer names by text."""
@@ -238,7 +251,9 @@ def load_tokenizer(path: str | Path, extra_ids: int = 0) -> Tokenizer:
     """
     file = tokenizer_file(path)
     if file.suffix == ".model":
-        extra_ids = extra_ids or _beside(str(file), "tokenizer_config.json").get("extra_ids", 0)
+        extra_ids = extra_ids or _beside(str(file), "tokenizer_config.json").get(
+            "extra_ids", 0
+        )
         return SentencePieceTokenizer(str(file), extra_ids)
     if extra_ids:
         raise InputError(
@@ -264,14 +279,20 @@ def tokenizer_file(path: str | Path) -> Path:
     if file.is_dir():
         candidates = [*file.glob("tokenizer.json"), *sorted(file.glob("*.model"))]
         if not candidates:
-            raise InputError(f"the folder {file} holds neither a tokenizer.json nor a *.model file")
+            raise InputError(
+                f"the folder {file} holds neither a tokenizer.json nor a *.model file"
+            )
         return candidates[0]
     if file.suffix not in (".model", ".json"):
-        raise InputError(f"{file} is neither a SentencePiece *.model file nor a tokenizer.json")
+        raise InputError(
+            f"{file} is neither a SentencePiece *.model file nor a tokenizer.json"
+        )
     return file
 
 
-def train_tokenizer(texts: Iterable[str], output: str | Path, vocab_size: int = 2048) -> None:
+def train_tokenizer(
+    texts: Iterable[str], output: str | Path, vocab_size: int = 2048
+) -> None:
     """Trains a SentencePiece unigram model and writes it to a file.
 
     It has T5's special ids (PAD 0, EOS 1, UNK 2) and byte fallback.
@@ -313,12 +334,16 @@ def _load_once(path: str, extra_ids: int) -> Tokenizer:
     return load_tokenizer(path, extra_ids)
 
 
-def _sentencepiece_model(content: bytes, extra_ids: int) -> sentencepiece.SentencePieceProcessor:
+def _sentencepiece_model(
+    content: bytes, extra_ids: int
+) -> sentencepiece.SentencePieceProcessor:
     """Returns the model with `extra_ids` sentinels added; raises any Exception if it is none."""
     model = sentencepiece_model_pb2.ModelProto.FromString(content)  # pyright: ignore[reportAttributeAccessIssue]
     for number in reversed(range(extra_ids)):
         model.pieces.add(
-            piece=f"▁<extra_id_{number}>", score=0.0, type=model.SentencePiece.USER_DEFINED
+            piece=f"▁<extra_id_{number}>",
+            score=0.0,
+            type=model.SentencePiece.USER_DEFINED,
         )
     if not model.pieces:
         raise ValueError("it has no pieces")

@@ -77,7 +77,12 @@ class GenerationConfig:
         self._check_combination()
 
     def _check_integers(self):
-        for name, least in (("max_length", 1), ("num_beams", 1), ("seed", 0), ("top_k", 1)):
+        for name, least in (
+            ("max_length", 1),
+            ("num_beams", 1),
+            ("seed", 0),
+            ("top_k", 1),
+        ):
             value = getattr(self, name)
             if value is None and name in ("max_length", "top_k"):
                 continue
@@ -171,7 +176,12 @@ class StaticSettings:
 
     @classmethod
     def of(
-        cls, config: GenerationConfig, *, length: int, eos_id: int, gather_per_token: bool
+        cls,
+        config: GenerationConfig,
+        *,
+        length: int,
+        eos_id: int,
+        gather_per_token: bool,
     ) -> "StaticSettings":
         """Returns the static part of settings; `array_settings` is the rest."""
         return cls(
@@ -213,7 +223,12 @@ def generate_tokens(
     is_padding = batch["streams"] < 0
     if static.num_beams > 1:
         return _beam_search(
-            model, params, state, settings=settings, static=static, is_padding=is_padding
+            model,
+            params,
+            state,
+            settings=settings,
+            static=static,
+            is_padding=is_padding,
         )
 
     choose = _most_probable
@@ -255,7 +270,9 @@ def _sampler(
 
 
 def restrict_logits(
-    logits: Float[Array, "rows vocab"], top_k: int | None, top_p: Float[Array, ""] | float | None
+    logits: Float[Array, "rows vocab"],
+    top_k: int | None,
+    top_p: Float[Array, ""] | float | None,
 ) -> Float[Array, "rows vocab"]:
     """Returns the logits of the tokens that may be sampled, and -inf for all others.
 
@@ -393,7 +410,9 @@ def _beam_search(
         # enough beams can continue.
         is_among_best = jnp.arange(2 * beams)[None] < beams
         is_ending = ends & is_among_best & loop.improvable[:, None]
-        endings = _Finished(tokens, jnp.where(is_ending, scores / norm, IMPOSSIBLE), is_ending)
+        endings = _Finished(
+            tokens, jnp.where(is_ending, scores / norm, IMPOSSIBLE), is_ending
+        )
         finished = _best_finished(loop.finished, endings)
 
         # The best K extensions that do not end continue.

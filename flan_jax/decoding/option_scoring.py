@@ -65,7 +65,9 @@ def packed_option_batch(
     return batch
 
 
-def packed_option_log_probs(model: Model, params: Params, batch: dict[str, jax.Array]) -> jax.Array:
+def packed_option_log_probs(
+    model: Model, params: Params, batch: dict[str, jax.Array]
+) -> jax.Array:
     """Computes the log-probability of each target token of a `packed_option_batch`.
 
     Returns:

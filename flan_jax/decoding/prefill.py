@@ -57,7 +57,9 @@ def prompt_batch(
     """
     lengths = [len(prompt) for prompt in prompts]
     if 0 in lengths:
-        raise InputError("a prompt has no tokens; a prompt ends with EOS, so write at least that")
+        raise InputError(
+            "a prompt has no tokens; a prompt ends with EOS, so write at least that"
+        )
     if architecture == "encoder_decoder":
         side = "encoder"
         start = 0
@@ -152,7 +154,12 @@ def prefill(
 
 
 def decode_tokens(
-    model: Model, params: Params, state: DecodeState, tokens: jax.Array, *, index: jax.Array | int
+    model: Model,
+    params: Params,
+    state: DecodeState,
+    tokens: jax.Array,
+    *,
+    index: jax.Array | int,
 ) -> tuple[jax.Array, Tree]:
     """Runs the decoder on several tokens after the prompt.
 
@@ -190,7 +197,12 @@ def unroll_layers(model: Model, state: DecodeState) -> tuple[Model, DecodeState]
 
 
 def decode_step(
-    model: Model, params: Params, state: DecodeState, token: jax.Array, *, index: jax.Array
+    model: Model,
+    params: Params,
+    state: DecodeState,
+    token: jax.Array,
+    *,
+    index: jax.Array,
 ) -> DecodeState:
     """Runs one decoding step.
 
@@ -246,7 +258,9 @@ def gather_beams(state: DecodeState, beams: jax.Array) -> DecodeState:
         if last_name.startswith("cross_"):
             return leaf
         axis = _rows_axis(leaf)
-        grouped = leaf.reshape(*leaf.shape[:axis], *beams.shape, *leaf.shape[axis + 1 :])
+        grouped = leaf.reshape(
+            *leaf.shape[:axis], *beams.shape, *leaf.shape[axis + 1 :]
+        )
         take = functools.partial(jnp.take, axis=axis)
         gathered = jax.vmap(take, in_axes=(axis, 0), out_axes=axis)(grouped, beams)
         return gathered.reshape(leaf.shape)

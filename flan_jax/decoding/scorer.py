@@ -10,7 +10,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax.batch import Architecture
-from flan_jax.decoding.generation import GenerationConfig, StaticSettings, generate_tokens
+from flan_jax.decoding.generation import (
+    GenerationConfig,
+    StaticSettings,
+    generate_tokens,
+)
 from flan_jax.decoding.option_scoring import (
     Options,
     cached_option_batch,
@@ -69,7 +73,9 @@ class Scorer:
         self.eos_id = eos_id
         self.rows = -(-rows // row_shards) * row_shards
         # All hosts must run the same program, even if their devices report different sizes.
-        self.gather_per_token = multihost.broadcast_from_zero(self._is_too_large_to_gather())
+        self.gather_per_token = multihost.broadcast_from_zero(
+            self._is_too_large_to_gather()
+        )
 
     def log_probs(
         self,
@@ -156,7 +162,9 @@ class Scorer:
         for indices in self._batches(prompts):
             batch_prompts = [prompts[i] for i in indices]
             batch_streams = [streams[i] for i in indices]
-            program, batch = self.generation_program(batch_prompts, config, batch_streams)
+            program, batch = self.generation_program(
+                batch_prompts, config, batch_streams
+            )
             generated = np.asarray(self._run(program, batch, config.array_settings()))
             # The batch may have rows of padding, and more tokens than were asked for.
             for i, row in zip(indices, generated, strict=False):
@@ -224,7 +232,9 @@ class Scorer:
         for start in range(0, len(order), self.rows):
             yield order[start : start + self.rows]
 
-    def _run(self, program: Program, batch: dict[str, np.ndarray], *arguments: object) -> jax.Array:
+    def _run(
+        self, program: Program, batch: dict[str, np.ndarray], *arguments: object
+    ) -> jax.Array:
         placed = global_batch(batch, self.mesh, self.rows)
         with use_mesh(self.mesh):
             return program(self.params, placed, *arguments)

@@ -80,7 +80,11 @@ class EvalContext:
     def predictor(self, params: Params) -> Predictor:
         """Returns a predictor that answers prompts with these parameters."""
         scorer = Scorer(
-            self.model, params, self.mesh, rows=self.config.rows, eos_id=self.tokenizer.eos_id
+            self.model,
+            params,
+            self.mesh,
+            rows=self.config.rows,
+            eos_id=self.tokenizer.eos_id,
         )
         return Predictor(
             scorer=scorer,

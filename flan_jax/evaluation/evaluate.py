@@ -22,7 +22,9 @@ from flan_jax.tasks.task import get_task
 WARN_TRUNCATED_PERCENT = 0.5
 
 
-def evaluate(context: EvalContext, job: EvalJob, params_id: ParamsId, params: Params) -> None:
+def evaluate(
+    context: EvalContext, job: EvalJob, params_id: ParamsId, params: Params
+) -> None:
     """Scores parameters and writes the scores and predictions into the run directory.
 
     Does nothing if these scores are already there. After an interruption it resumes and gives the
@@ -79,7 +81,11 @@ def cluster_means(
 
 def _predict(job: EvalJob, predictor: Predictor, journal: Journal) -> EvalOutput:
     """Predicts all rows of a job with a progress bar, and computes the scores."""
-    label = f"evaluate {job.phase}" if job.phase.prompts else f"evaluate {job.phase} training"
+    label = (
+        f"evaluate {job.phase}"
+        if job.phase.prompts
+        else f"evaluate {job.phase} training"
+    )
     with Progress(label, sum(job.limits.values())) as bar:
 
         def progress(done: int) -> None:
@@ -109,7 +115,8 @@ def _warn_of_truncation(phase: Phase, scores: Mapping[str, PromptScores]) -> Non
     truncated = [
         f"{name} {task_scores.truncated:.0f} %"
         for name, task_scores in scores.items()
-        if task_scores.truncated is not None and task_scores.truncated >= WARN_TRUNCATED_PERCENT
+        if task_scores.truncated is not None
+        and task_scores.truncated >= WARN_TRUNCATED_PERCENT
     ]
     if truncated:
         print(

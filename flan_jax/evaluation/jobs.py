@@ -88,7 +88,9 @@ def job_during_training(data: MixtureData, config: EvalConfig) -> EvalJob | None
             "HELD_OUT"
         )
 
-    test_stores = {key: store for key, store in data.evaluation.items() if key[1] == "test"}
+    test_stores = {
+        key: store for key, store in data.evaluation.items() if key[1] == "test"
+    }
     job = _job(
         DURING,
         data,
@@ -97,7 +99,8 @@ def job_during_training(data: MixtureData, config: EvalConfig) -> EvalJob | None
         tasks=data.split.held_out,
     )
     limits = {
-        key: _rows_of_examples(store, config.during_examples) for key, store in job.stores.items()
+        key: _rows_of_examples(store, config.during_examples)
+        for key, store in job.stores.items()
     }
     return dataclasses.replace(job, limits=limits)
 
@@ -144,9 +147,13 @@ def job_for_tasks(
     )
 
 
-def _jobs(time: Time, data: MixtureData, config: EvalConfig, tasks: Sequence[str]) -> list[EvalJob]:
+def _jobs(
+    time: Time, data: MixtureData, config: EvalConfig, tasks: Sequence[str]
+) -> list[EvalJob]:
     """Returns one job for the default prompts and one for each of the additional prompts."""
-    default = _job(Phase(time), data, data.config.eval_prompts, stores=data.evaluation, tasks=tasks)
+    default = _job(
+        Phase(time), data, data.config.eval_prompts, stores=data.evaluation, tasks=tasks
+    )
     jobs = [default]
     for name, stores in data.extra_evaluation.items():
         prompts = config.more[name]
@@ -175,7 +182,9 @@ def _job(
 
 
 def _limits(
-    stores: Mapping[StoreKey, TokenStore], held_out: Sequence[str], seen_eval_examples: int
+    stores: Mapping[StoreKey, TokenStore],
+    held_out: Sequence[str],
+    seen_eval_examples: int,
 ) -> dict[StoreKey, int]:
     """Returns the number of rows to score: all of held-out tasks, some of the other tasks."""
     limits: dict[StoreKey, int] = {}

@@ -59,7 +59,9 @@ def from_checkpoint(
     device_mesh = make_mesh(mesh)
     check_vocabulary(model, loaded_tokenizer.path, loaded_tokenizer.vocab_size)
     params = load_params(source, model, abstract_params_on(model, device_mesh))
-    scorer = Scorer(model, params, device_mesh, rows=rows, eos_id=loaded_tokenizer.eos_id)
+    scorer = Scorer(
+        model, params, device_mesh, rows=rows, eos_id=loaded_tokenizer.eos_id
+    )
     return FlanJaxLM(scorer, loaded_tokenizer, lengths)
 
 
@@ -71,7 +73,9 @@ class FlanJaxLM(LM):
     long lose their end, as in training. Log-likelihoods are in nats.
     """
 
-    def __init__(self, scorer: Scorer, tokenizer: Tokenizer, lengths: Mapping[str, int]):
+    def __init__(
+        self, scorer: Scorer, tokenizer: Tokenizer, lengths: Mapping[str, int]
+    ):
         """Wraps a scorer.
 
         Args:
@@ -105,7 +109,9 @@ class FlanJaxLM(LM):
         longest = 0
         for context, numbers in by_context.items():
             prompts.append(self._input_tokens(context))
-            answers.append([self._target_tokens(_arguments(requests[n])[1]) for n in numbers])
+            answers.append(
+                [self._target_tokens(_arguments(requests[n])[1]) for n in numbers]
+            )
             longest = max(longest, *(len(answer) for answer in answers[-1]))
         sums = self._scorer.log_probs(prompts, answers)
         greedy = self._greedy_tokens(prompts, longest)
@@ -166,20 +172,29 @@ class FlanJaxLM(LM):
         """
         by_config: dict[GenerationConfig, list[int]] = {}
         for number, request in enumerate(requests):
-            config = _generation_config(_arguments(request)[1], self._lengths["targets"])
+            config = _generation_config(
+                _arguments(request)[1], self._lengths["targets"]
+            )
             by_config.setdefault(config, []).append(number)
 
         texts = [""] * len(requests)
         for config, numbers in by_config.items():
-            prompts = [self._input_tokens(_arguments(requests[number])[0]) for number in numbers]
+            prompts = [
+                self._input_tokens(_arguments(requests[number])[0])
+                for number in numbers
+            ]
             # A request's random stream is its number: what is sampled depends on no other request.
             generated = self._scorer.generate(prompts, config, numbers)
             for number, tokens in zip(numbers, generated, strict=True):
                 text = self._tokenizer.decode(tokens.tolist())
-                texts[number] = _cut_at_stop(text, _arguments(requests[number])[1].get("until"))
+                texts[number] = _cut_at_stop(
+                    text, _arguments(requests[number])[1].get("until")
+                )
         return texts
 
-    def _greedy_tokens(self, prompts: Sequence[np.ndarray], length: int) -> list[np.ndarray]:
+    def _greedy_tokens(
+        self, prompts: Sequence[np.ndarray], length: int
+    ) -> list[np.ndarray]:
         """Returns the greedy continuations with their EOS, which answers have, too."""
         generated = self._scorer.generate(prompts, GenerationConfig(length))
         return [np.append(tokens, self._scorer.eos_id)[:length] for tokens in generated]
@@ -214,7 +229,11 @@ def _generation_config(settings: JsonObject, longest: int) -> GenerationConfig:
         if name not in KNOWN_SETTINGS:
             raise unknown_name("setting in generation_kwargs", name, KNOWN_SETTINGS)
 
-    shared = {name: settings[name] for name in SHARED_SETTINGS if settings.get(name) is not None}
+    shared = {
+        name: settings[name]
+        for name in SHARED_SETTINGS
+        if settings.get(name) is not None
+    }
     is_sampling = settings.get("do_sample", shared.get("temperature", 0) > 0)
     if is_sampling:
         shared.setdefault("temperature", 1.0)

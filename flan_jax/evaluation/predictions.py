@@ -176,7 +176,10 @@ class Predictor:
         streams = [item.stream for item in batch]
         config = self.generation.with_default_length(self.lengths["targets"])
         generated = self.scorer.generate(prompts, config, streams)
-        return [{"prediction": self.tokenizer.decode(tokens.tolist())} for tokens in generated]
+        return [
+            {"prediction": self.tokenizer.decode(tokens.tolist())}
+            for tokens in generated
+        ]
 
     def _unconditional_sums(
         self, batches: Sequence[Sequence[Item]], cached: Cached
@@ -185,7 +188,9 @@ class Predictor:
         distinct: set[OptionTokens] = set()
         for batch in batches:
             for item in batch:
-                distinct.update(_option_tokens(option) for option in self._options(item))
+                distinct.update(
+                    _option_tokens(option) for option in self._options(item)
+                )
         options = sorted(distinct, key=lambda option: (len(option), option))
 
         sums: dict[OptionTokens, float] = {}
@@ -198,7 +203,9 @@ class Predictor:
 
     def _score_unconditionally(self, options: Sequence[OptionTokens]) -> BatchResult:
         """Scores one batch of options after UNCONDITIONAL_PROMPT."""
-        prompt = self._trim(np.array(self.tokenizer.encode(UNCONDITIONAL_PROMPT)), "inputs")
+        prompt = self._trim(
+            np.array(self.tokenizer.encode(UNCONDITIONAL_PROMPT)), "inputs"
+        )
         arrays = [np.array(option, np.int32) for option in options]
         groups = [
             arrays[start : start + OPTIONS_PER_PROMPT]
@@ -213,7 +220,9 @@ class Predictor:
 
     def _options(self, item: Item) -> list[np.ndarray]:
         """Returns the options as the model sees them, int32; [] for generation."""
-        return [self._trim(option, "targets") for option in item.store.options(item.row)]
+        return [
+            self._trim(option, "targets") for option in item.store.options(item.row)
+        ]
 
     def _trim(self, tokens: np.ndarray, side: str) -> np.ndarray:
         return trim_and_append_eos(tokens, self.lengths[side], self.scorer.eos_id)
@@ -263,7 +272,9 @@ def option_scores(prediction: Prediction, scoring: str) -> list[float]:
             "the prediction is a generated text and has no options to rank; give a prediction of a "
             "task with options"
         )
-    return _option_scores(scoring, prediction.sums, prediction.tokens, prediction.unconditional)
+    return _option_scores(
+        scoring, prediction.sums, prediction.tokens, prediction.unconditional
+    )
 
 
 def check_scoring(scoring: str) -> None:
@@ -273,7 +284,10 @@ def check_scoring(scoring: str) -> None:
 
 
 def _option_scores(
-    scoring: str, sums: list[float], tokens: list[int], unconditional: list[float] | None
+    scoring: str,
+    sums: list[float],
+    tokens: list[int],
+    unconditional: list[float] | None,
 ) -> list[float]:
     if scoring == "sum":
         return sums

@@ -90,7 +90,9 @@ class ScoreFiles:
           rows: the number of rows of a batch; batches of another size are not reused.
         """
         path = self._run.path / "predictions" / f"{self._job.phase}.partial"
-        return Journal(path, self._identity | {"rows": rows}, is_writer=self._run.is_writer)
+        return Journal(
+            path, self._identity | {"rows": rows}, is_writer=self._run.is_writer
+        )
 
     def write(self, output: EvalOutput) -> None:
         """Writes scores and predictions, and their identity last. Only the run's writer writes.
@@ -107,7 +109,9 @@ class ScoreFiles:
             written = {"stores": {}}
 
         for task, scores in output.scores.items():
-            write_text(predictions_file(self._run.path, task, phase), output.predictions[task])
+            write_text(
+                predictions_file(self._run.path, task, phase), output.predictions[task]
+            )
             self._write_scores(task, scores)
         write_json(
             _identity_file(self._run, phase),
@@ -136,7 +140,8 @@ class ScoreFiles:
         if content is None:
             return None
         predictions = {
-            task: (folder / f"{task}.jsonl").read_text("utf-8") for task in self._job.tasks
+            task: (folder / f"{task}.jsonl").read_text("utf-8")
+            for task in self._job.tasks
         }
         scores = {
             task: PromptScores.from_json(task_scores)
@@ -153,7 +158,9 @@ class ScoreFiles:
         folder = self._shared_folder()
         if folder is None or not self._run.is_writer:
             return
-        scores = {task: task_scores.to_json() for task, task_scores in output.scores.items()}
+        scores = {
+            task: task_scores.to_json() for task, task_scores in output.scores.items()
+        }
         try:
             with atomic_folder(folder) as temporary:
                 for task, text in output.predictions.items():
@@ -226,7 +233,9 @@ def delete_scores(run: Run, phase: Phase) -> None:
     for path in (run.path / "eval").glob("*.json"):
         record = read_task_scores(path)
         if record is not None and phase in record.scores:
-            phases = {key: scores for key, scores in record.scores.items() if key != phase}
+            phases = {
+                key: scores for key, scores in record.scores.items() if key != phase
+            }
             write_task_scores(path, dataclasses.replace(record, scores=phases))
     for path in (run.path / "predictions").glob("*.jsonl"):
         _, _, name = path.stem.partition("-")
@@ -242,7 +251,9 @@ def delete_other_scores(run: Run, phases: Sequence[Phase]) -> None:
             delete_scores(run, phase)
 
 
-def _identity(context: EvalContext, job: EvalJob, params_id: ParamsId) -> dict[str, Any]:
+def _identity(
+    context: EvalContext, job: EvalJob, params_id: ParamsId
+) -> dict[str, Any]:
     """Returns the identity of scores as plain JSON.
 
     >>> _identity(context, job, params_id)

@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
-from flan_jax.run_records import Prediction, PromptScores, TemplateMetrics, TemplateScore
+from flan_jax.run_records import (
+    Prediction,
+    PromptScores,
+    TemplateMetrics,
+    TemplateScore,
+)
 from flan_jax.tasks.metrics import find_metric
 from flan_jax.tasks.task import TemplatedTask, get_task
 
@@ -115,12 +120,16 @@ class _TemplateResult(NamedTuple):
         return next(iter(self.metrics.values()))
 
 
-def _score_templates(task: TemplatedTask, rows: Sequence[Prediction]) -> dict[int, _TemplateResult]:
+def _score_templates(
+    task: TemplatedTask, rows: Sequence[Prediction]
+) -> dict[int, _TemplateResult]:
     """Returns {template index: its scores}, ordered by index."""
     by_template: dict[int, list[Prediction]] = {}
     for row in rows:
         by_template.setdefault(row.template, []).append(row)
-    return {index: _score_rows(task, by_template[index]) for index in sorted(by_template)}
+    return {
+        index: _score_rows(task, by_template[index]) for index in sorted(by_template)
+    }
 
 
 def _score_rows(task: TemplatedTask, rows: Sequence[Prediction]) -> _TemplateResult:
@@ -134,7 +143,10 @@ def _score_rows(task: TemplatedTask, rows: Sequence[Prediction]) -> _TemplateRes
             metrics |= {name: float(value) for name, value in scores.items()}
             continue
 
-        by_example = [metric([target], [text]) for target, text in zip(targets, texts, strict=True)]
+        by_example = [
+            metric([target], [text])
+            for target, text in zip(targets, texts, strict=True)
+        ]
         if not metrics:  # This is the headline metric.
             headline_values = [next(iter(scores.values())) for scores in by_example]
         for name in by_example[0]:
@@ -187,7 +199,9 @@ def _template_metrics(
     """Returns all metrics of each template that was scored on `test`."""
     entries: list[TemplateMetrics] = []
     for index in by_split["test"]:
-        splits = {split: templates[index].metrics for split, templates in by_split.items()}
+        splits = {
+            split: templates[index].metrics for split, templates in by_split.items()
+        }
         entries.append(TemplateMetrics(template=index, splits=splits))
     return tuple(entries)
 
@@ -241,7 +255,9 @@ def _json_value(value: float) -> float | None:
     return None if np.isnan(value) else round(value, 4)
 
 
-def _interval_of_set_metric(task: TemplatedTask, templates: Sequence[_TemplateResult]) -> Interval:
+def _interval_of_set_metric(
+    task: TemplatedTask, templates: Sequence[_TemplateResult]
+) -> Interval:
     """Returns the interval of a headline metric that is not a mean over examples."""
     resample = find_metric(task.metrics[0]).resample
     examples = _examples(templates[0])

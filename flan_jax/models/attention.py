@@ -95,7 +95,9 @@ class Attention(nn.Module):
         normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         # T5's query kernel starts with the 1/sqrt(head_dim) that a query_scale would bring.
         query_variance = 1.0 / config.head_dim if self.query_scale is None else 1.0
-        query_init = nn.initializers.variance_scaling(query_variance, "fan_in", "normal")
+        query_init = nn.initializers.variance_scaling(
+            query_variance, "fan_in", "normal"
+        )
 
         query_shape = (config.emb_dim, config.joined_kv)
         kv_heads = self.num_kv_heads or config.num_heads
@@ -147,7 +149,9 @@ class Attention(nn.Module):
         if step is not None:
             key = self._append_to_cache("cached_key", key, step)
             value = self._append_to_cache("cached_value", value, step)
-        return self._attend(query, key, value, mask=mask, bias=bias, is_cached=step is not None)
+        return self._attend(
+            query, key, value, mask=mask, bias=bias, is_cached=step is not None
+        )
 
     def cross(
         self,

@@ -245,7 +245,9 @@ def _pallas(
     # tokens of bfloat16 take with heads of 128.
     padded_width = 2 ** math.ceil(math.log2(width))
     largest = max(32, 2**15 // (query.dtype.itemsize * padded_width))
-    forward = next(size for size in (128, 64, 32) if size <= largest and length % size == 0)
+    forward = next(
+        size for size in (128, 64, 32) if size <= largest and length % size == 0
+    )
     block_sizes = triton.BlockSizes(forward, forward, 32, 32, 32, 32)
 
     repeats = heads // key.shape[2]
@@ -379,7 +381,9 @@ def attend(
     if mask is None:
         mask = AttentionMask(None)
     if backend == "xla":
-        return _xla(query, key, value, mask=mask, bias=bias, softcap=softcap, dropout=dropout)
+        return _xla(
+            query, key, value, mask=mask, bias=bias, softcap=softcap, dropout=dropout
+        )
 
     needs = {
         "dense_mask": mask.segment_ids is None,
@@ -400,8 +404,12 @@ def attend(
     run = functools.partial(chosen.run, softcap=softcap)
     if jax.sharding.get_abstract_mesh().empty:
         return run(query, key, value, mask=mask, bias=bias)
-    _check_split(backend, heads=query.shape[2], kv_heads=key.shape[2], rows=query.shape[0])
-    return _on_mesh(run, {"query": query, "key": key, "value": value}, mask=mask, bias=bias)
+    _check_split(
+        backend, heads=query.shape[2], kv_heads=key.shape[2], rows=query.shape[0]
+    )
+    return _on_mesh(
+        run, {"query": query, "key": key, "value": value}, mask=mask, bias=bias
+    )
 
 
 def _on_mesh(
@@ -441,7 +449,11 @@ def _on_mesh(
             arrays["dense"], arrays["segment_ids"], arrays["local"], mask.window
         )
         return run(
-            arrays["query"], arrays["key"], arrays["value"], mask=own_mask, bias=arrays["bias"]
+            arrays["query"],
+            arrays["key"],
+            arrays["value"],
+            mask=own_mask,
+            bias=arrays["bias"],
         )
 
     # Kernels have no rule for how their outputs vary over the mesh, so this is not checked.
@@ -549,7 +561,11 @@ def _lacking(name: str, needs: Mapping[str, bool]) -> list[str]:
     lacks = {*BACKENDS[name].lacks}
     if name != "xla":
         lacks.add("dropout")
-    return [feature for feature, is_needed in needs.items() if is_needed and feature in lacks]
+    return [
+        feature
+        for feature, is_needed in needs.items()
+        if is_needed and feature in lacks
+    ]
 
 
 def _check_features(
@@ -559,7 +575,11 @@ def _check_features(
     if not lacking:
         return
     feature = FEATURES[lacking[0]]
-    remedies = [f"attention_backend={other!r}" for other in BACKENDS if not _lacking(other, needs)]
+    remedies = [
+        f"attention_backend={other!r}"
+        for other in BACKENDS
+        if not _lacking(other, needs)
+    ]
     if feature.without is not None and hasattr(config, feature.without.split("=")[0]):
         remedies.insert(0, feature.without)
     raise InputError(
@@ -570,7 +590,9 @@ def _check_features(
 
 def _alternatives(can: Callable[[Backend], bool]) -> str:
     """Returns the settings of xla and of the backends that `can` accepts, for a message."""
-    names = [name for name, backend in BACKENDS.items() if name == "xla" or can(backend)]
+    names = [
+        name for name, backend in BACKENDS.items() if name == "xla" or can(backend)
+    ]
     return " or ".join(f"attention_backend={name!r}" for name in names)
 
 

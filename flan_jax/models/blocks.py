@@ -49,13 +49,20 @@ class Mlp(nn.Module):
         hidden = Dropout(config.dropout_rate)(hidden, self.deterministic)
         hidden = constrain(hidden, ("batch", "length", "mlp"))
         wo = config.dense(
-            (config.mlp_dim, config.emb_dim), ("mlp", "embed"), dtype=config.dtype, name="wo"
+            (config.mlp_dim, config.emb_dim),
+            ("mlp", "embed"),
+            dtype=config.dtype,
+            name="wo",
         )
         return wo(hidden)
 
 
 def relative_position_bucket(
-    relative: Int[Array, "*dims"], *, bidirectional: bool, num_buckets: int, max_distance: int
+    relative: Int[Array, "*dims"],
+    *,
+    bidirectional: bool,
+    num_buckets: int,
+    max_distance: int,
 ) -> Int[Array, "*dims"]:
     """Maps relative positions to buckets (Raffel et al. 2020, section 2.1).
 
@@ -129,7 +136,9 @@ class RelativePositionBias(nn.Module):
         return jax.checkpoint(bias)(self.rel_embedding)[None]
 
     def between(
-        self, query_positions: Int[Array, "#rows query"], key_positions: Int[Array, "#rows key"]
+        self,
+        query_positions: Int[Array, "#rows query"],
+        key_positions: Int[Array, "#rows key"],
     ) -> Float[Array, "#rows heads query key"]:
         """Returns the bias between given positions, in the compute dtype; for decoding."""
         relative = key_positions[:, None, :] - query_positions[:, :, None]
@@ -177,13 +186,17 @@ def stack_layers(
         # XLA's common-subexpression elimination cannot undo recomputation across the iterations
         # of a scan; the costly guard against it is for unrolled layers alone.
         prevent_cse = not config.scan_layers
-        layer = nn.remat(layer, policy=REMAT_POLICIES[config.remat], prevent_cse=prevent_cse)
+        layer = nn.remat(
+            layer, policy=REMAT_POLICIES[config.remat], prevent_cse=prevent_cse
+        )
     layer_arguments = () if per_layer is None else (per_layer,)
 
     if not config.scan_layers:
         for i in range(num_layers):
             arguments = jax.tree.map(lambda array, i=i: array[i], layer_arguments)
-            x, _ = layer(config, **attributes, name=f"layers_{i}")(x, context, *arguments)
+            x, _ = layer(config, **attributes, name=f"layers_{i}")(
+                x, context, *arguments
+            )
         return x
 
     in_axes: Any = (nn.broadcast, *(0 for _ in layer_arguments))
@@ -221,5 +234,7 @@ def head_logits(
     hidden: Hidden, kernel: Float[Array, "embed vocab"], softcap: float | None = None
 ) -> Float[Array, "batch length vocab"]:
     """Returns hidden @ kernel in float32, within +-softcap where one is given."""
-    logits = jnp.dot(hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32)
+    logits = jnp.dot(
+        hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32
+    )
     return constrain(softcapped(logits, softcap), ("batch", "length", "vocab"))

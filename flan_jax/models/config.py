@@ -243,7 +243,10 @@ def callable_name(function: object) -> str:
         return f"{function.__module__}.{qualified_name}"
     if not dataclasses.is_dataclass(function):
         return callable_name(type(function))
-    fields = {field.name: getattr(function, field.name) for field in dataclasses.fields(function)}
+    fields = {
+        field.name: getattr(function, field.name)
+        for field in dataclasses.fields(function)
+    }
     return _call_text(type(function), (), fields)
 
 

@@ -27,7 +27,13 @@ from flan_jax.errors import InputError, unknown_name
 from flan_jax.models import rope
 from flan_jax.models.attention import Attention, CacheStep, cache_step
 from flan_jax.models.attention_backends import AttentionMask, Bias, check_config
-from flan_jax.models.blocks import Mlp, RelativePositionBias, head_kernel, head_logits, stack_layers
+from flan_jax.models.blocks import (
+    Mlp,
+    RelativePositionBias,
+    head_kernel,
+    head_logits,
+    stack_layers,
+)
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import RESIDUAL, Dropout, Hidden, RMSNorm
 from flan_jax.models.masks import cache_mask, decoder_mask, window_mask
@@ -152,7 +158,9 @@ class DecoderConfig(ModelConfig):
             )
         for name in ("rope_scaling", "rope_local_max_wavelength"):
             if getattr(self, name) is not None and self.position != "rope":
-                raise InputError(f'{name} is for rotary embeddings; write position="rope" too')
+                raise InputError(
+                    f'{name} is for rotary embeddings; write position="rope" too'
+                )
         for name in ("global_every", "rope_local_max_wavelength"):
             if getattr(self, name) is not None and self.sliding_window is None:
                 raise InputError(
@@ -177,7 +185,9 @@ class DecoderConfig(ModelConfig):
           axis: the logical axis of its scale.
           name: the module's name; None where an attribute of `setup` names it.
         """
-        return RMSNorm(self.dtype, self.norm_epsilon, self.norm_offset, axis=axis, name=name)
+        return RMSNorm(
+            self.dtype, self.norm_epsilon, self.norm_offset, axis=axis, name=name
+        )
 
     def self_attention(self, *, deterministic: bool, name: str) -> Attention:
         """Returns the self-attention of a layer in the model's form.
@@ -265,7 +275,9 @@ class DecoderOnlyContext:
     positions: Int[Array, "batch length"]
     step: CacheStep | None = None
 
-    def mask_of(self, local: Bool[Array, ""], *, has_global_layers: bool) -> AttentionMask:
+    def mask_of(
+        self, local: Bool[Array, ""], *, has_global_layers: bool
+    ) -> AttentionMask:
         """Returns the mask of one layer.
 
         Args:
@@ -275,7 +287,9 @@ class DecoderOnlyContext:
         if self.near is None or self.mask.dense is None:
             return self.mask
         dense = self.mask.dense & (self.near | ~local)
-        return self.mask.replace(dense=dense, local=local if has_global_layers else None)
+        return self.mask.replace(
+            dense=dense, local=local if has_global_layers else None
+        )
 
 
 class DecoderOnlyLayer(nn.Module):
@@ -297,14 +311,20 @@ class DecoderOnlyLayer(nn.Module):
     ) -> tuple[Hidden, None]:
         """Returns (outputs, None), as a scan over layers takes it."""
         config = self.config
-        mask = context.mask_of(kind.local, has_global_layers=config.global_every is not None)
+        mask = context.mask_of(
+            kind.local, has_global_layers=config.global_every is not None
+        )
         rotation = None
         if kind.frequencies is not None:
             rotation = (context.positions, kind.frequencies)
 
         y = config.norm(name="pre_self_attention_layer_norm")(x)
-        attention = config.self_attention(deterministic=self.deterministic, name="self_attention")
-        y = attention(y, mask=mask, bias=context.bias, rotation=rotation, step=context.step)
+        attention = config.self_attention(
+            deterministic=self.deterministic, name="self_attention"
+        )
+        y = attention(
+            y, mask=mask, bias=context.bias, rotation=rotation, step=context.step
+        )
         if config.post_norms:
             y = config.norm(name="post_attention_layer_norm")(y)
         x = x + Dropout(config.dropout_rate)(y, self.deterministic)
@@ -336,7 +356,9 @@ class Decoder(nn.Module):
             self.logits_dense = config.dense(shape, HEAD, dtype=config.dtype)
 
     @nn.compact
-    def __call__(self, x: Hidden, context: DecoderOnlyContext, deterministic: bool) -> Hidden:
+    def __call__(
+        self, x: Hidden, context: DecoderOnlyContext, deterministic: bool
+    ) -> Hidden:
         """Returns the outputs after the final norm and dropout, for embedded tokens."""
         config = self.config
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
@@ -468,7 +490,9 @@ class DecoderOnly(nn.Module):
         return x
 
     def _near(
-        self, positions: Int[Array, "batch query"], key_positions: Int[Array, "#batch key"]
+        self,
+        positions: Int[Array, "batch query"],
+        key_positions: Int[Array, "#batch key"],
     ) -> Bool[Array, "batch 1 query key"] | None:
         window = self.config.sliding_window
         if window is None:

@@ -22,7 +22,13 @@ from jaxtyping import Array, Float, Int
 from flan_jax.batch import Batch
 from flan_jax.models.attention import Attention, CacheStep, cache_step
 from flan_jax.models.attention_backends import AttentionMask, Bias, check_config
-from flan_jax.models.blocks import Mlp, RelativePositionBias, head_kernel, head_logits, stack_layers
+from flan_jax.models.blocks import (
+    Mlp,
+    RelativePositionBias,
+    head_kernel,
+    head_logits,
+    stack_layers,
+)
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import RESIDUAL, Dropout, Hidden, RMSNorm
 from flan_jax.models.masks import cache_mask, decoder_mask, segment_mask
@@ -85,12 +91,19 @@ class EncoderDecoderConfig(ModelConfig):
             self.num_encoder_layers * encoder_layer
             + self.num_decoder_layers * cross_keys_and_values
         )
-        per_decoder_token = self.num_decoder_layers * decoder_layer + self.emb_dim * self.vocab_size
-        products = encoder_length * per_encoder_token + decoder_length * per_decoder_token
+        per_decoder_token = (
+            self.num_decoder_layers * decoder_layer + self.emb_dim * self.vocab_size
+        )
+        products = (
+            encoder_length * per_encoder_token + decoder_length * per_decoder_token
+        )
 
         encoder_pairs = encoder_length**2
         decoder_pairs = decoder_length**2 + decoder_length * encoder_length
-        pairs = self.num_encoder_layers * encoder_pairs + self.num_decoder_layers * decoder_pairs
+        pairs = (
+            self.num_encoder_layers * encoder_pairs
+            + self.num_decoder_layers * decoder_pairs
+        )
         return rows * (6 * products + 12 * pairs * self.joined_kv)
 
 
@@ -149,7 +162,9 @@ class Encoder(nn.Module):
     ) -> Hidden:
         """Returns the encoder's outputs for embedded tokens and their segment ids."""
         config = self.config
-        bias = RelativePositionBias(config, bidirectional=True, name="relpos_bias")(x.shape[1])
+        bias = RelativePositionBias(config, bidirectional=True, name="relpos_bias")(
+            x.shape[1]
+        )
         mask = AttentionMask(segment_mask(segment_ids, segment_ids))
 
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
@@ -207,8 +222,12 @@ class DecoderLayer(nn.Module):
         x = x + Dropout(config.dropout_rate)(y, self.deterministic)
 
         y = RMSNorm(config.dtype, name="pre_cross_attention_layer_norm")(x)
-        attention = config.attention(config, self.deterministic, name="encoder_decoder_attention")
-        y = attention.cross(y, context.encoded, mask=context.cross_mask, cached=is_cached)
+        attention = config.attention(
+            config, self.deterministic, name="encoder_decoder_attention"
+        )
+        y = attention.cross(
+            y, context.encoded, mask=context.cross_mask, cached=is_cached
+        )
         x = x + Dropout(config.dropout_rate)(y, self.deterministic)
 
         y = RMSNorm(config.dtype, name="pre_mlp_layer_norm")(x)
@@ -235,7 +254,9 @@ class Decoder(nn.Module):
             self.logits_dense = config.dense(shape, HEAD, dtype=config.dtype)
 
     @nn.compact
-    def __call__(self, x: Hidden, context: DecoderContext, deterministic: bool) -> Hidden:
+    def __call__(
+        self, x: Hidden, context: DecoderContext, deterministic: bool
+    ) -> Hidden:
         """Returns the outputs after the final norm and dropout, for embedded tokens."""
         config = self.config
         x = Dropout(config.dropout_rate)(constrain(x, RESIDUAL), deterministic)
@@ -269,7 +290,9 @@ class Decoder(nn.Module):
         mask = decoder_mask(segment_ids)
         cross_mask = segment_mask(cross_segment_ids, encoder_segment_ids)
         bias = self.relpos_bias(segment_ids.shape[1])
-        return DecoderContext(encoded, AttentionMask(mask), AttentionMask(cross_mask), bias)
+        return DecoderContext(
+            encoded, AttentionMask(mask), AttentionMask(cross_mask), bias
+        )
 
     def cached_context(
         self,
@@ -289,7 +312,9 @@ class Decoder(nn.Module):
         cross_mask = segment_mask(jnp.ones_like(step.positions), is_encoder_token)
         cache_positions = jnp.arange(step.length)[None]
         bias = self.relpos_bias.between(step.positions, cache_positions)
-        return DecoderContext(encoded, AttentionMask(mask), AttentionMask(cross_mask), bias, step)
+        return DecoderContext(
+            encoded, AttentionMask(mask), AttentionMask(cross_mask), bias, step
+        )
 
 
 class EncoderDecoder(nn.Module):
@@ -337,7 +362,10 @@ class EncoderDecoder(nn.Module):
 
         encoded = self.encoder(x, encoder_segment_ids, deterministic)
         context = self.decoder.context(
-            encoded, encoder_segment_ids, segment_ids=segment_ids, cross_segment_ids=segment_ids
+            encoded,
+            encoder_segment_ids,
+            segment_ids=segment_ids,
+            cross_segment_ids=segment_ids,
         )
         return self.decoder(y, context, deterministic)
 

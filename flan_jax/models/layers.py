@@ -44,7 +44,9 @@ def parameter(
     return unboxed
 
 
-def prepend_axes(vector: Float[Array, " features"], rank: int) -> Float[Array, "*ones features"]:
+def prepend_axes(
+    vector: Float[Array, " features"], rank: int
+) -> Float[Array, "*ones features"]:
     """Reshapes a vector to `rank` axes, all but the last of size 1.
 
     The tests run with rank promotion as an error, so broadcasting must be spelled out.
@@ -76,7 +78,9 @@ def matmul(x: Inputs, kernel: Kernel, axes: Axes) -> Outputs:
     return jnp.dot(x, gather_fsdp(kernel, axes))
 
 
-def _matmul_forward(x: Inputs, kernel: Kernel, axes: Axes) -> tuple[Outputs, tuple[Inputs, Kernel]]:
+def _matmul_forward(
+    x: Inputs, kernel: Kernel, axes: Axes
+) -> tuple[Outputs, tuple[Inputs, Kernel]]:
     y = jnp.dot(x, gather_fsdp(kernel, axes))
     return y, (x, kernel)
 
@@ -229,7 +233,9 @@ class RMSNorm(nn.Module):
     axis: str = "embed"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+    def __call__(
+        self, x: Float[Array, "*batch features"]
+    ) -> Float[Array, "*batch features"]:
         """Normalizes over the last axis."""
         stored_scale = parameter(
             self,
@@ -257,7 +263,9 @@ class Dropout(nn.Module):
     rate: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*dims"], deterministic: bool) -> Float[Array, "*dims"]:
+    def __call__(
+        self, x: Float[Array, "*dims"], deterministic: bool
+    ) -> Float[Array, "*dims"]:
         """Drops channels unless `deterministic`; the axis before the last counts positions."""
         dropout = nn.Dropout(self.rate, broadcast_dims=(-2,))
         return dropout(x, deterministic=deterministic)

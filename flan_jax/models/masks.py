@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Int
 
 
 def segment_mask(
-    query_segment_ids: Int[Array, "batch query"], key_segment_ids: Int[Array, "batch key"]
+    query_segment_ids: Int[Array, "batch query"],
+    key_segment_ids: Int[Array, "batch key"],
 ) -> Bool[Array, "batch 1 query key"]:
     """Returns the mask of attention within each example; padding (0) is never attended to."""
     query = query_segment_ids[:, None, :, None]
@@ -18,7 +19,8 @@ def segment_mask(
 
 
 def decoder_mask(
-    segment_ids: Int[Array, "batch length"], prefix: Int[Array, "batch length"] | None = None
+    segment_ids: Int[Array, "batch length"],
+    prefix: Int[Array, "batch length"] | None = None,
 ) -> Bool[Array, "batch 1 length length"]:
     """Returns the mask of causal attention within each example.
 
@@ -61,7 +63,9 @@ def cache_mask(
 
 
 def window_mask(
-    query_positions: Int[Array, "batch query"], key_positions: Int[Array, "#batch key"], window: int
+    query_positions: Int[Array, "batch query"],
+    key_positions: Int[Array, "#batch key"],
+    window: int,
 ) -> Bool[Array, "batch 1 query key"]:
     """Returns the mask of a sliding window (Mistral, Gemma): positions less than `window` apart.
 

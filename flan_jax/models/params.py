@@ -40,7 +40,9 @@ def abstract_params(config: ModelConfig) -> Params:
 def abstract_params_on(config: ModelConfig, mesh: Mesh) -> Params:
     """Returns the parameters' shapes, each with the sharding that it has on the mesh."""
 
-    def placed(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    def placed(
+        leaf: jax.ShapeDtypeStruct, sharding: NamedSharding
+    ) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     boxed = abstract_params(config)

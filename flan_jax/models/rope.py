@@ -47,7 +47,10 @@ def rotary(
     half = x.shape[-1] // 2
     first = x[..., :half].astype(jnp.float32)
     second = x[..., half:].astype(jnp.float32)
-    angle = positions[:, :, None, None].astype(jnp.float32) * frequencies[None, None, None, :]
+    angle = (
+        positions[:, :, None, None].astype(jnp.float32)
+        * frequencies[None, None, None, :]
+    )
     sin = jnp.sin(angle)
     cos = jnp.cos(angle)
     rotated = [first * cos - second * sin, second * cos + first * sin]
@@ -90,7 +93,8 @@ class ScalingType:
 SCALINGS = {
     "linear": ScalingType(_linear, ("factor",)),
     "llama3": ScalingType(
-        _llama3, ("factor", "low_freq_factor", "high_freq_factor", "original_max_position")
+        _llama3,
+        ("factor", "low_freq_factor", "high_freq_factor", "original_max_position"),
     ),
 }
 
@@ -118,8 +122,13 @@ def check_scaling(scaling: Scaling) -> None:
     for name in required:
         value = scaling[name]
         if not isinstance(value, int | float) or not value > 0:
-            raise InputError(f"{name} of rope_scaling is {value!r}; write a number above 0")
-    if kind == "llama3" and not scaling["low_freq_factor"] < scaling["high_freq_factor"]:
+            raise InputError(
+                f"{name} of rope_scaling is {value!r}; write a number above 0"
+            )
+    if (
+        kind == "llama3"
+        and not scaling["low_freq_factor"] < scaling["high_freq_factor"]
+    ):
         raise InputError(
             f"rope_scaling blends from low_freq_factor={scaling['low_freq_factor']} up to "
             f"high_freq_factor={scaling['high_freq_factor']}; write a lower and a higher one. "

@@ -111,7 +111,11 @@ def initialize(
       InputError: only some of the arguments are given, or they are malformed; or this is a pod of a
         Kubernetes job whose other pods cannot be found.
     """
-    flags = {"--coordinator_address": address, "--process_count": count, "--process_index": index}
+    flags = {
+        "--coordinator_address": address,
+        "--process_count": count,
+        "--process_index": index,
+    }
     missing = [flag for flag, value in flags.items() if value is None]
     if missing and len(missing) < len(flags):
         raise InputError(
@@ -181,7 +185,9 @@ def _check_flags(address: str, count: int, index: int) -> None:
         )
 
 
-def _exit_unjoined(address: str | None, count: int | None, index: int | None) -> NoReturn:
+def _exit_unjoined(
+    address: str | None, count: int | None, index: int | None
+) -> NoReturn:
     process = "this process" if index is None else f"process {index} of {count}"
     at_address = f" at {address}" if address else ""
     _print_error(
@@ -348,7 +354,9 @@ def _send_heartbeats() -> None:
     key = f"{HEARTBEAT_KEYS}{_process_index()}"
     replies = _LastReply()
     if not is_process_zero():
-        threading.Thread(target=_watch_process_zero, args=(replies,), daemon=True).start()
+        threading.Thread(
+            target=_watch_process_zero, args=(replies,), daemon=True
+        ).start()
     while not _is_leaving.wait(HEARTBEAT_SECONDS):
         # An error is a missing reply, which _watch_process_zero notices.
         with contextlib.suppress(jax.errors.JaxRuntimeError):
@@ -383,7 +391,9 @@ def _watch_heartbeats() -> None:
                 counts[index] = count
                 last_changes[index] = now
         silent = [
-            index for index, changed in last_changes.items() if now - changed > SILENT_SECONDS
+            index
+            for index, changed in last_changes.items()
+            if now - changed > SILENT_SECONDS
         ]
         if silent:
             # The same exit code as after a preemption: the checkpoints are saved, and nothing
@@ -416,7 +426,9 @@ def _exit_with_others(text: str, code: int) -> NoReturn:
     remedy = ""
     if code == SAVED:
         remedy = ". The same command continues from the last checkpoint"
-    _print_error(f"{process_name()} exits because another process failed: {text}{remedy}")
+    _print_error(
+        f"{process_name()} exits because another process failed: {text}{remedy}"
+    )
     for callback in _failure_callbacks:
         # A full disk, perhaps, which may be why the run fails; the reason has been printed.
         with contextlib.suppress(OSError):

@@ -184,7 +184,9 @@ def _param_sharding(
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def optimizer_shardings(opt_state: Tree, params: Params, shardings: Tree, mesh: Mesh) -> Tree:
+def optimizer_shardings(
+    opt_state: Tree, params: Params, shardings: Tree, mesh: Mesh
+) -> Tree:
     """Returns the shardings of an optimizer state.
 
     Args:

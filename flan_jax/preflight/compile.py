@@ -313,7 +313,9 @@ def _compile(
             except jax.errors.JaxRuntimeError as error:
                 temporary_bytes = parse_temporary_bytes(str(error), argument_bytes)
             else:
-                program_collectives = collectives(compiled.as_text(), len(target.devices))
+                program_collectives = collectives(
+                    compiled.as_text(), len(target.devices)
+                )
                 temporary_bytes = _temporary_bytes(compiled)
 
     return Compiled(

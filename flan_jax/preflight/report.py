@@ -141,7 +141,9 @@ def format_memory(
             "compiled)"
         )
     if compiled.temporary_bytes is None:
-        return f"{text}\nDOES NOT FIT: the compiler ran out of the {available} of memory"
+        return (
+            f"{text}\nDOES NOT FIT: the compiler ran out of the {available} of memory"
+        )
 
     text += (
         f", temporaries {format_bytes(compiled.temporary_bytes)}: "
@@ -200,7 +202,9 @@ def format_time(
     seconds = estimate(compiled, target)
     if seconds is None or target.chip is None:
         return
-    between_slices = f", {format_seconds(seconds.dcn)} between slices" if seconds.dcn else ""
+    between_slices = (
+        f", {format_seconds(seconds.dcn)} between slices" if seconds.dcn else ""
+    )
     yield (
         f"lower bounds per step: {format_seconds(seconds.compute)} of compute, "
         f"{format_seconds(seconds.memory)} of memory traffic, {format_seconds(seconds.ici)} of "
@@ -231,7 +235,9 @@ def format_time(
         recomputation=", a third more for remat 'full'" if recomputes else "",
         weight_reads=3 if recomputes else 2,
         links="both links (the slice is a torus)" if target.is_torus else "one link",
-        network=", and between slices at the network's full rate" if seconds.dcn else "",
+        network=", and between slices at the network's full rate"
+        if seconds.dcn
+        else "",
     )
 
 
@@ -265,7 +271,11 @@ def format_evaluation(
         )
         yield format_memory(compiled, target)
         if not compiled.fits(target):
-            fewer = f"fewer prompts (--gin.EvalConfig.rows={shards}), " if rows > shards else ""
+            fewer = (
+                f"fewer prompts (--gin.EvalConfig.rows={shards}), "
+                if rows > shards
+                else ""
+            )
             yield (
                 f"Write {fewer}shorter LENGTHS, or a MESH with a higher tensor-parallel degree or "
                 "more fsdp"

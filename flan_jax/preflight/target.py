@@ -83,7 +83,9 @@ def tpu_slice(topology: str) -> Target:
             f"--topology={topology} has no dimensions in chips; write e.g. v4:2x2x1 or v5e:4x4, or "
             "2xv4:4x4x8 for two slices"
         )
-    if importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"):
+    if importlib.util.find_spec("libtpu") is None and not os.environ.get(
+        "TPU_LIBRARY_PATH"
+    ):
         raise InputError(
             "compiling for TPUs takes libtpu, which is not installed (no TPU is needed). Write: "
             "pip install -e '.[preflight]'"
@@ -169,7 +171,9 @@ def _describe_devices(
 
 def _usual_slices(version: str) -> str:
     """Returns the dimensions of the slices in gin/mesh, the smallest first."""
-    dimensions = {file.stem.partition("_")[2] for file in MESHES.glob(f"{version}_*.gin")}
+    dimensions = {
+        file.stem.partition("_")[2] for file in MESHES.glob(f"{version}_*.gin")
+    }
 
     def order(name: str) -> tuple[int, str]:
         chips = math.prod(int(size) for size in name.split("x"))

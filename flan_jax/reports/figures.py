@@ -60,7 +60,10 @@ def to_block(figure: "Figure", label: str) -> html.Figure:
         axes.spines[["top", "right"]].set_visible(False)
 
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
+    with (
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": label}),
+        warnings.catch_warnings(),
+    ):
         # The browser draws the texts; matplotlib's own font may lack a task name's letters.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -63,7 +63,9 @@ def _packing_text(mixture: MixtureSummary) -> str:
     for side, share in mixture.rows_filled.items():
         # A decoder's rows hold both sides, whose lengths are not given by this name.
         length = mixture.lengths.get(side)
-        positions = f"{side} positions" if length is None else f"{length} {side} positions"
+        positions = (
+            f"{side} positions" if length is None else f"{length} {side} positions"
+        )
         filled.append(f"{100 * share:.1f}% of the {positions}")
     return (
         f"Packing fills {' and '.join(filled)}. A batch of {mixture.batch_size:,} rows has "
@@ -120,16 +122,24 @@ def draw_mixture(mixture: MixtureSummary, path: str | Path) -> None:
     if kind not in PICTURE_FORMATS:
         raise InputError(f"{path}: a picture's name ends in .png, .svg, .pdf or .html")
 
-    tasks = sorted(mixture.tasks, key=lambda task: (task.cluster, -task.share, task.task))
+    tasks = sorted(
+        mixture.tasks, key=lambda task: (task.cluster, -task.share, task.task)
+    )
     clusters = list(dict.fromkeys(task.cluster for task in tasks))
     figure = figures.new_figure(0.9 + 0.21 * len(tasks))
     axes = figure.subplots()
-    colors = ["#2b5c8a" if clusters.index(task.cluster) % 2 else "#9db7d1" for task in tasks]
+    colors = [
+        "#2b5c8a" if clusters.index(task.cluster) % 2 else "#9db7d1" for task in tasks
+    ]
     positions = np.arange(len(tasks))
-    axes.barh(positions, [100 * task.share for task in tasks], color=colors, height=0.72)
+    axes.barh(
+        positions, [100 * task.share for task in tasks], color=colors, height=0.72
+    )
     for position, task in enumerate(tasks):
         text = f" {task.epochs:.2g} epochs"
-        axes.text(100 * task.share, position, text, va="center", fontsize=7, color="#555")
+        axes.text(
+            100 * task.share, position, text, va="center", fontsize=7, color="#555"
+        )
 
     labels = [f"{task.task}  ({task.cluster})" for task in tasks]
     axes.set_yticks(positions, labels, fontsize=7.5)

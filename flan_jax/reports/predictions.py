@@ -25,7 +25,9 @@ def predicted_tasks(run_dir: Path) -> set[str]:
     return {file.stem.partition("-")[0] for file in files}
 
 
-def task_predictions(run_dir: Path, task: str, *, remark: str, is_open: bool) -> html.Block:
+def task_predictions(
+    run_dir: Path, task: str, *, remark: str, is_open: bool
+) -> html.Block:
     """Returns some test examples of a task with the predictions in all phases.
 
     Args:
@@ -146,7 +148,9 @@ def _sample_lines(path: Path, count: int) -> Iterator[JsonObject]:
             last_start = start
 
 
-def answered_prompts(predictions: Mapping[Phase, Prediction]) -> list[html.AnsweredPrompt]:
+def answered_prompts(
+    predictions: Mapping[Phase, Prediction],
+) -> list[html.AnsweredPrompt]:
     """Returns a test example with its predictions.
 
     Args:
@@ -154,7 +158,9 @@ def answered_prompts(predictions: Mapping[Phase, Prediction]) -> list[html.Answe
         prompt. Those under further prompts have prompts of their own, which follow.
     """
     same_prompt = {
-        phase: prediction for phase, prediction in predictions.items() if not phase.prompts
+        phase: prediction
+        for phase, prediction in predictions.items()
+        if not phase.prompts
     }
     first = same_prompt.get(AFTER) or same_prompt[BEFORE]
     title = f"test example {first.example}, template {first.template}"
@@ -171,7 +177,9 @@ def phase_label(phase: Phase) -> str:
     return f"{phase.time}, prompts {phase.prompts}" if phase.prompts else phase.time
 
 
-def _answered(title: str, predictions: Mapping[Phase, Prediction]) -> html.AnsweredPrompt:
+def _answered(
+    title: str, predictions: Mapping[Phase, Prediction]
+) -> html.AnsweredPrompt:
     """Returns a prompt with the predictions of some phases."""
     phases = sorted(predictions, key=str, reverse=True)  # before, after
     first = predictions.get(AFTER) or predictions[phases[0]]
@@ -198,7 +206,9 @@ def _answered(title: str, predictions: Mapping[Phase, Prediction]) -> html.Answe
     return html.AnsweredPrompt(
         title=title,
         prompt=first.inputs,
-        options=_options_table(options, [predictions[phase] for phase in phases], phases),
+        options=_options_table(
+            options, [predictions[phase] for phase in phases], phases
+        ),
         answers=answers,
     )
 

@@ -131,10 +131,14 @@ def training_curves(metrics: Sequence[JsonObject]) -> html.Figure:
       metrics: the rows of metrics.jsonl, without those of evaluations.
     """
     figure = figures.new_figure(3.3)
-    grid = figure.subplot_mosaic([["loss", "loss", "accuracy"], ["loss", "loss", "learning_rate"]])
+    grid = figure.subplot_mosaic(
+        [["loss", "loss", "accuracy"], ["loss", "loss", "learning_rate"]]
+    )
     for name, title in CURVES.items():
         rows = [row for row in metrics if math.isfinite(row.get(name, math.nan))]
-        points = np.array([[row["step"], row[name]] for row in rows], float).reshape(-1, 2)
+        points = np.array([[row["step"], row[name]] for row in rows], float).reshape(
+            -1, 2
+        )
         is_smooth = name == "learning_rate"
         average = points if is_smooth else _moving_mean(points)
         thinned = slice(None, None, 1 + len(points) // MAX_POINTS)

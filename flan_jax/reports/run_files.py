@@ -67,7 +67,9 @@ def read_run(path: Path) -> RunFiles:
         )
 
     manifest = read_json(path / MANIFEST) or {}
-    tasks = sorted(read_all_task_scores(path), key=lambda task: (task.cluster, task.task))
+    tasks = sorted(
+        read_all_task_scores(path), key=lambda task: (task.cluster, task.task)
+    )
     trained_on: dict[str, list[TaskScores]] = {}
     for task in tasks:
         if not task.held_out:

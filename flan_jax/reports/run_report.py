@@ -134,7 +134,9 @@ def _terminal_note(run: RunFiles) -> str:
     generated = run.mixture.generated_tasks
     if len(generated) == len(run.mixture.tasks):
         return "practice corpus: not FLAN's datasets"
-    return f"practice corpus, not FLAN's datasets: {html.clip(', '.join(generated), 60)}"
+    return (
+        f"practice corpus, not FLAN's datasets: {html.clip(', '.join(generated), 60)}"
+    )
 
 
 def _mean(row: ScoreRow, phase: Phase) -> float | None:
@@ -204,7 +206,9 @@ def _verdict(run: RunFiles, mean: ScoreRow) -> str:
     """Returns what training has done to the held-out mean, in words."""
     if run.held_out_name is None:
         is_known = bool(run.section("data"))
-        return "No cluster is held out: the run trains on all tasks." if is_known else ""
+        return (
+            "No cluster is held out: the run trains on all tasks." if is_known else ""
+        )
     if mean.latest is None:
         return f"The held-out cluster is {run.held_out_name}; no held-out task is scored yet."
 
@@ -329,7 +333,9 @@ def _score_cells(row: ScoreRow, further_phases: Sequence[Phase]) -> list[html.Ce
     lowest_to_highest = None
     interval = None
     if row.latest is not None:
-        lowest_to_highest = f"{min(row.latest.parts):.1f} \u2013 {max(row.latest.parts):.1f}"
+        lowest_to_highest = (
+            f"{min(row.latest.parts):.1f} \u2013 {max(row.latest.parts):.1f}"
+        )
         interval = _interval_cell(row.latest.interval)
     return [
         "" if is_mean else row.metric,
@@ -359,9 +365,13 @@ def _training(run: RunFiles) -> list[html.Block]:
     loss = html.format_cell(last.get("loss"), 3)
     accuracy = html.format_cell(last.get("accuracy"))
     text = f"Step {last['step']:,}: loss {loss}, token accuracy {accuracy}%."
-    rates = [row["tokens_per_second"] for row in run.metrics if row.get("tokens_per_second")]
+    rates = [
+        row["tokens_per_second"] for row in run.metrics if row.get("tokens_per_second")
+    ]
     if rates:
-        text += f" Median throughput: {statistics.median(rates):,.0f} tokens per second."
+        text += (
+            f" Median throughput: {statistics.median(rates):,.0f} tokens per second."
+        )
     return [heading, run_figures.training_curves(run.metrics), html.Paragraph(text)]
 
 
@@ -384,7 +394,9 @@ def _predictions(run: RunFiles) -> list[html.Block]:
         "outcome."
     )
     blocks: list[html.Block] = [heading, introduction]
-    for number, task in enumerate(sorted(tasks, key=lambda task: (task not in held_out, task))):
+    for number, task in enumerate(
+        sorted(tasks, key=lambda task: (task not in held_out, task))
+    ):
         remark = ", held out" if task in held_out else ""
         blocks.append(
             task_predictions(
@@ -402,7 +414,10 @@ def _run_details(run: RunFiles) -> list[html.Block]:
     details |= {key: run.manifest.get(key, {}) for key in DETAILS}
     result = run.result or {}
     details["result"] = {key: value for key, value in result.items() if key != "tasks"}
-    rows = [(key, _format_value(value) or "not available yet") for key, value in details.items()]
+    rows = [
+        (key, _format_value(value) or "not available yet")
+        for key, value in details.items()
+    ]
     identity = json.dumps(run.section("identity"), indent=2)
     return [
         html.Heading("Run details"),
@@ -430,7 +445,8 @@ def _format_value(value: object) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Rewrites a run's report: the program `python -m flan_jax.reports.run_report RUN_DIR`."""
     parser = argparse.ArgumentParser(
-        prog="python -m flan_jax.reports.run_report", description="Rewrites a run's report.html."
+        prog="python -m flan_jax.reports.run_report",
+        description="Rewrites a run's report.html.",
     )
     parser.add_argument("run_dir", type=Path)
     try:

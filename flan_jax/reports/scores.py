@@ -182,7 +182,9 @@ def _combine_seeds(seeds: Sequence[PromptScores]) -> Score:
         quartiles = (low, high)
 
     best_templates = [scores.best_dev_template for scores in seeds]
-    best = mean_if_complete([template and template.score for template in best_templates])
+    best = mean_if_complete(
+        [template and template.score for template in best_templates]
+    )
     return Score(
         [_seed_values(seeds)],
         reported_interval(seeds),
@@ -210,7 +212,11 @@ def _seed_values(seeds: Sequence[PromptScores]) -> Values:
     A metric of a whole set has no values by example. Its interval stands for them, or else the
     scores of its templates: float[seeds, templates, 1].
     """
-    values = [np.asarray(scores.values, float) for scores in seeds if scores.values is not None]
+    values = [
+        np.asarray(scores.values, float)
+        for scores in seeds
+        if scores.values is not None
+    ]
     shapes = {array.shape for array in values}
     if len(values) == len(seeds) and len(shapes) == 1:
         return np.stack(values)
@@ -240,7 +246,9 @@ def reported_interval(seeds: Sequence[PromptScores]) -> Interval | None:
     Returns:
       The interval; None if a run has none.
     """
-    errors = [scores.standard_error for scores in seeds if scores.standard_error is not None]
+    errors = [
+        scores.standard_error for scores in seeds if scores.standard_error is not None
+    ]
     intervals = [scores.interval for scores in seeds if scores.interval is not None]
     if len(errors) < len(seeds) or len(intervals) < len(seeds):
         return None
@@ -260,7 +268,9 @@ def normal_interval(mean: float, error: float) -> Interval:
     return Interval(mean, error, mean - reach, mean + reach)
 
 
-def mean_row(name: str, tasks: Sequence[ScoreRow], phases: Collection[Phase]) -> ScoreRow:
+def mean_row(
+    name: str, tasks: Sequence[ScoreRow], phases: Collection[Phase]
+) -> ScoreRow:
     """Returns the mean over tasks.
 
     Args:

@@ -10,7 +10,13 @@ from flan_jax.reports import html, sweep_figures
 from flan_jax.reports.scores import format_interval, format_p_value, mean_if_complete
 from flan_jax.reports.sweep_figures import TUNED, UNTUNED, Line
 from flan_jax.reports.sweep_results import Setting, Sweep, axis_label
-from flan_jax.reports.sweep_scores import Cluster, Difference, Results, difference, held_out_mean
+from flan_jax.reports.sweep_scores import (
+    Cluster,
+    Difference,
+    Results,
+    difference,
+    held_out_mean,
+)
 from flan_jax.run_records import AFTER, Phase
 
 TITLES = {
@@ -76,7 +82,9 @@ def axis_sections(results: Results) -> list[html.Block]:
             settings={},
             clusters=clusters,
         )
-        points = [_mean_of(results.headline, clusters, phase) for phase in sweep.evaluations]
+        points = [
+            _mean_of(results.headline, clusters, phase) for phase in sweep.evaluations
+        ]
         blocks.append(html.Heading("Prompts at evaluation"))
         blocks += _means(axis, [Line(TUNED, points)])
     return blocks
@@ -111,7 +119,8 @@ def _settings_along(sweep: Sweep, axis: str) -> dict[str, list[Setting]]:
             if name != axis
         ]
         settings[", ".join(others)] = [
-            (*setting[:number], value, *setting[number + 1 :]) for value in sweep.axes[axis]
+            (*setting[:number], value, *setting[number + 1 :])
+            for value in sweep.axes[axis]
         ]
     return settings
 
@@ -143,7 +152,9 @@ def _lines(axis: _Axis) -> list[Line]:
 
 
 def _rounded_means(line: Line) -> tuple[float | None, ...]:
-    return tuple(None if point is None else round(point.mean, 6) for point in line.points)
+    return tuple(
+        None if point is None else round(point.mean, 6) for point in line.points
+    )
 
 
 def _line_label(phase: Phase, others: str) -> str:
@@ -156,7 +167,9 @@ def _line_label(phase: Phase, others: str) -> str:
     return ", ".join(parts)
 
 
-def _mean_of(clusters: Sequence[Cluster], names: set[str], phase: Phase) -> Interval | None:
+def _mean_of(
+    clusters: Sequence[Cluster], names: set[str], phase: Phase
+) -> Interval | None:
     """Returns the held-out mean over the named clusters; None unless all are scored."""
     named = [cluster for cluster in clusters if cluster.name in names]
     return held_out_mean(named, phase) if len(named) == len(names) else None
@@ -212,7 +225,9 @@ def _differences(axis: _Axis) -> list[html.Block]:
     columns: list[str] = []
     cells_of_columns: list[list[str | None]] = []
     for others, settings in axis.settings.items():
-        first, *rest = (axis.results.by_setting.get(setting, ()) for setting in settings)
+        first, *rest = (
+            axis.results.by_setting.get(setting, ()) for setting in settings
+        )
         for phase in axis.results.sweep.evaluations:
             cells = [_difference_cell(axis, first, second, phase) for second in rest]
             if any(cells):
@@ -225,7 +240,10 @@ def _differences(axis: _Axis) -> list[html.Block]:
     for number, value in enumerate(other_values):
         rows.append([value, *(cells[number] for cells in cells_of_columns)])
     table = html.Table(
-        columns=[f"difference from {first_value}", *columns], rows=rows, text_columns=1, dense=True
+        columns=[f"difference from {first_value}", *columns],
+        rows=rows,
+        text_columns=1,
+        dense=True,
     )
     caption = html.Paragraph(
         f"Difference of the held-out mean at each value of {axis.name} from that at {first_value}, "

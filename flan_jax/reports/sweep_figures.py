@@ -293,7 +293,9 @@ def _line_style(number: int) -> Style:
 
 
 def learning_curves(
-    losses: Sequence[np.ndarray], evaluated: Mapping[str, np.ndarray], line_label: str = "a run"
+    losses: Sequence[np.ndarray],
+    evaluated: Mapping[str, np.ndarray],
+    line_label: str = "a run",
 ) -> html.Figure:
     """Draws the training loss of each run and, if known, held-out means during training.
 
@@ -331,7 +333,9 @@ def learning_curves(
             label="median of the runs",
         )
     loss_axes.legend(frameon=False, fontsize=8)
-    figures.use_log_scale_if_wide(loss_axes, np.concatenate([line[:, 1] for line in losses]))
+    figures.use_log_scale_if_wide(
+        loss_axes, np.concatenate([line[:, 1] for line in losses])
+    )
 
     if evaluated:
         mean_axes = all_axes[1]

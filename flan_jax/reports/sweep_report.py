@@ -21,7 +21,13 @@ from flan_jax.reports.scores import (
 )
 from flan_jax.reports.sweep_axes import axis_sections
 from flan_jax.reports.sweep_figures import TUNED, UNTUNED, FigureRow
-from flan_jax.reports.sweep_results import Setting, Sweep, SweepRun, axis_label, read_sweep
+from flan_jax.reports.sweep_results import (
+    Setting,
+    Sweep,
+    SweepRun,
+    axis_label,
+    read_sweep,
+)
 from flan_jax.reports.sweep_scores import Cluster, Results, held_out_mean, score_sweep
 from flan_jax.run_records import AFTER, BEFORE, Phase, PromptScores
 
@@ -111,9 +117,13 @@ def _summary(results: Results) -> list[html.Block]:
     """Returns the state of the runs, the verdict, and the means of the headline clusters."""
     sweep = results.sweep
     states = [run.state for run in sweep.runs]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    counts = ", ".join(
+        f"{states.count(state)} {state}" for state in sorted(set(states))
+    )
     runs = html.plural(len(states), "run")
-    blocks: list[html.Block] = [html.Paragraph(f"{runs}: {counts}.{_headline_text(sweep)}")]
+    blocks: list[html.Block] = [
+        html.Paragraph(f"{runs}: {counts}.{_headline_text(sweep)}")
+    ]
     note = generated_rows_note(sweep_runs.mixtures(sweep))
     if note:
         blocks.append(html.Paragraph(note, "note"))
@@ -155,21 +165,29 @@ def _headline_text(sweep: Sweep) -> str:
 
 def _setting_label(sweep: Sweep, setting: Setting) -> str:
     """Returns a label such as "MODEL = @Small(), shots = 5"."""
-    return ", ".join(f"{axis} = {value}" for axis, value in zip(sweep.axes, setting, strict=True))
+    return ", ".join(
+        f"{axis} = {value}" for axis, value in zip(sweep.axes, setting, strict=True)
+    )
 
 
 def _compared(clusters: Sequence[Cluster]) -> list[Cluster]:
     """Returns the clusters that are scored both before and after training."""
     return [
-        cluster for cluster in clusters if cluster.is_scored(BEFORE) and cluster.is_scored(AFTER)
+        cluster
+        for cluster in clusters
+        if cluster.is_scored(BEFORE) and cluster.is_scored(AFTER)
     ]
 
 
 def _verdict(compared: Sequence[Cluster]) -> str:
     """Returns in words what speaks for tuning, and everything that does not."""
     means = [cluster.mean for cluster in compared if cluster.mean]
-    above = [mean for mean in means if mean.difference is not None and mean.difference > 0]
-    below = [mean for mean in means if mean.difference is not None and mean.difference < 0]
+    above = [
+        mean for mean in means if mean.difference is not None and mean.difference > 0
+    ]
+    below = [
+        mean for mean in means if mean.difference is not None and mean.difference < 0
+    ]
 
     text = (
         f"Tuned is above untuned on {len(above)} of {html.plural(len(means), 'held-out cluster')}, "
@@ -206,7 +224,9 @@ def _names(rows: Sequence[ScoreRow]) -> str:
     return ", ".join(row.name for row in rows)
 
 
-def _held_out_means(clusters: Sequence[Cluster]) -> tuple[Interval | None, Interval | None]:
+def _held_out_means(
+    clusters: Sequence[Cluster],
+) -> tuple[Interval | None, Interval | None]:
     """Returns the means over clusters before and after training."""
     return held_out_mean(clusters, BEFORE), held_out_mean(clusters, AFTER)
 
@@ -285,7 +305,9 @@ def _gaps(sweep: Sweep) -> list[html.Block]:
     left_out = sweep.plan.get("left_out", [])
     tasks = [task for run in sweep.runs for task in run.tasks if task.held_out]
     remarks = [
-        f"Not held out (no task can be evaluated): {', '.join(left_out)}." if left_out else None,
+        f"Not held out (no task can be evaluated): {', '.join(left_out)}."
+        if left_out
+        else None,
         notes.truncated_prompts(tasks),
         notes.tasks_without_scores(sweep_runs.tasks_without_scores(sweep)),
     ]
@@ -309,10 +331,14 @@ def _datasets(results: Results) -> list[html.Block]:
         _dataset_table(results.headline),
     ]
     excluded = [
-        f"{task} ({cluster.name})" for cluster in results.headline for task in cluster.excluded
+        f"{task} ({cluster.name})"
+        for cluster in results.headline
+        for task in cluster.excluded
     ]
     if excluded:
-        text = f"Excluded from the cluster mean (missing scores): {', '.join(excluded)}."
+        text = (
+            f"Excluded from the cluster mean (missing scores): {', '.join(excluded)}."
+        )
         blocks.append(html.Paragraph(text, "missing"))
     caption = html.Paragraph(
         "Untuned and tuned: mean over templates (and seeds) with its 95 % interval; a cluster's is "
@@ -343,7 +369,9 @@ def _dataset_table(clusters: Sequence[Cluster]) -> html.Table:
         rows.append([cluster.name, *cluster_cells])
         for task in cluster.tasks:
             rows.append([f"{NO_BREAK_INDENT}{task.name}", *_dataset_cells(task)])
-    return html.Table(columns=DATASET_COLUMNS, rows=rows, text_columns=2, bold=bold, dense=True)
+    return html.Table(
+        columns=DATASET_COLUMNS, rows=rows, text_columns=2, bold=bold, dense=True
+    )
 
 
 def _dataset_cells(row: ScoreRow) -> list[html.Cell]:
@@ -403,8 +431,15 @@ def results_table(sweep: Sweep) -> html.Table:
 
     rows: list[list[html.Cell]] = []
     for run in sweep.runs:
-        run_cells: list[html.Cell] = [run.plan.get("index"), run.plan["id"], run.name, run.state]
-        run_cells += [axis_label(run.point[axis]) if axis in run.point else "" for axis in axes]
+        run_cells: list[html.Cell] = [
+            run.plan.get("index"),
+            run.plan["id"],
+            run.name,
+            run.state,
+        ]
+        run_cells += [
+            axis_label(run.point[axis]) if axis in run.point else "" for axis in axes
+        ]
         is_empty = True
         for task in run.tasks:
             task_cells = [*run_cells, task.cluster, task.task, task.held_out]
@@ -443,7 +478,8 @@ def _result_cells(phase: Phase, scores: PromptScores) -> list[html.Cell]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Rewrites a sweep's report: `python -m flan_jax.reports.sweep_report SWEEP_DIR`."""
     parser = argparse.ArgumentParser(
-        prog="python -m flan_jax.reports.sweep_report", description="Rewrites a sweep's report."
+        prog="python -m flan_jax.reports.sweep_report",
+        description="Rewrites a sweep's report.",
     )
     parser.add_argument("sweep_dir", type=Path)
     try:

@@ -13,7 +13,13 @@ import numpy as np
 from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject, is_process_alive, read_json, read_jsonl
 from flan_jax.run_dir import LEAKAGE, MANIFEST, METRICS, RESULT
-from flan_jax.run_records import AFTER, MixtureSummary, Phase, TaskScores, read_task_scores
+from flan_jax.run_records import (
+    AFTER,
+    MixtureSummary,
+    Phase,
+    TaskScores,
+    read_task_scores,
+)
 
 PLAN = "plan.json"
 RUNS = "runs.jsonl"
@@ -182,7 +188,9 @@ def read_sweep(path: Path) -> Sweep:
     for run in runs:
         for task in run.tasks:
             phases = task.scores if task.held_out else ()
-            further_phases |= {phase for phase in phases if phase.time == "after"} - {AFTER}
+            further_phases |= {phase for phase in phases if phase.time == "after"} - {
+                AFTER
+            }
     evaluations = [AFTER, *sorted(further_phases, key=str)]
     return Sweep(path, plan, runs, axes, evaluations, base)
 
@@ -272,7 +280,9 @@ def _read_run(sweep_dir: Path, row: JsonObject) -> SweepRun:
             METRICS: len(losses) == 0,
             "eval/": not scores,
         }
-        gaps.reasons += [f"{name} is missing or empty" for name, empty in is_empty.items() if empty]
+        gaps.reasons += [
+            f"{name} is missing or empty" for name, empty in is_empty.items() if empty
+        ]
 
     return SweepRun(
         name=str(row["name"]),
@@ -330,7 +340,9 @@ def _read_metrics(path: Path, gaps: _Gaps) -> tuple[np.ndarray, list[JsonObject]
             if "loss" in row and np.isfinite(row["loss"]):
                 losses.append((float(row["step"]), float(row["loss"])))
             if "eval" in row:
-                evaluated.append({"step": float(row["step"]), **_as_object(row["eval"])})
+                evaluated.append(
+                    {"step": float(row["step"]), **_as_object(row["eval"])}
+                )
     except (OSError, ValueError, LookupError, TypeError) as error:
         gaps.add(path, error)
     return np.array(losses, float).reshape(-1, 2), evaluated

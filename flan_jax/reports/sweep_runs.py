@@ -12,7 +12,11 @@ from urllib.parse import quote
 import numpy as np
 
 from flan_jax.reports import html, sweep_figures
-from flan_jax.reports.mixture import generated_rows_note, has_real_rows_only, mixture_section
+from flan_jax.reports.mixture import (
+    generated_rows_note,
+    has_real_rows_only,
+    mixture_section,
+)
 from flan_jax.reports.predictions import answered_prompts, sample_predictions
 from flan_jax.reports.scores import ScoreRow
 from flan_jax.reports.sweep_results import DAMAGE, Sweep, SweepRun, axis_label
@@ -108,7 +112,9 @@ def learning_curves(results: Results) -> list[html.Block]:
         html.Paragraph(f"{caption}.", "caption"),
     ]
     if not evaluated:
-        blocks.append(html.Paragraph("No run scored held-out clusters during training."))
+        blocks.append(
+            html.Paragraph("No run scored held-out clusters during training.")
+        )
     return blocks
 
 
@@ -160,7 +166,10 @@ def published(results: Results) -> list[html.Block]:
             row.append(_comparable_mean(entry, measured))
         rows.append(row)
     if not rows:
-        return [heading, html.Paragraph("None known for these clusters and datasets.", "missing")]
+        return [
+            heading,
+            html.Paragraph("None known for these clusters and datasets.", "missing"),
+        ]
 
     columns = [
         "cluster or datasets",
@@ -220,7 +229,9 @@ def _measured(results: Results, entry: Mapping[str, str]) -> list[ScoreRow]:
     return [tasks[name] for name in names]
 
 
-def _comparable_mean(entry: Mapping[str, str], measured: Sequence[ScoreRow]) -> float | None:
+def _comparable_mean(
+    entry: Mapping[str, str], measured: Sequence[ScoreRow]
+) -> float | None:
     """Returns our mean over the same datasets; None for a cluster, whose datasets differ."""
     scores = [row.after for row in measured if row.after is not None]
     if entry["kind"] != "tasks" or len(scores) < len(measured):
@@ -257,7 +268,9 @@ def mixture(results: Results) -> list[html.Block]:
             ]
         )
         if not details:
-            details = [html.Folded(f"Task by task: {run.name}", mixture_section(summary))]
+            details = [
+                html.Folded(f"Task by task: {run.name}", mixture_section(summary))
+            ]
     columns = (
         "run",
         "mixture",
@@ -335,8 +348,13 @@ def _missing_audits(sweep: Sweep, audited: Sequence[SweepRun]) -> list[html.Bloc
         return []
 
     paths = [run.path.relative_to(sweep.path) for run in missing.values()]
-    commands = [f"python launch/leakage.py --run_dir=$SWEEP_DIR/{path}" for path in paths]
-    commands = [*commands[:MAX_ROWS], "python -m flan_jax.reports.sweep_report $SWEEP_DIR"]
+    commands = [
+        f"python launch/leakage.py --run_dir=$SWEEP_DIR/{path}" for path in paths
+    ]
+    commands = [
+        *commands[:MAX_ROWS],
+        "python -m flan_jax.reports.sweep_report $SWEEP_DIR",
+    ]
     text = (
         f"{len(missing)} of {len(done) + len(missing)} combinations of a mixture and held-out "
         "tasks are not audited yet. An audit takes a minute or more of processor time. With "
@@ -486,7 +504,10 @@ def software(results: Results) -> list[html.Block]:
     heading = html.Heading("Software")
     if not versions:
         return [heading, html.Placeholder(f"no {MANIFEST} names versions")]
-    rows = [[package, version, count] for (package, version), count in sorted(versions.items())]
+    rows = [
+        [package, version, count]
+        for (package, version), count in sorted(versions.items())
+    ]
     columns = ("package", "version", "runs")
     return [
         heading,
@@ -506,7 +527,9 @@ def plan(results: Results) -> list[html.Block]:
     """
     sweep = results.sweep
     facts = [
-        (key, axis_label(value)) for key, value in sweep.plan.items() if key not in ("axes", "base")
+        (key, axis_label(value))
+        for key, value in sweep.plan.items()
+        if key not in ("axes", "base")
     ]
     for axis, values in sweep.plan["axes"].items():
         facts.append((f"axis {axis}", "; ".join(map(axis_label, values))))

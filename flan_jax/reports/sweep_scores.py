@@ -236,7 +236,9 @@ def difference(
     return Difference(interval, paired_p_value(scaled_pairs))
 
 
-def _task_values(clusters: Sequence[Cluster], name: str, phase: Phase) -> dict[str, Values]:
+def _task_values(
+    clusters: Sequence[Cluster], name: str, phase: Phase
+) -> dict[str, Values]:
     """Returns the values of the tasks in a cluster's mean; {} without such a cluster."""
     by_name = {cluster.name: cluster for cluster in clusters}
     if name not in by_name:

@@ -17,7 +17,14 @@ from typing import TextIO
 
 from flan_jax.errors import DONE, SAVED, InputError
 from flan_jax.json_files import read_json, write_json
-from flan_jax.sweeps.sweep_dir import BASE, PlannedRun, Status, now, read_status, status_file
+from flan_jax.sweeps.sweep_dir import (
+    BASE,
+    PlannedRun,
+    Status,
+    now,
+    read_status,
+    status_file,
+)
 
 ORPHAN_SECONDS = 1.0
 """How often to look whether a run that a killed engine left behind has ended."""
@@ -116,7 +123,11 @@ class LocalEngine:
         """Waits for a run that another engine, which was killed, has left running."""
         while not self._stopping.is_set():
             status = read_status(self.sweep_dir, run)
-            if status is None or status.state != "running" or status.host != socket.gethostname():
+            if (
+                status is None
+                or status.state != "running"
+                or status.host != socket.gethostname()
+            ):
                 return
             time.sleep(ORPHAN_SECONDS)
 
@@ -150,7 +161,9 @@ class LocalEngine:
         """Writes the status of a process that was killed or never came to its run."""
         file = status_file(self.sweep_dir, run)
         content = read_json(file)
-        wrote_its_end = content and content["pid"] == pid and content["state"] != "running"
+        wrote_its_end = (
+            content and content["pid"] == pid and content["state"] != "running"
+        )
         if code in (DONE, SAVED) or wrote_its_end:
             return
         if content:
@@ -164,7 +177,11 @@ class LocalEngine:
                 started=now(),
                 attempts=1,
             )
-        error = f"killed by {signal.Signals(-code).name}" if code < 0 else self._last_error(run)
+        error = (
+            f"killed by {signal.Signals(-code).name}"
+            if code < 0
+            else self._last_error(run)
+        )
         failed = dataclasses.replace(status, state="failed", ended=now(), error=error)
         write_json(file, dataclasses.asdict(failed))
 

@@ -107,7 +107,9 @@ def make_plan(
         configs[base.id] = text
         shared_bindings.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
 
-    def settings_at(point_files: Sequence[str], point_bindings: Sequence[str]) -> Settings:
+    def settings_at(
+        point_files: Sequence[str], point_bindings: Sequence[str]
+    ) -> Settings:
         return resolve([*gin_files, *point_files], [*bindings, *point_bindings])[0]
 
     runs: dict[str, PlannedRun] = {}
@@ -132,12 +134,16 @@ def make_plan(
     axes = _values_that_occur(config.axes, runs.values())
     left_out = []
     if EACH in config.axes.values():
-        clusters = dict.fromkeys(name for each in data.values() for name in _clusters(each))
+        clusters = dict.fromkeys(
+            name for each in data.values() for name in _clusters(each)
+        )
         left_out = [name for name in clusters if name not in axes["HELD_OUT"]]
     return Plan(axes, tuple(runs.values()), configs, base, data, left_out)
 
 
-def _values_that_occur(axes: Iterable[str], runs: Iterable[PlannedRun]) -> dict[str, list[Any]]:
+def _values_that_occur(
+    axes: Iterable[str], runs: Iterable[PlannedRun]
+) -> dict[str, list[Any]]:
     """Returns {axis: its values among the runs}, in the order of the runs."""
     values: dict[str, list[Any]] = {axis: [] for axis in axes}
     for run in runs:
@@ -154,7 +160,9 @@ def _points(
 
     What HELD_OUT's "each" stands for depends on the other axes, which are set first.
     """
-    listed = {axis: values for axis, values in axes.items() if not isinstance(values, str)}
+    listed = {
+        axis: values for axis, values in axes.items() if not isinstance(values, str)
+    }
     for values in itertools.product(*listed.values()):
         point = dict(zip(listed, values, strict=True))
         if len(listed) == len(axes):
@@ -169,13 +177,17 @@ def _points(
                 "template to ask it in. Name another MIXTURE"
             )
         for cluster in clusters:
-            yield {axis: cluster if axis == "HELD_OUT" else point[axis] for axis in axes}
+            yield {
+                axis: cluster if axis == "HELD_OUT" else point[axis] for axis in axes
+            }
 
 
 def evaluable_clusters(settings: Settings) -> list[str]:
     """Returns the clusters with a task that has a test split and a template to evaluate it in."""
     clusters = _clusters(settings.data)
-    return [cluster for cluster, tasks in clusters.items() if _has_evaluable_task(tasks)]
+    return [
+        cluster for cluster, tasks in clusters.items() if _has_evaluable_task(tasks)
+    ]
 
 
 def _clusters(data: DataConfig) -> Mapping[str, Sequence[TemplatedTask]]:
@@ -189,7 +201,9 @@ def _has_evaluable_task(tasks: Sequence[TemplatedTask]) -> bool:
 def _overrides(point: Point) -> tuple[list[str], list[str]]:
     """Returns (gin files, bindings) that lead to a point."""
     files = [point[GIN_FILE]] if GIN_FILE in point else []
-    bindings = [f"{axis} = {value!r}" for axis, value in point.items() if axis != GIN_FILE]
+    bindings = [
+        f"{axis} = {value!r}" for axis, value in point.items() if axis != GIN_FILE
+    ]
     return files, bindings
 
 
@@ -213,7 +227,9 @@ def _planned_run(
         "to be compared; write the number that launch/train.py --dry_run shows",
     )
     folder = BASE if index is None else "runs"
-    values = [f"{axis.rpartition('.')[2]}={_as_text(value)}" for axis, value in point.items()]
+    values = [
+        f"{axis.rpartition('.')[2]}={_as_text(value)}" for axis, value in point.items()
+    ]
     return PlannedRun(
         index=index,
         id=run_hash,

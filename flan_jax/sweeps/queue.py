@@ -15,13 +15,21 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 from flan_jax.errors import InputError, add_to_registry
 from flan_jax.json_files import read_jsonl, write_text
 from flan_jax.sweeps.local_engine import ABLATE, lock
-from flan_jax.sweeps.sweep_dir import Plan, PlannedRun, is_finished, make_folders, now, write_plan
+from flan_jax.sweeps.sweep_dir import (
+    Plan,
+    PlannedRun,
+    is_finished,
+    make_folders,
+    now,
+    write_plan,
+)
 
 SUBMITTED = "submitted.jsonl"
 """A line for each run that was submitted. A line with "job": null means that the submission was
 interrupted and its outcome is unknown."""
 UNSURE = re.compile(
-    r"timed? ?out|connection|running asynchronously|unreachable|unavailable", re.IGNORECASE
+    r"timed? ?out|connection|running asynchronously|unreachable|unavailable",
+    re.IGNORECASE,
 )
 """Words of a client that failed and may have submitted all the same."""
 BASE_JOB = "BASE_JOB"
@@ -134,7 +142,9 @@ class Batch(NamedTuple):
 def check_client(program: str, install: str) -> None:
     """Raises InputError if a client is not installed, saying how to get it."""
     if shutil.which(program) is None:
-        raise InputError(f"{program} is not installed here, or not on the PATH: {install}")
+        raise InputError(
+            f"{program} is not installed here, or not on the PATH: {install}"
+        )
 
 
 def call(argv: Sequence[str], install: str) -> str:
@@ -153,7 +163,9 @@ def call(argv: Sequence[str], install: str) -> str:
     )
     if done.returncode:
         output = (done.stdout + done.stderr).strip()[-4000:] or "it printed nothing"
-        raise InputError(f"{shlex.join(argv)} ended with exit code {done.returncode}:\n{output}")
+        raise InputError(
+            f"{shlex.join(argv)} ended with exit code {done.returncode}:\n{output}"
+        )
     return done.stdout
 
 
@@ -267,7 +279,9 @@ def batch_of(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Batch:
     return Batch(base, runs, after, queued, ())
 
 
-def describe_submission(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Iterator[str]:
+def describe_submission(
+    sweep_dir: Path, plan: Plan, engine: QueueEngine
+) -> Iterator[str]:
     """Yields what `submit` would write and call. Nothing is submitted and nothing written."""
     engine.check(sweep_dir)
     batch = batch_of(sweep_dir, plan, engine)
@@ -332,7 +346,9 @@ def submit(
     held.close()
 
 
-def _submit_command(sweep_dir: Path, engine: QueueEngine, command: Command) -> Sequence[str]:
+def _submit_command(
+    sweep_dir: Path, engine: QueueEngine, command: Command
+) -> Sequence[str]:
     """Submits the runs of a command and returns their jobs.
 
     Their lines in submitted.jsonl have no job while the client is called, so that a process that
@@ -344,8 +360,12 @@ def _submit_command(sweep_dir: Path, engine: QueueEngine, command: Command) -> S
     def write_lines(jobs: Sequence[str | None]) -> None:
         lines = [*earlier_lines]
         for run_id, job in zip(run_ids, jobs, strict=bool(jobs)):
-            lines.append({"run": run_id, "engine": engine.name, "job": job, "time": now()})
-        write_text(sweep_dir / SUBMITTED, "".join(json.dumps(line) + "\n" for line in lines))
+            lines.append(
+                {"run": run_id, "engine": engine.name, "job": job, "time": now()}
+            )
+        write_text(
+            sweep_dir / SUBMITTED, "".join(json.dumps(line) + "\n" for line in lines)
+        )
 
     write_lines([None] * len(run_ids))
     try:

@@ -38,7 +38,9 @@ LOW_PRIORITY = 5
 """The niceness of the leakage audits: they give way to the runs, and end all the same."""
 
 
-def run_one(sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str) -> None:
+def run_one(
+    sweep_dir: Path, run: PlannedRun, settings: Settings, config_text: str
+) -> None:
     """Does one run of a plan, from where it stopped; nothing if it is finished.
 
     Args:
@@ -83,7 +85,9 @@ def planned(sweep_dir: Path, index: str) -> PlannedRun:
     return runs[index]
 
 
-def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[str]) -> bool:
+def work(
+    sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[str]
+) -> bool:
     """Writes a plan and does everything that is not finished.
 
     The base model comes first, and runs that failed before come last. The report is written anew
@@ -121,7 +125,9 @@ def work(sweep_dir: Path, plan: Plan, engine: LocalEngine, gin_files: Sequence[s
     for run, code in engine.work(unfinished):
         if code == DONE:
             finished += 1
-        console.print(f"[{finished}/{len(plan.runs)}] {_how_it_ended(sweep_dir, run, code)}")
+        console.print(
+            f"[{finished}/{len(plan.runs)}] {_how_it_ended(sweep_dir, run, code)}"
+        )
         sweep_report.write(sweep_dir)
     keep_audits()
     console.print(f"report: {sweep_report.write(sweep_dir)}")

@@ -25,7 +25,13 @@ from typing import Any
 
 from flan_jax.data.config import DataConfig
 from flan_jax.errors import InputError, describe_os_error
-from flan_jax.json_files import JsonObject, read_json, read_jsonl, write_json, write_text
+from flan_jax.json_files import (
+    JsonObject,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_text,
+)
 from flan_jax.parallel.preemption import Preempted
 from flan_jax.reports.sweep_results import KILLED, PLAN, RUNS, was_killed
 from flan_jax.run_dir import METRICS, RESULT
@@ -171,7 +177,9 @@ def write_plan(plan: Plan, sweep_dir: Path, gin_files: Sequence[str]) -> None:
 
 def _fingerprint(plan_json: JsonObject, lines: str) -> str:
     """Returns the hash of plan.json, without its own fingerprint, and of runs.jsonl."""
-    content = {name: value for name, value in plan_json.items() if name != "fingerprint"}
+    content = {
+        name: value for name, value in plan_json.items() if name != "fingerprint"
+    }
     return hash_json([content, lines])
 
 
@@ -300,7 +308,9 @@ def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[EndAttempt]:
 
     def end(state: str, error: str | None = None) -> None:
         seconds = seconds_before + time.monotonic() - start
-        ended = dataclasses.replace(status, state=state, ended=now(), seconds=seconds, error=error)
+        ended = dataclasses.replace(
+            status, state=state, ended=now(), seconds=seconds, error=error
+        )
         write_json(file, dataclasses.asdict(ended))
 
     try:

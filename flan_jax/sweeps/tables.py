@@ -92,7 +92,9 @@ def status_table(sweep_dir: Path) -> rich.table.Table:
     return table
 
 
-def _progress_cells(sweep_dir: Path, run: PlannedRun, status: Status | None) -> list[str]:
+def _progress_cells(
+    sweep_dir: Path, run: PlannedRun, status: Status | None
+) -> list[str]:
     """Returns state, step, loss, time, and scores or error."""
     metrics = _last_metrics(sweep_dir / run.directory)
     step = metrics["step"] if metrics else 0

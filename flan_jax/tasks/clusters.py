@@ -34,26 +34,54 @@ RELATED = frozenset(
 
 RELEASED = {
     "summarization": (
-        "aeslc", "cnn_dailymail", "gigaword", "multi_news", "newsroom",
-        "opinion_abstracts_rotten_tomatoes", "opinion_abstracts_idebate", "samsum", "xsum",
-        "ag_news_subset", "wiki_lingua_english_en",
+        "aeslc",
+        "cnn_dailymail",
+        "gigaword",
+        "multi_news",
+        "newsroom",
+        "opinion_abstracts_rotten_tomatoes",
+        "opinion_abstracts_idebate",
+        "samsum",
+        "xsum",
+        "ag_news_subset",
+        "wiki_lingua_english_en",
     ),
     "structure_to_text": ("common_gen", "dart", "e2e_nlg", "web_nlg_en"),
-    "reading_comprehension": ("bool_q", "squad_v1", "squad_v2", "drop", "multirc", "openbookqa"),
+    "reading_comprehension": (
+        "bool_q",
+        "squad_v1",
+        "squad_v2",
+        "drop",
+        "multirc",
+        "openbookqa",
+    ),
     "open_domain_qa": ("natural_questions", "trivia_qa", "arc_challenge", "arc_easy"),
     "paraphrase": ("paws_wiki", "glue_mrpc", "glue_qqp", "stsb"),
     "sentiment": ("sentiment140", "yelp_polarity_reviews", "imdb_reviews", "sst2"),
     "text_formatting": ("true_case", "fix_punct", "word_segment"),
     "common_sense": ("story_cloze", "copa", "piqa", "hellaswag"),
     "translation": (
-        "para_crawl_enes", "wmt14_enfr", "wmt16_translate_deen", "wmt16_translate_tren",
-        "wmt16_translate_csen", "wmt16_translate_fien", "wmt16_translate_roen",
+        "para_crawl_enes",
+        "wmt14_enfr",
+        "wmt16_translate_deen",
+        "wmt16_translate_tren",
+        "wmt16_translate_csen",
+        "wmt16_translate_fien",
+        "wmt16_translate_roen",
         "wmt16_translate_ruen",
     ),
     "coreference": ("wsc", "definite_pronoun_resolution", "winogrande"),
     "entailment": (
-        "rte", "anli_r1", "anli_r2", "anli_r3", "cb", "mnli_matched", "mnli_mismatched", "qnli",
-        "wnli", "snli",
+        "rte",
+        "anli_r1",
+        "anli_r2",
+        "anli_r3",
+        "cb",
+        "mnli_matched",
+        "mnli_mismatched",
+        "qnli",
+        "wnli",
+        "snli",
     ),
     "math": ("math_dataset",),
     "conversational_qa": ("coqa", "quac"),
@@ -61,7 +89,7 @@ RELEASED = {
     "linguistic_acceptability": ("cola",),
     "question_classification": ("trec",),
     "read_comp_and_common_sense": ("record", "cosmos_qa"),
-}  # fmt: skip
+}
 """The seventeen clusters of FLAN's released code, in the order of its inter-cluster splits 0 to 16.
 
 WSC273 is in none of them.
@@ -109,7 +137,11 @@ class ClusterView:
         clusters: dict[str, list[TemplatedTask]] = {}
         clusters_of = self._clusters_by_task()
         for task in tasks:
-            names = [task.cluster] if self.members is None else clusters_of.get(task.name, [])
+            names = (
+                [task.cluster]
+                if self.members is None
+                else clusters_of.get(task.name, [])
+            )
             for cluster in names:
                 clusters.setdefault(cluster, []).append(task)
         known_clusters = CLUSTER_TITLES if self.members is None else self.members
@@ -192,7 +224,9 @@ def hold_out(
       InputError: there is no task in a cluster, a cluster is named twice, or no task is left to
         train on.
     """
-    held_out_clusters = (clusters,) if isinstance(clusters, str) else tuple(clusters or ())
+    held_out_clusters = (
+        (clusters,) if isinstance(clusters, str) else tuple(clusters or ())
+    )
     groups = view.group(tasks)
     known_groups = view.group(known)
     held_out: dict[str, TemplatedTask] = {}
@@ -214,17 +248,25 @@ def hold_out(
     train = []
     for task in tasks:
         can_train = task.name in in_a_cluster and "train" in task.splits
-        if can_train and task.name not in excluded and task.dataset not in held_out_datasets:
+        if (
+            can_train
+            and task.name not in excluded
+            and task.dataset not in held_out_datasets
+        ):
             train.append(task.name)
     if not train:
         raise InputError(
             f"holding {', '.join(held_out_clusters)} out leaves no task to train on: every task is "
             f"in {', '.join(sorted(excluded_clusters))}. Hold out less, or add tasks to the mixture"
         )
-    return Split(train=tuple(train), held_out=tuple(held_out), clusters=held_out_clusters)
+    return Split(
+        train=tuple(train), held_out=tuple(held_out), clusters=held_out_clusters
+    )
 
 
-def _with_related(clusters: Iterable[str], related: Iterable[frozenset[str]]) -> set[str]:
+def _with_related(
+    clusters: Iterable[str], related: Iterable[frozenset[str]]
+) -> set[str]:
     """Returns the clusters and those that are related to one of them."""
     clusters = set(clusters)
     related_to_them = [pair for pair in related if pair & clusters]

@@ -113,7 +113,9 @@ class Exemplars:
         """Returns (index in the pool, template) of a row's exemplars."""
         rng = random.Random(f"{self._seed}\0{self._task.name}\0{split}\0{number}")
         pool_size = len(self._pool)
-        candidates = rng.sample(range(pool_size), min(pool_size, CANDIDATES_PER_SHOT * self._shots))
+        candidates = rng.sample(
+            range(pool_size), min(pool_size, CANDIDATES_PER_SHOT * self._shots)
+        )
         indices: list[int] = []
         for index in candidates:
             if len(indices) == self._shots:
@@ -125,7 +127,9 @@ class Exemplars:
 
         if not self._mixed_templates or self._templates[template].turned_around:
             return [(index, template) for index in indices]
-        asking = [i for i, other in enumerate(self._templates) if not other.turned_around]
+        asking = [
+            i for i, other in enumerate(self._templates) if not other.turned_around
+        ]
         return [(index, rng.choice(asking)) for index in indices]
 
     def _exemplar(self, pool_index: int, template: int) -> tuple[str, int]:

@@ -13,7 +13,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 _INSTALLED = tuple(
-    {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+    {
+        sysconfig.get_path(kind)
+        for kind in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
 )
 _NOT_CODE = (
     "__module__",
@@ -78,7 +81,9 @@ class _Description:
     def _contents(self, value: object) -> str:
         if isinstance(value, Mapping):
             return self._describe_all(part for item in value.items() for part in item)
-        if isinstance(value, (set, frozenset)):  # their order differs from process to process
+        if isinstance(
+            value, (set, frozenset)
+        ):  # their order differs from process to process
             return ",".join(sorted(self.describe(item) for item in value))
         if isinstance(value, (list, tuple)):
             return self._describe_all(value)
@@ -135,12 +140,19 @@ class _Description:
 
     def _function(self, function: types.FunctionType) -> str:
         cells = [_cell_contents(cell) for cell in function.__closure__ or ()]
-        values = [function.__code__, function.__defaults__, function.__kwdefaults__, cells]
+        values = [
+            function.__code__,
+            function.__defaults__,
+            function.__kwdefaults__,
+            cells,
+        ]
         names = _names(function.__code__)
         for name in names:
             value = function.__globals__.get(name)
             values += [name, value]
-            if isinstance(value, types.ModuleType) and self._is_followed(value.__name__):
+            if isinstance(value, types.ModuleType) and self._is_followed(
+                value.__name__
+            ):
                 values += [getattr(value, attribute, None) for attribute in names]
         return self._describe_all(values)
 
@@ -168,7 +180,9 @@ def _constants(code: types.CodeType) -> tuple[object, ...]:
     if not constants or not isinstance(constants[0], str):
         return constants
     instructions = zip(code.co_code[::2], code.co_code[1::2], strict=True)
-    is_loaded = any(opcode in _LOADS_CONSTANT and arg == 0 for opcode, arg in instructions)
+    is_loaded = any(
+        opcode in _LOADS_CONSTANT and arg == 0 for opcode, arg in instructions
+    )
     return constants if is_loaded else (None, *constants[1:])
 
 

@@ -121,9 +121,13 @@ def recompute(function: MetricFn) -> Resample:
       function: the metric; evaluation calls it some hundred times for each template.
     """
 
-    def resample(targets: Sequence, predictions: Sequence) -> Callable[[np.ndarray], float]:
+    def resample(
+        targets: Sequence, predictions: Sequence
+    ) -> Callable[[np.ndarray], float]:
         def value(indices: np.ndarray) -> float:
-            scores = function([targets[i] for i in indices], [predictions[i] for i in indices])
+            scores = function(
+                [targets[i] for i in indices], [predictions[i] for i in indices]
+            )
             return next(iter(scores.values()))
 
         return value
@@ -132,7 +136,8 @@ def recompute(function: MetricFn) -> Resample:
 
 
 def sum_statistics(
-    statistics: Callable[[Sequence, Sequence], np.ndarray], value: Callable[[np.ndarray], float]
+    statistics: Callable[[Sequence, Sequence], np.ndarray],
+    value: Callable[[np.ndarray], float],
 ) -> Resample:
     """Returns a resample function for a metric that depends on sums over examples, such as BLEU.
 
@@ -141,14 +146,18 @@ def sum_statistics(
       value: the metric's value from summed statistics [n].
     """
 
-    def resample(targets: Sequence, predictions: Sequence) -> Callable[[np.ndarray], float]:
+    def resample(
+        targets: Sequence, predictions: Sequence
+    ) -> Callable[[np.ndarray], float]:
         rows = statistics(targets, predictions)
         return lambda indices: value(rows[indices].sum(axis=0))
 
     return resample
 
 
-def check_metrics(metrics: Sequence[MetricFn], options: tuple[str, ...] | str | None) -> None:
+def check_metrics(
+    metrics: Sequence[MetricFn], options: tuple[str, ...] | str | None
+) -> None:
     """Checks that metrics can score a task.
 
     Args:
@@ -298,7 +307,11 @@ def edit_similarity(targets: Sequence, predictions: Sequence) -> Scores:
     """100 minus the Levenshtein distance in percent of the longer text's length, in characters."""
     from rapidfuzz.distance import Levenshtein
 
-    return {"edit_similarity": _mean(targets, predictions, Levenshtein.normalized_similarity)}
+    return {
+        "edit_similarity": _mean(
+            targets, predictions, Levenshtein.normalized_similarity
+        )
+    }
 
 
 def pearson_spearman(targets: Sequence, predictions: Sequence) -> Scores:
@@ -378,7 +391,9 @@ def rouge(targets: Sequence, predictions: Sequence) -> Scores:
     Where there are several references, each of the three takes its best one. A sentence ends at
     " . " or a line break, as in T5.
     """
-    from rouge_score.rouge_scorer import RougeScorer  # takes 1 s to import, because of nltk
+    from rouge_score.rouge_scorer import (
+        RougeScorer,  # takes 1 s to import, because of nltk
+    )
 
     kinds = ("rouge1", "rouge2", "rougeLsum")
     scorer = RougeScorer(kinds)
@@ -392,7 +407,9 @@ def rouge(targets: Sequence, predictions: Sequence) -> Scores:
     return means
 
 
-def _mean(targets: Sequence, predictions: Sequence, score: Callable[[str, str], float]) -> float:
+def _mean(
+    targets: Sequence, predictions: Sequence, score: Callable[[str, str], float]
+) -> float:
     """Returns 100 times the mean over examples of the best score(reference, prediction)."""
     best = []
     for target, prediction in _pairs(targets, predictions):
@@ -440,7 +457,9 @@ _TRIVIA_QA_PUNCTUATION = frozenset(string.punctuation + "\u2018\u2019\u00b4")
 
 def _normalize_trivia_qa(text: str) -> str:
     """The official TriviaQA script's normalize_answer, which made the aliases of the dataset."""
-    letters = [" " if letter in _TRIVIA_QA_PUNCTUATION else letter for letter in text.lower()]
+    letters = [
+        " " if letter in _TRIVIA_QA_PUNCTUATION else letter for letter in text.lower()
+    ]
     return _remove_articles("".join(letters))
 
 
@@ -453,7 +472,9 @@ def _bag_f1(target: str, prediction: str) -> float:
     """Returns the F1 of the words of two normalized texts, counting repeated words."""
     target_words = target.split()
     predicted_words = prediction.split()
-    common_words = collections.Counter(target_words) & collections.Counter(predicted_words)
+    common_words = collections.Counter(target_words) & collections.Counter(
+        predicted_words
+    )
     common = sum(common_words.values())
     if common == 0:
         return 0.0
@@ -545,10 +566,15 @@ register_metric(trivia_qa, mean_of_examples=True, answers="texts")
 register_metric(drop, mean_of_examples=True, answers="texts")
 register_metric(edit_similarity, mean_of_examples=True, answers="texts")
 register_metric(rouge, mean_of_examples=True, answers="texts")
-register_metric(bleu, resample=sum_statistics(bleu_statistics, bleu_of), answers="texts")
+register_metric(
+    bleu, resample=sum_statistics(bleu_statistics, bleu_of), answers="texts"
+)
 register_metric(mean_f1, resample=recompute(mean_f1), answers="fixed_options")
 register_metric(
-    yes_f1, resample=recompute(yes_f1), answers="fixed_options", check_options=_check_yes
+    yes_f1,
+    resample=recompute(yes_f1),
+    answers="fixed_options",
+    check_options=_check_yes,
 )
 register_metric(
     matthews,

@@ -5,7 +5,14 @@ import math
 from collections.abc import Mapping
 
 from flan_jax.errors import InputError, add_to_registry, unknown_name
-from flan_jax.tasks.task import COLLECTIONS, TASKS, TemplatedTask, find_task, get_task, task_names
+from flan_jax.tasks.task import (
+    COLLECTIONS,
+    TASKS,
+    TemplatedTask,
+    find_task,
+    get_task,
+    task_names,
+)
 
 EXAMPLES_PER_DATASET = 30_000
 """FLAN's cap on the training examples of one dataset (section 2.2)."""
@@ -68,13 +75,19 @@ def mixture_or_task(name: str) -> list[TemplatedTask]:
     """
     if name in MIXTURES:
         names = MIXTURES[name].tasks
-        tasks = list(TASKS.values()) if names is None else [get_task(task) for task in names]
+        tasks = (
+            list(TASKS.values())
+            if names is None
+            else [get_task(task) for task in names]
+        )
     elif name in COLLECTIONS:
         tasks = [get_task(task) for task in COLLECTIONS[name].names()]
     else:
         task = find_task(name)
         if task is None:
-            raise unknown_name("mixture or task", name, [*MIXTURES, *COLLECTIONS, *task_names()])
+            raise unknown_name(
+                "mixture or task", name, [*MIXTURES, *COLLECTIONS, *task_names()]
+            )
         return [task]
     if not tasks:
         raise InputError(
@@ -131,7 +144,9 @@ def mixing_rates(
     rates = {name: int(min(count, limit)) for name, count in counts.items()}
     if temperature == 1:
         return rates
-    return _integer_rates({name: rate ** (1 / temperature) for name, rate in rates.items()})
+    return _integer_rates(
+        {name: rate ** (1 / temperature) for name, rate in rates.items()}
+    )
 
 
 def _check_weights(
@@ -144,7 +159,9 @@ def _check_weights(
             f"mixing weights: no weight for {', '.join(missing) or 'none'}; not among the tasks "
             f"trained on: {', '.join(foreign) or 'none'}. Give each task trained on its weight"
         )
-    wrong = sorted(name for name, weight in weights.items() if not 0 < weight < math.inf)
+    wrong = sorted(
+        name for name, weight in weights.items() if not 0 < weight < math.inf
+    )
     if wrong:
         raise InputError(
             f"mixing weights must be positive numbers; these are not: {', '.join(wrong)}"
@@ -155,4 +172,7 @@ def _check_weights(
 def _integer_rates(weights: Mapping[str, float]) -> dict[str, int]:
     """Returns the weights as integers that sum to about RESOLUTION, at least 1 each."""
     total = sum(weights.values())
-    return {name: max(1, round(weight / total * RESOLUTION)) for name, weight in weights.items()}
+    return {
+        name: max(1, round(weight / total * RESOLUTION))
+        for name, weight in weights.items()
+    }

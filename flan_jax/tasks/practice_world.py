@@ -18,19 +18,58 @@ from flan_jax.errors import InputError
 from flan_jax.tasks.fingerprints import fingerprint
 
 PEOPLE = (
-    "Anna", "Boris", "Clara", "David", "Emma", "Felix",
-    "Greta", "Henry", "Ida", "Jonas", "Karin", "Leo",
-)  # fmt: skip
-TOWNS = ("Arden", "Brook", "Colby", "Dunmore", "Elton", "Fairview", "Grafton", "Hilltop")
+    "Anna",
+    "Boris",
+    "Clara",
+    "David",
+    "Emma",
+    "Felix",
+    "Greta",
+    "Henry",
+    "Ida",
+    "Jonas",
+    "Karin",
+    "Leo",
+)
+TOWNS = (
+    "Arden",
+    "Brook",
+    "Colby",
+    "Dunmore",
+    "Elton",
+    "Fairview",
+    "Grafton",
+    "Hilltop",
+)
 COUNTRIES = ("Norland", "Sudland", "Estia", "Westia")
 PRODUCTS = ("cheese", "glass", "wool", "silver", "honey", "paper", "salt", "wine")
 JOBS = ("teacher", "baker", "doctor", "farmer", "painter", "pilot", "singer", "tailor")
 FOODS = ("soup", "bread", "rice", "fish", "cake", "apples", "pasta", "beans")
 PETS = ("cat", "dog", "horse", "parrot", "rabbit", "goat", "turtle", "duck")
 COLORS = ("red", "blue", "green", "yellow", "white", "black", "brown", "gray")
-THINGS = ("table", "chair", "spoon", "coat", "ring", "candle", "bottle", "knife", "bowl", "mirror")
+THINGS = (
+    "table",
+    "chair",
+    "spoon",
+    "coat",
+    "ring",
+    "candle",
+    "bottle",
+    "knife",
+    "bowl",
+    "mirror",
+)
 MATERIALS = ("wood", "metal", "cloth", "glass")
-PLACES_IN_TOWN = ("market", "school", "garden", "station", "library", "harbor", "kitchen", "park")
+PLACES_IN_TOWN = (
+    "market",
+    "school",
+    "garden",
+    "station",
+    "library",
+    "harbor",
+    "kitchen",
+    "park",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,52 +95,94 @@ class Relation:
 
 RELATIONS = (
     Relation(
-        "home", PEOPLE, TOWNS,
-        ("{s} lives in {o}.", "The home of {s} is in {o}.", "{o} is the town where {s} lives."),
-        "Where does {s} live?", "does {s} live in {o}",
-    ),
-    Relation(
-        "job", PEOPLE, JOBS,
-        ("{s} works as a {o}.", "{s} is a {o}.", "The job of {s} is that of a {o}."),
-        "What is the job of {s}?", "is {s} a {o}",
-    ),
-    Relation(
-        "food", PEOPLE, FOODS,
+        "home",
+        PEOPLE,
+        TOWNS,
         (
-            "{s} likes to eat {o}.", "The favorite food of {s} is {o}.",
+            "{s} lives in {o}.",
+            "The home of {s} is in {o}.",
+            "{o} is the town where {s} lives.",
+        ),
+        "Where does {s} live?",
+        "does {s} live in {o}",
+    ),
+    Relation(
+        "job",
+        PEOPLE,
+        JOBS,
+        ("{s} works as a {o}.", "{s} is a {o}.", "The job of {s} is that of a {o}."),
+        "What is the job of {s}?",
+        "is {s} a {o}",
+    ),
+    Relation(
+        "food",
+        PEOPLE,
+        FOODS,
+        (
+            "{s} likes to eat {o}.",
+            "The favorite food of {s} is {o}.",
             "What {s} likes to eat is {o}.",
         ),
-        "What does {s} like to eat?", "does {s} like to eat {o}",
+        "What does {s} like to eat?",
+        "does {s} like to eat {o}",
     ),
     Relation(
-        "pet", PEOPLE, PETS,
+        "pet",
+        PEOPLE,
+        PETS,
         ("{s} has a {o}.", "The pet of {s} is a {o}.", "A {o} lives with {s}."),
-        "Which pet does {s} have?", "does {s} have a {o}",
+        "Which pet does {s} have?",
+        "does {s} have a {o}",
     ),
     Relation(
-        "car", PEOPLE, COLORS,
-        ("{s} drives a {o} car.", "The car of {s} is {o}.", "{s} has a car that is {o}."),
-        "What color is the car of {s}?", "is the car of {s} {o}",
-    ),
-    Relation(
-        "country", TOWNS, COUNTRIES,
-        ("{s} is a town in {o}.", "The town of {s} is in {o}.", "{o} is the country of {s}."),
-        "In which country is {s}?", "is {s} in {o}",
-    ),
-    Relation(
-        "product", TOWNS, PRODUCTS,
-        ("{s} is known for its {o}.", "The {o} of {s} is famous.", "People buy {o} in {s}."),
-        "What is {s} known for?", "is {s} known for its {o}",
-    ),
-    Relation(
-        "material", THINGS, MATERIALS,
+        "car",
+        PEOPLE,
+        COLORS,
         (
-            "The {s} is made of {o}.", "They made the {s} from {o}.",
+            "{s} drives a {o} car.",
+            "The car of {s} is {o}.",
+            "{s} has a car that is {o}.",
+        ),
+        "What color is the car of {s}?",
+        "is the car of {s} {o}",
+    ),
+    Relation(
+        "country",
+        TOWNS,
+        COUNTRIES,
+        (
+            "{s} is a town in {o}.",
+            "The town of {s} is in {o}.",
+            "{o} is the country of {s}.",
+        ),
+        "In which country is {s}?",
+        "is {s} in {o}",
+    ),
+    Relation(
+        "product",
+        TOWNS,
+        PRODUCTS,
+        (
+            "{s} is known for its {o}.",
+            "The {o} of {s} is famous.",
+            "People buy {o} in {s}.",
+        ),
+        "What is {s} known for?",
+        "is {s} known for its {o}",
+    ),
+    Relation(
+        "material",
+        THINGS,
+        MATERIALS,
+        (
+            "The {s} is made of {o}.",
+            "They made the {s} from {o}.",
             "{o} is what the {s} is made of.",
         ),
-        "What is the {s} made of?", "is the {s} made of {o}",
+        "What is the {s} made of?",
+        "is the {s} made of {o}",
     ),
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +195,9 @@ class Fact:
 
     def say(self, wording: int = 0) -> str:
         """Returns one of the relation's statements, as a sentence."""
-        return sentence(self.relation.statements[wording].format(s=self.subject, o=self.value))
+        return sentence(
+            self.relation.statements[wording].format(s=self.subject, o=self.value)
+        )
 
     def ask(self) -> str:
         """Returns the question for the value."""
@@ -160,7 +243,9 @@ class World:
         """
         if relations is None:
             return rng.choice(self.facts)
-        return rng.choice([fact for fact in self.facts if fact.relation.name in relations])
+        return rng.choice(
+            [fact for fact in self.facts if fact.relation.name in relations]
+        )
 
     def wrong(self, fact: Fact, rng: random.Random) -> Fact:
         """Returns the fact with another value, which is not true."""
@@ -262,13 +347,20 @@ class Sandbox:
     @property
     def provenance(self) -> dict[str, str]:
         """The function that makes the rows, see Source.provenance."""
-        return {"kind": "generated", "where": f"{self.make.__module__}.{self.make.__qualname__}"}
+        return {
+            "kind": "generated",
+            "where": f"{self.make.__module__}.{self.make.__qualname__}",
+        }
 
     def _count(self, split: str) -> int:
-        return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        return {"train": self.train, "validation": self.validation, "test": self.test}[
+            split
+        ]
 
     def _split_of(self, row: Mapping[str, Any]) -> str:
-        fields = {name: value for name, value in row.items() if name not in self.numbered}
+        fields = {
+            name: value for name, value in row.items() if name not in self.numbered
+        }
         content = json.dumps(fields, sort_keys=True)
         bucket = hashlib.sha256(content.encode()).digest()[0] % 8
         return ("validation", "test")[bucket] if bucket < 2 else "train"
@@ -277,7 +369,9 @@ class Sandbox:
         numbers = {}
         for name in self.numbered:
             if name in row:
-                numbers[name] = f"{split}-{number}" if isinstance(row[name], str) else number
+                numbers[name] = (
+                    f"{split}-{number}" if isinstance(row[name], str) else number
+                )
         return row | numbers
 
 

@@ -84,7 +84,9 @@ def register_instructions(name: str, function: InstructionsFn) -> InstructionsFn
     return add_to_registry(INSTRUCTIONS, "instruction", name, function)
 
 
-def natural_instructions(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ...]:
+def natural_instructions(
+    task: TemplatedTask, prompts: Prompts
+) -> tuple[AnyTemplate, ...]:
     """Returns the task's own templates: all, the first ones, or a single one."""
     if prompts.only is None:
         return task.templates[: prompts.templates]

@@ -8,7 +8,13 @@ from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import Exemplars
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import Row, TemplatedTask
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Segment, SegmentedTemplate, renders_pairs
+from flan_jax.tasks.templates import (
+    OPTIONS,
+    AnyTemplate,
+    Segment,
+    SegmentedTemplate,
+    renders_pairs,
+)
 
 ASSIGNMENTS = ("uniform", "round_robin")
 ZERO_SHOT = Prompts()
@@ -95,7 +101,9 @@ def render_train(
       InputError: a row cannot be rendered; the message names task and row.
     """
     if renderings < 1:
-        raise InputError(f"renderings is {renderings}; an example is rendered at least once")
+        raise InputError(
+            f"renderings is {renderings}; an example is rendered at least once"
+        )
     templates = prompts.templates_for(task)
     count = len(templates)
     for turn, (number, example) in enumerate(kept_examples(task, rows, cap)):
@@ -110,7 +118,11 @@ def render_train(
             if exemplars is not None:
                 inputs, targets = segments
                 prompt = exemplars.prompt(
-                    inputs.text, split="train", number=number, example=example, template=index
+                    inputs.text,
+                    split="train",
+                    number=number,
+                    example=example,
+                    template=index,
                 )
                 segments = (Segment(prompt, has_loss=False), targets)
             yield TrainRow(number, index, segments)
@@ -152,7 +164,11 @@ def render_eval(
             row = _eval_row(task, template, index=index, number=number, example=example)
             if exemplars is not None:
                 prompt = exemplars.prompt(
-                    row.inputs, split=split, number=number, example=example, template=index
+                    row.inputs,
+                    split=split,
+                    number=number,
+                    example=example,
+                    template=index,
                 )
                 row = row._replace(inputs=prompt)
             yield row
@@ -199,7 +215,9 @@ def templates_in_turn(turn: int, *, count: int, renderings: int) -> list[int]:
     return [(turn + i) % count for i in range(min(renderings, count))]
 
 
-def drawn_templates(name: str, number: int, *, count: int, renderings: int, seed: int) -> list[int]:
+def drawn_templates(
+    name: str, number: int, *, count: int, renderings: int, seed: int
+) -> list[int]:
     """Returns different templates for an example, drawn uniformly.
 
     They are the first steps of a Fisher-Yates shuffle that is driven by a hash.
@@ -211,7 +229,9 @@ def drawn_templates(name: str, number: int, *, count: int, renderings: int, seed
       renderings: how many templates to draw.
       seed: the seed.
     """
-    digest = hashlib.blake2b(f"{seed}\0{name}\0{number}".encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(
+        f"{seed}\0{name}\0{number}".encode(), digest_size=16
+    ).digest()
     bits = int.from_bytes(digest, "little")
     indices = list(range(count))
     for i in range(min(renderings, count)):
@@ -221,7 +241,12 @@ def drawn_templates(name: str, number: int, *, count: int, renderings: int, seed
 
 
 def _eval_row(
-    task: TemplatedTask, template: AnyTemplate, *, index: int, number: int, example: dict[str, Any]
+    task: TemplatedTask,
+    template: AnyTemplate,
+    *,
+    index: int,
+    number: int,
+    example: dict[str, Any],
 ) -> EvalRow:
     def target_of(answer: str) -> str:
         _, targets = render(task, template, number, example | {"answer": answer})
@@ -251,7 +276,9 @@ def _eval_row(
         )
     indices = [choices.index(answer) for answer in (example["answer"], *answers)]
     correct = tuple(dict.fromkeys(indices))
-    return row._replace(options=options, correct_option=correct[0], correct_options=correct)
+    return row._replace(
+        options=options, correct_option=correct[0], correct_options=correct
+    )
 
 
 def _references(task: TemplatedTask, number: int, example: dict[str, Any]) -> list[str]:

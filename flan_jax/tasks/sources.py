@@ -125,7 +125,11 @@ class Tfds:
         Raises:
           InputError: the dataset has no such split.
         """
-        expression = {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        expression = {
+            "train": self.train,
+            "validation": self.validation,
+            "test": self.test,
+        }[split]
         if expression is None:
             raise InputError(
                 f"{self.name} has no {split} split; write Tfds(..., {split}='...') to name one"
@@ -182,7 +186,9 @@ class Jsonl:
             yield from _read(files)
             return
         rows = list(_read(files))
-        bounds = [abs(bound) for bound in (lines.start, lines.stop) if bound is not None]
+        bounds = [
+            abs(bound) for bound in (lines.start, lines.stop) if bound is not None
+        ]
         if max(bounds) > len(rows):
             raise InputError(
                 f"{getattr(self, split)} asks for {max(bounds)} lines, but there are {len(rows)}: "

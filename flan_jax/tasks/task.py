@@ -57,7 +57,10 @@ class TemplatedTask:
             raise InputError(
                 f"task name {self.name!r}: it names folders too; use letters, digits, '_' and '.'"
             )
-        for attribute, value in (("templates", self.templates), ("options", self.options)):
+        for attribute, value in (
+            ("templates", self.templates),
+            ("options", self.options),
+        ):
             if isinstance(value, list):
                 raise InputError(
                     f"task {self.name!r}: {attribute} is a list; write a tuple, (..., ...)"
@@ -67,7 +70,9 @@ class TemplatedTask:
                 f"task {self.name!r} is in no cluster; name one, of the paper's or of your own"
             )
         if not self.templates:
-            raise InputError(f"task {self.name!r} has no templates; give it at least one")
+            raise InputError(
+                f"task {self.name!r} has no templates; give it at least one"
+            )
         if self.options is None and any(OPTIONS in t.fields for t in self.templates):
             raise InputError(
                 f"task {self.name!r}: a template shows {{options}}, but the task names no options. "
@@ -90,7 +95,9 @@ class TemplatedTask:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that the source has, of SPLITS; all if the source does not say."""
-        return tuple(split for split in SPLITS if getattr(self.source, split, split) is not None)
+        return tuple(
+            split for split in SPLITS if getattr(self.source, split, split) is not None
+        )
 
     def check_fields(self, example: Mapping[str, object]) -> None:
         """Checks that the templates show the fields of an example.
@@ -200,8 +207,8 @@ class Collection:
     name: str
     names: Callable[[], Sequence[str]]
     find: Callable[[str], TemplatedTask | None]
-    groupings: Mapping[str, Callable[[], Mapping[str, Sequence[str]]]] = dataclasses.field(
-        default_factory=dict
+    groupings: Mapping[str, Callable[[], Mapping[str, Sequence[str]]]] = (
+        dataclasses.field(default_factory=dict)
     )
 
 
@@ -249,7 +256,9 @@ def task_names() -> list[str]:
     return names
 
 
-def resolve_source(task: TemplatedTask, source: str, data_dir: str | None = None) -> Source:
+def resolve_source(
+    task: TemplatedTask, source: str, data_dir: str | None = None
+) -> Source:
     """Returns the source to read a task from in a run.
 
     SOURCE is about the public datasets, whose own source is Tfds. A task with any other source is

@@ -129,7 +129,9 @@ def adafactor(
             direction, moments = _second_moments(
                 grad, moments, decay, is_factored=is_factored, epsilon=settings.epsilon1
             )
-            step = _scaled_step(direction, param, is_stacked, rate=rate, settings=settings)
+            step = _scaled_step(
+                direction, param, is_stacked, rate=rate, settings=settings
+            )
             return step, *moments
 
         is_stacked = pytrees.match(params, stacked)
@@ -199,7 +201,9 @@ def _scaled_step(
 def _rms(array: jax.Array, is_stacked: bool) -> jax.Array:
     """Returns the root mean square of an array, or of each slice of a stack, ready to broadcast."""
     axes = tuple(range(int(is_stacked), array.ndim))
-    return jnp.sqrt(jnp.mean(jnp.square(array.astype(jnp.float32)), axis=axes, keepdims=True))
+    return jnp.sqrt(
+        jnp.mean(jnp.square(array.astype(jnp.float32)), axis=axes, keepdims=True)
+    )
 
 
 def _unzip(params: Params, tuples: Tree, arity: int) -> list[Tree]:

@@ -14,7 +14,12 @@ from flan_jax.json_files import JsonObject
 from flan_jax.parallel import multihost
 from flan_jax.pytrees import Tree
 from flan_jax.training.state import TrainState
-from flan_jax.weights.orbax import CheckpointFailed, open_manager, restore, translate_save_errors
+from flan_jax.weights.orbax import (
+    CheckpointFailed,
+    open_manager,
+    restore,
+    translate_save_errors,
+)
 
 ON_FAILURE = ("stop", "skip")
 
@@ -39,7 +44,9 @@ class CheckpointConfig:
     def __post_init__(self):
         check_at_least(self, every=1, keep_last=1, keep_best=0)
         if self.on_failure not in ON_FAILURE:
-            raise unknown_name("CheckpointConfig.on_failure", self.on_failure, ON_FAILURE)
+            raise unknown_name(
+                "CheckpointConfig.on_failure", self.on_failure, ON_FAILURE
+            )
         if self.on_failure == "skip" and multihost.is_multi_process():
             raise InputError(
                 "CheckpointConfig.on_failure is 'skip', which needs a run of one process; "
@@ -60,7 +67,9 @@ class Checkpoints:
       frozen: the identity of the frozen parameters, which are not saved; None: there are none.
     """
 
-    def __init__(self, folder: Path, config: CheckpointConfig, frozen: JsonObject | None = None):
+    def __init__(
+        self, folder: Path, config: CheckpointConfig, frozen: JsonObject | None = None
+    ):
         latest = LatestN(config.keep_last)
         best = BestN(
             get_metric_fn=_loss,
@@ -111,7 +120,9 @@ class Checkpoints:
         skips = self._skips_failures and not must
         with self._reported(skips), translate_save_errors(self._manager.directory):
             self._manager.save(
-                int(state.step), args=ocp.args.Composite(**items), metrics={"loss": loss}
+                int(state.step),
+                args=ocp.args.Composite(**items),
+                metrics={"loss": loss},
             )
 
     @contextlib.contextmanager

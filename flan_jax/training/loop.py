@@ -128,12 +128,22 @@ def train_loop(
         row_tokens=plan.batch_size * sum(plan.lengths.values()),
         seconds_at_peak=seconds_at_peak(flops, device_kinds),
     )
-    profiler = Profiler(run.path / "profile", loop.profile, first_step, log.wait_for_device)
+    profiler = Profiler(
+        run.path / "profile", loop.profile, first_step, log.wait_for_device
+    )
     since_checkpoint: list[Metrics] = []
 
-    with preemption.held(), profiler, Progress("train", config.steps, first_step) as bar:
+    with (
+        preemption.held(),
+        profiler,
+        Progress("train", config.steps, first_step) as bar,
+    ):
         evaluate_now = functools.partial(
-            evaluate_in_training, loop.in_training_eval, log=log, preemption=preemption, bar=bar
+            evaluate_in_training,
+            loop.in_training_eval,
+            log=log,
+            preemption=preemption,
+            bar=bar,
         )
         # A process that was stopped may have saved this step without evaluating it.
         evaluate_now(first_step, state)
@@ -148,7 +158,10 @@ def train_loop(
                 _, batch = next(batches)
             check_supervised(step, batch)
             with profiler.step(step):
-                with log.phase("dispatch" if step > first_step else "compile"), use_mesh(loop.mesh):
+                with (
+                    log.phase("dispatch" if step > first_step else "compile"),
+                    use_mesh(loop.mesh),
+                ):
                     placed = global_batch(batch, loop.mesh, plan.batch_size, rows.start)
                     state, metrics = step_fn(state, placed)
                 log.add(metrics)
@@ -240,7 +253,9 @@ class Profiler:
       InputError: the first of the steps is done already.
     """
 
-    def __init__(self, folder: Path, steps: range, first_step: int, wait: Callable[[], None]):
+    def __init__(
+        self, folder: Path, steps: range, first_step: int, wait: Callable[[], None]
+    ):
         if steps and steps.start < first_step:
             raise InputError(
                 f"--profile begins with step {steps.start + 1}, and the run goes on with step "

@@ -49,7 +49,9 @@ def loss_and_weight(
       The loss sum, and the sums of `cross_entropy`.
     """
     variables = {"params": params}
-    hidden = model.apply(variables, batch, deterministic=deterministic, rngs=rngs, method="hidden")
+    hidden = model.apply(
+        variables, batch, deterministic=deterministic, rngs=rngs, method="hidden"
+    )
     kernel = model.apply(variables, method="head_kernel")
     return cross_entropy(
         hidden,
@@ -202,10 +204,14 @@ def _over_chunks(
         return body(zeros, arrays)
 
     def split(array: jax.Array) -> jax.Array:
-        return jnp.swapaxes(array.reshape(array.shape[0], count, chunk, *array.shape[2:]), 0, 1)
+        return jnp.swapaxes(
+            array.reshape(array.shape[0], count, chunk, *array.shape[2:]), 0, 1
+        )
 
     def join(array: jax.Array) -> jax.Array:
-        return jnp.swapaxes(array, 0, 1).reshape(array.shape[1], count * chunk, *array.shape[3:])
+        return jnp.swapaxes(array, 0, 1).reshape(
+            array.shape[1], count * chunk, *array.shape[3:]
+        )
 
     total, outputs = jax.lax.scan(body, zeros, jax.tree.map(split, arrays))
     return total, jax.tree.map(join, outputs)
@@ -225,7 +231,9 @@ def _forward(
     if softcap is not None:
         logits = softcap * jnp.tanh(logits / softcap)
     maximum = jnp.max(logits, axis=-1)
-    normaliser = maximum + jnp.log(jnp.sum(jnp.exp(logits - maximum[..., None]), axis=-1))
+    normaliser = maximum + jnp.log(
+        jnp.sum(jnp.exp(logits - maximum[..., None]), axis=-1)
+    )
     at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     square = z_loss * jnp.square(normaliser)
     is_correct = (at_target >= maximum).astype(jnp.float32)
@@ -237,5 +245,7 @@ def _forward(
     slope = (weights * (1.0 + 2.0 * z_loss * normaliser))[..., None]
     logits_grad = softmax * slope - jnp.where(is_target, weights[..., None], 0.0)
     if softcap is not None:
-        logits_grad = logits_grad * (1.0 - jnp.square(logits / softcap))  # the slope of tanh
+        logits_grad = logits_grad * (
+            1.0 - jnp.square(logits / softcap)
+        )  # the slope of tanh
     return tuple(jnp.sum(weights * values) for values in per_token), logits_grad

@@ -37,7 +37,9 @@ PACKAGES = (
 )
 
 
-def identity(settings: Settings, data: MixtureData, plan: MixturePlan) -> dict[str, object]:
+def identity(
+    settings: Settings, data: MixtureData, plan: MixturePlan
+) -> dict[str, object]:
     """Returns what must stay the same while a run goes on.
 
     The number of steps may change if the schedule does not depend on it, and so may how the run is
@@ -136,7 +138,10 @@ def versions() -> dict[str, str]:
 
 
 def run_metadata(
-    model: ModelConfig, config: DataConfig, mesh: Mesh, mixture: MixtureSummary | None = None
+    model: ModelConfig,
+    config: DataConfig,
+    mesh: Mesh,
+    mixture: MixtureSummary | None = None,
 ) -> dict[str, object]:
     """Returns the run's metadata: versions, data, model, devices, mesh, mixture.
 

@@ -73,7 +73,9 @@ class Log:
 
         # Points after `step` are those of a process that died; the run draws them again.
         self._board = tensorboardX.SummaryWriter(
-            str(run.path / "tensorboard"), purge_step=step + 1, write_to_disk=run.is_writer
+            str(run.path / "tensorboard"),
+            purge_step=step + 1,
+            write_to_disk=run.is_writer,
         )
 
     @contextlib.contextmanager
@@ -109,7 +111,9 @@ class Log:
         with self.phase("device"):
             fetched = jax.device_get(self._pending)
         total = {
-            name: float(np.sum([metrics[name] for metrics in fetched], dtype=np.float64))
+            name: float(
+                np.sum([metrics[name] for metrics in fetched], dtype=np.float64)
+            )
             for name in fetched[0]
         }
         skipped = int(total.get("skipped", 0))

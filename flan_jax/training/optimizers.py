@@ -35,13 +35,20 @@ def adamw(
       weight_decay: is multiplied by the learning rate.
     """
     return optax.adamw(
-        learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_is_decayed
+        learning_rate,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        weight_decay=weight_decay,
+        mask=_is_decayed,
     )
 
 
 def _is_decayed(params: Params) -> Params:
     """True for weight matrices. Scales and biases are known by name: stacked ones are 2-D."""
-    return pytrees.map_named(lambda name, _: not name.endswith(("scale", "bias")), params)
+    return pytrees.map_named(
+        lambda name, _: not name.endswith(("scale", "bias")), params
+    )
 
 
 def constant(
@@ -115,7 +122,11 @@ ScheduleBuilder = Callable[[float, int, int], optax.Schedule]
 """(learning_rate, warmup_steps, total_steps) -> schedule."""
 
 OPTIMIZERS: dict[str, OptimizerBuilder] = {"adafactor": adafactor, "adamw": adamw}
-SCHEDULES: dict[str, ScheduleBuilder] = {"constant": constant, "linear": linear, "rsqrt": rsqrt}
+SCHEDULES: dict[str, ScheduleBuilder] = {
+    "constant": constant,
+    "linear": linear,
+    "rsqrt": rsqrt,
+}
 
 
 def register_optimizer(name: str, build: OptimizerBuilder) -> None:
@@ -179,7 +190,9 @@ class OptimizerConfig:
         Args:
           total_steps: number of steps of the run.
         """
-        return SCHEDULES[self.schedule](self.learning_rate, self.warmup_steps, total_steps)
+        return SCHEDULES[self.schedule](
+            self.learning_rate, self.warmup_steps, total_steps
+        )
 
     def build(self, total_steps: int) -> optax.GradientTransformation:
         """Returns the optimizer.
@@ -193,4 +206,6 @@ class OptimizerConfig:
         try:
             return OPTIMIZERS[self.name](self.rate(total_steps), **self.settings)
         except TypeError as error:
-            raise InputError(f"OptimizerConfig.settings for {self.name}: {error}") from None
+            raise InputError(
+                f"OptimizerConfig.settings for {self.name}: {error}"
+            ) from None

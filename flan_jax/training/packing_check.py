@@ -56,7 +56,9 @@ def check_packing(
       PackingError: they are more than rounding explains.
     """
     packed = _first_examples(_fullest_row(loader), EXAMPLES)
-    alone = [_example_alone(packed, segment) for segment in range(1, _segments(packed) + 1)]
+    alone = [
+        _example_alone(packed, segment) for segment in range(1, _segments(packed) + 1)
+    ]
     data_parallel = mesh.shape["data"] * mesh.shape["fsdp"]
     row_count = -(-len(alone) // data_parallel) * data_parallel
 
@@ -138,7 +140,9 @@ class _Gradients(NamedTuple):
     products: jax.Array
 
 
-def _gradients(config: ModelConfig, params: Params, batch: Row, mesh: Mesh) -> _Gradients:
+def _gradients(
+    config: ModelConfig, params: Params, batch: Row, mesh: Mesh
+) -> _Gradients:
     """Returns loss and gradient of a batch, without dropout."""
     placed = global_batch(batch, mesh, len(batch["decoder_target_tokens"]))
     with use_mesh(mesh):
@@ -146,7 +150,9 @@ def _gradients(config: ModelConfig, params: Params, batch: Row, mesh: Mesh) -> _
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _gradient_sketch(model: Model, params: Params, batch: Mapping[str, jax.Array]) -> _Gradients:
+def _gradient_sketch(
+    model: Model, params: Params, batch: Mapping[str, jax.Array]
+) -> _Gradients:
     def mean_loss(params: Params) -> jax.Array:
         total, sums = loss_and_weight(model, params, batch, z_loss=0.0)
         return total / sums["weight_sum"]
@@ -187,5 +193,7 @@ def _mix_bits(x: jax.Array) -> jax.Array:
 @jax.jit
 def _differences(one: _Gradients, other: _Gradients) -> tuple[jax.Array, jax.Array]:
     """Returns the differences of loss and gradient, relative to the other's."""
-    gradient = jnp.sqrt(jnp.mean(jnp.square(one.products - other.products))) / other.norm
+    gradient = (
+        jnp.sqrt(jnp.mean(jnp.square(one.products - other.products))) / other.norm
+    )
     return jnp.abs(one.loss - other.loss) / jnp.abs(other.loss), gradient

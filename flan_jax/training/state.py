@@ -13,7 +13,12 @@ from flan_jax import pytrees
 from flan_jax.errors import InputError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import abstract_params, dummy_batch
-from flan_jax.parallel.sharding import optimizer_shardings, param_shardings, replicated, use_mesh
+from flan_jax.parallel.sharding import (
+    optimizer_shardings,
+    param_shardings,
+    replicated,
+    use_mesh,
+)
 from flan_jax.pytrees import Params, Tree
 
 SHOWN_PATHS = 5
@@ -97,7 +102,9 @@ def init_state(
         params = nn.unbox(model.init(params_key, dummy_batch(config))["params"])
         return _at_step_0(params, tx, rng, trainable)
 
-    shardings = state_shardings(config, abstract_state(config, tx, trainable), mesh, trainable)
+    shardings = state_shardings(
+        config, abstract_state(config, tx, trainable), mesh, trainable
+    )
     with use_mesh(mesh):
         return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
 
@@ -170,7 +177,9 @@ def abstract_state_on(
     """
     state = abstract_state(config, tx, trainable)
     return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding
+        ),
         state,
         state_shardings(config, state, mesh, trainable),
     )
@@ -187,7 +196,9 @@ def state_shardings(
       mesh: the devices that the state is placed on.
       trainable: regex of the parameters to train; None: all.
     """
-    params, frozen = split_trainable(param_shardings(abstract_params(config), mesh), trainable)
+    params, frozen = split_trainable(
+        param_shardings(abstract_params(config), mesh), trainable
+    )
     return TrainState(
         step=replicated(mesh),
         params=params,

@@ -31,7 +31,10 @@ KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 def jitted_step(
-    model: ModelConfig, tx: optax.GradientTransformation, config: TrainConfig, state: TrainState
+    model: ModelConfig,
+    tx: optax.GradientTransformation,
+    config: TrainConfig,
+    state: TrainState,
 ) -> stages.Wrapped:
     """Returns train_step under jax.jit, a function (state, batch) -> (state, metrics).
 
@@ -59,7 +62,10 @@ def jitted_step(
         options |= KEEP_BARRIERS
     options |= config.compiler_options or {}
     return jax.jit(
-        step, donate_argnums=0, out_shardings=(shardings, None), compiler_options=options
+        step,
+        donate_argnums=0,
+        out_shardings=(shardings, None),
+        compiler_options=options,
     )
 
 
@@ -98,10 +104,14 @@ def compiled_step(
     """
     program = None
 
-    def compiled(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def compiled(
+        state: TrainState, batch: Batch
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         nonlocal program
         if program is None:
-            program = jitted_step(model, tx, config, state).lower(state, batch).compile()
+            program = (
+                jitted_step(model, tx, config, state).lower(state, batch).compile()
+            )
             trim_malloc()
         return program(state, batch)
 
@@ -158,7 +168,9 @@ def train_step(
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     tokens = sum(
-        jnp.count_nonzero(ids) for name, ids in batch.items() if name.endswith("segment_ids")
+        jnp.count_nonzero(ids)
+        for name, ids in batch.items()
+        if name.endswith("segment_ids")
     )
     metrics = sums | {"tokens": tokens, "grad_norm": optax.tree.norm(grads)}
     after = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
@@ -203,7 +215,12 @@ def mean_gradients(
         def loss(params: Params) -> tuple[jax.Array, Sums]:
             all_params = pytrees.merge(params, frozen)
             loss, sums = loss_and_weight(
-                model, all_params, piece, z_loss=z_loss, deterministic=False, rngs={"dropout": key}
+                model,
+                all_params,
+                piece,
+                z_loss=z_loss,
+                deterministic=False,
+                rngs={"dropout": key},
             )
             # Divided here and not afterwards, when it would be a pass over all gradients.
             return loss / weight, sums

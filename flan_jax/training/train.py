@@ -10,7 +10,11 @@ from flan_jax.data.loader import Loader
 from flan_jax.evaluation.config import EvalContext
 from flan_jax.evaluation.evaluate import evaluate
 from flan_jax.evaluation.jobs import EvalJob, jobs_after_training, jobs_before_training
-from flan_jax.evaluation.score_files import ScoreFiles, delete_other_scores, scored_params_id
+from flan_jax.evaluation.score_files import (
+    ScoreFiles,
+    delete_other_scores,
+    scored_params_id,
+)
 from flan_jax.json_files import JsonObject
 from flan_jax.models.config import EXECUTION_SETTINGS, ModelConfig
 from flan_jax.models.params import abstract_params_on
@@ -26,12 +30,19 @@ from flan_jax.training.loop import NO_STEPS, LoopConfig, in_training_eval, train
 from flan_jax.training.packing_check import check_packing
 from flan_jax.training.settings import Settings
 from flan_jax.training.setup import RunInputs, prepare_run
-from flan_jax.training.state import TrainState, abstract_state_on, init_state, warm_state
+from flan_jax.training.state import (
+    TrainState,
+    abstract_state_on,
+    init_state,
+    warm_state,
+)
 from flan_jax.weights.formats import load_params
 from flan_jax.weights.orbax import convert_layers
 
 
-def train(run_dir: str, settings: Settings, config_text: str, *, profile: range = NO_STEPS) -> None:
+def train(
+    run_dir: str, settings: Settings, config_text: str, *, profile: range = NO_STEPS
+) -> None:
     """Does a whole run: prepares, scores the held-out tasks, trains, scores again, reports.
 
     A run that ended early goes on where it was; a finished run is left as it is.
@@ -56,7 +67,9 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     inputs = prepare_run(settings, mesh)
     print(inputs.attention)
     _write_manifest(run, settings, inputs)
-    multihost.assert_equal_everywhere(manifest.process_fingerprint(inputs.identity, config_text))
+    multihost.assert_equal_everywhere(
+        manifest.process_fingerprint(inputs.identity, config_text)
+    )
     identity = multihost.broadcast_from_zero(run.identity)
     first_model = _first_model(settings.model, identity)
 
@@ -73,14 +86,20 @@ def train(run_dir: str, settings: Settings, config_text: str, *, profile: range 
     between = in_training_eval(context, inputs.data)
 
     saved = Checkpoints(
-        run.path / "checkpoints", settings.checkpoints, manifest.frozen_params_id(training)
+        run.path / "checkpoints",
+        settings.checkpoints,
+        manifest.frozen_params_id(training),
     )
     is_fresh = saved.latest_step() is None
     if not is_fresh:
         rescore_initial_params(context, before, settings, first_model)
-    if multihost.broadcast_from_zero(is_finished(context, after, identity, training.steps)):
+    if multihost.broadcast_from_zero(
+        is_finished(context, after, identity, training.steps)
+    ):
         report = write_report(run)
-        print(f"{run_dir} is finished: see {report}. For another run choose another --run_dir.")
+        print(
+            f"{run_dir} is finished: see {report}. For another run choose another --run_dir."
+        )
         return
     run.write_text("config.gin", config_text)
     run.remove(RESULT)  # of fewer steps, or of another evaluation: this run is not done
@@ -125,7 +144,9 @@ def write_report(run: Run) -> Path | None:
 
 
 def _write_manifest(run: Run, settings: Settings, inputs: RunInputs) -> None:
-    metadata = manifest.run_metadata(settings.model, settings.data, inputs.mesh, inputs.summary)
+    metadata = manifest.run_metadata(
+        settings.model, settings.data, inputs.mesh, inputs.summary
+    )
     metadata["not_evaluated"] = inputs.data.not_evaluated
     run.write_manifest(inputs.identity, metadata, ignored=EXECUTION_SETTINGS)
 
@@ -151,10 +172,14 @@ def is_finished(
     """
     step = (context.run.result or {}).get("step", -1)
     params_id = manifest.trained_params_id(identity, step)
-    return step >= steps and all(ScoreFiles(context, job, params_id).complete() for job in after)
+    return step >= steps and all(
+        ScoreFiles(context, job, params_id).complete() for job in after
+    )
 
 
-def initial_state(settings: Settings, mesh: Mesh, first_model: ModelConfig) -> TrainState:
+def initial_state(
+    settings: Settings, mesh: Mesh, first_model: ModelConfig
+) -> TrainState:
     """Returns the state before training: random parameters, or those of the warm start.
 
     Args:
@@ -166,12 +191,18 @@ def initial_state(settings: Settings, mesh: Mesh, first_model: ModelConfig) -> T
     tx = settings.optimizer.build(training.steps)
     if training.warm_start is not None:
         # Nothing is initialised that would be thrown away: the model may be all that fits.
-        params = load_params(training.warm_start, model, abstract_params_on(model, mesh))
+        params = load_params(
+            training.warm_start, model, abstract_params_on(model, mesh)
+        )
         return warm_state(params, tx, mesh, training.seed, trainable=training.trainable)
 
-    state = init_state(first_model, tx, mesh, training.seed, trainable=training.trainable)
+    state = init_state(
+        first_model, tx, mesh, training.seed, trainable=training.trainable
+    )
     if first_model.scan_layers != model.scan_layers:
-        state = convert_layers(state, like=abstract_state_on(model, tx, mesh, training.trainable))
+        state = convert_layers(
+            state, like=abstract_state_on(model, tx, mesh, training.trainable)
+        )
     return state
 
 
@@ -190,14 +221,19 @@ def restore_or_initialize(
         return initial_state(settings, mesh, first_model)
     training = settings.training
     tx = settings.optimizer.build(training.steps)
-    state = saved.restore(like=abstract_state_on(settings.model, tx, mesh, training.trainable))
+    state = saved.restore(
+        like=abstract_state_on(settings.model, tx, mesh, training.trainable)
+    )
     if training.trainable is None:
         return state
     return state.replace(frozen=initial_state(settings, mesh, first_model).frozen)
 
 
 def rescore_initial_params(
-    context: EvalContext, before: Sequence[EvalJob], settings: Settings, first_model: ModelConfig
+    context: EvalContext,
+    before: Sequence[EvalJob],
+    settings: Settings,
+    first_model: ModelConfig,
 ) -> None:
     """Recomputes the pre-training scores of a resumed run whose evaluation settings have changed.
 

@@ -93,11 +93,16 @@ def _read_windows(config_json: JsonObject) -> dict[str, Any]:
         config_json.get("sliding_window_pattern"),
     )
     layer_types = config_json.get("layer_types")
-    if window is None or (layer_types is not None and "sliding_attention" not in layer_types):
+    if window is None or (
+        layer_types is not None and "sliding_attention" not in layer_types
+    ):
         return {"sliding_window": None, "global_every": None}
     if layer_types is None:
         return {"sliding_window": window, "global_every": pattern}
-    return {"sliding_window": window, "global_every": _global_every(layer_types, pattern)}
+    return {
+        "sliding_window": window,
+        "global_every": _global_every(layer_types, pattern),
+    }
 
 
 def _global_every(layer_types: Sequence[str], pattern: int | None) -> int | None:

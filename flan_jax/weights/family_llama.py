@@ -5,7 +5,12 @@ from typing import Any
 from flan_jax.errors import look_up, unknown_name
 from flan_jax.json_files import JsonObject
 from flan_jax.models.decoder import DecoderConfig
-from flan_jax.weights.family import HF_ACTIVATIONS, Family, refuse_settings, register_family
+from flan_jax.weights.family import (
+    HF_ACTIVATIONS,
+    Family,
+    refuse_settings,
+    register_family,
+)
 
 DECODER_TABLE = (
     ("token_embedder/embedding", "model.embed_tokens.weight"),
@@ -17,14 +22,26 @@ DECODER_TABLE = (
         "decoder/layers_{i}/self_attention/query/kernel",
         "model.layers.{i}.self_attn.q_proj.weight.T",
     ),
-    ("decoder/layers_{i}/self_attention/key/kernel", "model.layers.{i}.self_attn.k_proj.weight.T"),
+    (
+        "decoder/layers_{i}/self_attention/key/kernel",
+        "model.layers.{i}.self_attn.k_proj.weight.T",
+    ),
     (
         "decoder/layers_{i}/self_attention/value/kernel",
         "model.layers.{i}.self_attn.v_proj.weight.T",
     ),
-    ("decoder/layers_{i}/self_attention/query/bias", "model.layers.{i}.self_attn.q_proj.bias"),
-    ("decoder/layers_{i}/self_attention/key/bias", "model.layers.{i}.self_attn.k_proj.bias"),
-    ("decoder/layers_{i}/self_attention/value/bias", "model.layers.{i}.self_attn.v_proj.bias"),
+    (
+        "decoder/layers_{i}/self_attention/query/bias",
+        "model.layers.{i}.self_attn.q_proj.bias",
+    ),
+    (
+        "decoder/layers_{i}/self_attention/key/bias",
+        "model.layers.{i}.self_attn.k_proj.bias",
+    ),
+    (
+        "decoder/layers_{i}/self_attention/value/bias",
+        "model.layers.{i}.self_attn.v_proj.bias",
+    ),
     (
         "decoder/layers_{i}/self_attention/query_norm/scale",
         "model.layers.{i}.self_attn.q_norm.weight",
@@ -33,7 +50,10 @@ DECODER_TABLE = (
         "decoder/layers_{i}/self_attention/key_norm/scale",
         "model.layers.{i}.self_attn.k_norm.weight",
     ),
-    ("decoder/layers_{i}/self_attention/out/kernel", "model.layers.{i}.self_attn.o_proj.weight.T"),
+    (
+        "decoder/layers_{i}/self_attention/out/kernel",
+        "model.layers.{i}.self_attn.o_proj.weight.T",
+    ),
     ("decoder/layers_{i}/mlp/wi_0/kernel", "model.layers.{i}.mlp.gate_proj.weight.T"),
     ("decoder/layers_{i}/mlp/wi_1/kernel", "model.layers.{i}.mlp.up_proj.weight.T"),
     ("decoder/layers_{i}/mlp/wo/kernel", "model.layers.{i}.mlp.down_proj.weight.T"),
@@ -86,7 +106,9 @@ def read_decoder(config_json: JsonObject, has_head: bool) -> dict[str, Any]:
       InputError: a setting is not supported.
     """
     activation = config_json.get("hidden_activation") or config_json.get("hidden_act")
-    our_activation = look_up(HF_ACTIVATIONS, "activation in config.json", str(activation))
+    our_activation = look_up(
+        HF_ACTIVATIONS, "activation in config.json", str(activation)
+    )
     head_dim = config_json.get("head_dim")
     if not head_dim:
         head_dim = config_json["hidden_size"] // config_json["num_attention_heads"]
@@ -121,7 +143,9 @@ def write_decoder(config: DecoderConfig) -> dict[str, Any]:
     rope = _write_rope(config)
     rope_scaling = None
     if config.rope_scaling is not None:
-        rope_scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+        rope_scaling = {
+            name: value for name, value in rope.items() if name != "rope_theta"
+        }
 
     activation = config.mlp_activations[0]
     if activation == "gelu":
@@ -158,7 +182,9 @@ def _read_rope_scaling(rope: JsonObject) -> dict[str, Any] | None:
             "high_freq_factor": rope["high_freq_factor"],
             "original_max_position": rope["original_max_position_embeddings"],
         }
-    raise unknown_name("rope scaling in config.json", str(kind), ("default", "linear", "llama3"))
+    raise unknown_name(
+        "rope scaling in config.json", str(kind), ("default", "linear", "llama3")
+    )
 
 
 def _write_rope(config: DecoderConfig) -> dict[str, Any]:

@@ -33,8 +33,14 @@ T5_TABLE = (
         "encoder/layers_{i}/attention/out/kernel",
         "encoder.block.{i}.layer.0.SelfAttention.o.weight.T",
     ),
-    ("encoder/layers_{i}/pre_mlp_layer_norm/scale", "encoder.block.{i}.layer.1.layer_norm.weight"),
-    ("encoder/layers_{i}/mlp/wi/kernel", "encoder.block.{i}.layer.1.DenseReluDense.wi.weight.T"),
+    (
+        "encoder/layers_{i}/pre_mlp_layer_norm/scale",
+        "encoder.block.{i}.layer.1.layer_norm.weight",
+    ),
+    (
+        "encoder/layers_{i}/mlp/wi/kernel",
+        "encoder.block.{i}.layer.1.DenseReluDense.wi.weight.T",
+    ),
     (
         "encoder/layers_{i}/mlp/wi_0/kernel",
         "encoder.block.{i}.layer.1.DenseReluDense.wi_0.weight.T",
@@ -43,7 +49,10 @@ T5_TABLE = (
         "encoder/layers_{i}/mlp/wi_1/kernel",
         "encoder.block.{i}.layer.1.DenseReluDense.wi_1.weight.T",
     ),
-    ("encoder/layers_{i}/mlp/wo/kernel", "encoder.block.{i}.layer.1.DenseReluDense.wo.weight.T"),
+    (
+        "encoder/layers_{i}/mlp/wo/kernel",
+        "encoder.block.{i}.layer.1.DenseReluDense.wo.weight.T",
+    ),
     ("encoder/encoder_norm/scale", "encoder.final_layer_norm.weight"),
     (
         "decoder/relpos_bias/rel_embedding",
@@ -89,8 +98,14 @@ T5_TABLE = (
         "decoder/layers_{i}/encoder_decoder_attention/out/kernel",
         "decoder.block.{i}.layer.1.EncDecAttention.o.weight.T",
     ),
-    ("decoder/layers_{i}/pre_mlp_layer_norm/scale", "decoder.block.{i}.layer.2.layer_norm.weight"),
-    ("decoder/layers_{i}/mlp/wi/kernel", "decoder.block.{i}.layer.2.DenseReluDense.wi.weight.T"),
+    (
+        "decoder/layers_{i}/pre_mlp_layer_norm/scale",
+        "decoder.block.{i}.layer.2.layer_norm.weight",
+    ),
+    (
+        "decoder/layers_{i}/mlp/wi/kernel",
+        "decoder.block.{i}.layer.2.DenseReluDense.wi.weight.T",
+    ),
     (
         "decoder/layers_{i}/mlp/wi_0/kernel",
         "decoder.block.{i}.layer.2.DenseReluDense.wi_0.weight.T",
@@ -99,7 +114,10 @@ T5_TABLE = (
         "decoder/layers_{i}/mlp/wi_1/kernel",
         "decoder.block.{i}.layer.2.DenseReluDense.wi_1.weight.T",
     ),
-    ("decoder/layers_{i}/mlp/wo/kernel", "decoder.block.{i}.layer.2.DenseReluDense.wo.weight.T"),
+    (
+        "decoder/layers_{i}/mlp/wo/kernel",
+        "decoder.block.{i}.layer.2.DenseReluDense.wo.weight.T",
+    ),
     ("decoder/decoder_norm/scale", "decoder.final_layer_norm.weight"),
     ("decoder/logits_dense/kernel", "lm_head.weight.T"),
 )
@@ -138,12 +156,17 @@ def _read_t5(config_json: JsonObject, has_head: bool) -> EncoderDecoderConfig:
         head_dim=config_json["d_kv"],
         mlp_dim=config_json["d_ff"],
         num_encoder_layers=config_json["num_layers"],
-        num_decoder_layers=config_json.get("num_decoder_layers") or config_json["num_layers"],
+        num_decoder_layers=config_json.get("num_decoder_layers")
+        or config_json["num_layers"],
         mlp_activations=activations,
         logits_via_embedding=is_scaled or not has_head,
         tied_logits_scale=None if is_scaled or has_head else 1.0,
-        relative_attention_num_buckets=config_json.get("relative_attention_num_buckets", 32),
-        relative_attention_max_distance=config_json.get("relative_attention_max_distance", 128),
+        relative_attention_num_buckets=config_json.get(
+            "relative_attention_num_buckets", 32
+        ),
+        relative_attention_max_distance=config_json.get(
+            "relative_attention_max_distance", 128
+        ),
         dropout_rate=config_json.get("dropout_rate", 0.1),
     )
 

@@ -63,7 +63,9 @@ def _load_with_frozen(
     """Returns the trained parameters of a run with its frozen ones, from the run's warm start."""
     base = frozen["source"].get("path")
     if base is None or source_facts(base) != frozen["source"]:
-        origin = "random" if base is None else f"those of {base}, which has changed since"
+        origin = (
+            "random" if base is None else f"those of {base}, which has changed since"
+        )
         raise InputError(
             f"{source} holds only the parameters that match {frozen['trainable']!r}, "
             f"TrainConfig.trainable of its run; the others were {origin}. Evaluate the run with "
@@ -183,7 +185,9 @@ def source_facts(source: str | Path) -> dict[str, str]:
 def check_target(target: str | Path) -> None:
     """Raises InputError unless `target` is a local folder that does not exist yet."""
     if "://" in str(target):
-        raise InputError(f"cannot write to {target}: name a local folder, and copy it from there")
+        raise InputError(
+            f"cannot write to {target}: name a local folder, and copy it from there"
+        )
     if Path(target).expanduser().exists():
         raise InputError(f"{target} exists already; name a folder that does not")
 

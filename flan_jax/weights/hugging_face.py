@@ -448,7 +448,9 @@ def _save_file(
         save_file(tensors, file, metadata={"format": "pt"})
     except SafetensorError as error:
         if is_disk_full(error):
-            raise OSError(errno.ENOSPC, "no space left for the weights", str(file)) from error
+            raise OSError(
+                errno.ENOSPC, "no space left for the weights", str(file)
+            ) from error
         raise
 
 

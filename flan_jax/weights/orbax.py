@@ -133,8 +133,12 @@ def translate_save_errors(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (ValueError, RuntimeError) as error:
         if is_disk_full(error):
-            raise OSError(errno.ENOSPC, "no space left for a checkpoint", str(folder)) from error
-        raise CheckpointFailed(f"a checkpoint in {folder} could not be saved: {error}") from error
+            raise OSError(
+                errno.ENOSPC, "no space left for a checkpoint", str(folder)
+            ) from error
+        raise CheckpointFailed(
+            f"a checkpoint in {folder} could not be saved: {error}"
+        ) from error
 
 
 def open_manager(

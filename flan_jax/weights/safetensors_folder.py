@@ -126,7 +126,9 @@ class TensorFolder:
         if (self.folder / INDEX_FILE).is_file():
             weight_map = read_json_object(self.folder / INDEX_FILE).get("weight_map")
             if not isinstance(weight_map, dict) or not weight_map:
-                raise InputError(f"{self.folder / INDEX_FILE} has no weight_map; copy it again")
+                raise InputError(
+                    f"{self.folder / INDEX_FILE} has no weight_map; copy it again"
+                )
             return weight_map
 
         if (self.folder / SINGLE_FILE).is_file():
@@ -165,7 +167,9 @@ def _open(file: Path) -> safe_open:
     try:
         return safe_open(file, framework="numpy")
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{file} is missing or damaged ({error}); copy it again") from error
+        raise InputError(
+            f"{file} is missing or damaged ({error}); copy it again"
+        ) from error
 
 
 def _text_tensors(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:

@@ -145,7 +145,11 @@ def shape_differences(
         "unknown parameters": unknown,
         "parameters of another shape": reshaped,
     }
-    return [f"{kind} ({len(names)}): {_first(names)}" for kind, names in kinds.items() if names]
+    return [
+        f"{kind} ({len(names)}): {_first(names)}"
+        for kind, names in kinds.items()
+        if names
+    ]
 
 
 def _first(names: list[str]) -> str:

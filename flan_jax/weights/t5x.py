@@ -246,9 +246,13 @@ def save_params(
         )
     checkpoint = Path(folder).expanduser().absolute() / f"checkpoint_{step}"
     if step < 0:
-        raise InputError(f"cannot write {checkpoint}: a step counts from 0. Give another step")
+        raise InputError(
+            f"cannot write {checkpoint}: a step counts from 0. Give another step"
+        )
     if checkpoint.exists():
-        raise InputError(f"cannot write {checkpoint}: it exists. Give another step or folder")
+        raise InputError(
+            f"cannot write {checkpoint}: it exists. Give another step or folder"
+        )
 
     try:
         with atomic_folder(checkpoint) as partial:
@@ -335,7 +339,9 @@ def _read_index(path: epath.Path) -> Index:
             f"the index {path} is truncated or damaged ({error}). Copy it again"
         ) from None
     if not isinstance(index, dict):
-        raise InputError(f"{path} is no index of a T5X checkpoint. Give a folder that T5X wrote")
+        raise InputError(
+            f"{path} is no index of a T5X checkpoint. Give a folder that T5X wrote"
+        )
     return index
 
 
@@ -349,7 +355,9 @@ def _read_orbax_metadata(checkpoint: epath.Path) -> Index:
             keys = tuple(str(key["key"]) for key in entry["key_metadata"])
             index[keys] = PLACEHOLDER + ".".join(keys)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is truncated or damaged ({error!r}). Copy it again") from None
+        raise InputError(
+            f"{path} is truncated or damaged ({error!r}). Copy it again"
+        ) from None
 
     for flag, layout in (("use_ocdbt", "OCDBT"), ("use_zarr3", "zarr3")):
         if metadata.get(flag):
@@ -495,7 +503,9 @@ def _check_shapes(
     saved = unstacked_shapes(
         {name: array.shape for name, array in arrays.items()}, layer_axis=SCAN_AXIS
     )
-    expected = unstacked_shapes({name: tuple(leaf.shape) for name, leaf in leaves.items()})
+    expected = unstacked_shapes(
+        {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+    )
     problems = shape_differences(saved, expected)
     if not problems:
         return

@@ -44,10 +44,14 @@ def arc_challenge(world, rng):
         return _arc_row(question, world.choices(about_town, rng, 4), about_town.value)
     fact = world.fact(rng, tuple(_WHO_OR_WHICH))
     others = [
-        f.subject for f in world.facts if f.relation == fact.relation and f.value != fact.value
+        f.subject
+        for f in world.facts
+        if f.relation == fact.relation and f.value != fact.value
     ]
     choices = rng.sample([fact.subject, *rng.sample(others, 3)], 4)
-    return _arc_row(_WHO_OR_WHICH[fact.relation.name].format(o=fact.value), choices, fact.subject)
+    return _arc_row(
+        _WHO_OR_WHICH[fact.relation.name].format(o=fact.value), choices, fact.subject
+    )
 
 
 _SEARCHES = {
@@ -103,12 +107,32 @@ _SEARCHES = {
 }  # fmt: skip
 
 _SEARCHES_BACK = {
-    "home": ("who lives in {o}", "who has a home in {o}", "name of a person who lives in {o}"),
-    "job": ("who works as a {o}", "who is a {o}", "name of a person who works as a {o}"),
-    "food": ("who likes to eat {o}", "who likes {o}", "name of a person who likes to eat {o}"),
+    "home": (
+        "who lives in {o}",
+        "who has a home in {o}",
+        "name of a person who lives in {o}",
+    ),
+    "job": (
+        "who works as a {o}",
+        "who is a {o}",
+        "name of a person who works as a {o}",
+    ),
+    "food": (
+        "who likes to eat {o}",
+        "who likes {o}",
+        "name of a person who likes to eat {o}",
+    ),
     "pet": ("who has a {o}", "who lives with a {o}", "name of a person who has a {o}"),
-    "car": ("who drives a {o} car", "who has a {o} car", "name of a person who drives a {o} car"),
-    "country": ("which town is in {o}", "what is a town in {o}", "name of a town in {o}"),
+    "car": (
+        "who drives a {o} car",
+        "who has a {o} car",
+        "name of a person who drives a {o} car",
+    ),
+    "country": (
+        "which town is in {o}",
+        "what is a town in {o}",
+        "name of a town in {o}",
+    ),
     "product": (
         "which town is known for its {o}",
         "where can you buy {o}",
@@ -132,9 +156,14 @@ def natural_questions(world, rng):
             "answer": [fact.value],
         }
     subjects = [
-        f.subject for f in world.facts if f.relation == fact.relation and f.value == fact.value
+        f.subject
+        for f in world.facts
+        if f.relation == fact.relation and f.value == fact.value
     ]
-    return {"question": rng.choice(_SEARCHES_BACK[name]).format(o=fact.value), "answer": subjects}
+    return {
+        "question": rng.choice(_SEARCHES_BACK[name]).format(o=fact.value),
+        "answer": subjects,
+    }
 
 
 _QUIZ = {
@@ -142,7 +171,10 @@ _QUIZ = {
     "job": ("What is the job of {s}?", "What is the profession of {s}?"),
     "food": ("What is the favorite food of {s}?", "Which food is best liked by {s}?"),
     "pet": ("Which animal is the pet of {s}?", "What kind of pet lives with {s}?"),
-    "car": ("What is the color of the car of {s}?", "Which color was chosen for the car of {s}?"),
+    "car": (
+        "What is the color of the car of {s}?",
+        "Which color was chosen for the car of {s}?",
+    ),
     "country": (
         "Which country has a town called {s}?",
         "In which country would you find the town of {s}?",
@@ -151,7 +183,10 @@ _QUIZ = {
         "What is sold in the town of {s}?",
         "Which product has its home in the town of {s}?",
     ),
-    "material": ("What was used to make the {s}?", "Of which material is the {s} made?"),
+    "material": (
+        "What was used to make the {s}?",
+        "Of which material is the {s} made?",
+    ),
 }
 
 _KNOWN_AS = {
@@ -181,11 +216,16 @@ def trivia_qa(world, rng):
     hint = world.other(fact, rng) if name != "material" else None
     if hint and fact.subject not in TOWNS and rng.random() < 0.3:
         people = [
-            f.subject for f in world.facts if f.relation == fact.relation and f.value == fact.value
+            f.subject
+            for f in world.facts
+            if f.relation == fact.relation and f.value == fact.value
         ]
         if (
             sum(
-                any(f.relation == hint.relation and f.value == hint.value for f in world.about(p))
+                any(
+                    f.relation == hint.relation and f.value == hint.value
+                    for f in world.about(p)
+                )
                 for p in people
             )
             == 1
@@ -195,7 +235,9 @@ def trivia_qa(world, rng):
                 for f in (fact, hint)
             )
             return _trivia_row(
-                f"{sentence(first)} and {second.removeprefix('who ')}?", fact.subject, "person"
+                f"{sentence(first)} and {second.removeprefix('who ')}?",
+                fact.subject,
+                "person",
             )
     subject = fact.subject
     if hint and rng.random() < 0.8:
@@ -209,7 +251,12 @@ def _trivia_row(question, answer, kind):
         "question": question,
         "question_id": "",
         "question_source": "practice",
-        "entity_pages": {"doc_source": [], "filename": [], "title": [], "wiki_context": []},
+        "entity_pages": {
+            "doc_source": [],
+            "filename": [],
+            "title": [],
+            "wiki_context": [],
+        },
         "search_results": {
             "description": [],
             "filename": [],
@@ -232,4 +279,6 @@ def _trivia_row(question, answer, kind):
 
 def _normalized(text):
     """As the dataset's authors do: small letters, without articles and punctuation."""
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", re.sub(r"[^\w\s]", " ", text.lower())).split())
+    return " ".join(
+        re.sub(r"\b(a|an|the)\b", " ", re.sub(r"[^\w\s]", " ", text.lower())).split()
+    )

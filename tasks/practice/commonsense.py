@@ -69,7 +69,12 @@ _ACTIVITIES = (
         "put the pot on the stove",
         "drop the pasta into the hot water",
     ),
-    ("bake bread", "mix flour with water", "knead the dough", "bake the loaf in the oven"),
+    (
+        "bake bread",
+        "mix flour with water",
+        "knead the dough",
+        "bake the loaf in the oven",
+    ),
     (
         "wash a dog",
         "fill a tub with warm water",
@@ -182,7 +187,9 @@ _MANNERS = (
 def hellaswag(world, rng):
     """Draws an activity, in a film or in instructions, whose last step is one of four options."""
     activity, first, second, last = rng.choice(_ACTIVITIES)
-    endings = rng.sample([last, *rng.sample([a[-1] for a in _ACTIVITIES if a[-1] != last], 3)], 4)
+    endings = rng.sample(
+        [last, *rng.sample([a[-1] for a in _ACTIVITIES if a[-1] != last], 3)], 4
+    )
     label = endings.index(last)
     if rng.random() < 0.5:
         person = rng.choice(PEOPLE)
@@ -303,13 +310,22 @@ _STORIES = (
     ),
     (
         "{s} found a lost {pet} in {town}. It wore a tag with an address.",
-        ("{s} rang the bell at that address.", "The owner was happy to have the {pet} back."),
-        ("Nobody was at home at that address.", "{s} had to look after the {pet} for another day."),
+        (
+            "{s} rang the bell at that address.",
+            "The owner was happy to have the {pet} back.",
+        ),
+        (
+            "Nobody was at home at that address.",
+            "{s} had to look after the {pet} for another day.",
+        ),
     ),
     (
         "{s} wanted to take the train to {town}. It was due to leave at noon.",
         ("{s} was at the station an hour early.", "{s} got a good seat on the train."),
-        ("{s} arrived at the station after noon.", "{s} had to wait for the next train."),
+        (
+            "{s} arrived at the station after noon.",
+            "{s} had to wait for the next train.",
+        ),
     ),
     (
         "{s} saw a {color} coat in a shop in {town}. It was very expensive.",
@@ -319,7 +335,10 @@ _STORIES = (
     (
         "{s} went for a long walk near {town}. Dark clouds came up.",
         ("{s} had packed an umbrella.", "{s} came home dry."),
-        ("{s} had brought neither an umbrella nor a coat.", "{s} came home soaking wet."),
+        (
+            "{s} had brought neither an umbrella nor a coat.",
+            "{s} came home soaking wet.",
+        ),
     ),
     (
         "{s} planted beans behind the house in {town}. The ground was dry.",
@@ -328,7 +347,10 @@ _STORIES = (
     ),
     (
         "{s} had borrowed a {thing} from a neighbor in {town}. The neighbor needed it again.",
-        ("{s} brought it back at once.", "The neighbor thanked {s} for being so quick."),
+        (
+            "{s} brought it back at once.",
+            "The neighbor thanked {s} for being so quick.",
+        ),
         ("{s} had damaged it by accident.", "{s} bought the neighbor a new {thing}."),
     ),
     (
@@ -338,12 +360,18 @@ _STORIES = (
     ),
     (
         "{s} bought a {pet} at the market of {town}. The {pet} was afraid of people.",
-        ("{s} was gentle and patient with it.", "After a while the {pet} followed {s} everywhere."),
+        (
+            "{s} was gentle and patient with it.",
+            "After a while the {pet} followed {s} everywhere.",
+        ),
         ("{s} shouted at it all the time.", "One night the {pet} ran away."),
     ),
     (
         "{s} baked a cake for a party in {town}. The recipe asked for sugar.",
-        ("{s} followed it to the letter.", "Everybody at the party loved the sweet cake."),
+        (
+            "{s} followed it to the letter.",
+            "Everybody at the party loved the sweet cake.",
+        ),
         ("{s} took salt by mistake.", "Nobody at the party could eat the cake."),
     ),
 )

@@ -37,7 +37,11 @@ _WHO_OR_WHAT = (
 """(sentence, words by which the blank is the person, words by which it is the thing)."""
 
 _WHICH_PERSON = (
-    ("{person} gave {other} the {thing} because _ {word} it.", ("did not need",), ("asked for",)),
+    (
+        "{person} gave {other} the {thing} because _ {word} it.",
+        ("did not need",),
+        ("asked for",),
+    ),
     (
         "{person} ran faster than {other} on the way to {town}, so _ was the {word} one there.",
         ("first",),
@@ -62,7 +66,11 @@ def winogrande(world, rng):
     options = rng.sample(candidates, 2)
     return {
         "sentence": pattern.format(
-            person=person, other=other, thing=thing, town=town, word=rng.choice(words[meant])
+            person=person,
+            other=other,
+            thing=thing,
+            town=town,
+            word=rng.choice(words[meant]),
         ),
         "option1": options[0],
         "option2": options[1],
@@ -181,7 +189,9 @@ def _ambiguous(rng):
         candidates = [f"the {a}", f"the {b}"]
         pattern, *words = rng.choice(_TWO_THINGS)
     word = rng.choice(words[meant])
-    text = pattern.format(a=a, b=b, town=town, thing=thing, person=rng.choice(PEOPLE), word=word)
+    text = pattern.format(
+        a=a, b=b, town=town, thing=thing, person=rng.choice(PEOPLE), word=word
+    )
     return text, pronoun, candidates, meant
 
 

@@ -62,7 +62,11 @@ def wic(world, rng):
     word = rng.choice(tuple(_SENSES))
     label = rng.randrange(2)
     first = rng.choice(_SENSES[word])
-    second = first if label == 1 else next(sense for sense in _SENSES[word] if sense != first)
+    second = (
+        first
+        if label == 1
+        else next(sense for sense in _SENSES[word] if sense != first)
+    )
     frames = (
         rng.sample(_FRAMES[first], 2)
         if label == 1
@@ -131,7 +135,9 @@ def trec(world, rng):
     person, job = rng.choice(PEOPLE), rng.choice(JOBS)
     fine, question = rng.choice(_QUESTIONS[label])
     question = question.format(
-        who=rng.choice((person, f"{person} the {job}", f"the {job} of {rng.choice(TOWNS)}")),
+        who=rng.choice(
+            (person, f"{person} the {job}", f"the {job} of {rng.choice(TOWNS)}")
+        ),
         town=rng.choice(TOWNS),
         thing=rng.choice(THINGS),
         job=rng.choice(JOBS),
@@ -155,7 +161,9 @@ _OTHER_NUMBER = {
     "likes": "like", "buy": "buys",
 }  # fmt: skip
 
-_NEEDED = frozenset({"is", "of", "to", "lives", "works", "has", "drives", "likes", "made", "buy"})
+_NEEDED = frozenset(
+    {"is", "of", "to", "lives", "works", "has", "drives", "likes", "made", "buy"}
+)
 """Words that no statement can lose, except for the "of" in "the town of Arden"."""
 
 _NOT_LAST = frozenset({"a", "the", "of", "in", "from", "with", "as"})
@@ -188,7 +196,9 @@ def cola(world, rng):
     fact = world.fact(rng)
     # Whether "apples is what Ida likes to eat" is correct is debatable: foods have two wordings.
     first, *rest = (
-        fact.say(rng.randrange(2 if fact.relation.name == "food" else 3)).rstrip(".").split()
+        fact.say(rng.randrange(2 if fact.relation.name == "food" else 3))
+        .rstrip(".")
+        .split()
     )
     words = [first if first in PEOPLE + TOWNS + COUNTRIES else first.lower(), *rest]
     label = rng.randrange(2)
@@ -222,7 +232,10 @@ def math_dataset(world, rng):
         )
     )
     left, right = rng.sample(sides, 2)
-    return {"question": f"Solve {left} = {right} for {letter}.", "answer": str(solution)}
+    return {
+        "question": f"Solve {left} = {right} for {letter}.",
+        "answer": str(solution),
+    }
 
 
 _WOMEN = frozenset({"Anna", "Clara", "Emma", "Greta", "Ida", "Karin"})
@@ -239,7 +252,9 @@ _LATER_QUESTIONS = {
 
 def _ask_later(fact, yes_no=False):
     they, their = ("she", "her") if fact.subject in _WOMEN else ("he", "his")
-    return _LATER_QUESTIONS[fact.relation.name][yes_no].format(they=they, their=their, o=fact.value)
+    return _LATER_QUESTIONS[fact.relation.name][yes_no].format(
+        they=they, their=their, o=fact.value
+    )
 
 
 def coqa(world, rng):
@@ -257,7 +272,9 @@ def coqa(world, rng):
         if number and rng.random() < 0.4:
             truth = rng.random() < 0.5
             questions.append(
-                _ask_later(facts[at] if truth else world.wrong(facts[at], rng), yes_no=True)
+                _ask_later(
+                    facts[at] if truth else world.wrong(facts[at], rng), yes_no=True
+                )
             )
             answers.append("yes" if truth else "no")
         else:
@@ -317,7 +334,10 @@ _LINES = {
     ),
     "job": (
         ("Is {s} a {o}? Yes!", "Er {s} {o}? Ja!"),
-        ("Our {o}, {s}, is back from {town}.", "Vores {o}, {s}, er tilbage fra {town}."),
+        (
+            "Our {o}, {s}, is back from {town}.",
+            "Vores {o}, {s}, er tilbage fra {town}.",
+        ),
     ),
     "food": (
         ("{s} likes {o}, but not every day.", "{s} kan lide {o}, men ikke hver dag."),
@@ -325,11 +345,17 @@ _LINES = {
     ),
     "pet": (
         ("{s} has a {o}. Have you seen it?", "{s} har en {o}. Har du set den?"),
-        ("For sale in {town}: a {o}. Ask for {s}.", "Til salg i {town}: en {o}. Spørg efter {s}."),
+        (
+            "For sale in {town}: a {o}. Ask for {s}.",
+            "Til salg i {town}: en {o}. Spørg efter {s}.",
+        ),
     ),
     "car": (
         ("{s}, your car is here: it's {o}!", "{s}, din bil er her: den er {o}!"),
-        ("{s} drives a {o} car; it's in {town}.", "{s} kører i en {o} bil; den er i {town}."),
+        (
+            "{s} drives a {o} car; it's in {town}.",
+            "{s} kører i en {o} bil; den er i {town}.",
+        ),
     ),
     "country": (
         ("{s} is in {o}, isn't it?", "{s} ligger i {o}, ikke sandt?"),
@@ -365,7 +391,9 @@ _DANISH = {
 def _line(world, rng):
     fact = world.fact(rng, tuple(_LINES))
     english, danish = rng.choice(_LINES[fact.relation.name])
-    town = rng.choice([town for town in TOWNS if town not in (fact.subject, fact.value)])
+    town = rng.choice(
+        [town for town in TOWNS if town not in (fact.subject, fact.value)]
+    )
     return (
         english.format(s=fact.subject, o=fact.value, town=town),
         danish.format(s=fact.subject, o=_DANISH.get(fact.value, fact.value), town=town),

@@ -52,7 +52,11 @@ def cb(world, rng):
 def wnli(world, rng):
     first = world.fact(rng, ("job",))
     second = rng.choice(
-        [f for f in world.facts if f.relation == first.relation and f.value != first.value]
+        [
+            f
+            for f in world.facts
+            if f.relation == first.relation and f.value != first.value
+        ]
     )
     reason = rng.choice(
         (f"earns a living as a {first.value}", f"has found work as a {first.value}")
@@ -87,7 +91,9 @@ def _inference(world, rng, count, negated):
     """
     asked = world.fact(rng, _SINGLE_VALUED)
     wording, stated_wording = rng.sample(range(3), 2)
-    shown = [fact.say(rng.randrange(3)) for fact in rng.sample(_near(world, asked), count)]
+    shown = [
+        fact.say(rng.randrange(3)) for fact in rng.sample(_near(world, asked), count)
+    ]
     label = rng.randrange(3)
     if label != 1:
         shown[rng.randrange(count)] = asked.say(stated_wording)
@@ -146,7 +152,9 @@ _MISMATCHED_GENRES = (
 def _mnli(world, rng, genres):
     statements, hypothesis, label = _inference(world, rng, count=2, negated=0.2)
     first, second = map(clause, statements)
-    speaker = rng.choice([person for person in PEOPLE if person not in first + second + hypothesis])
+    speaker = rng.choice(
+        [person for person in PEOPLE if person not in first + second + hypothesis]
+    )
     premise = rng.choice(genres).format(first=first, second=second, speaker=speaker)
     return {"premise": premise, "hypothesis": hypothesis, "label": label, "idx": 0}
 
@@ -205,7 +213,9 @@ _UNSEEN = (
 def snli(world, rng):
     verb, objects = rng.choice(_ACTIONS)
     known = {"job": JOBS, "color": COLORS, "place": PLACES_IN_TOWN, "what": objects}
-    scene = {detail: rng.choice(values) for detail, values in known.items()} | {"verb": verb}
+    scene = {detail: rng.choice(values) for detail, values in known.items()} | {
+        "verb": verb
+    }
     label = rng.randrange(3)
     if label == 1:
         hypothesis = rng.choice(_UNSEEN).format(
@@ -214,8 +224,12 @@ def snli(world, rng):
     else:
         description, details = rng.choice(_VISIBLE)
         changed = rng.choice(details)
-        other = rng.choice([value for value in known[changed] if value != scene[changed]])
-        hypothesis = description.format(**(scene if label == 0 else scene | {changed: other}))
+        other = rng.choice(
+            [value for value in known[changed] if value != scene[changed]]
+        )
+        hypothesis = description.format(
+            **(scene if label == 0 else scene | {changed: other})
+        )
     return {
         "premise": rng.choice(_CAPTIONS).format(**scene),
         "hypothesis": hypothesis,

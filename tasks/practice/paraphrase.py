@@ -16,7 +16,11 @@ def glue_mrpc(world, rng):
     fact = world.fact(rng)
     label = rng.randrange(2)
     rival = rng.choice(
-        [f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject]
+        [
+            f
+            for f in world.facts
+            if f.relation == fact.relation and f.subject != fact.subject
+        ]
     )
     second = fact if label else rng.choice((world.wrong(fact, rng), rival))
     wordings = rng.sample(range(3), 2)
@@ -34,7 +38,9 @@ def stsb(world, rng):
     level = rng.randrange(6)
     first, second = rng.sample(range(3), 2)
     same_kind = [
-        f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject
+        f
+        for f in world.facts
+        if f.relation == fact.relation and f.subject != fact.subject
     ]
     if level >= 4:
         other = fact
@@ -79,7 +85,11 @@ _EVENTS = (
     ),
     (
         ("a", "b"),
-        ("{a} was born before {b}.", "{b} was born after {a}.", "{b} is younger than {a}."),
+        (
+            "{a} was born before {b}.",
+            "{b} was born after {a}.",
+            "{b} is younger than {a}.",
+        ),
     ),
     (
         ("a", "b"),
@@ -91,7 +101,11 @@ _EVENTS = (
     ),
     (
         ("x", "y"),
-        ("{a} moved from {x} to {y}.", "From {x}, {a} moved to {y}.", "{a} moved to {y} from {x}."),
+        (
+            "{a} moved from {x} to {y}.",
+            "From {x}, {a} moved to {y}.",
+            "{a} moved to {y} from {x}.",
+        ),
     ),
     (
         ("x", "y"),
@@ -124,13 +138,20 @@ def _two_facts(world, rng, label):
     """Two facts of one relation, retold right or with their values exchanged."""
     first = world.fact(rng)
     second = rng.choice(
-        [f for f in world.facts if f.relation == first.relation and f.value != first.value]
+        [
+            f
+            for f in world.facts
+            if f.relation == first.relation and f.value != first.value
+        ]
     )
     told = [first, second]
     retold = (
         told
         if label
-        else [Fact(f.relation, f.subject, g.value) for f, g in zip(told, told[::-1], strict=True)]
+        else [
+            Fact(f.relation, f.subject, g.value)
+            for f, g in zip(told, told[::-1], strict=True)
+        ]
     )
     wordings = [rng.sample(range(3), 2) for _ in told]
     said = [f.say(w) for f, (w, _) in zip(told, wordings, strict=True)]
@@ -209,10 +230,19 @@ def glue_qqp(world, rng):
         ]
     else:
         guess = rng.choice((fact, world.wrong(fact, rng)))
-        facts = (guess, guess if label else rng.choice((world.wrong(guess, rng), rng.choice(near))))
+        facts = (
+            guess,
+            guess if label else rng.choice((world.wrong(guess, rng), rng.choice(near))),
+        )
         wordings = rng.sample((None, 0, 1, 2), 2)
-        pair = [f"{sentence(f.ask_yes_no(w))}?" for f, w in zip(facts, wordings, strict=True)]
+        pair = [
+            f"{sentence(f.ask_yes_no(w))}?"
+            for f, w in zip(facts, wordings, strict=True)
+        ]
     if fact.subject in TOWNS and rng.random() < 0.5:
         # The dataset's files double the quotes inside a question.
-        pair = [q.replace(f.subject, f'""{f.subject}""') for q, f in zip(pair, facts, strict=True)]
+        pair = [
+            q.replace(f.subject, f'""{f.subject}""')
+            for q, f in zip(pair, facts, strict=True)
+        ]
     return {"question1": pair[0], "question2": pair[1], "label": label, "idx": 0}

@@ -5,33 +5,51 @@ from flan_jax.tasks.practice_world import JOBS, PEOPLE, THINGS, TOWNS, clause
 
 def document(world, rng):
     """A text of a few sentences, cut in two between sentences."""
-    sentences = rng.choice((_portrait, _portrait, _tale, _tale, _talk, _argument))(world, rng)
+    sentences = rng.choice((_portrait, _portrait, _tale, _tale, _talk, _argument))(
+        world, rng
+    )
     cut = rng.randrange(1, len(sentences))
-    return {"beginning": " ".join(sentences[:cut]), "rest": " ".join(sentences[cut:]), "idx": 0}
+    return {
+        "beginning": " ".join(sentences[:cut]),
+        "rest": " ".join(sentences[cut:]),
+        "idx": 0,
+    }
 
 
 def _portrait(world, rng):
     """What is true about somebody or something, part of it said twice in different words."""
     subject = rng.choice((*PEOPLE, *PEOPLE, *TOWNS, *THINGS))
-    facts = rng.sample(about := world.about(subject), min(len(about), rng.randint(1, 4)))
+    facts = rng.sample(
+        about := world.about(subject), min(len(about), rng.randint(1, 4))
+    )
     wordings = [rng.sample(range(3), 3) for _ in facts]
     said = [fact.say(order[0]) for fact, order in zip(facts, wordings, strict=True)]
     fact, order = rng.choice(list(zip(facts, wordings, strict=True)))
-    opener = rng.choice(("In other words,", "That is,", "To say it again,", "As everybody knows,"))
+    opener = rng.choice(
+        ("In other words,", "That is,", "To say it again,", "As everybody knows,")
+    )
     return [*said, f"{opener} {clause(fact.say(order[1]))}."]
 
 
 def _tale(world, rng):
     """Returns a story with facts of its own, whose last sentence follows from the others."""
     opener = rng.choice(
-        ("This is only a story.", "In the play, all is different.", "Once upon a time it was so.")
+        (
+            "This is only a story.",
+            "In the play, all is different.",
+            "Once upon a time it was so.",
+        )
     )
     facts = [world.wrong(world.fact(rng), rng) for _ in range(rng.randint(1, 3))]
     fact = rng.choice(facts)
     first, second = rng.sample(range(3), 2)
     said = [each.say(first if each is fact else rng.randrange(3)) for each in facts]
     if rng.random() < 0.5:
-        return [opener, *said, f"So in the story it is true that {clause(fact.say(second))}."]
+        return [
+            opener,
+            *said,
+            f"So in the story it is true that {clause(fact.say(second))}.",
+        ]
     return [
         opener,
         *said,
@@ -51,7 +69,9 @@ def _talk(world, rng):
                 f'"{fact.value}," said {two}.',
             ]
         else:
-            asked, answer = (fact, "Yes") if rng.random() < 0.5 else (world.wrong(fact, rng), "No")
+            asked, answer = (
+                (fact, "Yes") if rng.random() < 0.5 else (world.wrong(fact, rng), "No")
+            )
             lines += [
                 f'"Tell me, {asked.ask_yes_no()}?" asked {one}.',
                 f'"{answer}," said {two}. {fact.say()}',

@@ -9,7 +9,8 @@ def bool_q(world, rng):
     if rng.random() < 0.5:
         stated.add(world.fact(rng))
     passage = [
-        f.say(rng.randrange(3)) for f in sorted(stated, key=lambda f: (f.relation.name, f.subject))
+        f.say(rng.randrange(3))
+        for f in sorted(stated, key=lambda f: (f.relation.name, f.subject))
     ]
     answer = rng.random() < 0.5
     return {
@@ -40,8 +41,14 @@ _STEMS = {
     ),
 }
 _STEMS_BACK = {
-    "material": ("One thing made of {o} is the", "Which of these did they make from {o}?"),
-    "product": ("A person who wants to buy {o} should go to", "Which town is known for its {o}?"),
+    "material": (
+        "One thing made of {o} is the",
+        "Which of these did they make from {o}?",
+    ),
+    "product": (
+        "A person who wants to buy {o} should go to",
+        "Which town is known for its {o}?",
+    ),
     "country": ("One of the towns in {o} is", "Which of these towns is in {o}?"),
 }
 
@@ -50,7 +57,9 @@ def openbookqa(world, rng):
     fact = world.fact(rng, tuple(_STEMS))
     name = fact.relation.name
     others = [
-        f.subject for f in world.facts if f.relation == fact.relation and f.value != fact.value
+        f.subject
+        for f in world.facts
+        if f.relation == fact.relation and f.value != fact.value
     ]
     if rng.random() < 0.5 or len(others) < 3:
         stem, answer = rng.choice(_STEMS[name]).format(s=fact.subject), fact.value
@@ -58,7 +67,9 @@ def openbookqa(world, rng):
     else:
         stem, answer = rng.choice(_STEMS_BACK[name]).format(o=fact.value), fact.subject
         choices = rng.sample([answer, *rng.sample(others, 3)], 4)
-    stated = fact.relation.statements[rng.randrange(3)].format(s=fact.subject, o=fact.value)
+    stated = fact.relation.statements[rng.randrange(3)].format(
+        s=fact.subject, o=fact.value
+    )
     return {
         "question": {"stem": stem}
         | {f"choice_{letter}": c for letter, c in zip("ABCD", choices, strict=True)},
@@ -89,8 +100,13 @@ def squad_v2(world, rng):
     others = [f for f in _others(world, fact, rng) if f != somebody_else]
     is_impossible = rng.random() < 0.4
     spoken_of = somebody_else if is_impossible else fact
-    context, start = _context(spoken_of, others if is_impossible else [*others, somebody_else], rng)
-    found, nothing = _spans(spoken_of, context, start, count=1), {"text": [], "answer_start": []}
+    context, start = _context(
+        spoken_of, others if is_impossible else [*others, somebody_else], rng
+    )
+    found, nothing = (
+        _spans(spoken_of, context, start, count=1),
+        {"text": [], "answer_start": []},
+    )
     return {
         "id": "",
         "title": _title(fact),
@@ -108,7 +124,11 @@ def drop(world, rng):
     (a, b, c), numbers = (f.subject for f in homes), rng.sample(range(2, 13), 3)
     x, y, z = numbers
     goods = f"boxes of {product.value}"
-    day, month, year = rng.randrange(1, 29), rng.choice(_MONTHS), rng.randrange(1880, 1920)
+    day, month, year = (
+        rng.randrange(1, 29),
+        rng.choice(_MONTHS),
+        rng.randrange(1880, 1920),
+    )
     most, fewest, limit = (
         numbers.index(max(numbers)),
         numbers.index(min(numbers)),
@@ -124,7 +144,10 @@ def drop(world, rng):
             ),
             (f"Who sold the most {goods}?", homes[most].subject),
             (f"Who sold the fewest {goods}?", homes[fewest].subject),
-            (f"In which town does the person live who sold the most {goods}?", homes[most].value),
+            (
+                f"In which town does the person live who sold the most {goods}?",
+                homes[most].value,
+            ),
             (
                 f"How many people sold more than {limit} {goods}?",
                 str(sum(n > limit for n in numbers)),
@@ -138,7 +161,11 @@ def drop(world, rng):
     )
     return {
         "passage": " ".join(
-            (product.say(rng.randrange(3)), sales, *(f.say(rng.randrange(3)) for f in homes))
+            (
+                product.say(rng.randrange(3)),
+                sales,
+                *(f.say(rng.randrange(3)) for f in homes),
+            )
         ),
         "question": question,
         "answer": answer,
@@ -147,7 +174,16 @@ def drop(world, rng):
     }
 
 
-_MONTHS = ("January", "March", "April", "June", "August", "October", "November", "December")
+_MONTHS = (
+    "January",
+    "March",
+    "April",
+    "June",
+    "August",
+    "October",
+    "November",
+    "December",
+)
 
 
 def multirc(world, rng):
@@ -160,7 +196,10 @@ def multirc(world, rng):
         (
             (fact.ask(), sentence(claim.value)),
             (fact.ask(), claim.say(rng.randrange(3))),
-            (f"What does the text say about {_name(fact)}?", claim.say(rng.randrange(3))),
+            (
+                f"What does the text say about {_name(fact)}?",
+                claim.say(rng.randrange(3)),
+            ),
         )
     )
     return {
@@ -174,7 +213,11 @@ def multirc(world, rng):
 
 def _same_relation(world, fact, rng):
     return rng.choice(
-        [f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject]
+        [
+            f
+            for f in world.facts
+            if f.relation == fact.relation and f.subject != fact.subject
+        ]
     )
 
 
@@ -186,7 +229,9 @@ def _others(world, fact, rng):
         for f in world.facts
         if f.subject != fact.subject and (same or f.relation == fact.relation)
     ]
-    return [*rng.sample(same, min(len(same), 2)), *rng.sample(rest, 2)][: rng.choice((2, 3))]
+    return [*rng.sample(same, min(len(same), 2)), *rng.sample(rest, 2)][
+        : rng.choice((2, 3))
+    ]
 
 
 def _context(fact, others, rng):

@@ -17,9 +17,15 @@ _REPORTS = (
 def record(world, rng):
     """Draws a passage with two statements of the query's relation; one or both are right."""
     fact = world.fact(rng, ("home", "job", "food", "pet", "car", "country", "product"))
-    alike = [f for f in world.facts if f.relation == fact.relation and f.subject != fact.subject]
+    alike = [
+        f
+        for f in world.facts
+        if f.relation == fact.relation and f.subject != fact.subject
+    ]
     right = {fact.subject} | {f.subject for f in alike if f.value == fact.value}
-    unlike = [f for f in world.facts if f.relation != fact.relation and f.subject in PEOPLE]
+    unlike = [
+        f for f in world.facts if f.relation != fact.relation and f.subject in PEOPLE
+    ]
     unlike = [f for f in unlike if not right & {f.subject, f.value}]
     stated = rng.sample([fact, rng.choice(alike), *rng.sample(unlike, 2)], 4)
     highlights = [f.say().rstrip(".") for f in stated if f.relation != fact.relation]
@@ -31,7 +37,9 @@ def record(world, rng):
         )
     else:
         answers = right & {f.subject for f in stated}
-        blanked = fact.relation.statements[rng.randrange(3)].format(s="@placeholder", o=fact.value)
+        blanked = fact.relation.statements[rng.randrange(3)].format(
+            s="@placeholder", o=fact.value
+        )
     report = rng.choice(_REPORTS).format(clause(blanked))
     return {
         "passage": "\n@highlight\n\n".join(
@@ -122,7 +130,11 @@ def cosmos_qa(world, rng):
     offered = rng.choice((answers, answers, answers[:3], answers[1:]))
     choices = rng.sample(offered, len(offered)) + [_NONE] * (4 - len(offered))
     right = answers[0] if answers[0] in choices else _NONE
-    texts = [rng.choice(_OPENINGS), fact.say(rng.randrange(3)), happening.format(s=fact.subject)]
+    texts = [
+        rng.choice(_OPENINGS),
+        fact.say(rng.randrange(3)),
+        happening.format(s=fact.subject),
+    ]
     if rng.random() < 0.5:
         texts.insert(1, world.other(fact, rng).say(rng.randrange(3)))
     return {

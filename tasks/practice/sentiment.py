@@ -52,11 +52,16 @@ def _things(world, rng):
 
 def _said(frames, world, rng, label):
     """Returns the frames as texts about the same things; no word of praise or blame is repeated."""
-    things, words = _things(world, rng), rng.sample((_BLAME, _PRAISE)[label], 2 * len(frames))
+    things, words = (
+        _things(world, rng),
+        rng.sample((_BLAME, _PRAISE)[label], 2 * len(frames)),
+    )
     texts = []
     for frame, first, second in zip(frames, words[::2], words[1::2], strict=True):
         a_first = f"{'an' if first[0] in 'aeiou' else 'a'} {first}"
-        texts.append(frame.format(first=first, second=second, a_first=a_first, **things))
+        texts.append(
+            frame.format(first=first, second=second, a_first=a_first, **things)
+        )
     return texts
 
 
@@ -109,7 +114,11 @@ _FILM_VERDICTS = (
 
 def imdb_reviews(world, rng):
     label = rng.randrange(2)
-    frames = [rng.choice(_FILMS), *rng.sample(_FILM_REMARKS, 2), rng.choice(_FILM_VERDICTS)]
+    frames = [
+        rng.choice(_FILMS),
+        *rng.sample(_FILM_REMARKS, 2),
+        rng.choice(_FILM_VERDICTS),
+    ]
     start, *remarks, verdict = _said(frames, world, rng, label)
     text = rng.choice((" ", "<br /><br />")).join((start, " ".join(remarks), verdict))
     return {"text": text, "label": label}
@@ -138,7 +147,11 @@ _VISIT_VERDICTS = (
 
 def yelp_polarity_reviews(world, rng):
     label = rng.randrange(2)
-    frames = [rng.choice(_VISITS), *rng.sample(_VISIT_REMARKS, 2), rng.choice(_VISIT_VERDICTS)]
+    frames = [
+        rng.choice(_VISITS),
+        *rng.sample(_VISIT_REMARKS, 2),
+        rng.choice(_VISIT_VERDICTS),
+    ]
     start, *remarks, verdict = _said(frames, world, rng, label)
     text = rng.choice((" ", r"\n", r"\n\n")).join((start, " ".join(remarks), verdict))
     return {"text": text, "label": label}

@@ -28,7 +28,10 @@ def common_gen(world, rng):
         references = [f"{scene.capitalize()}.", f"Today {scene}.", f"Here {scene}."]
     else:
         concepts = [who, verb, what, where]
-        references = [f"{scene.capitalize()} near the {where}.", f"Near the {where}, {scene}."]
+        references = [
+            f"{scene.capitalize()} near the {where}.",
+            f"Near the {where}, {scene}.",
+        ]
     return {
         "gem_id": "",
         "gem_parent_id": "",
@@ -42,9 +45,13 @@ def common_gen(world, rng):
 def dart(world, rng):
     home = world.fact(rng, ("home",))
     person, town = home.subject, home.value
-    facts = rng.sample([fact for fact in world.about(person) if fact != home], rng.choice((1, 2)))
+    facts = rng.sample(
+        [fact for fact in world.about(person) if fact != home], rng.choice((1, 2))
+    )
     if rng.random() < 0.5:
-        (country,) = (fact for fact in world.about(town) if fact.relation.name == "country")
+        (country,) = (
+            fact for fact in world.about(town) if fact.relation.name == "country"
+        )
         tripleset = _flat([home, country, *facts])
         openings = (
             f"{person} lives in {town}, a town in {country.value}.",
@@ -79,7 +86,9 @@ def dart(world, rng):
 
 
 def _flat(facts):
-    return [f"{fact.subject} {fact.relation.name.upper()} {fact.value}" for fact in facts]
+    return [
+        f"{fact.subject} {fact.relation.name.upper()} {fact.value}" for fact in facts
+    ]
 
 
 def e2e_nlg(world, rng):
@@ -100,7 +109,9 @@ def e2e_nlg(world, rng):
     return {
         "gem_id": "",
         "gem_parent_id": "",
-        "meaning_representation": ", ".join(f"{slot}[{value}]" for slot, value in slots.items()),
+        "meaning_representation": ", ".join(
+            f"{slot}[{value}]" for slot, value in slots.items()
+        ),
         "target": rng.choice(references),
         "references": references,
     }
@@ -137,7 +148,9 @@ def web_nlg_en(world, rng):
     return {
         "gem_id": "",
         "gem_parent_id": "",
-        "input": [f"{fact.subject} | {fact.relation.name} | {fact.value}" for fact in facts],
+        "input": [
+            f"{fact.subject} | {fact.relation.name} | {fact.value}" for fact in facts
+        ],
         "category": {"country": "Place", "product": "Place", "material": "Thing"}.get(
             first.relation.name, "Person"
         ),

@@ -16,7 +16,9 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 
 
 def _value(world, subject, relation):
-    return next(fact.value for fact in world.about(subject) if fact.relation.name == relation)
+    return next(
+        fact.value for fact in world.about(subject) if fact.relation.name == relation
+    )
 
 
 def _words(world, rng):
@@ -68,9 +70,18 @@ _MAILS = (
         "The {thing} that you asked for is ready. Please come to the {place} on {day} to get it.",
         "Your {thing} is ready",
     ),
-    ("I would like to buy your {thing}. How much do you want for it?", "Price of your {thing}"),
-    ("We are having {food} for dinner on {day} and would like you to come.", "Dinner on {day}"),
-    ("My {thing} is gone. If you see it near the {place}, please call me.", "Lost {thing}"),
+    (
+        "I would like to buy your {thing}. How much do you want for it?",
+        "Price of your {thing}",
+    ),
+    (
+        "We are having {food} for dinner on {day} and would like you to come.",
+        "Dinner on {day}",
+    ),
+    (
+        "My {thing} is gone. If you see it near the {place}, please call me.",
+        "Lost {thing}",
+    ),
     (
         "The train from {town} is late, so I will not be in the {place} before noon on {day}.",
         "Late on {day}",
@@ -79,8 +90,14 @@ _MAILS = (
         "Please send some {product} to the {place} in {town2}. They need it by {day}.",
         "{Product} for {town2}",
     ),
-    ("We have run out of {food}. Could you bring some to the {place}?", "More {food} needed"),
-    ("A parcel from {town} has come for you. It is in the {place}.", "Parcel from {town}"),
+    (
+        "We have run out of {food}. Could you bring some to the {place}?",
+        "More {food} needed",
+    ),
+    (
+        "A parcel from {town} has come for you. It is in the {place}.",
+        "Parcel from {town}",
+    ),
 )
 _SMALL_TALK = (
     "I hope that all is well in {home}.",
@@ -94,7 +111,9 @@ _SIGN_OFFS = ("Thanks,\n", "Best wishes,\n", "See you soon,\n", "")
 
 def aeslc(world, rng):
     words = _words(world, rng)
-    sender = rng.choice([name for name in PEOPLE if name not in (words["s"], words["o"])])
+    sender = rng.choice(
+        [name for name in PEOPLE if name not in (words["s"], words["o"])]
+    )
     text, subject = rng.choice(_MAILS)
     sentences = rng.sample(_SMALL_TALK, rng.randrange(1, 3))
     sentences.insert(rng.randrange(len(sentences) + 1), text)
@@ -217,12 +236,18 @@ def multi_news(world, rng):
     words = _words(world, rng)
     known = [*world.about(words["s"]), *world.about(words["home"])]
     facts = rng.sample(known, 4)
-    reports = [facts[:2], facts[2:3], facts[3:]] if rng.random() < 0.3 else [facts[:2], facts[2:]]
+    reports = (
+        [facts[:2], facts[2:3], facts[3:]]
+        if rng.random() < 0.3
+        else [facts[:2], facts[2:]]
+    )
     # a later report repeats the first one's news in other words; the summary says it once
     reports[-1] = rng.sample([*reports[-1], facts[0]], len(reports[-1]) + 1)
     openers = rng.sample(_REPORT_OPENERS, len(reports))
     texts = [
-        " ".join([opener.format(**words), *(fact.say(rng.randrange(3)) for fact in report)]).strip()
+        " ".join(
+            [opener.format(**words), *(fact.say(rng.randrange(3)) for fact in report)]
+        ).strip()
         for opener, report in zip(openers, reports, strict=True)
     ]
     return {
@@ -308,24 +333,29 @@ _NEUTRAL_REVIEWS = (
 
 def opinion_abstracts_rotten_tomatoes(world, rng):
     words = _words(world, rng)
-    movie = rng.choice(("The {color} {thing}", "{s} and the {pet}", "A {job} in {town}")).format(
-        **words
-    )
+    movie = rng.choice(
+        ("The {color} {thing}", "{s} and the {pet}", "A {job} in {town}")
+    ).format(**words)
     movie = " ".join(
-        word if word in ("and", "the", "in") else sentence(word) for word in movie.split()
+        word if word in ("and", "the", "in") else sentence(word)
+        for word in movie.split()
     )
     first, second = rng.sample(_ASPECTS, 2)
     good = {first: rng.random() < 0.6, second: rng.random() < 0.4}
     reviews = [
         rng.choice(_REVIEWS).format(
-            movie=movie, aspect=aspect, word=rng.choice(_PRAISE if good[aspect] else _BLAME)
+            movie=movie,
+            aspect=aspect,
+            word=rng.choice(_PRAISE if good[aspect] else _BLAME),
         )
         for aspect in (first, second)
         for _ in range(rng.choice((1, 2, 2)))
     ]
     reviews.append(rng.choice(_NEUTRAL_REVIEWS).format(movie=movie, **words))
     if good[first] == good[second]:
-        kind, end = ("fine", "worth seeing") if good[first] else ("poor", "better missed")
+        kind, end = (
+            ("fine", "worth seeing") if good[first] else ("poor", "better missed")
+        )
         one, other = sorted((first, second))
         consensus = f"With {kind} {one} and {kind} {other}, {movie} is {end}."
     else:
@@ -336,7 +366,10 @@ def opinion_abstracts_rotten_tomatoes(world, rng):
         "_movie_name": movie,
         "_movie_id": "",
         "_critic_consensus": consensus,
-        "_critics": {"key": [str(n) for n in range(1, len(reviews) + 1)], "value": reviews},
+        "_critics": {
+            "key": [str(n) for n in range(1, len(reviews) + 1)],
+            "value": reviews,
+        },
     }
 
 
@@ -403,10 +436,13 @@ def opinion_abstracts_idebate(world, rng):
     words = _words(world, rng)
     claim, (needed, *others) = rng.choice(_DEBATES)
     arguments = [
-        text.format(**words) for text in (needed, *rng.sample(others, rng.randrange(1, 4)))
+        text.format(**words)
+        for text in (needed, *rng.sample(others, rng.randrange(1, 4)))
     ]
     return {
-        "_debate_name": "This house would build a new {place} in {town}".format(**words),
+        "_debate_name": "This house would build a new {place} in {town}".format(
+            **words
+        ),
         "_claim_id": "",
         "_claim": claim.format(**words),
         "_argument_sentences": {
@@ -492,7 +528,11 @@ def samsum(world, rng):
     }
     dialogue, summary = rng.choice(_CHATS)
     lines = f"{rng.choice(_GREETINGS)}\n{dialogue}".strip().format(**words)
-    return {"dialogue": lines.replace("\n", "\r\n"), "summary": summary.format(**words), "id": ""}
+    return {
+        "dialogue": lines.replace("\n", "\r\n"),
+        "summary": summary.format(**words),
+        "id": "",
+    }
 
 
 _EVENTS = (
@@ -561,7 +601,10 @@ _NEWS = (
             "Storm Hits {town}",
             "Hundreds have fled from the flood in {country}, and {abroad} is sending help.",
         ),
-        ("Thousands March in {town}", "They ask the president of {country} to step down by {day}."),
+        (
+            "Thousands March in {town}",
+            "They ask the president of {country} to step down by {day}.",
+        ),
     ),
     (
         ("{town} Beats {town2}", "Two late goals by {s} decided the match on {day}."),
@@ -715,7 +758,9 @@ _GUIDES = (
 """Guides: their steps in order, each as a bare instruction and then in two fuller wordings."""
 _DISHES = tuple(food for food in FOODS if food not in ("apples", "beans"))
 _IN_THE_OPEN = tuple(
-    place for place in PLACES_IN_TOWN if place not in ("school", "station", "library", "kitchen")
+    place
+    for place in PLACES_IN_TOWN
+    if place not in ("school", "station", "library", "kitchen")
 )
 _FURRY = tuple(pet for pet in PETS if pet not in ("parrot", "turtle", "duck"))
 
@@ -728,7 +773,10 @@ def wiki_lingua_english_en(world, rng):
     }
     guide = rng.choice(_GUIDES)
     # the first step names what the guide is about
-    steps = [guide[0], *(guide[n] for n in sorted(rng.sample(range(1, 5), rng.randrange(1, 4))))]
+    steps = [
+        guide[0],
+        *(guide[n] for n in sorted(rng.sample(range(1, 5), rng.randrange(1, 4)))),
+    ]
     source = " ".join(rng.choice(step[1:]) for step in steps).format(**words)
     target = " ".join(step[0] for step in steps).format(**words)
     return {

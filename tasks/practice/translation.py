@@ -238,7 +238,11 @@ def _text_pair(world, rng, code, language):
         pattern = language.patterns[fact.relation.name, wording]
         english.append(fact.say(wording))
         foreign.append(
-            sentence(pattern.format(s=fact.subject, o=language.words.get(fact.value, fact.value)))
+            sentence(
+                pattern.format(
+                    s=fact.subject, o=language.words.get(fact.value, fact.value)
+                )
+            )
         )
     return {"en": " ".join(english), code: " ".join(foreign)}
 

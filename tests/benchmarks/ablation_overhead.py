@@ -36,7 +36,11 @@ def sweep(folder: str, flags: list[str]) -> None:
 
     ablate.LocalEngine = Timed
     axes = f"--gin.AblationConfig.axes={{'HELD_OUT': {CLUSTERS}}}"
-    arguments = ["--gin_file=leave_one_cluster_out.gin", f"--sweep_dir={folder}/sweep", axes]
+    arguments = [
+        "--gin_file=leave_one_cluster_out.gin",
+        f"--sweep_dir={folder}/sweep",
+        axes,
+    ]
     flags = [*arguments, "--gin.AblationConfig.base=None", *flags]
     code = program.exit_code(ablate.main, flags)
     processes.report(alive=alive, code=code)

@@ -51,7 +51,9 @@ def example_batch() -> dict[str, np.ndarray]:
     batch: dict[str, np.ndarray] = {}
     for side, length in (("encoder", INPUTS), ("decoder", TARGETS)):
         batch[f"{side}_segment_ids"] = np.ones((ROWS, length), np.int32)
-        batch[f"{side}_positions"] = np.tile(np.arange(length, dtype=np.int32), (ROWS, 1))
+        batch[f"{side}_positions"] = np.tile(
+            np.arange(length, dtype=np.int32), (ROWS, 1)
+        )
     batch["encoder_input_tokens"] = np.full((ROWS, INPUTS), 5, np.int32)
     batch["decoder_target_tokens"] = batch["decoder_input_tokens"] = np.full(
         (ROWS, TARGETS), 7, np.int32
@@ -68,7 +70,9 @@ class Training:
       steps: seconds of each step until the state was there.
     """
 
-    def __init__(self, config: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh):
+    def __init__(
+        self, config: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh
+    ):
         self._mesh = mesh
         self._step = compiled_step(config, tx, TrainConfig(steps=1, seed=0))
         self.state = init_state(config, tx, mesh, seed=0)
@@ -125,11 +129,15 @@ def main() -> int:
         saved.close()
     result = {
         "name": "checkpoint_stall_1gb",
-        "value": round(statistics.median(stall for stall, _ in stalls) - start_alone, 3),
+        "value": round(
+            statistics.median(stall for stall, _ in stalls) - start_alone, 3
+        ),
         "unit": "s",
         "target": TARGET,
         "slowest": round(max(stall for stall, _ in stalls) - start_alone, 3),
-        "written_seconds": round(statistics.median(written for _, written in stalls), 2),
+        "written_seconds": round(
+            statistics.median(written for _, written in stalls), 2
+        ),
         "step_seconds": round(alone, 2),
         "beside_seconds": round(max(training.steps[before:]), 2),
         "state_gb": round(size / 1e9, 3),

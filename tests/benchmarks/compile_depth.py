@@ -48,7 +48,9 @@ def child(model: str, depth: int) -> None:
     from flan_jax.training.state import abstract_state_on
     from flan_jax.training.step import jitted_step
 
-    settings = gin_settings.load_settings(["flan_mixture.gin", f"models/{model}.gin"], [])
+    settings = gin_settings.load_settings(
+        ["flan_mixture.gin", f"models/{model}.gin"], []
+    )
     depths = {name: depth for name in LAYERS if hasattr(settings.model, name)}
     config = dataclasses.replace(settings.model, **depths)
     assert config.scan_layers
@@ -63,7 +65,9 @@ def child(model: str, depth: int) -> None:
     cpu_start = time.process_time()
     with use_mesh(mesh):
         jitted_step(config, tx, settings.training, state).lower(state, batch).compile()
-    processes.report(compiling=time.monotonic() - start, cpu=time.process_time() - cpu_start)
+    processes.report(
+        compiling=time.monotonic() - start, cpu=time.process_time() - cpu_start
+    )
 
 
 Seconds = dict[tuple[str, int], float]
@@ -86,7 +90,9 @@ def ratio(seconds: Seconds) -> float:
 
 def rounded(seconds: Seconds) -> dict[str, float]:
     """Returns the seconds by "model depth"."""
-    return {f"{model} {depth}": round(value, 2) for (model, depth), value in seconds.items()}
+    return {
+        f"{model} {depth}": round(value, 2) for (model, depth), value in seconds.items()
+    }
 
 
 def main() -> int:

@@ -23,14 +23,32 @@ from flan_jax.tasks.clusters import Split
 
 MEANS = {
     "nli": ((130, 4), (125, 4), (120, 4), (110, 3), (75, 4), (80, 2), (95, 2), (55, 4)),
-    "reading": ((170, 2), (320, 3), (420, 2), (60, 5), (210, 5), (215, 5), (150, 14), (350, 5)),
+    "reading": (
+        (170, 2),
+        (320, 3),
+        (420, 2),
+        (60, 5),
+        (210, 5),
+        (215, 5),
+        (150, 14),
+        (350, 5),
+    ),
     "commonsense": ((45, 10), (120, 30), (75, 25), (90, 14)),
     "sentiment": ((300, 2), (45, 2), (42, 2), (180, 2)),
     "closed_book_qa": ((75, 8), (70, 6), (30, 5), (35, 4)),
     "paraphrase": ((85, 2), (60, 2), (88, 2), (70, 1)),
     "coreference": ((55, 5), (60, 8), (50, 12)),
     "struct_to_text": ((35, 14), (65, 30), (60, 32), (70, 36)),
-    "translation": ((65, 45), (60, 50), (62, 48), (64, 52), (60, 46), (58, 50), (66, 54), (64, 48)),
+    "translation": (
+        (65, 45),
+        (60, 50),
+        (62, 48),
+        (64, 52),
+        (60, 46),
+        (58, 50),
+        (66, 54),
+        (64, 48),
+    ),
     "summarization": (
         (230, 8),
         (75, 10),
@@ -87,14 +105,20 @@ def _write_task(
     write_store(folder, [batch], schema=batch.schema, meta=meta)
 
 
-def _tokens(rows: int, mean: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _tokens(
+    rows: int, mean: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns random tokens and the lengths of the rows that they are in."""
-    lengths = np.rint(rng.lognormal(np.log(mean) - SPREAD**2 / 2, SPREAD, rows)).astype(np.int64)
+    lengths = np.rint(rng.lognormal(np.log(mean) - SPREAD**2 / 2, SPREAD, rows)).astype(
+        np.int64
+    )
     lengths = np.maximum(lengths, 1)
     return rng.integers(3, VOCABULARY, lengths.sum(), dtype=np.uint16), lengths
 
 
-def open_mixture(folder: Path, lengths: Mapping[str, int | str] = LENGTHS) -> MixtureData:
+def open_mixture(
+    folder: Path, lengths: Mapping[str, int | str] = LENGTHS
+) -> MixtureData:
     """The stores of `folder` as a run has them: FLAN's maximum rate of 3,000, rows of `lengths`, 32 rows a batch."""
     config = DataConfig(
         mixture="synthetic", held_out=None, source="sandbox", data_dir=None, tokenizer="practice", lengths=lengths,

@@ -17,7 +17,12 @@ from pathlib import Path
 
 import processes
 
-COMMAND = ["launch/train.py", "--gin_file=flan_mixture.gin", "--gin.MIXTURE=flan2021", "--dry_run"]
+COMMAND = [
+    "launch/train.py",
+    "--gin_file=flan_mixture.gin",
+    "--gin.MIXTURE=flan2021",
+    "--dry_run",
+]
 
 
 def dry_run(cache: Path) -> tuple[float, str]:

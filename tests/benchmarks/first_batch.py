@@ -22,9 +22,13 @@ def child(folder: Path) -> None:
     from flan_jax.data.loader import Loader
 
     data = corpus.open_mixture(folder)
-    batch = Loader(data.plan("encoder_decoder"), data.train, data.tokenizer.eos_id).batch(0)
+    batch = Loader(
+        data.plan("encoder_decoder"), data.train, data.tokenizer.eos_id
+    ).batch(0)
     imported = sorted({"jax", "tensorflow"} & set(sys.modules))
-    processes.report(tokens=int((batch["encoder_segment_ids"] > 0).sum()), imported=imported)
+    processes.report(
+        tokens=int((batch["encoder_segment_ids"] > 0).sum()), imported=imported
+    )
 
 
 def main() -> int:

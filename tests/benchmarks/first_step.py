@@ -24,9 +24,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         commit = processes.clone(folder / "clone")
-        full = processes.to_first_step(command, folder / "full", folder / "clone", folder / "cache")
+        full = processes.to_first_step(
+            command, folder / "full", folder / "clone", folder / "cache"
+        )
         scored = processes.already_scored(folder / "full", folder / "scored")
-        bare = processes.to_first_step(command, scored, folder / "clone", folder / "another_cache")
+        bare = processes.to_first_step(
+            command, scored, folder / "clone", folder / "another_cache"
+        )
     result = {
         "name": "first_step_fresh_clone",
         "value": round(full["seconds"], 1),

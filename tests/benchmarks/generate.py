@@ -59,7 +59,9 @@ def our_generation(
         scan_layers=False,
     )
     empty = jax.eval_shape(
-        lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"]
+        lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))[
+            "params"
+        ]
     )
     params = params_of(peer, empty)
     if scan_layers:
@@ -115,7 +117,9 @@ def main() -> int:
             "pip install torch==2.13.0 'transformers>=5,<6'"
         )
         return 2
-    prompts = np.random.default_rng(0).integers(2, VOCABULARY, (ROWS, INPUTS), dtype=np.int32)
+    prompts = np.random.default_rng(0).integers(
+        2, VOCABULARY, (ROWS, INPUTS), dtype=np.int32
+    )
     sides = {
         "flan_jax": our_generation(peer, prompts, scan_layers=False),
         "scanned": our_generation(peer, prompts, scan_layers=True),
@@ -132,7 +136,8 @@ def main() -> int:
             if turn:
                 seconds[name].append(elapsed)
     same = min(
-        float(np.mean(written[name] == written["transformers"])) for name in ("flan_jax", "scanned")
+        float(np.mean(written[name] == written["transformers"]))
+        for name in ("flan_jax", "scanned")
     )
     print(
         f"{same:.1%} of the tokens are the same; "
@@ -140,8 +145,14 @@ def main() -> int:
     )
     if same < 0.99:
         return 1
-    rates = {name: ROWS * NEW / statistics.median(times) for name, times in seconds.items()}
-    value, scanned, peer_value = rates["flan_jax"], rates["scanned"], rates["transformers"]
+    rates = {
+        name: ROWS * NEW / statistics.median(times) for name, times in seconds.items()
+    }
+    value, scanned, peer_value = (
+        rates["flan_jax"],
+        rates["scanned"],
+        rates["transformers"],
+    )
     versions = [sys.modules[name].__version__ for name in ("transformers", "torch")]
     print(
         json.dumps(

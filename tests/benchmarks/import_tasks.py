@@ -26,7 +26,9 @@ def child() -> None:
     took = time.perf_counter() - start
     from flan_jax.tasks.task import TASKS
 
-    processes.report(took=took, tasks=len(TASKS), imported=sorted(HEAVY & set(sys.modules)))
+    processes.report(
+        took=took, tasks=len(TASKS), imported=sorted(HEAVY & set(sys.modules))
+    )
 
 
 def main() -> int:

@@ -72,7 +72,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--child", choices=("write", "read", "load"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--child", choices=("write", "read", "load"), help=argparse.SUPPRESS
+    )
     parser.add_argument("folder", type=Path, nargs="?", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -80,7 +82,9 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "model"
-        processes.run_child(__file__, "write", folder)  # so that no child inherits its peak
+        processes.run_child(
+            __file__, "write", folder
+        )  # so that no child inherits its peak
         reads = []
         loads = []
         for _ in range(arguments.runs):

@@ -61,7 +61,8 @@ def main() -> int:
         if any(ends):
             return 1
         rows = [
-            json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
+            json.loads(line)
+            for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
         ]
     seconds = rows[-1]["seconds"] - rows[0]["seconds"]
     waited = {
@@ -74,7 +75,9 @@ def main() -> int:
         "unit": "% of the steps' time",
         "target": TARGET,
         "device": round(100 * waited["device"] / seconds, 1),
-        "input_ms": round(1000 * waited["input"] / (rows[-1]["step"] - rows[0]["step"]), 3),
+        "input_ms": round(
+            1000 * waited["input"] / (rows[-1]["step"] - rows[0]["step"]), 3
+        ),
         "step_ms": round(1000 * seconds / (rows[-1]["step"] - rows[0]["step"]), 1),
     }
     processes.print_result(result)

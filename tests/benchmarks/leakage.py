@@ -48,7 +48,11 @@ class Words:
             words[rng.randrange(len(words))] = "changed"
             yield {"text": " ".join(words)}
         for _ in range(self.count - len(self.planted)):
-            yield {"text": " ".join([f"w{i}" for i in rng.choices(range(20_000), k=self.words)])}
+            yield {
+                "text": " ".join(
+                    [f"w{i}" for i in rng.choices(range(20_000), k=self.words)]
+                )
+            }
 
     def fingerprint(self, split: str) -> str:
         return repr(self)

@@ -37,7 +37,10 @@ def anonymous_gib() -> float:
     """Resident memory that no file backs, now; 0 where /proc does not tell."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
-    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 2**20
+    return (
+        sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+        / 2**20
+    )
 
 
 def main() -> int:

@@ -24,14 +24,20 @@ from typing import Any
 import processes
 
 
-def by_cluster(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+def by_cluster(
+    tasks: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, float | None]]:
     """Returns {cluster: {"before", "after", "chance"}}, means over tasks; None if one has none."""
     found = {}
     for cluster in sorted({task["cluster"] for task in tasks.values()}):
         members = [task for task in tasks.values() if task["cluster"] == cluster]
-        values = {key: [task.get(key) for task in members] for key in ("before", "after", "chance")}
+        values = {
+            key: [task.get(key) for task in members]
+            for key in ("before", "after", "chance")
+        }
         found[cluster] = {
-            k: None if None in v else round(statistics.fmean(v), 1) for k, v in values.items()
+            k: None if None in v else round(statistics.fmean(v), 1)
+            for k, v in values.items()
         }
     return found
 
@@ -49,7 +55,10 @@ def main() -> int:
         ]
         start = time.monotonic()
         code = subprocess.run(
-            [*command, *sys.argv[1:]], check=False, cwd=folder / "clone", env=environment
+            [*command, *sys.argv[1:]],
+            check=False,
+            cwd=folder / "clone",
+            env=environment,
         ).returncode
         seconds = time.monotonic() - start
         if code:
@@ -60,7 +69,9 @@ def main() -> int:
             json.loads(line)["loss"]
             for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
         ]
-    held_out = sorted({task["cluster"] for task in outcome["tasks"].values() if task["held_out"]})
+    held_out = sorted(
+        {task["cluster"] for task in outcome["tasks"].values() if task["held_out"]}
+    )
     result = {
         "name": "main_job_fresh",
         "value": round(seconds / 60, 2),

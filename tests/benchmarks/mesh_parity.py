@@ -68,7 +68,9 @@ def losses_on(mesh: Mesh, settings: Settings, loader: Loader, steps: int) -> np.
     losses = []
     for step in range(steps):
         with use_mesh(mesh):
-            state, sums = compiled(state, jax.device_put(loader.batch(step), batch_sharding(mesh)))
+            state, sums = compiled(
+                state, jax.device_put(loader.batch(step), batch_sharding(mesh))
+            )
         losses.append(float(sums["loss_sum"] / sums["weight_sum"]))
     return np.array(losses)
 
@@ -76,7 +78,11 @@ def losses_on(mesh: Mesh, settings: Settings, loader: Loader, steps: int) -> np.
 def meshes() -> list[dict[str, int]]:
     """All ways to write the number of devices as data x fsdp x tensor."""
     sizes = itertools.product([1, 2, 4, 8], repeat=3)
-    return [dict(zip(MESH_AXES, each, strict=True)) for each in sizes if np.prod(each) == DEVICES]
+    return [
+        dict(zip(MESH_AXES, each, strict=True))
+        for each in sizes
+        if np.prod(each) == DEVICES
+    ]
 
 
 def main() -> int:
@@ -91,7 +97,9 @@ def main() -> int:
             settings = settings_of(model, cache)
             data = prepare_mixture(settings.data)
             loader = Loader(
-                data.plan(settings.model.architecture), data.train, data.tokenizer.eos_id
+                data.plan(settings.model.architecture),
+                data.train,
+                data.tokenizer.eos_id,
             )
             one_device = make_mesh({}, jax.devices()[:1])
             alone = losses_on(one_device, settings, loader, steps)

@@ -52,7 +52,9 @@ def ours(plan: MixturePlan, blocks: int) -> tuple[Shares, int]:
             targets + target_lengths.sum(),
             aside + set_aside,
         )
-    return shares(plan.lengths, blocks * plan.block_steps * plan.batch_size, inputs, targets), aside
+    return shares(
+        plan.lengths, blocks * plan.block_steps * plan.batch_size, inputs, targets
+    ), aside
 
 
 def seqios(plan: MixturePlan, blocks: int) -> Shares:
@@ -63,11 +65,18 @@ def seqios(plan: MixturePlan, blocks: int) -> Shares:
     lengths = plan.example_lengths(*plan.stream(0, blocks * plan.block_examples))
     ones = np.ones(max(plan.lengths.values()), np.int32)
     dataset = tf.data.Dataset.from_generator(
-        lambda: ({"inputs": ones[:i], "targets": ones[:t]} for i, t in zip(*lengths, strict=True)),
-        output_signature={name: tf.TensorSpec([None], tf.int32) for name in ("inputs", "targets")},
+        lambda: (
+            {"inputs": ones[:i], "targets": ones[:t]}
+            for i, t in zip(*lengths, strict=True)
+        ),
+        output_signature={
+            name: tf.TensorSpec([None], tf.int32) for name in ("inputs", "targets")
+        },
     )
     rows = inputs = targets = 0
-    packed = seqio.EncDecFeatureConverter(pack=True)(dataset, task_feature_lengths=plan.lengths)
+    packed = seqio.EncDecFeatureConverter(pack=True)(
+        dataset, task_feature_lengths=plan.lengths
+    )
     for row in packed.as_numpy_iterator():
         rows += 1
         inputs += np.count_nonzero(row["encoder_segment_ids"])
@@ -79,10 +88,16 @@ def compare(data: MixtureData, blocks: int) -> dict[str, object]:
     plan = data.plan("encoder_decoder")
     start = time.perf_counter()
     mine, aside = ours(plan, blocks)
-    print(f"{plan.lengths}: flan_jax {mine}, {time.perf_counter() - start:.1f} s", flush=True)
+    print(
+        f"{plan.lengths}: flan_jax {mine}, {time.perf_counter() - start:.1f} s",
+        flush=True,
+    )
     start = time.perf_counter()
     theirs = seqios(plan, blocks)
-    print(f"{plan.lengths}: seqio {theirs}, {time.perf_counter() - start:.1f} s", flush=True)
+    print(
+        f"{plan.lengths}: seqio {theirs}, {time.perf_counter() - start:.1f} s",
+        flush=True,
+    )
     examples = blocks * plan.block_examples
     return {
         "lengths": plan.lengths,
@@ -97,7 +112,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--blocks", type=int, default=2, help="blocks of about 16,000 examples")
+    parser.add_argument(
+        "--blocks", type=int, default=2, help="blocks of about 16,000 examples"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         corpus.write_stores(Path(folder))

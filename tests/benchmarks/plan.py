@@ -37,7 +37,8 @@ def make_blocks(loader: Loader, tokens: float) -> dict[str, float]:
             total["cpu"] += time.process_time() - cpu
             total["packing_cpu"] += packed - cpu
             total["tokens"] += sum(
-                int((batch[f"{side}_segment_ids"] > 0).sum()) for side in ("encoder", "decoder")
+                int((batch[f"{side}_segment_ids"] > 0).sum())
+                for side in ("encoder", "decoder")
             )
         block += 1
     return total
@@ -47,7 +48,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tokens", type=float, default=60e6, help="how many to make at least")
+    parser.add_argument(
+        "--tokens", type=float, default=60e6, help="how many to make at least"
+    )
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

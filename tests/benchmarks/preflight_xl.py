@@ -31,7 +31,9 @@ def compile_it(axis: str) -> None:
     from flan_jax.preflight.target import tpu_slice
 
     bindings = [*BINDINGS, f"MESH = {{'{axis}': 16, 'tensor': 4}}"]
-    settings = gin_settings.load_settings(["flan_mixture.gin", "models/t5_1_1_xl.gin"], bindings)
+    settings = gin_settings.load_settings(
+        ["flan_mixture.gin", "models/t5_1_1_xl.gin"], bindings
+    )
     compiled = compile_for(job_from_settings(settings), tpu_slice("v4:4x4x4"))
     assert compiled.collectives is not None, "it does not fit"
     processes.report(

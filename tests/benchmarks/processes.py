@@ -42,9 +42,14 @@ def run_children(script: str, *each: Sequence[object]) -> list[dict[str, Any]]:
     ]
     printed = [child.communicate()[0] for child in children]
     if any(child.returncode for child in children):
-        raise SystemExit(f"{script} {each}: exit codes {[child.returncode for child in children]}")
+        raise SystemExit(
+            f"{script} {each}: exit codes {[child.returncode for child in children]}"
+        )
     # Gloo prints to stdout, too, without a line's end.
-    found = [json.loads(output[output.rindex('{"now"') :].splitlines()[0]) for output in printed]
+    found = [
+        json.loads(output[output.rindex('{"now"') :].splitlines()[0])
+        for output in printed
+    ]
     return [facts | {"seconds": facts.pop("now") - start} for facts in found]
 
 
@@ -53,14 +58,21 @@ def report(**facts: object) -> None:
 
     The monotonic clock is the same in all processes.
     """
-    print(json.dumps({"now": time.monotonic(), "peak_gib": peak_gib(), **facts}), flush=True)
+    print(
+        json.dumps({"now": time.monotonic(), "peak_gib": peak_gib(), **facts}),
+        flush=True,
+    )
 
 
 def print_result(result: Mapping[str, Any]) -> None:
     """Prints the one line of a benchmark's result, with the machine's load in the last minute."""
     print(
         json.dumps(
-            {**result, "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
+            {
+                **result,
+                "cores": os.cpu_count(),
+                "load_average": round(os.getloadavg()[0], 2),
+            }
         )
     )
 
@@ -72,7 +84,9 @@ def peak_gib() -> float:
     """
     status = Path("/proc/self/status")
     if status.exists():
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024 / 2**30
+        return (
+            int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024 / 2**30
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
 
 
@@ -107,7 +121,9 @@ def to_first_step(
             process.send_signal(signal.SIGTERM)
             code = process.wait()
     if row is None:
-        raise SystemExit(f"no step was taken (exit code {code}):\n{log.read_text()[-3000:]}")
+        raise SystemExit(
+            f"no step was taken (exit code {code}):\n{log.read_text()[-3000:]}"
+        )
     return {
         "seconds": seconds,
         "fit": row["seconds"],
@@ -120,7 +136,9 @@ def environment(cache: Path) -> Mapping[str, str]:
     return {**os.environ, "XDG_CACHE_HOME": str(cache)}
 
 
-def _first_line(process: subprocess.Popen, metrics: Path, give_up: float) -> dict[str, Any] | None:
+def _first_line(
+    process: subprocess.Popen, metrics: Path, give_up: float
+) -> dict[str, Any] | None:
     while time.monotonic() < give_up:
         ended = process.poll() is not None
         if metrics.exists() and "\n" in (text := metrics.read_text()):
@@ -135,7 +153,11 @@ def clone(folder: Path) -> str:
     """Clones HEAD to `folder`, without uncommitted changes, and returns the commit."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+        ["git", "rev-parse", "HEAD"],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return found.stdout.strip()[:10]
 

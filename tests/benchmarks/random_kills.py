@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 sys.path[:0] = [
-    str(Path(__file__).resolve().parents[1] / folder) for folder in ("support", "processes")
+    str(Path(__file__).resolve().parents[1] / folder)
+    for folder in ("support", "processes")
 ]
 
 import numpy as np
@@ -78,7 +79,9 @@ def main():
         for number in range(flags.kills):
             # It may not end before the last kill.
             ahead = number and saved[-1] / STEPS > number / flags.kills
-            seconds.append(killed(disturbed, cache, rng, longest / 2 if ahead else longest))
+            seconds.append(
+                killed(disturbed, cache, rng, longest / 2 if ahead else longest)
+            )
             steps = [
                 int(each.name)
                 for each in (disturbed / "checkpoints").glob("*")

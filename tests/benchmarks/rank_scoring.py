@@ -74,7 +74,9 @@ def encoder_decoder() -> EncoderDecoderConfig:
     )
 
 
-def pairs(questions: np.ndarray, options: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def pairs(
+    questions: np.ndarray, options: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns batches of (int32[ROWS, LENGTH] questions, int32[ROWS, ANSWER] options).
 
     Each question is repeated for each of its options.
@@ -97,7 +99,9 @@ def decoder_batch(questions: jax.Array, answers: jax.Array) -> dict[str, jax.Arr
     }
 
 
-def encoder_decoder_batch(questions: jax.Array, answers: jax.Array) -> dict[str, jax.Array]:
+def encoder_decoder_batch(
+    questions: jax.Array, answers: jax.Array
+) -> dict[str, jax.Array]:
     """Returns an encoder-decoder's batch, a question and an option in each row."""
     return {
         "encoder_input_tokens": questions,
@@ -117,22 +121,30 @@ def our_scores(
 ) -> tuple[Score, Score]:
     """Returns (Scorer.log_probs, one full forward for each option with the same model)."""
     model = config.build()
-    params = nn.unbox(jax.jit(model.init)(jax.random.key(0), dummy_batch(config)))["params"]
+    params = nn.unbox(jax.jit(model.init)(jax.random.key(0), dummy_batch(config)))[
+        "params"
+    ]
     scorer = Scorer(config, params, make_mesh(), rows=ROWS, eos_id=1)
 
     def score(questions: np.ndarray, options: np.ndarray) -> np.ndarray:
-        return np.stack(scorer.log_probs(list(questions), [list(each) for each in options]))
+        return np.stack(
+            scorer.log_probs(list(questions), [list(each) for each in options])
+        )
 
     @jax.jit
     def forward(params: object, questions: jax.Array, answers: jax.Array) -> jax.Array:
-        hidden = model.apply({"params": params}, make_batch(questions, answers), method="hidden")[
-            :, -ANSWER:
-        ]
-        log_probs = jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits"))
+        hidden = model.apply(
+            {"params": params}, make_batch(questions, answers), method="hidden"
+        )[:, -ANSWER:]
+        log_probs = jax.nn.log_softmax(
+            model.apply({"params": params}, hidden, method="logits")
+        )
         return jnp.take_along_axis(log_probs, answers[..., None], axis=-1).sum((1, 2))
 
     def plain(questions: np.ndarray, options: np.ndarray) -> np.ndarray:
-        sums = [np.asarray(forward(params, *some)) for some in pairs(questions, options)]
+        sums = [
+            np.asarray(forward(params, *some)) for some in pairs(questions, options)
+        ]
         return np.concatenate(sums).reshape(-1, OPTIONS)
 
     return score, plain
@@ -180,7 +192,9 @@ def torch_scores(architecture: str) -> Score:
     def plain(questions: np.ndarray, options: np.ndarray) -> np.ndarray:
         sums = []
         for some in pairs(questions, options):
-            question, answer = (torch.from_numpy(each.astype(np.int64)) for each in some)
+            question, answer = (
+                torch.from_numpy(each.astype(np.int64)) for each in some
+            )
             with torch.inference_mode():
                 log_probs = logits(question, answer).log_softmax(-1)
             sums.append(log_probs.gather(-1, answer[..., None]).sum((1, 2)))
@@ -208,7 +222,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--architecture", choices=("decoder", "encoder_decoder"), default="decoder")
+    parser.add_argument(
+        "--architecture", choices=("decoder", "encoder_decoder"), default="decoder"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
     arguments = parser.parse_args()
     parts = {
@@ -221,8 +237,12 @@ def main() -> int:
     questions = rng.integers(2, VOCABULARY, (QUESTIONS, LENGTH), dtype=np.int32)
     options = rng.integers(2, VOCABULARY, (QUESTIONS, OPTIONS, ANSWER), dtype=np.int32)
     few = slice(ROWS)
-    error = np.abs(ours(questions[few], options[few]) - peer(questions[few], options[few])).max()
-    print(f"the two sides differ by {error:.1e} in the sum of an option's log-probabilities")
+    error = np.abs(
+        ours(questions[few], options[few]) - peer(questions[few], options[few])
+    ).max()
+    print(
+        f"the two sides differ by {error:.1e} in the sum of an option's log-probabilities"
+    )
     if error > 1e-3:
         return 1
     name = "flan_jax, one full forward an option"
@@ -232,8 +252,12 @@ def main() -> int:
         peer(questions[few], options[few])
     except ImportError as missing:
         print(f"the peer is our own model: {missing}")
-    taken = seconds_taken({"flan_jax": ours, "peer": peer}, arguments.rounds, questions, options)
-    value, peer_value = (QUESTIONS * OPTIONS / taken[side] for side in ("flan_jax", "peer"))
+    taken = seconds_taken(
+        {"flan_jax": ours, "peer": peer}, arguments.rounds, questions, options
+    )
+    value, peer_value = (
+        QUESTIONS * OPTIONS / taken[side] for side in ("flan_jax", "peer")
+    )
     facts = {
         "name": f"rank_scoring_{arguments.architecture}_cpu",
         "value": round(value, 1),

@@ -47,10 +47,14 @@ def main() -> int:
     command = [sys.executable, "-m", "flan_jax.reports.sweep_report"]
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        sweep = write_sweep(Path(folder), axes=axes, clusters=clusters, templates=10, examples=100)
+        sweep = write_sweep(
+            Path(folder), axes=axes, clusters=clusters, templates=10, examples=100
+        )
         for _ in range(REPEATS):
             start = time.perf_counter()
-            subprocess.run([*command, str(sweep)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [*command, str(sweep)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+            )
             seconds.append(time.perf_counter() - start)
         megabytes = (sweep / "report.html").stat().st_size / 1e6
 

@@ -49,7 +49,12 @@ def setting(shape: dict[str, int], seed: int) -> tuple[Any, ...]:
     from flan_jax.training.settings import TrainConfig
 
     config = gin_settings.load_model([f"models/{MODEL}.gin"])
-    return config, adafactor(1e-3), make_mesh(shape), TrainConfig(steps=1, seed=seed, mesh=shape)
+    return (
+        config,
+        adafactor(1e-3),
+        make_mesh(shape),
+        TrainConfig(steps=1, seed=seed, mesh=shape),
+    )
 
 
 def checksum(state: TrainState) -> int:
@@ -63,7 +68,9 @@ def checksum(state: TrainState) -> int:
 
     crc = 0
     for leaf in jax.tree.leaves(state):
-        whole = leaf if leaf.is_fully_addressable else process_allgather(leaf, tiled=True)
+        whole = (
+            leaf if leaf.is_fully_addressable else process_allgather(leaf, tiled=True)
+        )
         crc = zlib.crc32(np.ascontiguousarray(whole).data, crc)
     return crc
 
@@ -95,10 +102,14 @@ def restore(folder: Path, number: int, port: int, *process: int) -> None:
     saved = Checkpoints(folder, CheckpointConfig())
     before = processes.peak_gib()
     start = time.monotonic()
-    state = jax.block_until_ready(saved.restore(like=abstract_state_on(config, tx, mesh)))
+    state = jax.block_until_ready(
+        saved.restore(like=abstract_state_on(config, tx, mesh))
+    )
     seconds = time.monotonic() - start
     peak = processes.peak_gib()
-    shards = [shard for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
+    shards = [
+        shard for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards
+    ]
     size = sum(shard.data.nbytes for shard in shards) / 2**30
     processes.report(
         restoring=seconds,
@@ -115,14 +126,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--back", action="store_true", help="from fsdp 2 x tensor 4 to fsdp 8")
+    parser.add_argument(
+        "--back", action="store_true", help="from fsdp 2 x tensor 4 to fsdp 8"
+    )
     parser.add_argument(
         "--processes", type=int, default=1, choices=(1, 2, 4, 8), help="that restore it"
     )
     parser.add_argument("--child", choices=("save", "restore"), help=argparse.SUPPRESS)
     arguments, rest = parser.parse_known_args()
     if arguments.child:
-        {"save": save, "restore": restore}[arguments.child](Path(rest[0]), *map(int, rest[1:]))
+        {"save": save, "restore": restore}[arguments.child](
+            Path(rest[0]), *map(int, rest[1:])
+        )
         return 0
     (there, here), count = (1, 0) if arguments.back else (0, 1), arguments.processes
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +146,8 @@ def main() -> int:
         set_devices(DEVICES // count)
         port = free_port()
         runs = processes.run_children(
-            __file__, *(("restore", folder, here, port, count, index) for index in range(count))
+            __file__,
+            *(("restore", folder, here, port, count, index) for index in range(count)),
         )
     assert all(run["checksum"] == before["checksum"] for run in runs), (
         "what was restored is not what was saved"

@@ -43,14 +43,20 @@ def example_batch(model: str) -> dict[str, np.ndarray]:
     """Random tokens without padding: one example per row."""
     rng = np.random.default_rng(0)
     sides = (
-        {"decoder": TOKENS} if model == "llama_nano" else {"encoder": INPUTS, "decoder": TARGETS}
+        {"decoder": TOKENS}
+        if model == "llama_nano"
+        else {"encoder": INPUTS, "decoder": TARGETS}
     )
     batch: dict[str, np.ndarray] = {}
     for side, length in sides.items():
         batch[f"{side}_segment_ids"] = np.ones((ROWS, length), np.int32)
-        batch[f"{side}_positions"] = np.tile(np.arange(length, dtype=np.int32), (ROWS, 1))
+        batch[f"{side}_positions"] = np.tile(
+            np.arange(length, dtype=np.int32), (ROWS, 1)
+        )
     if "encoder" in sides:
-        batch["encoder_input_tokens"] = rng.integers(2, 32000, (ROWS, INPUTS), dtype=np.int32)
+        batch["encoder_input_tokens"] = rng.integers(
+            2, 32000, (ROWS, INPUTS), dtype=np.int32
+        )
     targets = rng.integers(2, 32000, (ROWS, sides["decoder"]), dtype=np.int32)
     batch["decoder_target_tokens"] = targets
     batch["decoder_input_tokens"] = np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
@@ -58,7 +64,9 @@ def example_batch(model: str) -> dict[str, np.ndarray]:
     return batch
 
 
-def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -> tuple[Step, int]:
+def our_step(
+    model_name: str, batch: dict[str, np.ndarray], scan_layers: bool
+) -> tuple[Step, int]:
     """(a function that takes the trainer's step and returns its loss, the number of parameters)."""
     import jax
 
@@ -72,13 +80,19 @@ def our_step(model_name: str, batch: dict[str, np.ndarray], scan_layers: bool) -
     config = gin_settings.load_model([f"models/{model_name}.gin"])
     changes = {"dropout_rate": 0.0, "scan_layers": scan_layers}
     changes |= {"start_id": None} if model_name == "llama_nano" else {}
-    config, tx, mesh = dataclasses.replace(config, **changes), adafactor(LEARNING_RATE), make_mesh()
+    config, tx, mesh = (
+        dataclasses.replace(config, **changes),
+        adafactor(LEARNING_RATE),
+        make_mesh(),
+    )
     compiled = compiled_step(config, tx, TrainConfig(steps=1, seed=0, z_loss=0.0))
     state = [init_state(config, tx, mesh, seed=0)]
 
     def step() -> float:
         with use_mesh(mesh):
-            state[0], sums = compiled(state[0], jax.device_put(batch, batch_sharding(mesh)))
+            state[0], sums = compiled(
+                state[0], jax.device_put(batch, batch_sharding(mesh))
+            )
         jax.block_until_ready(state)
         return float(sums["loss_sum"] / sums["weight_sum"])
 
@@ -139,7 +153,9 @@ def peer_step(model_name: str, batch: dict[str, np.ndarray]) -> tuple[Step, int]
         relative_step=False,
         warmup_init=False,
     )
-    tensors = {name: torch.from_numpy(value.astype(np.int64)) for name, value in batch.items()}
+    tensors = {
+        name: torch.from_numpy(value.astype(np.int64)) for name, value in batch.items()
+    }
     if model_name == "llama_nano":
         inputs = {"input_ids": tensors["decoder_input_tokens"]}
     else:
@@ -178,7 +194,10 @@ def take_turns(
                 if turn and i:
                     seconds[name].append(time.perf_counter() - start)
             last = time.perf_counter() - start
-            print(f"round {turn} {name}: loss {loss:.3f}, last step {last:.3f} s", flush=True)
+            print(
+                f"round {turn} {name}: loss {loss:.3f}, last step {last:.3f} s",
+                flush=True,
+            )
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -188,7 +207,11 @@ def child(side: str, model: str, scan_layers: bool) -> None:
     if side == "flan_jax":
         # What tensorboardX imports wherever it is installed; none of our users has to install it.
         sys.modules["torch"] = None  # type: ignore[assignment]
-    step, _ = our_step(model, batch, scan_layers) if side == "flan_jax" else peer_step(model, batch)
+    step, _ = (
+        our_step(model, batch, scan_layers)
+        if side == "flan_jax"
+        else peer_step(model, batch)
+    )
     for _ in range(3):
         step()
     processes.report()
@@ -202,9 +225,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6, help="turns of each side")
     parser.add_argument("--per_round", type=int, default=2, help="steps in a turn")
     parser.add_argument(
-        "--scan_layers", action="store_true", help="scan over layers instead of unrolling them"
+        "--scan_layers",
+        action="store_true",
+        help="scan over layers instead of unrolling them",
     )
-    parser.add_argument("--child", choices=("flan_jax", "transformers"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--child", choices=("flan_jax", "transformers"), help=argparse.SUPPRESS
+    )
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments.child, arguments.model, arguments.scan_layers)
@@ -226,9 +253,15 @@ def main() -> int:
     medians = take_turns(
         {"flan_jax": ours, "transformers": peer}, arguments.rounds, arguments.per_round
     )
-    count = sum(array.size for name, array in batch.items() if name.endswith("segment_ids"))
+    count = sum(
+        array.size for name, array in batch.items() if name.endswith("segment_ids")
+    )
     value, peer_value = (count / medians[name] for name in ("flan_jax", "transformers"))
-    flags = ["--model", arguments.model, *(["--scan_layers"] if arguments.scan_layers else [])]
+    flags = [
+        "--model",
+        arguments.model,
+        *(["--scan_layers"] if arguments.scan_layers else []),
+    ]
     peaks = [
         processes.run_child(__file__, side, *flags)["peak_gib"]
         for side in ("flan_jax", "transformers")

@@ -38,10 +38,16 @@ def main() -> int:
     command = [sys.executable, __file__, "--child"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cold = processes.to_first_step(command, folder / "cold", processes.ROOT, folder / "cache")
-        warm = processes.to_first_step(command, folder / "warm", processes.ROOT, folder / "cache")
+        cold = processes.to_first_step(
+            command, folder / "cold", processes.ROOT, folder / "cache"
+        )
+        warm = processes.to_first_step(
+            command, folder / "warm", processes.ROOT, folder / "cache"
+        )
         scored = processes.already_scored(folder / "warm", folder / "scored")
-        bare = processes.to_first_step(command, scored, processes.ROOT, folder / "cache")
+        bare = processes.to_first_step(
+            command, scored, processes.ROOT, folder / "cache"
+        )
     for run in (warm, bare):
         assert "neither is imported" in run["output"], run["output"][-3000:]
     result = {

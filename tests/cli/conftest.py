@@ -46,7 +46,10 @@ def left_as_found(tmp_path, monkeypatch):
     """A program may set these for its process; the other tests want theirs back."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    compiled, handler = jax.config.jax_compilation_cache_dir, signal.getsignal(signal.SIGTERM)
+    compiled, handler = (
+        jax.config.jax_compilation_cache_dir,
+        signal.getsignal(signal.SIGTERM),
+    )
     yield
     jax.config.update("jax_compilation_cache_dir", compiled)
     compilation_cache.reset_cache()  # jax looks at the setting once
@@ -107,12 +110,18 @@ def blind(tmp_path, monkeypatch):
     around = tuple(template for template in rte.templates if template.turned_around)
     source = dataclasses.replace(rte.source, test=None)
     registry.register(
-        dataclasses.replace(rte, name="untested", cluster="dark", dataset="", source=source)
+        dataclasses.replace(
+            rte, name="untested", cluster="dark", dataset="", source=source
+        )
     )
     registry.register(
-        dataclasses.replace(rte, name="around", cluster="turned", dataset="", templates=around)
+        dataclasses.replace(
+            rte, name="around", cluster="turned", dataset="", templates=around
+        )
     )
-    mixtures.register_mixture(mixtures.Mixture("dim", ("untested", "around", "wnli", "sst2")))
+    mixtures.register_mixture(
+        mixtures.Mixture("dim", ("untested", "around", "wnli", "sst2"))
+    )
     (tmp_path / "run" / "checkpoints" / "3").mkdir(parents=True)
     return f"--gin.WARM_START={tmp_path / 'run'}"
 
@@ -124,6 +133,8 @@ def leaking(tmp_path, monkeypatch):
     monkeypatch.setattr(mixtures, "TASKS", registry.TASKS)
     monkeypatch.setattr(mixtures, "MIXTURES", dict(mixtures.MIXTURES))
     registry.register(
-        dataclasses.replace(registry.get_task("rte"), name="rte_again", cluster="disguise")
+        dataclasses.replace(
+            registry.get_task("rte"), name="rte_again", cluster="disguise"
+        )
     )
     mixtures.register_mixture(mixtures.Mixture("leaking", ("rte", "rte_again", "sst2")))

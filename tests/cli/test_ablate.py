@@ -14,7 +14,8 @@ def test_settings_of_this_machine_are_refused_for_a_queue(capsys):
     ]
     assert (
         program.exit_code(
-            ablate.main, [*flags, "--slots=2", "--gin.AblationConfig.axes={'HELD_OUT': ['nli']}"]
+            ablate.main,
+            [*flags, "--slots=2", "--gin.AblationConfig.axes={'HELD_OUT': ['nli']}"],
         )
         == 2
     )
@@ -23,8 +24,15 @@ def test_settings_of_this_machine_are_refused_for_a_queue(capsys):
 
 def test_a_report_is_made_of_the_files_at_any_time(tmp_path, capsys):
     write_sweep(
-        tmp_path / "sweep", axes={"HELD_OUT": ["nli"], "SEED": [0, 1]}, states={1: "waiting"}
+        tmp_path / "sweep",
+        axes={"HELD_OUT": ["nli"], "SEED": [0, 1]},
+        states={1: "waiting"},
     )
-    assert program.exit_code(ablate.main, ["--report", f"--sweep_dir={tmp_path / 'sweep'}"]) == 0
+    assert (
+        program.exit_code(
+            ablate.main, ["--report", f"--sweep_dir={tmp_path / 'sweep'}"]
+        )
+        == 0
+    )
     assert capsys.readouterr().out.strip().endswith("report.html")
     assert "1 finished, 1 waiting" in (tmp_path / "sweep/report.md").read_text()

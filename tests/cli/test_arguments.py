@@ -15,7 +15,11 @@ from flan_jax.cli import (
 
 @pytest.mark.parametrize(
     "flags",
-    [["--gin.STEPS=1"], ["--gin_file=train.gin", "--step=1"], ["--gin_file=train.gin", "more"]],
+    [
+        ["--gin.STEPS=1"],
+        ["--gin_file=train.gin", "--step=1"],
+        ["--gin_file=train.gin", "more"],
+    ],
 )
 def test_flags_that_do_not_exist_end_with_2(flags):
     with pytest.raises(SystemExit) as ended:
@@ -30,11 +34,16 @@ def test_flags_that_do_not_exist_end_with_2(flags):
             train.main,
             ["--gin_file=flan_mixture.gin", "--run_dir=gs://bucket/run"],
         ),
-        (ablate.main, ["--gin_file=leave_one_cluster_out.gin", "--sweep_dir=gs://bucket/sweep"]),
+        (
+            ablate.main,
+            ["--gin_file=leave_one_cluster_out.gin", "--sweep_dir=gs://bucket/sweep"],
+        ),
         (ablate.main, ["run", "--index=0", "--plan=gs://bucket/sweep"]),
     ],
 )
-def test_a_bucket_that_is_not_mounted_is_no_folder(main, flags, tmp_path, monkeypatch, capsys):
+def test_a_bucket_that_is_not_mounted_is_no_folder(
+    main, flags, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         main(flags)
@@ -44,7 +53,12 @@ def test_a_bucket_that_is_not_mounted_is_no_folder(main, flags, tmp_path, monkey
 
 def test_the_run_directory_is_named_by_the_first_gin_file():
     parser = arguments.settings_parser("toy.py", "Read settings.")
-    command_line = ["--gin_file=small.gin", "--gin_file=more.gin", "--gin.STEPS=9", "--dry_run"]
+    command_line = [
+        "--gin_file=small.gin",
+        "--gin_file=more.gin",
+        "--gin.STEPS=9",
+        "--dry_run",
+    ]
     flags, bindings = arguments.parse(parser, command_line)
     assert bindings == ["STEPS = 9"]
     assert flags.dry_run

@@ -71,7 +71,9 @@ def folder(request, tmp_path):
     """(the model's name, a Hugging Face folder of it, its parameters)."""
     config = MODELS[request.param]
     params = params_of(config)
-    hugging_face.save_params(tmp_path / "theirs", config, params, tokenizer=PRACTICE_MODEL)
+    hugging_face.save_params(
+        tmp_path / "theirs", config, params, tokenizer=PRACTICE_MODEL
+    )
     return request.param, tmp_path / "theirs", params
 
 
@@ -79,10 +81,20 @@ def test_there_and_back_again(folder, tmp_path, capsys):
     name, theirs, params = folder
     (tmp_path / "model.gin").write_text(GIN[name])
     assert (
-        program.exit_code(convert.main, [str(theirs), str(tmp_path / "ours"), "--to=flan_jax"]) == 0
+        program.exit_code(
+            convert.main, [str(theirs), str(tmp_path / "ours"), "--to=flan_jax"]
+        )
+        == 0
     )
-    equal(load_params(tmp_path / "ours", abstract_params_on(MODELS[name], make_mesh())), params)
-    back = [str(tmp_path / "ours"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"]
+    equal(
+        load_params(tmp_path / "ours", abstract_params_on(MODELS[name], make_mesh())),
+        params,
+    )
+    back = [
+        str(tmp_path / "ours"),
+        str(tmp_path / "back"),
+        f"--gin_file={tmp_path / 'model.gin'}",
+    ]
     assert program.exit_code(convert.main, [*back, f"--original={theirs}"]) == 0
     assert "parameters are in" in capsys.readouterr().out
     names = {file.name for file in theirs.iterdir()}
@@ -104,14 +116,19 @@ def test_by_way_of_t5x(to, tmp_path):
     (tmp_path / "model.gin").write_text(GIN["t5"])
     assert (
         program.exit_code(
-            convert.main, [str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"]
+            convert.main,
+            [str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"],
         )
         == 0
     )
     assert (
         program.exit_code(
             convert.main,
-            [str(tmp_path / "t5x"), str(tmp_path / "back"), f"--gin_file={tmp_path / 'model.gin'}"],
+            [
+                str(tmp_path / "t5x"),
+                str(tmp_path / "back"),
+                f"--gin_file={tmp_path / 'model.gin'}",
+            ],
         )
         == 0
     )
@@ -146,7 +163,12 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     # The run says itself what its model and its tokenizer are.
-    assert program.exit_code(convert.main, [str(tmp_path / "run"), str(tmp_path / "alone")]) == 0
+    assert (
+        program.exit_code(
+            convert.main, [str(tmp_path / "run"), str(tmp_path / "alone")]
+        )
+        == 0
+    )
     (file,) = (tmp_path / "alone").glob("*.model")
     assert file.read_bytes() == PRACTICE_MODEL.read_bytes()
     assert (
@@ -161,7 +183,10 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
         )
         == 0
     )
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
+    assert (
+        json.loads((tmp_path / "out" / "config.json").read_text())["dtype"]
+        == "bfloat16"
+    )
     tuned = hugging_face.load_params(
         tmp_path / "out", MODELS[name], abstract_params_on(MODELS[name], make_mesh())
     )
@@ -180,14 +205,20 @@ def test_errors(tmp_path, capsys):
     assert "there is no folder" in said(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     assert "name the model's gin file" in said(tmp_path / "empty", tmp_path / "out")
-    hugging_face.save_params(tmp_path / "theirs", MODELS["llama"], params_of(MODELS["llama"]))
+    hugging_face.save_params(
+        tmp_path / "theirs", MODELS["llama"], params_of(MODELS["llama"])
+    )
     assert "exists already" in said(tmp_path / "theirs", tmp_path / "empty")
-    assert "unknown dtype 'int8'" in said(tmp_path / "theirs", tmp_path / "out", "--dtype=int8")
+    assert "unknown dtype 'int8'" in said(
+        tmp_path / "theirs", tmp_path / "out", "--dtype=int8"
+    )
     assert "there is no tokenizer" in said(
         tmp_path / "theirs", tmp_path / "out", "--tokenizer=gone.model"
     )
     assert "name a local folder" in said(tmp_path / "theirs", "gs://bucket/out")
-    assert "is a file" in said(tmp_path / "theirs" / "model.safetensors", tmp_path / "out")
+    assert "is a file" in said(
+        tmp_path / "theirs" / "model.safetensors", tmp_path / "out"
+    )
     for name, message in (
         ("adapter_config.json", "adapters of the peft library.*merge_and_unload"),
         ("model-Q4_K_M.gguf", "GGUF files, which are not read"),
@@ -202,7 +233,9 @@ def test_errors(tmp_path, capsys):
 def test_a_bucket_that_cannot_be_reached(monkeypatch):
     """No path with a bucket in it goes through pathlib, which would make gs:/ of gs://."""
     asked = []
-    monkeypatch.setattr(formats.t5x, "is_checkpoint", lambda source: asked.append(source) or False)
+    monkeypatch.setattr(
+        formats.t5x, "is_checkpoint", lambda source: asked.append(source) or False
+    )
     with pytest.raises(
         InputError, match="no T5X checkpoint at gs://bucket/t5, or it cannot be reached"
     ):
@@ -215,7 +248,11 @@ def test_another_tokenizer_leaves_out_the_originals(folder, tmp_path):
     (theirs / "tokenizer.json").write_text("{}")
     (theirs / "generation_config.json").write_text("{}")
     hugging_face.save_params(
-        tmp_path / "out", MODELS[name], params, original=theirs, tokenizer=PRACTICE_MODEL
+        tmp_path / "out",
+        MODELS[name],
+        params,
+        original=theirs,
+        tokenizer=PRACTICE_MODEL,
     )
     names = {file.name for file in (tmp_path / "out").iterdir()} - {
         "config.json",

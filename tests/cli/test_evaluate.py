@@ -14,11 +14,16 @@ def test_evaluating_a_run_that_never_was(refused, gin_file, tmp_path):
         "checkpoint with --gin.WARM_START"
     )
     said = refused(evaluate.main, gin_file, f"--gin.WARM_START={tmp_path / 'absent'}")
-    assert said.startswith(f"there is no folder {tmp_path / 'absent'} to take parameters from")
+    assert said.startswith(
+        f"there is no folder {tmp_path / 'absent'} to take parameters from"
+    )
 
 
 def test_what_cannot_be_evaluated_is_named(gin_file, capsys, refused, blind):
-    assert program.exit_code(evaluate.main, [gin_file, blind, "--tasks=dim", "--dry_run"]) == 0
+    assert (
+        program.exit_code(evaluate.main, [gin_file, blind, "--tasks=dim", "--dry_run"])
+        == 0
+    )
     shown = capsys.readouterr()
     assert (
         "not evaluated:\n  untested: it has no test split\n  around: all its templates are turned around"
@@ -30,5 +35,10 @@ def test_what_cannot_be_evaluated_is_named(gin_file, capsys, refused, blind):
         ("around", "all its templates are turned around"),
     ):
         said = refused(evaluate.main, gin_file, blind, f"--tasks={task}")
-        assert said.startswith("none of the tasks to evaluate can be evaluated:") and reason in said
-    assert "Did you mean 'wnli'?" in refused(evaluate.main, gin_file, blind, "--tasks=sst2,wnly")
+        assert (
+            said.startswith("none of the tasks to evaluate can be evaluated:")
+            and reason in said
+        )
+    assert "Did you mean 'wnli'?" in refused(
+        evaluate.main, gin_file, blind, "--tasks=sst2,wnly"
+    )

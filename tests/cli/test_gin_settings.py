@@ -73,9 +73,9 @@ def test_a_users_module_adds_an_engine_and_a_layer(users_module, tmp_path, capsy
 
     engine = gin_settings.load_engine("toy", [users_module], [])
     assert engine.queue == "short"
-    assert gin_settings.load_engine("toy", [users_module], ["ToyEngine.queue = 'long'"]).queue == (
-        "long"
-    )
+    assert gin_settings.load_engine(
+        "toy", [users_module], ["ToyEngine.queue = 'long'"]
+    ).queue == ("long")
 
     flags = [
         f"--gin_file={users_module}", "--gin.AblationConfig.axes={'HELD_OUT': ['nli']}",
@@ -97,7 +97,9 @@ def test_registries():
     registry = {"adafactor": 1}
     assert add_to_registry(registry, "optimizer", "sgd", 2) == 2
     assert add_to_registry(registry, "optimizer", "sgd", 2) == 2
-    with pytest.raises(InputError, match="two optimizers are named 'sgd'.*choose another name"):
+    with pytest.raises(
+        InputError, match="two optimizers are named 'sgd'.*choose another name"
+    ):
         add_to_registry(registry, "optimizer", "sgd", 3)
     assert look_up(registry, "optimizer", "sgd") == 2
     with pytest.raises(InputError, match="unknown optimizer 'sdg'. Did you mean 'sgd'"):
@@ -107,7 +109,9 @@ def test_registries():
 def test_range_checks():
     settings = type("TrainConfig", (), {"steps": 0, "every": None})()
     check_at_least(settings, every=1)
-    with pytest.raises(InputError, match="TrainConfig.steps is 0; it must be at least 1"):
+    with pytest.raises(
+        InputError, match="TrainConfig.steps is 0; it must be at least 1"
+    ):
         check_at_least(settings, every=1, steps=1)
 
 
@@ -118,9 +122,7 @@ def test_a_gin_file_that_is_not_there(refused):
 
 
 def test_a_macro_without_a_value(refused):
-    expected = (
-        "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
-    )
+    expected = "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
     assert refused(prepare.main, "--gin_file=train.gin") == expected
     assert "the gin macro TOKENIZER has no value" in refused(
         prepare.main, "--gin_file=train.gin", "--gin.MIXTURE=rte"
@@ -129,7 +131,9 @@ def test_a_macro_without_a_value(refused):
 
 def test_a_broken_gin_file(refused, tmp_path):
     (tmp_path / "broken.gin").write_text("include 'train.gin'\nSTEPS = = 3\n")
-    assert "broken.gin" in refused(prepare.main, f"--gin_file={tmp_path / 'broken.gin'}")
+    assert "broken.gin" in refused(
+        prepare.main, f"--gin_file={tmp_path / 'broken.gin'}"
+    )
     (tmp_path / "module.gin").write_text("import no_such_module_of_tasks\n")
     assert "no_such_module_of_tasks" in refused(
         prepare.main, f"--gin_file={tmp_path / 'module.gin'}"
@@ -140,7 +144,9 @@ def test_a_folder_of_the_users_hides_no_gin_file(tmp_path, monkeypatch, capsys):
     """gin reads `include 'models/t5_nano.gin'` as a file of a package `models` too, if Python finds one."""
     (tmp_path / "models").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert gin_settings.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
+    assert (
+        gin_settings.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,5 +201,7 @@ def test_prompts_of_training_and_of_evaluation(settings_of):
 
 
 def test_several_clusters_are_held_out(settings_of):
-    data = settings_of("--gin.MIXTURE=practice", "--gin.HELD_OUT=['nli', 'sentiment']")[0].data
+    data = settings_of("--gin.MIXTURE=practice", "--gin.HELD_OUT=['nli', 'sentiment']")[
+        0
+    ].data
     assert data.split().held_out == ("rte", "cb", "wnli", "sst2")

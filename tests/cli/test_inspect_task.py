@@ -17,7 +17,10 @@ PRACTICE = load_tokenizer("practice")
 def shown(task, *, color=False, **settings):
     sink = io.StringIO()
     console = rich.console.Console(
-        file=sink, width=100, force_terminal=color, color_system="standard" if color else None
+        file=sink,
+        width=100,
+        force_terminal=color,
+        color_system="standard" if color else None,
     )
     inspect_task.show(
         task,
@@ -62,18 +65,29 @@ def test_the_tokens_with_loss_are_those_that_training_sees():
         text = inspect_task.tokens_with_loss("red blue green", PRACTICE, length)
         styles = [str(span.style) for span in text.spans]
         kept = min(len(ids), length - 1)
-        assert styles == [inspect_task.LOSS] * kept + [inspect_task.CUT] * (len(ids) - kept) + [
-            inspect_task.LOSS
-        ]
+        assert styles == [inspect_task.LOSS] * kept + [inspect_task.CUT] * (
+            len(ids) - kept
+        ) + [inspect_task.LOSS]
 
 
 def test_counts_of_cut_and_unsupervised_examples():
-    task = dataclasses.replace(SPELL, templates=(FormatTemplate("{animal}"),), fields=lengthening)
+    task = dataclasses.replace(
+        SPELL, templates=(FormatTemplate("{animal}"),), fields=lengthening
+    )
     examples = list(kept_examples(task, [{"n": n} for n in (0, 1, 9)], None))
     counts = inspect_task.count(
-        task, task.templates[0], examples, tokenizer=PRACTICE, lengths={"inputs": 5, "targets": 5}
+        task,
+        task.templates[0],
+        examples,
+        tokenizer=PRACTICE,
+        lengths={"inputs": 5, "targets": 5},
     )
-    assert (counts.examples, counts.cut_inputs, counts.cut_targets, counts.unsupervised) == (
+    assert (
+        counts.examples,
+        counts.cut_inputs,
+        counts.cut_targets,
+        counts.unsupervised,
+    ) == (
         3,
         1,
         1,
@@ -83,7 +97,10 @@ def test_counts_of_cut_and_unsupervised_examples():
 
 def lengthening(row):
     """An input and a target of n words; a target that no token is left of, for n = 0."""
-    return {"animal": "red " * row["n"] or "x", "answer": "blue " * row["n"] or "\u200b"}
+    return {
+        "animal": "red " * row["n"] or "x",
+        "answer": "blue " * row["n"] or "\u200b",
+    }
 
 
 @pytest.mark.parametrize(
@@ -91,7 +108,10 @@ def lengthening(row):
     [
         (["rtee"], "unknown task 'rtee'. Did you mean 'rte'?"),
         (["rte", "--template=10"], "has no template 10; its templates are 0 to 9"),
-        (["rte", "--import=no_such_module"], "--import=no_such_module: No module named"),
+        (
+            ["rte", "--import=no_such_module"],
+            "--import=no_such_module: No module named",
+        ),
         (["rte", "--targets=1"], "--targets is 1; it must be at least 2"),
         (["rte", "--rows=0"], "--rows is 0"),
         (["rte", "--source=jsonl"], "SOURCE = 'jsonl' needs DATA_DIR"),
@@ -105,10 +125,16 @@ def test_errors(flags, message, capsys):
 
 def test_a_task_by_its_name(capsys):
     assert (
-        inspect_task.main(["cb", "--template=1", "--rows=2", "--no_options", "--split=test"]) == 0
+        inspect_task.main(
+            ["cb", "--template=1", "--rows=2", "--no_options", "--split=test"]
+        )
+        == 0
     )
     text = capsys.readouterr().out
-    assert "template 1, row 1" in text and "OPTIONS" not in text.partition("examples; at most")[0]
+    assert (
+        "template 1, row 1" in text
+        and "OPTIONS" not in text.partition("examples; at most")[0]
+    )
 
 
 def test_another_template_class_is_shown_without_colours():

@@ -19,12 +19,17 @@ def test_leakage(gin_file, capsys, refused, leaking):
     assert said.startswith(
         "the training mixture leaks into the held-out tasks in 1 ways:\n  rte <- rte_again: the same source"
     )
-    assert program.exit_code(leakage.main, [gin_file, "leaking", "--held_out=sentiment"]) == 0
+    assert (
+        program.exit_code(leakage.main, [gin_file, "leaking", "--held_out=sentiment"])
+        == 0
+    )
     assert "no leak" in capsys.readouterr().out
     assert "nothing is held out" in refused(leakage.main, gin_file, "leaking")
 
 
-def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, tmp_path):
+def test_the_audit_of_a_run_is_in_its_sweeps_report(
+    gin_file, refused, leaking, tmp_path
+):
     run_dir = tmp_path / "sweep" / "runs" / "0a"
     run_dir.mkdir(parents=True)
     settings = [gin_file, "--gin.MIXTURE=leaking", "--gin.HELD_OUT=nli"]
@@ -53,6 +58,11 @@ def test_the_audit_of_a_run_is_in_its_sweeps_report(gin_file, refused, leaking, 
     assert "held_out is nli in the run, sentiment now" in refused(
         leakage.main, *settings[:2], "--held_out=sentiment", f"--run_dir={run_dir}"
     )
-    assert "leaks into the held-out tasks" in refused(leakage.main, f"--run_dir={run_dir}")
+    assert "leaks into the held-out tasks" in refused(
+        leakage.main, f"--run_dir={run_dir}"
+    )
     text = sweep_report.write(tmp_path / "sweep").with_suffix(".md").read_text()
-    assert "| HELD_OUT=nli | rte | rte_again | the same source |" in text and "pairs" not in text
+    assert (
+        "| HELD_OUT=nli | rte | rte_again | the same source |" in text
+        and "pairs" not in text
+    )

@@ -19,7 +19,10 @@ def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(
 def test_data_is_prepared_where_the_cache_is(gin_file, capsys, tmp_path):
     assert program.exit_code(prepare.main, [gin_file]) == 0
     output = capsys.readouterr()
-    assert "1 tasks with 20 training examples and 1 evaluation sets are prepared." in output.out
+    assert (
+        "1 tasks with 20 training examples and 1 evaluation sets are prepared."
+        in output.out
+    )
     assert "practice corpus" in output.err
     assert len(list((tmp_path / "cache" / "flan_jax").rglob("tokens.arrow"))) == 2
     assert not (tmp_path / "runs").exists()

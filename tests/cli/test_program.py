@@ -31,7 +31,11 @@ from flan_jax.training.metrics_log import NotFinite
             1,
             "error: out of memory on cpu: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nLower BATCH_SIZE",
         ),
-        (OSError(errno.EIO, "Input/output error"), 1, "error: [Errno 5] Input/output error"),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            1,
+            "error: [Errno 5] Input/output error",
+        ),
         (ZeroDivisionError("a bug"), 1, "Traceback"),
     ],
     ids=lambda value: type(value).__name__,

@@ -10,7 +10,9 @@ from flan_jax.data.tokenizers import load_tokenizer
 
 def test_tokenizer(gin_file, tmp_path, capsys, refused):
     assert (
-        program.exit_code(tokenizer.main, [gin_file, f"--gin.TOKENIZER={tmp_path}/small.model"])
+        program.exit_code(
+            tokenizer.main, [gin_file, f"--gin.TOKENIZER={tmp_path}/small.model"]
+        )
         == 0
     )
     pieces = load_tokenizer(tmp_path / "small.model").vocab_size

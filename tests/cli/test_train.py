@@ -61,7 +61,9 @@ from flan_jax.cli import (
         ("--gin.HELD_OUT=a,b", "--gin.HELD_OUT=a,b is no value that gin can read"),
     ],
 )  # fmt: skip
-def test_bad_input_says_what_and_ends_with_2(refused, gin_file, tmp_path, flag, message):
+def test_bad_input_says_what_and_ends_with_2(
+    refused, gin_file, tmp_path, flag, message
+):
     said = refused(train.main, gin_file, f"--run_dir={tmp_path / 'run'}", flag)
     assert re.search(re.sub(r"([?()])", r"\\\1", message), said, re.DOTALL), said
     assert not list((tmp_path / "cache").rglob("*.arrow")), (
@@ -72,15 +74,23 @@ def test_bad_input_says_what_and_ends_with_2(refused, gin_file, tmp_path, flag, 
 def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):
     (tmp_path / "taken").write_text("")
     said = refused(train.main, gin_file, f"--run_dir={tmp_path / 'taken'}")
-    assert said.startswith(f"the run directory {tmp_path / 'taken'} cannot be written (")
+    assert said.startswith(
+        f"the run directory {tmp_path / 'taken'} cannot be written ("
+    )
 
 
 @pytest.mark.parametrize("cluster", ["dark", "turned"])
 def test_a_held_out_cluster_that_cannot_be_evaluated_is_refused(
     gin_file, refused, blind, tmp_path, cluster
 ):
-    flags = ["--gin.MIXTURE=dim", f"--gin.HELD_OUT={cluster}", f"--run_dir={tmp_path / 'new'}"]
-    assert "none of the tasks to evaluate can be evaluated" in refused(train.main, gin_file, *flags)
+    flags = [
+        "--gin.MIXTURE=dim",
+        f"--gin.HELD_OUT={cluster}",
+        f"--run_dir={tmp_path / 'new'}",
+    ]
+    assert "none of the tasks to evaluate can be evaluated" in refused(
+        train.main, gin_file, *flags
+    )
 
 
 def test_a_run_refuses_a_leak(gin_file, refused, leaking, tmp_path):

@@ -27,7 +27,9 @@ def pairs(inputs, targets, renderings=1):
 
 def random_pairs(count, seed=0, inputs=30, targets=6, renderings=1):
     rng = np.random.default_rng(seed)
-    return pairs(rng.integers(1, inputs, count), rng.integers(1, targets, count), renderings)
+    return pairs(
+        rng.integers(1, inputs, count), rng.integers(1, targets, count), renderings
+    )
 
 
 def conversations(segments_of_examples):
@@ -68,7 +70,10 @@ def named(plan, task, index):
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
 def test_rows_hold_what_they_can_and_no_more(architecture):
-    tasks = {"a": random_pairs(50), "long": random_pairs(300, seed=3, inputs=200, targets=40)}
+    tasks = {
+        "a": random_pairs(50),
+        "long": random_pairs(300, seed=3, inputs=200, targets=40),
+    }
     truncated = {name: task.truncated(LENGTHS) for name, task in tasks.items()}
     plan = make_plan(tasks, architecture=architecture)
     for step in (0, 1, plan.block_steps + 3):
@@ -144,7 +149,9 @@ def test_blocks_hold_tasks_in_exact_proportion(packing):
         total = (block + 1) * plan.block_examples
         for task, rate in zip(plan.names, plan.rates, strict=True):
             # Within one at either end of the stretch, and the few that wait for the next block.
-            assert abs(drawn[task] - total * rate / plan.rates.sum()) <= 2 + 0.01 * total
+            assert (
+                abs(drawn[task] - total * rate / plan.rates.sum()) <= 2 + 0.01 * total
+            )
 
 
 def test_every_example_is_seen_once_an_epoch():
@@ -163,7 +170,9 @@ def test_every_example_is_seen_once_an_epoch():
 def test_packing_loses_nothing():
     plan = make_plan()
     blocks = 5
-    packed = collections.Counter(ref for block in range(blocks) for ref in block_refs(plan, block))
+    packed = collections.Counter(
+        ref for block in range(blocks) for ref in block_refs(plan, block)
+    )
     streamed = named(plan, *plan.stream(0, blocks * plan.block_examples))
     waiting = named(plan, *plan._overflow(blocks - 1))
     assert sum(plan.block(block)[1] for block in range(blocks)) == 0
@@ -190,9 +199,14 @@ def test_what_finds_no_room_goes_to_the_next_block():
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(counts=st.lists(st.integers(1, 400), min_size=1, max_size=6), seed=st.integers(0, 1000))
+@given(
+    counts=st.lists(st.integers(1, 400), min_size=1, max_size=6),
+    seed=st.integers(0, 1000),
+)
 def test_any_mixture_gives_full_batches(counts, seed):
     tasks = {f"t{i}": random_pairs(count, seed=i) for i, count in enumerate(counts)}
     plan = make_plan(tasks, seed=seed)
@@ -233,7 +247,10 @@ def test_unpacked_rows_hold_one_example():
         ({"lengths": {"inputs": 64}}, "targets 0 tokens"),
         ({"batch_size": 0}, "BATCH_SIZE is 0"),
         ({"tasks": {}}, "at least one task"),
-        ({"tasks": {"a": random_pairs(0)}, "rates": {"a": 1}}, "'a' has no training examples"),
+        (
+            {"tasks": {"a": random_pairs(0)}, "rates": {"a": 1}},
+            "'a' has no training examples",
+        ),
         ({"rates": {"a": 0, "b": 1, "c": 1}}, "mixing rate 0"),
         ({"rates": {"b": 1, "c": 1}}, "mixing rate 0"),
     ],
@@ -244,7 +261,9 @@ def test_bad_input(changes, message):
 
 
 def test_the_smallest_settings():
-    plan = make_plan({"a": random_pairs(1)}, lengths={"inputs": 1, "targets": 2}, batch_size=1)
+    plan = make_plan(
+        {"a": random_pairs(1)}, lengths={"inputs": 1, "targets": 2}, batch_size=1
+    )
     assert plan.rows(0) == [[("a", 0)]]
 
 
@@ -262,7 +281,9 @@ def test_there_is_no_step_before_the_first():
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(examples=st.integers(1, 60), renderings=st.integers(1, 5), rate=st.integers(1, 60))
+@given(
+    examples=st.integers(1, 60), renderings=st.integers(1, 5), rate=st.integers(1, 60)
+)
 def test_each_epoch_shows_the_next_rendering(examples, renderings, rate):
     """Every epoch of a task holds each example once, in rendering `epoch mod renderings`."""
     tasks = {"a": random_pairs(examples * renderings, renderings=renderings)}

@@ -36,11 +36,14 @@ def changed(**changes):
 
 
 @pytest.mark.parametrize(
-    "name", ["examples_per_dataset", "eval_examples", "seen_eval_examples", "renderings"]
+    "name",
+    ["examples_per_dataset", "eval_examples", "seen_eval_examples", "renderings"],
 )
 def test_counts_are_at_least_one(name):
     assert changed(**{name: 1})
-    with pytest.raises(InputError, match=f"DataConfig.{name} is 0; it must be at least 1"):
+    with pytest.raises(
+        InputError, match=f"DataConfig.{name} is 0; it must be at least 1"
+    ):
         changed(**{name: 0})
 
 
@@ -48,8 +51,16 @@ def test_counts_are_at_least_one(name):
     ("name", "value", "message"),
     [
         ("source", "tdfs", "unknown SOURCE 'tdfs'. Did you mean 'tfds'?"),
-        ("clusters", "papr", "unknown DataConfig.clusters 'papr'. Did you mean 'paper'?"),
-        ("assignment", "unifrom", "unknown DataConfig.assignment 'unifrom'. Did you mean"),
+        (
+            "clusters",
+            "papr",
+            "unknown DataConfig.clusters 'papr'. Did you mean 'paper'?",
+        ),
+        (
+            "assignment",
+            "unifrom",
+            "unknown DataConfig.assignment 'unifrom'. Did you mean",
+        ),
     ],
 )
 def test_unknown_choices(name, value, message):
@@ -84,7 +95,10 @@ def test_clusters_of_the_released_code(monkeypatch):
 
 def test_the_selection_of_examples():
     config = changed(
-        examples_per_dataset=11, eval_examples=12, renderings=3, assignment="round_robin"
+        examples_per_dataset=11,
+        eval_examples=12,
+        renderings=3,
+        assignment="round_robin",
     )
     assert config.selection == Selection(
         cap=11,
@@ -112,13 +126,17 @@ def test_a_local_data_dir_exists(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "rows").mkdir()
     check_data(changed(data_dir="~/rows"))
-    with pytest.raises(InputError, match="DATA_DIR is ~/none, but there is no such folder"):
+    with pytest.raises(
+        InputError, match="DATA_DIR is ~/none, but there is no such folder"
+    ):
         check_data(changed(data_dir="~/none"))
     with pytest.raises(InputError, match="LENGTHS is {'inputs': 64}; write"):
         check_data(changed(lengths={"inputs": 64}))
 
 
-@pytest.mark.parametrize("lengths", [{"inputs": 1, "targets": 2}, {"inputs": 1, "targets": "fit"}])
+@pytest.mark.parametrize(
+    "lengths", [{"inputs": 1, "targets": 2}, {"inputs": 1, "targets": "fit"}]
+)
 def test_valid_lengths(lengths):
     check_lengths(lengths)
 
@@ -146,7 +164,10 @@ def test_lengths_that_are_not_valid(lengths):
 
 
 def test_fixed_lengths():
-    assert fixed_lengths({"inputs": 8, "targets": 4}, "refused") == {"inputs": 8, "targets": 4}
+    assert fixed_lengths({"inputs": 8, "targets": 4}, "refused") == {
+        "inputs": 8,
+        "targets": 4,
+    }
     with pytest.raises(InputError, match="refused"):
         fixed_lengths({"inputs": 8, "targets": "fit"}, "refused")
 
@@ -158,7 +179,10 @@ def lengths_of(inputs, targets):
 
 def test_given_lengths_are_kept():
     tasks = {"a": lengths_of([100], [100])}
-    assert fit_lengths({"inputs": 8, "targets": 4}, tasks, {"a": 1}) == {"inputs": 8, "targets": 4}
+    assert fit_lengths({"inputs": 8, "targets": 4}, tasks, {"a": 1}) == {
+        "inputs": 8,
+        "targets": 4,
+    }
 
 
 def test_targets_fit_the_longest():
@@ -166,19 +190,29 @@ def test_targets_fit_the_longest():
     lengths = {"inputs": 16, "targets": "fit"}
     mostly_short = [3] * 998 + [43] * 2
     tasks = {"a": lengths_of([15] * 1000, mostly_short)}
-    assert fit_lengths(lengths, tasks, {"a": 5}) == {"inputs": 16, "targets": 48}  # 44 rounded up
+    assert fit_lengths(lengths, tasks, {"a": 5}) == {
+        "inputs": 16,
+        "targets": 48,
+    }  # 44 rounded up
     nearly_all_short = [3] * 1999 + [43]
     tasks = {"a": lengths_of([15] * 2000, nearly_all_short)}
-    assert fit_lengths(lengths, tasks, {"a": 5}) == {"inputs": 16, "targets": 8}  # 1.1 * 4.02
+    assert fit_lengths(lengths, tasks, {"a": 5}) == {
+        "inputs": 16,
+        "targets": 8,
+    }  # 1.1 * 4.02
 
 
 def test_targets_fit_a_full_row_of_inputs():
     """Ten examples of 10 input tokens fill a row; their 7 target tokens each take 1.1 * 70."""
     tasks = {"a": lengths_of([9], [6])}
-    assert fit_lengths({"inputs": 100, "targets": "fit"}, tasks, {"a": 1})["targets"] == 80
+    assert (
+        fit_lengths({"inputs": 100, "targets": "fit"}, tasks, {"a": 1})["targets"] == 80
+    )
     # Inputs count as truncated: two examples of 50 tokens fill the row.
     tasks = {"a": lengths_of([900], [6])}
-    assert fit_lengths({"inputs": 50, "targets": "fit"}, tasks, {"a": 1})["targets"] == 8
+    assert (
+        fit_lengths({"inputs": 50, "targets": "fit"}, tasks, {"a": 1})["targets"] == 8
+    )
 
 
 def test_targets_fit_the_mixing_rates_not_the_sizes():

@@ -107,7 +107,9 @@ def test_the_words_of_templates_do_not_count():
 
 
 def test_processes_find_the_same():
-    trained = [copying(f"t{i}", *(f"{LONG} {OTHER} {i}" for i in range(5))) for i in range(3)]
+    trained = [
+        copying(f"t{i}", *(f"{LONG} {OTHER} {i}" for i in range(5))) for i in range(3)
+    ]
     held = [copying("held", LONG, OTHER, f"{LONG} {OTHER} 3")]
     one, two = found(trained, held), found(trained, held, workers=2)
     assert one == two
@@ -116,12 +118,16 @@ def test_processes_find_the_same():
 
 def test_what_cannot_travel_is_searched_here():
     near = copying("near", CHANGED, fields=lambda row: text_fields(row))
-    assert found([near, copying("other", "x")], [copying("held", LONG)], workers=2).findings
+    assert found(
+        [near, copying("other", "x")], [copying("held", LONG)], workers=2
+    ).findings
 
 
 def test_one_origin(monkeypatch):
     monkeypatch.setattr(registry, "TASKS", {})
-    kind = dataclasses.replace(KIND, source=Tfds("zoo/kind:1.0.0", train="train", test="test"))
+    kind = dataclasses.replace(
+        KIND, source=Tfds("zoo/kind:1.0.0", train="train", test="test")
+    )
     # The rows that a run reads may come from elsewhere; what counts is the task's own source.
     same = dataclasses.replace(kind, name="same")
     registry.TASKS.update({"toy_kind": kind, "same": same})
@@ -131,11 +137,15 @@ def test_one_origin(monkeypatch):
         dataclasses.replace(SPELL, name=name, dataset="d", source=Rows(n))
         for n, name in enumerate("ab", 1)
     )
-    assert [f.origin for f in found([one], [other]).findings] == ["configurations of one dataset"]
+    assert [f.origin for f in found([one], [other]).findings] == [
+        "configurations of one dataset"
+    ]
 
 
 def test_the_cap_limits_training_rows():
-    assert not found([copying("near", OTHER, LONG)], [copying("held", LONG)], cap=1).findings
+    assert not found(
+        [copying("near", OTHER, LONG)], [copying("held", LONG)], cap=1
+    ).findings
 
 
 def test_the_audits_of_several_runs_are_those_of_each():
@@ -155,7 +165,8 @@ def test_the_audits_of_several_runs_are_those_of_each():
     )
     changes = ({}, {"held_out": ("sentiment", "commonsense")}, {"mixture": "flan2021"})
     configs = [
-        dataclasses.replace(config, **each) for each in (*changes, {"examples_per_dataset": 5})
+        dataclasses.replace(config, **each)
+        for each in (*changes, {"examples_per_dataset": 5})
     ]
     audits = audit_runs(configs)
     assert audits == [audit_mixture(each) for each in configs]
@@ -187,9 +198,13 @@ def test_the_known_origins_name_tasks_of_ours():
 @pytest.mark.parametrize("name", ["qnli", "wnli"])
 def test_flan_knows_its_own_leaks(name):
     others = {why for one, _, why in ONE_ORIGIN if one == name}
-    held = dataclasses.replace(TASKS[name], source=dataclasses.replace(TASKS[name].sandbox, test=1))
+    held = dataclasses.replace(
+        TASKS[name], source=dataclasses.replace(TASKS[name].sandbox, test=1)
+    )
     trained = [
-        dataclasses.replace(TASKS[other], source=dataclasses.replace(TASKS[other].sandbox, train=1))
+        dataclasses.replace(
+            TASKS[other], source=dataclasses.replace(TASKS[other].sandbox, train=1)
+        )
         for one, other, _ in ONE_ORIGIN
         if one == name
     ]

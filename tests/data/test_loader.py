@@ -68,7 +68,9 @@ def seqio_rows(architecture, examples):
     tf, seqio = pytest.importorskip("tensorflow"), pytest.importorskip("seqio")
     dataset = tf.data.Dataset.from_generator(
         lambda: iter(examples),
-        output_signature={name: tf.TensorSpec([None], tf.int32) for name in ("inputs", "targets")},
+        output_signature={
+            name: tf.TensorSpec([None], tf.int32) for name in ("inputs", "targets")
+        },
     )
     if architecture == "encoder_decoder":
         converter = seqio.EncDecFeatureConverter(pack=True)
@@ -104,7 +106,9 @@ def one_row(tmp_path, architecture, examples, lengths):
     loader = make_loader({"chat": store}, architecture, lengths=lengths, batch_size=1)
     batch = loader.batch(0)
     (refs,) = loader.plan.rows(0)
-    assert sorted(ref.index for ref in refs[: len(examples)]) == list(range(len(examples)))
+    assert sorted(ref.index for ref in refs[: len(examples)]) == list(
+        range(len(examples))
+    )
     return {name: array[0].tolist() for name, array in batch.items()}
 
 
@@ -182,7 +186,9 @@ def test_dtypes_and_shapes(stores):
     for architecture, width in (("encoder_decoder", 12), ("decoder", 36)):
         batch = make_loader(stores, architecture).batch(0)
         for name, array in batch.items():
-            assert array.dtype == (np.float32 if name == "decoder_loss_weights" else np.int32)
+            assert array.dtype == (
+                np.float32 if name == "decoder_loss_weights" else np.int32
+            )
             assert array.shape == (4, 24 if name.startswith("encoder") else width)
 
 
@@ -191,7 +197,9 @@ def test_fit_segments():
 
     def fitted(inputs, targets):
         kept, last = fit_segments(segments, {"inputs": inputs, "targets": targets})
-        return [(segment.tokens.tolist(), segment.has_loss) for segment in (*kept, last)]
+        return [
+            (segment.tokens.tolist(), segment.has_loss) for segment in (*kept, last)
+        ]
 
     assert fitted(12, 3) == CHAT
     assert fitted(11, 3) == CHAT[1:]
@@ -208,13 +216,23 @@ def test_fit_segments():
 def test_hosts_make_the_batch_together(architecture, hosts, stores):
     loader = make_loader(stores, architecture)
     share = 4 // hosts
-    parts = [loader.batch(7, slice(host * share, (host + 1) * share)) for host in range(hosts)]
+    parts = [
+        loader.batch(7, slice(host * share, (host + 1) * share))
+        for host in range(hosts)
+    ]
     for name, array in loader.batch(7).items():
-        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), array)
+        np.testing.assert_array_equal(
+            np.concatenate([part[name] for part in parts]), array
+        )
 
 
 def test_prefetch_gives_all_steps_in_order_and_ends():
-    assert list(prefetch(lambda step: step * 10, 3, 7)) == [(3, 30), (4, 40), (5, 50), (6, 60)]
+    assert list(prefetch(lambda step: step * 10, 3, 7)) == [
+        (3, 30),
+        (4, 40),
+        (5, 50),
+        (6, 60),
+    ]
 
 
 def test_prefetch_makes_so_many_batches_ahead_and_no_more():
@@ -238,7 +256,9 @@ def test_prefetch_makes_so_many_batches_ahead_and_no_more():
 def test_closing_prefetch_ends_its_thread():
     batches = prefetch(lambda step: step, 0, 1000)
     next(batches)
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    (thread,) = [
+        thread for thread in threading.enumerate() if thread.name == "prefetch"
+    ]
     batches.close()
     thread.join(timeout=5)
     assert not thread.is_alive()
@@ -256,7 +276,9 @@ def test_prefetch_raises_what_making_a_batch_raised():
 
 def test_prefetch_names_the_batch_that_does_not_come():
     stuck = threading.Event()
-    batches = prefetch(lambda step: stuck.wait() if step == 4 else step, 3, 7, patience=0.2)
+    batches = prefetch(
+        lambda step: stuck.wait() if step == 4 else step, 3, 7, patience=0.2
+    )
     assert next(batches) == (3, 3)
     with pytest.raises(DataStalled, match=r"batch 4 has not come for 0\.2 s"):
         next(batches)

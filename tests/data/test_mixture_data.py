@@ -73,7 +73,9 @@ def named(task, name, **changes):
 def test_the_stores_of_a_run(register, config_of):
     register(KIND, SPELL)
     data = prepare_mixture(config_of(held_out="zoo"))
-    assert data.split == Split(train=("toy_spell",), held_out=("toy_kind",), clusters=("zoo",))
+    assert data.split == Split(
+        train=("toy_spell",), held_out=("toy_kind",), clusters=("zoo",)
+    )
     assert list(data.train) == ["toy_spell"]
     assert data.train["toy_spell"].meta["kind"] == "train"
     assert list(data.evaluation) == [
@@ -115,7 +117,9 @@ def test_requests_have_the_prompts_of_their_side(register, config_of):
 
 
 def test_requests_read_the_source_of_the_run(register, config_of, tmp_path):
-    public = named(KIND, "public", source=Tfds("zoo/kind:1.0.0", train="train", test="test"))
+    public = named(
+        KIND, "public", source=Tfds("zoo/kind:1.0.0", train="train", test="test")
+    )
     register(public, SPELL)
     config = config_of(source="jsonl", data_dir=str(tmp_path))
     public_request, spell_request, *_ = run_requests(config, config.split())
@@ -129,7 +133,10 @@ def test_settings_are_checked_before_the_work(register, config_of, capsys):
         prepare_mixture(config_of(data_dir="/nowhere"))
     with pytest.raises(InputError, match="LENGTHS is"):
         prepare_evaluation(
-            config_of(lengths={"inputs": 8}), ["toy_kind"], Prompts(), load_tokenizer("practice")
+            config_of(lengths={"inputs": 8}),
+            ["toy_kind"],
+            Prompts(),
+            load_tokenizer("practice"),
         )
 
 
@@ -138,9 +145,15 @@ def test_extra_prompts_are_those_of_the_held_out_tasks(register, config_of):
     extra = {"bare": Prompts(instructions="none")}
     data = prepare_mixture(config_of(held_out="zoo"), extra)
     assert list(data.extra_evaluation) == ["bare"]
-    assert list(data.extra_evaluation["bare"]) == [("toy_kind", "validation"), ("toy_kind", "test")]
+    assert list(data.extra_evaluation["bare"]) == [
+        ("toy_kind", "validation"),
+        ("toy_kind", "test"),
+    ]
     bare = data.extra_evaluation["bare"]["toy_kind", "test"]
-    assert bare.meta["fingerprint"] != data.evaluation["toy_kind", "test"].meta["fingerprint"]
+    assert (
+        bare.meta["fingerprint"]
+        != data.evaluation["toy_kind", "test"].meta["fingerprint"]
+    )
 
     nothing_held_out = prepare_mixture(config_of(), extra)
     tasks = {task for task, _ in nothing_held_out.extra_evaluation["bare"]}
@@ -158,7 +171,9 @@ def test_a_broken_task_is_an_error_or_left_out_whole(register, config_of):
     data = prepare_mixture(config_of(skip_broken=True, held_out="zoo"))
     assert data.split.train == ("toy_spell",)
     assert data.split.held_out == ("toy_kind",)
-    assert list(data.train) == ["toy_spell"], "its training rows could be read, its test rows not"
+    assert list(data.train) == ["toy_spell"], (
+        "its training rows could be read, its test rows not"
+    )
     assert {name for name, _ in data.evaluation} == {"toy_spell", "toy_kind"}
     assert data.not_evaluated == {
         "broken": "its data could not be read, and DataConfig.skip_broken left it out"
@@ -208,7 +223,9 @@ def test_gaps_are_printed_and_an_error_if_nothing_is_left(capsys):
     report_gaps([], gaps)
     report_gaps(["a", "b"], gaps)
     assert capsys.readouterr().err == "not evaluated:\n  a: it has no test split\n" * 2
-    with pytest.raises(InputError, match="none of the tasks .*\n  a: it has no test split\nName"):
+    with pytest.raises(
+        InputError, match="none of the tasks .*\n  a: it has no test split\nName"
+    ):
         report_gaps(["a"], gaps)
     assert capsys.readouterr().err == ""
 
@@ -218,12 +235,16 @@ def test_a_run_goes_on_without_what_cannot_be_evaluated(register, config_of, cap
     data = prepare_mixture(config_of())
     assert set(data.train) == {"toy_kind", "no_test"}
     assert data.not_evaluated == {"no_test": "it has no test split"}
-    assert "not evaluated:\n  no_test: it has no test split\n" in capsys.readouterr().err
+    assert (
+        "not evaluated:\n  no_test: it has no test split\n" in capsys.readouterr().err
+    )
 
 
 def test_held_out_tasks_of_which_none_can_be_evaluated(register, config_of):
     register(SPELL, named(KIND, "no_test", cluster="dark", source=Rows(test=None)))
-    with pytest.raises(InputError, match="none of the tasks to evaluate can be evaluated"):
+    with pytest.raises(
+        InputError, match="none of the tasks to evaluate can be evaluated"
+    ):
         prepare_mixture(config_of(held_out="dark"))
 
 
@@ -249,16 +270,22 @@ def test_generated_rows_are_called_practice(register, config_of, capsys, tmp_pat
     made = named(KIND, "made", source=GeneratedRows())
     register(made)
     prepare_mixture(config_of())
-    assert capsys.readouterr().err.startswith("Data: the practice corpus, made by this program")
+    assert capsys.readouterr().err.startswith(
+        "Data: the practice corpus, made by this program"
+    )
 
     # Of several tasks, those with generated rows are named, held out or not.
     held_out = named(KIND, "held", cluster="cage", source=GeneratedRows())
     register(made, held_out, named(KIND, "mine", source=rows_on_disk(tmp_path)))
     prepare_mixture(config_of(held_out="cage"))
-    assert capsys.readouterr().err.startswith("Data of held, made: the practice corpus, made by")
+    assert capsys.readouterr().err.startswith(
+        "Data of held, made: the practice corpus, made by"
+    )
 
 
-def test_a_public_dataset_is_practice_with_the_source_sandbox(register, config_of, capsys):
+def test_a_public_dataset_is_practice_with_the_source_sandbox(
+    register, config_of, capsys
+):
     register(named(get_task("rte"), "public"))
     data = prepare_mixture(config_of(examples_per_dataset=20))
     assert data.train["public"].meta["provenance"] == {
@@ -275,5 +302,10 @@ def test_texts_to_train_a_tokenizer_on(register, config_of, monkeypatch):
     texts = list(tokenizer_texts(config_of()))
     inputs, targets = texts[::2], texts[1::2]
     assert len(inputs) == 4 + 2 * len(SPELL.templates)
-    assert {"Spell cat.", "The letters of cat:", "Spell dog.", "The letters of dog:"} <= {*inputs}
+    assert {
+        "Spell cat.",
+        "The letters of cat:",
+        "Spell dog.",
+        "The letters of dog:",
+    } <= {*inputs}
     assert {"c a t", "Letters: c a t"} <= {*targets}

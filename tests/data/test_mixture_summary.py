@@ -81,7 +81,9 @@ def test_the_numbers_of_a_batch(data):
         "targets": pytest.approx(targets / (rows * 8)),
     }
     assert summary.examples_per_batch == 4
-    assert summary.supervised_tokens_per_batch == pytest.approx(targets / plan.block_steps)
+    assert summary.supervised_tokens_per_batch == pytest.approx(
+        targets / plan.block_steps
+    )
     assert (summary.batch_size, summary.lengths, summary.steps) == (
         4,
         {"inputs": 16, "targets": 8},
@@ -99,7 +101,9 @@ def test_a_decoder_fills_one_row_with_both_sides(data):
 
 
 def test_packing_puts_several_examples_into_a_row(data):
-    packed = dataclasses.replace(data, config=dataclasses.replace(data.config, packing=True))
+    packed = dataclasses.replace(
+        data, config=dataclasses.replace(data.config, packing=True)
+    )
     summary = summarize_mixture(packed, packed.plan("decoder"), STEPS)
     assert summary.examples_per_batch > 4.1
 

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from flan_jax.data.packing import Packer
 
-sizes = st.lists(st.tuples(st.integers(1, 32), st.integers(1, 16)), min_size=1, max_size=200)
+sizes = st.lists(
+    st.tuples(st.integers(1, 32), st.integers(1, 16)), min_size=1, max_size=200
+)
 
 
 @given(sizes=sizes)

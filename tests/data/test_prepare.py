@@ -32,9 +32,15 @@ def folders(cache):
 
 def test_train_store(tokenizer, tmp_path):
     store = prepare(
-        [TRAIN], tokenizer, tmp_path, selection=Selection(cap=9, seed=3, renderings=2), workers=0
+        [TRAIN],
+        tokenizer,
+        tmp_path,
+        selection=Selection(cap=9, seed=3, renderings=2),
+        workers=0,
     )["toy_kind", "train", "train"]
-    rows = list(render_train(KIND, KIND.source.rows("train"), cap=9, renderings=2, seed=3))
+    rows = list(
+        render_train(KIND, KIND.source.rows("train"), cap=9, renderings=2, seed=3)
+    )
     assert input_and_target_tokens(store) == (
         tokenizer.encode_batch([row.inputs for row in rows]),
         tokenizer.encode_batch([row.targets for row in rows]),
@@ -55,7 +61,11 @@ def test_train_store(tokenizer, tmp_path):
 def test_eval_stores(tokenizer, tmp_path):
     requests = [Request(task, "test", "eval") for task in (KIND, SPELL)]
     stores = prepare(
-        requests, tokenizer, tmp_path, selection=Selection(max_eval_examples=5), workers=0
+        requests,
+        tokenizer,
+        tmp_path,
+        selection=Selection(max_eval_examples=5),
+        workers=0,
     )
     for task in (KIND, SPELL):
         store, rows = (
@@ -87,11 +97,17 @@ def test_many_batches_are_one_store(tokenizer, tmp_path, monkeypatch):
 
 
 def test_processes_give_the_same_stores(tokenizer, tmp_path, capfd):
-    requests = [TRAIN, Request(SPELL, "train", "train"), Request(KIND, "validation", "eval")]
+    requests = [
+        TRAIN,
+        Request(SPELL, "train", "train"),
+        Request(KIND, "validation", "eval"),
+    ]
     here = prepare(requests, tokenizer, tmp_path / "here", workers=0)
     away = prepare(requests, tokenizer, tmp_path / "away", workers=2)
     assert list(away) == [request.key for request in requests]
-    assert [store.meta for store in here.values()] == [store.meta for store in away.values()]
+    assert [store.meta for store in here.values()] == [
+        store.meta for store in away.values()
+    ]
     assert "3/3" in capfd.readouterr().err
 
 
@@ -118,7 +134,10 @@ def test_what_cannot_travel_is_built_here(tokenizer, tmp_path):
 def test_a_prepared_store_is_opened(tokenizer, tmp_path, monkeypatch):
     first = prepare([TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key]
     monkeypatch.setattr(prepare_module, "build", None)
-    assert prepare([TRAIN, TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key].folder == first.folder
+    assert (
+        prepare([TRAIN, TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key].folder
+        == first.folder
+    )
 
 
 def test_a_damaged_store_is_named(tokenizer, tmp_path):
@@ -171,12 +190,18 @@ BROKEN = {
         generation("typo", toy_tasks.failing_fields),
         r"row 0: fields\(\) raised KeyError: 'anmial'",
     ),
-    "empty": (generation("empty", toy_tasks.empty_fields), "row 5: the target .* empty text"),
+    "empty": (
+        generation("empty", toy_tasks.empty_fields),
+        "row 5: the target .* empty text",
+    ),
     "none": (
         generation("none", toy_tasks.no_fields),
         r"nothing to prepare in the train split: .* leaves out all 20 rows",
     ),
-    "rowless": (generation("rowless", toy_tasks.kind_fields, Rows(0)), "there are no rows"),
+    "rowless": (
+        generation("rowless", toy_tasks.kind_fields, Rows(0)),
+        "there are no rows",
+    ),
     "fire": (
         generation("fire", toy_tasks.kind_fields, FailingRows()),
         "reading row 4 raised RuntimeError: the disk is on",
@@ -186,7 +211,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_tasks_are_listed_and_the_others_prepared(tokenizer, tmp_path, workers):
-    requests = [Request(task, "train", "train") for task, _ in BROKEN.values()] + [TRAIN]
+    requests = [Request(task, "train", "train") for task, _ in BROKEN.values()] + [
+        TRAIN
+    ]
     with pytest.raises(InputError) as caught:
         prepare(requests, tokenizer, tmp_path, workers=workers)
     assert "5 of 6 token stores cannot be prepared" in str(caught.value)
@@ -211,7 +238,10 @@ def test_skip_broken(tokenizer, tmp_path, capfd):
 
 
 def test_skip_broken_leaves_something_to_train_on(tokenizer, tmp_path):
-    requests = [Request(BROKEN["typo"][0], "train", "train"), Request(KIND, "test", "eval")]
+    requests = [
+        Request(BROKEN["typo"][0], "train", "train"),
+        Request(KIND, "test", "eval"),
+    ]
     with pytest.raises(InputError, match="nothing is left to train on.*\n.*typo/train"):
         prepare(requests, tokenizer, tmp_path, workers=0, skip_broken=True)
 
@@ -241,7 +271,8 @@ def test_a_killed_worker_is_reported_by_its_task(tokenizer, tmp_path):
         *(Request(SPELL, s, "eval") for s in ("train", "test")),
     ]
     with pytest.raises(
-        InputError, match=r"1 of 4 .*\n  killing/train \(train\): its worker process was killed"
+        InputError,
+        match=r"1 of 4 .*\n  killing/train \(train\): its worker process was killed",
     ):
         prepare(requests, tokenizer, tmp_path, workers=2)
     assert [folder.split("/")[0] for folder in folders(tmp_path)] == [
@@ -291,7 +322,11 @@ def script(tokenizer, tmp_path):
             mode,
         ]
         return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     return start

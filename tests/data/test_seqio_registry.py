@@ -51,7 +51,10 @@ def registries(monkeypatch):
 def zoo(registries):
     known, mixes = registries
     known |= {"toy_kind": KIND, "toy_spell": SPELL}
-    mixes |= {"toy_zoo": Mixture("toy_zoo"), "toy_words": Mixture("toy_words", ("toy_spell",))}
+    mixes |= {
+        "toy_zoo": Mixture("toy_zoo"),
+        "toy_words": Mixture("toy_words", ("toy_spell",)),
+    }
     return registries
 
 
@@ -71,12 +74,17 @@ def ours(store, lengths, eos):
 def theirs(name, lengths, split, limit=None):
     dataset = seqio.get_mixture_or_task(name).get_dataset(lengths, split, shuffle=False)
     examples = itertools.islice(dataset.as_numpy_iterator(), limit)
-    return [{key: example[key].tolist() for key in ("inputs", "targets")} for example in examples]
+    return [
+        {key: example[key].tolist() for key in ("inputs", "targets")}
+        for example in examples
+    ]
 
 
 @pytest.mark.parametrize("split, kind", SPLITS)
 @pytest.mark.parametrize("renderings", [1, 2])
-def test_seqio_gives_the_prepared_tokens(zoo, tokenizer, tmp_path, split, kind, renderings):
+def test_seqio_gives_the_prepared_tokens(
+    zoo, tokenizer, tmp_path, split, kind, renderings
+):
     selection = Selection(cap=15, renderings=renderings, seed=4)
     register_seqio(tokenizer.path, selection=selection)
     requests = [Request(task, split, kind) for task in (KIND, SPELL)]
@@ -85,7 +93,9 @@ def test_seqio_gives_the_prepared_tokens(zoo, tokenizer, tmp_path, split, kind, 
     # Half of the examples are cut.
     lengths = {
         "inputs": int(np.median([len(ids) for inputs, _ in tokens for ids in inputs])),
-        "targets": int(np.median([len(ids) for _, targets in tokens for ids in targets])),
+        "targets": int(
+            np.median([len(ids) for _, targets in tokens for ids in targets])
+        ),
     }
     for (name, _, _), store in stores.items():
         assert theirs(name, lengths, split) == ours(store, lengths, tokenizer.eos_id)
@@ -109,9 +119,13 @@ def test_mixtures(zoo, tokenizer):
         "toy_kind": 15,
         "toy_spell": 13,
     }
-    assert [task.name for task in seqio.get_mixture_or_task("toy_words").tasks] == ["toy_spell"]
+    assert [task.name for task in seqio.get_mixture_or_task("toy_words").tasks] == [
+        "toy_spell"
+    ]
     examples = theirs("toy_zoo", LENGTHS, "train", limit=20)
-    spelled = {tuple(example["inputs"]) for example in theirs("toy_spell", LENGTHS, "train")}
+    spelled = {
+        tuple(example["inputs"]) for example in theirs("toy_spell", LENGTHS, "train")
+    }
     assert 0 < sum(tuple(example["inputs"]) in spelled for example in examples) < 20
 
 
@@ -119,7 +133,11 @@ def test_mixtures_pack_for_t5x(zoo, tokenizer):
     register_seqio(tokenizer.path)
     lengths = {"inputs": 64, "targets": 32}
     dataset = seqio.get_dataset(
-        "toy_zoo", lengths, seqio.EncDecFeatureConverter(pack=True), shuffle=True, seed=0
+        "toy_zoo",
+        lengths,
+        seqio.EncDecFeatureConverter(pack=True),
+        shuffle=True,
+        seed=0,
     )
     row = next(dataset.as_numpy_iterator())
     assert row["encoder_input_tokens"].shape == (64,)
@@ -159,7 +177,9 @@ def test_names_of_others_are_left_alone(zoo, tokenizer):
         output_features={},
     )
     try:
-        with pytest.raises(InputError, match="another task or mixture named 'toy_spell'"):
+        with pytest.raises(
+            InputError, match="another task or mixture named 'toy_spell'"
+        ):
             register_seqio(tokenizer.path)
     finally:
         seqio.TaskRegistry.remove("toy_spell")
@@ -175,8 +195,14 @@ def test_vocabularies(tokenizer, tokenizer_json):
         assert vocabulary.encode("a fox flies") == ids
         assert vocabulary.encode_tf(tf.constant("a fox flies")).numpy().tolist() == ids
         assert vocabulary.decode([*ids, tok.eos_id, 5]) == "a fox flies"
-        assert vocabulary.decode_tf(tf.constant([*ids, tok.eos_id])).numpy() == b"a fox flies"
-        assert (vocabulary.vocab_size, vocabulary.eos_id) == (tok.vocab_size, tok.eos_id)
+        assert (
+            vocabulary.decode_tf(tf.constant([*ids, tok.eos_id])).numpy()
+            == b"a fox flies"
+        )
+        assert (vocabulary.vocab_size, vocabulary.eos_id) == (
+            tok.vocab_size,
+            tok.eos_id,
+        )
         assert vocabulary == seqio_vocabulary(tok)
 
 
@@ -185,7 +211,8 @@ def small_tasks():
     """Every task of ours on few practice rows."""
     return {
         name: dataclasses.replace(
-            task, sandbox=dataclasses.replace(task.sandbox, train=8, validation=1, test=1)
+            task,
+            sandbox=dataclasses.replace(task.sandbox, train=8, validation=1, test=1),
         )
         for name, task in REGISTERED.items()
     }
@@ -198,7 +225,11 @@ def test_every_task_of_ours(registries, small_tasks, tokenizer, tmp_path):
     register_seqio(tokenizer.path)
     lengths = {"inputs": 100, "targets": 20}
     requests = [
-        Request(dataclasses.replace(task, source=resolve_source(task, "sandbox")), split, kind)
+        Request(
+            dataclasses.replace(task, source=resolve_source(task, "sandbox")),
+            split,
+            kind,
+        )
         for number, task in enumerate(small_tasks.values())
         for split, kind in [SPLITS[number % 3]]
         if split in task.splits
@@ -206,7 +237,9 @@ def test_every_task_of_ours(registries, small_tasks, tokenizer, tmp_path):
     assert len(requests) > 60
     stores = prepare(requests, tokenizer, tmp_path, workers=0)
     for (name, split, _), store in stores.items():
-        assert theirs(name, lengths, split) == ours(store, lengths, tokenizer.eos_id), name
+        assert theirs(name, lengths, split) == ours(store, lengths, tokenizer.eos_id), (
+            name
+        )
 
 
 def test_tasks_of_one_template(zoo, tokenizer):
@@ -216,7 +249,9 @@ def test_tasks_of_one_template(zoo, tokenizer):
         task = seqio.TaskRegistry.get(f"toy_kind_type_{index}")
         assert ("test" in task.splits) == (not template.turned_around)
         wanted = [
-            template.render(KIND.example(row))[0] for row in rows if KIND.example(row) is not None
+            template.render(KIND.example(row))[0]
+            for row in rows
+            if KIND.example(row) is not None
         ]
         texts = task.get_dataset(LENGTHS, "train", shuffle=False).as_numpy_iterator()
         assert [example["inputs_pretokenized"].decode() for example in texts] == wanted
@@ -238,8 +273,13 @@ def test_the_mixtures_of_flan(registries, small_tasks, tokenizer):
     assert len(names["flan2021_7_clusters_2_each"]) == 14
     assert len(names["flan2021_3_clusters_15_tasks"]) == 15
     assert names["flan2021_1_clusters"] < names["flan2021_2_clusters"]
-    lengths, packed = {"inputs": 512, "targets": 128}, seqio.EncDecFeatureConverter(pack=True)
-    dataset = seqio.get_dataset("flan2021_without_nli", lengths, packed, shuffle=True, seed=0)
+    lengths, packed = (
+        {"inputs": 512, "targets": 128},
+        seqio.EncDecFeatureConverter(pack=True),
+    )
+    dataset = seqio.get_dataset(
+        "flan2021_without_nli", lengths, packed, shuffle=True, seed=0
+    )
     assert next(dataset.as_numpy_iterator())["encoder_segment_ids"].max() > 1
 
 
@@ -273,7 +313,8 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
 
     def dataset(split, shuffle_files, seed=None):
         return tf.data.Dataset.from_generator(
-            lambda: iter(theirs_alone[split]), output_signature={"inputs": text, "targets": text}
+            lambda: iter(theirs_alone[split]),
+            output_signature={"inputs": text, "targets": text},
         )
 
     feature = seqio.Feature(seqio_vocabulary(tokenizer), add_eos=True)
@@ -303,7 +344,9 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
             assert [[*ids, tokenizer.eos_id] for ids in targets] == [
                 e["targets"].tolist() for e in wanted
             ]
-            assert list(map(tokenizer.decode, inputs)) == [e["inputs"] for e in theirs_alone[split]]
+            assert list(map(tokenizer.decode, inputs)) == [
+                e["inputs"] for e in theirs_alone[split]
+            ]
         register_seqio(tokenizer.path)
         assert {t.name for t in seqio.get_mixture_or_task("both").tasks} == {
             "toy_kind",
@@ -317,7 +360,9 @@ def seqio_batch(name, lengths, converter):
     """The arrays that seqio's converter makes of a task's training examples."""
     task_lengths = {**lengths, LOSS_WEIGHTS: lengths["inputs"]}
     lengths = {feature: task_lengths[feature] for feature in converter.TASK_FEATURES}
-    dataset = seqio.get_mixture_or_task(name).get_dataset(lengths, "train", shuffle=False)
+    dataset = seqio.get_mixture_or_task(name).get_dataset(
+        lengths, "train", shuffle=False
+    )
     rows = list(converter(dataset, task_feature_lengths=lengths).as_numpy_iterator())
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
@@ -341,7 +386,9 @@ def examples_of(batch, side):
 
 
 @pytest.mark.parametrize("packing", [True, False])
-@pytest.mark.parametrize("lengths", [{"inputs": 60, "targets": 24}, {"inputs": 20, "targets": 6}])
+@pytest.mark.parametrize(
+    "lengths", [{"inputs": 60, "targets": 24}, {"inputs": 20, "targets": 6}]
+)
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
 def test_conversations(zoo, tokenizer, tmp_path, architecture, packing, lengths):
     """A task of conversations gives the same arrays through our loader and through seqio."""
@@ -378,7 +425,9 @@ def test_conversations(zoo, tokenizer, tmp_path, architecture, packing, lengths)
             seqio_arrays[f"{side}_positions"] = np.arange(real.shape[1]) * real
     assert set(seqio_arrays) == set(batch)
 
-    sides = ("encoder", "decoder") if architecture == "encoder_decoder" else ("decoder",)
+    sides = (
+        ("encoder", "decoder") if architecture == "encoder_decoder" else ("decoder",)
+    )
     for side in sides:
         ours, theirs = examples_of(batch, side), examples_of(seqio_arrays, side)
         assert len(theirs) == len(store)

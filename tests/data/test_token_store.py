@@ -33,7 +33,9 @@ from flan_jax.json_files import remove_abandoned_folders
 VOCAB = 1000
 PAIR = [([1, 2], False), ([4], True)]
 TOKEN_LISTS = st.lists(st.integers(0, VOCAB - 1), max_size=9)
-EXAMPLES = st.lists(st.lists(st.tuples(TOKEN_LISTS, st.booleans()), max_size=4), max_size=20)
+EXAMPLES = st.lists(
+    st.lists(st.tuples(TOKEN_LISTS, st.booleans()), max_size=4), max_size=20
+)
 
 
 def write(folder, examples=(PAIR, [([3], False), ([5, 6], True)])):
@@ -47,7 +49,10 @@ def lists(ragged):
 def examples_of(store):
     """The examples of a store, as they are given to `write`."""
     return [
-        [(segment.tokens.tolist(), segment.has_loss) for segment in store.segments.example(i)]
+        [
+            (segment.tokens.tolist(), segment.has_loss)
+            for segment in store.segments.example(i)
+        ]
         for i in range(len(store))
     ]
 
@@ -58,7 +63,9 @@ def test_what_is_written_is_read(examples, pieces, vocab_size):
     with tempfile.TemporaryDirectory() as folder:
         parts = [examples[i::pieces] for i in range(pieces)]
         batches = [segment_batch(part, vocab_size) for part in parts]
-        write_store(Path(folder, "s"), batches, schema=schema("train", vocab_size), meta={})
+        write_store(
+            Path(folder, "s"), batches, schema=schema("train", vocab_size), meta={}
+        )
         store = TokenStore.open(Path(folder, "s"))
         written = [example for part in parts for example in part]
         assert len(store) == len(written)
@@ -68,10 +75,18 @@ def test_what_is_written_is_read(examples, pieces, vocab_size):
         assert segments.tokens.lengths.tolist() == [
             len(tokens) for example in written for tokens, _ in example
         ]
-        assert np.diff(segments.starts).tolist() == [len(example) for example in written]
-        assert segments.tokens.values.dtype == (np.uint16 if vocab_size <= 65_536 else np.uint32)
-        assert store.examples.tolist() == [i for part in parts for i in range(len(part))]
-        assert store.templates.tolist() == [i % 3 for part in parts for i in range(len(part))]
+        assert np.diff(segments.starts).tolist() == [
+            len(example) for example in written
+        ]
+        assert segments.tokens.values.dtype == (
+            np.uint16 if vocab_size <= 65_536 else np.uint32
+        )
+        assert store.examples.tolist() == [
+            i for part in parts for i in range(len(part))
+        ]
+        assert store.templates.tolist() == [
+            i % 3 for part in parts for i in range(len(part))
+        ]
 
 
 def test_token_arrays_are_views_of_the_file(tmp_path):
@@ -109,7 +124,9 @@ def test_eval_columns(tmp_path):
     store = TokenStore.open(tmp_path / "s")
     assert lists(store.inputs) == [[1], [2], [3]] * 2
     assert lists(store.targets) == [[4], [5], [6]] * 2
-    assert [[tokens.tolist() for tokens in store.options(i)] for i in range(6)] == options * 2
+    assert [
+        [tokens.tolist() for tokens in store.options(i)] for i in range(6)
+    ] == options * 2
     assert store.correct_option.tolist() == [1, -1, 0] * 2
     assert [store.correct_options(row) for row in (0, 1, 5)] == [[1, 0], [], [0]]
     assert store.references(4) == ["b", "ü"]
@@ -173,7 +190,9 @@ def test_damaged_folders(tmp_path):
     (folder / META).write_text(json.dumps(meta))
     content = (folder / TOKENS).read_bytes()
     (folder / TOKENS).write_bytes(content[:-5])
-    with pytest.raises(InputError, match=f"has {len(content) - 5} bytes, not {len(content)}"):
+    with pytest.raises(
+        InputError, match=f"has {len(content) - 5} bytes, not {len(content)}"
+    ):
         TokenStore.open(folder)
     (folder / TOKENS).unlink()
     with pytest.raises(InputError, match="is missing"):

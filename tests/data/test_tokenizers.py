@@ -13,7 +13,9 @@ from flan_jax.data import tokenizers
 from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file, train_tokenizer
 from flan_jax.errors import InputError
 
-WORDS = st.lists(st.text("abcdefgzABZ019.,?!-äßñжσ日本", min_size=1), max_size=8).map(" ".join)
+WORDS = st.lists(st.text("abcdefgzABZ019.,?!-äßñжσ日本", min_size=1), max_size=8).map(
+    " ".join
+)
 
 
 def t5_files():
@@ -44,7 +46,9 @@ def test_special_ids(tokenizer):
 
 
 @given(text=WORDS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_text_comes_back(tokenizer, text):
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
@@ -129,7 +133,9 @@ def test_a_token_that_is_no_padding_is_decoded(tokenizer_json):
     """Llama 3 has no PAD, and its token 0 is an exclamation mark."""
     folder = tokenizer_json(None, special=())
     content = json.loads((folder / "tokenizer.json").read_text())
-    first = next(token for token, number in content["model"]["vocab"].items() if number == 0)
+    first = next(
+        token for token, number in content["model"]["vocab"].items() if number == 0
+    )
     last = max(content["model"]["vocab"].values())
     (folder / "config.json").write_text(json.dumps({"eos_token_id": last}))
     tok = load_tokenizer(folder)
@@ -137,7 +143,9 @@ def test_a_token_that_is_no_padding_is_decoded(tokenizer_json):
     assert tok.decode([0, 0]) == first * 2
 
 
-def test_a_folder_says_how_many_sentinels_a_sentencepiece_model_has(tokenizer, tmp_path):
+def test_a_folder_says_how_many_sentinels_a_sentencepiece_model_has(
+    tokenizer, tmp_path
+):
     (tmp_path / "spiece.model").write_bytes(Path(tokenizer.path).read_bytes())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"extra_ids": 100}))
     tok = load_tokenizer(tmp_path)
@@ -157,7 +165,8 @@ def test_a_tokenizer_travels_to_another_process(tokenizer, tokenizer_json):
 
 
 @pytest.mark.parametrize(
-    "name, content", [("a.model", b"nonsense"), ("b.model", b""), ("tokenizer.json", b"{}")]
+    "name, content",
+    [("a.model", b"nonsense"), ("b.model", b""), ("tokenizer.json", b"{}")],
 )
 def test_not_a_tokenizer(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
@@ -182,7 +191,9 @@ def test_tokenizer_json_errors(tokenizer_json):
         load_tokenizer(tokenizer_json({"eos_token": ["</s>"]}))
     folder = tokenizer_json({})
     (folder / "config.json").write_text('{"eos_token_id": 99999}')
-    with pytest.raises(InputError, match="config.json beside .* gives eos_token_id = 99999"):
+    with pytest.raises(
+        InputError, match="config.json beside .* gives eos_token_id = 99999"
+    ):
         load_tokenizer(folder)
     (folder / "config.json").write_text("[]")
     with pytest.raises(InputError, match="is no JSON object"):
@@ -213,11 +224,18 @@ MIXED = (
 def test_tokenizer_json_is_read_as_transformers_reads_it(tokenizer_json):
     transformers = pytest.importorskip("transformers")
     folder = tokenizer_json({"eos_token": "</s>", "pad_token": "<pad>"})
-    theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    theirs = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json")
+    )
     ours = load_tokenizer(folder)
     for text in MIXED:
-        assert ours.encode(text) == theirs(text, add_special_tokens=False)["input_ids"], text
-    assert ours.encode_batch(MIXED) == theirs(list(MIXED), add_special_tokens=False)["input_ids"]
+        assert (
+            ours.encode(text) == theirs(text, add_special_tokens=False)["input_ids"]
+        ), text
+    assert (
+        ours.encode_batch(MIXED)
+        == theirs(list(MIXED), add_special_tokens=False)["input_ids"]
+    )
 
 
 SENTENCEPIECE = {
@@ -230,12 +248,20 @@ SENTENCEPIECE = {
         "bos_id": 2,
         "unk_id": 3,
     },
-    "T5Tokenizer": {"model_type": "unigram", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+    "T5Tokenizer": {
+        "model_type": "unigram",
+        "pad_id": 0,
+        "eos_id": 1,
+        "unk_id": 2,
+        "bos_id": -1,
+    },
 }
 
 
 @pytest.mark.parametrize("name", SENTENCEPIECE)
-def test_sentencepiece_models_are_read_as_transformers_reads_them(name, texts, tmp_path):
+def test_sentencepiece_models_are_read_as_transformers_reads_them(
+    name, texts, tmp_path
+):
     """The model alone, and the tokenizer.json that transformers makes of it."""
     transformers = pytest.importorskip("transformers")
     made, settings = io.BytesIO(), SENTENCEPIECE[name]
@@ -254,9 +280,9 @@ def test_sentencepiece_models_are_read_as_transformers_reads_them(name, texts, t
         minloglevel=2,
         **settings,
     )
-    (tmp_path / ("spiece.model" if name == "T5Tokenizer" else "tokenizer.model")).write_bytes(
-        made.getvalue()
-    )
+    (
+        tmp_path / ("spiece.model" if name == "T5Tokenizer" else "tokenizer.model")
+    ).write_bytes(made.getvalue())
     config = {
         "tokenizer_class": name,
         "eos_token": "</s>",
@@ -275,6 +301,10 @@ def test_sentencepiece_models_are_read_as_transformers_reads_them(name, texts, t
     ):
         ours = load_tokenizer(folder)
         assert (
-            ours.encode_batch(known) == theirs(list(known), add_special_tokens=False)["input_ids"]
+            ours.encode_batch(known)
+            == theirs(list(known), add_special_tokens=False)["input_ids"]
         )
-        assert (ours.eos_id, ours.pad_id) == (theirs.eos_token_id, theirs.pad_token_id or 0)
+        assert (ours.eos_id, ours.pad_id) == (
+            theirs.eos_token_id,
+            theirs.pad_token_id or 0,
+        )

@@ -3,7 +3,15 @@
 import jax
 import numpy as np
 import pytest
-from tiny_models import EOS, MODELS, PROMPTS, logits_of, make_scorer, token_lists, tokens
+from tiny_models import (
+    EOS,
+    MODELS,
+    PROMPTS,
+    logits_of,
+    make_scorer,
+    token_lists,
+    tokens,
+)
 
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError
@@ -27,7 +35,10 @@ def beam_search_in_lists(log_probs_of, max_length, beams, penalty):
                 finished.append((score / length**penalty, written))
         finished = sorted(finished, key=lambda text: -text[0])[:beams]
         running = [extension for extension in best if extension[1][-1] != EOS][:beams]
-        if len(finished) == beams and running[0][0] / length**penalty <= finished[-1][0]:
+        if (
+            len(finished) == beams
+            and running[0][0] / length**penalty <= finished[-1][0]
+        ):
             break
     tokens = finished[0][1]
     return tokens[:-1] if tokens[-1] == EOS else tokens
@@ -65,7 +76,9 @@ def chi_square(counts, probabilities):
     expected = np.append(expected[~is_rare], expected[is_rare].sum())
     counts, expected = counts[expected > 0], expected[expected > 0]
     freedom = len(counts) - 1
-    return (np.sum((counts - expected) ** 2 / expected) - freedom) / np.sqrt(2 * freedom)
+    return (np.sum((counts - expected) ** 2 / expected) - freedom) / np.sqrt(
+        2 * freedom
+    )
 
 
 def restricted_probabilities(logits, temperature, top_k, top_p):
@@ -85,10 +98,14 @@ def restricted_probabilities(logits, temperature, top_k, top_p):
     ("temperature", "top_k", "top_p"),
     [(1.0, None, None), (0.5, None, None), (1.5, 6, None), (1.0, 20, 0.8)],
 )
-def test_tokens_are_sampled_with_their_probabilities(temperature, top_k, top_p, logits_of):
+def test_tokens_are_sampled_with_their_probabilities(
+    temperature, top_k, top_p, logits_of
+):
     """The first token, and the second after the most frequent first one."""
     prompt, many = PROMPTS[1], 6000
-    config = GenerationConfig(2, temperature=temperature, top_k=top_k, top_p=top_p, seed=3)
+    config = GenerationConfig(
+        2, temperature=temperature, top_k=top_k, top_p=top_p, seed=3
+    )
     rows = make_scorer("rope", rows=2000).generate(tokens([prompt]) * many, config)
     firsts = np.array([row[0] if len(row) else EOS for row in rows])
     common = int(np.bincount(firsts[firsts != EOS]).argmax())
@@ -98,7 +115,9 @@ def test_tokens_are_sampled_with_their_probabilities(temperature, top_k, top_p, 
 
     for drawn, written in ((firsts, []), (seconds, [common])):
         logits = logits_of("rope", prompt, written)[-1]
-        probabilities, is_allowed = restricted_probabilities(logits, temperature, top_k, top_p)
+        probabilities, is_allowed = restricted_probabilities(
+            logits, temperature, top_k, top_p
+        )
         assert is_allowed[drawn].all()
         counts = np.bincount(drawn, minlength=len(probabilities))
         assert chi_square(counts, probabilities) < 4
@@ -112,8 +131,12 @@ def test_a_sample_depends_on_prompt_seed_and_stream_alone():
     config = GenerationConfig(6, temperature=1.0, seed=5)
     prompts = tokens(PROMPTS * 3)
     rows = token_lists(make_scorer("relative", rows=8).generate(prompts, config))
-    assert token_lists(make_scorer("relative", rows=16).generate(prompts, config)) == rows
-    assert len({tuple(row) for row in rows[::4]}) == 3, "the same prompt is answered in three ways"
+    assert (
+        token_lists(make_scorer("relative", rows=16).generate(prompts, config)) == rows
+    )
+    assert len({tuple(row) for row in rows[::4]}) == 3, (
+        "the same prompt is answered in three ways"
+    )
     few = make_scorer("relative").generate(prompts[7:4:-1], config, streams=[7, 6, 5])
     assert token_lists(few) == rows[7:4:-1]
     other_seed = GenerationConfig(6, temperature=1.0, seed=6)
@@ -138,7 +161,9 @@ def test_a_low_temperature_and_one_token_to_choose_from_are_greedy(settings):
 def test_numbers_change_without_compiling_again():
     scorer, sizes = make_scorer("relative"), []
     sampling = GenerationConfig(5, temperature=1.0)
-    program, _ = scorer.generation_program(tokens(PROMPTS), sampling, range(len(PROMPTS)))
+    program, _ = scorer.generation_program(
+        tokens(PROMPTS), sampling, range(len(PROMPTS))
+    )
     for max_length, temperature, seed in ((5, 0.7, 0), (8, 1.3, 1), (3, 0.2, 2)):
         config = GenerationConfig(max_length, temperature=temperature, seed=seed)
         rows = scorer.generate(tokens(PROMPTS), config)
@@ -157,7 +182,10 @@ def test_the_length_is_that_of_the_caller_unless_it_is_set():
     [
         ({"max_length": 0}, "max_length is 0; write a whole number of at least 1"),
         ({"num_beams": True}, "num_beams is True; write a whole number"),
-        ({"temperature": 1.0, "top_k": 0}, "top_k is 0; write a whole number of at least 1"),
+        (
+            {"temperature": 1.0, "top_k": 0},
+            "top_k is 0; write a whole number of at least 1",
+        ),
         ({"temperature": -1.0}, "temperature is -1.0; write 0.0"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"temperature": 1.0, "top_p": 0.0}, "top_p is 0.0; write a probability"),

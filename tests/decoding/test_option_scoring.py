@@ -39,7 +39,9 @@ def test_scores_are_the_sums_of_each_answers_log_probabilities(name, check_sums)
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
-def test_scores_do_not_depend_on_the_rows_beside_nor_on_how_many_there_are(name, check_sums):
+def test_scores_do_not_depend_on_the_rows_beside_nor_on_how_many_there_are(
+    name, check_sums
+):
     """More prompts, and more answers, than the scorer has rows."""
     scorer = make_scorer(name)
     prompts, answers = PROMPTS * 3, ANSWERS * 3
@@ -55,5 +57,7 @@ def test_a_mesh_with_split_parameters_scores_the_same(name):
     prompts, answers = tokens(PROMPTS), [tokens(choices) for choices in ANSWERS]
     expected = make_scorer(name).log_probs(prompts, answers)
     split = make_scorer(name, mesh={"data": 2, "fsdp": 2, "tensor": 2})
-    for sums, expected_sums in zip(split.log_probs(prompts, answers), expected, strict=True):
+    for sums, expected_sums in zip(
+        split.log_probs(prompts, answers), expected, strict=True
+    ):
         np.testing.assert_allclose(sums, expected_sums, rtol=1e-4, atol=1e-4)

@@ -1,7 +1,15 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_models import EOS, MODELS, PROMPTS, logits_of, make_scorer, token_lists, tokens
+from tiny_models import (
+    EOS,
+    MODELS,
+    PROMPTS,
+    logits_of,
+    make_scorer,
+    token_lists,
+    tokens,
+)
 
 from flan_jax.decoding import scorer as scorer_module
 from flan_jax.decoding.generation import GenerationConfig
@@ -46,14 +54,19 @@ def greedy_tokens(logits_of, name, prompt, length, **kwargs):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("eos_bias", [0.0, 2.0])
 def test_greedy_takes_the_most_probable_token_each_time(name, eos_bias, logits_of):
-    expected = [greedy_tokens(logits_of, name, prompt, 11, eos_bias=eos_bias) for prompt in PROMPTS]
+    expected = [
+        greedy_tokens(logits_of, name, prompt, 11, eos_bias=eos_bias)
+        for prompt in PROMPTS
+    ]
     scorer = make_scorer(name, eos_bias=eos_bias)
     generated = scorer.generate(tokens(PROMPTS), GenerationConfig(11))
     assert token_lists(generated) == expected
     assert len({tuple(row) for row in expected}) == 4, "the prompts should matter"
     if eos_bias:
         lengths = {len(row) for row in expected}
-        assert len(lengths) > 1 and min(lengths) < 11, "EOS should come, at different lengths"
+        assert len(lengths) > 1 and min(lengths) < 11, (
+            "EOS should come, at different lengths"
+        )
     short = scorer.generate(tokens(PROMPTS[:1]), GenerationConfig(3))
     assert token_lists(short) == [expected[0][:3]]
 
@@ -89,7 +102,9 @@ def test_rows_are_rounded_up_to_the_mesh():
             "a prompt has no tokens",
         ),
         (
-            lambda scorer: scorer.generate(tokens([[5]]), GenerationConfig(4), streams=[0, 1]),
+            lambda scorer: scorer.generate(
+                tokens([[5]]), GenerationConfig(4), streams=[0, 1]
+            ),
             "1 prompts have 2 streams",
         ),
         (
@@ -100,7 +115,10 @@ def test_rows_are_rounded_up_to_the_mesh():
             lambda scorer: scorer.log_probs(tokens([[5]]), [tokens([[6], []])]),
             "an answer no tokens",
         ),
-        (lambda scorer: scorer.log_probs(tokens([[5]]), [[]]), "a prompt has no answers"),
+        (
+            lambda scorer: scorer.log_probs(tokens([[5]]), [[]]),
+            "a prompt has no answers",
+        ),
     ],
 )
 def test_prompts_and_answers_hold_tokens(call, message):

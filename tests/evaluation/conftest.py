@@ -26,7 +26,9 @@ __all__ = ["texts", "tokenizer"]
 def stores(tokenizer, tmp_path_factory):
     """The evaluation stores of a ranked and of a generated task, by (task, split)."""
     requests = [
-        Request(task, split, "eval") for task in (KIND, SPELL) for split in ("validation", "test")
+        Request(task, split, "eval")
+        for task in (KIND, SPELL)
+        for split in ("validation", "test")
     ]
     cache = tmp_path_factory.mktemp("cache")
     prepared = prepare(requests, tokenizer, cache, workers=0, progress=False)
@@ -65,7 +67,11 @@ def data(stores, tokenizer, monkeypatch):
         seen_eval_examples=2,
     )
     split = Split(train=("toy_spell",), held_out=("toy_kind",), clusters=("zoo",))
-    evaluation = {key: store for key, store in stores.items() if key != ("toy_spell", "validation")}
+    evaluation = {
+        key: store
+        for key, store in stores.items()
+        if key != ("toy_spell", "validation")
+    }
     return MixtureData(
         config=config, split=split, tokenizer=tokenizer, train={}, evaluation=evaluation
     )

@@ -17,7 +17,10 @@ from flan_jax.tasks.prompts import Prompts
             {"scoring": "summ"},
             "unknown EvalConfig.scoring 'summ'. Did you mean 'sum'. Known: calibrated, mean, sum",
         ),
-        ({"more": {"a-b": Prompts()}}, "EvalConfig.more is .*'a-b'.*write a name of letters"),
+        (
+            {"more": {"a-b": Prompts()}},
+            "EvalConfig.more is .*'a-b'.*write a name of letters",
+        ),
     ],
 )
 def test_evaluation_settings_that_make_no_sense(wrong, message):

@@ -16,7 +16,9 @@ from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.run_records import AFTER, Prediction
 
 
-def test_scores_are_written_beside_those_of_before(tmp_path, data, params, make_context):
+def test_scores_are_written_beside_those_of_before(
+    tmp_path, data, params, make_context
+):
     context = make_context(tmp_path)
     (before,) = jobs_before_training(data, context.config)
     (after,) = jobs_after_training(data, context.config)
@@ -30,7 +32,11 @@ def test_scores_are_written_beside_those_of_before(tmp_path, data, params, make_
     kind, spell = (read_json(tmp_path / "eval" / f"{name}.json") for name in ROWS)
     assert kind == written | {"after": written["before"]}
     assert list(kind) == ["task", "cluster", "held_out", "before", "after"]
-    assert (kind["task"], kind["cluster"], kind["held_out"]) == ("toy_kind", "zoo", True)
+    assert (kind["task"], kind["cluster"], kind["held_out"]) == (
+        "toy_kind",
+        "zoo",
+        True,
+    )
     assert spell == {
         "task": "toy_spell",
         "cluster": "words",
@@ -46,7 +52,9 @@ def test_scores_are_written_beside_those_of_before(tmp_path, data, params, make_
     }
 
 
-def test_scores_are_those_of_the_written_predictions(tmp_path, data, params, make_context):
+def test_scores_are_those_of_the_written_predictions(
+    tmp_path, data, params, make_context
+):
     context = make_context(tmp_path)
     (after,) = jobs_after_training(data, context.config)
     evaluate(context, after, PARAMS_ID, params)
@@ -69,7 +77,8 @@ def test_scores_are_those_of_the_written_predictions(tmp_path, data, params, mak
 def read_back(content):
     """JSON as it is read from a file: tuples become lists."""
     return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in content.items()
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in content.items()
     }
 
 
@@ -90,7 +99,9 @@ def test_killed_between_any_two_batches_it_goes_on_to_the_same_files(
             evaluate(context, job, PARAMS_ID, params)
         except Killed:
             kills += 1
-            with (tmp_path / "killed" / "predictions" / "after.partial").open("a") as file:
+            with (tmp_path / "killed" / "predictions" / "after.partial").open(
+                "a"
+            ) as file:
                 file.write('{"result": [{"pred')  # half a line, as a kill leaves it
     assert kills == (batches - 1) // 2, "what was finished was not predicted again"
     for name in ("eval", "predictions"):
@@ -101,7 +112,9 @@ def test_killed_between_any_two_batches_it_goes_on_to_the_same_files(
             assert path.read_bytes() == other.read_bytes()
 
 
-def test_generation_settings_change_what_is_predicted(tmp_path, data, params, make_context):
+def test_generation_settings_change_what_is_predicted(
+    tmp_path, data, params, make_context
+):
     """Beam search writes other answers than greedy decoding, and the file of scores says so."""
     greedy = make_context(tmp_path / "greedy")
     beams = make_context(
@@ -115,7 +128,9 @@ def test_generation_settings_change_what_is_predicted(tmp_path, data, params, ma
         rows = read_jsonl(tmp_path / name / "predictions" / "toy_spell-after.jsonl")
         texts[name] = [row["prediction"] for row in rows]
     assert texts["greedy"] != texts["beams"]
-    conditions = read_json(tmp_path / "beams" / "predictions" / "after.json")["conditions"]
+    conditions = read_json(tmp_path / "beams" / "predictions" / "after.json")[
+        "conditions"
+    ]
     assert conditions["generation"]["num_beams"] == 3
     ranked = [
         (tmp_path / name / "predictions" / "toy_kind-after.jsonl").read_bytes()
@@ -124,11 +139,15 @@ def test_generation_settings_change_what_is_predicted(tmp_path, data, params, ma
     assert ranked[0] == ranked[1], "options are ranked, not generated"
 
 
-def test_means_during_training_are_those_of_an_evaluation(tmp_path, data, params, make_context):
+def test_means_during_training_are_those_of_an_evaluation(
+    tmp_path, data, params, make_context
+):
     context = make_context(tmp_path, every=5, during_examples=2)
     during = job_during_training(data, context.config)
     done = []
     means = cluster_means(context, during, params, done.append)
     assert done[-1] == 4
     evaluate(context, dataclasses.replace(during, phase=AFTER), PARAMS_ID, params)
-    assert means == {"zoo": read_json(tmp_path / "eval" / "toy_kind.json")["after"]["mean"]}
+    assert means == {
+        "zoo": read_json(tmp_path / "eval" / "toy_kind.json")["after"]["mean"]
+    }

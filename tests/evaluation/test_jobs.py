@@ -52,6 +52,7 @@ def test_during_training_a_few_test_examples_of_held_out_tasks_are_scored(data):
     assert job_during_training(data, config).limits == {("toy_kind", "test"): 2 * 2}
     nothing = dataclasses.replace(data, split=Split(train=("toy_kind",), held_out=()))
     with pytest.raises(
-        InputError, match="EvalConfig.every is 5, but nothing is held out; name a cluster"
+        InputError,
+        match="EvalConfig.every is 5, but nothing is held out; name a cluster",
     ):
         job_during_training(nothing, config)

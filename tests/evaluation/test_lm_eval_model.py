@@ -36,7 +36,9 @@ SIZES = {
     "dropout_rate": 0.0,
 }
 MODELS = {
-    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=1, **SIZES),
+    "encoder_decoder": EncoderDecoderConfig(
+        num_encoder_layers=1, num_decoder_layers=1, **SIZES
+    ),
     "decoder": DecoderConfig(num_layers=1, **SIZES),
 }
 LENGTHS = {"inputs": 32, "targets": 8}
@@ -53,7 +55,9 @@ def scorer(model):
     # Away from their initial values, at which all options are almost equally probable.
     rng = np.random.default_rng(0)
     params = {name: _moved(tree, rng) for name, tree in params.items()}
-    return Scorer(model, params, make_mesh(), rows=8, eos_id=load_tokenizer(PRACTICE_MODEL).eos_id)
+    return Scorer(
+        model, params, make_mesh(), rows=8, eos_id=load_tokenizer(PRACTICE_MODEL).eos_id
+    )
 
 
 def _moved(tree, rng):
@@ -72,13 +76,16 @@ def ask(*arguments):
 
 
 def rows():
-    return [row for row in render_eval(KIND, KIND.source.rows("test")) if row.template == 0]
+    return [
+        row for row in render_eval(KIND, KIND.source.rows("test")) if row.template == 0
+    ]
 
 
 def task():
     """The first template of the toy task, as the harness describes multiple choice."""
     local = [
-        {"inputs": r.inputs, "options": list(r.options), "answer": r.correct_option} for r in rows()
+        {"inputs": r.inputs, "options": list(r.options), "answer": r.correct_option}
+        for r in rows()
     ]
     return ConfigurableTask(
         config={
@@ -105,9 +112,12 @@ def test_the_harness_chooses_as_our_own_evaluation_does(lm, scorer, tmp_path):
     own = [row for row in predictions if row.template == 0]
     found = lm_eval.simple_evaluate(model=lm, tasks=[task()], bootstrap_iters=0)
     samples = sorted(found["samples"]["toy_kind"], key=lambda sample: sample["doc_id"])
-    assert [sample["doc"]["inputs"] for sample in samples] == [row.inputs for row in own]
+    assert [sample["doc"]["inputs"] for sample in samples] == [
+        row.inputs for row in own
+    ]
     theirs = np.array(
-        [[answer[0] for answer in sample["filtered_resps"]] for sample in samples], float
+        [[answer[0] for answer in sample["filtered_resps"]] for sample in samples],
+        float,
     )
     np.testing.assert_allclose(theirs, [row.sums for row in own], atol=1e-4)
     assert [int(sums.argmax()) for sums in theirs] == [row.chosen for row in own]
@@ -119,7 +129,8 @@ def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
     tokenizer = load_tokenizer(PRACTICE_MODEL)
     contexts = ["Does a cat fly?", "Does a hen fly?", "A"]
     prompts = [
-        np.append(tokenizer.encode(text), tokenizer.eos_id).astype(np.int32) for text in contexts
+        np.append(tokenizer.encode(text), tokenizer.eos_id).astype(np.int32)
+        for text in contexts
     ]
     generated = scorer.generate(prompts, GenerationConfig(LENGTHS["targets"]))
     texts = [tokenizer.decode(tokens.tolist()) for tokens in generated]
@@ -129,7 +140,9 @@ def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
 
     expected = []
     for prompt, (_, text) in zip([*prompts, *prompts], pairs, strict=True):
-        answer = np.append(tokenizer.encode(text)[: LENGTHS["targets"] - 1], tokenizer.eos_id)
+        answer = np.append(
+            tokenizer.encode(text)[: LENGTHS["targets"] - 1], tokenizer.eos_id
+        )
         (alone,) = scorer.generate([prompt], GenerationConfig(len(answer)))
         greedy = np.append(alone, tokenizer.eos_id)[: len(answer)]
         expected.append(np.array_equal(greedy, answer))
@@ -168,7 +181,12 @@ def test_generation_ends_at_the_first_stop(lm, monkeypatch):
         ask(
             (
                 "Does a hen fly?",
-                {"until": ["\n\n"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 4},
+                {
+                    "until": ["\n\n"],
+                    "do_sample": False,
+                    "temperature": 0.0,
+                    "max_gen_toks": 4,
+                },
             ),
             ("Does a hen fly?", {"until": [" no", "."], "max_gen_toks": 4}),
             ("Does a hen fly?", {"until": " yes"}),

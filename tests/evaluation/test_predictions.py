@@ -20,7 +20,9 @@ GENERATED = ("toy_spell", "test")
 
 def tokens_of(store, row, tokenizer):
     """(the prompt, its options) as the model is to see them."""
-    prompt = trim_and_append_eos(store.inputs.row(row), LENGTHS["inputs"], tokenizer.eos_id)
+    prompt = trim_and_append_eos(
+        store.inputs.row(row), LENGTHS["inputs"], tokenizer.eos_id
+    )
     options = [
         trim_and_append_eos(option, LENGTHS["targets"], tokenizer.eos_id)
         for option in store.options(row)
@@ -43,8 +45,12 @@ def test_every_row_is_predicted_in_the_stores_order(scorer, stores, tokenizer):
         assert [(row.example, row.template, row.inputs) for row in rows] == [
             (row.example, row.template, row.inputs) for row in expected
         ]
-        assert [row.references for row in rows] == [list(row.references) for row in expected]
-        assert {row.template for row in rows} == {0, 1}, "the third template is turned around"
+        assert [row.references for row in rows] == [
+            list(row.references) for row in expected
+        ]
+        assert {row.template for row in rows} == {0, 1}, (
+            "the third template is turned around"
+        )
         assert all((row.chosen is not None) == (name == "toy_kind") for row in rows)
 
 
@@ -82,9 +88,13 @@ def test_generation_follows_its_settings(scorer, stores, tokenizer, generation):
     settings = {"generation": generation}
     whole = predict(scorer, stores, tokenizer, **settings)[GENERATED]
     few = {GENERATED: 5}
-    alone = predict(scorer, {GENERATED: stores[GENERATED]}, tokenizer, few, **settings)[GENERATED]
+    alone = predict(scorer, {GENERATED: stores[GENERATED]}, tokenizer, few, **settings)[
+        GENERATED
+    ]
     assert whole[:5] == alone
-    assert whole != predict(scorer, stores, tokenizer)[GENERATED], "more than greedy decoding"
+    assert whole != predict(scorer, stores, tokenizer)[GENERATED], (
+        "more than greedy decoding"
+    )
 
     if generation.num_beams > 1:
         prompt, _ = tokens_of(stores[GENERATED], 0, tokenizer)
@@ -108,7 +118,9 @@ def test_limits_leave_out_later_rows_and_change_no_other(scorer, stores, tokeniz
                     getattr(row, name) or [], getattr(same, name) or [], atol=1e-3
                 )
             no_sums = {"scores": None, "sums": None}
-            assert dataclasses.replace(row, **no_sums) == dataclasses.replace(same, **no_sums)
+            assert dataclasses.replace(row, **no_sums) == dataclasses.replace(
+                same, **no_sums
+            )
 
 
 class UniformScorer(Scorer):
@@ -120,7 +132,10 @@ class UniformScorer(Scorer):
     def log_probs(self, prompts, answers):
         self.asked = [*getattr(self, "asked", []), (prompts, answers)]
         return [
-            np.array([-1.0 * len(answer) + 0.01 * answer[0] for answer in options], np.float32)
+            np.array(
+                [-1.0 * len(answer) + 0.01 * answer[0] for answer in options],
+                np.float32,
+            )
             for options in answers
         ]
 
@@ -129,11 +144,15 @@ def test_the_mean_ranks_by_the_score_of_a_token(model, params, stores, tokenizer
     """Sums are -length + 0.01 x the first token's id: in the mean that token decides."""
     scorer = UniformScorer(model, params, make_mesh(), rows=8, eos_id=tokenizer.eos_id)
     for scoring in ("sum", "mean"):
-        rows = predict(scorer, {RANKED: stores[RANKED]}, tokenizer, scoring=scoring)[RANKED]
+        rows = predict(scorer, {RANKED: stores[RANKED]}, tokenizer, scoring=scoring)[
+            RANKED
+        ]
         for number, row in enumerate(rows):
             options = tokens_of(stores[RANKED], number, tokenizer)[1]
             lengths = [len(option) for option in options]
-            expected = np.array([-1.0 * len(option) + 0.01 * option[0] for option in options])
+            expected = np.array(
+                [-1.0 * len(option) + 0.01 * option[0] for option in options]
+            )
             if scoring == "mean":
                 expected = expected / lengths
             np.testing.assert_allclose(row.scores, expected, atol=1e-3)
@@ -144,7 +163,9 @@ def test_the_mean_ranks_by_the_score_of_a_token(model, params, stores, tokenizer
 def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_nothing(
     scorer, stores, tokenizer
 ):
-    calibrated = predict(scorer, {RANKED: stores[RANKED]}, tokenizer, scoring="calibrated")[RANKED]
+    calibrated = predict(
+        scorer, {RANKED: stores[RANKED]}, tokenizer, scoring="calibrated"
+    )[RANKED]
     plain = predict(scorer, {RANKED: stores[RANKED]}, tokenizer)[RANKED]
     nothing = np.append(tokenizer.encode("Answer:"), tokenizer.eos_id).astype(np.int32)
     for number in (0, 5, 17, 33):
@@ -159,8 +180,12 @@ def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_no
         assert row.chosen == int(np.argmax(row.scores))
         # Every ranking can be made again from what is kept of a calibrated one.
         assert option_scores(row, "sum") == other.scores
-        np.testing.assert_allclose(option_scores(row, "calibrated"), row.scores, atol=1e-4)
-        means = [total / count for total, count in zip(row.sums, row.tokens, strict=True)]
+        np.testing.assert_allclose(
+            option_scores(row, "calibrated"), row.scores, atol=1e-4
+        )
+        means = [
+            total / count for total, count in zip(row.sums, row.tokens, strict=True)
+        ]
         assert option_scores(row, "mean") == means
     with pytest.raises(
         InputError,
@@ -170,8 +195,12 @@ def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_no
 
 
 def test_a_generated_text_has_no_option_scores(scorer, stores, tokenizer):
-    row = predict(scorer, {GENERATED: stores[GENERATED]}, tokenizer, {GENERATED: 1})[GENERATED][0]
-    with pytest.raises(InputError, match="is a generated text and has no options to rank"):
+    row = predict(scorer, {GENERATED: stores[GENERATED]}, tokenizer, {GENERATED: 1})[
+        GENERATED
+    ][0]
+    with pytest.raises(
+        InputError, match="is a generated text and has no options to rank"
+    ):
         option_scores(row, "sum")
 
 

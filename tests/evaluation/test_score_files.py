@@ -18,7 +18,9 @@ from flan_jax.tasks.prompts import Prompts
 
 def files(folder):
     """All that a run holds of scores and predictions, as bytes by path."""
-    paths = [path for name in ("eval", "predictions") for path in (folder / name).iterdir()]
+    paths = [
+        path for name in ("eval", "predictions") for path in (folder / name).iterdir()
+    ]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -34,7 +36,9 @@ def files(folder):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_nothing_goes_on_from_another_evaluation(tmp_path, data, params, make_context, change):
+def test_nothing_goes_on_from_another_evaluation(
+    tmp_path, data, params, make_context, change
+):
     """Partial and finished scores of other parameters, prompts or settings count for nothing."""
     context = make_context(tmp_path / "run")
     (job,) = jobs_after_training(data, context.config)
@@ -43,7 +47,9 @@ def test_nothing_goes_on_from_another_evaluation(tmp_path, data, params, make_co
         evaluate(context, job, PARAMS_ID, params)
 
     settings = {"rows": 8} | {
-        name: value for name, value in change.items() if name in ("rows", "scoring", "generation")
+        name: value
+        for name, value in change.items()
+        if name in ("rows", "scoring", "generation")
     }
     other = dataclasses.replace(context, config=EvalConfig(**settings))
     changed = dataclasses.replace(job, prompts=change.get("prompts", job.prompts))
@@ -63,7 +69,9 @@ def test_nothing_goes_on_from_another_evaluation(tmp_path, data, params, make_co
     assert is_complete(context, job) == ("rows" in change)
 
 
-def test_another_evaluation_leaves_nothing_of_the_first(tmp_path, data, params, make_context):
+def test_another_evaluation_leaves_nothing_of_the_first(
+    tmp_path, data, params, make_context
+):
     """All tasks under one scoring, then one task under another: the second task's scores go."""
     context = make_context(tmp_path)
     (job,) = jobs_after_training(data, context.config)
@@ -82,7 +90,9 @@ def test_another_evaluation_leaves_nothing_of_the_first(tmp_path, data, params, 
     assert is_complete(mean, job)
 
 
-def test_scores_of_other_phases_are_deleted(tmp_path, data, stores, params, make_context):
+def test_scores_of_other_phases_are_deleted(
+    tmp_path, data, stores, params, make_context
+):
     context = make_context(tmp_path, more={"none": Prompts(instructions="none")})
     kind = {key: store for key, store in stores.items() if key[0] == "toy_kind"}
     data = dataclasses.replace(data, extra_evaluation={"none": kind})
@@ -90,7 +100,9 @@ def test_scores_of_other_phases_are_deleted(tmp_path, data, stores, params, make
     for job in (after, none):
         evaluate(context, job, PARAMS_ID, params)
     scores = read_json(tmp_path / "eval" / "toy_kind.json")
-    assert scores["after-none"] == scores["after"], "the prompts here are the same, by another name"
+    assert scores["after-none"] == scores["after"], (
+        "the prompts here are the same, by another name"
+    )
     assert (tmp_path / "predictions" / "toy_kind-after-none.jsonl").exists()
 
     delete_other_scores(context.run, [AFTER])
@@ -99,7 +111,9 @@ def test_scores_of_other_phases_are_deleted(tmp_path, data, stores, params, make
     assert is_complete(context, after) and not is_complete(context, none)
 
 
-def test_a_run_knows_which_parameters_it_has_scored(tmp_path, data, params, make_context):
+def test_a_run_knows_which_parameters_it_has_scored(
+    tmp_path, data, params, make_context
+):
     context = make_context(tmp_path)
     (job,) = jobs_before_training(data, context.config)
     assert scored_params_id(context.run, BEFORE) is None
@@ -107,7 +121,9 @@ def test_a_run_knows_which_parameters_it_has_scored(tmp_path, data, params, make
     assert scored_params_id(context.run, BEFORE) == PARAMS_ID
 
 
-def test_greedy_generation_is_not_part_of_the_conditions(tmp_path, data, params, make_context):
+def test_greedy_generation_is_not_part_of_the_conditions(
+    tmp_path, data, params, make_context
+):
     context = make_context(tmp_path)
     (job,) = jobs_before_training(data, context.config)
     evaluate(context, job, PARAMS_ID, params)
@@ -120,7 +136,8 @@ def test_scores_before_training_are_shared_by_runs_with_the_same_start(
 ):
     (before,) = jobs_before_training(data, EvalConfig())
     first, second, third = (
-        make_context(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "abc"
+        make_context(tmp_path / name, untuned_dir=str(tmp_path / "untuned"))
+        for name in "abc"
     )
     evaluate(first, before, PARAMS_ID, params)
     MortalScorer.lives = 0
@@ -140,7 +157,8 @@ def test_two_runs_that_share_at_the_same_time_spoil_nothing(
     """The second run finishes while the first is about to put its scores into the folder."""
     (before,) = jobs_before_training(data, EvalConfig())
     first, second = (
-        make_context(tmp_path / name, untuned_dir=str(tmp_path / "untuned")) for name in "ab"
+        make_context(tmp_path / name, untuned_dir=str(tmp_path / "untuned"))
+        for name in "ab"
     )
     rename = json_files.os.rename
     renamed = []
@@ -161,7 +179,9 @@ def test_two_runs_that_share_at_the_same_time_spoil_nothing(
 
 def test_a_shared_folder_that_cannot_be_made(tmp_path, data, params, make_context):
     (tmp_path / "file").write_text("")
-    context = make_context(tmp_path / "run", untuned_dir=str(tmp_path / "file" / "untuned"))
+    context = make_context(
+        tmp_path / "run", untuned_dir=str(tmp_path / "file" / "untuned")
+    )
     (before,) = jobs_before_training(data, EvalConfig())
     with pytest.raises(InputError, match="EvalConfig.untuned_dir .* cannot be written"):
         evaluate(context, before, PARAMS_ID, params)

@@ -51,7 +51,12 @@ def test_the_scores_of_a_ranked_task():
     """
     test = [ranked(i, 0, i, chosen) for i, chosen in enumerate([0, 9, 9, 9])]
     test += [ranked(i, 1, i, chosen) for i, chosen in enumerate([0, 1, 2, 9])]
-    validation = [ranked(0, 0, 1, 1), ranked(1, 0, 0, 0), ranked(0, 1, 1, 1), ranked(1, 1, 0, 1)]
+    validation = [
+        ranked(0, 0, 1, 1),
+        ranked(1, 0, 0, 0),
+        ranked(0, 1, 1, 1),
+        ranked(1, 1, 0, 1),
+    ]
     summary = summarize_task(CHOOSE, {"validation": validation, "test": test}).to_json()
     values = [[100.0, 0.0, 0.0, 0.0], [100.0, 100.0, 100.0, 0.0]]
     interval = bootstrap(values)
@@ -69,14 +74,24 @@ def test_the_scores_of_a_ranked_task():
         "truncated": 0.0,
         "values": values,
         "templates": [
-            {"template": 0, "validation": {"accuracy": 100.0}, "test": {"accuracy": 25.0}},
-            {"template": 1, "validation": {"accuracy": 50.0}, "test": {"accuracy": 75.0}},
+            {
+                "template": 0,
+                "validation": {"accuracy": 100.0},
+                "test": {"accuracy": 25.0},
+            },
+            {
+                "template": 1,
+                "validation": {"accuracy": 50.0},
+                "test": {"accuracy": 75.0},
+            },
         ],
     }
 
 
 def test_without_validation_there_is_no_best_template_and_chance_is_one_in_the_options():
-    rows = [ranked(i, t, 0, 0, options) for t in (0, 1) for i, options in enumerate((2, 4))]
+    rows = [
+        ranked(i, t, 0, 0, options) for t in (0, 1) for i, options in enumerate((2, 4))
+    ]
     summary = summarize_task(CHOOSE, {"test": rows})
     assert summary.best_dev_template is None
     assert summary.chance == (50 + 25) / 2
@@ -99,7 +114,10 @@ def test_a_generated_answer_is_right_when_it_is_one_of_the_references():
 
 def test_metrics_of_fixed_options_see_the_options_themselves():
     task = dataclasses.replace(KIND, metrics=(accuracy, yes_f1))
-    rows = [ranked(i, 0, *pair) for i, pair in enumerate([(1, 1), (0, 1), (0, 0), (1, 0), (1, 1)])]
+    rows = [
+        ranked(i, 0, *pair)
+        for i, pair in enumerate([(1, 1), (0, 1), (0, 0), (1, 0), (1, 1)])
+    ]
     summary = summarize_task(task, {"test": rows})
     metrics_on_test = summary.templates[0].splits["test"]
     assert metrics_on_test == pytest.approx({"accuracy": 60.0, "yes_f1": 100 * 4 / 6})
@@ -116,9 +134,16 @@ def test_each_of_several_right_options_counts():
 @pytest.mark.parametrize(("task", "wanted"), [(KIND, 60.0), (CHOOSE, 60.0)])
 def test_the_majority_is_of_the_right_answers_on_test_whatever_was_chosen(task, wanted):
     """Validation, where class 0 is most often right, does not count; nor do the model's choices."""
-    test = [ranked(i, t, right, 0) for t in (0, 1) for i, right in enumerate([1, 1, 1, 0, 0])]
+    test = [
+        ranked(i, t, right, 0)
+        for t in (0, 1)
+        for i, right in enumerate([1, 1, 1, 0, 0])
+    ]
     validation = [ranked(i, t, 0, 0) for t in (0, 1) for i in range(9)]
-    assert summarize_task(task, {"validation": validation, "test": test}).majority == wanted
+    assert (
+        summarize_task(task, {"validation": validation, "test": test}).majority
+        == wanted
+    )
 
 
 def test_the_majority_is_scored_by_the_headline_metric():
@@ -139,7 +164,12 @@ def test_a_metric_of_a_whole_set_has_an_interval_but_no_values():
     words = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
     reference = [" ".join(words[i % 3 :]) for i in range(40)]
     rows = [
-        generated(i, t, [reference[i]], reference[i] if i < right else "one three five seven nine")
+        generated(
+            i,
+            t,
+            [reference[i]],
+            reference[i] if i < right else "one three five seven nine",
+        )
         for t, right in enumerate((30, 20))
         for i in range(40)
     ]
@@ -147,16 +177,22 @@ def test_a_metric_of_a_whole_set_has_an_interval_but_no_values():
     summary = summarize_task(task, {"test": rows})
     low, high = summary.interval
     assert (summary.metric, summary.values) == ("bleu", None)
-    assert summary.mean == np.mean([entry.splits["test"]["bleu"] for entry in summary.templates])
+    assert summary.mean == np.mean(
+        [entry.splits["test"]["bleu"] for entry in summary.templates]
+    )
     assert low + 5 < summary.mean < high - 5
     # The same of one template: its examples alone are resampled, so that the interval is narrower.
-    alone = summarize_task(dataclasses.replace(SPELL, metrics=(bleu,)), {"test": rows[:40]})
+    alone = summarize_task(
+        dataclasses.replace(SPELL, metrics=(bleu,)), {"test": rows[:40]}
+    )
     assert 0 < alone.standard_error < summary.standard_error
 
 
 def test_the_interval_of_a_correlation_is_that_of_its_resamples():
     rows = [ranked(i, 0, i % 2, i % 2 if i % 5 else 0) for i in range(50)]
-    summary = summarize_task(dataclasses.replace(KIND, metrics=(matthews,)), {"test": rows})
+    summary = summarize_task(
+        dataclasses.replace(KIND, metrics=(matthews,)), {"test": rows}
+    )
     phi = summary.mean / 100
     # The large-sample standard error of a correlation is about right for phi, too.
     expected = 100 * (1 - phi**2) / np.sqrt(50)
@@ -172,7 +208,9 @@ def length(targets, predictions):
 def test_the_interval_of_an_unknown_metric_is_over_templates_alone():
     task = dataclasses.replace(SPELL, metrics=(length,))
     rows = [
-        generated(i, t, ["x"], "x" * (t + 1 + 4 * (i == 0))) for t in range(3) for i in range(10)
+        generated(i, t, ["x"], "x" * (t + 1 + 4 * (i == 0)))
+        for t in range(3)
+        for i in range(10)
     ]
     summary = summarize_task(task, {"test": rows})
     means = [entry.splits["test"]["length"] for entry in summary.templates]

@@ -37,7 +37,9 @@ def test_encoder_decoder_steps_equal_the_whole(scan_layers, make_batch, examples
 
     @jax.jit
     def logits_of_all(tokens):
-        hidden = model.apply(params, encoded, segment_ids, tokens, method="decode_hidden")
+        hidden = model.apply(
+            params, encoded, segment_ids, tokens, method="decode_hidden"
+        )
         return model.apply(params, hidden, method="logits")
 
     tokens = jnp.zeros((2, 1), jnp.int32)
@@ -55,7 +57,9 @@ def test_encoder_decoder_steps_equal_the_whole(scan_layers, make_batch, examples
 
 @pytest.mark.parametrize("has_prefix", [False, True])
 @pytest.mark.parametrize("name", DECODERS)
-def test_decoder_prompt_and_steps_equal_the_whole(name, has_prefix, make_batch, examples, init):
+def test_decoder_prompt_and_steps_equal_the_whole(
+    name, has_prefix, make_batch, examples, init
+):
     model = CONFIGS[name]().build()
     batch = make_batch("decoder", [examples[:1], examples[2:]], LENGTHS)
     if not has_prefix:
@@ -86,7 +90,9 @@ def test_decoder_prompt_and_steps_equal_the_whole(name, has_prefix, make_batch, 
         prefix=is_prompt if has_prefix else None,
     )
     actual = logits[is_prompt == 1]
-    np.testing.assert_allclose(actual, expected[:, :6][is_prompt == 1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        actual, expected[:, :6][is_prompt == 1], rtol=1e-4, atol=1e-4
+    )
 
     # Then the targets one at a time, each row at its own position.
     for i in range(2):
@@ -105,5 +111,7 @@ def test_padding_is_not_written_to_the_cache():
 
 
 def test_a_cache_needs_positions():
-    with pytest.raises(InputError, match="decoding 3 tokens with a cache needs their positions"):
+    with pytest.raises(
+        InputError, match="decoding 3 tokens with a cache needs their positions"
+    ):
         cache_step(jnp.asarray([[5, 6, 0]]), None, None, length=8)

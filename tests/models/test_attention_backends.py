@@ -15,7 +15,12 @@ from jax.sharding import Mesh
 from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
 from flan_jax.models import attention_backends
-from flan_jax.models.attention_backends import AttentionMask, attend, check_attention, check_run
+from flan_jax.models.attention_backends import (
+    AttentionMask,
+    attend,
+    check_attention,
+    check_run,
+)
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.masks import decoder_mask, window_mask
@@ -217,23 +222,31 @@ WHOLE_MODELS = [
         {"global_every": 2, "remat": "minimal", **WINDOWS},
         id="splash, local and global layers",
     ),
-    pytest.param("splash", {"scan_layers": False, **WINDOWS}, id="splash, local layers, unrolled"),
+    pytest.param(
+        "splash", {"scan_layers": False, **WINDOWS}, id="splash, local layers, unrolled"
+    ),
     pytest.param("pallas", {}, id="pallas"),
     pytest.param(
-        "cudnn", {"dtype": "bfloat16", "sliding_window": 30, "global_every": 2}, id="cudnn"
+        "cudnn",
+        {"dtype": "bfloat16", "sliding_window": 30, "global_every": 2},
+        id="cudnn",
     ),
     pytest.param("cudnn", T5 | {"dtype": "bfloat16"}, id="cudnn, an encoder-decoder"),
 ]
 
 
 @pytest.mark.parametrize("backend, form", WHOLE_MODELS)
-def test_a_sharded_model_has_the_logits_and_gradients_of_xla(backend, form, make_batch, init):
+def test_a_sharded_model_has_the_logits_and_gradients_of_xla(
+    backend, form, make_batch, init
+):
     """On one device xla, on a mesh the kernel, each device with its own rows and heads."""
     if "num_encoder_layers" in form:
         config = EncoderDecoderConfig(**form)
     else:
         config = DecoderConfig(**LLAMA | form)
-    batch = make_batch(config.architecture, random_rows(), {"inputs": 64, "targets": 64})
+    batch = make_batch(
+        config.architecture, random_rows(), {"inputs": 64, "targets": 64}
+    )
     batch.pop("decoder_causal_attention", None)
     is_token = np.asarray(batch["decoder_segment_ids"]) != 0
     params = init(config.build(), batch)
@@ -248,7 +261,9 @@ def test_a_sharded_model_has_the_logits_and_gradients_of_xla(backend, form, make
         def run(params, batch):
             return model.apply({"params": params}, batch), jax.grad(loss)(params, batch)
 
-        placed_params = jax.device_put(params, param_shardings(abstract_params(config), mesh))
+        placed_params = jax.device_put(
+            params, param_shardings(abstract_params(config), mesh)
+        )
         placed_batch = jax.device_put(batch, batch_sharding(mesh))
         with use_mesh(mesh):
             logits, gradients = jax.device_get(run(placed_params, placed_batch))
@@ -256,7 +271,9 @@ def test_a_sharded_model_has_the_logits_and_gradients_of_xla(backend, form, make
 
     one_device = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), MESH_AXES)
     expected = logits_and_gradients("xla", one_device)
-    actual = logits_and_gradients(backend, make_mesh({"data": 2, "fsdp": 2, "tensor": 2}))
+    actual = logits_and_gradients(
+        backend, make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    )
     assert_close(actual, expected, 5e-2 if config.dtype == "bfloat16" else 5e-4)
 
 
@@ -325,7 +342,9 @@ def compiled_for(chip, backend):
       What check_run says, and the compiled program.
     """
     topologies = pytest.importorskip("jax.experimental.topologies")
-    pytest.importorskip("libtpu", reason="libtpu compiles for TPUs without one: pip install libtpu")
+    pytest.importorskip(
+        "libtpu", reason="libtpu compiles for TPUs without one: pip install libtpu"
+    )
     config = DecoderConfig(
         vocab_size=512,
         emb_dim=512,
@@ -423,7 +442,9 @@ def test_a_config_whose_backend_cannot_is_refused(backend, wrong, message):
 
 @pytest.mark.parametrize("backend", ["pallas", "splash"])
 def test_an_encoder_decoder_is_refused(backend):
-    with pytest.raises(InputError, match=r"an encoder, a cache\); write attention_backend='xla'"):
+    with pytest.raises(
+        InputError, match=r"an encoder, a cache\); write attention_backend='xla'"
+    ):
         EncoderDecoderConfig(**T5, attention_backend=backend)
 
 
@@ -477,12 +498,21 @@ TPU = device("tpu", "TPU v4")
             {},
             "a multiple of 128 tokens, and these have 176; write LENGTHS that come to 256",
         ),
-        ("splash", TPU, {128}, {"num_kv_heads": 1}, "1 do not divide over tensor = 2 devices"),
+        (
+            "splash",
+            TPU,
+            {128},
+            {"num_kv_heads": 1},
+            "1 do not divide over tensor = 2 devices",
+        ),
     ],
 )
 def test_a_run_whose_backend_cannot_is_refused(backend, device, lengths, form, message):
     config = DecoderConfig(**LLAMA | form, attention_backend=backend)
-    with use_mesh(make_mesh({"data": -1, "tensor": 2})), pytest.raises(InputError, match=message):
+    with (
+        use_mesh(make_mesh({"data": -1, "tensor": 2})),
+        pytest.raises(InputError, match=message),
+    ):
         check_run(config, lengths, device)
 
 
@@ -494,7 +524,10 @@ def test_a_run_is_checked_at_the_lengths_of_its_rows(monkeypatch):
     )
     lengths = {"inputs": 100, "targets": 28}
     assert check_attention(DecoderConfig(**LLAMA), lengths, make_mesh()) == "[128] cpu"
-    assert check_attention(EncoderDecoderConfig(**T5), lengths, make_mesh()) == "[28, 100] cpu"
+    assert (
+        check_attention(EncoderDecoderConfig(**T5), lengths, make_mesh())
+        == "[28, 100] cpu"
+    )
 
 
 def test_what_attention_runs_on_is_said():

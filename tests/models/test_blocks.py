@@ -114,7 +114,9 @@ def test_minimal_remat_computes_no_weight_product_twice(make_batch, examples):
     batch = make_batch("encoder_decoder", [examples[:1]], LENGTHS)
 
     def products(remat):
-        config = dataclasses.replace(SMALL, num_encoder_layers=1, scan_layers=False, remat=remat)
+        config = dataclasses.replace(
+            SMALL, num_encoder_layers=1, scan_layers=False, remat=remat
+        )
         return lowered_gradient(config, batch).as_text().count("stablehlo.dot_general")
 
     none = products("none")
@@ -154,7 +156,9 @@ def test_tied_head_is_the_scaled_table(make_config, make_batch, examples, init):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_loss_is_that_of_the_soft_capped_logits(make_config, make_batch, examples, init):
+def test_the_loss_is_that_of_the_soft_capped_logits(
+    make_config, make_batch, examples, init
+):
     config = make_config(logits_softcap=0.5)
     model = config.build()
     batch = make_batch(config.architecture, [examples[:1]], LENGTHS)
@@ -163,7 +167,9 @@ def test_the_loss_is_that_of_the_soft_capped_logits(make_config, make_batch, exa
     assert 0.4 < jnp.abs(logits).max() <= 0.5
 
     targets = batch["decoder_target_tokens"][..., None]
-    log_probs = jnp.take_along_axis(jax.nn.log_softmax(logits), targets, axis=-1)[..., 0]
+    log_probs = jnp.take_along_axis(jax.nn.log_softmax(logits), targets, axis=-1)[
+        ..., 0
+    ]
     expected = -jnp.sum(log_probs * batch["decoder_loss_weights"])
     loss, _ = losses.loss_and_weight(model, params, batch, z_loss=0.0)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)

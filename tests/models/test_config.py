@@ -35,8 +35,14 @@ class Adapter:
     ("dense", "name"),
     [
         (Wide, f"{__name__}.Wide"),
-        (functools.partial(Dense, use_bias=True), "flan_jax.models.layers.Dense(use_bias=True)"),
-        (functools.partial(Wide, dtype=Wide), f"{__name__}.Wide(dtype={__name__}.Wide)"),
+        (
+            functools.partial(Dense, use_bias=True),
+            "flan_jax.models.layers.Dense(use_bias=True)",
+        ),
+        (
+            functools.partial(Wide, dtype=Wide),
+            f"{__name__}.Wide(dtype={__name__}.Wide)",
+        ),
         (Adapter(rank=8), f"{__name__}.Adapter(rank=8)"),
     ],
 )
@@ -46,7 +52,9 @@ def test_callables_are_named_by_module_and_arguments(dense, name):
 
 
 def test_the_fields_are_json_without_default_callables():
-    config = DecoderConfig(**SIZES, position="rope", rope_scaling={"type": "linear", "factor": 2.0})
+    config = DecoderConfig(
+        **SIZES, position="rope", rope_scaling={"type": "linear", "factor": 2.0}
+    )
     fields = config_fields(config)
     assert json.loads(json.dumps(fields)).keys() == fields.keys()
     assert (fields["name"], fields["emb_dim"]) == ("DecoderConfig", 16)

@@ -58,10 +58,14 @@ def test_layer_kinds_of_local_and_global_layers():
 
 def test_local_layers_have_the_frequencies_of_global_ones_by_default():
     """The scaling of these included."""
-    config = DecoderConfig(**TINY, position="rope", rope_scaling=LINEAR, sliding_window=3)
+    config = DecoderConfig(
+        **TINY, position="rope", rope_scaling=LINEAR, sliding_window=3
+    )
     kinds = config.layer_kinds()
     assert kinds.local.all()
-    np.testing.assert_array_equal(kinds.frequencies, [rope.frequencies(8, 10_000.0) / 4] * 4)
+    np.testing.assert_array_equal(
+        kinds.frequencies, [rope.frequencies(8, 10_000.0) / 4] * 4
+    )
 
 
 def test_layer_kinds_of_t5s_form():
@@ -109,7 +113,9 @@ def test_training_from_scratch_begins_near_log_vocabulary(form, make_batch, init
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2])
-def test_a_sharded_model_has_the_same_loss_and_gradients(kv_heads, make_batch, examples, init):
+def test_a_sharded_model_has_the_same_loss_and_gradients(
+    kv_heads, make_batch, examples, init
+):
     """With heads of keys that divide over the mesh's tensor axis, and one that does not."""
     config = DecoderConfig(
         **TINY,
@@ -128,14 +134,18 @@ def test_a_sharded_model_has_the_same_loss_and_gradients(kv_heads, make_batch, e
     params = init(model, batch)
 
     def loss_and_gradients(mesh):
-        placed_params = jax.device_put(params, param_shardings(abstract_params(config), mesh))
+        placed_params = jax.device_put(
+            params, param_shardings(abstract_params(config), mesh)
+        )
         placed_batch = jax.device_put(batch, batch_sharding(mesh))
 
         def loss(params, batch):
             return losses.loss_and_weight(model, params, batch)[0]
 
         with use_mesh(mesh):
-            return jax.device_get(jax.jit(jax.value_and_grad(loss))(placed_params, placed_batch))
+            return jax.device_get(
+                jax.jit(jax.value_and_grad(loss))(placed_params, placed_batch)
+            )
 
     one_device = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), MESH_AXES)
     sharded = loss_and_gradients(make_mesh({"data": 2, "fsdp": 2, "tensor": 2}))
@@ -156,8 +166,14 @@ def test_a_sharded_model_has_the_same_loss_and_gradients(kv_heads, make_batch, e
         ({"num_kv_heads": 0}, "num_kv_heads is 0"),
         ({"sliding_window": 0}, "sliding_window is 0"),
         ({"global_every": 2}, "write a sliding_window"),
-        ({"position": "rope", "rope_local_max_wavelength": 100.0}, "write a sliding_window"),
-        ({"sliding_window": 2, "rope_local_max_wavelength": 100.0}, 'write position="rope"'),
+        (
+            {"position": "rope", "rope_local_max_wavelength": 100.0},
+            "write a sliding_window",
+        ),
+        (
+            {"sliding_window": 2, "rope_local_max_wavelength": 100.0},
+            'write position="rope"',
+        ),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, 'write position="rope"'),
         (
             {"position": "rope", "rope_scaling": {"type": "linaer", "factor": 2.0}},

@@ -36,14 +36,24 @@ def test_dropout_is_one_mask_for_all_positions():
 
 def test_softcapped_is_bounded_and_nearly_linear_at_zero():
     x = jnp.asarray([-1000.0, -0.01, 0.0, 0.01, 1000.0])
-    np.testing.assert_allclose(layers.softcapped(x, 5.0), [-5, -0.01, 0, 0.01, 5], atol=1e-6)
+    np.testing.assert_allclose(
+        layers.softcapped(x, 5.0), [-5, -0.01, 0, 0.01, 5], atol=1e-6
+    )
     assert layers.softcapped(x, None) is x
 
 
 def test_cast_kernels_casts_kernels_alone():
-    params = {"mlp": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "scale": jnp.ones(2)}
-    dtypes = jax.tree.map(lambda leaf: leaf.dtype.name, layers.cast_kernels("bfloat16", params))
-    assert dtypes == {"mlp": {"kernel": "bfloat16", "bias": "float32"}, "scale": "float32"}
+    params = {
+        "mlp": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)},
+        "scale": jnp.ones(2),
+    }
+    dtypes = jax.tree.map(
+        lambda leaf: leaf.dtype.name, layers.cast_kernels("bfloat16", params)
+    )
+    assert dtypes == {
+        "mlp": {"kernel": "bfloat16", "bias": "float32"},
+        "scale": "float32",
+    }
 
 
 def test_compute_in_bfloat16_keeps_parameters_and_logits_in_float32(
@@ -63,10 +73,20 @@ def test_compute_in_bfloat16_keeps_parameters_and_logits_in_float32(
 
 def test_parameters_name_their_axes(make_config):
     boxed = abstract_params(make_config(scan_layers=True))
-    axes = jax.tree.map(tuple, nn.get_partition_spec(boxed), is_leaf=lambda x: isinstance(x, jax.P))
+    axes = jax.tree.map(
+        tuple, nn.get_partition_spec(boxed), is_leaf=lambda x: isinstance(x, jax.P)
+    )
     decoder = axes["decoder"]["layers"]
-    assert decoder["self_attention"]["query"]["kernel"] == ("layers", "embed", "joined_kv")
-    assert decoder["self_attention"]["out"]["kernel"] == ("layers", "joined_kv", "embed")
+    assert decoder["self_attention"]["query"]["kernel"] == (
+        "layers",
+        "embed",
+        "joined_kv",
+    )
+    assert decoder["self_attention"]["out"]["kernel"] == (
+        "layers",
+        "joined_kv",
+        "embed",
+    )
     assert decoder["mlp"]["wo"]["kernel"] == ("layers", "mlp", "embed")
     assert decoder["pre_mlp_layer_norm"]["scale"] == ("layers", "embed")
     assert axes["token_embedder"]["embedding"] == ("vocab", "embed")

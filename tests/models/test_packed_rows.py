@@ -14,7 +14,9 @@ LENGTHS = {"inputs": 12, "targets": 9}
 @pytest.fixture
 def packed(make_batch, examples):
     """packed(architecture): a batch with two examples in the first row and one in the second."""
-    return lambda architecture: make_batch(architecture, [examples[:2], examples[2:]], LENGTHS)
+    return lambda architecture: make_batch(
+        architecture, [examples[:2], examples[2:]], LENGTHS
+    )
 
 
 @pytest.fixture
@@ -45,7 +47,9 @@ def replace_tokens(batch, is_replaced, replacement):
         if name.endswith("_input_tokens"):
             segment_ids = batch[name.replace("input_tokens", "segment_ids")]
             tokens = batch[name]
-            changed[name] = jnp.where(is_replaced(segment_ids), replacement(tokens), tokens)
+            changed[name] = jnp.where(
+                is_replaced(segment_ids), replacement(tokens), tokens
+            )
     return changed
 
 
@@ -53,7 +57,9 @@ def test_packed_equals_unpacked(make_config, make_batch, packed, examples, init)
     config = make_config(scan_layers=False)
     model = config.build()
     packed_batch = packed(config.architecture)
-    unpacked_batch = make_batch(config.architecture, [[each] for each in examples], LENGTHS)
+    unpacked_batch = make_batch(
+        config.architecture, [[each] for each in examples], LENGTHS
+    )
     params = init(model, packed_batch)
 
     @jax.jit
@@ -73,7 +79,9 @@ def test_packed_equals_unpacked(make_config, make_batch, packed, examples, init)
     ):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), packed_loss, loss
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3),
+        packed_loss,
+        loss,
     )
 
 
@@ -81,7 +89,9 @@ def test_another_example_changes_nothing(make_config, packed, logits_of):
     config = make_config()
     batch = packed(config.architecture)
     run = logits_of(config, batch)
-    changed = replace_tokens(batch, lambda ids: ids == 2, lambda tokens: (tokens + 7) % 50)
+    changed = replace_tokens(
+        batch, lambda ids: ids == 2, lambda tokens: (tokens + 7) % 50
+    )
     before = run(batch)
     after = run(changed)
     segment_ids = batch["decoder_segment_ids"]
@@ -93,7 +103,9 @@ def test_padding_changes_nothing(make_config, packed, logits_of):
     config = make_config()
     batch = packed(config.architecture)
     run = logits_of(config, batch)
-    changed = replace_tokens(batch, lambda ids: ids == 0, lambda tokens: jnp.full_like(tokens, 3))
+    changed = replace_tokens(
+        batch, lambda ids: ids == 0, lambda tokens: jnp.full_like(tokens, 3)
+    )
     is_token = batch["decoder_segment_ids"] != 0
     np.testing.assert_array_equal(run(batch)[is_token], run(changed)[is_token])
     assert np.all(np.isfinite(run(batch)))

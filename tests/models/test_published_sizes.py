@@ -65,7 +65,9 @@ FOLDER = Path(gin_settings.GIN_FOLDER) / "models"
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_as_many_parameters_as_published(name):
-    assert count_params(gin_settings.load_model([f"models/{name}.gin"])) == PUBLISHED[name]
+    assert (
+        count_params(gin_settings.load_model([f"models/{name}.gin"])) == PUBLISHED[name]
+    )
 
 
 @pytest.mark.parametrize("name", ROUNDED)
@@ -74,7 +76,9 @@ def test_sizes_that_are_published_in_round_numbers(name):
     assert count == pytest.approx(ROUNDED[name], rel=0.15)
 
 
-@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.gin")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted(FOLDER.glob("*.gin")), ids=lambda file: file.stem
+)
 def test_every_file_is_a_model_in_few_lines(file):
     assert gin_settings.load_model([str(file)]).architecture
     assert len(file.read_text().splitlines()) <= 25

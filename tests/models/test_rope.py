@@ -20,7 +20,9 @@ def test_rotary_scores_depend_on_distance_alone():
     frequencies = jnp.asarray(rope.frequencies(8, 10_000.0))
 
     def score(query_position, key_position):
-        rotated_query = rope.rotary(query, jnp.full((1, 1), query_position), frequencies)
+        rotated_query = rope.rotary(
+            query, jnp.full((1, 1), query_position), frequencies
+        )
         rotated_key = rope.rotary(key, jnp.full((1, 1), key_position), frequencies)
         return jnp.sum(rotated_query * rotated_key)
 

@@ -59,11 +59,15 @@ class ShiftedEmbed(Embed):
     def setup(self):
         super().setup()
         zeros = nn.initializers.zeros_init()
-        self.shift = parameter(self, "shift", zeros, shape=self.shape[1:], axes=("embed",))
+        self.shift = parameter(
+            self, "shift", zeros, shape=self.shape[1:], axes=("embed",)
+        )
 
     def __call__(self, tokens):
         rows = super().__call__(tokens)
-        return rows + self.shift.astype(self.dtype).reshape((1,) * (rows.ndim - 1) + (-1,))
+        return rows + self.shift.astype(self.dtype).reshape(
+            (1,) * (rows.ndim - 1) + (-1,)
+        )
 
 
 class GatedAttention(Attention):
@@ -71,10 +75,14 @@ class GatedAttention(Attention):
 
     def setup(self):
         super().setup()
-        self.gate = parameter(self, "gate", nn.initializers.ones_init(), shape=(1,), axes=(None,))
+        self.gate = parameter(
+            self, "gate", nn.initializers.ones_init(), shape=(1,), axes=(None,)
+        )
 
     def __call__(self, x, **inputs):
-        return super().__call__(x, **inputs) * self.gate.astype(x.dtype).reshape(1, 1, 1)
+        return super().__call__(x, **inputs) * self.gate.astype(x.dtype).reshape(
+            1, 1, 1
+        )
 
 
 def one_step(model_config, batch, init):
@@ -84,7 +92,9 @@ def one_step(model_config, batch, init):
 
     @jax.jit
     def step(params):
-        grads = jax.grad(lambda params: losses.loss_and_weight(model, params, batch)[0])(params)
+        grads = jax.grad(
+            lambda params: losses.loss_and_weight(model, params, batch)[0]
+        )(params)
         return jax.tree.map(lambda value, grad: value - 0.1 * grad, params, grads)
 
     before = pytrees.named_leaves(pytrees.unstacked(params))
@@ -94,7 +104,10 @@ def one_step(model_config, batch, init):
 
 @pytest.mark.parametrize(
     "execution",
-    [{"scan_layers": True, "remat": "minimal"}, {"scan_layers": False, "remat": "full"}],
+    [
+        {"scan_layers": True, "remat": "minimal"},
+        {"scan_layers": False, "remat": "full"},
+    ],
     ids=["scanned", "unrolled"],
 )
 @pytest.mark.parametrize(
@@ -111,7 +124,15 @@ def one_step(model_config, batch, init):
     ],
 )
 def test_a_subclass_is_trained_in_every_layer(
-    architecture, place, subclass, parameter_name, count, execution, make_batch, examples, init
+    architecture,
+    place,
+    subclass,
+    parameter_name,
+    count,
+    execution,
+    make_batch,
+    examples,
+    init,
 ):
     plain = CONFIGS[architecture](**execution)
     changed = CONFIGS[architecture](**execution, **{place: subclass})
@@ -122,7 +143,8 @@ def test_a_subclass_is_trained_in_every_layer(
     added = [
         name
         for name in before
-        if name.endswith(f"/{parameter_name}") and "encoder_decoder_attention/gate" not in name
+        if name.endswith(f"/{parameter_name}")
+        and "encoder_decoder_attention/gate" not in name
     ]
     assert len(added) == count
     for name in added:
@@ -174,12 +196,18 @@ def test_a_gin_file_names_a_subclass_and_its_settings(
     model_config = gin_settings.load_model([str(gin_file)])
     assert model_config == gin_settings.load_model([str(gin_file)])
     params = init(model_config.build(), dummy_batch(model_config))
-    scales = [leaf for name, leaf in pytrees.named_leaves(params).items() if "wo/scale" in name]
+    scales = [
+        leaf
+        for name, leaf in pytrees.named_leaves(params).items()
+        if "wo/scale" in name
+    ]
     assert len(scales) == (2 if config_class == "EncoderDecoderConfig" else 1)
     assert all(np.all(scale == 0.5) for scale in scales)
 
 
-def test_a_registered_backend_computes_attention(monkeypatch, make_batch, examples, init):
+def test_a_registered_backend_computes_attention(
+    monkeypatch, make_batch, examples, init
+):
     """The mean of the values that a causal rule shows, whatever the scores."""
 
     def mean_of_values(query, key, value, *, mask, bias, softcap):
@@ -189,20 +217,28 @@ def test_a_registered_backend_computes_attention(monkeypatch, make_batch, exampl
         repeated = jnp.repeat(value, query.shape[2] // value.shape[2], axis=2)
         return jnp.einsum("bqk,bkhd->bqhd", weights, repeated)
 
-    monkeypatch.setattr(attention_backends, "BACKENDS", dict(attention_backends.BACKENDS))
+    monkeypatch.setattr(
+        attention_backends, "BACKENDS", dict(attention_backends.BACKENDS)
+    )
     lacks = ("dense_mask", "bias", "softcap", "window")
     register_attention_backend("mean", Backend(run=mean_of_values, lacks=lacks))
-    causal = functools.partial(CONFIGS["rope"], attention_backend="mean", prefix_lm=False)
+    causal = functools.partial(
+        CONFIGS["rope"], attention_backend="mean", prefix_lm=False
+    )
     batch = make_batch("decoder", [examples[:1]], LENGTHS)
     model = causal().build()
     params = init(model, batch)
     logits = model.apply({"params": params}, batch)
-    reference = CONFIGS["rope"](prefix_lm=False).build().apply({"params": params}, batch)
+    reference = (
+        CONFIGS["rope"](prefix_lm=False).build().apply({"params": params}, batch)
+    )
     # The first token attends to itself alone.
     np.testing.assert_allclose(logits[0, 0], reference[0, 0], rtol=1e-4, atol=1e-5)
     assert not np.allclose(logits[0, 3], reference[0, 3], atol=1e-3)
 
-    with pytest.raises(InputError, match="'mean' does not support dropout of attention weights"):
+    with pytest.raises(
+        InputError, match="'mean' does not support dropout of attention weights"
+    ):
         causal(dropout_rate=0.1)
     with pytest.raises(InputError, match="two attention backends are named 'mean'"):
         register_attention_backend("mean", Backend(run=print))
@@ -212,5 +248,7 @@ def test_a_registered_remat_policy_is_used(monkeypatch):
     monkeypatch.setattr(config, "REMAT_POLICIES", dict(config.REMAT_POLICIES))
     register_remat_policy("dots", jax.checkpoint_policies.checkpoint_dots)
     assert CONFIGS["rope"](remat="dots").remat == "dots"
-    with pytest.raises(InputError, match=r"unknown remat policy .dot.\. Did you mean 'dots'"):
+    with pytest.raises(
+        InputError, match=r"unknown remat policy .dot.\. Did you mean 'dots'"
+    ):
         CONFIGS["rope"](remat="dot")

@@ -25,7 +25,9 @@ def test_attend_is_softmax_of_masked_biased_scores():
             weights = np.where(mask[row, 0], np.exp(scores), 0.0)
             weights = weights / weights.sum(-1, keepdims=True)
             expected = weights @ np.array(value[row, :, head])
-            np.testing.assert_allclose(actual[row, :, head], expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                actual[row, :, head], expected, rtol=1e-4, atol=1e-5
+            )
 
 
 def test_a_query_that_may_see_nothing_is_finite():
@@ -41,8 +43,12 @@ def test_a_head_of_keys_serves_successive_heads_of_queries():
     bias = jax.random.normal(jax.random.key(3), (1, 6, 5, 5))
     causal = jnp.tril(jnp.ones((5, 5), bool))[None, None].repeat(2, axis=0)
     options = {"mask": AttentionMask(causal), "bias": bias, "softcap": 2.0}
-    expected = attend(query, jnp.repeat(key, 3, axis=2), jnp.repeat(value, 3, axis=2), **options)
-    np.testing.assert_allclose(attend(query, key, value, **options), expected, rtol=1e-5, atol=1e-6)
+    expected = attend(
+        query, jnp.repeat(key, 3, axis=2), jnp.repeat(value, 3, axis=2), **options
+    )
+    np.testing.assert_allclose(
+        attend(query, key, value, **options), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("softcap", [None, 2.0])
@@ -53,7 +59,9 @@ def test_blocks_of_queries_make_no_difference(monkeypatch, softcap, dropout_rate
     mask = AttentionMask(random_mask(2, 12, 0.7))
 
     def drop(weights):
-        is_kept = jax.random.bernoulli(jax.random.key(2), 1 - dropout_rate, (2, 4, 1, 12))
+        is_kept = jax.random.bernoulli(
+            jax.random.key(2), 1 - dropout_rate, (2, 4, 1, 12)
+        )
         return jnp.where(is_kept, weights / (1 - dropout_rate), 0.0)
 
     dropout = None if dropout_rate is None else drop

@@ -47,7 +47,10 @@ NO_PRODUCT = "which does not multiply to the 8 cpu devices. Write sizes of at le
             ),
         ),
         ({"data": 16}, "the axis 'data' 16 devices, which does not divide the 8"),
-        ({"data": -1, "tensor": 3}, "the axis 'tensor' 3 devices, which does not divide the 8"),
+        (
+            {"data": -1, "tensor": 3},
+            "the axis 'tensor' 3 devices, which does not divide the 8",
+        ),
         (
             {"fsdp": 4, "tensor": 4},
             "the axis 'tensor' 4 devices, .* 8 cpu devices, of which 2 are left for it",
@@ -108,7 +111,8 @@ def test_a_mesh_file_fits_the_devices_that_it_is_named_after(file):
 def slice_devices():
     """slice_devices(topology): the devices of a TPU slice."""
     pytest.importorskip(
-        "libtpu", reason="libtpu knows TPU slices without one: pip install -e '.[preflight]'"
+        "libtpu",
+        reason="libtpu knows TPU slices without one: pip install -e '.[preflight]'",
     )
     return lambda topology: tpu_slice(topology).devices
 
@@ -126,7 +130,10 @@ def test_a_mesh_files_tensor_axis_lies_on_neighbouring_chips(slice_devices, file
 def test_slices_split_the_data_axis(slice_devices):
     slice_devices("v4:2x2x2")  # tells libtpu what it must know
     description = topologies.get_topology_desc(
-        topology_name="v4:2x2x2", platform="tpu", chip_config_name="megacore", num_slices=2
+        topology_name="v4:2x2x2",
+        platform="tpu",
+        chip_config_name="megacore",
+        num_slices=2,
     )
     devices = description.devices
     mesh = make_mesh({"slices": 2, "data": -1, "fsdp": 2, "tensor": 2}, devices)

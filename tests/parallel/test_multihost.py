@@ -62,8 +62,12 @@ def test_one_process_alone_agrees_with_itself():
 
 
 def test_facts_that_differ_from_process_zero_are_named(monkeypatch):
-    monkeypatch.setattr(multihost, "broadcast_from_zero", lambda value: {"seed": 0, "plan": "a"})
-    with pytest.raises(InputError, match="seed: 0 in process 0, 1 in this one\n") as error:
+    monkeypatch.setattr(
+        multihost, "broadcast_from_zero", lambda value: {"seed": 0, "plan": "a"}
+    )
+    with pytest.raises(
+        InputError, match="seed: 0 in process 0, 1 in this one\n"
+    ) as error:
         multihost.assert_equal_everywhere({"seed": 1, "plan": "a"})
     assert "plan" not in str(error.value)
 

@@ -38,7 +38,9 @@ SIZES = {
     "dropout_rate": 0.0,
 }
 MODELS = {
-    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=2, **SIZES),
+    "encoder_decoder": EncoderDecoderConfig(
+        num_encoder_layers=1, num_decoder_layers=2, **SIZES
+    ),
     "decoder": DecoderConfig(num_layers=2, scan_layers=False, **SIZES),
 }
 
@@ -117,7 +119,9 @@ def test_parameters_are_placed_by_their_axes():
 
 def test_a_mesh_axis_of_one_device_splits_nothing():
     """Then nothing collides, and everything divides."""
-    assert spec_of(("mlp", "heads"), (15, 33), make_mesh({"data": 8})) == P("tensor", None)
+    assert spec_of(("mlp", "heads"), (15, 33), make_mesh({"data": 8})) == P(
+        "tensor", None
+    )
 
 
 @pytest.mark.parametrize("shape", [{"data": 8}, {"fsdp": 4, "tensor": 2}])
@@ -133,7 +137,9 @@ def test_every_matrix_of_both_models_is_split_over_all_devices(name, shape):
 
 
 SIZES_OF_8_DEVICES = [
-    sizes for sizes in itertools.product([1, 2, 4, 8], repeat=3) if math.prod(sizes) == 8
+    sizes
+    for sizes in itertools.product([1, 2, 4, 8], repeat=3)
+    if math.prod(sizes) == 8
 ]
 EVERY_MESH = [dict(zip(MESH_AXES, sizes, strict=True)) for sizes in SIZES_OF_8_DEVICES]
 
@@ -149,7 +155,8 @@ def test_a_product_and_its_gradients_are_those_of_one_device(shape, axes, length
     kernel = rng.normal(size=(64, 32)).astype("float32")
     slope = rng.normal(size=(8, length, 32)).astype("float32")
     x_axes, y_axes = (
-        ("batch", "length", "activation_embed" if axis == "embed" else axis) for axis in axes
+        ("batch", "length", "activation_embed" if axis == "embed" else axis)
+        for axis in axes
     )
 
     def loss(x, kernel):

@@ -88,7 +88,10 @@ FAMILIES = {
         },
         TIED | {"attention_bias": True, "rope_max_wavelength": 1e6},
     ),
-    "Qwen3": ({"tie_word_embeddings": False, "attention_bias": False}, {"qk_norm": True}),
+    "Qwen3": (
+        {"tie_word_embeddings": False, "attention_bias": False},
+        {"qk_norm": True},
+    ),
     "Gemma2": (
         {
             "sliding_window": WINDOW,
@@ -105,7 +108,11 @@ FAMILIES = {
             "query_pre_attn_scalar": 12,
             "sliding_window_pattern": 3,
             "rope_parameters": {
-                "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e3},
+                "full_attention": {
+                    "rope_type": "linear",
+                    "factor": 4.0,
+                    "rope_theta": 1e3,
+                },
                 "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
             },
         },
@@ -153,7 +160,9 @@ def their_name(name, post_norms):
     """Returns Hugging Face's name of our parameter."""
     if name in OUTER_NAMES:
         return OUTER_NAMES[name]
-    layer, module, leaf = re.fullmatch(r"decoder/layers_(\d+)/(.+)/(\w+)", name).groups()
+    layer, module, leaf = re.fullmatch(
+        r"decoder/layers_(\d+)/(.+)/(\w+)", name
+    ).groups()
     norms = GEMMA_NORMS if post_norms else NORMS
     their_module = (norms | MATRICES)[module]
     their_leaf = "bias" if leaf == "bias" else "weight"
@@ -180,7 +189,10 @@ class Family:
         self.params = self.in_our_layout(blank, state)
         assert jax.tree.map(jnp.shape, self.params) == jax.tree.map(jnp.shape, blank)
 
-        names = {their_name(ours, self.config.post_norms) for ours in pytrees.named_leaves(blank)}
+        names = {
+            their_name(ours, self.config.post_norms)
+            for ours in pytrees.named_leaves(blank)
+        }
         if self.config.logits_via_embedding:
             names.add("lm_head.weight")
         assert names == set(state)
@@ -199,14 +211,18 @@ class Family:
         is_token = np.arange(tokens.shape[1])[None] < np.asarray(sizes)[:, None]
         attention_mask = torch.tensor(is_token.astype(np.int64))
         with torch.no_grad():
-            outputs = self.peer(input_ids=torch.tensor(tokens), attention_mask=attention_mask)
+            outputs = self.peer(
+                input_ids=torch.tensor(tokens), attention_mask=attention_mask
+            )
         return outputs.logits.numpy()
 
 
 def random_peer(name, changes):
     torch.manual_seed(0)
     config_class = getattr(transformers, CONFIG_CLASSES.get(name, f"{name}Config"))
-    peer = getattr(transformers, f"{name}ForCausalLM")(config_class(**THEIRS | changes)).eval()
+    peer = getattr(transformers, f"{name}ForCausalLM")(
+        config_class(**THEIRS | changes)
+    ).eval()
     with torch.no_grad():
         for parameter in peer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -317,9 +333,13 @@ def test_gradients_of_the_loss(name, init, make_batch):
 
     their_logits = family.peer(input_ids=torch.tensor(tokens)).logits.reshape(-1, 60)
     their_targets = torch.tensor(targets).reshape(-1)
-    their_loss = torch.nn.functional.cross_entropy(their_logits, their_targets, reduction="sum")
+    their_loss = torch.nn.functional.cross_entropy(
+        their_logits, their_targets, reduction="sum"
+    )
     their_loss.backward()
-    their_gradients = {name: value.grad for name, value in family.peer.named_parameters()}
+    their_gradients = {
+        name: value.grad for name, value in family.peer.named_parameters()
+    }
 
     model = family.config.build()
     batch = batch_of([[row] for row in tokens]) | {
@@ -333,4 +353,6 @@ def test_gradients_of_the_loss(name, init, make_batch):
     actual_loss, gradients = jax.jit(jax.value_and_grad(loss))(family.params)
     np.testing.assert_allclose(actual_loss, their_loss.item(), rtol=1e-5)
     expected = family.in_our_layout(family.params, their_gradients)
-    jax.tree.map(lambda a, b: assert_close(np.array(a), np.array(b)), gradients, expected)
+    jax.tree.map(
+        lambda a, b: assert_close(np.array(a), np.array(b)), gradients, expected
+    )

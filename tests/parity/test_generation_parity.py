@@ -60,7 +60,9 @@ DECODERS = {
     "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)),
     "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SIZES)),
     "gemma2": lambda: transformers.Gemma2ForCausalLM(
-        transformers.Gemma2Config(**GEMMA, attn_logit_softcapping=2.0, final_logit_softcapping=8.0)
+        transformers.Gemma2Config(
+            **GEMMA, attn_logit_softcapping=2.0, final_logit_softcapping=8.0
+        )
     ),
     "gemma3": lambda: transformers.Gemma3ForCausalLM(
         transformers.Gemma3TextConfig(**GEMMA, sliding_window_pattern=2)
@@ -97,7 +99,9 @@ def weights_of_t5(peer):
         scan_layers=False,
     )
     empty = jax.eval_shape(
-        lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))["params"]
+        lambda: nn.unbox(config.build().init(jax.random.key(0), dummy_batch(config)))[
+            "params"
+        ]
     )
     return config, params_of(peer, empty)
 
@@ -108,7 +112,9 @@ def random_decoder(name):
     with torch.no_grad():
         for key, parameter in peer.named_parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-            if name.startswith("gemma") and ("post" in key or key == "model.norm.weight"):
+            if name.startswith("gemma") and (
+                "post" in key or key == "model.norm.weight"
+            ):
                 # Gemma's scaled embeddings are its head, too: each token would follow itself if
                 # layers added little.
                 parameter.add_(4.0)
@@ -127,7 +133,9 @@ def weights_by_folder(peer):
 
 def prompt_of(peer, prompt):
     """What the peer reads of a prompt; ours begins a decoder's sequence with BOS by itself."""
-    return prompt.tolist() if peer.config.is_encoder_decoder else [BOS, *prompt.tolist()]
+    return (
+        prompt.tolist() if peer.config.is_encoder_decoder else [BOS, *prompt.tolist()]
+    )
 
 
 def generated(peer, **settings):
@@ -140,7 +148,9 @@ def generated(peer, **settings):
     longest = max(map(len, prompts))
     tokens = np.zeros((len(prompts), longest), np.int64)
     for row, prompt in zip(tokens, prompts, strict=True):
-        row[slice(len(prompt)) if whole else slice(longest - len(prompt), None)] = prompt
+        row[slice(len(prompt)) if whole else slice(longest - len(prompt), None)] = (
+            prompt
+        )
     mask = torch.from_numpy((tokens > 0).astype(np.int64))
     settings |= {
         "max_new_tokens": LENGTH,
@@ -149,8 +159,12 @@ def generated(peer, **settings):
         "output_scores": True,
     }
     with torch.inference_mode():
-        output = peer.generate(input_ids=torch.from_numpy(tokens), attention_mask=mask, **settings)
-    rows = [[*row, EOS] for row in output.sequences[:, 1 if whole else longest :].tolist()]
+        output = peer.generate(
+            input_ids=torch.from_numpy(tokens), attention_mask=mask, **settings
+        )
+    rows = [
+        [*row, EOS] for row in output.sequences[:, 1 if whole else longest :].tolist()
+    ]
     return [row[: row.index(EOS)][:LENGTH] for row in rows], output
 
 
@@ -164,39 +178,54 @@ def check_that_the_test_can_tell(peer, rows, **settings):
             parameter.mul_(1 + 1e-5 * torch.randn_like(parameter))
     assert generated(moved, **settings)[0] == rows, "a near tie: take another seed"
     assert len({tuple(row) for row in rows}) == len(rows)
-    assert sum(len(set(row)) >= 4 for row in rows) >= 2 and len(set().union(*rows)) >= 12, (
-        "the same tokens again"
-    )
+    assert (
+        sum(len(set(row)) >= 4 for row in rows) >= 2 and len(set().union(*rows)) >= 12
+    ), "the same tokens again"
 
 
 def log_probs(scorer, continuations):
     """Of each prompt's continuation, with its EOS where one came."""
     whole = [
-        np.array(row if len(row) == LENGTH else [*row, EOS], np.int32) for row in continuations
+        np.array(row if len(row) == LENGTH else [*row, EOS], np.int32)
+        for row in continuations
     ]
-    return np.concatenate(scorer.log_probs(PROMPTS, [[row] for row in whole])), np.array(
-        [len(row) for row in whole]
-    )
+    return np.concatenate(
+        scorer.log_probs(PROMPTS, [[row] for row in whole])
+    ), np.array([len(row) for row in whole])
 
 
 @pytest.mark.parametrize(
     "name, eos_scale",
-    [("t5", 1.0), ("t5", 3.0), ("llama", 1.0), ("qwen3", 1.0), ("gemma2", 1.0), ("gemma3", 2.0)],
+    [
+        ("t5", 1.0),
+        ("t5", 3.0),
+        ("llama", 1.0),
+        ("qwen3", 1.0),
+        ("gemma2", 1.0),
+        ("gemma3", 2.0),
+    ],
 )
 def test_greedy_tokens_and_their_log_probabilities(name, eos_scale):
     peer, scorer = both(name, eos_scale)
     expected, output = generated(peer)
     check_that_the_test_can_tell(peer, expected)
     best, second = torch.stack(output.scores).topk(2).values.unbind(-1)
-    margins = [(best - second)[: len(tokens) + 1, row].min() for row, tokens in enumerate(expected)]
+    margins = [
+        (best - second)[: len(tokens) + 1, row].min()
+        for row, tokens in enumerate(expected)
+    ]
     assert min(margins) > 2e-5, "a near tie: take another seed"
-    assert [row.tolist() for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH))] == expected
+    assert [
+        row.tolist() for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH))
+    ] == expected
     scores = peer.compute_transition_scores(
         output.sequences, output.scores, normalize_logits=True
     ).numpy()
     sizes = [min(len(row) + 1, LENGTH) for row in expected]
     sums = [row[:size].sum() for row, size in zip(scores, sizes, strict=True)]
-    np.testing.assert_allclose(log_probs(scorer, expected)[0], sums, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        log_probs(scorer, expected)[0], sums, rtol=1e-5, atol=1e-4
+    )
     if (name, eos_scale) != ("t5", 1.0):
         assert len(set(sizes)) > 1, "rows should end at different lengths"
 
@@ -220,14 +249,18 @@ def test_beams_and_their_log_probabilities(name, num_beams, length_penalty, eos_
     expected, output = generated(peer, **settings)
     check_that_the_test_can_tell(peer, expected, **settings)
     assert [
-        row.tolist() for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH, **settings))
+        row.tolist()
+        for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH, **settings))
     ] == expected
     assert expected != generated(peer)[0], (
         "beam search should find something else than greedy decoding"
     )
     sums, sizes = log_probs(scorer, expected)
     np.testing.assert_allclose(
-        sums, output.sequences_scores.numpy() * sizes**length_penalty, rtol=1e-5, atol=1e-4
+        sums,
+        output.sequences_scores.numpy() * sizes**length_penalty,
+        rtol=1e-5,
+        atol=1e-4,
     )
 
 
@@ -240,7 +273,10 @@ def test_log_probabilities_of_answers_are_sums_of_log_softmax(name):
     peer, scorer = both(name, 1.0)
     rng = np.random.default_rng(7)
     answers = [
-        [np.array([*rng.integers(3, VOCABULARY, size), EOS], np.int32) for size in sizes]
+        [
+            np.array([*rng.integers(3, VOCABULARY, size), EOS], np.int32)
+            for size in sizes
+        ]
         for sizes in ((0, 1, 4), (2,), (7, 3), (0, 0), (5, 12, 1))
     ]
 
@@ -252,12 +288,19 @@ def test_log_probabilities_of_answers_are_sums_of_log_softmax(name):
         prompt = torch.tensor([prompt])
         if peer.config.is_encoder_decoder:
             start = torch.zeros((1, 1), dtype=torch.long)
-            inputs = {"input_ids": prompt, "decoder_input_ids": torch.cat([start, fed], dim=1)}
+            inputs = {
+                "input_ids": prompt,
+                "decoder_input_ids": torch.cat([start, fed], dim=1),
+            }
         else:
             inputs = {"input_ids": torch.cat([prompt, fed], dim=1)}
         with torch.inference_mode():
             steps = torch.log_softmax(peer(**inputs).logits[0, -len(answer) :], dim=-1)
-        return steps[torch.arange(len(answer)), torch.from_numpy(answer).long()].sum().item()
+        return (
+            steps[torch.arange(len(answer)), torch.from_numpy(answer).long()]
+            .sum()
+            .item()
+        )
 
     for prompt, choices, sums in zip(
         PROMPTS, answers, scorer.log_probs(PROMPTS, answers), strict=True
@@ -269,11 +312,21 @@ def test_log_probabilities_of_answers_are_sums_of_log_softmax(name):
 
 @pytest.mark.parametrize(
     ("top_k", "top_p"),
-    [(1, None), (7, None), (5000, None), (None, 0.1), (None, 0.9), (None, 0.999), (50, 0.8)],
+    [
+        (1, None),
+        (7, None),
+        (5000, None),
+        (None, 0.1),
+        (None, 0.9),
+        (None, 0.999),
+        (50, 0.8),
+    ],
 )
 def test_the_tokens_that_may_be_sampled_are_those_of_the_logits_warpers(top_k, top_p):
     rng = np.random.default_rng(0)
-    logits = (rng.normal(size=(64, 1000)) * rng.uniform(0.1, 8.0, (64, 1))).astype(np.float32)
+    logits = (rng.normal(size=(64, 1000)) * rng.uniform(0.1, 8.0, (64, 1))).astype(
+        np.float32
+    )
     expected = torch.from_numpy(logits)
     if top_k is not None:
         expected = transformers.TopKLogitsWarper(top_k)(None, expected)

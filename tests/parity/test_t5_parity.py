@@ -50,7 +50,8 @@ def their_logits(peer, inputs, targets):
     decoder_inputs = [0, *targets[:-1]]
     with torch.no_grad():
         outputs = peer(
-            input_ids=torch.tensor([inputs]), decoder_input_ids=torch.tensor([decoder_inputs])
+            input_ids=torch.tensor([inputs]),
+            decoder_input_ids=torch.tensor([decoder_inputs]),
         )
     return outputs.logits[0].numpy()
 

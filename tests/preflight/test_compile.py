@@ -57,7 +57,9 @@ def test_the_state_is_as_large_as_a_real_one():
         (DECODER, 2 * (1 + 16) + 9 + 2),
     ],
 )
-def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(model, numbers_per_row):
+def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(
+    model, numbers_per_row
+):
     job = make_job(model=model, mesh={"fsdp": 8})
     compiled = compile_option_scoring(job, make_target())
     assert compiled.batch_bytes == 4 * numbers_per_row
@@ -85,14 +87,18 @@ def test_generation_holds_its_cache_split_as_the_heads_are(model, copies):
     # Keys and values, layers, rows, positions, heads, head_dim, bytes, devices.
     cache_bytes = 2 * 2 * 64 * positions * 2 * 8 * 4 // 8
     assert cache_bytes < compiled.temporary_bytes < copies * cache_bytes
-    assert compiled.state_bytes == compile_option_scoring(job, make_target()).state_bytes
+    assert (
+        compiled.state_bytes == compile_option_scoring(job, make_target()).state_bytes
+    )
 
 
 def test_collectives_grow_with_the_scanned_layers():
     """The program's text has the collectives of one layer, which count once for each layer."""
     counts = []
     for layers in (2, 4):
-        model = dataclasses.replace(MODEL, num_encoder_layers=layers, num_decoder_layers=layers)
+        model = dataclasses.replace(
+            MODEL, num_encoder_layers=layers, num_decoder_layers=layers
+        )
         compiled = compile_for(
             make_job(
                 model=model,
@@ -102,7 +108,9 @@ def test_collectives_grow_with_the_scanned_layers():
         )
         assert compiled.collectives.unknown_loops == 0
         entries = compiled.collectives.entries
-        counts.append(sum(entry.count for entry in entries if entry.kind == "all-gather"))
+        counts.append(
+            sum(entry.count for entry in entries if entry.kind == "all-gather")
+        )
     outside = 2 * counts[0] - counts[1]
     assert 0 <= outside < counts[0] < counts[1]
 
@@ -126,7 +134,10 @@ def test_what_is_larger_than_memory_does_not_fit():
 @pytest.mark.parametrize(
     "message, expected",
     [
-        ("Ran out of memory in memory space hbm. Used 20.50G of 15.25G hbm.", 19.5 * 2**30),
+        (
+            "Ran out of memory in memory space hbm. Used 20.50G of 15.25G hbm.",
+            19.5 * 2**30,
+        ),
         (
             "Ran out of memory on HBM, the memory required for HLO temporaries (2.00T) exceeds",
             2 * 2**40,
@@ -141,7 +152,10 @@ def test_the_compilers_message_says_how_much_memory_it_needs(message, expected):
 
 @pytest.mark.parametrize(
     "message",
-    ["INTERNAL: no such instruction", "RESOURCE_EXHAUSTED: memory space vmem. Used 20M of 16M"],
+    [
+        "INTERNAL: no such instruction",
+        "RESOURCE_EXHAUSTED: memory space vmem. Used 20M of 16M",
+    ],
 )
 def test_another_error_of_the_compiler_is_not_taken_for_memory(message):
     with pytest.raises(RuntimeError, match=f"does not compile: {message}"):
@@ -156,7 +170,9 @@ def test_another_error_of_the_compiler_is_not_taken_for_memory(message):
     ],
 )
 def test_lengths_that_take_data_are_refused(lengths, message):
-    settings = gin_settings.load_settings(["flan_mixture.gin"], [f"LENGTHS = {lengths}"])
+    settings = gin_settings.load_settings(
+        ["flan_mixture.gin"], [f"LENGTHS = {lengths}"]
+    )
     with pytest.raises(InputError, match=message):
         job_from_settings(settings)
 
@@ -177,7 +193,9 @@ def test_two_slices():
     assert compiled.mesh == {"data": 4, "fsdp": 2, "tensor": 1}
     assert compiled.state_bytes == on_one_slice.state_bytes
     assert BETWEEN_SLICES in {entry.kind for entry in compiled.collectives.entries}
-    assert BETWEEN_SLICES not in {entry.kind for entry in on_one_slice.collectives.entries}
+    assert BETWEEN_SLICES not in {
+        entry.kind for entry in on_one_slice.collectives.entries
+    }
 
     # The network of v4 is not known. If it were v5p's:
     with_network = estimate(compiled, two._replace(chip="v5p"))
@@ -196,7 +214,9 @@ def test_a_step_compiled_for_a_tpu():
         v4,
     )
     assert compiled.fits(v4) and compiled.collectives.unknown_loops == 0
-    assert {"all-gather", "all-reduce"} <= {entry.kind for entry in compiled.collectives.entries}
+    assert {"all-gather", "all-reduce"} <= {
+        entry.kind for entry in compiled.collectives.entries
+    }
     # The state is as large as on any other four devices.
     _, state, _ = abstract_inputs(
         compiled.job,
@@ -210,7 +230,9 @@ def test_a_step_compiled_for_a_tpu():
     "model, layers",
     [(MODEL, "num_decoder_layers"), (DECODER, "num_layers")],
 )
-def test_generation_gathers_parameters_once_only_where_there_is_room(model, layers, monkeypatch):
+def test_generation_gathers_parameters_once_only_where_there_is_room(
+    model, layers, monkeypatch
+):
     v4 = v4_slice()
     sizes = {"emb_dim": 1024, "mlp_dim": 4096, layers: 8}
     job = make_job(

@@ -6,7 +6,12 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from flan_jax.preflight.hlo import Collective, Collectives, collectives, parse_group_size
+from flan_jax.preflight.hlo import (
+    Collective,
+    Collectives,
+    collectives,
+    parse_group_size,
+)
 
 
 def test_collectives_of_a_compiled_loop():
@@ -17,13 +22,19 @@ def test_collectives_of_a_compiled_loop():
         def one(x, _):
             whole = jax.lax.all_gather(jnp.sin(x), "a", tiled=True)
             part = jax.lax.psum_scatter(jnp.cos(whole), "a", tiled=True)
-            return jax.lax.ppermute(part, "a", [(i, (i + 1) % 4) for i in range(4)]), None
+            return jax.lax.ppermute(
+                part, "a", [(i, (i + 1) % 4) for i in range(4)]
+            ), None
 
         return jax.lax.psum(jax.lax.scan(one, x, length=5)[0], ("a", "b"))
 
     spec = P(("a", "b"))
-    step = jax.jit(jax.shard_map(shard, mesh=mesh, in_specs=spec, out_specs=P(), check_vma=False))
-    rows = jax.ShapeDtypeStruct((8 * 128,), jnp.float32, sharding=NamedSharding(mesh, spec))
+    step = jax.jit(
+        jax.shard_map(shard, mesh=mesh, in_specs=spec, out_specs=P(), check_vma=False)
+    )
+    rows = jax.ShapeDtypeStruct(
+        (8 * 128,), jnp.float32, sharding=NamedSharding(mesh, spec)
+    )
     found = collectives(step.lower(rows).compile().as_text(), 8)
     assert found == Collectives(
         [
@@ -113,7 +124,10 @@ def test_collectives_as_tpus_write_them():
 )
 def test_group_sizes(text, size):
     assert (
-        parse_group_size(f"%x), channel_id=1, replica_groups={text}, dimensions={{0}}", 8) == size
+        parse_group_size(
+            f"%x), channel_id=1, replica_groups={text}, dimensions={{0}}", 8
+        )
+        == size
     )
 
 

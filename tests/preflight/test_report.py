@@ -22,7 +22,11 @@ def test_hours_and_dollars():
 
 def test_the_program_reads_no_data(capsys):
     cache = jax.config.jax_compilation_cache_dir
-    flags = ["--gin_file=flan_mixture.gin", "--gin.SOURCE='tfds'", "--gin.DATA_DIR='/nowhere'"]
+    flags = [
+        "--gin_file=flan_mixture.gin",
+        "--gin.SOURCE='tfds'",
+        "--gin.DATA_DIR='/nowhere'",
+    ]
     assert program.exit_code(preflight.main, flags) == 0
     text = capsys.readouterr().out
     for part in ("devices 8 (cpu)", "FITS: headroom", "all-reduce"):
@@ -39,9 +43,13 @@ def replace_devices(monkeypatch, **fields):
 
 
 @pytest.mark.parametrize("flags", [[], ["--search"]])
-def test_what_does_not_fit_is_the_last_line_and_another_exit_code(flags, monkeypatch, capsys):
+def test_what_does_not_fit_is_the_last_line_and_another_exit_code(
+    flags, monkeypatch, capsys
+):
     replace_devices(monkeypatch, memory=2**16)
-    assert program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 1
+    assert (
+        program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 1
+    )
     last_line = capsys.readouterr().err.splitlines()[-1]
     assert last_line.startswith("error: DOES NOT FIT 8 x cpu, here: ")
 
@@ -83,5 +91,7 @@ def test_a_sweep_is_known_by_its_runs_or_its_gin_file(flags, text, monkeypatch, 
     "flags", [["--runs=0"], ["--gin_file=leave_one_cluster_out.gin", "--runs=2"]]
 )
 def test_a_number_of_runs_that_cannot_be(flags, capsys):
-    assert program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 2
+    assert (
+        program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 2
+    )
     assert "leave it out" in capsys.readouterr().err

@@ -68,14 +68,19 @@ def test_estimate_counts_the_models_flops():
 
 def test_every_tpu_has_a_price():
     prices = read_prices()
-    assert set(prices) == {name for name, chip in CHIPS.items() if chip.kind.startswith("TPU")}
+    assert set(prices) == {
+        name for name, chip in CHIPS.items() if chip.kind.startswith("TPU")
+    }
     assert all(price.usd > 0 and price.date for price in prices.values())
 
 
 @pytest.mark.parametrize("row", ["v4,cheap,2025-01,us", "v4,-1,2025-01,us", "v4"])
 def test_a_wrong_price_is_named(row, tmp_path):
-    (tmp_path / "prices.csv").write_text(f"# edited\nchip,usd_per_chip_hour,date,region\n{row}\n")
+    (tmp_path / "prices.csv").write_text(
+        f"# edited\nchip,usd_per_chip_hour,date,region\n{row}\n"
+    )
     with pytest.raises(
-        InputError, match=r"prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region"
+        InputError,
+        match=r"prices.csv has the row.*'v4'.*write chip,usd_per_chip_hour,date,region",
     ):
         read_prices(tmp_path / "prices.csv")

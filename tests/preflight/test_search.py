@@ -45,7 +45,9 @@ def tried(memory, job):
     """[(names of the changed settings, whether the job fits with them)]."""
     target = make_target(memory=memory)
     results = []
-    for settings, compiled in what_would_fit(job, target, compile_with(halved_by_each_change)):
+    for settings, compiled in what_would_fit(
+        job, target, compile_with(halved_by_each_change)
+    ):
         names = tuple(setting.partition("=")[0] for setting in settings)
         results.append((names, compiled.fits(target)))
     return results
@@ -98,7 +100,9 @@ def test_search_keeps_the_least_remat_that_fits(monkeypatch):
     def needed_bytes(job):
         return bytes_under[job.model.remat] // job.training.mesh["tensor"]
 
-    monkeypatch.setattr("flan_jax.preflight.search.compile_for", compile_with(needed_bytes))
+    monkeypatch.setattr(
+        "flan_jax.preflight.search.compile_for", compile_with(needed_bytes)
+    )
     target = make_target(memory=60)
     results = list(search(make_job(), target))
     points = []

@@ -12,7 +12,8 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch):
     monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
     monkeypatch.setattr(target.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        InputError, match=r"takes libtpu, which is not installed.*pip install -e '.\[preflight\]'"
+        InputError,
+        match=r"takes libtpu, which is not installed.*pip install -e '.\[preflight\]'",
     ):
         tpu_slice("v4:2x2x1")
 

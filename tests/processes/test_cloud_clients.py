@@ -72,11 +72,22 @@ def test_xpk_makes_the_jobset_that_is_meant(tmp_path):
     engine = gin_settings.load_engine("xpk", ["engines/xpk.gin"], bindings)
     command = engine.commands(SWEEP, RUNS, None)[1]
     manifest = tmp_path / "manifest.yaml"
-    dry = [*command.argv, "--dry-run", "--skip-validation", f"--output-manifest-file={manifest}"]
-    done = subprocess.run(dry, check=False, capture_output=True, text=True, cwd=tmp_path)
+    dry = [
+        *command.argv,
+        "--dry-run",
+        "--skip-validation",
+        f"--output-manifest-file={manifest}",
+    ]
+    done = subprocess.run(
+        dry, check=False, capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     jobset = yaml.safe_load(manifest.read_text())
-    assert jobset["metadata"]["name"] == "loco-1f3a2c11d0-0" == command.jobs(done.stdout)[0]
+    assert (
+        jobset["metadata"]["name"]
+        == "loco-1f3a2c11d0-0"
+        == command.jobs(done.stdout)[0]
+    )
     assert jobset["spec"]["failurePolicy"]["maxRestarts"] == 7
     (slices,) = jobset["spec"]["replicatedJobs"]
     job = slices["template"]["spec"]
@@ -101,7 +112,10 @@ def test_skypilot_finds_the_slice_that_is_meant(tmp_path):
     catalog = tmp_path / ".sky/catalogs/v8/gcp/vms.csv"
     catalog.parent.mkdir(parents=True)
     catalog.write_text(CATALOG)
-    variables = os.environ | {"HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
+    variables = os.environ | {
+        "HOME": str(tmp_path),
+        "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
+    }
     done = subprocess.run(
         [python, "-c", OPTIMIZE, tmp_path / skypilot.FILE],
         check=False,

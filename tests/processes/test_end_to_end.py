@@ -60,7 +60,9 @@ def test_a_run_leaves_a_whole_directory(undisturbed):
     assert sst2["after"]["best_dev_template"]["template"] in range(10)
     rows = [
         json.loads(line)
-        for line in (undisturbed / "predictions" / "sst2-after.jsonl").read_text().splitlines()
+        for line in (undisturbed / "predictions" / "sst2-after.jsonl")
+        .read_text()
+        .splitlines()
     ]
     assert {row["split"] for row in rows} == {"validation", "test"}
 
@@ -73,7 +75,9 @@ def test_the_loss_falls(undisturbed):
 
 def test_checkpoints_kept_are_the_last_two_and_the_best(undisturbed):
     kept = sorted(
-        int(path.name) for path in (undisturbed / "checkpoints").iterdir() if path.name.isdigit()
+        int(path.name)
+        for path in (undisturbed / "checkpoints").iterdir()
+        if path.name.isdigit()
     )
     assert kept[-2:] == [STEPS - 4, STEPS]
     assert len(kept) <= 3
@@ -119,7 +123,9 @@ def finished(half_done, cache):
         "TrainConfig.microbatches=2",
     ],
 )
-def test_a_run_goes_on_computed_otherwise_with_the_same_losses(cache, half_done, finished, change):
+def test_a_run_goes_on_computed_otherwise_with_the_same_losses(
+    cache, half_done, finished, change
+):
     run_dir = half_done.parent / change
     shutil.copytree(half_done, run_dir)
     output = finish(run_dir, cache, NO_DROPOUT, f"--gin.{change}")
@@ -129,7 +135,9 @@ def test_a_run_goes_on_computed_otherwise_with_the_same_losses(cache, half_done,
     assert "is finished" in finish(run_dir, cache, NO_DROPOUT)
 
 
-def test_a_run_goes_on_with_another_attention_backend(tmp_path, cache, half_done, finished):
+def test_a_run_goes_on_with_another_attention_backend(
+    tmp_path, cache, half_done, finished
+):
     run_dir = tmp_path / "changed"
     shutil.copytree(half_done, run_dir)
     manifest = json.loads((run_dir / "manifest.json").read_text())
@@ -145,7 +153,10 @@ def test_a_run_of_other_layers_is_scored_again(tmp_path, cache, finished):
     (run_dir / "eval" / "rte.json").unlink()
     flags = [NO_DROPOUT, "--gin.EncoderDecoderConfig.scan_layers=False", "--tasks=rte"]
     finish(run_dir, cache, *flags, script="launch/evaluate.py")
-    assert scores(run_dir, "rte")["after"]["mean"] == scores(finished, "rte")["after"]["mean"]
+    assert (
+        scores(run_dir, "rte")["after"]["mean"]
+        == scores(finished, "rte")["after"]["mean"]
+    )
 
 
 def test_a_partly_frozen_run_goes_on_exactly(tmp_path, cache):
@@ -166,12 +177,16 @@ def test_a_partly_frozen_run_goes_on_exactly(tmp_path, cache):
 
 
 def assert_same_losses(run_dir, expected):
-    losses, others = ([row["loss"] for row in metrics(each)] for each in (run_dir, expected))
+    losses, others = (
+        [row["loss"] for row in metrics(each)] for each in (run_dir, expected)
+    )
     assert len(losses) == STEPS // 2
     np.testing.assert_allclose(losses, others, rtol=2e-4)
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_parameters(tmp_path, cache, undisturbed):
+def test_killed_at_any_moment_it_ends_with_the_same_parameters(
+    tmp_path, cache, undisturbed
+):
     run_dir, rng, kills = tmp_path / "killed", random.Random(time.time_ns()), 0
     while True:
         process = start(run_dir, cache)
@@ -187,7 +202,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_parameters(tmp_path, cache, 
     assert_same_run(run_dir, undisturbed)
 
 
-def test_killed_while_training_it_ends_with_the_same_parameters(tmp_path, cache, undisturbed):
+def test_killed_while_training_it_ends_with_the_same_parameters(
+    tmp_path, cache, undisturbed
+):
     run_dir = tmp_path / "killed"
     process = start(run_dir, cache)
     wait_for_step(process, run_dir, 10)
@@ -206,7 +223,9 @@ def test_sigterm_saves_and_says_so_with_42(tmp_path, cache, undisturbed):
     assert process.returncode == 42, output
     assert "The same command goes on" in output
     saved = max(
-        int(path.name) for path in (run_dir / "checkpoints").iterdir() if path.name.isdigit()
+        int(path.name)
+        for path in (run_dir / "checkpoints").iterdir()
+        if path.name.isdigit()
     )
     assert saved >= 6
     assert metrics(run_dir)[-1]["step"] <= saved
@@ -231,7 +250,8 @@ def test_evaluation_in_between_changes_nothing_and_each_is_logged_once(
     found = metrics(run_dir, "eval")
     assert [row["step"] for row in found] == list(range(3, STEPS + 1, 3))
     assert all(
-        row.keys() == {"step", "eval"} and row["eval"].keys() == {"sentiment"} for row in found
+        row.keys() == {"step", "eval"} and row["eval"].keys() == {"sentiment"}
+        for row in found
     )
 
 
@@ -245,13 +265,18 @@ def test_a_finished_run_is_evaluated_under_further_prompts_without_training_agai
         "--gin.none/Prompts.instructions=none",
     ]
     assert f"train {STEPS}/{STEPS}" not in finish(run_dir, cache, *flags)
-    assert (run_dir / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
+    assert (run_dir / "metrics.jsonl").read_text() == (
+        undisturbed / "metrics.jsonl"
+    ).read_text()
     sst2, rte = scores(run_dir, "sst2"), scores(run_dir, "rte")
     assert len(sst2["after-none"]["templates"]) == 1 and "after-none" not in rte
     assert (
-        sst2["before-none"]["examples"] == sst2["before"]["examples"] and "before-none" not in rte
+        sst2["before-none"]["examples"] == sst2["before"]["examples"]
+        and "before-none" not in rte
     )
-    assert {name: sst2[name] for name in sst2 if "-none" not in name} == scores(undisturbed, "sst2")
+    assert {name: sst2[name] for name in sst2 if "-none" not in name} == scores(
+        undisturbed, "sst2"
+    )
     result = json.loads((run_dir / "result.json").read_text())["tasks"]["sst2"]
     assert result["after-none"] == sst2["after-none"]["mean"]
     assert "is finished" in finish(run_dir, cache, *flags)
@@ -259,18 +284,30 @@ def test_a_finished_run_is_evaluated_under_further_prompts_without_training_agai
     finish(run_dir, cache, "--gin.EvalConfig.scoring=mean")
     assert "after-none" not in scores(run_dir, "sst2")
     conditions = [
-        json.loads((run_dir / "predictions" / f"{w}.json").read_text()) for w in ("before", "after")
+        json.loads((run_dir / "predictions" / f"{w}.json").read_text())
+        for w in ("before", "after")
     ]
     assert [there["conditions"]["scoring"] for there in conditions] == ["mean", "mean"]
 
 
 def test_any_checkpoint_is_scored_on_any_task(tmp_path, cache, undisturbed):
-    run_dir, flags = tmp_path / "scored", [f"--gin.WARM_START={undisturbed}", "--gin.HELD_OUT=None"]
-    output = finish(run_dir, cache, *flags, "--tasks=sst2,wnli", script="launch/evaluate.py")
+    run_dir, flags = (
+        tmp_path / "scored",
+        [f"--gin.WARM_START={undisturbed}", "--gin.HELD_OUT=None"],
+    )
+    output = finish(
+        run_dir, cache, *flags, "--tasks=sst2,wnli", script="launch/evaluate.py"
+    )
     assert "sst2" in output and (run_dir / "report.html").exists()
-    assert {path.name for path in (run_dir / "eval").iterdir()} == {"sst2.json", "wnli.json"}
+    assert {path.name for path in (run_dir / "eval").iterdir()} == {
+        "sst2.json",
+        "wnli.json",
+    }
     assert scores(run_dir, "sst2")["after"] == scores(undisturbed, "sst2")["after"]
-    assert (scores(run_dir, "sst2")["held_out"], scores(run_dir, "wnli")["held_out"]) == (
+    assert (
+        scores(run_dir, "sst2")["held_out"],
+        scores(run_dir, "wnli")["held_out"],
+    ) == (
         True,
         False,
     )
@@ -279,17 +316,30 @@ def test_any_checkpoint_is_scored_on_any_task(tmp_path, cache, undisturbed):
     shutil.copytree(undisturbed, copy)
     (copy / "eval" / "rte.json").unlink()
     finish(copy, cache, "--tasks=rte,wnli", script="launch/evaluate.py")
-    assert scores(copy, "rte") == scores(undisturbed, "rte") and "after" in scores(copy, "wnli")
+    assert scores(copy, "rte") == scores(undisturbed, "rte") and "after" in scores(
+        copy, "wnli"
+    )
     assert scores(copy, "sst2") == scores(undisturbed, "sst2")
     assert "is finished" in finish(copy, cache)
-    output = finish(run_dir, cache, *flags, "--tasks=sst3", script="launch/evaluate.py", code=2)
+    output = finish(
+        run_dir, cache, *flags, "--tasks=sst3", script="launch/evaluate.py", code=2
+    )
     assert "unknown mixture or task 'sst3'. Did you mean 'sst2'?" in output
-    output = finish(undisturbed, cache, *flags, "--tasks=sst2", script="launch/evaluate.py", code=2)
-    assert "holds a run of other settings" in output and "warm_start: None in the run" in output
+    output = finish(
+        undisturbed, cache, *flags, "--tasks=sst2", script="launch/evaluate.py", code=2
+    )
+    assert (
+        "holds a run of other settings" in output
+        and "warm_start: None in the run" in output
+    )
 
 
 def test_a_killed_evaluation_goes_on_to_the_same_files(tmp_path, cache, undisturbed):
-    flags = [f"--gin.WARM_START={undisturbed}", "--gin.EvalConfig.rows=1", "--tasks=sst2"]
+    flags = [
+        f"--gin.WARM_START={undisturbed}",
+        "--gin.EvalConfig.rows=1",
+        "--tasks=sst2",
+    ]
     finish(tmp_path / "whole", cache, *flags, script="launch/evaluate.py")
     process = start(tmp_path / "killed", cache, *flags, script="launch/evaluate.py")
     partial = tmp_path / "killed" / "predictions" / "after.partial"
@@ -299,11 +349,19 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(tmp_path, cache, undistur
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    assert partial.exists() and not (tmp_path / "killed" / "eval" / "sst2.json").exists()
+    assert (
+        partial.exists() and not (tmp_path / "killed" / "eval" / "sst2.json").exists()
+    )
     finish(tmp_path / "killed", cache, *flags, script="launch/evaluate.py")
     assert not partial.exists()
-    for name in ("predictions/sst2-after.jsonl", "predictions/after.json", "eval/sst2.json"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    for name in (
+        "predictions/sst2-after.jsonl",
+        "predictions/after.json",
+        "eval/sst2.json",
+    ):
+        assert (tmp_path / "killed" / name).read_bytes() == (
+            tmp_path / "whole" / name
+        ).read_bytes()
 
 
 def test_two_processes_cannot_write_one_run(tmp_path, cache, undisturbed):
@@ -321,7 +379,11 @@ def test_two_processes_cannot_write_one_run(tmp_path, cache, undisturbed):
 def test_a_run_warm_started_from_another_on_its_tokens_imports_no_tensorflow(
     tmp_path, cache, undisturbed
 ):
-    flags = [*FLAGS, f"--run_dir={tmp_path / 'warm'}", f"--gin.WARM_START={undisturbed}"]
+    flags = [
+        *FLAGS,
+        f"--run_dir={tmp_path / 'warm'}",
+        f"--gin.WARM_START={undisturbed}",
+    ]
     code = (
         "import sys; from flan_jax.cli import program, train\n"
         f"code = program.exit_code(train.main, {flags!r})\n"
@@ -361,7 +423,9 @@ def test_a_dry_run_refuses_a_vocabulary_that_training_refuses(tmp_path, cache):
 
 
 @pytest.mark.parametrize("on_failure", ["stop", "skip"])
-def test_a_full_disk_is_said_and_loses_nothing(tmp_path, cache, undisturbed, on_failure):
+def test_a_full_disk_is_said_and_loses_nothing(
+    tmp_path, cache, undisturbed, on_failure
+):
     """`ulimit -f` makes the kernel refuse what goes beyond a size, as a full disk does."""
     run_dir = tmp_path / "full"
     command = [
@@ -373,9 +437,17 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, cache, undisturbed, on_
         ROOT / "launch/train.py",
         *FLAGS,
     ]
-    command += [f"--run_dir={run_dir}", f"--gin.CheckpointConfig.on_failure={on_failure}"]
+    command += [
+        f"--run_dir={run_dir}",
+        f"--gin.CheckpointConfig.on_failure={on_failure}",
+    ]
     done = subprocess.run(
-        command, env=environment(cache), capture_output=True, text=True, check=False, timeout=300
+        command,
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 1, done.stderr
     assert "the disk is full" in done.stderr

@@ -104,7 +104,9 @@ def assert_nearly_same_predictions(run_dir, other, task):
     assert len(actual) == len(expected) > 0
     for row, other_row in zip(actual, expected, strict=True):
         assert row["inputs"] == other_row["inputs"]
-        np.testing.assert_allclose(row.get("sums", []), other_row.get("sums", []), atol=2e-3)
+        np.testing.assert_allclose(
+            row.get("sums", []), other_row.get("sums", []), atol=2e-3
+        )
         if "sums" not in row:
             assert row["prediction"] == other_row["prediction"]
 
@@ -120,7 +122,9 @@ def test_two_processes_evaluate_together(tmp_path, cache, alone):
         "--tasks=sst2,gigaword",
         "--gin.DataConfig.eval_examples=1",
     )
-    outputs = finish_all(tmp_path / "two", cache, 2, *flags, script="launch/evaluate.py")
+    outputs = finish_all(
+        tmp_path / "two", cache, 2, *flags, script="launch/evaluate.py"
+    )
     assert "gigaword" in outputs[0]
     assert "gigaword" not in outputs[1]
     finish(tmp_path / "one", cache, *RTE, *flags, script="launch/evaluate.py")
@@ -156,7 +160,9 @@ def stop_one_of_two(run_dir, cache, *, victim, signal_number=signal.SIGKILL):
     return result
 
 
-def test_a_killed_process_is_named_and_the_same_command_continues(tmp_path, cache, undisturbed):
+def test_a_killed_process_is_named_and_the_same_command_continues(
+    tmp_path, cache, undisturbed
+):
     code, output = stop_one_of_two(tmp_path / "killed", cache, victim=1)
     assert code == 42
     assert "process 0 on" in output
@@ -182,7 +188,9 @@ def test_the_others_end_when_process_zero_is_frozen(tmp_path, cache, undisturbed
     assert "no heartbeat from process 0 for 30 s" in output
 
 
-def test_a_process_with_other_settings_is_named_and_ends_all(tmp_path, cache, undisturbed):
+def test_a_process_with_other_settings_is_named_and_ends_all(
+    tmp_path, cache, undisturbed
+):
     run_dir = tmp_path / "other"
     last_flags = ("--gin.LEARNING_RATE=0.5",)
     outputs = finish_all(run_dir, cache, 2, code=2, last_flags=last_flags)
@@ -266,7 +274,9 @@ def test_a_kubernetes_pod_that_does_not_find_the_others_is_refused():
         "    print(error)",
         **pod,
     )
-    assert "its other pods were not found: pip install kubernetes" in done.stdout, done.stderr
+    assert "its other pods were not found: pip install kubernetes" in done.stdout, (
+        done.stderr
+    )
 
 
 def test_a_process_that_fails_ends_the_others_while_they_look_for_devices():

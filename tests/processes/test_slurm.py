@@ -26,7 +26,9 @@ SUBMIT = ("--engine=slurm", "--gin_file=slurm.gin", STEPS)
 def cluster():
     """The environment in which Slurm's programs find the cluster."""
     missing = [
-        name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None
+        name
+        for name in ("munged", "slurmctld", "slurmd", "sbatch")
+        if shutil.which(name) is None
     ]
     if missing or os.geteuid():
         pytest.skip(
@@ -58,14 +60,16 @@ def wait(condition, seconds=900):
 
 def step(folder, run):
     rows = [
-        row["step"] for row in read_jsonl(folder / "sweep" / run["directory"] / "metrics.jsonl")
+        row["step"]
+        for row in read_jsonl(folder / "sweep" / run["directory"] / "metrics.jsonl")
     ]
     return max(rows, default=0)
 
 
 def logs(folder):
     return "\n".join(
-        f"{file.name}: {file.read_text()[-2000:]}" for file in (folder / "sweep/logs").iterdir()
+        f"{file.name}: {file.read_text()[-2000:]}"
+        for file in (folder / "sweep/logs").iterdir()
     )
 
 
@@ -79,7 +83,9 @@ def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbe
     sweep(undisturbed, cache, STEPS, "--slots=2")
 
     bin_folder = Path(sys.executable).parent
-    (disturbed / "slurm.gin").write_text(f"SlurmEngine.activate = 'export PATH={bin_folder}:$PATH'")
+    (disturbed / "slurm.gin").write_text(
+        f"SlurmEngine.activate = 'export PATH={bin_folder}:$PATH'"
+    )
     output = sweep(disturbed, cache, *SUBMIT, **cluster)
     assert "3 to submit to slurm, 0 in its queue already" in output
     jobs = last_jobs(disturbed / "sweep")
@@ -87,7 +93,9 @@ def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbe
         disturbed, cache, *SUBMIT, **cluster
     )
     assert last_jobs(disturbed / "sweep") == jobs
-    assert all(job in sweep(disturbed, cache, "--status", **cluster) for job in jobs.values())
+    assert all(
+        job in sweep(disturbed, cache, "--status", **cluster) for job in jobs.values()
+    )
 
     first, second = runs(disturbed)
     wait(lambda: 6 <= step(disturbed, first) < LAST)
@@ -98,9 +106,10 @@ def test_jobs_that_are_requeued_in_the_middle_come_to_the_table_of_an_undisturbe
     wait(lambda: not slurm(cluster, "squeue", "--noheader").strip())
 
     found = statuses(disturbed)
-    assert [found[run["id"]]["state"] for run in (first, second)] == ["finished", "finished"], logs(
-        disturbed
-    )
+    assert [found[run["id"]]["state"] for run in (first, second)] == [
+        "finished",
+        "finished",
+    ], logs(disturbed)
     assert [found[run["id"]]["attempts"] for run in (first, second)] == [2, 2]
     assert table(disturbed) == table(undisturbed)
     assert "0 to submit to slurm, 0 in its queue already" in sweep(
@@ -145,5 +154,9 @@ def test_a_run_of_two_nodes_has_a_process_on_each_and_goes_on_when_both_have_sav
     wait(lambda: said.exists() and len(said.read_text().splitlines()) == 2)
     slurm(cluster, "scancel", "--signal=TERM", job)
     wait(lambda: not slurm(cluster, "squeue", "--noheader").strip())
-    lines = [f"node{node} {node - 1} {restart} --index=ab" for restart in (0, 1) for node in (1, 2)]
+    lines = [
+        f"node{node} {node - 1} {restart} --index=ab"
+        for restart in (0, 1)
+        for node in (1, 2)
+    ]
     assert sorted(said.read_text().splitlines()) == sorted(lines)

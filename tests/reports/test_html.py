@@ -58,7 +58,10 @@ def test_markdown_of_every_block():
 def test_html_of_every_block_is_escaped_ascii():
     page = html.page("naïve <T>", [BLOCKS])
     assert page.isascii() and "<title>na&#239;ve &lt;T&gt;</title>" in page
-    assert '<figure role="img" aria-label="Scores &#34;here&#34;"><svg></svg></figure>' in page
+    assert (
+        '<figure role="img" aria-label="Scores &#34;here&#34;"><svg></svg></figure>'
+        in page
+    )
     assert '<p class="missing">Not available yet: no step.</p>' in page
     assert '<pre dir="auto">a\n  &lt;b&gt;</pre>' in page
     assert '<summary><b>rte</b> (nli), <a href="a.jsonl">all</a></summary>' in page
@@ -69,7 +72,8 @@ def test_a_section_without_blocks_is_left_out():
 
 
 @pytest.mark.parametrize(
-    "cell, text", [(None, "-"), ("", ""), (0, "0"), (1234, "1,234"), (0.05, "0.1"), ("a", "a")]
+    "cell, text",
+    [(None, "-"), ("", ""), (0, "0"), (1234, "1,234"), (0.05, "0.1"), ("a", "a")],
 )
 def test_cells(cell, text):
     assert html.format_cell(cell) == text

@@ -34,7 +34,9 @@ def test_generated_rows_are_noted_and_named_where_only_some_are():
         "Practice corpus: generated rows. These are not FLAN's datasets; scores on them are not "
         "comparable with published ones."
     )
-    note = generated_rows_note([mixture(rte="tfds"), mixture(cb="generated", wnli="generated")])
+    note = generated_rows_note(
+        [mixture(rte="tfds"), mixture(cb="generated", wnli="generated")]
+    )
     assert "the rows of some tasks are generated (cb, wnli)." in note
 
 
@@ -52,7 +54,9 @@ def test_only_known_real_rows_are_comparable(mixtures, is_real):
 
 
 def test_rows_of_unknown_origin_are_not_comparable():
-    content = mixture_summary([mixture_task("rte", "nli", "tfds")], held_out=[], steps=10)
+    content = mixture_summary(
+        [mixture_task("rte", "nli", "tfds")], held_out=[], steps=10
+    )
     del content["tasks"][0]["provenance"]
     summary = MixtureSummary.from_json(content)
     assert not has_real_rows_only([summary]) and generated_rows_note([summary]) is None
@@ -60,7 +64,11 @@ def test_rows_of_unknown_origin_are_not_comparable():
 
 def test_pictures(tmp_path):
     summary = mixture(rte="tfds", cb="tfds")
-    for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("html", b"<!doctype html>")):
+    for ending, start in (
+        ("png", b"\x89PNG"),
+        ("svg", b"<?xml"),
+        ("html", b"<!doctype html>"),
+    ):
         path = tmp_path / f"mixture.{ending}"
         draw_mixture(summary, path)
         assert path.read_bytes().startswith(start)

@@ -15,7 +15,9 @@ def examples_of(run, name):
 
 def test_before_and_after_are_paired(tmp_path):
     after = [prediction(7, 0, 1), prediction(8, 0, 1, split="validation")]
-    run = write_run(tmp_path, predictions={"rte-before": [prediction(7, 0, 0)], "rte-after": after})
+    run = write_run(
+        tmp_path, predictions={"rte-before": [prediction(7, 0, 0)], "rte-after": after}
+    )
     ((prompt,),) = examples_of(run, "rte").examples
     assert prompt.title == "test example 7, template 0"
     assert [(answer.label, answer.mark, answer.text) for answer in prompt.answers] == [
@@ -23,7 +25,10 @@ def test_before_and_after_are_paired(tmp_path):
         ("before", "✗ wrong", "yes"),
         ("after", "✓ right", "no"),
     ]
-    assert prompt.options.columns[2:] == ["log-probability before", "log-probability after"]
+    assert prompt.options.columns[2:] == [
+        "log-probability before",
+        "log-probability after",
+    ]
     assert prompt.options.rows == [
         ["yes", "", "-1.25", "-1.25"],
         ["no", "✓ right answer", "-2.50", "-2.50"],
@@ -42,7 +47,10 @@ def test_further_prompts_follow(tmp_path):
         ["test example 7, template 3", "after, prompts none, template 0"],
     ]
     main, further = block.examples[0]
-    assert (main.prompt, further.prompt) == ("Is it so? (after)", "Is it so? (after-none)")
+    assert (main.prompt, further.prompt) == (
+        "Is it so? (after)",
+        "Is it so? (after-none)",
+    )
     assert [(answer.label, answer.mark) for answer in further.answers] == [
         ("right answer", ""),
         ("after-none", "✗ wrong"),
@@ -59,7 +67,10 @@ def test_generated_text_is_not_called_wrong(tmp_path):
         "inputs": "x",
         "references": ["A b."],
     }
-    rows = {"g-before": [row | {"prediction": "c"}], "g-after": [row | {"prediction": "a B. "}]}
+    rows = {
+        "g-before": [row | {"prediction": "c"}],
+        "g-after": [row | {"prediction": "a B. "}],
+    }
     ((prompt,),) = examples_of(write_run(tmp_path, predictions=rows), "g").examples
     assert prompt.options is None
     assert [(answer.label, answer.mark) for answer in prompt.answers] == [
@@ -70,7 +81,11 @@ def test_generated_text_is_not_called_wrong(tmp_path):
 
 
 def test_ten_examples_from_all_templates_the_same_each_time(tmp_path):
-    rows = [prediction(example, template, 1) for example in range(60) for template in range(7)]
+    rows = [
+        prediction(example, template, 1)
+        for example in range(60)
+        for template in range(7)
+    ]
     run = write_run(tmp_path, predictions={"rte-after": rows})
     block = examples_of(run, "rte")
     assert len(block.examples) == 10
@@ -85,7 +100,9 @@ def test_the_page_shows_them(tmp_path):
     page = write(run).read_text()
     assert "<details open><summary><b>rte</b>, held out" in page
     assert page.count('<div class="example">') == 1
-    assert "before <b>&#10007; wrong</b>" in page and "after <b>&#10003; right</b>" in page
+    assert (
+        "before <b>&#10007; wrong</b>" in page and "after <b>&#10003; right</b>" in page
+    )
     assert "-1.25" in page and "log-probability before" in page
 
 
@@ -93,7 +110,8 @@ def test_a_sample_of_a_file_is_evenly_spaced(tmp_path):
     rows = [prediction(number, 0, 1) for number in range(100, 1000)]
     run = write_run(tmp_path, predictions={"rte-after": rows})
     examples = [
-        entry.example for entry in sample_predictions(run / "predictions" / "rte-after.jsonl", 6)
+        entry.example
+        for entry in sample_predictions(run / "predictions" / "rte-after.jsonl", 6)
     ]
     assert len(examples) == 6 and examples == sorted(set(examples))
     assert examples[0] == 100 and examples[-1] > 800

@@ -20,14 +20,25 @@ def test_a_finished_run(tmp_path):
     run = write_run(
         tmp_path,
         task("rte", before=scores(48.0, 52.0), after=scores(60.0, 70.0)),
-        task("cb", before=scores(30.0, 36.0, chance=third), after=scores(41.0, 51.0, chance=third)),
+        task(
+            "cb",
+            before=scores(30.0, 36.0, chance=third),
+            after=scores(41.0, 51.0, chance=third),
+        ),
         task("boolq", "reading_comp", False, before=scores(50.0), after=scores(88.0)),
-        task("samsum", "summarization", False, after=scores(33.25, chance=None, metric="rouge1")),
+        task(
+            "samsum",
+            "summarization",
+            False,
+            after=scores(33.25, chance=None, metric="rouge1"),
+        ),
         metrics=[metrics_row(step, 9 / step) for step in range(1, 60)],
         result={"step": 2000, "loss": 1.5, "seconds": 90.0},
     )
     page = html(run)
-    assert "<b>41.5</b> &rarr; <b>55.5</b> <span>nli, held out, chance 41.7</span>" in page
+    assert (
+        "<b>41.5</b> &rarr; <b>55.5</b> <span>nli, held out, chance 41.7</span>" in page
+    )
     assert (
         "the mean score of 2 tasks, over all templates, rises with training from 41.5% to 55.5% "
         "(+14.0 points)" in page
@@ -49,7 +60,10 @@ def test_a_finished_run(tmp_path):
     )
     for cell in cells:
         assert f">{cell}<" in page, cell
-    assert "98.0% of the 512 inputs positions and 61.0% of the 128 targets positions" in page
+    assert (
+        "98.0% of the 512 inputs positions and 61.0% of the 128 targets positions"
+        in page
+    )
     assert page.count("<svg") == 3
     without_namespaces = page.replace("http://www.w3.org", "").replace('href="#', "")
     assert not re.search(r'(src|href)="http', without_namespaces)
@@ -139,7 +153,10 @@ def test_a_score_near_chance_is_called_that(tmp_path, after, is_at_chance):
 def test_the_interval_is_the_one_that_the_run_has_computed(tmp_path):
     after = scores(50.0, 56.0, interval=(43.2, 62.75))
     page = html(write_run(tmp_path, task("rte", before=scores(40.0), after=after)))
-    assert "Its 95 % interval, over templates and examples, reaches from 43.2% to 62.8%." in page
+    assert (
+        "Its 95 % interval, over templates and examples, reaches from 43.2% to 62.8%."
+        in page
+    )
     assert page.count(">43.2 &#8211; 62.8<") == 2  # the task, and the mean of 1 task
 
 
@@ -163,7 +180,10 @@ def test_text_of_the_data_is_escaped(tmp_path):
     nasty_task = task("<u>&$x_1$ 日本", "<s>", after=scores(50.0))
     run = write_run(tmp_path, nasty_task, predictions=predictions)
     page = run_report.write(run).read_bytes().decode("ascii")
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in page and "na&#239;ve &#26085;" in page
+    assert (
+        "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in page
+        and "na&#239;ve &#26085;" in page
+    )
     assert not re.search(r"<(script|i|u|s)>(?!\(empty)", page)
     assert "<i>(empty)</i>" in page
 

@@ -37,7 +37,9 @@ def test_a_task_of_one_run_has_the_interval_that_the_run_reports():
 
 def test_several_seeds_widen_the_reported_interval():
     seeds = [scores(60.0, interval=(55.0, 65.0)), scores(70.0, interval=(65.0, 75.0))]
-    records = [TaskScores.from_json(task("rte", after=seed)).scores[AFTER] for seed in seeds]
+    records = [
+        TaskScores.from_json(task("rte", after=seed)).scores[AFTER] for seed in seeds
+    ]
     interval = reported_interval(records)
     error = 10 / 3.92
     expected = math.sqrt(error**2 + 50 / 2)  # var([60, 70], ddof=1) = 50
@@ -50,7 +52,9 @@ def test_several_seeds_widen_the_reported_interval():
 
 def test_the_values_of_seeds_are_stacked():
     first, second = [[0, 100, 100], [0, 0, 100]], [[100, 100, 100], [0, 100, 100]]
-    rte = row(task("rte", after=with_values(first)), task("rte", after=with_values(second)))
+    rte = row(
+        task("rte", after=with_values(first)), task("rte", after=with_values(second))
+    )
     (values,) = rte.after.values
     assert values.tolist() == [first, second]
     assert rte.after.interval == bootstrap(values)
@@ -60,14 +64,20 @@ def test_the_values_of_seeds_are_stacked():
 def test_medians_and_best_templates_are_means_over_seeds():
     one = scores(60.0, 70.0, 90.0) | {"median": 71.0, "quartiles": [61.0, 81.0]}
     rte = row(task("rte", after=one))
-    assert (rte.after.median, rte.after.quartiles, rte.after.best) == (71.0, (61.0, 81.0), 60.0)
+    assert (rte.after.median, rte.after.quartiles, rte.after.best) == (
+        71.0,
+        (61.0, 81.0),
+        60.0,
+    )
     both = row(task("rte", after=one), task("rte", after=scores(62.0, 72.0, 92.0)))
     assert (both.after.median, both.after.quartiles) == (71.0, (66.0, 81.0))
     assert both.after.best == 61.0
 
 
 def test_phases_that_a_seed_lacks_are_left_out():
-    first = task("rte", before=scores(50.0), after=scores(60.0), after_none=scores(55.0))
+    first = task(
+        "rte", before=scores(50.0), after=scores(60.0), after_none=scores(55.0)
+    )
     second = task("rte", before=scores(50.0), after=scores(70.0))
     assert list(row(first).scores) == [BEFORE, AFTER, Phase("after", "none")]
     assert list(row(first, second).scores) == [BEFORE, AFTER]
@@ -94,7 +104,9 @@ def test_a_mean_has_only_what_all_its_tasks_have():
     ],
 )
 def test_at_chance(after, is_at_chance):
-    assert row(task("rte", before=scores(1.0), after=after)).is_at_chance == is_at_chance
+    assert (
+        row(task("rte", before=scores(1.0), after=after)).is_at_chance == is_at_chance
+    )
 
 
 def test_the_paired_test_needs_values_of_the_same_prompts():
@@ -119,10 +131,16 @@ def test_tasks_weigh_alike_in_the_paired_test_whatever_their_number_of_examples(
     worse_on_large = (large + 20, large)
     p_value = paired_p_value([better_on_small, worse_on_large])
     assert p_value > paired_p_value([worse_on_large])
-    assert p_value == pytest.approx(1 / 8, abs=0.02)  # the signs of four examples decide
+    assert p_value == pytest.approx(
+        1 / 8, abs=0.02
+    )  # the signs of four examples decide
 
 
 def test_texts():
     assert format_interval(Interval(65.04, 1.0, 60.0, 70.25)) == "65.0 [60.0, 70.2]"
     assert format_interval(Interval(65.04, math.nan, math.nan, math.nan)) == "65.0"
-    assert [format_p_value(p) for p in (None, 0.0004, 0.0416)] == [None, "< 0.001", "0.042"]
+    assert [format_p_value(p) for p in (None, 0.0004, 0.0416)] == [
+        None,
+        "< 0.001",
+        "0.042",
+    ]

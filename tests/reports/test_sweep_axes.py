@@ -18,7 +18,12 @@ def blocks(sweep, kind):
 @pytest.mark.parametrize(
     "axes, evaluations, titles, lines",
     [
-        ({"MIXTURE": MIXTURES}, ["after"], ["Number of clusters (MIXTURE)"], ["untuned", "tuned"]),
+        (
+            {"MIXTURE": MIXTURES},
+            ["after"],
+            ["Number of clusters (MIXTURE)"],
+            ["untuned", "tuned"],
+        ),
         (
             {"train/Prompts.instructions": ["natural", "none"]},
             ["after", "after-none"],
@@ -34,9 +39,13 @@ def blocks(sweep, kind):
         ({}, ["after", "after-none"], ["Prompts at evaluation"], ["tuned"]),
     ],
 )
-def test_each_axis_that_varies_has_a_figure_and_a_table(tmp_path, axes, evaluations, titles, lines):
+def test_each_axis_that_varies_has_a_figure_and_a_table(
+    tmp_path, axes, evaluations, titles, lines
+):
     axes = {"HELD_OUT": list(FEW_CLUSTERS), **axes}
-    page = write(write_sweep(tmp_path, axes=axes, evaluations=evaluations, **SMALL)).read_text()
+    page = write(
+        write_sweep(tmp_path, axes=axes, evaluations=evaluations, **SMALL)
+    ).read_text()
     assert [title for title in titles if f"<h2>{title}</h2>" not in page] == []
     assert page.count("Held-out mean by") == len(titles)
     for line in lines:
@@ -56,7 +65,11 @@ def test_a_table_of_means_and_one_of_differences(tmp_path):
 
 
 def test_untuned_models_that_differ_between_settings_have_lines_of_their_own(tmp_path):
-    axes = {"HELD_OUT": ["nli"], "MODEL": ["@Small()", "@Base()"], "train/Prompts.shots": [0, 5]}
+    axes = {
+        "HELD_OUT": ["nli"],
+        "MODEL": ["@Small()", "@Base()"],
+        "train/Prompts.shots": [0, 5],
+    }
     means, *_ = blocks(write_sweep(tmp_path, axes=axes, **SMALL), "table")
     assert means.columns == [
         "MODEL",
@@ -71,7 +84,9 @@ def test_an_axis_shows_the_clusters_that_all_settings_have(tmp_path):
     axes = {"MIXTURE": MIXTURES, "HELD_OUT": list(FEW_CLUSTERS)}
     sweep = write_sweep(tmp_path, axes=axes, states={1: "failed"}, **SMALL)
     (caption, _) = blocks(sweep, "paragraph")
-    assert caption.text.startswith("Mean over nli (the clusters scored in every setting)")
+    assert caption.text.startswith(
+        "Mean over nli (the clusters scored in every setting)"
+    )
 
 
 def test_the_ticks_leave_out_what_all_values_share(tmp_path):

@@ -25,7 +25,9 @@ def twelve_runs(tmp_path_factory):
 
 @pytest.fixture
 def few(tmp_path):
-    return write_sweep(tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS)
+    return write_sweep(
+        tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS
+    )
 
 
 def html(sweep):
@@ -47,7 +49,9 @@ def test_runs_without_a_result_are_listed_with_the_last_error(twelve_runs):
     for text in (markdown, (twelve_runs / "report.html").read_text()):
         assert "the loss is not finite at step 410 &lt;nan&gt;" in text
     rows = re.findall(
-        r"^\| HELD_OUT=\S+ SEED=\d \| (failed|running|waiting) \| .*", markdown, re.MULTILINE
+        r"^\| HELD_OUT=\S+ SEED=\d \| (failed|running|waiting) \| .*",
+        markdown,
+        re.MULTILINE,
     )
     assert rows[:3] == ["failed", "running", "waiting"]
 
@@ -64,13 +68,17 @@ def test_results_csv_has_a_row_for_each_run_task_and_phase(twelve_runs):
     finished = [
         row
         for row in rows
-        if row["state"] == "finished" and row["SEED"] == "0" and row["HELD_OUT"] == "nli"
+        if row["state"] == "finished"
+        and row["SEED"] == "0"
+        and row["HELD_OUT"] == "nli"
     ]
     assert {(row["task"], row["when"]) for row in finished} == {
         (task, phase) for task in CLUSTERS["nli"] for phase in ("before", "after")
     }
     content = json.loads((run_folder(twelve_runs, 0) / "eval" / "rte.json").read_text())
-    (row,) = [row for row in finished if row["task"] == "rte" and row["when"] == "after"]
+    (row,) = [
+        row for row in finished if row["task"] == "rte" and row["when"] == "after"
+    ]
     assert float(row["mean"]) == content["after"]["mean"]
     assert float(row["q75"]) == content["after"]["quartiles"][1]
     assert [row["task"] for row in rows if row["state"] == "waiting"] == [""]
@@ -89,13 +97,21 @@ def test_a_sweep_with_gaps_still_has_a_verdict(few):
 
 def test_what_is_missing_is_named(few):
     page = html(few)
-    for absent in ("<h2>Gaps</h2>", "Not held out", "Truncated prompts", "Tasks without scores"):
+    for absent in (
+        "<h2>Gaps</h2>",
+        "Not held out",
+        "Truncated prompts",
+        "Tasks without scores",
+    ):
         assert absent not in page
     edit_json(few / "plan.json", lambda plan: plan.update(left_out=["translation"]))
     scores = run_folder(few, 0) / "eval" / "rte.json"
     edit_json(scores, lambda task: task["after"].update(truncated=12.4))
     manifest = run_folder(few, 1) / "manifest.json"
-    edit_json(manifest, lambda content: content.update(not_evaluated={"wnli": "no test split"}))
+    edit_json(
+        manifest,
+        lambda content: content.update(not_evaluated={"wnli": "no test split"}),
+    )
     page = html(few)
     assert "Not held out (no task can be evaluated): translation." in page
     assert "Truncated prompts (longer than LENGTHS): rte 12 %." in page
@@ -118,17 +134,26 @@ def test_a_metric_of_a_whole_set_is_named_in_the_verdict(few):
 
 def test_the_setting_that_is_shown_is_named(tmp_path):
     axes = {"MIXTURE": MIXTURES, "HELD_OUT": list(FEW_CLUSTERS)}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, templates=3, examples=10)
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW_CLUSTERS, templates=3, examples=10
+    )
     page = html(sweep)
-    assert "Shown here: MIXTURE = flan2021_3_clusters. The other setting follows below." in page
+    assert (
+        "Shown here: MIXTURE = flan2021_3_clusters. The other setting follows below."
+        in page
+    )
     assert "<summary><b>MIXTURE = flan2021_1_clusters</b></summary>" in page
 
 
 @pytest.mark.parametrize("provenance", ["generated", "tfds"])
 def test_generated_rows_are_noted(tmp_path, provenance):
     axes = {"HELD_OUT": ["nli"]}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, provenance=provenance)
-    assert ("Practice corpus: generated rows." in html(sweep)) == (provenance == "generated")
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW_CLUSTERS, provenance=provenance
+    )
+    assert ("Practice corpus: generated rows." in html(sweep)) == (
+        provenance == "generated"
+    )
 
 
 def test_a_sweep_that_has_not_begun(tmp_path):
@@ -146,7 +171,9 @@ def test_the_command(tmp_path, few, capsys):
         sweep_report.main([str(few / "runs")])
     assert stopped.value.code == 2
     assert "it has no plan.json" in capsys.readouterr().err
-    with pytest.raises(InputError, match="is not a sweep directory: there is no such directory"):
+    with pytest.raises(
+        InputError, match="is not a sweep directory: there is no such directory"
+    ):
         sweep_report.write(tmp_path / "none")
 
 

@@ -19,7 +19,9 @@ from flan_jax.run_records import AFTER, Phase
 
 @pytest.fixture
 def few(tmp_path):
-    return write_sweep(tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS)
+    return write_sweep(
+        tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS
+    )
 
 
 def test_axes_settings_and_evaluations(tmp_path):
@@ -32,7 +34,9 @@ def test_axes_settings_and_evaluations(tmp_path):
     }
     phases = ["after", "after-none"]
     sweep = read_sweep(
-        write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, evaluations=phases, templates=2)
+        write_sweep(
+            tmp_path, axes=axes, clusters=FEW_CLUSTERS, evaluations=phases, templates=2
+        )
     )
     assert sweep.axes == {"MIXTURE": axes["MIXTURE"], "WARM_START": ["a", "b"]}
     assert len(sweep.runs) == 12 and len(sweep.settings) == 6
@@ -50,7 +54,9 @@ def damage_shape(run):
 
 
 def damage_values(run):
-    edit_json(run / "eval" / "rte.json", lambda task: task["after"].update(values=[[1.0]]))
+    edit_json(
+        run / "eval" / "rte.json", lambda task: task["after"].update(values=[[1.0]])
+    )
 
 
 def damage_metrics(run):
@@ -78,7 +84,10 @@ def damage_leakage(run):
     [
         (damage_json, "rte.json: is damaged"),
         (damage_shape, "rte.json: is not what a run writes (KeyError: 'mean')"),
-        (damage_values, "rte.json: is not what a run writes (ValueError: its values are not num"),
+        (
+            damage_values,
+            "rte.json: is not what a run writes (ValueError: its values are not num",
+        ),
         (damage_metrics, "metrics.jsonl: is not what a run writes (JSONDecodeError"),
         (
             damage_manifest,
@@ -97,7 +106,9 @@ def test_a_damaged_file_is_a_gap(few, damage, reason):
     assert other.gaps == []
 
 
-def test_a_run_without_status_is_waiting_and_one_with_a_damaged_status_unknown(tmp_path):
+def test_a_run_without_status_is_waiting_and_one_with_a_damaged_status_unknown(
+    tmp_path,
+):
     axes = {"HELD_OUT": list(FEW_CLUSTERS)}
     states = {0: "running", 1: "waiting"}
     sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, states=states)
@@ -108,7 +119,9 @@ def test_a_run_without_status_is_waiting_and_one_with_a_damaged_status_unknown(t
 
 def test_a_run_whose_process_has_ended_has_failed(tmp_path):
     axes = {"HELD_OUT": list(FEW_CLUSTERS)}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, states={0: "running"})
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW_CLUSTERS, states={0: "running"}
+    )
     status = {"state": "running", "host": socket.gethostname(), "pid": 2**22 + 1}
     write_json(sweep / "status" / f"{0:010x}.json", status)
     run = read_sweep(sweep).runs[0]
@@ -133,7 +146,9 @@ def test_a_long_loss_curve_is_thinned_but_keeps_its_end_and_all_evaluations(few)
 
 
 def test_a_directory_without_a_sweep_is_an_input_error(tmp_path, few):
-    with pytest.raises(InputError, match="is not a sweep directory: there is no such directory"):
+    with pytest.raises(
+        InputError, match="is not a sweep directory: there is no such directory"
+    ):
         read_sweep(tmp_path / "none")
     with pytest.raises(InputError, match=r"it has no plan\.json"):
         read_sweep(few / "runs")

@@ -13,7 +13,9 @@ PAPER_NLI = {"anli_r1": 3, "anli_r2": 3, "anli_r3": 3, "cb": 3, "rte": 2}
 
 @pytest.fixture
 def few(tmp_path):
-    return write_sweep(tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS)
+    return write_sweep(
+        tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS
+    )
 
 
 def html(sweep):
@@ -32,10 +34,14 @@ def test_published_numbers_stand_beside_ours_for_real_data_alone(tmp_path, prove
     assert "arXiv 2109.01652" in page and ">56.2<" in page
     results = sweep_scores.score_sweep(sweep_results.read_sweep(sweep))
     ((cluster,),) = results.by_setting.values()
-    mean = np.mean([task.after.mean for task in cluster.tasks if task.name in PAPER_NLI])
+    mean = np.mean(
+        [task.after.mean for task in cluster.tasks if task.name in PAPER_NLI]
+    )
     assert (f">{mean:.1f}</td></tr>" in page) == is_real
     assert ("measured here, tuned" in page) == is_real
-    assert ("Rows of these runs are generated, so that their scores" in page) == (not is_real)
+    assert ("Rows of these runs are generated, so that their scores" in page) == (
+        not is_real
+    )
 
 
 def test_scores_of_rows_of_unknown_origin_are_not_called_comparable(tmp_path):
@@ -43,7 +49,9 @@ def test_scores_of_rows_of_unknown_origin_are_not_called_comparable(tmp_path):
     clusters = FEW_CLUSTERS | {"nli": PAPER_NLI}
     sweep = write_sweep(tmp_path, axes=axes, clusters=clusters, provenance="tfds")
     manifest = run_folder(sweep, 0) / "manifest.json"
-    edit_json(manifest, lambda content: content["mixture"]["tasks"][0].pop("provenance"))
+    edit_json(
+        manifest, lambda content: content["mixture"]["tasks"][0].pop("provenance")
+    )
     page = html(sweep)
     assert "It is not known where the rows of these runs come from" in page
     assert "measured here, tuned" not in page and "Practice corpus" not in page
@@ -55,7 +63,9 @@ def test_a_damaged_prediction_or_mixture_stops_nothing(few):
     manifest = run / "manifest.json"
     edit_json(manifest, lambda content: content["mixture"]["tasks"][0].pop("share"))
     page = html(few)
-    assert re.search(r"rte-after.jsonl cannot be read \(TypeError: .*&#39;example&#39;", page)
+    assert re.search(
+        r"rte-after.jsonl cannot be read \(TypeError: .*&#39;example&#39;", page
+    )
     assert "Task by task: HELD_OUT=coreference" in page
 
 
@@ -74,7 +84,9 @@ def test_runs_without_a_leakage_audit_have_the_command_for_it(few):
         "examples": 277,
         "pair": None,
     }
-    (runs[0] / "leakage.json").write_text(json.dumps({"findings": [finding], "labels": {}}))
+    (runs[0] / "leakage.json").write_text(
+        json.dumps({"findings": [finding], "labels": {}})
+    )
     page = html(few)
     assert "one origin" in page and "1 of 2 combinations" in page
     assert f"/{runs[1].name}\n" in page and f"/{runs[0].name}\n" not in page
@@ -84,7 +96,10 @@ def test_runs_without_a_leakage_audit_have_the_command_for_it(few):
     "audit, text",
     [
         ({"findings": []}, "no finding"),
-        ({"findings": [{"held_out": "rte"}]}, "not an audit (KeyError: &#39;trained&#39;)"),
+        (
+            {"findings": [{"held_out": "rte"}]},
+            "not an audit (KeyError: &#39;trained&#39;)",
+        ),
         ([], "not an audit (TypeError: a list instead of an object)"),
     ],
 )
@@ -105,7 +120,10 @@ def test_the_base_model_is_described_from_its_files(few):
         "steps": 1000,
     }
     edit_json(few / "plan.json", lambda plan: plan.update(base=base))
-    assert "its own mixture (waiting); 1,000 steps of 2,000,000 tokens in all. " in html(few)
+    assert (
+        "its own mixture (waiting); 1,000 steps of 2,000,000 tokens in all. "
+        in html(few)
+    )
 
     first = run_folder(few, 0)
     folder = few / "base" / "ba5e"
@@ -113,7 +131,8 @@ def test_the_base_model_is_described_from_its_files(few):
     for file in ("manifest.json", "metrics.jsonl", "result.json"):
         shutil.copy(first / file, folder)
     edit_json(
-        folder / "manifest.json", lambda content: content["data"].update(mixture="plain_text")
+        folder / "manifest.json",
+        lambda content: content["data"].update(mixture="plain_text"),
     )
     shutil.copy(few / "status" / f"{0:010x}.json", few / "status" / "ba5e.json")
     # The last line is an evaluation, the one before it a training step.

@@ -20,7 +20,9 @@ MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
 
 @pytest.fixture
 def few(tmp_path):
-    return write_sweep(tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS)
+    return write_sweep(
+        tmp_path, axes={"HELD_OUT": list(FEW_CLUSTERS)}, clusters=FEW_CLUSTERS
+    )
 
 
 def headline(sweep):
@@ -37,7 +39,9 @@ def test_scores_are_the_mean_over_seeds_templates_and_tasks(tmp_path):
     means = []
     for index in (0, 1):
         for task in CLUSTERS["nli"]:
-            content = json.loads((run_folder(sweep, index) / "eval" / f"{task}.json").read_text())
+            content = json.loads(
+                (run_folder(sweep, index) / "eval" / f"{task}.json").read_text()
+            )
             means.append(content["after"]["mean"])
     clusters = headline(sweep)
     assert clusters[0].name == "nli"
@@ -66,7 +70,9 @@ def test_a_task_without_all_scores_is_excluded_from_the_mean(few):
 
 def test_a_run_that_still_trains_does_not_exclude_the_trained_one(tmp_path):
     axes = {"HELD_OUT": ["nli"], "SEED": [0, 1]}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, states={1: "running"})
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW_CLUSTERS, states={1: "running"}
+    )
     (nli,) = headline(sweep)
     assert nli.runs == ("HELD_OUT=nli SEED=0",) and nli.is_scored(AFTER)
     assert held_out_mean([nli], AFTER).mean == pytest.approx(nli.mean.after.mean)
@@ -74,7 +80,9 @@ def test_a_run_that_still_trains_does_not_exclude_the_trained_one(tmp_path):
 
 def test_no_mean_where_a_cluster_is_not_scored(tmp_path):
     axes = {"HELD_OUT": list(FEW_CLUSTERS)}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, states={1: "running"})
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW_CLUSTERS, states={1: "running"}
+    )
     clusters = headline(sweep)
     assert held_out_mean(clusters, BEFORE) is not None
     assert held_out_mean(clusters, AFTER) is None and held_out_mean([], AFTER) is None
@@ -82,7 +90,9 @@ def test_no_mean_where_a_cluster_is_not_scored(tmp_path):
 
 def test_settings_are_compared_in_pairs(tmp_path):
     axes = {"MIXTURE": MIXTURES, "HELD_OUT": list(FEW_CLUSTERS)}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, templates=3, examples=10)
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW_CLUSTERS, templates=3, examples=10
+    )
     by_setting = score_sweep(read_sweep(sweep)).by_setting
     first, second = (by_setting[(mixture,)] for mixture in MIXTURES)
     forward = difference(first, second, list(FEW_CLUSTERS), AFTER)
@@ -103,7 +113,9 @@ def test_settings_are_compared_in_pairs(tmp_path):
 
 def test_settings_with_other_tasks_are_not_compared(tmp_path):
     axes = {"MIXTURE": MIXTURES, "HELD_OUT": ["nli"]}
-    sweep = write_sweep(tmp_path, axes=axes, clusters=FEW_CLUSTERS, templates=3, examples=10)
+    sweep = write_sweep(
+        tmp_path, axes=axes, clusters=FEW_CLUSTERS, templates=3, examples=10
+    )
     (run_folder(sweep, 1) / "eval" / "rte.json").unlink()
     by_setting = score_sweep(read_sweep(sweep)).by_setting
     first, second = (by_setting[(mixture,)] for mixture in MIXTURES)

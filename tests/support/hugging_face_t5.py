@@ -18,7 +18,10 @@ def random_t5(noise=0.0, **sizes):
 
     torch.manual_seed(0)
     config = transformers.T5Config(
-        feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=False, **sizes
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        tie_word_embeddings=False,
+        **sizes,
     )
     peer = transformers.T5ForConditionalGeneration(config).eval()
     # transformers 5 ties T5's head to its table whatever the config says; T5 1.1 has a head of its
@@ -39,7 +42,9 @@ def params_of(peer, params):
       params: ours, unrolled, for names and shapes.
     """
     state = {name: value.numpy() for name, value in peer.state_dict().items()}
-    converted = pytrees.map_named(lambda name, _: jnp.asarray(_parameter(name, state)), params)
+    converted = pytrees.map_named(
+        lambda name, _: jnp.asarray(_parameter(name, state)), params
+    )
     assert jax.tree.map(jnp.shape, converted) == jax.tree.map(jnp.shape, params)
     return converted
 

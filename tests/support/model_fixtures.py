@@ -38,7 +38,9 @@ WINDOWED = {
 
 def tiny_encoder_decoder(**changes):
     """Returns the configuration of an encoder-decoder with two layers in each stack."""
-    return EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **TINY | changes)
+    return EncoderDecoderConfig(
+        num_encoder_layers=2, num_decoder_layers=2, **TINY | changes
+    )
 
 
 def tiny_relative_decoder(**changes):
@@ -104,9 +106,13 @@ def _stacked(params):
         return params
     layer_names = sorted(name for name in params if name.startswith("layers_"))
     stacked_params = {
-        name: _stacked(branch) for name, branch in params.items() if name not in layer_names
+        name: _stacked(branch)
+        for name, branch in params.items()
+        if name not in layer_names
     }
     if layer_names:
         layers = [params[name] for name in layer_names]
-        stacked_params["layers"] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+        stacked_params["layers"] = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *layers
+        )
     return stacked_params

@@ -51,6 +51,7 @@ def make_target(count=8, *, memory=math.inf, chip=None):
 def v4_slice():
     """A slice of four chips; skips the test if there is no compiler for it."""
     pytest.importorskip(
-        "libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'"
+        "libtpu",
+        reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'",
     )
     return tpu_slice("v4:2x2x1")

@@ -38,7 +38,9 @@ def scores(
     return content
 
 
-def task(name: str, cluster: str = "nli", held_out: bool = True, **phases: dict | None) -> dict:
+def task(
+    name: str, cluster: str = "nli", held_out: bool = True, **phases: dict | None
+) -> dict:
     """Returns the content of eval/<task>.json. `after_none` stands for the phase "after-none"."""
     content = {"task": name, "cluster": cluster, "held_out": held_out}
     return content | {phase.replace("_", "-"): entry for phase, entry in phases.items()}

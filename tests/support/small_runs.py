@@ -45,7 +45,11 @@ def environment(cache, devices=1):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     inherited = dict(os.environ)
     inherited.pop("JAX_COMPILATION_CACHE_DIR", None)
-    return inherited | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    return inherited | {
+        "XDG_CACHE_HOME": str(cache),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": flags,
+    }
 
 
 def free_port():
@@ -82,7 +86,9 @@ def parameters(run_dir, steps=STEPS):
     with ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(folder).item_metadata
         like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one_device),
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=one_device
+            ),
             dict(metadata),
         )
         tree = checkpointer.restore(folder, like)
@@ -91,7 +97,10 @@ def parameters(run_dir, steps=STEPS):
 
 def metrics(run_dir, kind="loss"):
     """Returns the lines of metrics.jsonl for training steps, or for evaluations (kind "eval")."""
-    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (run_dir / "metrics.jsonl").read_text().splitlines()
+    ]
     return [row for row in rows if kind in row]
 
 
@@ -121,7 +130,11 @@ def assert_same_run(run_dir, undisturbed):
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
     losses = {row["step"]: row["loss"] for row in metrics(run_dir)}
     # A line that a stop cut in two covers fewer steps; all whole ones are the same.
-    same = [row["step"] for row in metrics(undisturbed) if losses.get(row["step"]) == row["loss"]]
+    same = [
+        row["step"]
+        for row in metrics(undisturbed)
+        if losses.get(row["step"]) == row["loss"]
+    ]
     assert len(same) >= len(metrics(undisturbed)) - 2
     for file in (undisturbed / "eval").iterdir():
         assert scores(run_dir, file.stem) == scores(undisturbed, file.stem)

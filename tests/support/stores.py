@@ -37,4 +37,6 @@ def input_and_target_tokens(store):
             inputs, targets = store.segments.example(i)
             assert (inputs.has_loss, targets.has_loss) == (False, True)
             rows.append((inputs.tokens, targets.tokens))
-    return [inputs.tolist() for inputs, _ in rows], [targets.tolist() for _, targets in rows]
+    return [inputs.tolist() for inputs, _ in rows], [
+        targets.tolist() for _, targets in rows
+    ]

@@ -14,7 +14,12 @@ CLUSTERS = {
     "reading_comp": {"bool_q": 2, "openbookqa": 4, "multirc": 2, "squad_v1": None},
     "sentiment": {"sst2": 2, "imdb_reviews": 2, "sentiment140": 2},
     "coreference": {"wsc": 2, "winogrande": 2, "definite_pronoun_resolution": 2},
-    "struct_to_text": {"common_gen": None, "dart": None, "e2e_nlg": None, "web_nlg_en": None},
+    "struct_to_text": {
+        "common_gen": None,
+        "dart": None,
+        "e2e_nlg": None,
+        "web_nlg_en": None,
+    },
 }
 """Tasks by cluster, each with its number of options; None for generation."""
 FEW_CLUSTERS = {
@@ -140,7 +145,9 @@ def _write_run(path: Path, run: Mapping, state: str, scope: _Scope) -> None:
     write_jsonl(folder / "metrics.jsonl", _metrics(held_out, last_step, rng))
 
     phases = ("before", *scope.phases) if is_finished else ("before",)
-    share = np.prod([SHARE_OF_GAIN.get(f"{key}={value}", 1.0) for key, value in point.items()])
+    share = np.prod(
+        [SHARE_OF_GAIN.get(f"{key}={value}", 1.0) for key, value in point.items()]
+    )
     for cluster in scope.clusters:
         if cluster not in held_out:
             continue
@@ -228,7 +235,10 @@ def summary(options: int | None, values: np.ndarray, rng: np.random.Generator) -
         "mean": mean,
         "median": median,
         "quartiles": [q25, q75],
-        "best_dev_template": {"template": best["template"], "score": best["test"][metric]},
+        "best_dev_template": {
+            "template": best["template"],
+            "score": best["test"][metric],
+        },
         "interval": [max(0.0, mean - 1.96 * error), min(100.0, mean + 1.96 * error)],
         "standard_error": error,
         "chance": 100 / options if options else None,
@@ -239,7 +249,9 @@ def summary(options: int | None, values: np.ndarray, rng: np.random.Generator) -
     }
 
 
-def predictions(task: str, options: int | None, templates: int, examples: int) -> list[dict]:
+def predictions(
+    task: str, options: int | None, templates: int, examples: int
+) -> list[dict]:
     """Returns the rows of predictions/<task>-<phase>.jsonl."""
     rows = []
     for example, template in itertools.product(range(examples), range(templates)):
@@ -279,7 +291,9 @@ def _choice(options: int, right: int, chosen: int) -> dict:
     }
 
 
-def _metrics(held_out: Sequence[str], last_step: int, rng: np.random.Generator) -> list[dict]:
+def _metrics(
+    held_out: Sequence[str], last_step: int, rng: np.random.Generator
+) -> list[dict]:
     """Returns the rows of metrics.jsonl."""
     rows = []
     for step in range(10, last_step + 1, 10):
@@ -313,12 +327,18 @@ def _manifest(held_out: Sequence[str], scope: _Scope) -> dict:
         "created": "2026-07-03T09:12:44",
         "versions": {"python": "3.11.7", "jax": "0.10.2", "flax": "0.13.0"},
         "data": {
-            "source": "sandbox" if scope.provenance == "generated" else scope.provenance,
+            "source": "sandbox"
+            if scope.provenance == "generated"
+            else scope.provenance,
             "mixture": "flan2021",
             "held_out": held_out,
             "tokenizer": "spm",
         },
-        "model": {"name": "EncoderDecoder", "parameters": 31457280, "flops_per_step": 3.2e12},
+        "model": {
+            "name": "EncoderDecoder",
+            "parameters": 31457280,
+            "flops_per_step": 3.2e12,
+        },
         "devices": "8 x TPU v5 lite",
         "mixture": mixture_summary(mixture_tasks, held_out_tasks, steps=STEPS),
     }

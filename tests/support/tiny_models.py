@@ -22,7 +22,9 @@ SIZES = {
     "dropout_rate": 0.0,
 }
 MODELS = {
-    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=2, **SIZES),
+    "encoder_decoder": EncoderDecoderConfig(
+        num_encoder_layers=1, num_decoder_layers=2, **SIZES
+    ),
     "relative": DecoderConfig(num_layers=2, **SIZES),
     "rope": DecoderConfig(num_layers=2, position="rope", scan_layers=False, **SIZES),
 }
@@ -56,7 +58,9 @@ def params_of(name, eos_bias=0.0):
 def make_scorer(name, rows=4, mesh=None, **kwargs):
     """A scorer of one of MODELS; further arguments are those of params_of."""
     params = params_of(name, **kwargs)
-    return Scorer(MODELS[name], params, make_mesh(mesh or {"data": 8}), rows=rows, eos_id=EOS)
+    return Scorer(
+        MODELS[name], params, make_mesh(mesh or {"data": 8}), rows=rows, eos_id=EOS
+    )
 
 
 @functools.cache

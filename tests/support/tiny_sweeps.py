@@ -24,7 +24,9 @@ BASE = SMALL + "import tasks.plain_text\nMIXTURE = 'plain_text'\nHELD_OUT = None
 
 
 def axes(folder, text, base=True):
-    lines = f"AblationConfig.axes = {text}\n" + "AblationConfig.base = 'base.gin'\n" * base
+    lines = (
+        f"AblationConfig.axes = {text}\n" + "AblationConfig.base = 'base.gin'\n" * base
+    )
     (folder / "base.gin").write_text(BASE)
     (folder / "small.gin").write_text(SMALL + lines)
 
@@ -53,19 +55,23 @@ def sweep(folder, cache, *flags, code=0, **more):
 
 def statuses(folder):
     return {
-        path.stem: json.loads(path.read_text()) for path in (folder / "sweep/status").glob("*.json")
+        path.stem: json.loads(path.read_text())
+        for path in (folder / "sweep/status").glob("*.json")
     }
 
 
 def runs(folder):
-    return [json.loads(line) for line in (folder / "sweep/runs.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / "sweep/runs.jsonl").read_text().splitlines()
+    ]
 
 
 def table(folder):
     """What the runs came to, by their names."""
     return {
-        r["name"]: json.loads((folder / "sweep" / r["directory"] / "result.json").read_text())[
-            "tasks"
-        ]
+        r["name"]: json.loads(
+            (folder / "sweep" / r["directory"] / "result.json").read_text()
+        )["tasks"]
         for r in runs(folder)
     }

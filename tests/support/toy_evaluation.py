@@ -15,7 +15,9 @@ SIZES = {
     "dropout_rate": 0.0,
 }
 MODELS = {
-    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=1, num_decoder_layers=1, **SIZES),
+    "encoder_decoder": EncoderDecoderConfig(
+        num_encoder_layers=1, num_decoder_layers=1, **SIZES
+    ),
     "decoder": DecoderConfig(num_layers=1, **SIZES),
 }
 LENGTHS = {"inputs": 32, "targets": 16}
@@ -29,7 +31,9 @@ PARAMS_ID = {"seed": 0}
 def predict(scorer, stores, tokenizer, limits=None, **settings):
     """Predicts all rows of some stores, or the first `limits` of each."""
     limits = limits or {key: len(store) for key, store in stores.items()}
-    predictor = Predictor(scorer=scorer, tokenizer=tokenizer, **{"lengths": LENGTHS} | settings)
+    predictor = Predictor(
+        scorer=scorer, tokenizer=tokenizer, **{"lengths": LENGTHS} | settings
+    )
     return predictor.predict(stores, limits)
 
 

@@ -33,7 +33,8 @@ def planned(index, id, name):
 
 
 RUNS = tuple(
-    planned(i, f"{letter}{letter}", f"HELD_OUT={letter}") for i, letter in enumerate("abcd")
+    planned(i, f"{letter}{letter}", f"HELD_OUT={letter}")
+    for i, letter in enumerate("abcd")
 )
 
 

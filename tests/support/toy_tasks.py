@@ -40,7 +40,10 @@ def kind_fields(row):
     if row["number"] % 7 == 3:
         return None
     flies = row["animal"] in ("hen", "jay")
-    return {"animal": f"{row['animal']} number {row['number']}", "answer": "yes" if flies else "no"}
+    return {
+        "animal": f"{row['animal']} number {row['number']}",
+        "answer": "yes" if flies else "no",
+    }
 
 
 def spell_fields(row):
@@ -61,7 +64,9 @@ KIND = TemplatedTask(
     templates=(
         FormatTemplate("Does a {animal} fly?\n{options}"),
         FormatTemplate("{animal}: does it have wings?", "It is {answer}."),
-        FormatTemplate("Name an animal. Wings: {answer}", "{animal}", turned_around=True),
+        FormatTemplate(
+            "Name an animal. Wings: {answer}", "{animal}", turned_around=True
+        ),
     ),
 )
 SPELL = TemplatedTask(
@@ -84,7 +89,10 @@ class ChatTemplate:
     turned_around = True
 
     def segments(self, fields):
-        turns = [Segment(turn, number % 2 == 1) for number, turn in enumerate(fields["turns"])]
+        turns = [
+            Segment(turn, number % 2 == 1)
+            for number, turn in enumerate(fields["turns"])
+        ]
         return [Segment(fields["system"], False), *turns]
 
 

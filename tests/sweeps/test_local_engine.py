@@ -88,7 +88,10 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, cache):
     output = sweep(folder, cache, code=1)
     assert "WARM_START=nowhere: failed" in output
     assert "[1/2]" in output
-    assert sorted(status["state"] for status in statuses(folder).values()) == ["failed", "finished"]
+    assert sorted(status["state"] for status in statuses(folder).values()) == [
+        "failed",
+        "finished",
+    ]
     status = sweep(folder, cache, "--status")
     assert "1 failed" in status
     output = sweep(folder, cache, code=1)
@@ -122,7 +125,9 @@ def test_a_killed_sweep_goes_on_to_the_same_table(folder, cache, undisturbed):
     assert table(folder) == table(undisturbed)
 
 
-def test_a_second_engine_is_refused_and_sigterm_saves_the_runs_and_ends_with_42(folder, cache):
+def test_a_second_engine_is_refused_and_sigterm_saves_the_runs_and_ends_with_42(
+    folder, cache
+):
     axes(folder, "{'SEED': [0]}", base=False)
     process = start(folder, cache, "--gin.STEPS=100000")
     while not any(status["state"] == "running" for status in statuses(folder).values()):
@@ -141,7 +146,11 @@ def test_the_status_of_a_run_on_two_hosts_says_whose_end_ended_it(folder, cache)
     axes(folder, "{'SEED': [0]}", base=False)
     files, bindings = [str(folder / "small.gin")], ["STEPS = 100000"]
     plan = make_plan(
-        load_ablation(files, bindings), files, bindings, resolve=resolve, sweep_dir=folder / "sweep"
+        load_ablation(files, bindings),
+        files,
+        bindings,
+        resolve=resolve,
+        sweep_dir=folder / "sweep",
     )
     make_folders(folder / "sweep")
     write_plan(plan, folder / "sweep", files)
@@ -166,7 +175,10 @@ def test_the_status_of_a_run_on_two_hosts_says_whose_end_ended_it(folder, cache)
     second.kill()
     assert first.wait(timeout=120) == 42
     (status,) = statuses(folder).values()
-    assert status["state"] == "preempted" and "no heartbeat from process 1" in status["error"]
+    assert (
+        status["state"] == "preempted"
+        and "no heartbeat from process 1" in status["error"]
+    )
     second.wait()
 
 
@@ -178,8 +190,12 @@ def size(folder):
 def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
     folder, cache, undisturbed
 ):
-    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("a small disk of its own needs a user namespace, which this machine refuses")
+    if subprocess.run(
+        ["unshare", "-rm", "true"], check=False, capture_output=True
+    ).returncode:
+        pytest.skip(
+            "a small disk of its own needs a user namespace, which this machine refuses"
+        )
     whole = undisturbed / "sweep"
     one = size(whole) - size(whole / "base") - size(next((whole / "runs").iterdir()))
     axes(folder, "{'SEED': [0, 1]}", base=False)
@@ -194,7 +210,12 @@ def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
     """
     shell = ["unshare", "-rm", "sh", "-c", script]
     output = subprocess.run(
-        shell, cwd=folder, env=environment(cache), check=True, capture_output=True, text=True
+        shell,
+        cwd=folder,
+        env=environment(cache),
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert "first code 1" in output.stdout, output.stdout + output.stderr
     assert "the disk is full" in output.stdout + output.stderr
@@ -206,7 +227,9 @@ def test_a_disk_that_fills_up_stops_what_has_no_room_and_keeps_what_is_finished(
         }
         for when in ("first", "second")
     )
-    finished = {name: status for name, status in first.items() if status["state"] == "finished"}
+    finished = {
+        name: status for name, status in first.items() if status["state"] == "finished"
+    }
     assert len(finished) == 1
     assert finished.items() <= second.items()
     assert [status["state"] for status in second.values()] == ["finished"] * 2

@@ -34,7 +34,11 @@ FILES = ["flan_mixture.gin"]
 def planned(axes, bindings=(), sweep_dir="sweep", base=None):
     config = AblationConfig(axes=axes, base=base)
     return make_plan(
-        config, FILES, [*TINY, *bindings], resolve=gin_settings.resolve, sweep_dir=Path(sweep_dir)
+        config,
+        FILES,
+        [*TINY, *bindings],
+        resolve=gin_settings.resolve,
+        sweep_dir=Path(sweep_dir),
     )
 
 
@@ -54,11 +58,15 @@ def test_a_cluster_without_test_rows_is_left_out_and_said(monkeypatch):
     for task in [*TASKS.values()]:
         if task.cluster == "sentiment":
             source = dataclasses.replace(task.source, test=None)
-            monkeypatch.setitem(TASKS, task.name, dataclasses.replace(task, source=source))
+            monkeypatch.setitem(
+                TASKS, task.name, dataclasses.replace(task, source=source)
+            )
     plan = planned({"HELD_OUT": "each"})
     assert "sentiment" not in plan.axes["HELD_OUT"] and plan.left_out == ["sentiment"]
     assert planned({"HELD_OUT": plan.axes["HELD_OUT"]}).left_out == []
-    with pytest.raises(InputError, match="no cluster of 'sst2' has a task with a test split"):
+    with pytest.raises(
+        InputError, match="no cluster of 'sst2' has a task with a test split"
+    ):
         planned({"HELD_OUT": "each"}, ["MIXTURE = 'sst2'"])
 
 
@@ -128,7 +136,9 @@ def test_a_changed_evaluation_is_the_same_run_to_be_scored_again():
 def test_a_changed_template_is_another_run(monkeypatch):
     first = planned({"HELD_OUT": ["nli"]}).runs[0].id
     task = TASKS["rte"]
-    monkeypatch.setitem(TASKS, "rte", dataclasses.replace(task, templates=task.templates[::-1]))
+    monkeypatch.setitem(
+        TASKS, "rte", dataclasses.replace(task, templates=task.templates[::-1])
+    )
     monkeypatch.setattr(ablate, "_FINGERPRINTS", {})
     assert planned({"HELD_OUT": ["nli"]}).runs[0].id != first
 
@@ -148,7 +158,10 @@ def test_points_that_are_the_same_run_are_done_once():
         ({"gin_file": ["models/t5_giant.gin"]}, "t5_giant"),
         ({"LENGTHS": [{"inputs": 64, "targets": "fit"}]}, "'fit'.*write the number"),
         ({"LENGTHS": [{"inputs": 64}]}, "LENGTHS is"),
-        ({"eval/Prompts.shots": [0, 1]}, "differ in their evaluation alone.*EvalConfig.more"),
+        (
+            {"eval/Prompts.shots": [0, 1]},
+            "differ in their evaluation alone.*EvalConfig.more",
+        ),
     ],
 )
 def test_axes_that_make_no_sense_are_refused(axes, message):
@@ -163,7 +176,9 @@ def test_what_is_planned_is_read_back(tmp_path):
     again = read_plan(tmp_path)
     assert again.runs == plan.runs
     for run in again.runs:
-        settings, _ = gin_settings.resolve([str(tmp_path / "configs" / f"{run.id}.gin")], [])
+        settings, _ = gin_settings.resolve(
+            [str(tmp_path / "configs" / f"{run.id}.gin")], []
+        )
         assert settings.data.held_out == run.point["HELD_OUT"]
         assert settings.training.steps == 4
 
@@ -207,7 +222,9 @@ def test_a_plan_whose_writing_was_cut_short_is_written_anew(tmp_path):
     kept = (tmp_path / "plan.json").read_text()
     write_plan(longer, tmp_path, FILES)
     (tmp_path / "plan.json").write_text(kept)  # as if killed between the two files,
-    (tmp_path / "planning").touch()  # of which this file says that they are being written
+    (
+        tmp_path / "planning"
+    ).touch()  # of which this file says that they are being written
     make_folders(tmp_path)
     write_plan(longer, tmp_path, FILES)
     assert read_plan(tmp_path).runs == longer.runs
@@ -230,7 +247,9 @@ def test_a_killed_attempt_counts_in_what_the_run_took(tmp_path):
         started=hour_ago.isoformat(),
         attempts=1,
     )
-    (tmp_path / "status" / f"{run.id}.json").write_text(json.dumps(dataclasses.asdict(status)))
+    (tmp_path / "status" / f"{run.id}.json").write_text(
+        json.dumps(dataclasses.asdict(status))
+    )
     metrics = tmp_path / run.directory / "metrics.jsonl"
     metrics.parent.mkdir(parents=True)
     metrics.touch()

@@ -38,7 +38,11 @@ def test_what_is_in_the_queue_is_not_submitted_again(cluster, clients):
     go(cluster, WITH_BASE)
     clients("squeue", "101\n102_0\n102_1\n102_2\n102_3")
     assert "0 to submit to slurm, 5 in its queue already" in go(cluster, WITH_BASE)
-    assert [call.split()[0] for call in clients.calls()] == ["sbatch", "sbatch", "squeue"]
+    assert [call.split()[0] for call in clients.calls()] == [
+        "sbatch",
+        "sbatch",
+        "squeue",
+    ]
 
 
 def test_what_failed_or_was_lost_is_submitted_again(cluster, clients):
@@ -51,7 +55,12 @@ def test_what_failed_or_was_lost_is_submitted_again(cluster, clients):
     clients("squeue", "101_2")
     go(cluster)
     assert "--array=1,3 " in clients.calls()[-1]
-    assert last_jobs(cluster) == {"aa": "101_0", "bb": "103_1", "cc": "101_2", "dd": "103_3"}
+    assert last_jobs(cluster) == {
+        "aa": "101_0",
+        "bb": "103_1",
+        "cc": "101_2",
+        "dd": "103_3",
+    }
 
 
 def test_runs_wait_for_a_base_model_that_is_in_the_queue(cluster, clients):
@@ -63,9 +72,14 @@ def test_runs_wait_for_a_base_model_that_is_in_the_queue(cluster, clients):
 
 def test_a_job_finds_its_run_by_its_id_when_the_plan_has_changed(cluster):
     write(cluster, PLAN)
-    assert run_sweep.planned(cluster, "cc") == run_sweep.planned(cluster, "2") == RUNS[2]
+    assert (
+        run_sweep.planned(cluster, "cc") == run_sweep.planned(cluster, "2") == RUNS[2]
+    )
     write(
-        cluster, Plan({}, tuple(dataclasses.replace(r, index=3 - r.index) for r in RUNS[::-1]), {})
+        cluster,
+        Plan(
+            {}, tuple(dataclasses.replace(r, index=3 - r.index) for r in RUNS[::-1]), {}
+        ),
     )
     assert run_sweep.planned(cluster, "cc").id == "cc"
     with pytest.raises(InputError, match="indices 0 to 3, and no run of that id"):
@@ -76,7 +90,9 @@ def test_a_queue_without_an_order_of_jobs_gets_the_base_model_first(tmp_path, cl
     clients("sky", "Managed Job ID: 7")
     by = engine("skypilot", f"SkyPilotEngine.mount = '{tmp_path}'")
     lines = go(tmp_path / "sweep", WITH_BASE, by)
-    assert any("again when --status says that the base is finished" in line for line in lines)
+    assert any(
+        "again when --status says that the base is finished" in line for line in lines
+    )
     assert last_jobs(tmp_path / "sweep") == {"base0": "7"}
     clients("sky", "[]")
     end(tmp_path / "sweep", BASE, "finished")
@@ -101,7 +117,8 @@ def test_a_dry_run_writes_and_submits_nothing(cluster, clients):
 def test_what_a_client_refuses_is_said_in_its_own_words(cluster, clients):
     clients("sbatch", "sbatch: error: invalid partition specified: gpu", 1)
     with pytest.raises(
-        InputError, match="exit code 1:\nsbatch: error: invalid partition specified: gpu"
+        InputError,
+        match="exit code 1:\nsbatch: error: invalid partition specified: gpu",
     ):
         go(cluster)
     assert last_jobs(cluster) == {}
@@ -135,7 +152,10 @@ def test_a_submission_of_which_nobody_knows_is_not_repeated(cluster, clients, ki
             str(Path(__file__).parents[2]),
             str(cluster),
         ]
-        assert subprocess.run([sys.executable, "-c", code, *where], check=False).returncode == -9
+        assert (
+            subprocess.run([sys.executable, "-c", code, *where], check=False).returncode
+            == -9
+        )
     calls = clients.calls()
     for _ in range(2):
         with pytest.raises(
@@ -161,7 +181,9 @@ def test_a_queue_that_cannot_be_asked_gets_nothing(cluster, clients):
 def test_an_edited_plan_is_refused_by_everybody(cluster, clients, file):
     write(cluster, PLAN)
     text = (cluster / file).read_text()
-    (cluster / file).write_text(text.replace("small", "large").replace('"steps": 4', '"steps": 5'))
+    (cluster / file).write_text(
+        text.replace("small", "large").replace('"steps": 4', '"steps": 5')
+    )
     with pytest.raises(InputError, match="were edited.*delete runs.jsonl"):
         go(cluster)
     with pytest.raises(InputError, match="were edited"):
@@ -176,7 +198,8 @@ def test_runs_that_another_engine_may_still_start_are_refused(cluster):
     go(cluster)
     for name in ("local", "xpk"):
         with pytest.raises(
-            InputError, match=r"submitted to slurm \(jobs 101_0, .*delete .*submitted.jsonl"
+            InputError,
+            match=r"submitted to slurm \(jobs 101_0, .*delete .*submitted.jsonl",
         ):
             queue.check_engine(cluster, PLAN, name)
     for run in RUNS:

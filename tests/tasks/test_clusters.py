@@ -21,7 +21,8 @@ FLAN = mixture_or_task(flan.FLAN2021.name)
 
 def toys(**clusters):
     return [
-        dataclasses.replace(SPELL, name=name, cluster=cluster) for name, cluster in clusters.items()
+        dataclasses.replace(SPELL, name=name, cluster=cluster)
+        for name, cluster in clusters.items()
     ]
 
 
@@ -37,11 +38,15 @@ def test_hold_out_leaves_related_clusters_out():
     assert hold_out(TOY, "a", view=AB) == Split(
         train=("c1",), held_out=("a1", "a2"), clusters=("a",)
     )
-    assert hold_out(TOY, "b", view=AB) == Split(train=("c1",), held_out=("b1",), clusters=("b",))
+    assert hold_out(TOY, "b", view=AB) == Split(
+        train=("c1",), held_out=("b1",), clusters=("b",)
+    )
     assert hold_out(TOY, "c", view=AB) == Split(
         train=("a1", "a2", "b1"), held_out=("c1",), clusters=("c",)
     )
-    assert hold_out(TOY, None, view=AB) == Split(train=("a1", "a2", "b1", "c1"), held_out=())
+    assert hold_out(TOY, None, view=AB) == Split(
+        train=("a1", "a2", "b1", "c1"), held_out=()
+    )
 
 
 def test_several_clusters():
@@ -56,7 +61,9 @@ def test_relations_are_not_transitive():
 
 def test_a_task_in_two_clusters_is_pruned():
     both = view(members={"a": ("a1", "b1"), "b": ("b1", "a2"), "c": ("c1",)})
-    assert hold_out(TOY, "a", view=both) == Split(("a2", "c1"), ("a1", "b1"), clusters=("a",))
+    assert hold_out(TOY, "a", view=both) == Split(
+        ("a2", "c1"), ("a1", "b1"), clusters=("a",)
+    )
     assert hold_out(TOY, "b", view=both).train == ("a1", "c1")
 
 
@@ -76,7 +83,10 @@ def test_configurations_of_one_dataset_stay_on_one_side():
 
 
 def test_a_task_without_a_train_split_is_only_evaluated():
-    tasks = [*TOY, dataclasses.replace(SPELL, name="b2", cluster="b", source=Rows(train=None))]
+    tasks = [
+        *TOY,
+        dataclasses.replace(SPELL, name="b2", cluster="b", source=Rows(train=None)),
+    ]
     assert hold_out(tasks, None, view=view()).train == ("a1", "a2", "b1", "c1")
     assert hold_out(tasks, "b", view=view()).held_out == ("b1", "b2")
 
@@ -88,8 +98,15 @@ def test_a_cluster_that_the_mixture_lacks_is_evaluated_whole():
 
 
 def test_leave_one_cluster_out_in_the_papers_order():
-    splits = leave_one_cluster_out(toys(own="mine", m="misc", n="nli", s="sentiment"), view())
-    assert [split.clusters for split in splits] == [("nli",), ("sentiment",), ("misc",), ("mine",)]
+    splits = leave_one_cluster_out(
+        toys(own="mine", m="misc", n="nli", s="sentiment"), view()
+    )
+    assert [split.clusters for split in splits] == [
+        ("nli",),
+        ("sentiment",),
+        ("misc",),
+        ("mine",),
+    ]
 
 
 def test_the_papers_twelve_splits():
@@ -99,9 +116,12 @@ def test_the_papers_twelve_splits():
     for cluster, split in splits.items():
         assert not set(split.train) & set(split.held_out)
         assert {of[name] for name in split.held_out} == {cluster}
-        assert {name for name, own in of.items() if own == cluster} == set(split.held_out)
+        assert {name for name, own in of.items() if own == cluster} == set(
+            split.held_out
+        )
     left_out = {
-        c: set(CLUSTER_TITLES) - {of[name] for name in s.train} - {c} for c, s in splits.items()
+        c: set(CLUSTER_TITLES) - {of[name] for name in s.train} - {c}
+        for c, s in splits.items()
     }
     assert {cluster: others for cluster, others in left_out.items() if others} == {
         "nli": {"paraphrase"},

@@ -102,13 +102,20 @@ def toy(folder, monkeypatch):
 
 
 def test_listing_reads_no_task(toy):
-    assert task_names() == ["toy_kind", *(f"task_{number:04}" for number in range(TASKS))]
+    assert task_names() == [
+        "toy_kind",
+        *(f"task_{number:04}" for number in range(TASKS)),
+    ]
     assert toy.reads == []
 
 
 def test_a_task_is_read_when_it_is_asked_for(toy):
     task = get_task("task_0007")
-    assert (task.name, task.cluster, task.dataset) == ("task_0007", "VERBS", "dataset_0")
+    assert (task.name, task.cluster, task.dataset) == (
+        "task_0007",
+        "VERBS",
+        "dataset_0",
+    )
     assert get_task("task_0007") is task
     assert mixture_or_task("task_0007") == [task]
     assert toy.reads == ["task_0007"]
@@ -118,9 +125,13 @@ def test_a_task_is_read_when_it_is_asked_for(toy):
 
 def test_an_unknown_name_reads_no_task(toy):
     assert find_task("task_2000") is None
-    with pytest.raises(InputError, match="unknown task 'task_190'. Did you mean 'task_19.0'"):
+    with pytest.raises(
+        InputError, match="unknown task 'task_190'. Did you mean 'task_19.0'"
+    ):
         get_task("task_190")
-    with pytest.raises(InputError, match="unknown mixture or task 'toyz'. Did you mean 'toys'"):
+    with pytest.raises(
+        InputError, match="unknown mixture or task 'toyz'. Did you mean 'toys'"
+    ):
         mixture_or_task("toyz")
     assert toy.reads == []
 
@@ -159,11 +170,16 @@ def test_groups_are_held_out(toy):
         held_out=("task_0011",),
         clusters=("task_0011",),
     )
-    assert hold_out(tasks, "SUMMARIES", view=PAPER_VIEW).held_out == ("task_0001", "task_0005")
+    assert hold_out(tasks, "SUMMARIES", view=PAPER_VIEW).held_out == (
+        "task_0001",
+        "task_0005",
+    )
 
 
 def test_a_run_names_the_grouping(toy):
-    register_mixture(Mixture("some", ("task_0000", "task_0001", "task_0010", "task_0011")))
+    register_mixture(
+        Mixture("some", ("task_0000", "task_0001", "task_0010", "task_0011"))
+    )
     config = DataConfig(
         mixture="some",
         held_out="titles",

@@ -23,14 +23,21 @@ def words(text):
 def drawn(shots=3, tokens=1000, seed=0, task=MANY, **prompts):
     pool = kept_examples(task, task.source.rows("train"), None)
     return Exemplars(
-        task, pool, Prompts(shots=shots, **prompts), count_tokens=words, tokens=tokens, seed=seed
+        task,
+        pool,
+        Prompts(shots=shots, **prompts),
+        count_tokens=words,
+        tokens=tokens,
+        seed=seed,
     )
 
 
 def train(seed=0, task=MANY, renderings=3, **settings):
     exemplars = drawn(seed=seed, task=task, **settings)
     rows = list(
-        render_train(task, task.source.rows("train"), renderings=renderings, exemplars=exemplars)
+        render_train(
+            task, task.source.rows("train"), renderings=renderings, exemplars=exemplars
+        )
     )
     plain = list(render_train(task, task.source.rows("train"), renderings=renderings))
     return rows, plain, exemplars
@@ -71,7 +78,9 @@ def test_an_example_with_equal_fields_is_no_exemplar():
     pool = drawn(shots=7, task=SPELL)
     for row in render_eval(SPELL, SPELL.source.rows("test"), exemplars=pool):
         animal = row.references[0].removeprefix("Letters: ")
-        assert animal not in [line.removeprefix("Letters: ") for line in row.inputs.split("\n")]
+        assert animal not in [
+            line.removeprefix("Letters: ") for line in row.inputs.split("\n")
+        ]
 
 
 def test_deterministic_and_seeded():
@@ -97,13 +106,16 @@ def test_whole_exemplars_are_dropped_to_fit(tokens, shots):
 
 
 def test_too_little_room_for_one():
-    with pytest.raises(InputError, match="not one exemplar fits into 5 tokens, the shortest takes"):
+    with pytest.raises(
+        InputError, match="not one exemplar fits into 5 tokens, the shortest takes"
+    ):
         drawn(tokens=5)
 
 
 def test_too_few_examples():
     with pytest.raises(
-        InputError, match="has 13 training examples; 13 exemplars beside the query need 14"
+        InputError,
+        match="has 13 training examples; 13 exemplars beside the query need 14",
     ):
         drawn(shots=13, task=SPELL)
     assert drawn(shots=12, task=SPELL)
@@ -111,7 +123,10 @@ def test_too_few_examples():
 
 def test_prepared_stores(tokenizer, tmp_path):
     prompts = Prompts(shots=2)
-    requests = [Request(MANY, "train", "train", prompts), Request(MANY, "test", "eval", prompts)]
+    requests = [
+        Request(MANY, "train", "train", prompts),
+        Request(MANY, "test", "eval", prompts),
+    ]
     stores = prepare(
         requests, tokenizer, tmp_path, selection=Selection(prompt_tokens=200), workers=0
     )
@@ -120,7 +135,9 @@ def test_prepared_stores(tokenizer, tmp_path):
         assert longest_input(store) < 200
     evaluation = stores[requests[1].key]
     assert evaluation.inputs_text(0).count(BETWEEN) == 2
-    again = prepare(requests, tokenizer, tmp_path, selection=Selection(prompt_tokens=90), workers=0)
+    again = prepare(
+        requests, tokenizer, tmp_path, selection=Selection(prompt_tokens=90), workers=0
+    )
     assert again[requests[0].key].folder != stores[requests[0].key].folder
     assert all(longest_input(store) < 90 for store in again.values())
 
@@ -133,4 +150,9 @@ def longest_input(store):
 def test_no_train_split(tokenizer, tmp_path):
     task = dataclasses.replace(MANY, source=Rows(train=None))
     with pytest.raises(InputError, match="no train split to draw exemplars from"):
-        prepare([Request(task, "test", "eval", Prompts(shots=2))], tokenizer, tmp_path, workers=0)
+        prepare(
+            [Request(task, "test", "eval", Prompts(shots=2))],
+            tokenizer,
+            tmp_path,
+            workers=0,
+        )

@@ -52,8 +52,12 @@ def test_equal_code_has_equal_fingerprints():
 
 
 def test_the_words_of_docstrings_do_not_count():
-    one = function(("def helper(text, times=1):", 'def helper(text, times=1):\n    "One."'))
-    two = function(("def helper(text, times=1):", 'def helper(text, times=1):\n    "Two."'))
+    one = function(
+        ("def helper(text, times=1):", 'def helper(text, times=1):\n    "One."')
+    )
+    two = function(
+        ("def helper(text, times=1):", 'def helper(text, times=1):\n    "Two."')
+    )
     assert fingerprint(one) == fingerprint(two)
 
     returned = 'def helper(text, times=1):\n    "{0}"\n    return "{0}"\n    '
@@ -100,7 +104,9 @@ def test_closures_and_wrappers_count():
     assert fingerprint(functools.partial(function(), cut=1)) != fingerprint(
         functools.partial(function(), cut=2)
     )
-    assert fingerprint(functools.cache(adder(1))) != fingerprint(functools.cache(adder(2)))
+    assert fingerprint(functools.cache(adder(1))) != fingerprint(
+        functools.cache(adder(2))
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +118,9 @@ class Callable:
 
 
 def test_callable_objects_and_methods_count():
-    assert fingerprint(Callable(1)) == fingerprint(Callable(1)) != fingerprint(Callable(2))
+    assert (
+        fingerprint(Callable(1)) == fingerprint(Callable(1)) != fingerprint(Callable(2))
+    )
     assert fingerprint(Callable(1).__call__) != fingerprint(Callable(2).__call__)
 
 
@@ -157,6 +165,12 @@ def test_hash_randomisation_does_not_count(seed):
     path = os.pathsep.join(sys.path)
     environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.strip() == fingerprint(toy_tasks.imported_fields, {"a", "b", "c", "d"})
+    assert done.stdout.strip() == fingerprint(
+        toy_tasks.imported_fields, {"a", "b", "c", "d"}
+    )

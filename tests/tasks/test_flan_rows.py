@@ -43,7 +43,12 @@ RECORD = {
 }
 HELLASWAG = {
     "context": "[header] How to brew tea [title] Boil water. [step] Fill the kettle and",
-    "endings": ["wait. [substeps] Pour it.", "go home.", "sing [title] loudly.", "sell it."],
+    "endings": [
+        "wait. [substeps] Pour it.",
+        "go home.",
+        "sing [title] loudly.",
+        "sell it.",
+    ],
     "activity_label": "Food",
     "label": 0,
     "split_type": "indomain",
@@ -80,9 +85,13 @@ CASES = {
         {
             "passage": "Rome (CNN) Anna Rossi won again on Sunday.",
             "answer": "Rossi has won, her coach said",
-            "references": ("Rossi has won, her coach said", "Anna Rossi has won, her coach said"),
+            "references": (
+                "Rossi has won, her coach said",
+                "Anna Rossi has won, her coach said",
+            ),
             "options": tuple(
-                f"{who} has won, her coach said" for who in ("Rome", "Rossi", "Anna Rossi", "Weber")
+                f"{who} has won, her coach said"
+                for who in ("Rome", "Rossi", "Anna Rossi", "Weber")
             ),
         },
     ),
@@ -124,7 +133,10 @@ CASES = {
         {"no_punct": "Yes its almost free", "answer": "Yes, it's (almost) free!"},
     ),
     "natural_questions": (
-        {"question": "who wrote the first dictionary", "answer": ["Johnson", "Cawdrey"]},
+        {
+            "question": "who wrote the first dictionary",
+            "answer": ["Johnson", "Cawdrey"],
+        },
         {
             "question": "who wrote the first dictionary",
             "answer": "Johnson",
@@ -132,16 +144,29 @@ CASES = {
         },
     ),
     "sentiment140": (
-        {"polarity": 4, "date": "", "query": "", "user": "u", "text": "@you so happy today! "},
+        {
+            "polarity": 4,
+            "date": "",
+            "query": "",
+            "user": "u",
+            "text": "@you so happy today! ",
+        },
         {"answer": "positive"},
     ),
-    "stsb": ({"sentence1": "A.", "sentence2": "B.", "label": 3.6, "idx": 1}, {"answer": "4"}),
+    "stsb": (
+        {"sentence1": "A.", "sentence2": "B.", "label": 3.6, "idx": 1},
+        {"answer": "4"},
+    ),
     "gigaword": (
         {"document": "the bank cut rates .", "summary": "rates cut"},
         {"answer": "rates cut"},
     ),
     "samsum": (
-        {"dialogue": "Al: hi\r\nBo: <file_photo> see?", "summary": "Bo sends a photo.", "id": "1"},
+        {
+            "dialogue": "Al: hi\r\nBo: <file_photo> see?",
+            "summary": "Bo sends a photo.",
+            "id": "1",
+        },
         {"answer": "Bo sends a photo."},
     ),
 }
@@ -186,7 +211,10 @@ def test_squad_rows():
         "answers": answers,
     }
     example = get_task("squad_v1").example(row)
-    assert (example["answer"], example["references"]) == ("the Nile", ("the Nile", "Nile"))
+    assert (example["answer"], example["references"]) == (
+        "the Nile",
+        ("the Nile", "Nile"),
+    )
     none = {"text": [], "answer_start": []}
     example = get_task("squad_v2").example(
         row | {"answers": none, "plausible_answers": none, "is_impossible": True}
@@ -205,11 +233,19 @@ def test_cnn_dailymail_keeps_what_comes_after_the_dateline():
         "The mayor of Rome spoke -- at length -- on Sunday."
         in task.templates[0].render(task.example(row | {"publisher": "cnn"}))[0]
     )
-    assert "(CNN)" not in task.templates[0].render(task.example(row | {"publisher": "cnn"}))[0]
+    assert (
+        "(CNN)"
+        not in task.templates[0].render(task.example(row | {"publisher": "cnn"}))[0]
+    )
 
 
 def test_multirc_takes_the_answer_of_its_own_row():
-    row = {"paragraph": "Ann slept.", "question": "Who slept?", "answer": "Ann", "label": 1}
+    row = {
+        "paragraph": "Ann slept.",
+        "question": "Who slept?",
+        "answer": "Ann",
+        "label": 1,
+    }
     example = get_task("multirc").example(
         row | {"idx": {"paragraph": 0, "question": 1, "answer": 2}}
     )

@@ -26,14 +26,32 @@ def test_seventy_tasks_of_sixty_two_datasets_in_twelve_clusters():
     assert len(FLAN) == 70
     assert len({task.dataset or task.name for task in FLAN.values()}) == 62
     assert {task.cluster for task in FLAN.values()} == set(CLUSTER_TITLES)
-    assert {name for members in RELEASED.values() for name in members} == set(FLAN) - {"wsc273"}
+    assert {name for members in RELEASED.values() for name in members} == set(FLAN) - {
+        "wsc273"
+    }
 
 
 def test_the_mixtures_of_the_ablations():
     sizes = {name: len(mixture_or_task(name)) for name in MIXTURES}
-    assert [sizes[f"flan2021_{n}_clusters"] for n in range(1, 8)] == [11, 19, 25, 29, 33, 36, 38]
-    assert [sizes[f"flan2021_{n}_clusters_15_tasks"] for n in range(1, 8)] == [11, *[15] * 6]
-    assert [sizes[f"flan2021_7_clusters_{n}_each"] for n in range(1, 5)] == [7, 14, 20, 25]
+    assert [sizes[f"flan2021_{n}_clusters"] for n in range(1, 8)] == [
+        11,
+        19,
+        25,
+        29,
+        33,
+        36,
+        38,
+    ]
+    assert [sizes[f"flan2021_{n}_clusters_15_tasks"] for n in range(1, 8)] == [
+        11,
+        *[15] * 6,
+    ]
+    assert [sizes[f"flan2021_7_clusters_{n}_each"] for n in range(1, 5)] == [
+        7,
+        14,
+        20,
+        25,
+    ]
 
 
 @every_task
@@ -59,12 +77,14 @@ def test_templates_are_cleanly_typed(name):
     for template in FLAN[name].templates:
         for pattern in (template.inputs, template.targets):
             assert pattern == pattern.strip()
-            assert not re.search(r"  | \n|\n\n\n|\?\?|\.\.(?!\.)| [,.;:?!](?!\.)|,,", pattern), (
-                pattern
-            )
+            assert not re.search(
+                r"  | \n|\n\n\n|\?\?|\.\.(?!\.)| [,.;:?!](?!\.)|,,", pattern
+            ), pattern
             assert not re.search(r"\{options\}[^\n]|[^\n]\{options\}", pattern), pattern
             # A small letter that stands alone is "a", or a label such as "b." or "(c)".
-            assert not re.search(r"(?<![\w'’{&.-])[b-z](?![\w'’}&.:)-])", pattern), pattern
+            assert not re.search(r"(?<![\w'’{&.-])[b-z](?![\w'’}&.:)-])", pattern), (
+                pattern
+            )
 
 
 def test_no_two_templates_are_the_same_text():
@@ -125,7 +145,9 @@ def test_tfds_itself_stores_and_returns_our_rows(name, tfds_folder):
     writer.initialize_splits(["train"])
     writer.add_examples({"train": rows})
     writer.close_all()
-    source = dataclasses.replace(task.source, train="train[:7]", data_dir=str(tfds_folder / name))
+    source = dataclasses.replace(
+        task.source, train="train[:7]", data_dir=str(tfds_folder / name)
+    )
     assert [task.example(row) for row in source.rows("train")] == [
         task.example(row) for row in rows[:7]
     ]
@@ -139,10 +161,14 @@ def test_splits_are_disjoint(name):
     for split in SPLITS:
         expression = getattr(source, split)
         if expression is not None:
-            base, start, stop = re.fullmatch(r"(\w+?)(?:\[(-?\d*):(-?\d*)\])?", expression).groups()
+            base, start, stop = re.fullmatch(
+                r"(\w+?)(?:\[(-?\d*):(-?\d*)\])?", expression
+            ).groups()
             parts[split] = (
                 base,
-                set(range(size)[slice(int(start or 0) or None, int(stop or 0) or None)]),
+                set(
+                    range(size)[slice(int(start or 0) or None, int(stop or 0) or None)]
+                ),
             )
     for (base, rows), (other, others) in itertools.combinations(parts.values(), 2):
         assert base != other or not rows & others

@@ -39,12 +39,15 @@ from flan_jax.tasks.templates import FormatTemplate
 MEANS = [metric.function for metric in METRICS.values() if metric.mean_of_examples]
 ALL = [metric.function for metric in METRICS.values()]
 ANSWERS = st.lists(
-    st.tuples(st.sampled_from(("no", "yes")), st.sampled_from(("no", "yes"))), min_size=1
+    st.tuples(st.sampled_from(("no", "yes")), st.sampled_from(("no", "yes"))),
+    min_size=1,
 )
 
 
 def test_accuracy():
-    assert accuracy(["yes", "no", "no", ["a", "b"]], ["yes", "No", "no", "b"]) == {"accuracy": 75.0}
+    assert accuracy(["yes", "no", "no", ["a", "b"]], ["yes", "No", "no", "b"]) == {
+        "accuracy": 75.0
+    }
 
 
 @pytest.mark.parametrize(
@@ -52,9 +55,19 @@ def test_accuracy():
     [
         ("The Eiffel Tower", "eiffel tower!", True, True),
         ("an apple", "apples", False, False),
-        ("the U.S.", "US", True, False),  # a punctuation mark vanishes, or becomes a space
+        (
+            "the U.S.",
+            "US",
+            True,
+            False,
+        ),  # a punctuation mark vanishes, or becomes a space
         ("u s", "U.S.", False, True),
-        ("rock n roll", "Rock\u2019n\u2019Roll", False, True),  # not an ASCII mark: SQuAD keeps it
+        (
+            "rock n roll",
+            "Rock\u2019n\u2019Roll",
+            False,
+            True,
+        ),  # not an ASCII mark: SQuAD keeps it
         ("rock-and-roll", "rock and roll", False, True),
         ("rock-and-roll", "rockandroll", True, False),
         ("Barack_Obama", "barack obama", False, True),
@@ -91,16 +104,23 @@ def test_token_f1():
 
 
 def test_trivia_f1_splits_at_punctuation_where_squads_joins():
-    assert trivia_qa(["rock n roll"], ["rock-n-roll music"])["f1"] == pytest.approx(100 * 6 / 7)
+    assert trivia_qa(["rock n roll"], ["rock-n-roll music"])["f1"] == pytest.approx(
+        100 * 6 / 7
+    )
     assert token_f1(["rock n roll"], ["rock-n-roll music"])["f1"] == 0.0
 
 
 def test_drop_by_hand():
     # a word counts once: {12.0, yards} and {12.0, long, yards} share two of 2 + 3
-    assert drop(["12 yards"], ["12.00-yards long, yards"]) == {"exact_match": 0.0, "f1": 80.0}
+    assert drop(["12 yards"], ["12.00-yards long, yards"]) == {
+        "exact_match": 0.0,
+        "f1": 80.0,
+    }
     assert drop(["12 yards"], ["13 yards"]) == {"exact_match": 0.0, "f1": 0.0}
     assert drop([["$5.50", "the 5.5"]], ["5.5"]) == {"exact_match": 100.0, "f1": 100.0}
-    assert drop(["yards"], ["12 yards"])["f1"] == 67.0  # 2/3, rounded as the official script does
+    assert (
+        drop(["yards"], ["12 yards"])["f1"] == 67.0
+    )  # 2/3, rounded as the official script does
 
 
 DROP_TEXTS = st.text(st.sampled_from("a12.5-$ th,en\n"), max_size=12)
@@ -108,24 +128,37 @@ DROP_TEXTS = st.text(st.sampled_from("a12.5-$ th,en\n"), max_size=12)
 
 @settings(deadline=None)  # its first import takes a second
 @given(DROP_TEXTS, DROP_TEXTS)
-def test_drop_is_the_lm_evaluation_harness_copy_of_the_official_script(target, prediction):
+def test_drop_is_the_lm_evaluation_harness_copy_of_the_official_script(
+    target, prediction
+):
     reference = pytest.importorskip("lm_eval.tasks.drop.utils")
     em, f1 = reference.get_metrics([prediction], [target])
-    assert drop([target], [prediction]) == {"exact_match": 100 * em, "f1": pytest.approx(100 * f1)}
+    assert drop([target], [prediction]) == {
+        "exact_match": 100 * em,
+        "f1": pytest.approx(100 * f1),
+    }
 
 
 def test_mean_f1():
     # a: precision 2/3, recall 1 -> 0.8. b: precision 1, recall 1/2 -> 2/3. c: never found.
     targets, predictions = ["a", "a", "b", "b", "c"], ["a", "a", "b", "a", "d"]
-    assert mean_f1(targets, predictions)["mean_f1"] == pytest.approx(100 * (0.8 + 2 / 3 + 0) / 3)
+    assert mean_f1(targets, predictions)["mean_f1"] == pytest.approx(
+        100 * (0.8 + 2 / 3 + 0) / 3
+    )
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1))
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1)
+)
 def test_mean_f1_is_scikit_learns_macro_average_over_the_targets_classes(pairs):
     metrics = pytest.importorskip("sklearn.metrics")
     targets, predictions = map(list, zip(*pairs, strict=True))
     want = metrics.f1_score(
-        targets, predictions, average="macro", labels=sorted(set(targets)), zero_division=0
+        targets,
+        predictions,
+        average="macro",
+        labels=sorted(set(targets)),
+        zero_division=0,
     )
     assert mean_f1(targets, predictions)["mean_f1"] == pytest.approx(100 * want)
 
@@ -134,7 +167,9 @@ def test_mean_f1_is_scikit_learns_macro_average_over_the_targets_classes(pairs):
 def test_yes_f1_and_matthews_are_scikit_learns(pairs):
     metrics = pytest.importorskip("sklearn.metrics")
     targets, predictions = map(list, zip(*pairs, strict=True))
-    f1 = metrics.f1_score(targets, predictions, average="binary", pos_label="yes", zero_division=0)
+    f1 = metrics.f1_score(
+        targets, predictions, average="binary", pos_label="yes", zero_division=0
+    )
     assert yes_f1(targets, predictions)["yes_f1"] == pytest.approx(100 * f1)
     if len({*targets, *predictions}) == 2:
         # scikit-learn has 0 where one list is all alike, too
@@ -151,14 +186,20 @@ def test_yes_f1_of_questions_with_several_answers_is_the_multi_label_f1():
     )
     words = [[("no", "yes")[x] for x in matrix.ravel()] for matrix in (right, given_)]
     want = metrics.f1_score(right, given_, average="micro")
-    assert yes_f1(*words)["yes_f1"] == pytest.approx(100 * want) == pytest.approx(100 * 6 / 10)
+    assert (
+        yes_f1(*words)["yes_f1"]
+        == pytest.approx(100 * want)
+        == pytest.approx(100 * 6 / 10)
+    )
 
 
 def test_matthews_by_hand():
     # 3 true, 2 false positives, 1 false, 4 true negatives: (3 x 4 - 2 x 1) / sqrt(5 x 4 x 6 x 5)
     targets = ["yes"] * 3 + ["no"] * 2 + ["yes"] + ["no"] * 4
     predictions = ["yes"] * 5 + ["no"] * 5
-    assert matthews(targets, predictions)["matthews"] == pytest.approx(1000 / math.sqrt(600))
+    assert matthews(targets, predictions)["matthews"] == pytest.approx(
+        1000 / math.sqrt(600)
+    )
     assert matthews(["yes", "no"], ["yes", "yes"]) == {"matthews": 0.0}
     with pytest.raises(InputError, match="for two classes; here are 'a', 'b', 'c'"):
         matthews(["a", "b"], ["a", "c"])
@@ -166,7 +207,9 @@ def test_matthews_by_hand():
 
 def test_edit_similarity():
     # kitten -> sitting: three edits of seven letters
-    assert edit_similarity(["sitting"], ["kitten"])["edit_similarity"] == pytest.approx(100 * 4 / 7)
+    assert edit_similarity(["sitting"], ["kitten"])["edit_similarity"] == pytest.approx(
+        100 * 4 / 7
+    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3))
@@ -194,7 +237,8 @@ def test_a_prediction_that_is_no_number_counts_as_minus_one():
 def test_correlations_are_of_numbers():
     for text in ("warm", "nan", "inf"):
         with pytest.raises(
-            InputError, match=f"correlations are of numbers; the target '{text}' is none"
+            InputError,
+            match=f"correlations are of numbers; the target '{text}' is none",
         ):
             pearson_spearman(["0", text, "2"], ["0", "1", "2"])
         assert pearson_spearman(["0", "1", "2"], ["0", text, "2"]) == pearson_spearman(
@@ -204,7 +248,10 @@ def test_correlations_are_of_numbers():
 
 def test_bleu_is_sacrebleus():
     predictions = ["the cat sat on the mat", "he reads a book (slowly)"]
-    lists = [["the cat sat on a mat", "a cat was on the mat"], ["he reads the book, slowly"]]
+    lists = [
+        ["the cat sat on a mat", "a cat was on the mat"],
+        ["he reads the book, slowly"],
+    ]
     streams = [
         ["the cat sat on a mat", "he reads the book, slowly"],
         ["a cat was on the mat", None],
@@ -217,22 +264,31 @@ def test_bleu_is_sacrebleus():
 
 
 SENTENCES = st.lists(
-    st.sampled_from(["the", "cat", "sat", "on", "a", "mat", ",", "It's", "\u00dcber"]), max_size=9
+    st.sampled_from(["the", "cat", "sat", "on", "a", "mat", ",", "It's", "\u00dcber"]),
+    max_size=9,
 ).map(" ".join)
 
 
 @given(
     st.lists(
-        st.tuples(st.lists(SENTENCES, min_size=1, max_size=2), SENTENCES), min_size=1, max_size=6
+        st.tuples(st.lists(SENTENCES, min_size=1, max_size=2), SENTENCES),
+        min_size=1,
+        max_size=6,
     ),
     st.data(),
 )
 def test_bleu_of_summed_statistics_is_that_of_the_corpus(pairs, data):
     targets, predictions = map(list, zip(*pairs, strict=True))
     drawn = data.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=8))
-    columns = [[targets[i][n] if n < len(targets[i]) else None for i in drawn] for n in (0, 1)]
-    want = sacrebleu.corpus_bleu([predictions[i] for i in drawn], columns, tokenize="intl").score
-    assert bleu_of(bleu_statistics(targets, predictions)[drawn].sum(axis=0)) == pytest.approx(want)
+    columns = [
+        [targets[i][n] if n < len(targets[i]) else None for i in drawn] for n in (0, 1)
+    ]
+    want = sacrebleu.corpus_bleu(
+        [predictions[i] for i in drawn], columns, tokenize="intl"
+    ).score
+    assert bleu_of(
+        bleu_statistics(targets, predictions)[drawn].sum(axis=0)
+    ) == pytest.approx(want)
 
 
 @pytest.mark.parametrize("metric", MEANS)
@@ -246,7 +302,8 @@ def test_the_mean_of_many_is_that_of_each(metric):
         for target, prediction in zip(targets, predictions, strict=True)
     ]
     assert metric(targets, predictions) == {
-        name: pytest.approx(np.mean([scores[name] for scores in each])) for name in each[0]
+        name: pytest.approx(np.mean([scores[name] for scores in each]))
+        for name in each[0]
     }
 
 
@@ -259,7 +316,8 @@ def test_rouge_is_rouge_scores():
     got = rouge([[other, reference], "x y"], [prediction, "x y"])
     perfect = {"rouge1": 1.0, "rouge2": 1.0, "rougeLsum": 1.0}
     assert got == {
-        kind: pytest.approx(50 * (want[kind].fmeasure + perfect[kind])) for kind in perfect
+        kind: pytest.approx(50 * (want[kind].fmeasure + perfect[kind]))
+        for kind in perfect
     }
     # Sentence by sentence: as one sentence the two would share a shorter subsequence.
     assert math.isclose(want["rougeLsum"].fmeasure, 5 / 6)
@@ -282,8 +340,16 @@ def test_an_example_without_references(metric):
 @pytest.mark.parametrize(
     ("metric", "options", "match"),
     [
-        (matthews, ("a", "b", "c"), "toy_kind.*for two classes; here are 'a', 'b', 'c'"),
-        (matthews, None, "matthews is a metric of fixed options, a tuple; here they are None"),
+        (
+            matthews,
+            ("a", "b", "c"),
+            "toy_kind.*for two classes; here are 'a', 'b', 'c'",
+        ),
+        (
+            matthews,
+            None,
+            "matthews is a metric of fixed options, a tuple; here they are None",
+        ),
         (
             mean_f1,
             "choices",
@@ -291,7 +357,11 @@ def test_an_example_without_references(metric):
         ),
         (yes_f1, ("True", "False"), "the answer 'yes', which is none of the options"),
         (pearson_spearman, ("cold", "1"), "the target 'cold' is none"),
-        (bleu, "choices", "options that differ by example are chosen by position. Use accuracy"),
+        (
+            bleu,
+            "choices",
+            "options that differ by example are chosen by position. Use accuracy",
+        ),
     ],
 )
 def test_a_metric_that_cannot_score_the_task_is_refused_when_the_task_is_made(
@@ -299,9 +369,13 @@ def test_a_metric_that_cannot_score_the_task_is_refused_when_the_task_is_made(
 ):
     plain = (FormatTemplate("{animal}?"),)
     with pytest.raises(InputError, match=match):
-        dataclasses.replace(KIND, options=options, templates=plain, metrics=(accuracy, metric))
+        dataclasses.replace(
+            KIND, options=options, templates=plain, metrics=(accuracy, metric)
+        )
     fitting = {bleu: None, pearson_spearman: ("0", "1", "2")}.get(metric, ("no", "yes"))
-    dataclasses.replace(KIND, options=fitting, templates=plain, metrics=(accuracy, metric))
+    dataclasses.replace(
+        KIND, options=fitting, templates=plain, metrics=(accuracy, metric)
+    )
 
 
 @pytest.fixture
@@ -314,7 +388,9 @@ def word_count(targets, predictions):
 
 
 def test_all_metrics_have_intervals_over_examples():
-    assert {metric.name for metric in METRICS.values() if not metric.mean_of_examples} == {
+    assert {
+        metric.name for metric in METRICS.values() if not metric.mean_of_examples
+    } == {
         "bleu",
         "matthews",
         "mean_f1",
@@ -325,7 +401,9 @@ def test_all_metrics_have_intervals_over_examples():
         assert metric.mean_of_examples == (metric.resample is None)
 
 
-@pytest.mark.parametrize("name", ["bleu", "matthews", "mean_f1", "pearson_spearman", "yes_f1"])
+@pytest.mark.parametrize(
+    "name", ["bleu", "matthews", "mean_f1", "pearson_spearman", "yes_f1"]
+)
 def test_the_value_on_resampled_examples(name):
     metric = METRICS[name]
     targets, predictions = ["1", "0", "1", "yes"], ["1", "1", "0", "yes"]
@@ -357,8 +435,12 @@ def test_summed_statistics(registry):
 
 
 def test_a_metric_with_two_intervals_is_refused(registry):
-    with pytest.raises(InputError, match="'word_count' is a mean of examples and has a resample"):
-        register_metric(word_count, mean_of_examples=True, resample=recompute(word_count))
+    with pytest.raises(
+        InputError, match="'word_count' is a mean of examples and has a resample"
+    ):
+        register_metric(
+            word_count, mean_of_examples=True, resample=recompute(word_count)
+        )
 
 
 def test_two_metrics_of_one_name_are_refused(registry):

@@ -6,7 +6,12 @@ from toy_tasks import KIND, SPELL
 from flan_jax.errors import InputError
 from flan_jax.tasks import mixtures
 from flan_jax.tasks import task as registry
-from flan_jax.tasks.mixtures import Mixture, mixing_rates, mixture_or_task, register_mixture
+from flan_jax.tasks.mixtures import (
+    Mixture,
+    mixing_rates,
+    mixture_or_task,
+    register_mixture,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +55,14 @@ def test_a_mixture_without_tasks_says_to_import_them(zoo):
 
 
 @given(
-    st.dictionaries(st.text(), st.integers(1, 10**6), min_size=1), st.none() | st.integers(1, 10**6)
+    st.dictionaries(st.text(), st.integers(1, 10**6), min_size=1),
+    st.none() | st.integers(1, 10**6),
 )
 def test_mixing_rates(counts, maximum):
     rates = mixing_rates(counts, maximum=maximum)
     assert rates == {
-        name: count if maximum is None else min(count, maximum) for name, count in counts.items()
+        name: count if maximum is None else min(count, maximum)
+        for name, count in counts.items()
     }
 
 
@@ -75,7 +82,11 @@ def test_temperature_evens_out():
     counts = {"a": 100, "b": 900, "c": 90_000}
     assert mixing_rates(counts, temperature=1.0) == {"a": 100, "b": 900, "c": 3000}
     assert shares(mixing_rates(counts, temperature=2.0)) == pytest.approx(
-        {"a": 10 / (40 + 3000**0.5), "b": 30 / (40 + 3000**0.5), "c": 3000**0.5 / (40 + 3000**0.5)},
+        {
+            "a": 10 / (40 + 3000**0.5),
+            "b": 30 / (40 + 3000**0.5),
+            "c": 3000**0.5 / (40 + 3000**0.5),
+        },
         rel=1e-3,
     )
     assert shares(mixing_rates(counts, temperature=1e9)) == pytest.approx(

@@ -71,14 +71,17 @@ def test_the_code_and_the_settings_of_a_source_change_the_fingerprint():
 
 def test_splits_share_no_row():
     source = Sandbox(pet_row, train=300, validation=40, test=50)
-    rows = {split: list(source.rows(split)) for split in ("train", "validation", "test")}
+    rows = {
+        split: list(source.rows(split)) for split in ("train", "validation", "test")
+    }
     assert {split: len(found) for split, found in rows.items()} == {
         "train": 300,
         "validation": 40,
         "test": 50,
     }
     contents = {
-        split: {(row["text"], row["label"]) for row in found} for split, found in rows.items()
+        split: {(row["text"], row["label"]) for row in found}
+        for split, found in rows.items()
     }
     assert not contents["train"] & contents["validation"]
     assert not contents["train"] & contents["test"]
@@ -97,14 +100,20 @@ def test_rows_are_numbered():
 
 
 def test_a_generator_of_too_few_rows():
-    with pytest.raises(InputError, match="draws too few different rows to fill the test split"):
+    with pytest.raises(
+        InputError, match="draws too few different rows to fill the test split"
+    ):
         list(Sandbox(lambda world, rng: {"text": "same"}, test=200).rows("test"))
 
 
 def test_the_world_is_drawn_from_its_seed():
     assert world(0) is world(0)
-    assert [fact.value for fact in World(0).facts] == [fact.value for fact in world(0).facts]
-    assert [fact.value for fact in World(1).facts] != [fact.value for fact in world(0).facts]
+    assert [fact.value for fact in World(0).facts] == [
+        fact.value for fact in world(0).facts
+    ]
+    assert [fact.value for fact in World(1).facts] != [
+        fact.value for fact in world(0).facts
+    ]
 
 
 def test_facts():
@@ -114,7 +123,10 @@ def test_facts():
     assert fact in world().about(fact.subject)
     assert fact.ask() == f"Which pet does {fact.subject} have?"
     assert fact.ask_yes_no() == f"does {fact.subject} have a {fact.value}"
-    assert fact.ask_yes_no(1) == f"is it true that the pet of {fact.subject} is a {fact.value}"
+    assert (
+        fact.ask_yes_no(1)
+        == f"is it true that the pet of {fact.subject} is a {fact.value}"
+    )
     wrong = world().wrong(fact, rng)
     assert (wrong.subject, wrong.relation) == (fact.subject, fact.relation)
     assert wrong.value != fact.value
@@ -129,4 +141,6 @@ def test_facts():
 def test_clause():
     assert clause("The home of Anna is in Arden.") == "the home of Anna is in Arden"
     assert clause("Anna lives in Arden.") == "Anna lives in Arden"
-    assert clause("Norland is the country of Arden.") == "Norland is the country of Arden"
+    assert (
+        clause("Norland is the country of Arden.") == "Norland is the country of Arden"
+    )

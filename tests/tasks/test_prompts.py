@@ -18,7 +18,9 @@ PAIR = dataclasses.replace(
         FormatTemplate("Read {premise} Then {hypothesis} and {premise}?\n\n{options}"),
         FormatTemplate("{options}\n\nPick. {premise}\n{hypothesis}"),
         FormatTemplate(
-            "Invent one for {answer}.\n{options}\nGo!", "{premise} {hypothesis}", turned_around=True
+            "Invent one for {answer}.\n{options}\nGo!",
+            "{premise} {hypothesis}",
+            turned_around=True,
         ),
     ),
 )
@@ -31,7 +33,10 @@ FIELDS = {
 
 
 def inputs(**settings):
-    return [template.render(FIELDS)[0] for template in Prompts(**settings).templates_for(PAIR)]
+    return [
+        template.render(FIELDS)[0]
+        for template in Prompts(**settings).templates_for(PAIR)
+    ]
 
 
 def test_natural_is_the_tasks_templates():
@@ -50,7 +55,9 @@ def test_without_options():
 
 
 def test_no_template():
-    assert inputs(instructions="none") == ["It rains.\nIt is wet.\nOPTIONS:\n- no\n- yes"]
+    assert inputs(instructions="none") == [
+        "It rains.\nIt is wet.\nOPTIONS:\n- no\n- yes"
+    ]
     assert inputs(instructions="none", options=False) == ["It rains.\nIt is wet."]
 
 
@@ -65,25 +72,38 @@ def test_dataset_name():
         "[Natural language inference: Toy {RTE}] It rains.\nIt is wet."
     ]
     named = Prompts(instructions="dataset_name").templates_for(SPELL)[0]
-    assert named.render({"animal": "cat", "answer": "c a t"}) == ("[words: toy_spell] cat", "c a t")
+    assert named.render({"animal": "cat", "answer": "c a t"}) == (
+        "[words: toy_spell] cat",
+        "c a t",
+    )
 
 
 def test_training_and_evaluation_use_what_is_shown():
     bare = Prompts(instructions="none", options=False)
-    rows = list(render_train(KIND, KIND.source.rows("train"), cap=2, prompts=bare, renderings=3))
+    rows = list(
+        render_train(KIND, KIND.source.rows("train"), cap=2, prompts=bare, renderings=3)
+    )
     assert [(row.template, row.inputs, row.targets) for row in rows] == [
         (0, "cat number 0", "no"),
         (0, "dog number 1", "no"),
     ]
     rows = list(
-        render_eval(KIND, KIND.source.rows("test"), max_examples=1, prompts=Prompts(templates=1))
+        render_eval(
+            KIND, KIND.source.rows("test"), max_examples=1, prompts=Prompts(templates=1)
+        )
     )
     assert [(row.template, row.options) for row in rows] == [(0, ("no", "yes"))]
 
 
 def test_round_robin():
     rows = list(
-        render_train(KIND, KIND.source.rows("train"), cap=4, assignment="round_robin", renderings=2)
+        render_train(
+            KIND,
+            KIND.source.rows("train"),
+            cap=4,
+            assignment="round_robin",
+            renderings=2,
+        )
     )
     # Row 3 is filtered and takes no turn.
     assert [(row.example, row.template) for row in rows] == [
@@ -92,7 +112,9 @@ def test_round_robin():
 
 
 def test_instructions_of_a_users_own(monkeypatch):
-    monkeypatch.setattr(prompts_module, "INSTRUCTIONS", dict(prompts_module.INSTRUCTIONS))
+    monkeypatch.setattr(
+        prompts_module, "INSTRUCTIONS", dict(prompts_module.INSTRUCTIONS)
+    )
 
     def polite(task, prompts):
         return (
@@ -137,7 +159,9 @@ class FullPercentTemplate(PercentTemplate):
         return tuple(re.findall(r"%\((\w+)\)", self.inputs))
 
     def without_options(self):
-        return dataclasses.replace(self, inputs=self.inputs.replace(" %(options)s?", ""))
+        return dataclasses.replace(
+            self, inputs=self.inputs.replace(" %(options)s?", "")
+        )
 
 
 def percent_task(template_class):
@@ -151,7 +175,9 @@ def percent_task(template_class):
 
 
 def train_texts(task, **settings):
-    rows = render_train(task, KIND.source.rows("train"), cap=1, prompts=Prompts(**settings))
+    rows = render_train(
+        task, KIND.source.rows("train"), cap=1, prompts=Prompts(**settings)
+    )
     return [(row.inputs, row.targets) for row in rows]
 
 
@@ -169,9 +195,15 @@ def test_another_template_class_is_rendered():
 
 def test_another_template_class_without_instructions_and_options():
     task = percent_task(FullPercentTemplate)
-    assert train_texts(task, only=0, options=False) == [("Does cat number 0 fly?", "no")]
-    assert train_texts(task, instructions="none", options=False) == [("cat number 0", "no")]
-    assert train_texts(task, instructions="none") == [("cat number 0\nOPTIONS:\n- no\n- yes", "no")]
+    assert train_texts(task, only=0, options=False) == [
+        ("Does cat number 0 fly?", "no")
+    ]
+    assert train_texts(task, instructions="none", options=False) == [
+        ("cat number 0", "no")
+    ]
+    assert train_texts(task, instructions="none") == [
+        ("cat number 0\nOPTIONS:\n- no\n- yes", "no")
+    ]
     assert train_texts(task, instructions="dataset_name", options=False) == [
         ("[zoo: toy_kind] cat number 0", "no")
     ]
@@ -199,14 +231,19 @@ def test_bare_fields_that_a_template_class_does_not_give(instructions):
 
 def test_options_that_a_template_class_cannot_leave_out():
     with pytest.raises(
-        InputError, match="'toy_kind'.* class PercentTemplate, which has no without_options"
+        InputError,
+        match="'toy_kind'.* class PercentTemplate, which has no without_options",
     ):
         train_texts(percent_task(PercentTemplate), options=False)
 
 
 def test_a_bare_prompt_is_never_empty():
-    task = dataclasses.replace(SPELL, templates=(FormatTemplate("Spell it.", "{animal}{answer}"),))
-    with pytest.raises(InputError, match="'toy_spell'.*the prompt would be empty.*bare"):
+    task = dataclasses.replace(
+        SPELL, templates=(FormatTemplate("Spell it.", "{animal}{answer}"),)
+    )
+    with pytest.raises(
+        InputError, match="'toy_spell'.*the prompt would be empty.*bare"
+    ):
         train_texts(task, instructions="none", options=False)
 
 

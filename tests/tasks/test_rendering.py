@@ -7,7 +7,13 @@ import toy_tasks
 from toy_tasks import KIND, SPELL, generation
 
 from flan_jax.errors import InputError
-from flan_jax.tasks.rendering import EvalRow, TrainRow, drawn_templates, render_eval, render_train
+from flan_jax.tasks.rendering import (
+    EvalRow,
+    TrainRow,
+    drawn_templates,
+    render_eval,
+    render_train,
+)
 from flan_jax.tasks.templates import FormatTemplate, Segment
 
 
@@ -26,31 +32,40 @@ def pair(example, template, inputs, targets):
 
 
 def test_draws_stay_the_same_across_versions():
-    draws = [drawn_templates("rte", i, count=10, renderings=1, seed=0)[0] for i in range(12)]
+    draws = [
+        drawn_templates("rte", i, count=10, renderings=1, seed=0)[0] for i in range(12)
+    ]
     assert draws == [3, 5, 0, 5, 4, 6, 8, 8, 5, 2, 9, 5]
 
 
 def test_draws_are_uniform_and_depend_on_everything():
     def draws(name="a", seed=0):
         return [
-            drawn_templates(name, i, count=10, renderings=1, seed=seed)[0] for i in range(10_000)
+            drawn_templates(name, i, count=10, renderings=1, seed=seed)[0]
+            for i in range(10_000)
         ]
 
     counts = collections.Counter(draws())
     assert sorted(counts) == list(range(10))
-    assert all(850 < count < 1150 for count in counts.values())  # 1000 +- 5 standard deviations
+    assert all(
+        850 < count < 1150 for count in counts.values()
+    )  # 1000 +- 5 standard deviations
     assert sum(x == y for x, y in zip(draws(), draws(seed=1), strict=True)) < 1200
     assert sum(x == y for x, y in zip(draws(), draws("b"), strict=True)) < 1200
 
 
 def test_several_renderings_are_of_different_templates():
     pairs = collections.Counter(
-        tuple(drawn_templates("a", i, count=3, renderings=2, seed=0)) for i in range(6000)
+        tuple(drawn_templates("a", i, count=3, renderings=2, seed=0))
+        for i in range(6000)
     )
     assert sorted(pairs) == sorted(itertools.permutations(range(3), 2))
     assert all(850 < count < 1150 for count in pairs.values())
     rows = list(render_train(SPELL, SPELL.source.rows("train"), renderings=5))
-    assert [(row.example, row.template) for row in rows[:2]] in ([(0, 0), (0, 1)], [(0, 1), (0, 0)])
+    assert [(row.example, row.template) for row in rows[:2]] in (
+        [(0, 0), (0, 1)],
+        [(0, 1), (0, 0)],
+    )
     assert len(rows) == 2 * 13
 
 
@@ -107,12 +122,16 @@ def test_render_eval_of_a_generation_task():
 
 @pytest.mark.parametrize("references", [{}, {"references": []}])
 def test_without_references_the_answer_is_the_only_one(references):
-    task = generation("x", lambda row: {"animal": "cat", "answer": "miaow"} | references)
+    task = generation(
+        "x", lambda row: {"animal": "cat", "answer": "miaow"} | references
+    )
     assert next(render_eval(task, task.source.rows("test"))).references == ("miaow",)
 
 
 def test_references_must_be_a_list():
-    task = generation("x", lambda row: {"animal": "cat", "answer": "miaow", "references": "miaow"})
+    task = generation(
+        "x", lambda row: {"animal": "cat", "answer": "miaow", "references": "miaow"}
+    )
     with pytest.raises(InputError, match="'references' is one str"):
         next(render_eval(task, task.source.rows("test")))
 
@@ -131,7 +150,9 @@ def test_a_failing_fields_function_is_located():
 
 def test_an_empty_target_is_located():
     task = generation("x", toy_tasks.empty_fields)
-    with pytest.raises(InputError, match="task 'x', row 5: the target .* renders as an empty text"):
+    with pytest.raises(
+        InputError, match="task 'x', row 5: the target .* renders as an empty text"
+    ):
         list(render_train(task, task.source.rows("train")))
 
 
@@ -146,7 +167,9 @@ def test_missing_and_unused_fields_are_both_named():
 
 
 def test_templates_that_do_not_ask_for_the_answer():
-    task = dataclasses.replace(KIND, templates=(FormatTemplate("Name one.", "{animal}"),))
+    task = dataclasses.replace(
+        KIND, templates=(FormatTemplate("Name one.", "{animal}"),)
+    )
     with pytest.raises(InputError, match="the same for different options"):
         next(render_eval(task, task.source.rows("test")))
     task = dataclasses.replace(

@@ -19,9 +19,18 @@ from tasks.practice.nli import rte
 @pytest.fixture
 def files(tmp_path):
     """Two files of three rows and one of two."""
-    for name, numbers in {"train-1": (0, 1, 2), "train-2": (3, 4, 5), "test": (6, 7)}.items():
-        lines = [json.dumps({"number": n, "text": "ü\u2028"}, ensure_ascii=False) for n in numbers]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    for name, numbers in {
+        "train-1": (0, 1, 2),
+        "train-2": (3, 4, 5),
+        "test": (6, 7),
+    }.items():
+        lines = [
+            json.dumps({"number": n, "text": "ü\u2028"}, ensure_ascii=False)
+            for n in numbers
+        ]
+        (tmp_path / f"{name}.jsonl").write_text(
+            "\n".join(lines) + "\n\n", encoding="utf-8"
+        )
     return tmp_path
 
 
@@ -66,12 +75,20 @@ def test_jsonl_fingerprint(files):
 
 
 def test_provenance():
-    split_files = Jsonl(train="a/*.jsonl[:-9]", validation="a/*.jsonl[-9:]", test="b.jsonl")
+    split_files = Jsonl(
+        train="a/*.jsonl[:-9]", validation="a/*.jsonl[-9:]", test="b.jsonl"
+    )
     assert split_files.provenance == {"kind": "files", "where": "a/*.jsonl, b.jsonl"}
     tfds = Tfds("glue/sst2:2.0.0", train="train", data_dir="/data")
     assert tfds.provenance == {"kind": "tfds", "where": "glue/sst2:2.0.0"}
-    assert tfds.as_jsonl("/rows").provenance == {"kind": "files", "where": "/rows/train.jsonl"}
-    assert Sandbox(rte).provenance == {"kind": "generated", "where": "tasks.practice.nli.rte"}
+    assert tfds.as_jsonl("/rows").provenance == {
+        "kind": "files",
+        "where": "/rows/train.jsonl",
+    }
+    assert Sandbox(rte).provenance == {
+        "kind": "generated",
+        "where": "tasks.practice.nli.rte",
+    }
     for source in (split_files, tfds, Sandbox(rte)):
         assert isinstance(source, Source)
 
@@ -92,7 +109,9 @@ def test_jsonl_bad_lines(tmp_path, content, message):
 
 def test_jsonl_missing(tmp_path):
     for method in ("rows", "fingerprint"):
-        with pytest.raises(InputError, match="no file .*gone.jsonl for the train split"):
+        with pytest.raises(
+            InputError, match="no file .*gone.jsonl for the train split"
+        ):
             list(getattr(Jsonl(train=f"{tmp_path}/gone.jsonl"), method)("train"))
         with pytest.raises(InputError, match=r"write Jsonl\(test='path.jsonl'"):
             list(getattr(Jsonl(train="x.jsonl"), method)("test"))
@@ -104,7 +123,9 @@ def test_check_split():
         check_split("dev")
 
 
-@pytest.mark.parametrize("name", ["glue/sst2", "sst2", "glue/sst2:2", "glue/sst2:1.*.*"])
+@pytest.mark.parametrize(
+    "name", ["glue/sst2", "sst2", "glue/sst2:2", "glue/sst2:1.*.*"]
+)
 def test_tfds_names_have_versions(name):
     with pytest.raises(InputError, match="needs its version"):
         Tfds(name, train="train")
@@ -112,7 +133,9 @@ def test_tfds_names_have_versions(name):
 
 def test_tfds_as_jsonl():
     source = Tfds("zoo/kind:1.0.0", train="train[:-2]", test="validation")
-    assert source.as_jsonl("/d") == Jsonl(train="/d/train.jsonl[:-2]", test="/d/validation.jsonl")
+    assert source.as_jsonl("/d") == Jsonl(
+        train="/d/train.jsonl[:-2]", test="/d/validation.jsonl"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +194,11 @@ def toy(tfds_folder, **splits):
 
 
 def test_tfds_rows_are_plain_python(tfds_folder):
-    row = next(row for row in toy(tfds_folder, train="train").rows("train") if row["number"] == 1)
+    row = next(
+        row
+        for row in toy(tfds_folder, train="train").rows("train")
+        if row["number"] == 1
+    )
     assert row == {
         "number": 1,
         "text": "größer",
@@ -187,7 +214,9 @@ def test_tfds_rows_are_plain_python(tfds_folder):
 
 
 def test_tfds_slices_share_no_row(tfds_folder):
-    source = toy(tfds_folder, train="train[:-3]", validation="train[-3:]", test="train[50%:60%]")
+    source = toy(
+        tfds_folder, train="train[:-3]", validation="train[-3:]", test="train[50%:60%]"
+    )
     train, validation = numbers(source, "train"), numbers(source, "validation")
     assert (len(train), len(validation)) == (7, 3)
     assert sorted(train + validation) == list(range(10))
@@ -198,7 +227,9 @@ def test_tfds_slices_share_no_row(tfds_folder):
 def test_tfds_missing_splits(tfds_folder):
     with pytest.raises(InputError, match="has no test split"):
         numbers(toy(tfds_folder, train="train"), "test")
-    with pytest.raises(InputError, match="'dev' of 'flan_jax_toy:1.0.0' cannot be read"):
+    with pytest.raises(
+        InputError, match="'dev' of 'flan_jax_toy:1.0.0' cannot be read"
+    ):
         numbers(toy(tfds_folder, train="dev"), "train")
 
 
@@ -208,11 +239,18 @@ def test_slices_larger_than_the_split(tfds_folder, tmp_path, expression):
         numbers(toy(tfds_folder, train=expression), "train")
     (tmp_path / "train.jsonl").write_text("{}\n" * 10)
     with pytest.raises(InputError, match="lines, but there are 10"):
-        list(Jsonl(train=f"{tmp_path}/train.jsonl{expression.removeprefix('train')}").rows("train"))
+        list(
+            Jsonl(
+                train=f"{tmp_path}/train.jsonl{expression.removeprefix('train')}"
+            ).rows("train")
+        )
 
 
 def test_tfds_fingerprint(tfds_folder):
-    one, other = toy(tfds_folder, train="train[:3]"), toy(tfds_folder, train="train[:4]")
+    one, other = (
+        toy(tfds_folder, train="train[:3]"),
+        toy(tfds_folder, train="train[:4]"),
+    )
     assert one.fingerprint("train") != other.fingerprint("train")
 
 
@@ -244,7 +282,8 @@ def test_tfds_files_that_are_cut_off(tfds_folder, tmp_path):
     (records,) = (tmp_path / "cut").rglob("*.tfrecord*")
     records.write_bytes(records.read_bytes()[:-5])
     with pytest.raises(
-        InputError, match="'train' of 'flan_jax_toy:1.0.0' cannot be read: .*truncated record"
+        InputError,
+        match="'train' of 'flan_jax_toy:1.0.0' cannot be read: .*truncated record",
     ):
         numbers(toy(str(tmp_path / "cut"), train="train"), "train")
 
@@ -260,7 +299,8 @@ def test_a_bucket_without_permission_says_what_to_ask_for(monkeypatch):
     monkeypatch.setattr(tfds, "builder", refuse)
     source = Tfds("super_glue/rte:1.0.2", train="train", data_dir="gs://bucket/tfds")
     with pytest.raises(
-        InputError, match="(?s)cannot be read from gs://bucket/tfds: .*403.*Storage Object Viewer"
+        InputError,
+        match="(?s)cannot be read from gs://bucket/tfds: .*403.*Storage Object Viewer",
     ):
         list(source.rows("train"))
 
@@ -275,18 +315,26 @@ def toy_fields(row):
 
 def test_stores_are_prepared_from_tfrecords(tfds_folder, tokenizer, tmp_path):
     """What TFDS's own download_and_prepare wrote, by way of worker processes, to tokens."""
-    source = toy(tfds_folder, train="train[:-4]", validation="train[-4:-2]", test="train[-2:]")
+    source = toy(
+        tfds_folder, train="train[:-4]", validation="train[-4:-2]", test="train[-2:]"
+    )
     task = TemplatedTask(
         name="tfds_toy", cluster="toy", source=source, fields=toy_fields, options=("no", "yes"),
         templates=(FormatTemplate("{text}: {names}.\n{options}"),),
     )  # fmt: skip
     requests = [
         Request(task, split, kind)
-        for split, kind in (("train", "train"), ("validation", "eval"), ("test", "eval"))
+        for split, kind in (
+            ("train", "train"),
+            ("validation", "eval"),
+            ("test", "eval"),
+        )
     ]
     stores = prepare(requests, tokenizer, tmp_path, workers=1)
     assert [len(store) for store in stores.values()] == [6, 2, 2]
     for (_, split, _), store in stores.items():
-        wanted = [task.templates[0].render(task.example(row))[0] for row in source.rows(split)]
+        wanted = [
+            task.templates[0].render(task.example(row))[0] for row in source.rows(split)
+        ]
         inputs, _ = input_and_target_tokens(store)
         assert inputs == tokenizer.encode_batch(wanted)

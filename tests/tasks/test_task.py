@@ -91,7 +91,9 @@ def test_bad_tasks(changes, message):
 def test_resolve_source():
     assert resolve_source(KIND, "tfds") == Rows()
     assert resolve_source(PUBLIC, "sandbox") is PUBLIC.sandbox
-    assert resolve_source(PUBLIC, "tfds", "/data") == dataclasses.replace(TFDS, data_dir="/data")
+    assert resolve_source(PUBLIC, "tfds", "/data") == dataclasses.replace(
+        TFDS, data_dir="/data"
+    )
     assert resolve_source(PUBLIC, "jsonl", "/data") == Jsonl(
         train="/data/toy_kind/train.jsonl[:-2]",
         validation="/data/toy_kind/train.jsonl[-2:]",

@@ -3,14 +3,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.errors import InputError
-from flan_jax.tasks.templates import FormatTemplate, Template, escape_braces, options_suffix
+from flan_jax.tasks.templates import (
+    FormatTemplate,
+    Template,
+    escape_braces,
+    options_suffix,
+)
 
 FIELDS = {"premise": "It rains.", "options": ("yes", "no"), "answer": "yes"}
 
 
 def test_render():
     template = FormatTemplate("  {premise} Is it wet?\n{options}", "{answer}! ")
-    assert template.render(FIELDS) == ("It rains. Is it wet?\nOPTIONS:\n- yes\n- no", "yes!")
+    assert template.render(FIELDS) == (
+        "It rains. Is it wet?\nOPTIONS:\n- yes\n- no",
+        "yes!",
+    )
     assert template.fields == {"premise", "options", "answer"}
     assert template.turned_around is False
     assert isinstance(template, Template)
@@ -40,7 +48,9 @@ def test_input_fields_and_parts():
 )
 def test_without_options(inputs, without):
     template = FormatTemplate(inputs, "{answer}.", turned_around=True)
-    assert template.without_options() == FormatTemplate(without, "{answer}.", turned_around=True)
+    assert template.without_options() == FormatTemplate(
+        without, "{answer}.", turned_around=True
+    )
 
 
 def test_options_keep_their_order():
@@ -48,7 +58,10 @@ def test_options_keep_their_order():
 
 
 def test_doubled_braces_are_literal():
-    assert FormatTemplate("{{premise}} {premise}").render(FIELDS)[0] == "{premise} It rains."
+    assert (
+        FormatTemplate("{{premise}} {premise}").render(FIELDS)[0]
+        == "{premise} It rains."
+    )
 
 
 @given(st.text(), st.text())
@@ -71,12 +84,15 @@ def test_unbalanced_braces(pattern):
 
 
 @pytest.mark.parametrize(
-    "slot", ["{0}", "{}", "{a.b}", "{a[0]}", "{a!r}", "{a:>4}", "{a!s}", "{a:s}", "{a b}"]
+    "slot",
+    ["{0}", "{}", "{a.b}", "{a[0]}", "{a!r}", "{a:>4}", "{a!s}", "{a:s}", "{a b}"],
 )
 def test_slots_that_are_not_plain_names(slot):
     """They are refused for their form, before any field is looked up."""
     for patterns in ((slot, "{answer}"), ("{premise}", slot)):
-        with pytest.raises(InputError, match="is not a plain {name}. Write the name of a field"):
+        with pytest.raises(
+            InputError, match="is not a plain {name}. Write the name of a field"
+        ):
             FormatTemplate(*patterns)
 
 

@@ -43,7 +43,9 @@ def state_at(step, mesh=WHOLE, tx=ADAMW, seed=0, model=MODEL):
     state = init_state(model, tx, make_mesh(dict(mesh)), seed)
     for i in range(step):
         grads = jax.tree.map(
-            lambda p, i=i: np.cos(i + np.arange(p.size, dtype=np.float32)).reshape(p.shape),
+            lambda p, i=i: np.cos(i + np.arange(p.size, dtype=np.float32)).reshape(
+                p.shape
+            ),
             state.params,
         )
         updates, opt_state = jax.jit(tx.update)(grads, state.opt_state, state.params)
@@ -65,11 +67,17 @@ def test_steps_that_were_all_skipped_are_saved_and_are_nobodys_best(tmp_path):
     skipped = {"loss_sum": 0.0, "weight_sum": 0.0, "grad_norm": 0.0}
     nothing = mean_loss(3, [jax.tree.map(jax.numpy.float32, skipped)])
     checkpoints = Checkpoints(tmp_path, CheckpointConfig(keep_last=1, keep_best=1))
-    for state, loss in ((state_at(1), 2.0), (state_at(2), nothing), (state_at(3), nothing)):
+    for state, loss in (
+        (state_at(1), 2.0),
+        (state_at(2), nothing),
+        (state_at(3), nothing),
+    ):
         checkpoints.save(state, loss=loss)
     checkpoints.wait()
     checkpoints.close()
-    assert sorted(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()) == [1, 3]
+    assert sorted(
+        int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()
+    ) == [1, 3]
     again = Checkpoints(tmp_path, CheckpointConfig(keep_last=1, keep_best=1))
     assert again.latest_step() == 3 and int(again.restore(like=state_at(0)).step) == 3
     again.close()
@@ -78,7 +86,8 @@ def test_steps_that_were_all_skipped_are_saved_and_are_nobodys_best(tmp_path):
 @pytest.mark.parametrize("changes", [{"every": 0}, {"keep_last": 0}, {"keep_best": -1}])
 def test_settings_that_keep_nothing_are_an_error(changes):
     with pytest.raises(
-        InputError, match=f"CheckpointConfig.{next(iter(changes))} is .*; it must be at least"
+        InputError,
+        match=f"CheckpointConfig.{next(iter(changes))} is .*; it must be at least",
     ):
         CheckpointConfig(**changes)
 
@@ -128,7 +137,9 @@ def test_a_resumed_run_still_knows_which_was_best(tmp_path):
     assert steps_in(tmp_path) == [1, 3]
 
 
-@pytest.mark.parametrize(("there", "here"), [(WHOLE, SPLIT), (SPLIT, WHOLE)], ids=["split", "join"])
+@pytest.mark.parametrize(
+    ("there", "here"), [(WHOLE, SPLIT), (SPLIT, WHOLE)], ids=["split", "join"]
+)
 def test_a_checkpoint_is_restored_onto_another_mesh(tmp_path, there, here):
     state = state_at(1, mesh=there)
     saved(tmp_path, state)
@@ -194,7 +205,9 @@ def test_layers_are_restored_stacked_or_one_by_one_bit_for_bit(tmp_path, tx, mes
     like = state_at(0, mesh=mesh, tx=tx, model=one_by_one, seed=1)
     unrolled = restored(tmp_path / "stacked", like)
     assert_same(unrolled.params, pytrees.unstacked(state.params))
-    for leaf, expected in zip(jax.tree.leaves(unrolled), jax.tree.leaves(like), strict=True):
+    for leaf, expected in zip(
+        jax.tree.leaves(unrolled), jax.tree.leaves(like), strict=True
+    ):
         assert leaf.shape == expected.shape
         assert leaf.sharding.is_equivalent_to(expected.sharding, leaf.ndim)
     assert_same(load_params(tmp_path / "stacked", like.params), unrolled.params)
@@ -232,12 +245,14 @@ def test_parameters_come_from_a_run_directory_or_its_checkpoints(tmp_path, monke
 def test_parameters_from_nowhere_are_an_error(tmp_path):
     like = state_at(0).params
     with pytest.raises(
-        InputError, match=f"there is no folder {tmp_path / 'absent'} to take parameters from"
+        InputError,
+        match=f"there is no folder {tmp_path / 'absent'} to take parameters from",
     ):
         load_params(tmp_path / "absent", like)
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(
-        InputError, match=f"{tmp_path / 'run' / 'checkpoints'} holds no finished checkpoint"
+        InputError,
+        match=f"{tmp_path / 'run' / 'checkpoints'} holds no finished checkpoint",
     ):
         load_params(tmp_path / "run", like)
 
@@ -261,10 +276,18 @@ def test_a_restore_reads_a_tenth_of_what_the_host_holds_or_the_largest_part_of_o
     mesh = make_mesh({"fsdp": 2, "tensor": 4})
     sharding = NamedSharding(mesh, PartitionSpec(None, "fsdp", "tensor"))
     leaf = jax.ShapeDtypeStruct((12, 768, 1536), jnp.float32, sharding=sharding)
-    saved = types.SimpleNamespace(storage=types.SimpleNamespace(chunk_shape=(12, 96, 1536)))
+    saved = types.SimpleNamespace(
+        storage=types.SimpleNamespace(chunk_shape=(12, 96, 1536))
+    )
     # Half of the rows, in whole chunks, for a device that keeps a quarter of each.
     part = 4 * 12 * 384 * 1536
-    assert concurrent_read_bytes({"params": {"a": saved}}, {"params": {"a": leaf}}) == part + 1024
+    assert (
+        concurrent_read_bytes({"params": {"a": saved}}, {"params": {"a": leaf}})
+        == part + 1024
+    )
     names = [f"layer_{i}" for i in range(20)]
     there, here = dict.fromkeys(names, saved), dict.fromkeys(names, leaf)
-    assert concurrent_read_bytes({"params": there}, {"params": here}) == 20 * 2 * part // 10
+    assert (
+        concurrent_read_bytes({"params": there}, {"params": here})
+        == 20 * 2 * part // 10
+    )

@@ -57,7 +57,9 @@ def traced(monkeypatch, profiler, count):
     return traces
 
 
-@pytest.mark.parametrize(("text", "steps"), [("2:3", [2, 3]), ("1:1", [1]), ("4:5", [4, 5])])
+@pytest.mark.parametrize(
+    ("text", "steps"), [("2:3", [2, 3]), ("1:1", [1]), ("4:5", [4, 5])]
+)
 def test_the_profile_holds_the_steps_asked_for(
     monkeypatch, profiler, tmp_path, capsys, text, steps
 ):
@@ -86,7 +88,9 @@ def test_a_trace_is_written(profiler, tmp_path):
     assert list(tmp_path.glob("profile/**/*.xplane.pb"))
 
 
-@pytest.mark.parametrize("text", ["0:3", "3:2", "1:11", "1", "a:b", "-1:2", "", "1:2:3"])
+@pytest.mark.parametrize(
+    "text", ["0:3", "3:2", "1:11", "1", "a:b", "-1:2", "", "1:2:3"]
+)
 def test_a_profile_of_no_steps_of_the_run_is_refused(text):
     message = f"--profile={text} is no span of this run's 10 steps; write the first and the last"
     with pytest.raises(InputError, match=message):
@@ -94,7 +98,9 @@ def test_a_profile_of_no_steps_of_the_run_is_refused(text):
 
 
 def test_a_profile_of_steps_that_are_taken_is_refused(profiler):
-    message = "--profile begins with step 3, and the run goes on with step 5: choose later"
+    message = (
+        "--profile begins with step 3, and the run goes on with step 5: choose later"
+    )
     with pytest.raises(InputError, match=message):
         profiler(profiled_steps("3:9", 10), first_step=4)
     profiler(profiled_steps("5:9", 10), first_step=4)

@@ -13,7 +13,9 @@ def _plain(hidden, kernel, targets, weights, softcap=None):
     if softcap is not None:
         logits = softcap * jnp.tanh(logits / softcap)
     normaliser = jax.nn.logsumexp(logits, axis=-1)
-    nll = normaliser - jnp.sum(logits * jax.nn.one_hot(targets, kernel.shape[1]), axis=-1)
+    nll = normaliser - jnp.sum(
+        logits * jax.nn.one_hot(targets, kernel.shape[1]), axis=-1
+    )
     z_loss = Z_LOSS * normaliser**2
     correct = jnp.argmax(logits, axis=-1) == targets
     return jnp.sum(weights * (nll + z_loss)), {
@@ -28,24 +30,40 @@ def _inputs(length):
     rng = np.random.default_rng(0)
     hidden, kernel = rng.normal(size=(3, length, 8)), rng.normal(size=(8, 37))
     targets, weights = rng.integers(0, 37, (3, length)), rng.integers(0, 3, (3, length))
-    return jnp.float32(hidden), jnp.float32(kernel), jnp.int32(targets), jnp.float32(weights)
+    return (
+        jnp.float32(hidden),
+        jnp.float32(kernel),
+        jnp.int32(targets),
+        jnp.float32(weights),
+    )
 
 
 @pytest.mark.parametrize(
-    "chunk, softcap", [(1, None), (4, None), (5, None), (12, None), (128, None), (5, 3.0)]
+    "chunk, softcap",
+    [(1, None), (4, None), (5, None), (12, None), (128, None), (5, 3.0)],
 )
 def test_chunked_equals_plain(chunk, softcap):
     hidden, kernel, targets, weights = _inputs(12)
 
     def chunked(hidden, kernel):
         return losses.cross_entropy(
-            hidden, kernel, targets, weights, z_loss=Z_LOSS, softcap=softcap, length_chunk=chunk
+            hidden,
+            kernel,
+            targets,
+            weights,
+            z_loss=Z_LOSS,
+            softcap=softcap,
+            length_chunk=chunk,
         )
 
     plain = jax.value_and_grad(
-        lambda h, k: _plain(h, k, targets, weights, softcap), argnums=(0, 1), has_aux=True
+        lambda h, k: _plain(h, k, targets, weights, softcap),
+        argnums=(0, 1),
+        has_aux=True,
     )
-    got = jax.jit(jax.value_and_grad(chunked, argnums=(0, 1), has_aux=True))(hidden, kernel)
+    got = jax.jit(jax.value_and_grad(chunked, argnums=(0, 1), has_aux=True))(
+        hidden, kernel
+    )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5),
         got,
@@ -62,7 +80,9 @@ def test_the_gradient_scales_with_what_the_loss_is_used_for():
         loss, sums = losses.cross_entropy(hidden, kernel, targets, weights)
         return loss / sums["weight_sum"]
 
-    total = jax.grad(lambda h: losses.cross_entropy(h, kernel, targets, weights)[0])(hidden)
+    total = jax.grad(lambda h: losses.cross_entropy(h, kernel, targets, weights)[0])(
+        hidden
+    )
     np.testing.assert_allclose(
         jax.grad(mean)(hidden), total / jnp.sum(weights), rtol=1e-5, atol=1e-6
     )
@@ -72,7 +92,9 @@ def test_sums_of_parts_are_the_sum_of_the_whole():
     hidden, kernel, targets, weights = _inputs(6)
     whole = losses.cross_entropy(hidden, kernel, targets, weights)[1]
     parts = [
-        losses.cross_entropy(hidden[i : i + 1], kernel, targets[i : i + 1], weights[i : i + 1])[1]
+        losses.cross_entropy(
+            hidden[i : i + 1], kernel, targets[i : i + 1], weights[i : i + 1]
+        )[1]
         for i in range(3)
     ]
     for name, value in whole.items():

@@ -107,7 +107,14 @@ def test_a_loss_that_is_no_number_ends_the_run(loss):
 
 def test_a_line_of_skipped_steps_alone_ends_the_run(log_of):
     log = log_of()
-    names = ("loss_sum", "z_loss_sum", "correct_sum", "weight_sum", "tokens", "grad_norm")
+    names = (
+        "loss_sum",
+        "z_loss_sum",
+        "correct_sum",
+        "weight_sum",
+        "tokens",
+        "grad_norm",
+    )
     bad = dict.fromkeys(names, jnp.zeros(())) | {"skipped": jnp.array(True)}
     good = dict.fromkeys(names, jnp.array(2.0)) | {"skipped": jnp.array(False)}
     log.add(bad)

@@ -20,10 +20,15 @@ SHAPES = {
 
 def _normal(shapes, seed, size=1.0):
     rng = np.random.default_rng(seed)
-    return {name: jnp.float32(size * rng.normal(size=shape)) for name, shape in shapes.items()}
+    return {
+        name: jnp.float32(size * rng.normal(size=shape))
+        for name, shape in shapes.items()
+    }
 
 
-def _run(tx, params, steps, grads=lambda step: _normal(SHAPES, step, 10.0 ** (step % 3 - 2))):
+def _run(
+    tx, params, steps, grads=lambda step: _normal(SHAPES, step, 10.0 ** (step % 3 - 2))
+):
     state, update = tx.init(params), jax.jit(tx.update)
     for step in range(steps):
         updates, state = update(grads(step), state, params)
@@ -32,7 +37,9 @@ def _run(tx, params, steps, grads=lambda step: _normal(SHAPES, step, 10.0 ** (st
 
 
 def _assert_close(a, b, rtol=1e-5):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-6), a, b)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-6), a, b
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,10 +71,14 @@ def test_a_stack_is_updated_as_its_layers_are():
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
     together, state = _run(
-        adafactor(0.1), {"layers": stack(params)}, 4, lambda step: {"layers": stack(grads[step])}
+        adafactor(0.1),
+        {"layers": stack(params)},
+        4,
+        lambda step: {"layers": stack(grads[step])},
     )
     alone = [
-        _run(adafactor(0.1), params[i], 4, lambda step, i=i: grads[step][i])[0] for i in range(3)
+        _run(adafactor(0.1), params[i], 4, lambda step, i=i: grads[step][i])[0]
+        for i in range(3)
     ]
     _assert_close(together["layers"], stack(alone))
     assert state.v_row["layers"]["kernel"].shape == (3, 130)
@@ -88,9 +99,9 @@ def test_frozen_leaves_are_none_and_stay_none():
     params = {"a": jnp.ones((3,)), "frozen": None}
     got, _ = _run(adafactor(0.1), params, 1, lambda step: params)
     assert got["frozen"] is None and not np.allclose(got["a"], 1.0)
-    assert _run(adafactor(0.1), {"frozen": None}, 1, lambda step: {"frozen": None})[0] == {
-        "frozen": None
-    }
+    assert _run(adafactor(0.1), {"frozen": None}, 1, lambda step: {"frozen": None})[
+        0
+    ] == {"frozen": None}
 
 
 def test_adafactor_without_parameters_is_refused():
@@ -106,7 +117,9 @@ def test_adamw_decays_matrices_and_spares_norms():
         "query": {"bias": jnp.ones((3, 2))},
     }
     zeros = jax.tree.map(jnp.zeros_like, params)
-    got, _ = _run(optimizers.adamw(0.1, weight_decay=0.5), params, 1, lambda step: zeros)
+    got, _ = _run(
+        optimizers.adamw(0.1, weight_decay=0.5), params, 1, lambda step: zeros
+    )
     spared = {"scale": jnp.ones((2,)), "query": {"bias": jnp.ones((3, 2))}}
     _assert_close(got, {"kernel": jnp.full((2, 2), 0.95)} | spared)
 
@@ -116,7 +129,10 @@ def test_adamw_decays_matrices_and_spares_norms():
     [
         (optimizers.constant(0.5), {0: 0.5, 7: 0.5}),
         (optimizers.constant(0.5, 10), {0: 0.0, 5: 0.25, 10: 0.5, 99: 0.5}),
-        (optimizers.linear(1.0, 10, 30), {0: 0.0, 5: 0.5, 10: 1.0, 20: 0.5, 30: 0.0, 40: 0.0}),
+        (
+            optimizers.linear(1.0, 10, 30),
+            {0: 0.0, 5: 0.5, 10: 1.0, 20: 0.5, 30: 0.0, 40: 0.0},
+        ),
         (optimizers.linear(1.0, 0, 10), {0: 1.0, 5: 0.5, 10: 0.0}),
         (optimizers.rsqrt(1.0, 100), {0: 0.1, 100: 0.1, 400: 0.05}),
     ],
@@ -148,7 +164,9 @@ register_schedule("half", half)
 """
 
 
-def test_a_gin_file_reaches_an_optimizer_of_a_module_that_it_imports(tmp_path, monkeypatch):
+def test_a_gin_file_reaches_an_optimizer_of_a_module_that_it_imports(
+    tmp_path, monkeypatch
+):
     (tmp_path / "my_optimizers.py").write_text(MY_OPTIMIZERS)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(optimizers, "OPTIMIZERS", dict(optimizers.OPTIMIZERS))
@@ -163,7 +181,9 @@ def test_a_gin_file_reaches_an_optimizer_of_a_module_that_it_imports(tmp_path, m
         "LEARNING_RATE = 0.5\n"
     )
     config = gin_settings.load_settings([str(gin_file)], []).optimizer
-    got, _ = _run(config.build(10), {"kernel": jnp.ones((2,))}, 1, lambda step: {"kernel": 1.0})
+    got, _ = _run(
+        config.build(10), {"kernel": jnp.ones((2,))}, 1, lambda step: {"kernel": 1.0}
+    )
     np.testing.assert_allclose(got["kernel"], 0.75)
 
 
@@ -174,7 +194,11 @@ def test_another_optimizer_of_a_known_name_is_refused():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match="unknown optimizer 'adam'. Did you mean 'adamw'?"):
+    with pytest.raises(
+        InputError, match="unknown optimizer 'adam'. Did you mean 'adamw'?"
+    ):
         optimizers.OptimizerConfig(learning_rate=0.1, name="adam")
-    with pytest.raises(InputError, match="unknown schedule 'liner'. Did you mean 'linear'?"):
+    with pytest.raises(
+        InputError, match="unknown schedule 'liner'. Did you mean 'linear'?"
+    ):
         optimizers.OptimizerConfig(learning_rate=0.1, schedule="liner")

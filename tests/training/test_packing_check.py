@@ -31,10 +31,14 @@ def setting(request, make_batch):
     if request.param == "decoder":
         config = DecoderConfig(num_layers=2, **SIZES)
     else:
-        config = EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **SIZES)
+        config = EncoderDecoderConfig(
+            num_encoder_layers=2, num_decoder_layers=2, **SIZES
+        )
     mesh = make_mesh()
     params = init_state(config, optax.sgd(1.0), mesh, seed=0).params
-    loader = OneBatch(make_batch(request.param, [EXAMPLES, EXAMPLES[:1]] + [[]] * 6, LENGTHS))
+    loader = OneBatch(
+        make_batch(request.param, [EXAMPLES, EXAMPLES[:1]] + [[]] * 6, LENGTHS)
+    )
     return config, params, loader, mesh
 
 
@@ -56,9 +60,16 @@ def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
     first_target = tuple(np.argwhere(changed["decoder_loss_weights"])[0])
     changed["decoder_loss_weights"][first_target] = 0.0
 
-    sketches = [packing_check._gradients(config, params, each, mesh) for each in (batch, changed)]
-    gradient, changed_gradient = (_gradient(config, params, each) for each in (batch, changed))
-    difference = float(optax.tree.norm(jax.tree.map(np.subtract, gradient, changed_gradient)))
+    sketches = [
+        packing_check._gradients(config, params, each, mesh)
+        for each in (batch, changed)
+    ]
+    gradient, changed_gradient = (
+        _gradient(config, params, each) for each in (batch, changed)
+    )
+    difference = float(
+        optax.tree.norm(jax.tree.map(np.subtract, gradient, changed_gradient))
+    )
     norm = float(optax.tree.norm(changed_gradient))
 
     assert float(sketches[1].norm) == pytest.approx(norm, rel=1e-4)
@@ -69,7 +80,9 @@ def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
 
 def _gradient(config, params, batch):
     def loss(params):
-        total, sums = packing_check.loss_and_weight(config.build(), params, batch, z_loss=0.0)
+        total, sums = packing_check.loss_and_weight(
+            config.build(), params, batch, z_loss=0.0
+        )
         return total / sums["weight_sum"]
 
     batch = {name: jax.numpy.asarray(array) for name, array in batch.items()}
@@ -79,7 +92,10 @@ def _gradient(config, params, batch):
 @pytest.mark.parametrize("leak", ["encoder", "decoder", "cross"])
 def test_a_mask_that_leaks_stops_the_run(make_batch, monkeypatch, leak):
     """Each of the three masks of an encoder-decoder, replaced by one that forgets the segments."""
-    original = {name: getattr(encoder_decoder, name) for name in ("segment_mask", "decoder_mask")}
+    original = {
+        name: getattr(encoder_decoder, name)
+        for name in ("segment_mask", "decoder_mask")
+    }
 
     def leaky_segments(query, key):
         kind = "encoder" if query is key else "cross"
@@ -99,5 +115,7 @@ def test_a_mask_that_leaks_stops_the_run(make_batch, monkeypatch, leak):
     params = init_state(config, optax.sgd(1.0), mesh, seed=0).params
     loader = OneBatch(make_batch("encoder_decoder", [EXAMPLES] + [[]] * 7, LENGTHS))
     jax.clear_caches()
-    with pytest.raises(packing_check.PackingError, match="attention leaks between the examples"):
+    with pytest.raises(
+        packing_check.PackingError, match="attention leaks between the examples"
+    ):
         packing_check.check_packing(config, params, loader, mesh)

@@ -17,7 +17,12 @@ from flan_jax.parallel.sharding import use_mesh
 from flan_jax.training.adafactor import adafactor
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training.settings import TrainConfig
-from flan_jax.training.state import abstract_state_on, init_state, split_trainable, warm_state
+from flan_jax.training.state import (
+    abstract_state_on,
+    init_state,
+    split_trainable,
+    warm_state,
+)
 from flan_jax.training.step import compiled_step
 from flan_jax.weights.formats import load_params, source_facts
 from flan_jax.weights.orbax import save_params
@@ -31,7 +36,9 @@ SIZES = {
     "dropout_rate": 0.0,
 }
 MODELS = {
-    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **SIZES),
+    "encoder_decoder": EncoderDecoderConfig(
+        num_encoder_layers=2, num_decoder_layers=2, **SIZES
+    ),
     "decoder": DecoderConfig(
         num_layers=2, position="rope", attention_bias=True, qk_norm=True, **SIZES
     ),
@@ -69,7 +76,9 @@ def test_only_norms_and_biases_are_trained(make_batch, architecture, optimizer):
     names = pytrees.named_leaves(state.params).keys()
     assert all(name.endswith(("scale", "bias")) for name in names)
     assert not names & pytrees.named_leaves(state.frozen).keys()
-    moments = [name for name in pytrees.named_leaves(state.opt_state) if "count" not in name]
+    moments = [
+        name for name in pytrees.named_leaves(state.opt_state) if "count" not in name
+    ]
     assert moments and all(name.endswith(("scale", "bias")) for name in moments)
 
     before = jax.device_get(state)
@@ -96,12 +105,16 @@ def test_a_restored_state_trains_on_exactly(tmp_path, make_batch, architecture):
 
     like = abstract_state_on(config, tx, one_device(), NORMS_AND_BIASES)
     restored = saved.restore(like).replace(
-        frozen=init_state(config, tx, one_device(), 0, trainable=NORMS_AND_BIASES).frozen
+        frozen=init_state(
+            config, tx, one_device(), 0, trainable=NORMS_AND_BIASES
+        ).frozen
     )
     saved.close()
     assert_same(restored.frozen, frozen)
     assert_same(trained(config, tx, restored, batch, 2), expected)
-    with pytest.raises(InputError, match="holds only the parameters that match.* were random"):
+    with pytest.raises(
+        InputError, match="holds only the parameters that match.* were random"
+    ):
         load_params(tmp_path, config, abstract_params_on(config, one_device()))
 
 
@@ -111,7 +124,10 @@ def test_frozen_parameters_are_loaded_from_the_warm_start(tmp_path):
     save_params(tmp_path / "base", base)
     state = warm_state(base, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
     state = state.replace(params=jax.tree.map(lambda leaf: leaf + 1.0, state.params))
-    identity = {"trainable": NORMS_AND_BIASES, "source": source_facts(tmp_path / "base")}
+    identity = {
+        "trainable": NORMS_AND_BIASES,
+        "source": source_facts(tmp_path / "base"),
+    }
     saved = Checkpoints(tmp_path / "run" / "checkpoints", CheckpointConfig(), identity)
     saved.save(state, loss=1.0)
     saved.close()
@@ -134,6 +150,8 @@ def test_a_regex_that_matches_nothing_lists_paths():
 
 
 def test_a_regex_that_is_none_is_an_error():
-    with pytest.raises(InputError, match="trainable is '\\(', which is not a regular expression"):
+    with pytest.raises(
+        InputError, match="trainable is '\\(', which is not a regular expression"
+    ):
         split_trainable({"head": 3}, "(")
     assert split_trainable({"head": 3}, None) == ({"head": 3}, {})

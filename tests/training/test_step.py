@@ -19,7 +19,12 @@ from flan_jax.training.adafactor import adafactor
 from flan_jax.training.losses import loss_and_weight
 from flan_jax.training.settings import TrainConfig
 from flan_jax.training.state import init_state
-from flan_jax.training.step import check_options, compiled_step, mean_gradients, train_step
+from flan_jax.training.step import (
+    check_options,
+    compiled_step,
+    mean_gradients,
+    train_step,
+)
 
 SIZES = {
     "vocab_size": 64,
@@ -30,7 +35,9 @@ SIZES = {
     "dropout_rate": 0.0,
 }
 MODELS = {
-    "encoder_decoder": EncoderDecoderConfig(num_encoder_layers=2, num_decoder_layers=2, **SIZES),
+    "encoder_decoder": EncoderDecoderConfig(
+        num_encoder_layers=2, num_decoder_layers=2, **SIZES
+    ),
     "decoder": DecoderConfig(num_layers=2, **SIZES),
 }
 LENGTHS = {"inputs": 24, "targets": 12}
@@ -67,7 +74,9 @@ def steps_on(mesh, config, batch, count=3, microbatches=1):
     """
     tx = adafactor(1e-2, min_dim_size_to_factor=16)
     state = init_state(config, tx, mesh, seed=0)
-    step = compiled_step(config, tx, TrainConfig(steps=count, seed=0, microbatches=microbatches))
+    step = compiled_step(
+        config, tx, TrainConfig(steps=count, seed=0, microbatches=microbatches)
+    )
     losses = []
     for _ in range(count):
         with use_mesh(mesh):
@@ -77,7 +86,9 @@ def steps_on(mesh, config, batch, count=3, microbatches=1):
 
 
 def assert_trees_close(actual, expected, **tolerance):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected
+    )
 
 
 def gradients(config, params, batch, microbatches=1, z_loss=0.0):
@@ -95,7 +106,9 @@ def on_one_device():
 
     def steps(architecture, batch):
         if architecture not in known:
-            known[architecture] = steps_on(one_device(), MODELS[architecture], batch)[:2]
+            known[architecture] = steps_on(one_device(), MODELS[architecture], batch)[
+                :2
+            ]
         return known[architecture]
 
     return steps
@@ -103,12 +116,17 @@ def on_one_device():
 
 @pytest.mark.parametrize("architecture", MODELS)
 @pytest.mark.parametrize(
-    "shape", [{"data": 8}, {"data": 2, "tensor": 4}, {"data": 2, "fsdp": 2, "tensor": 2}]
+    "shape",
+    [{"data": 8}, {"data": 2, "tensor": 4}, {"data": 2, "fsdp": 2, "tensor": 2}],
 )
-def test_every_mesh_trains_the_same_model(make_batch, on_one_device, architecture, shape):
+def test_every_mesh_trains_the_same_model(
+    make_batch, on_one_device, architecture, shape
+):
     batch, _ = packed_and_alone(make_batch, architecture)
     losses, params = on_one_device(architecture, batch)
-    mesh_losses, mesh_params, state = steps_on(make_mesh(shape), MODELS[architecture], batch)
+    mesh_losses, mesh_params, state = steps_on(
+        make_mesh(shape), MODELS[architecture], batch
+    )
     np.testing.assert_allclose(mesh_losses, losses, rtol=1e-5)
     assert_trees_close(mesh_params, params, rtol=1e-3, atol=1e-5)
     kernel = state.params["token_embedder"]["embedding"]
@@ -154,12 +172,14 @@ def test_gradients_computed_in_bfloat16_are_those_of_the_float32_parameters(make
         params, batch, jax.random.key(0), model=model, microbatches=1, z_loss=0.0
     )
     expected = jax.grad(
-        lambda params: loss_and_weight(model, params, batch, z_loss=0.0)[0] / sums["weight_sum"]
+        lambda params: (
+            loss_and_weight(model, params, batch, z_loss=0.0)[0] / sums["weight_sum"]
+        )
     )(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
-    difference = optax.tree.norm(jax.tree.map(jnp.subtract, found, expected)) / optax.tree.norm(
-        expected
-    )
+    difference = optax.tree.norm(
+        jax.tree.map(jnp.subtract, found, expected)
+    ) / optax.tree.norm(expected)
     assert difference < 2**-7
 
 
@@ -188,7 +208,9 @@ def test_dropout_differs_by_step_and_repeats_for_the_same_step(make_batch):
 
 def steps_on_with(tx, config, batch):
     state = init_state(config, tx, one_device(), seed=0)
-    step = jax.jit(functools.partial(train_step, model=config.build(), tx=tx, z_loss=0.0))
+    step = jax.jit(
+        functools.partial(train_step, model=config.build(), tx=tx, z_loss=0.0)
+    )
     losses = []
     for _ in range(3):
         state, metrics = step(state, batch)
@@ -215,23 +237,33 @@ def test_a_skipped_step_changes_nothing_and_the_next_goes_on(make_batch):
         after_bad, metrics = skipping(first, bad)
         assert (
             bool(metrics["skipped"])
-            and metrics["loss_sum"] == metrics["weight_sum"] == metrics["grad_norm"] == 0
+            and metrics["loss_sum"]
+            == metrics["weight_sum"]
+            == metrics["grad_norm"]
+            == 0
         )
         assert after_bad.step == 1
         jax.tree.map(np.testing.assert_array_equal, after_bad.params, first.params)
-        jax.tree.map(np.testing.assert_array_equal, after_bad.opt_state, first.opt_state)
+        jax.tree.map(
+            np.testing.assert_array_equal, after_bad.opt_state, first.opt_state
+        )
         after_good, metrics = skipping(after_bad, good)
         assert not metrics["skipped"]
         expected, _ = plain(after_bad, good)
         # Another program, so the same to rounding.
         assert_trees_close(after_good, expected, rtol=1e-5, atol=1e-7)
         assert not all(
-            np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain(first, bad)[0].params)
+            np.isfinite(leaf).all()
+            for leaf in jax.tree.leaves(plain(first, bad)[0].params)
         )
 
 
 @pytest.mark.parametrize(
-    "name", ["xla_gpu_enable_latncy_hiding_scheduler", "xla_cpu_copy_insertion_use_region_analysis"]
+    "name",
+    [
+        "xla_gpu_enable_latncy_hiding_scheduler",
+        "xla_cpu_copy_insertion_use_region_analysis",
+    ],
 )
 def test_an_option_that_the_compiler_does_not_take_is_named(name):
     with pytest.raises(
@@ -242,7 +274,9 @@ def test_an_option_that_the_compiler_does_not_take_is_named(name):
 
 
 @pytest.mark.parametrize(
-    "file", sorted((gin_settings.GIN_FOLDER / "xla").glob("*.gin")), ids=lambda file: file.stem
+    "file",
+    sorted((gin_settings.GIN_FOLDER / "xla").glob("*.gin")),
+    ids=lambda file: file.stem,
 )
 def test_every_option_in_the_gin_files_is_there(file):
     options = gin_settings.load_settings(
@@ -251,8 +285,11 @@ def test_every_option_in_the_gin_files_is_there(file):
     assert options
     if file.stem == "tpu":
         pytest.importorskip(
-            "libtpu", reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'"
+            "libtpu",
+            reason="libtpu compiles for TPUs without one: pip install -e '.[preflight]'",
         )
     # What is for GPUs every build of jaxlib can read.
-    device = tpu_slice("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
+    device = (
+        tpu_slice("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
+    )
     check_options(options, device)

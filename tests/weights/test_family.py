@@ -95,18 +95,26 @@ def test_two_families_cannot_have_one_model_type(toy_family):
 
 
 def test_tensor_names_of_a_family():
-    assert hf_names(LLAMA, ["decoder/decoder_norm/scale", "decoder/layers_3/mlp/wo/kernel"]) == {
+    assert hf_names(
+        LLAMA, ["decoder/decoder_norm/scale", "decoder/layers_3/mlp/wo/kernel"]
+    ) == {
         "decoder/decoder_norm/scale": HfName("model.norm.weight", transposed=False),
-        "decoder/layers_3/mlp/wo/kernel": HfName("model.layers.3.mlp.down_proj.weight", True),
+        "decoder/layers_3/mlp/wo/kernel": HfName(
+            "model.layers.3.mlp.down_proj.weight", True
+        ),
     }
-    with pytest.raises(InputError, match="llama models have no parameter for encoder/x"):
+    with pytest.raises(
+        InputError, match="llama models have no parameter for encoder/x"
+    ):
         hf_names(LLAMA, ["encoder/x"])
 
 
 def test_a_model_goes_to_the_first_family_that_describes_all_of_it():
     llama = dataclasses.replace(TOY, query_scale=8**-0.5)
     assert family_of(llama).model_type == "llama"
-    assert family_of(dataclasses.replace(llama, sliding_window=6)).model_type == "mistral"
+    assert (
+        family_of(dataclasses.replace(llama, sliding_window=6)).model_type == "mistral"
+    )
     assert family_of(dataclasses.replace(llama, qk_norm=True)).model_type == "qwen3"
     t5 = EncoderDecoderConfig(
         vocab_size=32,
@@ -124,7 +132,10 @@ def test_a_model_goes_to_the_first_family_that_describes_all_of_it():
     "config, message",
     [
         (TOY, "no family of Hugging Face models has the features"),
-        (dataclasses.replace(TOY, position="relative"), "no decoder with T5's relative positions"),
+        (
+            dataclasses.replace(TOY, position="relative"),
+            "no decoder with T5's relative positions",
+        ),
     ],
 )
 def test_a_model_of_no_family_is_an_error(config, message):
@@ -138,4 +149,6 @@ def test_differences_are_in_what_is_computed():
         "norm_epsilon: 1e-06, not 1e-05",
         "num_layers: 2, not 4",
     ]
-    assert differences(TOY, dataclasses.replace(TOY, remat="full", num_kv_heads=2)) == []
+    assert (
+        differences(TOY, dataclasses.replace(TOY, remat="full", num_kv_heads=2)) == []
+    )

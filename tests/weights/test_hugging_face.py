@@ -56,11 +56,15 @@ GEMMA = DECODER | {"sliding_window": 6, "query_pre_attn_scalar": 12, "pad_token_
 
 
 def t5(**settings):
-    return transformers.T5ForConditionalGeneration(transformers.T5Config(**T5 | settings))
+    return transformers.T5ForConditionalGeneration(
+        transformers.T5Config(**T5 | settings)
+    )
 
 
 def mt5(**settings):
-    return transformers.MT5ForConditionalGeneration(transformers.MT5Config(**T5 | settings))
+    return transformers.MT5ForConditionalGeneration(
+        transformers.MT5Config(**T5 | settings)
+    )
 
 
 def llama(**settings):
@@ -68,7 +72,9 @@ def llama(**settings):
 
 
 def mistral(**settings):
-    return transformers.MistralForCausalLM(transformers.MistralConfig(**DECODER | settings))
+    return transformers.MistralForCausalLM(
+        transformers.MistralConfig(**DECODER | settings)
+    )
 
 
 def qwen2(**settings):
@@ -84,13 +90,19 @@ def gemma2(**settings):
 
 
 def gemma3(**settings):
-    return transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**GEMMA | settings))
+    return transformers.Gemma3ForCausalLM(
+        transformers.Gemma3TextConfig(**GEMMA | settings)
+    )
 
 
 FAMILIES = {
     "t5_1_0": t5,
-    "t5_1_1": lambda: _untied(t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
-    "t5_unscaled": lambda: t5(feed_forward_proj="gated-silu", tie_word_embeddings=False),
+    "t5_1_1": lambda: _untied(
+        t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    ),
+    "t5_unscaled": lambda: t5(
+        feed_forward_proj="gated-silu", tie_word_embeddings=False
+    ),
     "mt5": lambda: _untied(mt5(tie_word_embeddings=False)),
     "llama": lambda: llama(rope_parameters=LLAMA3),
     "llama_tied": lambda: llama(tie_word_embeddings=True),
@@ -105,7 +117,9 @@ every_family = pytest.mark.parametrize("name", FAMILIES)
 
 def _untied(model):
     """Gives T5 1.1 a head of its own: transformers 5 ties it, whatever the config says."""
-    model.lm_head = torch.nn.Linear(model.config.d_model, model.config.vocab_size, bias=False)
+    model.lm_head = torch.nn.Linear(
+        model.config.d_model, model.config.vocab_size, bias=False
+    )
     model._tied_weights_keys = {
         k: v for k, v in model._tied_weights_keys.items() if k != "lm_head.weight"
     }
@@ -147,7 +161,11 @@ def their_logits(model, tokens):
     tokens = torch.tensor(tokens)
     with torch.no_grad():
         if model.config.is_encoder_decoder:
-            return model(input_ids=tokens, decoder_input_ids=tokens.flip(1)).logits.float().numpy()
+            return (
+                model(input_ids=tokens, decoder_input_ids=tokens.flip(1))
+                .logits.float()
+                .numpy()
+            )
         return model(input_ids=tokens).logits.float().numpy()
 
 
@@ -180,7 +198,10 @@ def test_logits_are_those_of_transformers(name, scan_layers, peers):
     model, folder = peers(name)
     config, params = load(folder, scan_layers=scan_layers)
     wanted = their_logits(model, TOKENS)
-    assert np.abs(our_logits(config, params, TOKENS) - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    assert (
+        np.abs(our_logits(config, params, TOKENS) - wanted).max()
+        <= 1e-4 * np.abs(wanted).max()
+    )
 
 
 @pytest.mark.parametrize("name", ["t5_1_1", "llama", "gemma3"])
@@ -205,12 +226,17 @@ def test_a_round_trip_is_bit_equal(name, peers, tmp_path):
             "encoder.embed_tokens.weight",
             "decoder.embed_tokens.weight",
         }
-        assert all(np.array_equal(read(before, name), read(after, name)) for name in after.names())
+        assert all(
+            np.array_equal(read(before, name), read(after, name))
+            for name in after.names()
+        )
         theirs = type(model).from_pretrained(again).eval()
         if name in ("t5_1_1", "mt5"):  # as in _untied
             _untied(theirs)
             with torch.no_grad():
-                theirs.lm_head.weight.copy_(torch.from_numpy(read(after, "lm_head.weight")))
+                theirs.lm_head.weight.copy_(
+                    torch.from_numpy(read(after, "lm_head.weight"))
+                )
         assert np.array_equal(their_logits(theirs, TOKENS), their_logits(model, TOKENS))
 
 
@@ -232,7 +258,9 @@ def test_bfloat16_files(peers, tmp_path):
 def test_each_device_gets_its_piece(peers, monkeypatch):
     _, folder = peers("qwen3")
     _, whole = load(folder)
-    monkeypatch.setattr(hugging_face, "BLOCK_ROWS", 5)  # several to a piece, the last one shorter
+    monkeypatch.setattr(
+        hugging_face, "BLOCK_ROWS", 5
+    )  # several to a piece, the last one shorter
     _, split = load(folder, make_mesh({"fsdp": 4, "tensor": 2}))
     kernel = split["decoder"]["layers"]["mlp"]["wi_0"]["kernel"]
     assert {shard.data.shape for shard in kernel.addressable_shards} == {(4, 8, 24)}
@@ -261,7 +289,13 @@ def test_several_files(peers, tmp_path, monkeypatch):
         ),
         lambda: t5(d_kv=7, num_heads=3),
     ],
-    ids=["odd sizes", "every second layer global", "no local layers", "Gemma 2 untied", "odd T5"],
+    ids=[
+        "odd sizes",
+        "every second layer global",
+        "no local layers",
+        "Gemma 2 untied",
+        "odd T5",
+    ],
 )
 def test_other_shapes(model, tmp_path):
     torch.manual_seed(0)
@@ -269,20 +303,31 @@ def test_other_shapes(model, tmp_path):
     model.save_pretrained(tmp_path / "theirs")
     wanted = their_logits(model, TOKENS)
     config, params = load(tmp_path / "theirs")
-    assert np.abs(our_logits(config, params, TOKENS) - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    assert (
+        np.abs(our_logits(config, params, TOKENS) - wanted).max()
+        <= 1e-4 * np.abs(wanted).max()
+    )
     hugging_face.save_params(tmp_path / "made", config, params)
-    again, report = type(model).from_pretrained(tmp_path / "made", output_loading_info=True)
+    again, report = type(model).from_pretrained(
+        tmp_path / "made", output_loading_info=True
+    )
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert np.array_equal(their_logits(again.eval(), TOKENS), wanted)
     config, params = load(tmp_path / "theirs", scan_layers=False)
     hugging_face.save_params(tmp_path / "unrolled", config, params)
-    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("made", "unrolled")]
+    files = [
+        (tmp_path / name / "model.safetensors").read_bytes()
+        for name in ("made", "unrolled")
+    ]
     assert files[0] == files[1]
 
 
 @pytest.mark.parametrize(
     "prefix",
-    [("model.language_model.", "lm_head."), ("language_model.model.", "language_model.lm_head.")],
+    [
+        ("model.language_model.", "lm_head."),
+        ("language_model.model.", "language_model.lm_head."),
+    ],
 )
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_text_model_of_a_gemma_with_images(peers, tmp_path, prefix, tied):
@@ -306,7 +351,9 @@ def test_the_text_model_of_a_gemma_with_images(peers, tmp_path, prefix, tied):
     assert any("vision_tower" in name for name in arrays)
     renamed = {}
     for name, array in arrays.items():
-        name = re.sub(r"^(model\.language_model|language_model\.model)\.", prefix[0], name)
+        name = re.sub(
+            r"^(model\.language_model|language_model\.model)\.", prefix[0], name
+        )
         renamed[re.sub(r"^lm_head\.", prefix[1], name)] = array
     (tmp_path / "theirs").mkdir()
     save_file(renamed, tmp_path / "theirs" / "model.safetensors")
@@ -315,8 +362,13 @@ def test_the_text_model_of_a_gemma_with_images(peers, tmp_path, prefix, tied):
     )
     wanted = their_logits(model, TOKENS)
     config, params = load(tmp_path / "theirs")
-    assert np.abs(our_logits(config, params, TOKENS) - wanted).max() <= 1e-4 * np.abs(wanted).max()
-    hugging_face.save_params(tmp_path / "text", config, params, original=tmp_path / "theirs")
+    assert (
+        np.abs(our_logits(config, params, TOKENS) - wanted).max()
+        <= 1e-4 * np.abs(wanted).max()
+    )
+    hugging_face.save_params(
+        tmp_path / "text", config, params, original=tmp_path / "theirs"
+    )
     text = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "text").eval()
     assert type(text).__name__ == "Gemma3ForCausalLM"
     assert np.allclose(their_logits(text, TOKENS), wanted, atol=1e-5)
@@ -339,18 +391,26 @@ def test_tensors_that_do_not_fit_are_named(peers, tmp_path):
     _, folder = peers("llama")
     name = "model.layers.1.mlp.up_proj.weight"
     with pytest.raises(
-        InputError, match=rf"missing parameters \(1\): {name} \(decoder/layers_1/mlp/wi_1/kernel\)"
+        InputError,
+        match=rf"missing parameters \(1\): {name} \(decoder/layers_1/mlp/wi_1/kernel\)",
     ):
         load(copy_with(folder, tmp_path / "a", **{name: None}))
-    with pytest.raises(InputError, match=r"unknown parameters \(1\): model.extra\. Copy"):
-        load(copy_with(folder, tmp_path / "b", **{"model.extra": np.zeros(3, np.float32)}))
+    with pytest.raises(
+        InputError, match=r"unknown parameters \(1\): model.extra\. Copy"
+    ):
+        load(
+            copy_with(
+                folder, tmp_path / "b", **{"model.extra": np.zeros(3, np.float32)}
+            )
+        )
     with pytest.raises(
         InputError,
         match=rf"{name} \(decoder/layers_1/mlp/wi_1/kernel\) is \(3, 4\), expected \(48, 32\)",
     ):
         load(copy_with(folder, tmp_path / "c", **{name: np.zeros((3, 4), np.float32)}))
     with pytest.raises(
-        InputError, match=r"model.embed_tokens.weight \(token_embedder/embedding\) is \(128, 32\)"
+        InputError,
+        match=r"model.embed_tokens.weight \(token_embedder/embedding\) is \(128, 32\)",
     ):
         load(
             copy_with(
@@ -370,7 +430,9 @@ def test_tensors_that_do_not_fit_are_named(peers, tmp_path):
         ("llama_tied", "model.embed_tokens.weight", "lm_head.weight"),
     ],
 )
-def test_a_shared_table_is_found_under_each_of_its_names(peers, tmp_path, name, kept, now):
+def test_a_shared_table_is_found_under_each_of_its_names(
+    peers, tmp_path, name, kept, now
+):
     _, folder = peers(name)
     table = read(TensorFolder(folder), kept)
     _, params = load(copy_with(folder, tmp_path / "x", **{kept: None, now: table}))
@@ -392,7 +454,9 @@ OLDER = {
         "dtype": None,
         "torch_dtype": "float32",
         "rope_theta": 500.0,
-        "rope_scaling": {name: value for name, value in LLAMA3.items() if name != "rope_theta"},
+        "rope_scaling": {
+            name: value for name, value in LLAMA3.items() if name != "rope_theta"
+        },
         "tie_word_embeddings": None,
     },
     "gemma2": {
@@ -426,11 +490,16 @@ def test_config_json_of_an_older_transformers(name, peers, tmp_path):
 def test_tensors_that_no_model_uses_are_passed_over(peers, tmp_path):
     """T5's first checkpoints have a bias of the cross-attention, Llama's the rotary frequencies."""
     for name, extra in (
-        ("t5_1_0", "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"),
+        (
+            "t5_1_0",
+            "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
+        ),
         ("mistral", "model.layers.0.self_attn.rotary_emb.inv_freq"),
     ):
         _, folder = peers(name)
-        _, params = load(copy_with(folder, tmp_path / name, **{extra: np.ones(4, np.float32)}))
+        _, params = load(
+            copy_with(folder, tmp_path / name, **{extra: np.ones(4, np.float32)})
+        )
         jax.tree.map(np.testing.assert_array_equal, params, load(folder)[1])
 
 
@@ -441,7 +510,9 @@ def test_another_model_is_refused(peers, tmp_path):
     )
     message = "num_kv_heads: 4, not 2; rope_max_wavelength: 7.0, not 10000.0"
     with pytest.raises(InputError, match=message):
-        hugging_face.load_params(folder, config, abstract_params_on(config, make_mesh()))
+        hugging_face.load_params(
+            folder, config, abstract_params_on(config, make_mesh())
+        )
     with pytest.raises(InputError, match=message):
         hugging_face.save_params(tmp_path / "out", config, {}, original=folder)
     assert not (tmp_path / "out").exists()
@@ -461,12 +532,21 @@ def test_another_model_is_refused(peers, tmp_path):
         ({"hidden_size": "32"}, "emb_dim"),
         ({"num_attention_heads": 0, "head_dim": None}, "setting of the wrong kind"),
         ({"model_type": ["llama"]}, "unknown model_type"),
-        ({"rope_parameters": {"rope_theta": "far"}}, "setting of the wrong kind.*'far'"),
         (
-            {"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+            {"rope_parameters": {"rope_theta": "far"}},
+            "setting of the wrong kind.*'far'",
+        ),
+        (
+            {
+                "rope_parameters": None,
+                "rope_scaling": {"type": "dynamic", "factor": 2.0},
+            },
             "unknown rope scaling.*'dynamic'",
         ),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "does not say 'factor'"),
+        (
+            {"rope_parameters": None, "rope_scaling": {"type": "linear"}},
+            "does not say 'factor'",
+        ),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantised.*dequantize"),
         (
             {
@@ -521,7 +601,9 @@ def test_a_damaged_header(tmp_path, tensor, message):
     content = len(header).to_bytes(8, "little") + header + bytes(64)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match=f"model.safetensors is missing or damaged .*{message}"):
+    with pytest.raises(
+        InputError, match=f"model.safetensors is missing or damaged .*{message}"
+    ):
         TensorFolder(tmp_path)
 
 
@@ -531,7 +613,8 @@ def test_damaged_folders_of_several_files(peers, tmp_path):
     first, second, *_ = sorted((tmp_path / "x").glob("*.safetensors"))
     second.write_bytes(first.read_bytes())
     with pytest.raises(
-        InputError, match=f"{second.name} does not hold .* as model.safetensors.index.json says"
+        InputError,
+        match=f"{second.name} does not hold .* as model.safetensors.index.json says",
     ):
         load(tmp_path / "x")
     second.unlink()
@@ -556,9 +639,15 @@ def test_tensors_of_other_kinds_are_named(peers, tmp_path):
 def test_float16_holds_no_large_weights(peers, tmp_path):
     _, folder = peers("llama")
     config, params = load(
-        copy_with(folder, tmp_path / "x", **{"model.norm.weight": np.full(32, 7e4, np.float32)})
+        copy_with(
+            folder,
+            tmp_path / "x",
+            **{"model.norm.weight": np.full(32, 7e4, np.float32)},
+        )
     )
-    with pytest.raises(InputError, match=r"model.norm.weight has values beyond float16"):
+    with pytest.raises(
+        InputError, match=r"model.norm.weight has values beyond float16"
+    ):
         hugging_face.save_params(tmp_path / "out", config, params, dtype="float16")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 

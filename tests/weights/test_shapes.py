@@ -54,7 +54,9 @@ def test_stacked_arrays_are_copied_layer_by_layer(as_array):
         "encoder": {"layers": {"mlp": {"wi": {"kernel": as_array(kernel)}}}},
         "norm": as_array(norm),
     }
-    arrays = {name: (shape, read()) for name, shape, read in shapes.unstacked_arrays(params)}
+    arrays = {
+        name: (shape, read()) for name, shape, read in shapes.unstacked_arrays(params)
+    }
     assert {name: shape for name, (shape, _) in arrays.items()} == ONE_BY_ONE
     np.testing.assert_array_equal(arrays["norm"][1], norm)
     np.testing.assert_array_equal(

@@ -58,7 +58,9 @@ def like(config, mesh=(("fsdp", 4), ("tensor", 2))):
     boxed = abstract_params(config)
     shardings = param_shardings(boxed, make_mesh(dict(mesh)))
     return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding
+        ),
         nn.unbox(boxed),
         shardings,
     )
@@ -89,7 +91,10 @@ def params_of(config):
     def value(name, leaf):
         if "/layers/" in name:
             array = np.stack(
-                [value_of(name, leaf.shape[1:], layer) for layer in range(leaf.shape[0])]
+                [
+                    value_of(name, leaf.shape[1:], layer)
+                    for layer in range(leaf.shape[0])
+                ]
             )
         else:
             array = value_of(layer_of(name)[0], leaf.shape, layer_of(name)[1])
@@ -103,7 +108,9 @@ def t5x_target(scanned):
     arrays = {}
     for name, leaf in named_leaves(like(STACKED if scanned else UNROLLED)).items():
         if "/layers/" in name:
-            layers = [value_of(name, leaf.shape[1:], layer) for layer in range(leaf.shape[0])]
+            layers = [
+                value_of(name, leaf.shape[1:], layer) for layer in range(leaf.shape[0])
+            ]
             arrays[name] = np.stack(layers, axis=1)
         else:
             arrays[name] = value_of(layer_of(name)[0], leaf.shape, layer_of(name)[1])
@@ -118,7 +125,16 @@ serialization.register_serialization_state(
 )
 
 
-def native(folder, arrays, *, step=100, gs=False, inline=(), version=3, change=lambda spec: spec):
+def native(
+    folder,
+    arrays,
+    *,
+    step=100,
+    gs=False,
+    inline=(),
+    version=3,
+    change=lambda spec: spec,
+):
     """A checkpoint as T5X's Checkpointer.save writes it: specs with relative paths."""
     place = folder / f"checkpoint_{step}"
     place.mkdir(parents=True)
@@ -129,14 +145,24 @@ def native(folder, arrays, *, step=100, gs=False, inline=(), version=3, change=l
             continue
         path = f"target.{name.replace('/', '.')}"
         chunks = [max(1, size // 2) for size in array.shape]
-        metadata = {"compressor": {"id": "gzip"}, "shape": array.shape, "chunks": np.array(chunks)}
+        metadata = {
+            "compressor": {"id": "gzip"},
+            "shape": array.shape,
+            "chunks": np.array(chunks),
+        }
         spec = {"driver": "zarr", "dtype": array.dtype.name, "metadata": metadata}
         here = {**spec, "kvstore": {"driver": "file", "path": str(place / path)}}
         ts.open(here, create=True, open=True).result().write(array).result()
         # On Google's cloud the path stands outside the kvstore, and the bucket is a dummy.
-        elsewhere = {"kvstore": {"driver": "gcs", "bucket": "t5x-dummy-bucket"}, "path": path}
+        elsewhere = {
+            "kvstore": {"driver": "gcs", "bucket": "t5x-dummy-bucket"},
+            "path": path,
+        }
         tree[name] = ts.Spec(
-            {**spec, **(elsewhere if gs else {"kvstore": {"driver": "file", "path": path}})}
+            {
+                **spec,
+                **(elsewhere if gs else {"kvstore": {"driver": "file", "path": path}}),
+            }
         )
     # The optimizer's state is named, but its folders are absent, as in published checkpoints.
     slot = {
@@ -145,7 +171,10 @@ def native(folder, arrays, *, step=100, gs=False, inline=(), version=3, change=l
         "kvstore": {"driver": "file", "path": "state.param_states.x.v"},
     }
     slot["metadata"] = {"shape": [4], "chunks": [4], "compressor": {"id": "gzip"}}
-    state = {"step": np.int32(step), "param_states": {"x": {"v": ts.Spec(slot), "m": None}}}
+    state = {
+        "step": np.int32(step),
+        "param_states": {"x": {"v": ts.Spec(slot), "m": None}},
+    }
     target = serialization.to_state_dict(traverse_util.unflatten_dict(tree, sep="/"))
     target = traverse_util.unflatten_dict(
         {
@@ -227,8 +256,13 @@ def test_a_native_checkpoint_of_t5x(tmp_path, scanned, here):
 
 def test_a_checkpoint_of_one_file(tmp_path):
     """Flax's own, which T5X reads as well: all arrays in the index, which has any name."""
-    index = {"version": 3, "optimizer": {"state": {"step": np.int32(0), "param_states": {}}}}
-    index["optimizer"]["target"] = traverse_util.unflatten_dict(t5x_target(False), sep="/")
+    index = {
+        "version": 3,
+        "optimizer": {"state": {"step": np.int32(0), "param_states": {}}},
+    }
+    index["optimizer"]["target"] = traverse_util.unflatten_dict(
+        t5x_target(False), sep="/"
+    )
     path = tmp_path / "tiny.checkpoint_0"
     path.write_bytes(serialization.to_bytes(index))
     assert is_checkpoint(path) and not is_checkpoint(tmp_path)
@@ -263,14 +297,20 @@ def test_a_checkpoint_by_the_orbax_of_today(tmp_path, item):
     shutil.rmtree(tmp_path / "checkpoint_5")
     writer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True))
     writer.save(tmp_path / "checkpoint_5" / item, tree)
-    with pytest.raises(InputError, match=r"checkpoint_5.* is an orbax checkpoint in OCDBT"):
+    with pytest.raises(
+        InputError, match=r"checkpoint_5.* is an orbax checkpoint in OCDBT"
+    ):
         read_arrays(tmp_path)
 
 
 def test_specs_of_a_bucket_are_resolved_beside_the_index(tmp_path):
     place = native(tmp_path, t5x_target(False), gs=True)
-    spec = serialization.msgpack_restore((place / "checkpoint").read_bytes())["optimizer"]["target"]
-    assert spec["token_embedder"]["embedding"]["kvstore"]["bucket"] == "t5x-dummy-bucket"
+    spec = serialization.msgpack_restore((place / "checkpoint").read_bytes())[
+        "optimizer"
+    ]["target"]
+    assert (
+        spec["token_embedder"]["embedding"]["kvstore"]["bucket"] == "t5x-dummy-bucket"
+    )
     assert_same(load_params(place, like(UNROLLED)), params_of(UNROLLED))
 
 
@@ -279,9 +319,15 @@ def test_specs_of_a_bucket_are_resolved_beside_the_index(tmp_path):
     [
         lambda path: {"kvstore": {"driver": "gfile", "path": path}},
         lambda path: {
-            "kvstore": {"driver": "file", "path": f"/home/somebody/checkpoint_100/{path}"}
+            "kvstore": {
+                "driver": "file",
+                "path": f"/home/somebody/checkpoint_100/{path}",
+            }
         },
-        lambda path: {"kvstore": {"driver": "gcs", "bucket": "t5x-dummy-bucket"}, "path": path},
+        lambda path: {
+            "kvstore": {"driver": "gcs", "bucket": "t5x-dummy-bucket"},
+            "path": path,
+        },
         lambda path: {"kvstore": f"gs://t5x-dummy-bucket/{path}/"},
     ],
     ids=["gfile", "absolute", "before 0.1.14", "url"],
@@ -304,10 +350,14 @@ def test_bfloat16_is_read_as_it_is_and_loaded_as_the_model_has_it(tmp_path, inli
     np.testing.assert_array_equal(lazy.read(), half)
     for dtype in (jnp.float32, jnp.bfloat16):
         leaf = jax.ShapeDtypeStruct((16, 16), dtype)
-        loaded = load_params(tmp_path, traverse_util.unflatten_dict({KERNEL: leaf}, sep="/"))
+        loaded = load_params(
+            tmp_path, traverse_util.unflatten_dict({KERNEL: leaf}, sep="/")
+        )
         assert_same(named_leaves(loaded), {KERNEL: half.astype(dtype)})
     place = save_params(
-        tmp_path / "again", traverse_util.unflatten_dict({KERNEL: jnp.asarray(half)}, sep="/"), 1
+        tmp_path / "again",
+        traverse_util.unflatten_dict({KERNEL: jnp.asarray(half)}, sep="/"),
+        1,
     )
     again = read_arrays(place)[KERNEL]
     assert again.dtype == ml_dtypes.bfloat16
@@ -324,7 +374,9 @@ def test_a_slice_reads_only_its_chunks(tmp_path, inline):
     np.testing.assert_array_equal(lazy.read((slice(2, 5), 3)), array[2:5, 3])
 
 
-def test_the_writer_keeps_zeros_scalars_numpy_arrays_and_several_chunks(tmp_path, monkeypatch):
+def test_the_writer_keeps_zeros_scalars_numpy_arrays_and_several_chunks(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr("flan_jax.weights.t5x.CHUNK_BYTES", 256)
     params = {
         "zeros": np.zeros((7, 11), np.float32),
@@ -332,7 +384,11 @@ def test_the_writer_keeps_zeros_scalars_numpy_arrays_and_several_chunks(tmp_path
         "long": value_of("long", (13, 19)),
     }
     place = save_params(tmp_path, params, 0)
-    chunks = [path.name for path in (place / "target.long").iterdir() if path.name != ".zarray"]
+    chunks = [
+        path.name
+        for path in (place / "target.long").iterdir()
+        if path.name != ".zarray"
+    ]
     assert 4 <= len(chunks) <= 16
     assert_same(
         {name: lazy.read() for name, lazy in read_arrays(tmp_path).items()},
@@ -407,25 +463,33 @@ def test_paths_of_the_user_and_relative_ones(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("~", ".", "checkpoint_100"):
         assert read_arrays(folder)[KERNEL].read().sum() == 4
-    assert save_params("~/mine", {"a": jnp.ones(2)}, 1) == tmp_path / "mine" / "checkpoint_1"
+    assert (
+        save_params("~/mine", {"a": jnp.ones(2)}, 1)
+        == tmp_path / "mine" / "checkpoint_1"
+    )
 
 
 def test_no_checkpoint_is_an_error(tmp_path):
     with pytest.raises(InputError, match=f"there is no folder {tmp_path / 'absent'}"):
         read_arrays(tmp_path / "absent")
-    with pytest.raises(InputError, match=f"{tmp_path} holds no finished T5X checkpoint. Give"):
+    with pytest.raises(
+        InputError, match=f"{tmp_path} holds no finished T5X checkpoint. Give"
+    ):
         read_arrays(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'model_checkpoint_path: "model.ckpt-1"', "belongs to a TensorFlow checkpoint"),
+        (
+            b'model_checkpoint_path: "model.ckpt-1"',
+            "belongs to a TensorFlow checkpoint",
+        ),
         (b"", "truncated or damaged"),
         (
-            serialization.msgpack_serialize({"version": 3, "optimizer": {"target": np.ones(9)}})[
-                :-9
-            ],
+            serialization.msgpack_serialize(
+                {"version": 3, "optimizer": {"target": np.ones(9)}}
+            )[:-9],
             "truncated",
         ),
         (serialization.msgpack_serialize([1, 2]), "is no index of a T5X checkpoint"),
@@ -451,7 +515,10 @@ def test_no_checkpoint_is_an_error(tmp_path):
             ),
             "has no parameters",
         ),
-        (serialization.msgpack_serialize({"params": {"a": np.ones(3)}}), "has no parameters"),
+        (
+            serialization.msgpack_serialize({"params": {"a": np.ones(3)}}),
+            "has no parameters",
+        ),
         (
             serialization.msgpack_serialize({"target": {"a": "elsewhere"}}),
             "has 'elsewhere' for a, which is neither",
@@ -463,7 +530,9 @@ def test_no_checkpoint_is_an_error(tmp_path):
             "for a, which",
         ),
         (
-            serialization.msgpack_serialize({"target": {"a": {"driver": "zarr", "kvstore": {}}}}),
+            serialization.msgpack_serialize(
+                {"target": {"a": {"driver": "zarr", "kvstore": {}}}}
+            ),
             "for a, which",
         ),
     ],
@@ -492,12 +561,16 @@ def test_a_truncated_array_is_an_error_and_never_zeros(tmp_path, layout):
     model = {
         "encoder": {
             "layers_0": {
-                "attention": {"key": {"kernel": jax.ShapeDtypeStruct((16, 16), jnp.float32)}}
+                "attention": {
+                    "key": {"kernel": jax.ShapeDtypeStruct((16, 16), jnp.float32)}
+                }
             }
         }
     }
     chunk.write_bytes(whole[:-20])
-    with pytest.raises(InputError, match=f"the array {KERNEL} .* is truncated or damaged"):
+    with pytest.raises(
+        InputError, match=f"the array {KERNEL} .* is truncated or damaged"
+    ):
         load_params(tmp_path, model)
     chunk.unlink()
     with pytest.raises(
@@ -507,7 +580,9 @@ def test_a_truncated_array_is_an_error_and_never_zeros(tmp_path, layout):
     zarray = chunk.with_name(".zarray")
     for content in (zarray.read_bytes()[:-9], None):
         zarray.write_bytes(content) if content else zarray.unlink()
-        with pytest.raises(InputError, match=f"checkpoint_100.* lacks the array {KERNEL}"):
+        with pytest.raises(
+            InputError, match=f"checkpoint_100.* lacks the array {KERNEL}"
+        ):
             read_arrays(tmp_path)
 
 
@@ -543,7 +618,9 @@ def test_bfloat16_in_disguise_is_an_error(tmp_path):
     ids=["extra", "layers", "shape", "architecture"],
 )
 @pytest.mark.parametrize("scanned", [False, True])
-def test_another_model_is_an_error_that_names_parameters(tmp_path, config, message, scanned):
+def test_another_model_is_an_error_that_names_parameters(
+    tmp_path, config, message, scanned
+):
     native(tmp_path, t5x_target(scanned))
     with pytest.raises(InputError, match=r"does not fit this model") as caught:
         load_params(tmp_path, like(config))
@@ -566,7 +643,9 @@ def test_all_three_kinds_of_mismatch_are_in_one_error(tmp_path):
 
 @pytest.mark.parametrize("name", ["relpos_bias", "relative_posemb"])
 @pytest.mark.parametrize("scanned", [False, True])
-def test_position_biases_of_each_layer_are_named_as_not_supported(tmp_path, scanned, name):
+def test_position_biases_of_each_layer_are_named_as_not_supported(
+    tmp_path, scanned, name
+):
     arrays = t5x_target(scanned)
     bias = arrays.pop("encoder/relpos_bias/rel_embedding")
     for layer in range(3):
@@ -583,9 +662,12 @@ def test_position_biases_of_each_layer_are_named_as_not_supported(tmp_path, scan
 
 
 def test_a_scanned_parameter_without_its_axis_is_an_error(tmp_path):
-    native(tmp_path, {"encoder/layers/pre_mlp_layer_norm/scale": np.ones(3, np.float32)})
+    native(
+        tmp_path, {"encoder/layers/pre_mlp_layer_norm/scale": np.ones(3, np.float32)}
+    )
     with pytest.raises(
-        InputError, match=r"encoder/layers/\S+ is \(3,\): its layers should be stacked on axis 1"
+        InputError,
+        match=r"encoder/layers/\S+ is \(3,\): its layers should be stacked on axis 1",
     ):
         load_params(tmp_path, like(STACKED))
 
@@ -595,7 +677,9 @@ def test_a_step_that_is_there_is_never_written_over(tmp_path):
     with pytest.raises(InputError, match=r"cannot write .*checkpoint_3: it exists"):
         save_params(tmp_path, {"a": jnp.zeros(2)}, 3)
     np.testing.assert_array_equal(read_arrays(tmp_path)["a"].read(), np.ones(2))
-    with pytest.raises(InputError, match=r"cannot write .*checkpoint_-1: a step counts from 0"):
+    with pytest.raises(
+        InputError, match=r"cannot write .*checkpoint_-1: a step counts from 0"
+    ):
         save_params(tmp_path, {"a": jnp.ones(2)}, -1)
     with pytest.raises(InputError, match="cannot write gs://bucket/run"):
         save_params("gs://bucket/run", {"a": jnp.ones(2)}, 1)
@@ -637,12 +721,15 @@ t5x.save_params(folder, {"a": np.ones(3), "b": np.ones(3)}, 2)
 
 @pytest.mark.parametrize("function", ["_write_array", "rename"])
 def test_what_a_killed_writer_left_is_no_checkpoint(tmp_path, function):
-    done = subprocess.run([sys.executable, "-c", KILLED, function, str(tmp_path)], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, function, str(tmp_path)], check=False
+    )
     assert done.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     assert any(left.iterdir())
     with pytest.raises(
-        InputError, match=r"holds no finished T5X checkpoint. Unfinished: checkpoint_2\.tmp-"
+        InputError,
+        match=r"holds no finished T5X checkpoint. Unfinished: checkpoint_2\.tmp-",
     ):
         read_arrays(tmp_path)
     place = save_params(tmp_path, {"a": jnp.ones(3)}, 2)

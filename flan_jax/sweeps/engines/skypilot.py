@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from flan_jax.errors import SAVED, InputError
-from flan_jax.sweeps.queue import ROOT, Command, call, check_mounted, register_engine, run_command
+from flan_jax.sweeps.queue import (
+    ROOT,
+    Command,
+    call,
+    check_mounted,
+    register_engine,
+    run_command,
+)
 from flan_jax.sweeps.sweep_dir import PlannedRun
 
 FILE, POOL_FILE = "skypilot.yaml", "skypilot_pool.yaml"
@@ -84,12 +91,21 @@ class SkyPilotEngine:
 
         ids = "\n".join(f"  {run.id}  # {run.name}" for run in runs)
         command = f"exec {run_command(sweep_dir)}${{runs[$SKYPILOT_JOB_RANK]}}"
-        script = f"cd ~/sky_workdir\nruns=(\n{ids}\n)\n{self.activate.strip()}\n{command}"
+        script = (
+            f"cd ~/sky_workdir\nruns=(\n{ids}\n)\n{self.activate.strip()}\n{command}"
+        )
         run_block = _script("run", script)
         if self.pool is None:
             return {FILE: _text([*name, *host, *job_resources, *run_block])}
-        pool = [*_block("pool", {"workers": self.workers}), *_block("resources", resources), *host]
-        return {FILE: _text([*name, *job_resources, *run_block]), POOL_FILE: _text(pool)}
+        pool = [
+            *_block("pool", {"workers": self.workers}),
+            *_block("resources", resources),
+            *host,
+        ]
+        return {
+            FILE: _text([*name, *job_resources, *run_block]),
+            POOL_FILE: _text(pool),
+        }
 
     def commands(
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
@@ -103,14 +119,24 @@ class SkyPilotEngine:
 
     def queued(self) -> set[str]:
         """Returns the managed jobs that have not ended."""
-        command = [self.client, "jobs", "queue", "--skip-finished", "--all", "--output=json"]
+        command = [
+            self.client,
+            "jobs",
+            "queue",
+            "--skip-finished",
+            "--all",
+            "--output=json",
+        ]
         answer = call(command, self.install)
         return {str(job["job_id"]) for job in json.loads(answer)}
 
 
 def _block(name: str, values: Mapping[str, object]) -> list[str]:
     """Returns a YAML mapping. Its values are written as JSON, which is YAML, too."""
-    return [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in values.items())]
+    return [
+        f"{name}:",
+        *(f"  {key}: {json.dumps(value)}" for key, value in values.items()),
+    ]
 
 
 def _script(name: str, text: str) -> list[str]:

@@ -72,12 +72,19 @@ class SlurmEngine:
 
     name: ClassVar[str] = "slurm"
     client: ClassVar[str] = "sbatch"
-    install: ClassVar[str] = "work on a login node of the cluster (Debian has it in slurm-client)"
+    install: ClassVar[str] = (
+        "work on a login node of the cluster (Debian has it in slurm-client)"
+    )
     orders: ClassVar[bool] = True
 
     def __post_init__(self):
         check_at_least(
-            self, nodes=1, processes_per_node=1, cpus_per_process=1, at_once=1, grace_seconds=1
+            self,
+            nodes=1,
+            processes_per_node=1,
+            cpus_per_process=1,
+            at_once=1,
+            grace_seconds=1,
         )
         if self.container_mounts and not self.container_image:
             raise InputError(
@@ -110,7 +117,9 @@ class SlurmEngine:
             "container-image": self.container_image,
             "container-mounts": self.container_mounts,
         }
-        header = [f"#SBATCH {option}" for option in (*_options(job_options), *self.options)]
+        header = [
+            f"#SBATCH {option}" for option in (*_options(job_options), *self.options)
+        ]
         process = f"{self.activate.strip()}\nexec {run_command(sweep_dir)}$1".strip()
         script = SCRIPT.format(
             options="\n".join(header),
@@ -130,7 +139,11 @@ class SlurmEngine:
         """Returns one command: an array of jobs, or the job of the base model."""
         indices = [run.index for run in runs if run.index is not None]
         log_name = "%a" if indices else BASE
-        argv = ["sbatch", "--parsable", f"--output={sweep_dir / 'logs'}/slurm-{log_name}.log"]
+        argv = [
+            "sbatch",
+            "--parsable",
+            f"--output={sweep_dir / 'logs'}/slurm-{log_name}.log",
+        ]
         if indices:
             limit = f"%{self.at_once}" if self.at_once else ""
             argv.append(f"--array={_ranges(indices)}{limit}")

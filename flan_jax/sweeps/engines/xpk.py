@@ -83,7 +83,9 @@ class XpkEngine:
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
     ) -> list[Command]:
         """Returns a command for each run, which makes a workload of it."""
-        submissions = collections.Counter(line["run"] for line in read_submitted(sweep_dir))
+        submissions = collections.Counter(
+            line["run"] for line in read_submitted(sweep_dir)
+        )
         return [self._command(sweep_dir, run, submissions[run.id]) for run in runs]
 
     def _command(self, sweep_dir: Path, run: PlannedRun, submissions: int) -> Command:
@@ -112,7 +114,9 @@ class XpkEngine:
         options = [f"--{key}={value}" for key, value in self._cluster_options().items()]
         table = call([self.client, "workload", "list", *options], self.install)
         rows = [re.split(r"\s{2,}", line) for line in table.splitlines()]
-        return {row[0] for row in rows if len(row) > STATUS and row[STATUS] != "Finished"}
+        return {
+            row[0] for row in rows if len(row) > STATUS and row[STATUS] != "Finished"
+        }
 
     def _cluster_options(self) -> dict[str, str]:
         return {"cluster": self.cluster, "project": self.project, "zone": self.zone}

@@ -11,10 +11,14 @@ from flan_jax.errors import InputError
 from flan_jax.sweeps.plan import AblationConfig, make_plan
 
 
-def test_a_client_that_is_not_there_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_client_that_is_not_there_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("PATH", "/nowhere")
     for name in ("slurm", "skypilot", "xpk"):
-        with pytest.raises(InputError, match="not installed here.*(login node|pip install)"):
+        with pytest.raises(
+            InputError, match="not installed here.*(login node|pip install)"
+        ):
             go(tmp_path / "sweep", by=engine(name))
     assert not (tmp_path / "sweep").exists()
 
@@ -49,7 +53,9 @@ def test_an_engines_settings_are_no_part_of_a_runs_identity(tmp_path):
     config = AblationConfig(axes={"HELD_OUT": ["nli"]})
     files = ["flan_mixture.gin", "engines/slurm.gin"]
     with_engine, without = (
-        make_plan(config, given, more, resolve=gin_settings.resolve, sweep_dir=tmp_path).runs
+        make_plan(
+            config, given, more, resolve=gin_settings.resolve, sweep_dir=tmp_path
+        ).runs
         for given, more in ((files, ["SlurmEngine.nodes = 2"]), (files[:1], []))
     )
     assert with_engine == without
@@ -59,7 +65,9 @@ def test_the_example_files_of_the_engines_name_every_setting():
     for name, kind in gin_settings.ENGINES.items():
         text = (gin_settings.GIN_FOLDER / f"engines/{name}.gin").read_text()
         named = collections.Counter(
-            line.lstrip("# ").partition(" = ")[0] for line in text.splitlines() if " = " in line
+            line.lstrip("# ").partition(" = ")[0]
+            for line in text.splitlines()
+            if " = " in line
         )
         assert named == collections.Counter(
             f"{kind.__name__}.{field.name}" for field in dataclasses.fields(kind)

@@ -32,9 +32,12 @@ def test_the_task_for_skypilot():
             "exec python launch/ablate.py run --plan=/mnt/sweeps/loco --index=${runs[$SKYPILOT_JOB_RANK]}\n"
         ),
     }
-    in_pool = engine("skypilot", "SkyPilotEngine.pool = 'flan'", "SkyPilotEngine.workers = 3")
+    in_pool = engine(
+        "skypilot", "SkyPilotEngine.pool = 'flan'", "SkyPilotEngine.workers = 3"
+    )
     job, pool = (
-        yaml.safe_load(text) for text in in_pool.files(Path("/mnt/sweeps/loco"), RUNS[:2]).values()
+        yaml.safe_load(text)
+        for text in in_pool.files(Path("/mnt/sweeps/loco"), RUNS[:2]).values()
     )
     assert (job["run"], job["resources"]) == (task["run"], task["resources"])
     assert set(job) == {"name", "resources", "run"}
@@ -48,7 +51,9 @@ def test_the_task_for_skypilot():
 
 def test_the_jobs_that_skypilot_names():
     (command,) = engine("skypilot").commands(Path("/mnt/sweeps/loco"), RUNS[:3], None)
-    assert command.jobs("...\n\x1b[0mJobs submitted with IDs: \x1b[36m3,5-6\x1b[0m.\n") == [
+    assert command.jobs(
+        "...\n\x1b[0mJobs submitted with IDs: \x1b[36m3,5-6\x1b[0m.\n"
+    ) == [
         "3",
         "5",
         "6",
@@ -60,7 +65,9 @@ def test_the_jobs_that_skypilot_names():
 def test_jobs_of_skypilot_that_have_not_ended(clients):
     clients(
         "sky",
-        json.dumps([{"job_id": 7, "status": "RUNNING"}, {"job_id": 9, "status": "RECOVERING"}]),
+        json.dumps(
+            [{"job_id": 7, "status": "RUNNING"}, {"job_id": 9, "status": "RECOVERING"}]
+        ),
     )
     assert engine("skypilot").queued() == {"7", "9"}
     assert clients.calls() == ["sky jobs queue --skip-finished --all --output=json"]

@@ -57,7 +57,9 @@ exit $code
     assert command.jobs("77;cluster\n") == ["77_0", "77_2", "77_3"]
 
 
-@pytest.mark.parametrize(("code", "after"), [(0, []), (1, []), (42, ["scontrol requeue 77"])])
+@pytest.mark.parametrize(
+    ("code", "after"), [(0, []), (1, []), (42, ["scontrol requeue 77"])]
+)
 def test_the_script_for_slurm_puts_a_saved_run_back_into_the_queue(
     tmp_path, clients, monkeypatch, code, after
 ):
@@ -72,5 +74,8 @@ def test_the_script_for_slurm_puts_a_saved_run_back_into_the_queue(
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     done = subprocess.run(["bash", "-c", script], check=False)
     assert done.returncode == (0 if after else code)
-    assert clients.calls() == [f"python launch/ablate.py run --plan={sweep_dir} --index=cc", *after]
+    assert clients.calls() == [
+        f"python launch/ablate.py run --plan={sweep_dir} --index=cc",
+        *after,
+    ]
     assert (sweep_dir / "logs/cc.log").read_text().startswith("trained\n")

@@ -11,7 +11,9 @@ from flan_jax.sweeps.engines import xpk
 
 
 def test_the_workload_for_xpk():
-    by = engine("xpk", "XpkEngine.slices = 2", "XpkEngine.activate = '. /env/bin/activate'")
+    by = engine(
+        "xpk", "XpkEngine.slices = 2", "XpkEngine.activate = '. /env/bin/activate'"
+    )
     (command,) = by.commands(Path("/mnt/sweeps/Leave one_out"), RUNS[:1], None)
     assert command.argv == [
         "xpk", "workload", "create", "--quiet", "--workload=leave-one-out-aa-0", "--cluster=flan", "--project=my-project",
@@ -53,6 +55,8 @@ def test_workloads_that_have_not_ended(clients):
     ]
     clients(
         "xpk",
-        "\n".join(["[XPK] Workload List Output:", header, *lines, "[XPK] Exiting XPK cleanly"]),
+        "\n".join(
+            ["[XPK] Workload List Output:", header, *lines, "[XPK] Exiting XPK cleanly"]
+        ),
     )
     assert engine("xpk").queued() - {"Jobset Name"} == {"runs", "waits", "new"}
