@@ -67,10 +67,12 @@ class TaskLengths:
         Returns:
           int64 [examples] and int64 [examples], EOS included.
         """
+        first = self.starts[:-1]
         last = self.starts[1:] - 1
         before = self._tokens_before_segments()
-        inputs = before[last] - before[self.starts[:-1]]
-        targets = self.segments[last].astype(np.int64) + 1
+        inputs = before[last] - before[first]
+        target_tokens = self.segments[last].astype(np.int64)
+        targets = target_tokens + 1
         return inputs, targets
 
     def truncated(self, lengths: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -85,27 +87,34 @@ class TaskLengths:
           int32 [examples], at most E, and int32 [examples], at most D; EOS included.
         """
         limit = lengths["inputs"]
+        target_limit = lengths["targets"]
         inputs, targets = self.untruncated()
+
+        is_too_long = inputs > limit
         has_older_segments = np.diff(self.starts) > 2
-        too_long = np.flatnonzero((inputs > limit) & has_older_segments)
+        too_long = np.flatnonzero(is_too_long & has_older_segments)
         if len(too_long):
             inputs[too_long] = self._newest_inputs(too_long, limit)
-        inputs = np.minimum(inputs, limit).astype(np.int32)
-        targets = np.minimum(targets, lengths["targets"]).astype(np.int32)
-        return inputs, targets
+
+        inputs = np.minimum(inputs, limit)
+        targets = np.minimum(targets, target_limit)
+        return inputs.astype(np.int32), targets.astype(np.int32)
 
     def _newest_inputs(self, examples: np.ndarray, limit: int) -> np.ndarray:
         """Returns the tokens of the newest input segments that fit into a limit, at least one."""
         last = self.starts[examples + 1] - 1
         before = self._tokens_before_segments()
-        first_that_fits = np.searchsorted(before, before[last] - limit)
+        before_last = before[last]
+        first_that_fits = np.searchsorted(before, before_last - limit)
         first = np.minimum(first_that_fits, last - 1)
-        return before[last] - before[first]
+        return before_last - before[first]
 
     def _tokens_before_segments(self) -> np.ndarray:
         """int64 [segments + 1]: tokens before each segment, EOS included, and all tokens."""
-        before = np.zeros(len(self.segments) + 1, np.int64)
-        np.cumsum(self.segments + 1, out=before[1:])
+        count = len(self.segments)
+        before = np.zeros(count + 1, np.int64)
+        with_eos = self.segments + 1
+        np.cumsum(with_eos, out=before[1:])
         return before
 
 
@@ -175,28 +184,31 @@ class MixturePlan:
             _check_task(name, task, rates.get(name, 0), architecture)
 
         self.names = tuple(tasks)
-        self.rates = np.array([rates[name] for name in self.names], np.int64)
+        task_rates = [rates[name] for name in self.names]
+        self.rates = np.array(task_rates, np.int64)
         self.architecture: Architecture = architecture
         self.batch_size = batch_size
         self.lengths = dict(lengths)
         self.seed = seed
         self.packing = packing
 
-        self._task_hashes = [_hashes(task) for task in tasks.values()]
-        self._renderings = np.array(
-            [task.renderings for task in tasks.values()], np.int64
-        )
-        stored = np.array([len(task) for task in tasks.values()], np.int64)
+        task_lengths = list(tasks.values())
+        self._task_hashes = [_hashes(task) for task in task_lengths]
+        renderings = [task.renderings for task in task_lengths]
+        self._renderings = np.array(renderings, np.int64)
+        stored = np.array([len(task) for task in task_lengths], np.int64)
+        # Examples of the source, as against stored ones, which are renderings of them.
         self._examples = stored // self._renderings
+
+        # The lengths of the stored examples of all tasks, one task after the other.
         self._task_starts = np.cumsum(stored) - stored
-        self._inputs = np.empty(stored.sum(), np.int32)
-        self._targets = np.empty(stored.sum(), np.int32)
-        for start, task in zip(self._task_starts.tolist(), tasks.values(), strict=True):
-            of_task = slice(start, start + len(task))
-            self._inputs[of_task], self._targets[of_task] = task.truncated(lengths)
+        truncated = [task.truncated(lengths) for task in task_lengths]
+        self._inputs = np.concatenate([inputs for inputs, _ in truncated])
+        self._targets = np.concatenate([targets for _, targets in truncated])
 
         self._cycle_task, self._cycle_rank = _interleave(self.rates, seed)
-        self._task_keys = np.array([_key(seed, name) for name in self.names], np.uint64)
+        task_keys = [_key(seed, name) for name in self.names]
+        self._task_keys = np.array(task_keys, np.uint64)
         self.block_steps, self.block_examples = self._size_blocks()
         self._overflows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         # As many as the prefetch thread and a reader of the layout can be in at once.
@@ -206,9 +218,8 @@ class MixturePlan:
     def fingerprint(self) -> str:
         """A hash that is equal for plans whose batches hold the same examples in the same rows."""
         rates = self.rates.tolist()
-        tasks = dict(
-            zip(self.names, zip(rates, self._task_hashes, strict=True), strict=True)
-        )
+        rates_and_hashes = zip(rates, self._task_hashes, strict=True)
+        tasks = dict(zip(self.names, rates_and_hashes, strict=True))
         settings = [
             VERSION,
             self.architecture,
@@ -218,7 +229,8 @@ class MixturePlan:
             self.packing,
             tasks,
         ]
-        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+        text = json.dumps(settings)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def rows(self, step: int, rows: slice = slice(None)) -> list[list[ExampleRef]]:
         """Returns the examples of each row of a batch, in their order in the row.
@@ -228,14 +240,15 @@ class MixturePlan:
           rows: which of its rows.
         """
         layout = self.layout(step)
+        tasks = layout.task.tolist()
+        indices = layout.index.tolist()
         refs = [
             ExampleRef(self.names[task], index)
-            for task, index in zip(
-                layout.task.tolist(), layout.index.tolist(), strict=True
-            )
+            for task, index in zip(tasks, indices, strict=True)
         ]
         bounds = itertools.pairwise(layout.starts.tolist())
-        return [refs[start:stop] for start, stop in bounds][rows]
+        batch = [refs[start:stop] for start, stop in bounds]
+        return batch[rows]
 
     def layout(self, step: int) -> RowLayout:
         """Returns the rows of a batch as arrays.
@@ -251,10 +264,14 @@ class MixturePlan:
         block, offset = divmod(step, self.block_steps)
         layout, _ = self.block(block)
         first_row = offset * self.batch_size
-        starts = layout.starts[first_row : first_row + self.batch_size + 1]
-        entries = slice(starts[0], starts[-1])
+        end_row = first_row + self.batch_size
+        starts = layout.starts[first_row : end_row + 1]
+        first_entry = starts[0]
+        entries = slice(first_entry, starts[-1])
         return RowLayout(
-            starts - starts[0], layout.task[entries], layout.index[entries]
+            starts=starts - first_entry,
+            task=layout.task[entries],
+            index=layout.index[entries],
         )
 
     def stream(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -268,15 +285,20 @@ class MixturePlan:
           int32 [positions], the tasks, and int64 [positions], the indices in their stores.
         """
         positions = np.arange(start, stop, dtype=np.int64)
-        cycle, slot = np.divmod(positions, len(self._cycle_task))
+        draws_of_a_cycle = len(self._cycle_task)
+        cycle, slot = np.divmod(positions, draws_of_a_cycle)
         task = self._cycle_task[slot]
         examples = self._examples[task]
-        draw = cycle * self.rates[task] + self._cycle_rank[slot]
+        draws_before_cycle = cycle * self.rates[task]
+        draw = draws_before_cycle + self._cycle_rank[slot]
         epoch, position_in_epoch = np.divmod(draw, examples)
-        key = mix(self._task_keys[task] + epoch.astype(np.uint64))
+
+        task_key = self._task_keys[task]
+        key = mix(task_key + epoch.astype(np.uint64))
         example = permute(position_in_epoch, examples, key)
         renderings = self._renderings[task]
-        return task, example * renderings + epoch % renderings
+        rendering = epoch % renderings
+        return task, example * renderings + rendering
 
     def example_lengths(
         self, task: np.ndarray, index: np.ndarray
@@ -290,8 +312,8 @@ class MixturePlan:
         Returns:
           int32 [examples], input tokens, and int32 [examples], target tokens; EOS included.
         """
-        places = self._task_starts[task] + index
-        return self._inputs[places], self._targets[places]
+        positions = self._task_starts[task] + index
+        return self._inputs[positions], self._targets[positions]
 
     def _block(self, block: int) -> tuple[RowLayout, int]:
         """Returns the rows of a block and the number of examples that were deferred.
@@ -304,18 +326,25 @@ class MixturePlan:
         deferred = 0
         if block > 0:
             late_task, late_index = self._overflow(block - 1)
-            late_row = packer.add_all(*self._sizes(late_task, late_index))
-            deferred = int((late_row < 0).sum())
+            inputs, targets = self._sizes(late_task, late_index)
+            late_row = packer.add_all(inputs, targets)
+            deferred = int(np.sum(late_row < 0))
             task = np.append(task, late_task)
             index = np.append(index, late_index)
             row = np.append(row, late_row)
 
         placed = np.flatnonzero(row >= 0)
         rows = self.block_steps * self.batch_size
-        shuffled = permute(row[placed], rows, _key(self.seed, f"rows of block {block}"))
-        order = np.argsort(shuffled, kind="stable")
-        starts = np.searchsorted(shuffled[order], np.arange(rows + 1))
-        layout = RowLayout(starts, task[placed][order], index[placed][order])
+        key = _key(self.seed, f"rows of block {block}")
+        shuffled_row = permute(row[placed], rows, key)
+        order = np.argsort(shuffled_row, kind="stable")
+        sorted_row = shuffled_row[order]
+        entries = placed[order]
+        layout = RowLayout(
+            starts=np.searchsorted(sorted_row, np.arange(rows + 1)),
+            task=task[entries],
+            index=index[entries],
+        )
         return layout, deferred
 
     def _overflow(self, block: int) -> tuple[np.ndarray, np.ndarray]:
@@ -328,12 +357,15 @@ class MixturePlan:
         """Packs a block's own examples: (packer, task, index, row), the row -1 for no room."""
         first = block * self.block_examples
         task, index = self.stream(first, first + self.block_examples)
-        packer = self._packer(self.block_steps * self.batch_size)
+        rows = self.block_steps * self.batch_size
+        packer = self._packer(rows)
         if self.packing:
-            row = packer.add_all(*self._sizes(task, index))
+            inputs, targets = self._sizes(task, index)
+            row = packer.add_all(inputs, targets)
         else:
             row = np.arange(len(task))
-        self._overflows[block] = task[row < 0], index[row < 0]
+        has_no_room = row < 0
+        self._overflows[block] = task[has_no_room], index[has_no_room]
         return packer, task, index, row
 
     def _packer(self, rows: int) -> Packer:
@@ -363,21 +395,29 @@ class MixturePlan:
             steps = max(1, BLOCK_EXAMPLES // self.batch_size)
             return steps, steps * self.batch_size
 
-        packers = [self._packer(BLOCK_EXAMPLES) for _ in range(3)]
-        for number, packer in enumerate(packers):
-            first = number * BLOCK_EXAMPLES
+        opened = []
+        for first in (0, BLOCK_EXAMPLES, 2 * BLOCK_EXAMPLES):
             task, index = self.stream(first, first + BLOCK_EXAMPLES)
-            packer.add_all(*self._sizes(task, index))
-        needed_rows = np.array([packer.opened for packer in packers]).mean()
+            inputs, targets = self._sizes(task, index)
+            packer = self._packer(BLOCK_EXAMPLES)
+            packer.add_all(inputs, targets)
+            opened.append(packer.opened)
+        needed_rows = np.mean(opened)
         steps = max(1, round(float(needed_rows) / self.batch_size))
 
         task, index = self.stream(0, BLOCK_EXAMPLES)
         inputs, targets = self._sizes(task, index)
-        size = np.maximum(inputs / packers[0].inputs, targets / packers[0].targets)
+        packer = self._packer(BLOCK_EXAMPLES)
+        share_of_inputs = inputs / packer.inputs
+        share_of_targets = targets / packer.targets
+        size = np.maximum(share_of_inputs, share_of_targets)
         deviation = _deviation_within_tasks(size, task)
+        # As a share of a block of BLOCK_EXAMPLES; it shrinks with the root of a block's size.
         margin = 2 * deviation / needed_rows * np.sqrt(len(size))
+
         examples = BLOCK_EXAMPLES * steps * self.batch_size / needed_rows
-        examples_that_fit = examples * (1 - margin * np.sqrt(BLOCK_EXAMPLES / examples))
+        margin = margin * np.sqrt(BLOCK_EXAMPLES / examples)
+        examples_that_fit = examples * (1 - margin)
         return steps, max(1, int(examples_that_fit))
 
 
@@ -399,7 +439,9 @@ def _deviation_within_tasks(size: np.ndarray, task: np.ndarray) -> float:
     """
     counts = np.maximum(np.bincount(task), 1)
     mean = np.bincount(task, size) / counts
-    return float(np.sqrt(np.mean((size - mean[task]) ** 2)))
+    deviations = size - mean[task]
+    variance = np.mean(deviations**2)
+    return float(np.sqrt(variance))
 
 
 def _interleave(rates: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -411,16 +453,19 @@ def _interleave(rates: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       int32 [draws], the task of each draw, and int64 [draws], how many of its draws came before.
     """
-    task = np.repeat(np.arange(len(rates)), rates)
+    numbers = range(len(rates))
+    task = np.repeat(numbers, rates)
     rank = np.concatenate([np.arange(rate) for rate in rates])
-    offset = np.array([_key(seed, f"offset {t}") / 2**64 for t in range(len(rates))])
-    order = np.argsort((rank + offset[task]) / rates[task], kind="stable")
+    offsets = [_key(seed, f"offset {number}") / 2**64 for number in numbers]
+    position = (rank + np.array(offsets)[task]) / rates[task]
+    order = np.argsort(position, kind="stable")
     return task[order].astype(np.int32), rank[order]
 
 
 def _key(seed: int, name: str) -> int:
     """Returns 64 bits that depend on a seed and a name."""
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    text = f"{seed} {name}"
+    digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "little")
 
 
@@ -430,9 +475,10 @@ def _check_sizes(batch_size: int, lengths: Mapping[str, int]) -> None:
             f"BATCH_SIZE is {batch_size}; it counts rows and must be at least 1"
         )
     for side in ("inputs", "targets"):
-        if lengths.get(side, 0) < 1:
+        length = lengths.get(side, 0)
+        if length < 1:
             raise InputError(
-                f"LENGTHS gives {side} {lengths.get(side, 0)} tokens; write e.g. "
+                f"LENGTHS gives {side} {length} tokens; write e.g. "
                 "{'inputs': 1024, 'targets': 256}"
             )
     if lengths["targets"] < 2:
@@ -445,11 +491,12 @@ def _check_sizes(batch_size: int, lengths: Mapping[str, int]) -> None:
 def _check_task(
     name: str, task: TaskLengths, rate: int, architecture: Architecture
 ) -> None:
-    if len(task) == 0:
+    count = len(task)
+    if count == 0:
         raise InputError(f"task {name!r} has no training examples")
-    if task.renderings < 1 or len(task) % task.renderings:
+    if task.renderings < 1 or count % task.renderings:
         raise InputError(
-            f"task {name!r}: {len(task)} rows are not {task.renderings} renderings of each example"
+            f"task {name!r}: {count} rows are not {task.renderings} renderings of each example"
         )
     if rate < 1:
         raise InputError(

@@ -3,86 +3,125 @@
 import numpy as np
 
 CLASSES = 16
-"""How finely the free target space of rows is told apart."""
+"""Rows are told apart by so many classes of free target space, from nearly none to all."""
 
 
 class Packer:
-    """Up to `rows` rows of `inputs` x `targets` tokens, filled by best fit: the row with the least room that suffices.
+    """Fills rows of `inputs` x `targets` tokens by best fit: in the fullest row that has room.
 
-    Rows are kept in stacks by (class of free target space, free input space), and for each class one integer has bit f set
-    when some row has f free input tokens, so that the tightest row is found with a shift and the lowest set bit instead of a
-    search. An example that is heavier on its inputs goes where the fewest targets still fit, one that is heavier on its
-    targets where the most do: so the two kinds meet in the same rows, and neither side fills up alone.
+    Rows are kept in stacks by (class of free target space, free input space). For each class an
+    integer has bit f set if some row of the class has f free input tokens. So the fullest row is
+    found with a shift and the lowest set bit, instead of a search.
+
+    An example with relatively long inputs goes where the fewest targets still fit, one with
+    relatively long targets where the most do. So the two kinds meet in the same rows, and neither
+    side fills up alone.
+
+    Attributes:
+      inputs: input tokens of a row.
+      targets: target tokens of a row.
+      rows: the most rows that may be opened.
+      opened: the number of rows that hold an example.
     """
 
     def __init__(self, inputs: int, targets: int, rows: int):
-        self.inputs, self.targets, self.rows = inputs, targets, rows
+        self.inputs = inputs
+        self.targets = targets
+        self.rows = rows
         self.opened = 0
+
+        sizes = range(targets + 1)
+        # By free target tokens.
+        self._class = [free * CLASSES // (targets + 1) for free in sizes]
+        # By the length of a target: the lowest class all of whose rows have room for it. CLASSES
+        # means that only an unused row is sure to have.
+        self._needed_class = [-(-size * CLASSES // (targets + 1)) for size in sizes]
+
+        # Examples with long targets get a row each until so many rows are open.
         self._spread = 0
+        # By row.
         self._free_targets: list[int] = []
-        self._class = [free * CLASSES // (targets + 1) for free in range(targets + 1)]
-        # The lowest class all of whose rows have room for a target of this length; CLASSES: only an unused row surely has.
-        self._needed = [
-            -(-length * CLASSES // (targets + 1)) for length in range(targets + 1)
-        ]
-        self._stacks: list[list[list[int]]] = [
-            [[] for _ in range(inputs + 1)] for _ in range(CLASSES)
-        ]
+        # By class and free input tokens: the rows, and which of the stacks are not empty.
+        self._stacks: list[list[list[int]]] = []
+        for _ in range(CLASSES):
+            stacks_of_class: list[list[int]] = [[] for _ in range(inputs + 1)]
+            self._stacks.append(stacks_of_class)
         self._masks = [0] * CLASSES
 
     def add(self, inputs: int, targets: int) -> int:
-        """The row that takes an example of these lengths, or -1 when none has room."""
+        """Puts an example into a row.
+
+        Args:
+          inputs: its input tokens.
+          targets: its target tokens.
+
+        Returns:
+          The row, from 0; -1 if no row has room.
+        """
         masks = self._masks
-        kinds = range(self._needed[targets], CLASSES)
-        if targets * self.inputs > inputs * self.targets:
+        classes = range(self._needed_class[targets], CLASSES)
+        has_long_targets = targets * self.inputs > inputs * self.targets
+        if has_long_targets:
             if self.opened < self._spread:
                 return self._open(inputs, targets)
-            kinds = reversed(kinds)
-        best, chosen = 0, -1
-        for kind in kinds:
-            room = masks[kind] >> inputs
+            classes = reversed(classes)
+
+        for chosen in classes:
+            # Bit f: some row has `inputs` + f free input tokens.
+            room = masks[chosen] >> inputs
             if room:
-                best, chosen = inputs + (room & -room).bit_length() - 1, kind
                 break
-        if chosen < 0:
+        else:
             return self._open(inputs, targets)
-        stack = self._stacks[chosen][best]
+
+        lowest_bit = room & -room
+        left_over = lowest_bit.bit_length() - 1
+        free_inputs = inputs + left_over
+        stack = self._stacks[chosen][free_inputs]
         row = stack.pop()
         if not stack:
-            masks[chosen] ^= 1 << best
-        self._put(row, best - inputs, self._free_targets[row] - targets)
+            masks[chosen] ^= 1 << free_inputs
+        self._put(row, left_over, self._free_targets[row] - targets)
         return row
 
-    def _open(self, inputs: int, targets: int) -> int:
-        if self.opened == self.rows:
-            return -1
-        self.opened += 1
-        self._free_targets.append(0)
-        self._put(self.opened - 1, self.inputs - inputs, self.targets - targets)
-        return self.opened - 1
-
-    def _put(self, row: int, free_inputs: int, free_targets: int) -> None:
-        self._free_targets[row] = free_targets
-        kind = self._class[free_targets]
-        self._stacks[kind][free_inputs].append(row)
-        self._masks[kind] |= 1 << free_inputs
-
     def add_all(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The row of each example (-1: none had room), placing the largest first (best-fit decreasing).
+        """Puts examples into rows, the largest first (best-fit decreasing).
 
-        Target-heavy examples get a row each for as long as rows will be needed anyway.
+        Examples with relatively long targets get a row each for as long as rows will be needed
+        anyway.
+
+        Args:
+          inputs: int [examples], their input tokens.
+          targets: int [examples], their target tokens.
+
+        Returns:
+          int32 [examples], the row of each; -1 if no row had room.
         """
-        filled = max(inputs.sum() / self.inputs, targets.sum() / self.targets)
-        self._spread = min(self.rows, int(filled))
+        rows_of_inputs = inputs.sum() / self.inputs
+        rows_of_targets = targets.sum() / self.targets
+        self._spread = min(self.rows, int(max(rows_of_inputs, rows_of_targets)))
+
         size = np.maximum(inputs / self.inputs, targets / self.targets)
         order = np.argsort(-size, kind="stable")
-        add = self.add
-        placed = [
-            add(i, t)
-            for i, t in zip(
-                inputs[order].tolist(), targets[order].tolist(), strict=True
-            )
-        ]
+        sorted_inputs = inputs[order].tolist()
+        sorted_targets = targets[order].tolist()
         rows = np.empty(len(order), np.int32)
-        rows[order] = placed
+        rows[order] = list(map(self.add, sorted_inputs, sorted_targets))
         return rows
+
+    def _open(self, inputs: int, targets: int) -> int:
+        """Puts an example into an unused row; returns the row, -1 if all are in use."""
+        if self.opened == self.rows:
+            return -1
+        row = self.opened
+        self.opened += 1
+        self._free_targets.append(0)
+        self._put(row, self.inputs - inputs, self.targets - targets)
+        return row
+
+    def _put(self, row: int, free_inputs: int, free_targets: int) -> None:
+        """Puts a row on the stack of its free tokens."""
+        self._free_targets[row] = free_targets
+        row_class = self._class[free_targets]
+        self._stacks[row_class][free_inputs].append(row)
+        self._masks[row_class] |= 1 << free_inputs
