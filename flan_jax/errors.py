@@ -27,6 +27,12 @@ def is_disk_full(error: BaseException) -> bool:
 
     Libraries that are not written in Python (tensorstore, safetensors) raise errors of their own,
     with the system's message as text.
+
+    Args:
+      error: any exception, of Python or of another library.
+
+    Returns:
+      True for a full disk, an exhausted quota and a file above the size limit.
     """
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -46,6 +52,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 
     >>> str(unknown_name("cluster", "nlu", ["nli", "misc"]))
     "unknown cluster 'nlu'. Did you mean 'nli'? Known: misc, nli"
+
+    Args:
+      kind: what the name stands for, such as "task" or "cluster".
+      name: the name that the user wrote.
+      known: all names that would be accepted.
+
+    Returns:
+      The error, to be raised by the caller.
     """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)

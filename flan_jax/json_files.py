@@ -29,6 +29,12 @@ TEMPORARY_FOLDER = re.compile(r".+\.tmp-(?P<pid>\d+)-[0-9a-f]{8}-(?P<host>.+)")
 def read_json(path: Path) -> JsonValue:
     """Returns the content of a JSON file, or None if there is no such file.
 
+    Args:
+      path: the file.
+
+    Returns:
+      The parsed content, or None.
+
     Raises:
       InputError: the file is not JSON.
     """
@@ -44,6 +50,12 @@ def read_json(path: Path) -> JsonValue:
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """Returns the object in a JSON file that was made by another program.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The object.
 
     Raises:
       InputError: the file is not JSON, or holds something else than one object.
@@ -63,6 +75,12 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the objects of a JSON-lines file; none if there is no such file.
 
     A last line without its newline is skipped: its writer was killed.
+
+    Args:
+      path: the file.
+
+    Yields:
+      The object of each line, in the order of the file.
 
     Raises:
       InputError: any other line is not JSON.
@@ -115,6 +133,10 @@ def write_text(path: Path, text: str) -> None:
     """Replaces a file atomically: readers, also after a crash, see the old text or the new one.
 
     Only one process at a time may write a file: all use the same temporary name.
+
+    Args:
+      path: the file; its folder must exist.
+      text: the new content.
     """
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
@@ -129,6 +151,10 @@ def append_jsonl(path: Path, row: JsonObject) -> None:
 
     The write is not atomic. After a crash, rewrite the file with what `read_jsonl` gives before
     appending to it: the last line may lack its end.
+
+    Args:
+      path: the file; it is created if it does not exist.
+      row: the object to append.
     """
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
@@ -170,6 +196,9 @@ def remove_abandoned_folders(parent: Path) -> None:
     """Removes the temporary folders in `parent` that killed processes of this machine have left.
 
     Those of other machines stay, as `parent` may be on a shared disk.
+
+    Args:
+      parent: the folder in which `atomic_folder` made them.
     """
     for path in parent.glob("*.tmp-*"):
         match = TEMPORARY_FOLDER.fullmatch(path.name)
@@ -180,7 +209,17 @@ def remove_abandoned_folders(parent: Path) -> None:
 
 
 def is_process_alive(pid: int) -> bool:
-    """Returns whether a process of this machine runs. A zombie, which has ended, does not."""
+    """Returns whether a process runs on this machine.
+
+    A zombie, which has ended, counts as ended. A process that may not be inspected counts as
+    running.
+
+    Args:
+      pid: the process id.
+
+    Returns:
+      True if the process runs.
+    """
     try:
         status = psutil.Process(pid).status()
     except psutil.NoSuchProcess:

@@ -56,7 +56,15 @@ class Progress:
         self._bar.stop()
 
     def update(self, done: int, text: str = "") -> None:
-        """Shows that `done` of the steps are done; `text` stands behind the numbers."""
+        """Shows how many steps are done.
+
+        A terminal shows a bar. Other outputs get a line every LINE_SECONDS seconds, and one at the
+        end.
+
+        Args:
+          done: the number of finished steps.
+          text: shown behind the numbers, such as the loss.
+        """
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, text=text)
             return

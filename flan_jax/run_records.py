@@ -44,6 +44,12 @@ class Phase:
     def parse(cls, text: str) -> "Phase":
         """Returns the phase with this text, the inverse of str().
 
+        Args:
+          text: such as "before", "after" or "after-definition".
+
+        Returns:
+          The phase; what follows the first hyphen names the prompts.
+
         Raises:
           InputError: the text does not begin with "before", "after" or "during".
         """
@@ -164,6 +170,12 @@ class PromptScores:
     def from_json(cls, content: JsonObject) -> "PromptScores":
         """Returns the record of a JSON object; absent fields become None.
 
+        Args:
+          content: what to_json returns, read from a file.
+
+        Returns:
+          The record.
+
         Raises:
           LookupError, TypeError, ValueError: the object is not what to_json returns.
         """
@@ -228,6 +240,12 @@ class TaskScores:
     def from_json(cls, content: JsonObject) -> "TaskScores":
         """Returns the record of a JSON object. Phases that are null are left out.
 
+        Args:
+          content: what to_json returns, read from a file.
+
+        Returns:
+          The record.
+
         Raises:
           LookupError, TypeError, ValueError: the object is not what to_json returns.
         """
@@ -286,6 +304,12 @@ class MixtureTask:
     @classmethod
     def from_json(cls, content: JsonObject) -> "MixtureTask":
         """Returns the record of a JSON object.
+
+        Args:
+          content: one entry of "tasks" in what MixtureSummary.to_json returns.
+
+        Returns:
+          The record.
 
         Raises:
           LookupError, TypeError, ValueError: the object is not what MixtureSummary.to_json returns.
@@ -352,6 +376,12 @@ class MixtureSummary:
     def from_json(cls, content: JsonObject) -> "MixtureSummary":
         """Returns the record of a JSON object. Other keys are ignored.
 
+        Args:
+          content: what to_json returns, read from a file.
+
+        Returns:
+          The record.
+
         Raises:
           LookupError, TypeError, ValueError: the object is not what to_json returns.
         """
@@ -407,6 +437,12 @@ def read_task_scores(path: Path) -> TaskScores | None:
 
 def read_all_task_scores(run_dir: Path) -> list[TaskScores]:
     """Reads all of a run's eval/*.json, ordered by file name.
+
+    Args:
+      run_dir: the run directory.
+
+    Returns:
+      A record for each task that has scores; none if the run has no eval folder.
 
     Raises:
       InputError: a file is damaged, or is not what a run writes.
@@ -474,6 +510,12 @@ class Prediction:
     @classmethod
     def from_json(cls, content: JsonObject) -> "Prediction":
         """Returns the record of a JSON object. Other keys, such as "split", are ignored.
+
+        Args:
+          content: one line of a predictions file.
+
+        Returns:
+          The record.
 
         Raises:
           TypeError: a required field is missing.

@@ -56,7 +56,11 @@ def settings_parser(
 
 
 def add_host_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds T5X's flags for processes that do not find one another by themselves."""
+    """Adds T5X's flags for processes that do not find one another by themselves.
+
+    Args:
+      parser: the program's parser.
+    """
     parser.add_argument(
         "--coordinator_address", metavar="HOST:PORT", help="the address of process 0"
     )
@@ -98,6 +102,12 @@ def run_dir_of(flags: argparse.Namespace) -> str:
 
 def local_folder(name: str) -> str:
     """The argparse type of flags that name a run directory or a sweep directory.
+
+    Args:
+      name: what the user wrote behind the flag.
+
+    Returns:
+      `name`, unchanged.
 
     Raises:
       argparse.ArgumentTypeError: the name is a URL, such as gs://bucket/run.

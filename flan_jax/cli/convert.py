@@ -63,7 +63,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(command_line: Sequence[str]) -> None:
-    """Runs the program; raises what went wrong."""
+    """Runs the program. Errors are raised; `program.run` prints them.
+
+    Args:
+      command_line: the arguments after the program's name.
+    """
     flags = parser().parse_args(command_line)
     source_format = format_of(flags.source)
     config = _model_config(flags.source, source_format, flags.gin_file)

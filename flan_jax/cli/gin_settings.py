@@ -150,7 +150,18 @@ def is_sweep(gin_files: Sequence[str], bindings: Sequence[str]) -> bool:
 
 
 def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> AblationConfig:
-    """Returns the AblationConfig of gin files. Raises InputError if they have none."""
+    """Returns the AblationConfig of a sweep's gin files.
+
+    Args:
+      gin_files: the gin files.
+      bindings: further gin bindings, which override those of the files.
+
+    Returns:
+      The sweep's axes and settings.
+
+    Raises:
+      InputError: AblationConfig.axes is not set, or a setting is refused.
+    """
     if not is_sweep(gin_files, bindings):
         raise InputError(
             f"AblationConfig.axes is set in none of {', '.join(gin_files)}: nothing varies between "
@@ -200,6 +211,12 @@ def _is_required(field: dataclasses.Field) -> bool:
 
 def load_model(gin_files: Sequence[str]) -> ModelConfig:
     """Returns the MODEL of gin files that need not set anything else.
+
+    Args:
+      gin_files: the gin files; at least one.
+
+    Returns:
+      The configuration of the model.
 
     Raises:
       InputError: the files set no MODEL.

@@ -32,7 +32,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(command_line: Sequence[str]) -> None:
-    """Runs the program; raises what went wrong."""
+    """Runs the program. Errors are raised; `program.run` prints them.
+
+    Args:
+      command_line: the arguments after the program's name.
+
+    Raises:
+      InputError: training examples overlap with held-out ones more than allowed, or a setting is
+        refused.
+    """
     flags, bindings = arguments.parse(parser(), command_line)
     run_dir = os.path.expanduser(flags.run_dir) if flags.run_dir else None
     default_gin_file = f"{run_dir}/config.gin" if run_dir else DEFAULT_GIN_FILE

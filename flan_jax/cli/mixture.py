@@ -38,7 +38,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(command_line: Sequence[str]) -> None:
-    """Runs the program; raises what went wrong."""
+    """Runs the program. Errors are raised; `program.run` prints them.
+
+    Args:
+      command_line: the arguments after the program's name.
+    """
     flags, bindings = arguments.parse(parser(), command_line)
     gin_files = flags.gin_file or [DEFAULT_GIN_FILE]
     bindings = mixture_bindings(flags.mixture, flags.held_out or "none") + bindings
@@ -72,7 +76,16 @@ def add_mixture_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def mixture_bindings(mixture: str | None, held_out: str | None) -> list[str]:
-    """Returns the gin bindings of MIXTURE and --held_out; "none" holds nothing out."""
+    """Returns the gin bindings of MIXTURE and --held_out; "none" holds nothing out.
+
+    Args:
+      mixture: the value of --mixture; None or "" leaves MIXTURE as it is.
+      held_out: the value of --held_out; None or "" leaves HELD_OUT as it is, "none" holds nothing
+        out.
+
+    Returns:
+      The bindings, such as ["MIXTURE = 'flan'", "HELD_OUT = None"].
+    """
     bindings = []
     if mixture:
         bindings.append(binding(f"MIXTURE={mixture}"))

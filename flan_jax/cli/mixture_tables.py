@@ -16,7 +16,11 @@ from flan_jax.training.setup import prepare_run
 
 
 def print_plan(settings: Settings) -> None:
-    """Prints what a run would do: mixture, packing, model size and FLOPs."""
+    """Prints what a run would do: mixture, packing, model size and FLOPs.
+
+    Args:
+      settings: the run's settings. Their data is prepared if it is not on disk yet.
+    """
     inputs = prepare_run(settings, make_mesh(settings.training.mesh))
     plan = inputs.plan
     summary = inputs.summary
@@ -44,7 +48,15 @@ def plan_and_summary(settings: Settings) -> tuple[MixturePlan, MixtureSummary]:
 
 
 def batch_text(plan: MixturePlan, summary: MixtureSummary) -> str:
-    """Returns three lines: what is held out, what a batch holds, how full its rows are."""
+    """Returns the held-out clusters, the content of a batch, and how full its rows are.
+
+    Args:
+      plan: the batch plan.
+      summary: the summary of the same mixture.
+
+    Returns:
+      The lines, separated by newlines.
+    """
     held_out = ", ".join(summary.held_out) or "nothing"
     filled = ", ".join(
         f"{side} {share:.1%}" for side, share in summary.rows_filled.items()
@@ -61,7 +73,17 @@ def batch_text(plan: MixturePlan, summary: MixtureSummary) -> str:
 
 
 def mixture_table(summary: MixtureSummary) -> rich.table.Table:
-    """Returns a mixture's tasks, one a row. Lengths are tokens: mean and 95th percentile."""
+    """Returns a table of a mixture's tasks, one a row.
+
+    Lengths are numbers of tokens: the mean and the 95th percentile. The last two columns are the
+    shares of examples with a truncated input and with a truncated target.
+
+    Args:
+      summary: the mixture's summary.
+
+    Returns:
+      The table, to be printed by rich.
+    """
     table = _table(f"Mixture, {summary.steps:,} steps")
     table.add_column("task")
     table.add_column("cluster")
@@ -99,7 +121,16 @@ def mixture_table(summary: MixtureSummary) -> rich.table.Table:
 
 
 def difference_table(first: MixtureSummary, second: MixtureSummary) -> rich.table.Table:
-    """Returns each task's share and epochs in two mixtures, and how the share changes."""
+    """Returns each task's share and epochs in two mixtures, and how the share changes.
+
+    Args:
+      first: the summary of the first mixture.
+      second: the summary of the second mixture.
+
+    Returns:
+      A table of the tasks of both; "-" where a mixture does not have the task. Shares are in
+      percent.
+    """
     table = _table("From the first mixture to the second")
     table.add_column("task")
     for name in ("share", "second", "change", "epochs", "second"):

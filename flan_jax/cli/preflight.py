@@ -35,7 +35,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(command_line: Sequence[str]) -> None:
-    """Runs the program; raises what went wrong."""
+    """Runs the program. Errors are raised; `program.run` prints them.
+
+    Args:
+      command_line: the arguments after the program's name.
+
+    Raises:
+      InputError: a flag or a setting is refused.
+    """
     flags, bindings = arguments.parse(parser(), command_line)
     plan = _sweep_plan(flags.gin_file, bindings)
     # No compilation cache: jax cannot read back what it compiled for devices that are not here.

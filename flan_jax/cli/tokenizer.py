@@ -20,7 +20,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(command_line: Sequence[str]) -> None:
-    """Runs the program; raises what went wrong."""
+    """Runs the program. Errors are raised; `program.run` prints them.
+
+    Args:
+      command_line: the arguments after the program's name.
+    """
     flags, bindings = arguments.parse(parser(), command_line)
     settings, _ = gin_settings.resolve(flags.gin_file, bindings)
 

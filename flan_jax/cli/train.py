@@ -25,7 +25,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(command_line: Sequence[str]) -> None:
-    """Runs the program; raises what went wrong."""
+    """Runs the program. Errors are raised; `program.run` prints them.
+
+    Args:
+      command_line: the arguments after the program's name.
+    """
     flags, bindings = arguments.parse(parser(), command_line)
     arguments.join_processes(flags)
     settings, config_text = gin_settings.resolve(flags.gin_file, bindings)

@@ -183,7 +183,19 @@ class StaticSettings:
         eos_id: int,
         gather_per_token: bool,
     ) -> "StaticSettings":
-        """Returns the static part of settings; `array_settings` is the rest."""
+        """Returns the settings that a program is compiled for.
+
+        GenerationConfig.array_settings returns the others.
+
+        Args:
+          config: the generation settings.
+          length: the largest number of tokens to generate.
+          eos_id: the token that ends an answer.
+          gather_per_token: whether parameters sharded over fsdp are gathered for each token again.
+
+        Returns:
+          The static settings.
+        """
         return cls(
             length=length,
             eos_id=eos_id,
@@ -278,6 +290,14 @@ def restrict_logits(
 
     These are the top_k most probable tokens and, among them, the fewest whose probabilities add up
     to top_p. Tokens that are as probable as the last one of them may be sampled, too.
+
+    Args:
+      logits: the next-token logits.
+      top_k: the number of tokens that may be sampled; None for all.
+      top_p: the total probability that may be sampled (nucleus sampling); None for 1.
+
+    Returns:
+      The logits, -inf for tokens that may not be sampled.
     """
     if top_k is None and top_p is None:
         return logits

@@ -30,6 +30,12 @@ def bucket(length: int) -> int:
 
     >>> bucket(9), bucket(129), bucket(257)
     (16, 160, 320)
+
+    Args:
+      length: the largest number of tokens in a row of the batch.
+
+    Returns:
+      The padded length, at least `length`.
     """
     for size in SHORT_BUCKETS:
         if size >= length:
@@ -191,6 +197,13 @@ def unroll_layers(model: Model, state: DecodeState) -> tuple[Model, DecodeState]
 
     A loop over `decode_step` writes their caches in place, where a scan over layers would copy the
     whole cache in and out again for each token.
+
+    Args:
+      model: a model with scanned layers.
+      state: its decoding state; the cache is stacked over the layers.
+
+    Returns:
+      (model, state) with one cache for each layer.
     """
     config = dataclasses.replace(model.config, scan_layers=False)
     return config.build(), state.replace(cache=pytrees.unstacked(state.cache))
@@ -226,7 +239,15 @@ def decode_step(
 
 
 def repeat_rows(state: DecodeState, times: int) -> DecodeState:
-    """Returns the state with each row `times` times, one after the other."""
+    """Returns the state with each row `times` times, one after the other.
+
+    Args:
+      state: the decoding state of `rows` rows.
+      times: how often each row is repeated.
+
+    Returns:
+      The state of rows * times rows; the copies of a row follow one another.
+    """
 
     def repeat(leaf: jax.Array) -> jax.Array:
         return jnp.repeat(leaf, repeats=times, axis=0)

@@ -78,7 +78,14 @@ class EvalContext:
     config: EvalConfig
 
     def predictor(self, params: Params) -> Predictor:
-        """Returns a predictor that answers prompts with these parameters."""
+        """Returns a predictor that answers prompts with these parameters.
+
+        Args:
+          params: parameters of `model`, placed on `mesh`.
+
+        Returns:
+          The predictor, with this evaluation's rows, lengths, scoring and generation settings.
+        """
         scorer = Scorer(
             self.model,
             params,

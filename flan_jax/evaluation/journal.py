@@ -43,7 +43,16 @@ class Journal:
         self._results = iter(results)
 
     def get_or_compute(self, compute: Callable[[], BatchResult]) -> BatchResult:
-        """Returns the next result: from the file, or else computed and appended to the file."""
+        """Returns the next result: from the file, or else computed and appended to the file.
+
+        Call it once for each computation, always in the same order.
+
+        Args:
+          compute: computes the result; it is not called if the file has it.
+
+        Returns:
+          The result as plain JSON.
+        """
         cached = next(self._results, None)
         if cached is not None:
             return cached["result"]

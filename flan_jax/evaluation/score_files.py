@@ -99,6 +99,9 @@ class ScoreFiles:
 
         Scores of the same phase that have other conditions (parameters, prompts, settings) are
         deleted, also those of tasks that are not part of the job.
+
+        Args:
+          output: the predictions and scores of the job's tasks.
         """
         if not self._run.is_writer:
             return
@@ -154,6 +157,9 @@ class ScoreFiles:
 
         Does nothing if scores of this phase are not shared, or if this process does not write the
         run.
+
+        Args:
+          output: the predictions and scores of the job's tasks.
         """
         folder = self._shared_folder()
         if folder is None or not self._run.is_writer:
@@ -225,7 +231,12 @@ def scored_params_id(run: Run, phase: Phase) -> ParamsId | None:
 
 
 def delete_scores(run: Run, phase: Phase) -> None:
-    """Deletes the scores, predictions and identity of a phase. Only the run's writer deletes."""
+    """Deletes the scores, predictions and identity of a phase. Only the run's writer deletes.
+
+    Args:
+      run: the run.
+      phase: the phase whose scores are deleted; those of other phases stay.
+    """
     if not run.is_writer:
         return
     # The identity goes first: without it no score counts, even if this process is killed here.

@@ -140,7 +140,15 @@ class RelativePositionBias(nn.Module):
         query_positions: Int[Array, "#rows query"],
         key_positions: Int[Array, "#rows key"],
     ) -> Float[Array, "#rows heads query key"]:
-        """Returns the bias between given positions, in the compute dtype; for decoding."""
+        """Returns the bias between given positions, in the compute dtype. Decoding uses it.
+
+        Args:
+          query_positions: the position of each query.
+          key_positions: the position of each key.
+
+        Returns:
+          The bias that is added to the attention logits.
+        """
         relative = key_positions[:, None, :] - query_positions[:, :, None]
         bias = jnp.take(self.rel_embedding, self._bucket(relative), axis=1, mode="clip")
         return jnp.moveaxis(bias.astype(self.config.dtype), 0, 1)
@@ -233,7 +241,16 @@ def head_kernel(
 def head_logits(
     hidden: Hidden, kernel: Float[Array, "embed vocab"], softcap: float | None = None
 ) -> Float[Array, "batch length vocab"]:
-    """Returns hidden @ kernel in float32, within +-softcap where one is given."""
+    """Returns hidden @ kernel in float32, within +-softcap where one is given.
+
+    Args:
+      hidden: the output of the last layer.
+      kernel: the output projection.
+      softcap: the bound of the logits' magnitude (Gemma 2); None for none.
+
+    Returns:
+      The float32 logits.
+    """
     logits = jnp.dot(
         hidden, gather_fsdp(kernel, HEAD), preferred_element_type=jnp.float32
     )

@@ -38,7 +38,18 @@ def parameter(
     shape: tuple[int, ...],
     axes: Axes,
 ) -> jax.Array:
-    """Declares a float32 parameter of a module that carries logical axis names, and returns it."""
+    """Declares a float32 parameter of a module that carries logical axis names, and returns it.
+
+    Args:
+      module: the module that owns the parameter.
+      name: the parameter's name in the module.
+      init: the initializer, called with a key, the shape and the dtype.
+      shape: the parameter's shape.
+      axes: the logical name of each axis; None for an axis that is never split.
+
+    Returns:
+      The parameter's value, without its box.
+    """
     boxed_init = nn.with_logical_partitioning(init, axes)
     unboxed: Any = module.param(name, boxed_init, shape, jnp.float32)
     return unboxed
@@ -50,6 +61,13 @@ def prepend_axes(
     """Reshapes a vector to `rank` axes, all but the last of size 1.
 
     The tests run with rank promotion as an error, so broadcasting must be spelled out.
+
+    Args:
+      vector: the vector.
+      rank: the number of axes of the result.
+
+    Returns:
+      The vector, of shape (1, ..., 1, features).
     """
     ones = (1,) * (rank - 1)
     return vector.reshape(ones + vector.shape)
@@ -168,6 +186,13 @@ def cast_kernels(dtype: str, params: Params) -> Params:
 
     Differentiate with respect to the result: the gradients of all layers are then held in that
     dtype, in which each is computed anyway, and not in float32.
+
+    Args:
+      dtype: the compute dtype, such as "bfloat16".
+      params: float32 parameters.
+
+    Returns:
+      The parameters; leaves whose name does not end in "kernel" are unchanged.
     """
 
     def cast(name: str, leaf: jax.Array) -> jax.Array:

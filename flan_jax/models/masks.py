@@ -11,7 +11,15 @@ def segment_mask(
     query_segment_ids: Int[Array, "batch query"],
     key_segment_ids: Int[Array, "batch key"],
 ) -> Bool[Array, "batch 1 query key"]:
-    """Returns the mask of attention within each example; padding (0) is never attended to."""
+    """Returns the mask of attention within each example; padding (0) is never attended to.
+
+    Args:
+      query_segment_ids: the example that each query position belongs to; 0 is padding.
+      key_segment_ids: the example that each key position belongs to; 0 is padding.
+
+    Returns:
+      True where the query may attend to the key.
+    """
     query = query_segment_ids[:, None, :, None]
     key = key_segment_ids[:, None, None, :]
     is_same_example = query == key
@@ -71,6 +79,14 @@ def window_mask(
 
     Causally, a token sees itself and the window - 1 tokens before it. Within a prefix, where
     attention is bidirectional, it sees as many tokens after it.
+
+    Args:
+      query_positions: the position of each query in its example.
+      key_positions: the position of each key in its example.
+      window: the size of the window in tokens.
+
+    Returns:
+      True where the query may attend to the key.
     """
     query = query_positions[:, None, :, None]
     key = key_positions[:, None, None, :]

@@ -15,7 +15,14 @@ from flan_jax.pytrees import Params, Tree
 
 
 def dummy_batch(config: ModelConfig) -> dict[str, jax.Array]:
-    """Returns a small batch to initialize a model with; no parameter's shape depends on it."""
+    """Returns a small batch to initialize a model with; no parameter's shape depends on it.
+
+    Args:
+      config: the configuration of the model.
+
+    Returns:
+      {feature: array of ones}, one row of 8 input and 8 target tokens.
+    """
     lengths = {"inputs": 8, "targets": 8}
     spec = batch_spec(config.architecture, rows=1, lengths=lengths)
     batch = {}
@@ -29,6 +36,12 @@ def abstract_params(config: ModelConfig) -> Params:
     """Returns the parameters' shapes, boxed with their logical axis names.
 
     The model is traced for it, once per configuration.
+
+    Args:
+      config: the configuration of the model.
+
+    Returns:
+      A tree of jax.ShapeDtypeStruct in boxes (flax's LogicallyPartitioned); nothing is allocated.
     """
 
     def init() -> Tree:
@@ -38,7 +51,15 @@ def abstract_params(config: ModelConfig) -> Params:
 
 
 def abstract_params_on(config: ModelConfig, mesh: Mesh) -> Params:
-    """Returns the parameters' shapes, each with the sharding that it has on the mesh."""
+    """Returns the parameters' shapes, each with the sharding that it has on the mesh.
+
+    Args:
+      config: the configuration of the model.
+      mesh: the device mesh.
+
+    Returns:
+      A tree of jax.ShapeDtypeStruct with shardings; nothing is allocated.
+    """
 
     def placed(
         leaf: jax.ShapeDtypeStruct, sharding: NamedSharding

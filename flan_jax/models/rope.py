@@ -109,6 +109,9 @@ def scaled(frequencies: Frequencies, scaling: Scaling | None) -> Frequencies:
 def check_scaling(scaling: Scaling) -> None:
     """Checks the settings of a scaling.
 
+    Args:
+      scaling: {"type": one of SCALINGS, setting: number, ...}.
+
     Raises:
       InputError: the type is unknown, or the settings are not exactly those of the type.
     """

@@ -115,6 +115,12 @@ class Compiled(NamedTuple):
 def job_from_settings(settings: Settings) -> Job:
     """Returns the job of a run, without its data.
 
+    Args:
+      settings: the run's settings.
+
+    Returns:
+      The job: model, optimizer, batch shapes and mesh.
+
     Raises:
       InputError: LENGTHS depends on the data.
     """
@@ -140,6 +146,13 @@ def abstract_inputs(
     target: Target,
 ) -> tuple[Mesh, TrainState, Tree]:
     """Returns the mesh of a job, and the shapes of its state and batch with their shardings.
+
+    Args:
+      job: the job.
+      target: the devices to place the state and the batch on.
+
+    Returns:
+      (mesh, state, batch); their leaves are jax.ShapeDtypeStruct with a sharding.
 
     Raises:
       InputError: the mesh does not fit the devices or the model.

@@ -86,7 +86,14 @@ def report_lines(
 
 
 def format_target(target: Target) -> str:
-    """Returns the lines on the devices: their number, memory and peaks."""
+    """Returns the lines on the devices: their number, memory and peaks.
+
+    Args:
+      target: the devices that are compiled for.
+
+    Returns:
+      Two lines: the devices, and their peak rates.
+    """
     peaks = "peak rates of these devices are not known: no time is estimated"
     if target.chip is not None:
         chip = CHIPS[target.chip]
@@ -104,7 +111,14 @@ def format_target(target: Target) -> str:
 
 
 def format_job(job: Job) -> str:
-    """Returns the lines on the model, the batch and the FLOPs."""
+    """Returns the lines on the model, the batch and the FLOPs.
+
+    Args:
+      job: the job that is compiled.
+
+    Returns:
+      Two lines, and a third one if the model computes in float32.
+    """
     model = job.model
     training = job.training
     step_teraflops = job.step_flops / 1e12
@@ -129,7 +143,15 @@ def format_memory(
     compiled: Compiled,
     target: Target,
 ) -> str:
-    """Returns the lines on the memory of a device, and whether the program fits."""
+    """Returns the lines on the memory of a device, and whether the program fits.
+
+    Args:
+      compiled: the compiled program.
+      target: the devices that it was compiled for.
+
+    Returns:
+      Two lines: the bytes by kind, and the verdict with the headroom or the excess.
+    """
     available = format_bytes(target.memory)
     text = (
         f"per device: state {format_bytes(compiled.state_bytes)}, batch "
@@ -159,7 +181,15 @@ def format_collectives(
     compiled: Compiled,
     target: Target,
 ) -> Iterator[str]:
-    """Yields the lines on the collectives of a program that fits."""
+    """Yields the lines on the collectives of a program that fits.
+
+    Args:
+      compiled: a compiled program that fits.
+      target: the devices that it was compiled for.
+
+    Yields:
+      A heading, a line for each kind and group size of collectives, and what is not counted.
+    """
     collectives = compiled.collectives
     assert collectives is not None
     heading = "collectives per step and device (in loops, every round is counted):"
@@ -287,7 +317,15 @@ def format_memory_reductions(
     job: Job,
     target: Target,
 ) -> Iterator[str]:
-    """Yields the lines on what would make a run fit."""
+    """Yields the lines on settings that would make a run fit. Each is compiled.
+
+    Args:
+      job: the job that does not fit.
+      target: the devices.
+
+    Yields:
+      A heading, a line for each attempt, and advice if none of them fits.
+    """
     yield "What would make it fit (each compiled):"
     enough = False
     for settings, compiled in what_would_fit(job, target):
@@ -401,7 +439,15 @@ def does_not_fit(
     compiled: Compiled,
     target: Target,
 ) -> DoesNotFit:
-    """Returns the error that is the last line of a report."""
+    """Returns the error that is the last line of a report.
+
+    Args:
+      compiled: the compiled program that does not fit.
+      target: the devices that it was compiled for.
+
+    Returns:
+      The error, to be raised by the caller.
+    """
     return DoesNotFit(
         f"DOES NOT FIT {target.name}: a device needs {format_needed(compiled)} of "
         f"{format_bytes(target.memory)}"

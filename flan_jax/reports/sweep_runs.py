@@ -32,7 +32,14 @@ PUBLISHED_RESULTS = Path(__file__).with_name("published_results.csv")
 
 
 def sections(results: Results) -> list[list[html.Block]]:
-    """Returns the sections on the runs in the order of the report."""
+    """Returns the sections on the runs in the order of the report.
+
+    Args:
+      results: the results of the sweep.
+
+    Returns:
+      The blocks of each section.
+    """
     return [
         base_model(results),
         learning_curves(results),

@@ -93,10 +93,16 @@ class LocalEngine:
         self._stopping = threading.Event()
 
     def work(self, runs: Sequence[PlannedRun]) -> Iterator[tuple[PlannedRun, int]]:
-        """Does runs, and yields each with its process's exit code, as they end.
+        """Starts runs as child processes, and yields each run when its process has ended.
 
         A run that fails does not stop the others. When the caller stops (SIGTERM, Ctrl-C), the
-        running ones are asked to save, and are waited for.
+        running processes get SIGTERM, save, and are waited for.
+
+        Args:
+          runs: the runs to start, `slots` at a time.
+
+        Yields:
+          (run, exit code) in the order in which the processes end.
         """
         with concurrent.futures.ThreadPoolExecutor(self.slots) as pool:
             futures = {pool.submit(self._run, run): run for run in runs}

@@ -257,6 +257,14 @@ def batch_of(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Batch:
 
     The client is asked what is in the queue only if something was submitted before.
 
+    Args:
+      sweep_dir: the sweep directory.
+      plan: its plan.
+      engine: the queue to submit to.
+
+    Returns:
+      The runs to submit now, those that are in the queue, and those to submit later.
+
     Raises:
       InputError: another engine may have runs of the sweep, or a submission was interrupted.
     """
@@ -282,7 +290,18 @@ def batch_of(sweep_dir: Path, plan: Plan, engine: QueueEngine) -> Batch:
 def describe_submission(
     sweep_dir: Path, plan: Plan, engine: QueueEngine
 ) -> Iterator[str]:
-    """Yields what `submit` would write and call. Nothing is submitted and nothing written."""
+    """Yields the files that `submit` would write and the commands that it would call.
+
+    Nothing is submitted and nothing is written.
+
+    Args:
+      sweep_dir: the sweep directory.
+      plan: its plan.
+      engine: the queue to submit to.
+
+    Yields:
+      Texts to print: each file with its name, each command, and remarks.
+    """
     engine.check(sweep_dir)
     batch = batch_of(sweep_dir, plan, engine)
     for name, text in engine.files(sweep_dir, batch.all_runs).items():

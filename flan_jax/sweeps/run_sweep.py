@@ -66,6 +66,13 @@ def run_one(
 def planned(sweep_dir: Path, index: str) -> PlannedRun:
     """Returns a run of a plan by its index or id, or the base model by "base".
 
+    Args:
+      sweep_dir: the sweep directory.
+      index: the run's index, its id, or "base".
+
+    Returns:
+      The planned run.
+
     Raises:
       InputError: there is none.
     """

@@ -112,6 +112,9 @@ def hash_json(content: object) -> str:
 def make_folders(sweep_dir: Path) -> None:
     """Makes a sweep directory, or checks that an existing one can be continued.
 
+    Args:
+      sweep_dir: the sweep directory.
+
     Raises:
       InputError: the directory holds something else, its plan was edited, or it cannot be written.
     """
@@ -197,6 +200,12 @@ def _check_unedited(sweep_dir: Path, plan_json: JsonObject) -> None:
 def read_plan(sweep_dir: Path) -> Plan:
     """Returns the plan of a sweep directory.
 
+    Args:
+      sweep_dir: the sweep directory.
+
+    Returns:
+      The plan, without the settings of its runs.
+
     Raises:
       InputError: there is none, or it was edited.
     """
@@ -257,6 +266,13 @@ def read_status(sweep_dir: Path, run: PlannedRun) -> Status | None:
     """Returns a run's status; None if it was never started.
 
     A run whose process no longer exists on this machine has failed.
+
+    Args:
+      sweep_dir: the sweep directory.
+      run: a run of the sweep.
+
+    Returns:
+      The status that the run wrote last, or None.
     """
     content = read_json(status_file(sweep_dir, run))
     if content is None:

@@ -21,7 +21,14 @@ EFFICIENCY = 0.3
 
 
 def listing(plan: Plan) -> rich.table.Table:
-    """Returns the runs of a plan with what each will take."""
+    """Returns a table of the runs of a plan and their costs.
+
+    Args:
+      plan: the plan.
+
+    Returns:
+      A row for each run, with its steps, tokens, TFLOPs, estimated time and disk space, and a sum.
+    """
     peak = measured_flops_per_second()
     rate = peak * EFFICIENCY
     table = _table(
@@ -68,7 +75,14 @@ def measured_flops_per_second() -> float:
 
 
 def status_table(sweep_dir: Path) -> rich.table.Table:
-    """Returns how far each run of a sweep is, from its files alone."""
+    """Returns a table of the progress of each run, from the files of the sweep directory.
+
+    Args:
+      sweep_dir: the sweep directory.
+
+    Returns:
+      A row for each run.
+    """
     plan = read_plan(sweep_dir)
     statuses = {run.id: read_status(sweep_dir, run) for run in plan.all_runs}
     counts = collections.Counter(_state(statuses[run.id]) for run in plan.runs)
@@ -112,6 +126,13 @@ def held_out_change(sweep_dir: Path, run: PlannedRun) -> str:
     """Returns the mean over the held-out tasks before and after training: "31.2 -> 40.5".
 
     It is "" where a run has no held-out tasks, or not all of their scores yet.
+
+    Args:
+      sweep_dir: the sweep directory.
+      run: a run of the sweep.
+
+    Returns:
+      The text; scores are in percent.
     """
     result = read_json(sweep_dir / run.directory / RESULT) or {"tasks": {}}
     held_out = [task for task in result["tasks"].values() if task["held_out"]]
@@ -151,6 +172,12 @@ def duration_text(seconds: float | None) -> str:
 
     >>> duration_text(3725.0)
     '1:02:05'
+
+    Args:
+      seconds: the duration; None if it is not known.
+
+    Returns:
+      The text; "" for None.
     """
     if seconds is None:
         return ""

@@ -133,6 +133,12 @@ class ClusterView:
 
         The clusters are in the view's order, those that it does not know last. In a view with
         `members`, a task that no cluster names is in none.
+
+        Args:
+          tasks: the tasks to group.
+
+        Returns:
+          {cluster: its tasks, in the order of `tasks`}; a task may be in several clusters.
         """
         clusters: dict[str, list[TemplatedTask]] = {}
         clusters_of = self._clusters_by_task()
@@ -163,6 +169,12 @@ CLUSTER_VIEWS = {view.name: view for view in (PAPER_VIEW, RELEASED_VIEW)}
 
 def cluster_view(name: str) -> ClusterView:
     """Returns the view of this name: one of CLUSTER_VIEWS, or "collection/grouping".
+
+    Args:
+      name: such as "paper", or "collection/grouping" for a grouping of a collection.
+
+    Returns:
+      The view.
 
     Raises:
       InputError: there is no such view; the message has the nearest name.

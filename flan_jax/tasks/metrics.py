@@ -198,6 +198,13 @@ def exact_match(targets: Sequence, predictions: Sequence) -> Scores:
 
     >>> exact_match(["the U.S.", "rock and roll"], ["US", "rock-and-roll"])
     {'exact_match': 50.0}
+
+    Args:
+      targets: one text for each example, or a sequence of equally good ones.
+      predictions: one text for each example.
+
+    Returns:
+      {"exact_match": mean in percent}.
     """
 
     def score(target: str, prediction: str) -> float:
@@ -210,6 +217,13 @@ def token_f1(targets: Sequence, predictions: Sequence) -> Scores:
     """SQuAD's F1 of the bags of words (Rajpurkar et al. 2016, section 6.1).
 
     Texts are normalized as for `exact_match`. The F1 is 0 where either text is empty.
+
+    Args:
+      targets: one text for each example, or a sequence of equally good ones.
+      predictions: one text for each example.
+
+    Returns:
+      {"f1": mean in percent}.
     """
 
     def score(target: str, prediction: str) -> float:
@@ -225,6 +239,13 @@ def trivia_qa(targets: Sequence, predictions: Sequence) -> Scores:
 
     >>> trivia_qa(["rock n roll", "us"], ["Rock’n’Roll", "U.S."])
     {'exact_match': 50.0, 'f1': 50.0}
+
+    Args:
+      targets: one text for each example, or a sequence of equally good ones.
+      predictions: one text for each example.
+
+    Returns:
+      {"exact_match": mean in percent, "f1": mean in percent}.
     """
 
     def match(target: str, prediction: str) -> float:
@@ -249,6 +270,13 @@ def drop(targets: Sequence, predictions: Sequence) -> Scores:
 
     >>> drop(["12.0 yards", "12 yards"], ["the 12-yards", "13 yards"])
     {'exact_match': 50.0, 'f1': 50.0}
+
+    Args:
+      targets: one text for each example, or a sequence of equally good ones.
+      predictions: one text for each example.
+
+    Returns:
+      {"exact_match": mean in percent, "f1": mean in percent}.
     """
 
     def match(target: str, prediction: str) -> float:
@@ -266,7 +294,15 @@ def drop(targets: Sequence, predictions: Sequence) -> Scores:
 
 
 def mean_f1(targets: Sequence, predictions: Sequence) -> Scores:
-    """Unweighted mean of the F1 of each class among the targets (SuperGLUE's metric for CB)."""
+    """Unweighted mean of the F1 of each class among the targets (SuperGLUE's metric for CB).
+
+    Args:
+      targets: the class of each example.
+      predictions: the predicted class of each example.
+
+    Returns:
+      {"mean_f1": mean in percent}.
+    """
     pairs = _pairs(targets, predictions)
     scores = []
     for label in sorted(set(targets)):
@@ -283,6 +319,13 @@ def yes_f1(targets: Sequence, predictions: Sequence) -> Scores:
 
     For MultiRC, whose examples are pairs of a question and one of its answers, it is F1a: the
     multi-label F1 over all pairs (Khashabi et al. 2018).
+
+    Args:
+      targets: the class of each example.
+      predictions: the predicted class of each example.
+
+    Returns:
+      {"yes_f1": the F1 in percent}.
     """
     pairs = _pairs(targets, predictions)
     hits = sum(target == prediction == "yes" for target, prediction in pairs)
@@ -292,6 +335,13 @@ def yes_f1(targets: Sequence, predictions: Sequence) -> Scores:
 
 def matthews(targets: Sequence, predictions: Sequence) -> Scores:
     """Matthews correlation of two classes (GLUE's metric for CoLA); 0 where it is undefined.
+
+    Args:
+      targets: the class of each example.
+      predictions: the predicted class of each example.
+
+    Returns:
+      {"matthews": 100 times the correlation}.
 
     Raises:
       InputError: there are more than two classes.
@@ -319,6 +369,13 @@ def pearson_spearman(targets: Sequence, predictions: Sequence) -> Scores:
 
     A prediction that is no number counts as -1, as in T5. Both are 0 where they are undefined,
     because all predictions or all targets are equal.
+
+    Args:
+      targets: a number as text for each example.
+      predictions: a text for each example.
+
+    Returns:
+      {"pearson": 100 times the correlation, "spearman": 100 times the rank correlation}.
 
     Raises:
       InputError: a target is no number.
@@ -390,6 +447,13 @@ def rouge(targets: Sequence, predictions: Sequence) -> Scores:
 
     Where there are several references, each of the three takes its best one. A sentence ends at
     " . " or a line break, as in T5.
+
+    Args:
+      targets: one reference for each example, or a sequence of them.
+      predictions: one text for each example.
+
+    Returns:
+      {"rouge1": mean in percent, "rouge2": ..., "rougeLsum": ...}.
     """
     from rouge_score.rouge_scorer import (
         RougeScorer,  # takes 1 s to import, because of nltk

@@ -56,6 +56,12 @@ MIXTURES: dict[str, Mixture] = {}
 def register_mixture(mixture: Mixture) -> Mixture:
     """Adds a mixture to the registry and returns it.
 
+    Args:
+      mixture: the mixture; its name must not be in use.
+
+    Returns:
+      The same mixture.
+
     Raises:
       InputError: another mixture or a task has this name.
     """
@@ -68,6 +74,12 @@ def register_mixture(mixture: Mixture) -> Mixture:
 
 def mixture_or_task(name: str) -> list[TemplatedTask]:
     """Returns the tasks of a mixture or collection, or the one task of that name.
+
+    Args:
+      name: the name of a mixture, a collection or a task.
+
+    Returns:
+      The tasks, at least one, in the mixture's order.
 
     Raises:
       InputError: there is no such name, in which case the message has the nearest one, or the

@@ -321,7 +321,17 @@ class Sandbox:
     seed: int = 0
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
-        """Yields the rows of a split, see Source.rows."""
+        """Yields the rows of a split, see Source.rows.
+
+        Args:
+          split: one of SPLITS.
+
+        Yields:
+          The rows that the generator draws and that belong to the split, in a fixed order.
+
+        Raises:
+          InputError: the generator draws too few different rows to fill the split.
+        """
         count = self._count(split)
         rows_made = 0
         rows_tried = 0

@@ -50,6 +50,12 @@ class Prompts:
     def templates_for(self, task: TemplatedTask) -> tuple[AnyTemplate, ...]:
         """Returns the templates in which a task's examples are rendered.
 
+        Args:
+          task: the task.
+
+        Returns:
+          The templates, at least one.
+
         Raises:
           InputError: the task has no template of the index `only`, or its templates cannot be shown
             without instructions or without options.
@@ -87,7 +93,19 @@ def register_instructions(name: str, function: InstructionsFn) -> InstructionsFn
 def natural_instructions(
     task: TemplatedTask, prompts: Prompts
 ) -> tuple[AnyTemplate, ...]:
-    """Returns the task's own templates: all, the first ones, or a single one."""
+    """Returns the task's own templates: all, the first ones, or a single one.
+
+    Args:
+      task: the task.
+      prompts: its `only` is the index of the single template, its `templates` the number of first
+        ones.
+
+    Returns:
+      The templates.
+
+    Raises:
+      InputError: the task has no template of the index `prompts.only`.
+    """
     if prompts.only is None:
         return task.templates[: prompts.templates]
     if not 0 <= prompts.only < len(task.templates):
@@ -99,7 +117,18 @@ def natural_instructions(
 
 
 def no_instructions(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ...]:
-    """Returns one template of the bare fields, one a line."""
+    """Returns one template of the bare fields, one a line.
+
+    Args:
+      task: the task.
+      prompts: not used; all kinds of instructions have the same signature.
+
+    Returns:
+      One template.
+
+    Raises:
+      InputError: the task does not say which fields to show, and its first template shows none.
+    """
     fields = _bare_fields(task)
     if not fields:
         raise InputError(

@@ -80,7 +80,18 @@ class Tfds:
             )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
-        """Returns the rows as plain Python values, see Source.rows."""
+        """Yields the rows of a split as plain Python values, see Source.rows.
+
+        Args:
+          split: one of SPLITS.
+
+        Yields:
+          {field: value}, with bytes decoded to text and arrays as lists.
+
+        Raises:
+          InputError: TFDS does not know the dataset, it is not prepared on disk, or it cannot be
+            read.
+        """
         import tensorflow_datasets as tfds  # the only reader of TFRecords; takes seconds to import
 
         expression = self.expression(split)
@@ -180,7 +191,17 @@ class Jsonl:
     test: str | None = None
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
-        """Returns the objects in the lines, see Source.rows."""
+        """Yields the objects in the lines of a split's files, see Source.rows.
+
+        Args:
+          split: one of SPLITS.
+
+        Yields:
+          {field: value} for each line.
+
+        Raises:
+          InputError: the split has fewer lines than its slice asks for, or a file cannot be read.
+        """
         files, lines = self._files(split)
         if lines == slice(None):
             yield from _read(files)
@@ -197,7 +218,15 @@ class Jsonl:
         yield from rows[lines]
 
     def fingerprint(self, split: str) -> str:
-        """Returns the files with their sizes and times of change, see Source.fingerprint."""
+        """Returns the files with their sizes and times of change, see Source.fingerprint.
+
+        Args:
+          split: one of SPLITS.
+
+        Returns:
+          The paths, sizes and modification times of the files and the slice of their lines, as
+          text.
+        """
         files, lines = self._files(split)
         stats = []
         for file in files:
@@ -305,6 +334,12 @@ def _plain(value: object) -> Any:
 
 def check_split(split: str) -> str:
     """Returns the split itself.
+
+    Args:
+      split: the name to check.
+
+    Returns:
+      `split`, unchanged.
 
     Raises:
       InputError: it is not one of SPLITS.

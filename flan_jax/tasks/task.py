@@ -226,7 +226,14 @@ def register_collection(collection: Collection) -> Collection:
 
 
 def find_task(name: str) -> TemplatedTask | None:
-    """Returns the task of this name, registered or from a collection; None if there is none."""
+    """Returns the task of this name, registered or from a collection; None if there is none.
+
+    Args:
+      name: the name of a task.
+
+    Returns:
+      The task, or None.
+    """
     if name in TASKS:
         return TASKS[name]
     for collection in COLLECTIONS.values():
@@ -238,6 +245,12 @@ def find_task(name: str) -> TemplatedTask | None:
 
 def get_task(name: str) -> TemplatedTask:
     """Returns the task of this name, registered or from a collection.
+
+    Args:
+      name: the name of a task.
+
+    Returns:
+      The task.
 
     Raises:
       InputError: there is no such task; the message has the nearest name.

@@ -28,6 +28,12 @@ NOT_IN_CHECKPOINT = (
 def family_of_json(config_json: JsonObject) -> Family:
     """Returns the family that a config.json names in `model_type`.
 
+    Args:
+      config_json: the content of config.json.
+
+    Returns:
+      The family.
+
     Raises:
       InputError: there is no such family; the message lists those that are known.
     """
@@ -39,6 +45,12 @@ def family_of_json(config_json: JsonObject) -> Family:
 
 def family_of(config: ModelConfig) -> Family:
     """Returns the first registered family whose config.json can describe all of a model.
+
+    Args:
+      config: the configuration of the model.
+
+    Returns:
+      The family.
 
     Raises:
       InputError: there is none.

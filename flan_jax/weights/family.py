@@ -75,6 +75,12 @@ FAMILIES: dict[str, Family] = {}
 def register_family(family: Family) -> Family:
     """Adds a family to those whose folders can be read and written, and returns it.
 
+    Args:
+      family: the family.
+
+    Returns:
+      The same family.
+
     Raises:
       InputError: another family has its model_type.
     """
@@ -112,7 +118,15 @@ def hf_names(family: Family, names: Iterable[str]) -> dict[str, HfName]:
 
 
 def refuse_settings(config_json: JsonObject, *names: str) -> None:
-    """Raises InputError if config.json turns on one of these settings, which are not supported."""
+    """Refuses a config.json that turns on settings which are not supported.
+
+    Args:
+      config_json: the content of config.json.
+      *names: the settings that must be absent or falsy.
+
+    Raises:
+      InputError: one of the settings is turned on.
+    """
     for name in names:
         if config_json.get(name):
             raise InputError(

@@ -139,7 +139,14 @@ def read_decoder(config_json: JsonObject, has_head: bool) -> dict[str, Any]:
 
 
 def write_decoder(config: DecoderConfig) -> dict[str, Any]:
-    """Returns the part of config.json that all decoder families share."""
+    """Returns the part of config.json that all decoder families share.
+
+    Args:
+      config: the configuration of the model.
+
+    Returns:
+      {setting of config.json: value}.
+    """
     rope = _write_rope(config)
     rope_scaling = None
     if config.rope_scaling is not None:

@@ -122,6 +122,12 @@ def save_params(
 def format_of(source: str | Path) -> str:
     """Returns the format of the parameters in `source`, one of FORMATS.
 
+    Args:
+      source: a local folder, or the URL of a T5X checkpoint.
+
+    Returns:
+      "hugging_face", "t5x" or "flan_jax" (a run directory).
+
     Raises:
       InputError: there is nothing at `source`, or nothing that can be read.
     """
@@ -183,7 +189,14 @@ def source_facts(source: str | Path) -> dict[str, str]:
 
 
 def check_target(target: str | Path) -> None:
-    """Raises InputError unless `target` is a local folder that does not exist yet."""
+    """Refuses a target folder that is remote or exists already.
+
+    Args:
+      target: the folder that a conversion is to write.
+
+    Raises:
+      InputError: `target` is a URL, or it exists.
+    """
     if "://" in str(target):
         raise InputError(
             f"cannot write to {target}: name a local folder, and copy it from there"

@@ -72,6 +72,12 @@ TOKENIZER_FILES = (
 def read_config(folder: str | Path) -> ModelConfig:
     """Returns the model that a folder's config.json describes.
 
+    Args:
+      folder: a Hugging Face model folder, with config.json and safetensors files.
+
+    Returns:
+      The configuration of the model.
+
     Raises:
       InputError: a file is missing or damaged, or the model is not supported.
     """

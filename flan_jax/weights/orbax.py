@@ -106,6 +106,10 @@ def save_params(
 ) -> None:
     """Saves parameters as checkpoint 0 of a new run directory, which `load_params` reads.
 
+    Args:
+      folder: the run directory; the checkpoint is written to its "checkpoints" folder.
+      params: the parameters.
+
     Raises:
       OSError: the disk is full.
       CheckpointFailed: it could not be saved for another reason.

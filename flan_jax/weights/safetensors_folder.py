@@ -105,6 +105,12 @@ class TensorFolder:
     def get_slice(self, name: str) -> TensorSlice:
         """Returns a tensor from which parts can be read, in the file's dtype.
 
+        Args:
+          name: the name of the tensor.
+
+        Returns:
+          The tensor on disk; indexing it reads that part.
+
         Raises:
           InputError: the tensor's file is missing, damaged, or does not hold it, or its dtype
             cannot be read.

@@ -51,6 +51,13 @@ def layer_name(
 
     >>> layer_name("encoder/layers/mlp/wo/kernel", 2)
     'encoder/layers_2/mlp/wo/kernel'
+
+    Args:
+      name: the path of a stacked parameter.
+      layer: the index of the layer, counted from 0.
+
+    Returns:
+      The path of the layer's parameter in a model without scanned layers.
     """
     return STACKED.sub(rf"\g<1>layers_{layer}/", name)
 
@@ -59,7 +66,15 @@ def layer_names(
     name: str,
     shape: Shape,
 ) -> list[str]:
-    """Returns the unstacked names of a parameter whose layers, if stacked, lie on axis 0."""
+    """Returns the unstacked names of a parameter whose layers, if stacked, lie on axis 0.
+
+    Args:
+      name: the path of the parameter.
+      shape: its shape; axis 0 counts the layers if it is stacked.
+
+    Returns:
+      One name for each layer; [name] if the parameter is not stacked.
+    """
     if not is_stacked(name):
         return [name]
     return [
@@ -107,6 +122,12 @@ def unstacked_arrays(params: Params) -> Iterator[LazyArray]:
     """Yields the arrays of a model, with layers one by one.
 
     Nothing is copied to the host before `read` is called, so a writer can hold one at a time.
+
+    Args:
+      params: the parameters, with stacked layers or without.
+
+    Yields:
+      An array for each parameter of each layer, without a layer axis.
     """
     for name, leaf in named_leaves(params).items():
         shape = tuple(leaf.shape)

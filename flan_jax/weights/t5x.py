@@ -101,6 +101,12 @@ class StoredArray:
     def read(self, index: ArrayIndex = ...) -> np.ndarray:
         """Returns the array, or the part that `index` selects. Only its chunks are read.
 
+        Args:
+          index: as for a NumPy array; `...` for all of it.
+
+        Returns:
+          The values on the host, in the stored dtype.
+
         Raises:
           InputError: chunks are missing or damaged.
         """
@@ -119,6 +125,12 @@ def is_checkpoint(folder: PathLike) -> bool:
     """Returns whether `folder` is a T5X checkpoint, finished or not.
 
     The folder around checkpoints, and the index file itself, count too.
+
+    Args:
+      folder: a local folder or a URL such as gs://bucket/checkpoint_1000.
+
+    Returns:
+      True if it is a checkpoint, a folder around checkpoints, or a checkpoint's index file.
     """
     root = epath.Path(folder).expanduser()
     if not root.is_dir():

@@ -72,6 +72,13 @@ class SkyPilotEngine:
         """Returns the task file of all runs, and that of the pool if there is one.
 
         Each run finds its id by the rank of its job.
+
+        Args:
+          sweep_dir: the sweep directory.
+          runs: the runs to submit.
+
+        Returns:
+          {file name in the sweep directory: text}; empty if there are no runs.
         """
         if not runs:
             return {}
@@ -110,7 +117,16 @@ class SkyPilotEngine:
     def commands(
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
     ) -> list[Command]:
-        """Returns one command for all runs."""
+        """Returns one command for all runs.
+
+        Args:
+          sweep_dir: the sweep directory.
+          runs: the runs to submit.
+          after: not used; managed jobs cannot wait for another.
+
+        Returns:
+          The command.
+        """
         argv = [self.client, "jobs", "launch", "--yes", "--detach-run"]
         if self.pool:
             argv.append(f"--pool={self.pool}")

@@ -96,7 +96,15 @@ class SlurmEngine:
         """Checks nothing: sbatch refuses what the cluster does not have."""
 
     def files(self, sweep_dir: Path, runs: Sequence[PlannedRun]) -> Mapping[str, str]:
-        """Returns the script of all jobs."""
+        """Returns the batch script that all jobs run.
+
+        Args:
+          sweep_dir: the sweep directory.
+          runs: the runs to submit.
+
+        Returns:
+          {file name in the sweep directory: text}; empty if there are no runs.
+        """
         if not runs:
             return {}
         job_options = {
@@ -136,7 +144,16 @@ class SlurmEngine:
     def commands(
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
     ) -> list[Command]:
-        """Returns one command: an array of jobs, or the job of the base model."""
+        """Returns one command: an array of jobs, or the job of the base model.
+
+        Args:
+          sweep_dir: the sweep directory.
+          runs: the runs to submit: either runs with an index, or the base model.
+          after: the job that must succeed first; None for none.
+
+        Returns:
+          The sbatch command.
+        """
         indices = [run.index for run in runs if run.index is not None]
         log_name = "%a" if indices else BASE
         argv = [

@@ -82,7 +82,16 @@ class XpkEngine:
     def commands(
         self, sweep_dir: Path, runs: Sequence[PlannedRun], after: str | None
     ) -> list[Command]:
-        """Returns a command for each run, which makes a workload of it."""
+        """Returns one command for each run, which creates its workload.
+
+        Args:
+          sweep_dir: the sweep directory.
+          runs: the runs to submit.
+          after: not used; xpk cannot make a workload wait for another.
+
+        Returns:
+          The commands.
+        """
         submissions = collections.Counter(
             line["run"] for line in read_submitted(sweep_dir)
         )
