@@ -189,7 +189,7 @@ class StaticSettings:
 
         Args:
           config: the generation settings.
-          length: the largest number of tokens to generate.
+          length: the padded number of new tokens.
           eos_id: the token that ends an answer.
           gather_per_token: whether parameters sharded over fsdp are gathered for each token again.
 
