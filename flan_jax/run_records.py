@@ -218,20 +218,24 @@ class TaskScores:
       cluster: the cluster that the task belongs to.
       held_out: whether the run does not train on the task.
       scores: the scores of each phase, in the order in which they were written.
+      provenance: where the scored rows come from, as in MixtureTask; empty if unknown.
     """
 
     task: str
     cluster: str
     held_out: bool
     scores: Mapping[Phase, PromptScores]
+    provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the JSON object of the file: task, cluster, held_out, then one key a phase."""
+        """Returns the JSON object of the file: what the task is, then one key a phase."""
         content: dict[str, Any] = {
             "task": self.task,
             "cluster": self.cluster,
             "held_out": self.held_out,
         }
+        if self.provenance:
+            content["provenance"] = dict(self.provenance)
         for phase, scores in self.scores.items():
             content[str(phase)] = scores.to_json()
         return content
@@ -261,6 +265,7 @@ class TaskScores:
             cluster=str(content["cluster"]),
             held_out=bool(content["held_out"]),
             scores=scores,
+            provenance=dict(content.get("provenance", {})),
         )
 
 

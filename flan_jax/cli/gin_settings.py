@@ -266,17 +266,21 @@ def _tell_gin() -> None:
     """Registers with gin what was registered here since the last call."""
     for name, configurable in _all_configurables().items():
         if name not in _known_to_gin:
-            is_settings = inspect.isclass(configurable) and _takes_keywords_alone(
-                configurable
-            )
-            checked = _type_checked(configurable) if is_settings else configurable
+            if _is_settings_class(configurable):
+                configurable = _type_checked(configurable)
             _known_to_gin[name] = gin.external_configurable(
-                checked, name, module="flan_jax"
+                configurable, name, module="flan_jax"
             )
 
 
-def _takes_keywords_alone(configurable: type) -> bool:
-    """Returns whether this is a settings class; a layer's class takes positional arguments, too."""
+def _is_settings_class(configurable: Callable[..., Any]) -> bool:
+    """Returns whether the values of a configurable are checked against its annotations.
+
+    Those of a layer's class are not: it takes positional arguments, too. Nor are those of Settings,
+    whose model may be of a user's own class.
+    """
+    if not inspect.isclass(configurable) or configurable is Settings:
+        return False
     parameters = inspect.signature(configurable).parameters.values()
     return all(
         parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters

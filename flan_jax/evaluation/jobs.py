@@ -42,6 +42,13 @@ class EvalJob:
         """The names of the tasks, in the order of the stores."""
         return list(dict.fromkeys(name for name, _ in self.stores))
 
+    def provenance(self, task: str) -> Mapping[str, str]:
+        """Returns where the rows of a task come from; {} if its stores do not say it."""
+        for (name, _), store in self.stores.items():
+            if name == task:
+                return store.meta.get("provenance", {})
+        return {}
+
 
 def jobs_before_training(data: MixtureData, config: EvalConfig) -> list[EvalJob]:
     """Returns the jobs before training: the held-out tasks, under all prompts.

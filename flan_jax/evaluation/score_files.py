@@ -197,6 +197,7 @@ class ScoreFiles:
             cluster=get_task(task).cluster,
             held_out=task in self._job.held_out,
             scores=phases,
+            provenance=self._job.provenance(task),
         )
         write_task_scores(path, record)
 

@@ -1,6 +1,6 @@
 """The mixture of a run: as a table, as a picture, and whether its rows are generated."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_text
 from flan_jax.reports import figures, html
-from flan_jax.run_records import MixtureSummary
+from flan_jax.run_records import MixtureSummary, TaskScores
 
 COLUMNS = (
     "task",
@@ -77,35 +77,57 @@ def _packing_text(mixture: MixtureSummary) -> str:
     )
 
 
-def generated_rows_note(mixtures: Sequence[MixtureSummary]) -> str | None:
-    """Returns a warning if rows of these mixtures are generated, otherwise None.
+RowKinds = Mapping[str, str | None]
+"""The kind of the rows of each task: "generated", "tfds", "files", ...; None if unknown."""
+
+
+def row_kinds(
+    mixtures: Iterable[MixtureSummary], scored: Iterable[TaskScores]
+) -> dict[str, str | None]:
+    """Returns what kind of rows runs train on and score, by task.
+
+    Args:
+      mixtures: what the runs train on.
+      scored: the scores of the runs.
+    """
+    kinds: dict[str, str | None] = {}
+    for mixture in mixtures:
+        for row in mixture.tasks:
+            kinds[row.task] = row.provenance.get("kind")
+    for task in scored:
+        kind = task.provenance.get("kind")
+        if kind is not None or task.task not in kinds:
+            kinds[task.task] = kind
+    return kinds
+
+
+def generated_tasks(kinds: RowKinds) -> list[str]:
+    """Returns the tasks with generated rows, sorted."""
+    return sorted(task for task, kind in kinds.items() if kind == "generated")
+
+
+def generated_rows_note(kinds: RowKinds) -> str | None:
+    """Returns a warning if rows are generated, otherwise None.
 
     It names the tasks if only some of them have generated rows.
 
     Args:
-      mixtures: the mixture of a run, or those of several.
+      kinds: the kind of the rows of each task, see `row_kinds`.
     """
-    tasks: set[str] = set()
-    generated: set[str] = set()
-    for mixture in mixtures:
-        tasks |= {row.task for row in mixture.tasks}
-        generated |= set(mixture.generated_tasks)
+    generated = generated_tasks(kinds)
     if not generated:
         return None
-    if generated == tasks:
+    if len(generated) == len(kinds):
         return f"Practice corpus: generated rows. These are not FLAN's datasets; {PUBLISHED}."
     return (
-        f"Practice corpus: the rows of some tasks are generated ({', '.join(sorted(generated))}). "
+        f"Practice corpus: the rows of some tasks are generated ({', '.join(generated)}). "
         f"These are not FLAN's datasets; {PUBLISHED}."
     )
 
 
-def has_real_rows_only(mixtures: Collection[MixtureSummary]) -> bool:
+def has_real_rows_only(kinds: RowKinds) -> bool:
     """Returns whether all rows are known to come from real datasets."""
-    kinds = set()
-    for mixture in mixtures:
-        kinds |= {row.provenance.get("kind") for row in mixture.tasks}
-    return bool(kinds) and not kinds & {None, "generated"}
+    return bool(kinds) and not {None, "generated"} & set(kinds.values())
 
 
 def draw_mixture(mixture: MixtureSummary, path: str | Path) -> None:

@@ -1,11 +1,13 @@
 """Reads a run directory for its report."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject, read_json, read_jsonl
+from flan_jax.reports.mixture import row_kinds
 from flan_jax.run_dir import MANIFEST, METRICS, RESULT
 from flan_jax.run_records import MixtureSummary, TaskScores, read_all_task_scores
 
@@ -42,6 +44,13 @@ class RunFiles(NamedTuple):
         if name is None:
             return self.held_out[0].cluster if self.held_out else None
         return name if isinstance(name, str) else ", ".join(name)
+
+    @property
+    def row_kinds(self) -> dict[str, str | None]:
+        """The kind of the rows of each task that the run trains on or scores."""
+        mixtures = [] if self.mixture is None else [self.mixture]
+        trained_on = itertools.chain.from_iterable(self.trained_on.values())
+        return row_kinds(mixtures, [*self.held_out, *trained_on])
 
     def section(self, name: str) -> JsonObject:
         """Returns a section of manifest.json; {} where it has none."""

@@ -15,7 +15,11 @@ from flan_jax.bootstrap import Interval
 from flan_jax.errors import InputError
 from flan_jax.json_files import write_text
 from flan_jax.reports import html, notes, run_figures
-from flan_jax.reports.mixture import generated_rows_note, mixture_section
+from flan_jax.reports.mixture import (
+    generated_rows_note,
+    generated_tasks,
+    mixture_section,
+)
 from flan_jax.reports.predictions import (
     EXAMPLES_PER_TASK,
     phase_label,
@@ -99,7 +103,7 @@ def terminal_summary(run_dir: Path) -> str:
     rows += [(f"trained on: {row.name}", row) for row in _trained_cluster_rows(run)]
 
     lines = _terminal_table(run, rows) if rows else ["no scores yet"]
-    if run.mixture is not None and run.mixture.generated_tasks:
+    if generated_tasks(run.row_kinds):
         lines.append(_terminal_note(run))
     lines.append(f"report: {run.path / REPORT}")
     return "\n".join(lines)
@@ -130,9 +134,8 @@ def _terminal_table(run: RunFiles, rows: Sequence[tuple[str, ScoreRow]]) -> list
 
 
 def _terminal_note(run: RunFiles) -> str:
-    assert run.mixture is not None
-    generated = run.mixture.generated_tasks
-    if len(generated) == len(run.mixture.tasks):
+    generated = generated_tasks(run.row_kinds)
+    if len(generated) == len(run.row_kinds):
         return "practice corpus: not FLAN's datasets"
     return (
         f"practice corpus, not FLAN's datasets: {html.clip(', '.join(generated), 60)}"
@@ -185,7 +188,7 @@ def _further_phases(tasks: Sequence[TaskScores]) -> list[Phase]:
 
 def _summary(run: RunFiles) -> list[html.Block]:
     blocks: list[html.Block] = []
-    note = generated_rows_note([run.mixture]) if run.mixture else None
+    note = generated_rows_note(run.row_kinds)
     if note:
         blocks.append(html.Paragraph(note, "note"))
 

@@ -124,7 +124,7 @@ def _summary(results: Results) -> list[html.Block]:
     blocks: list[html.Block] = [
         html.Paragraph(f"{runs}: {counts}.{_headline_text(sweep)}")
     ]
-    note = generated_rows_note(sweep_runs.mixtures(sweep))
+    note = generated_rows_note(sweep_runs.sweep_row_kinds(sweep))
     if note:
         blocks.append(html.Paragraph(note, "note"))
     if not results.headline:

@@ -16,13 +16,14 @@ from flan_jax.reports.mixture import (
     generated_rows_note,
     has_real_rows_only,
     mixture_section,
+    row_kinds,
 )
 from flan_jax.reports.predictions import answered_prompts, sample_predictions
 from flan_jax.reports.scores import ScoreRow
 from flan_jax.reports.sweep_results import DAMAGE, Sweep, SweepRun, axis_label
 from flan_jax.reports.sweep_scores import Results
 from flan_jax.run_dir import MANIFEST
-from flan_jax.run_records import AFTER, MixtureSummary, predictions_file
+from flan_jax.run_records import AFTER, predictions_file
 
 EXAMPLES_PER_TASK = 6
 """Predictions that a sweep's report shows of a task."""
@@ -53,9 +54,11 @@ def sections(results: Results) -> list[list[html.Block]]:
     ]
 
 
-def mixtures(sweep: Sweep) -> list[MixtureSummary]:
-    """Returns the mixtures of the runs whose manifests describe them."""
-    return [run.mixture for run in sweep.runs if run.mixture is not None]
+def sweep_row_kinds(sweep: Sweep) -> dict[str, str | None]:
+    """Returns the kind of the rows of each task that the runs train on or score."""
+    mixtures = [run.mixture for run in sweep.runs if run.mixture is not None]
+    scored = [task for run in sweep.runs for task in run.tasks]
+    return row_kinds(mixtures, scored)
 
 
 def tasks_without_scores(sweep: Sweep) -> dict[str, str]:
@@ -152,7 +155,7 @@ def published(results: Results) -> list[html.Block]:
       results: the scores of the sweep.
     """
     heading = html.Heading("Published numbers")
-    is_comparable = has_real_rows_only(mixtures(results.sweep))
+    is_comparable = has_real_rows_only(sweep_row_kinds(results.sweep))
     with PUBLISHED_RESULTS.open(encoding="utf-8", newline="") as file:
         entries = list(csv.DictReader(file))
 
@@ -212,7 +215,7 @@ def published(results: Results) -> list[html.Block]:
 
 
 def _why_not_comparable(sweep: Sweep) -> str:
-    if generated_rows_note(mixtures(sweep)):
+    if generated_rows_note(sweep_row_kinds(sweep)):
         return "Rows of these runs are generated"
     return "It is not known where the rows of these runs come from"
 

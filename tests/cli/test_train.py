@@ -46,7 +46,7 @@ from flan_jax.cli import (
         ("--gin.LEARNING_RATE=fast", "OptimizerConfig.learning_rate is 'fast'; it must be float"),
         ("--gin.DataConfig.packing=maybe", "DataConfig.packing is 'maybe'; it must be bool"),
         ("--gin.CheckpointConfig.every=0", "CheckpointConfig.every is 0; it must be at least 1"),
-        ("--gin.EncoderDecoderConfig.emb_dim=0", "emb_dim is 0; it counts something"),
+        ("--gin.EncoderDecoderConfig.emb_dim=0", "emb_dim is 0; write a whole number of at least 1"),
         ("--gin.STEPS", "--gin.STEPS has no value; write --gin.STEPS=value"),
         ("--gin.STEPS=", "--gin.STEPS has no value; write --gin.STEPS=value"),
         ("--gin.DataConfig.clusters=papr", "unknown DataConfig.clusters 'papr'. Did you mean 'paper'?"),

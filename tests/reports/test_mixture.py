@@ -7,8 +7,22 @@ from flan_jax.reports.mixture import (
     generated_rows_note,
     has_real_rows_only,
     mixture_table,
+    row_kinds,
 )
-from flan_jax.run_records import MixtureSummary
+from flan_jax.run_records import MixtureSummary, TaskScores
+
+
+def scores(**kinds):
+    return [
+        TaskScores(
+            task=name,
+            cluster="nli",
+            held_out=True,
+            scores={},
+            provenance={"kind": kind} if kind else {},
+        )
+        for name, kind in kinds.items()
+    ]
 
 
 def mixture(**kinds):
@@ -29,28 +43,36 @@ def test_the_table_has_the_largest_share_first():
 
 
 def test_generated_rows_are_noted_and_named_where_only_some_are():
-    assert generated_rows_note([mixture(rte="tfds", cb="files")]) is None
-    assert generated_rows_note([mixture(rte="generated")]) == (
+    assert generated_rows_note({"rte": "tfds", "cb": "files"}) is None
+    assert generated_rows_note({"rte": "generated"}) == (
         "Practice corpus: generated rows. These are not FLAN's datasets; scores on them are not "
         "comparable with published ones."
     )
-    note = generated_rows_note(
-        [mixture(rte="tfds"), mixture(cb="generated", wnli="generated")]
+    kinds = row_kinds(
+        [mixture(rte="tfds"), mixture(cb="generated")],
+        scores(wnli="generated", rte=None),
     )
+    assert kinds == {"rte": "tfds", "cb": "generated", "wnli": "generated"}
+    note = generated_rows_note(kinds)
     assert "the rows of some tasks are generated (cb, wnli)." in note
 
 
 @pytest.mark.parametrize(
-    "mixtures, is_real",
+    "kinds, is_real",
     [
-        ([mixture(rte="tfds", cb="files")], True),
-        ([mixture(rte="tfds", cb="generated")], False),
-        ([mixture(rte="tfds"), mixture(cb="generated")], False),
-        ([], False),
+        ({"rte": "tfds", "cb": "files"}, True),
+        ({"rte": "tfds", "cb": "generated"}, False),
+        ({"rte": "tfds", "cb": None}, False),
+        ({}, False),
     ],
 )
-def test_only_known_real_rows_are_comparable(mixtures, is_real):
-    assert has_real_rows_only(mixtures) == is_real
+def test_only_known_real_rows_are_comparable(kinds, is_real):
+    assert has_real_rows_only(kinds) == is_real
+
+
+def test_scored_tasks_of_unknown_origin_are_not_comparable():
+    kinds = row_kinds([mixture(rte="tfds")], scores(sst2=None))
+    assert not has_real_rows_only(kinds)
 
 
 def test_rows_of_unknown_origin_are_not_comparable():
@@ -59,7 +81,9 @@ def test_rows_of_unknown_origin_are_not_comparable():
     )
     del content["tasks"][0]["provenance"]
     summary = MixtureSummary.from_json(content)
-    assert not has_real_rows_only([summary]) and generated_rows_note([summary]) is None
+    kinds = row_kinds([summary], [])
+    assert not has_real_rows_only(kinds)
+    assert generated_rows_note(kinds) is None
 
 
 def test_pictures(tmp_path):

@@ -163,7 +163,7 @@ def test_the_interval_is_the_one_that_the_run_has_computed(tmp_path):
 def test_no_held_out_cluster(tmp_path):
     run = write_run(
         tmp_path,
-        task("boolq", "reading_comp", False, after=scores(88.0)),
+        task("boolq", "reading_comp", False, provenance="tfds", after=scores(88.0)),
         held_out=None,
         provenance="tfds",
     )

@@ -39,10 +39,15 @@ def scores(
 
 
 def task(
-    name: str, cluster: str = "nli", held_out: bool = True, **phases: dict | None
+    name: str,
+    cluster: str = "nli",
+    held_out: bool = True,
+    provenance: str = "generated",
+    **phases: dict | None,
 ) -> dict:
     """Returns the content of eval/<task>.json. `after_none` stands for the phase "after-none"."""
     content = {"task": name, "cluster": cluster, "held_out": held_out}
+    content["provenance"] = {"kind": provenance}
     return content | {phase.replace("_", "-"): entry for phase, entry in phases.items()}
 
 

@@ -153,6 +153,7 @@ def _write_run(path: Path, run: Mapping, state: str, scope: _Scope) -> None:
             continue
         for task, options in scope.clusters[cluster].items():
             row = {"task": task, "cluster": cluster, "held_out": True}
+            row["provenance"] = {"kind": scope.provenance}
             # The same examples are hard for every run, template and phase, as in reality.
             hardness = np.random.default_rng([1, len(task)]).random(scope.examples)
             for phase in phases:
