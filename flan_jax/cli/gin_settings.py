@@ -132,6 +132,7 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
         _parse(gin_files, bindings)
         for macro in MACROS:
             _check_set(macro)
+        _check_model_is_named()
         settings = _make("Settings")
         _check_model(settings.model)
         return settings
@@ -239,6 +240,13 @@ def load_model(gin_files: Sequence[str]) -> ModelConfig:
 def _model_alone(model: ModelConfig) -> ModelConfig:
     """What gin is asked for when only the model is wanted."""
     return model
+
+
+def _check_model_is_named() -> None:
+    """Raises InputError if MODEL is a plain value and not a configuration, as in MODEL = 'big'."""
+    value = gin.query_parameter("MODEL/gin.macro.value")
+    if not isinstance(value, gin_config.ConfigurableReference):
+        _check_model(value)
 
 
 def _check_model(model: object) -> None:
