@@ -61,7 +61,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     Returns:
       The error, to be raised by the caller.
     """
-    known = sorted(known)
+    known = sorted(set(known))
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     shown = known if len(known) <= SHOWN else sorted({*near, *known[:SHOWN]})

@@ -42,6 +42,7 @@ def test_unknown_name_shows_the_nearest_and_all_if_few():
     assert str(unknown_name("cluster", "nlu", ["nli", "misc"])) == (
         "unknown cluster 'nlu'. Did you mean 'nli'? Known: misc, nli"
     )
+    assert str(unknown_name("cluster", "xyz", ["a", "a"])).endswith("Known: a")
     assert (
         str(unknown_name("cluster", "xyz", [])) == "unknown cluster 'xyz'. Known: none"
     )

@@ -198,8 +198,8 @@ def load_engine(
         ]
         if missing:
             raise InputError(
-                f"{', '.join(missing)} has no value; write --gin.{missing[0]}=value, or give a gin "
-                f"file of your own like gin/engines/{name}.gin"
+                f"{', '.join(missing)} has no value; write --gin.{missing[0]}=value, or set it in "
+                "a gin file"
             )
         return _make(engine.__name__)
 
@@ -358,10 +358,9 @@ def _type_checked(configurable: Callable[..., Any]) -> Callable[..., Any]:
     def make(**values: object) -> Any:
         for name, value in values.items():
             if name in hints and not _fits(value, hints[name]):
-                text = str(hints[name]).replace("collections.abc.", "")
-                wanted = getattr(hints[name], "__name__", text)
                 raise InputError(
-                    f"{configurable.__name__}.{name} is {value!r}; it must be {wanted}"
+                    f"{configurable.__name__}.{name} is {value!r}; it must be "
+                    f"{_type_text(hints[name])}"
                 )
         return configurable(**values)
 
@@ -370,6 +369,13 @@ def _type_checked(configurable: Callable[..., Any]) -> Callable[..., Any]:
     wrapper.__wrapped__ = configurable.__init__
     wrapper.__signature__ = inspect.signature(configurable)
     return make
+
+
+def _type_text(hint: object) -> str:
+    """Returns a type as an error shows it: 'int', 'Mapping[str, int | str]'."""
+    if isinstance(hint, type) and typing.get_origin(hint) is None:
+        return hint.__name__
+    return re.sub(r"\b[\w.]+\.(?=\w)", "", str(hint))
 
 
 def _fits(value: object, hint: object) -> bool:
@@ -455,4 +461,11 @@ def _explain(error: Exception) -> str:
         nearest = difflib.get_close_matches(match.group(1), known, n=1, cutoff=0.5)
         if nearest:
             return f"{message}\nDid you mean {nearest[0]!r}?"
+        if known == list(configurables):
+            return (
+                f"{message}\nA class of your own is known once the module that gives it to "
+                "register_configurable is imported in a gin file: import my_module"
+            )
+    if isinstance(error, ModuleNotFoundError):
+        return f"{message}\nModules are looked for in {os.getcwd()} and in PYTHONPATH"
     return message

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from flan_jax.cli import arguments, gin_settings
 from flan_jax.cli.mixture_tables import print_plan
 from flan_jax.training.loop import NO_STEPS, profiled_steps
+from flan_jax.training.setup import check_warm_start
 from flan_jax.training.train import train
 
 
@@ -40,6 +41,7 @@ def main(command_line: Sequence[str]) -> None:
         profile = profiled_steps(flags.profile, settings.training.steps)
 
     if flags.dry_run:
+        check_warm_start(arguments.run_dir_of(flags), settings)
         print_plan(settings)
     else:
         train(arguments.run_dir_of(flags), settings, config_text, profile=profile)

@@ -108,8 +108,15 @@ def register_engine(engine: Engine) -> Engine:
       The same class.
 
     Raises:
-      InputError: another engine has this name.
+      InputError: another engine has this name, or the class lacks a member of QueueEngine.
     """
+    needed = ("name", "install", "orders", "check", "files", "commands", "queued")
+    missing = [member for member in needed if not hasattr(engine, member)]
+    if missing:
+        raise InputError(
+            f"the launch engine {engine.__name__} has no {', '.join(missing)}. An engine needs all "
+            "of flan_jax.sweeps.queue.QueueEngine"
+        )
     name: str = vars(engine)["name"]
     add_to_registry(ENGINES, "engine", name, engine)
     return engine

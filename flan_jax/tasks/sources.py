@@ -52,6 +52,17 @@ class Source(Protocol):
         ...
 
 
+def check_source(task_name: str, source: object) -> None:
+    """Raises InputError if an object lacks a member of Source, naming the task that it is for."""
+    for member in ("rows", "fingerprint", "provenance"):
+        if not hasattr(source, member):
+            raise InputError(
+                f"task {task_name!r}: its source, of the class {type(source).__name__}, has no "
+                f"{member}. A source needs rows(split), fingerprint(split) and the property "
+                "provenance, as in flan_jax.tasks.sources.Source"
+            )
+
+
 @dataclasses.dataclass(frozen=True)
 class Tfds:
     """A TFDS dataset that is prepared on disk.

@@ -8,7 +8,7 @@ from typing import Any
 from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.tasks.metrics import MetricFn, accuracy, check_metrics
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import SPLITS, Source, Tfds
+from flan_jax.tasks.sources import SPLITS, Source, Tfds, check_source
 from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Fields
 
 Row = Mapping[str, Any]
@@ -69,6 +69,7 @@ class TemplatedTask:
             raise InputError(
                 f"task {self.name!r} is in no cluster; name one, of the paper's or of your own"
             )
+        check_source(self.name, self.source)
         if not self.templates:
             raise InputError(
                 f"task {self.name!r} has no templates; give it at least one"

@@ -1,6 +1,7 @@
 """Everything between a run's settings and its first step: data, batch plan, checks, identity."""
 
 import dataclasses
+from pathlib import Path
 
 from jax.sharding import Mesh
 
@@ -18,6 +19,8 @@ from flan_jax.training import manifest
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.state import split_trainable
 from flan_jax.training.step import check_options
+from flan_jax.weights import hugging_face
+from flan_jax.weights.formats import format_of, source_facts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,11 +54,12 @@ def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
       mesh: the devices to train on.
 
     Raises:
-      InputError: the compiler options, the batch size, the mixture, the vocabulary, the attention
-        backend or the regex of the trained parameters do not fit the model or the mesh, or training
-        rows leak into the held-out tasks.
+      InputError: the optimizer's settings, the compiler options, the batch size, the mixture, the
+        vocabulary, the attention backend or the regex of the trained parameters do not fit the
+        model or the mesh, or training rows leak into the held-out tasks.
     """
     model, training = settings.model, settings.training
+    settings.optimizer.build(training.steps)
     check_devices(training, settings.data.batch_size, mesh)
     split_trainable(abstract_params(model), training.trainable)
 
@@ -73,6 +77,27 @@ def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
         summary=summarize_mixture(data, plan, training.steps),
         identity=manifest.identity(settings, data, plan),
     )
+
+
+def check_warm_start(run_dir: str | Path, settings: Settings) -> None:
+    """Checks that a new run can start from its warm start, before any data is prepared.
+
+    A run that has checkpoints goes on from them: its warm start may be gone by then.
+
+    Args:
+      run_dir: the run's directory, which need not exist.
+      settings: the run's settings.
+
+    Raises:
+      InputError: there are no parameters, or a Hugging Face folder is of another model than MODEL.
+    """
+    source = settings.training.warm_start
+    checkpoints = Path(run_dir) / "checkpoints"
+    if source is None or any(checkpoints.glob("[0-9]*")):
+        return
+    source_facts(source)
+    if format_of(source) == "hugging_face":
+        hugging_face.check_config(source, settings.model)
 
 
 def check_devices(training: TrainConfig, batch_size: int, mesh: Mesh) -> None:

@@ -29,7 +29,7 @@ from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.loop import NO_STEPS, LoopConfig, in_training_eval, train_loop
 from flan_jax.training.packing_check import check_packing
 from flan_jax.training.settings import Settings
-from flan_jax.training.setup import RunInputs, prepare_run
+from flan_jax.training.setup import RunInputs, check_warm_start, prepare_run
 from flan_jax.training.state import (
     TrainState,
     abstract_state_on,
@@ -64,6 +64,7 @@ def train(
     with multihost.process_zero_first():
         run = Run(run_dir, is_writer=multihost.is_process_zero())
 
+    check_warm_start(run_dir, settings)
     inputs = prepare_run(settings, mesh)
     print(inputs.attention)
     _write_manifest(run, settings, inputs)

@@ -85,6 +85,16 @@ def read_config(folder: str | Path) -> ModelConfig:
     return config
 
 
+def check_config(folder: str | Path, config: ModelConfig) -> None:
+    """Raises InputError if a folder's config.json describes another model than `config`."""
+    differing = differences(config, read_config(folder))
+    if differing:
+        raise InputError(
+            f"MODEL is not the model in {folder}/{CONFIG_FILE}: {'; '.join(differing)}. Change "
+            "MODEL"
+        )
+
+
 def load_params(
     folder: str | Path,
     config: ModelConfig,
@@ -104,13 +114,8 @@ def load_params(
         another shape.
     """
     tensors = TensorFolder(folder)
-    family, saved_config = _read_family(tensors)
-    differing = differences(config, saved_config)
-    if differing:
-        raise InputError(
-            f"MODEL is not the model in {folder}/{CONFIG_FILE}: {'; '.join(differing)}. Change "
-            "MODEL"
-        )
+    family, _ = _read_family(tensors)
+    check_config(folder, config)
 
     leaves = named_leaves(like)
     shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from flan_jax.cli import ablate, gin_settings, prepare, program
-from flan_jax.errors import InputError, add_to_registry, check_at_least, look_up
+from flan_jax.errors import InputError
 from flan_jax.tasks import Prompts
 
 MODULE = """
@@ -91,28 +91,6 @@ def test_two_configurables_of_one_name_are_refused():
 
     with pytest.raises(InputError, match="two configurables are named 'Settings'"):
         gin_settings.register_configurable(Settings)
-
-
-def test_registries():
-    registry = {"adafactor": 1}
-    assert add_to_registry(registry, "optimizer", "sgd", 2) == 2
-    assert add_to_registry(registry, "optimizer", "sgd", 2) == 2
-    with pytest.raises(
-        InputError, match="two optimizers are named 'sgd'.*choose another name"
-    ):
-        add_to_registry(registry, "optimizer", "sgd", 3)
-    assert look_up(registry, "optimizer", "sgd") == 2
-    with pytest.raises(InputError, match="unknown optimizer 'sdg'. Did you mean 'sgd'"):
-        look_up(registry, "optimizer", "sdg")
-
-
-def test_range_checks():
-    settings = type("TrainConfig", (), {"steps": 0, "every": None})()
-    check_at_least(settings, every=1)
-    with pytest.raises(
-        InputError, match="TrainConfig.steps is 0; it must be at least 1"
-    ):
-        check_at_least(settings, every=1, steps=1)
 
 
 def test_a_gin_file_that_is_not_there(refused):
@@ -205,3 +183,22 @@ def test_several_clusters_are_held_out(settings_of):
         0
     ].data
     assert data.split().held_out == ("rte", "cb", "wnli", "sst2")
+
+
+def test_an_unknown_class_of_a_user(refused):
+    flag = "--gin.DecoderConfig.dense=@MyUnheardOfLayer"
+    said = refused(prepare.main, "--gin_file=flan_mixture.gin", flag)
+    assert "No configurable matching reference '@MyUnheardOfLayer'" in said
+    assert said.endswith(
+        "A class of your own is known once the module that gives it to "
+        "register_configurable is imported in a gin file: import my_module"
+    )
+
+
+def test_a_module_that_is_not_found(refused, tmp_path):
+    (tmp_path / "my.gin").write_text("import no_such_module")
+    said = refused(
+        prepare.main, "--gin_file=flan_mixture.gin", f"--gin_file={tmp_path}/my.gin"
+    )
+    assert said.startswith("No module named 'no_such_module'")
+    assert "Modules are looked for in" in said

@@ -71,6 +71,23 @@ def test_bad_input_says_what_and_ends_with_2(
     )
 
 
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--gin.WARM_START=/no/such", "there is no folder /no/such to take parameters from"),
+        ("--gin.OptimizerConfig.settings={'decay': 1}", "OptimizerConfig.settings for adafactor: "),
+        ("--gin.OptimizerConfig.schedule=rsqrt", "an rsqrt schedule with warmup_steps=0"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("more", [[], ["--dry_run"]])
+def test_a_dry_run_refuses_what_training_refuses(
+    refused, gin_file, tmp_path, flag, message, more
+):
+    said = refused(train.main, gin_file, f"--run_dir={tmp_path / 'run'}", flag, *more)
+    assert said.startswith(message)
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
+
+
 def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):
     (tmp_path / "taken").write_text("")
     said = refused(train.main, gin_file, f"--run_dir={tmp_path / 'taken'}")

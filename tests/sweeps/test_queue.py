@@ -205,3 +205,13 @@ def test_runs_that_another_engine_may_still_start_are_refused(cluster):
     for run in RUNS:
         end(cluster, run, "finished")
     queue.check_engine(cluster, PLAN, "local")
+
+
+def test_an_engine_that_lacks_members_is_refused():
+    class Incomplete:
+        name = "incomplete"
+        install = ""
+
+    with pytest.raises(InputError, match="Incomplete has no orders, check, files, com"):
+        queue.register_engine(Incomplete)
+    assert "incomplete" not in queue.ENGINES

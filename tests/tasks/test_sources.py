@@ -10,7 +10,7 @@ from flan_jax.data.prepare import prepare
 from flan_jax.data.store_requests import Request
 from flan_jax.errors import InputError
 from flan_jax.tasks.practice_world import Sandbox
-from flan_jax.tasks.sources import Jsonl, Source, Tfds, check_split
+from flan_jax.tasks.sources import Jsonl, Source, Tfds, check_source, check_split
 from flan_jax.tasks.task import TemplatedTask
 from flan_jax.tasks.templates import FormatTemplate
 from tasks.practice.nli import rte
@@ -338,3 +338,19 @@ def test_stores_are_prepared_from_tfrecords(tfds_folder, tokenizer, tmp_path):
         ]
         inputs, _ = input_and_target_tokens(store)
         assert inputs == tokenizer.encode_batch(wanted)
+
+
+def test_a_source_that_lacks_a_member_is_refused():
+    class WithoutProvenance:
+        def rows(self, split):
+            return iter(())
+
+        def fingerprint(self, split):
+            return ""
+
+    message = (
+        "task 'mine': its source, of the class WithoutProvenance, has no provenance. A"
+    )
+    with pytest.raises(InputError, match=message):
+        check_source("mine", WithoutProvenance())
+    check_source("mine", Jsonl(train="x.jsonl"))
