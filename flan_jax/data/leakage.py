@@ -166,16 +166,21 @@ def audit(
     held_out_tasks = {request.task.name: request.task for request in held_out}
     trained_tasks = {request.task.name: request.task for request in train}
     findings = []
-    for (trained, trained_task), task_matches in zip(
-        trained_tasks.items(), matches, strict=True
-    ):
+    for trained_task, task_matches in zip(trained_tasks.values(), matches, strict=True):
         for name, task in held_out_tasks.items():
             origin = _shared_origin(task, trained_task)
             pairs = task_matches.get(name, {})
-            if origin or pairs:
-                pair = next(iter(pairs.values()), None)
-                count = index.counts[name]
-                findings.append(Finding(name, trained, origin, len(pairs), count, pair))
+            if not origin and not pairs:
+                continue
+            finding = Finding(
+                held_out=name,
+                trained=trained_task.name,
+                origin=origin,
+                duplicates=len(pairs),
+                examples=index.counts[name],
+                pair=next(iter(pairs.values()), None),
+            )
+            findings.append(finding)
 
     labels: dict[str, tuple[str, ...]] = {}
     for name, task in held_out_tasks.items():
@@ -268,10 +273,9 @@ def _audit_group(configs: Mapping[int, DataConfig]) -> Iterator[tuple[int, Audit
         workers=config.workers,
     )
     for number, (run_train, run_held_out) in requests.items():
-        yield (
-            number,
-            combined.between(_task_names(run_train), _task_names(run_held_out)),
-        )
+        trained_names = _task_names(run_train)
+        held_out_names = _task_names(run_held_out)
+        yield number, combined.between(trained_names, held_out_names)
 
 
 def _task_names(requests: Sequence[Request]) -> list[str]:
@@ -417,10 +421,11 @@ def _shingles(text: str) -> list[bytes]:
     """Returns the word 5-grams of a text in lower case; a shorter text is one shingle."""
     words = re.findall(r"\w+", text.casefold())
     count = max(1, len(words) - SHINGLE_WORDS + 1)
-    return [
-        " ".join(words[start : start + SHINGLE_WORDS]).encode()
-        for start in range(count)
-    ]
+    shingles = []
+    for start in range(count):
+        shingle = words[start : start + SHINGLE_WORDS]
+        shingles.append(" ".join(shingle).encode())
+    return shingles
 
 
 def _search(

@@ -36,20 +36,25 @@ def fit_segments(
       The inputs and the targets, without EOS.
     """
     *older, targets = segments
-    if len(targets.tokens) >= lengths["targets"]:
-        targets = TokenSegment(
-            targets.tokens[: lengths["targets"] - 1], targets.has_loss
-        )
+    target_limit = lengths["targets"]
+    if len(targets.tokens) >= target_limit:
+        targets = _cut(targets, target_limit)
     inputs: list[TokenSegment] = []
     room = lengths["inputs"]
     for segment in reversed(older):
         if len(segment.tokens) >= room:
             if inputs:
                 break
-            segment = TokenSegment(segment.tokens[: room - 1], segment.has_loss)
+            segment = _cut(segment, room)
         room -= len(segment.tokens) + 1
         inputs.insert(0, segment)
     return inputs, targets
+
+
+def _cut(segment: TokenSegment, limit: int) -> TokenSegment:
+    """Cuts a segment so that it takes `limit` tokens with its EOS."""
+    tokens = segment.tokens[: limit - 1]
+    return TokenSegment(tokens, segment.has_loss)
 
 
 class Loader:
@@ -87,21 +92,21 @@ class Loader:
         arrays = empty_batch(self.plan, last - first)
         layout = self.plan.layout(step)
         starts = layout.starts[first : last + 1]
-        entries = slice(starts[0], starts[-1])
+        first_entry = starts[0]
+        entries = slice(first_entry, starts[-1])
         task = layout.task[entries]
         index = layout.index[entries]
         input_lengths, target_lengths = self.plan.example_lengths(task, index)
         examples = zip(task.tolist(), index.tolist(), strict=True)
 
-        starts = starts - starts[0]
+        starts = starts - first_entry
         if self.plan.architecture == "encoder_decoder":
             encoder_places = _number_examples(arrays, "encoder", starts, input_lengths)
             decoder_places = _number_examples(arrays, "decoder", starts, target_lengths)
             self._put_in_both(arrays, examples, encoder_places, decoder_places)
         else:
-            places = _number_examples(
-                arrays, "decoder", starts, input_lengths + target_lengths
-            )
+            lengths = input_lengths + target_lengths
+            places = _number_examples(arrays, "decoder", starts, lengths)
             self._put_in_decoder(arrays, examples, places)
         _shift_right(arrays)
         return arrays
@@ -174,20 +179,31 @@ def _number_examples(
       Where each example begins in the flattened arrays.
     """
     segment_ids = arrays[f"{side}_segment_ids"]
+    positions = arrays[f"{side}_positions"]
     rows, width = segment_ids.shape
-    row = np.repeat(np.arange(rows), np.diff(starts))
-    number_in_row = np.arange(1, len(lengths) + 1) - starts[row]
-    before = np.zeros(len(lengths) + 1, np.int32)
+    count = len(lengths)
+    examples_in_row = np.diff(starts)
+    row = np.repeat(np.arange(rows), examples_in_row)
+    first_in_row = starts[row]
+    number_in_row = np.arange(1, count + 1) - first_in_row
+
+    # Tokens before each example, and all tokens.
+    before = np.zeros(count + 1, np.int32)
     np.cumsum(lengths, out=before[1:])
+    example_starts = before[:-1]
+    total = before[-1]
 
     # The examples of a row are at its beginning, one after the other.
     tokens_in_row = np.diff(before[starts])
     is_filled = np.arange(width) < tokens_in_row[:, np.newaxis]
-    positions = np.arange(before[-1], dtype=np.int32) - np.repeat(before[:-1], lengths)
-    segment_ids[is_filled] = np.repeat(number_in_row.astype(np.int32), lengths)
-    arrays[f"{side}_positions"][is_filled] = positions
-    begins = row * width + before[:-1] - before[starts[row]]
-    return begins.tolist()
+    ids = number_in_row.astype(np.int32)
+    segment_ids[is_filled] = np.repeat(ids, lengths)
+    tokens = np.arange(total, dtype=np.int32)
+    positions[is_filled] = tokens - np.repeat(example_starts, lengths)
+
+    place_in_row = example_starts - before[first_in_row]
+    places = row * width + place_in_row
+    return places.tolist()
 
 
 def _shift_right(arrays: dict[str, np.ndarray]) -> None:
@@ -240,42 +256,62 @@ def prefetch(
     """
     batches: queue.Queue = queue.Queue(maxsize=depth)
     closed = threading.Event()
-
-    def put(batch: tuple[int, T | None, BaseException | None]) -> None:
-        while not closed.is_set():
-            try:
-                batches.put(batch, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for step in range(start, stop):
-                put((step, make(step), None))
-                if closed.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001 - the reader raises it, whatever it is
-            put((-1, None, error))
-        put((-1, None, None))
-
-    threading.Thread(target=work, name="prefetch", daemon=True).start()
-    next_step = start
+    steps = range(start, stop)
+    threading.Thread(
+        target=_make_batches,
+        args=(make, steps, batches, closed),
+        name="prefetch",
+        daemon=True,
+    ).start()
     try:
-        while True:
+        for step in steps:
             try:
-                step, batch, error = batches.get(timeout=patience)
+                batch, error = batches.get(timeout=patience)
             except queue.Empty:
                 raise DataStalled(
-                    f"batch {next_step} has not come for {patience:g} s: the disk with the token "
+                    f"batch {step} has not come for {patience:g} s: the disk with the token "
                     "stores does not respond. The same command continues from the last "
                     "checkpoint; TrainConfig.stall_seconds sets this limit"
                 ) from None
             if error is not None:
                 raise error
-            if step < 0:
-                return
-            next_step = step + 1
             yield step, batch
     finally:
         closed.set()
+
+
+def _make_batches(
+    make: Callable[[int], T],
+    steps: Iterable[int],
+    batches: queue.Queue,
+    closed: threading.Event,
+) -> None:
+    """Makes the batches of steps until all are made, one fails, or the reader closes.
+
+    Args:
+      make: makes the batch of a step.
+      steps: the steps, in order.
+      batches: receives (batch, None) for each step, or (None, error) for the one that fails.
+      closed: is set when the reader wants no more batches.
+    """
+    try:
+        for step in steps:
+            _put((make(step), None), batches, closed)
+            if closed.is_set():
+                return
+    except BaseException as error:  # noqa: BLE001 - the reader raises it, whatever it is
+        _put((None, error), batches, closed)
+
+
+def _put(
+    entry: tuple[T | None, BaseException | None],
+    batches: queue.Queue,
+    closed: threading.Event,
+) -> None:
+    """Waits for room in a queue and puts an entry there, unless the reader closes."""
+    while not closed.is_set():
+        try:
+            batches.put(entry, timeout=0.1)
+            return
+        except queue.Full:
+            continue

@@ -300,11 +300,12 @@ def _prepare(
 
 
 def _print_practice_notice(requests: Sequence[Request]) -> None:
-    """Prints on stderr that rows are generated; names the tasks unless all rows are."""
-    kinds = {
-        request.task.name: request.task.source.provenance["kind"]
-        for request in requests
-    }
+    """Prints on stderr that rows are generated; names the tasks unless all rows are.
+
+    Raises:
+      InputError: a task's source does not say where its rows are from.
+    """
+    kinds = {request.task.name: request.provenance["kind"] for request in requests}
     generated = sorted(name for name, kind in kinds.items() if kind == "generated")
     if not generated:
         return

@@ -1,8 +1,9 @@
-"""Tasks to token stores, in parallel processes. What is in the cache already is opened, not made again."""
+"""Prepares token stores: opens those that are in the cache, builds the others in processes."""
 
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import itertools
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -39,14 +40,28 @@ from flan_jax.json_files import remove_abandoned_folders
 from flan_jax.progress import Progress
 from flan_jax.tasks.rendering import EvalRow, TrainRow
 
-BATCH = 1024
-"""Renderings that are tokenised together."""
-KILLED = "its worker process was killed; perhaps the machine ran out of memory. Fewer at a time need less: workers=1"
+JobFuture: TypeAlias = "concurrent.futures.Future[int | None]"
+
+ROWS_PER_BATCH = 1024
+"""So many rendered examples are tokenized together."""
+
+KILLED = (
+    "its worker process was killed; perhaps the machine ran out of memory. Fewer processes need "
+    "less: workers=1"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A store to build, with all that a worker process needs for it."""
+    """A store to build. A worker process receives it pickled.
+
+    Attributes:
+      request: which store.
+      selection: which examples it holds.
+      tokenizer: the tokenizer.
+      folder: the store's folder.
+      fingerprint: the store's fingerprint.
+    """
 
     request: Request
     selection: Selection
@@ -65,29 +80,51 @@ def prepare(
     skip_broken: bool = False,
     progress: bool = True,
 ) -> dict[Key, TokenStore]:
-    """The stores of all requests, opened or built, by (task name, split, kind) in the order of the requests.
+    """Opens the stores of all requests. Those that are not in the cache are built first.
 
-    `workers` processes build (None: one a core; 0: this process does). Tasks that no other process can import (a lambda,
-    a function of the main script) are built in this one. All that can be prepared is, before InputError lists what
-    cannot; with `skip_broken` that is left out and named on stderr instead, unless nothing is left to train on.
-    Raises OSError when the disk is full.
+    All stores that can be prepared are, before an error lists those that cannot.
+
+    Args:
+      requests: requests for stores.
+      tokenizer: the tokenizer of all stores.
+      cache_dir: the folder of all stores, those of other runs too.
+      selection: which examples the stores hold; FLAN's if None.
+      workers: the number of processes that build; None for one a core, 0 for this process. Tasks
+        that no other process can import (a lambda, a function of the main script) are always built
+        in this one.
+      skip_broken: whether stores that cannot be prepared are left out, and named on stderr.
+      progress: whether to show a progress bar.
+
+    Returns:
+      The stores by (task name, split, kind), in the order of the requests.
+
+    Raises:
+      InputError: a store cannot be prepared. With `skip_broken`: there are training stores and none
+        can be prepared.
+      OSError: the disk is full.
     """
     cache_dir = Path(cache_dir).expanduser().absolute()
     for folder in cache_dir.glob("*/"):
         remove_abandoned_folders(folder)
-    jobs, broken = _plan_jobs(requests, selection or Selection(), tokenizer, cache_dir)
+
+    jobs, broken = _plan_jobs(
+        requests, selection or Selection(), tokenizer, cache_dir=cache_dir
+    )
     missing = [job for job in jobs.values() if not job.folder.is_dir()]
-    with _shown(len(missing) if progress else 0) as finished:
-        broken |= _build_all(missing, _worker_count(workers, len(missing)), finished)
+    with _progress_bar(len(missing) if progress else 0) as report_finished:
+        worker_count = _worker_count(workers, len(missing))
+        broken |= _build_all(missing, worker_count, report_finished)
+
     stores: dict[Key, TokenStore] = {}
     for key, job in jobs.items():
-        if key not in broken:
-            try:
-                stores[key] = TokenStore.open(job.folder)
-            except InputError as error:
-                broken[key] = str(error)
+        if key in broken:
+            continue
+        try:
+            stores[key] = TokenStore.open(job.folder)
+        except InputError as error:
+            broken[key] = str(error)
     if broken:
-        _report(requests, broken, skip_broken)
+        _report_broken(requests, broken, skip_broken)
     return stores
 
 
@@ -95,84 +132,103 @@ def _plan_jobs(
     requests: Sequence[Request],
     selection: Selection,
     tokenizer: Tokenizer,
+    *,
     cache_dir: Path,
 ) -> tuple[dict[Key, Job], dict[Key, str]]:
-    """(a job for each request, the reason for each request that has no readable source)."""
+    """Returns a job for each request, and the reasons for requests that have none.
+
+    Raises:
+      InputError: two different tasks have one name.
+    """
     jobs: dict[Key, Job] = {}
     broken: dict[Key, str] = {}
     for request in requests:
+        task_name = request.task.name
         try:
-            identity = store_fingerprint(request, selection, tokenizer)
+            fingerprint = store_fingerprint(request, selection, tokenizer)
         except (InputError, OSError) as error:
             broken[request.key] = str(error)
             continue
-        if request.key in jobs and jobs[request.key].fingerprint != identity:
+        if request.key in jobs and jobs[request.key].fingerprint != fingerprint:
             raise InputError(
-                f"two different tasks are named {request.task.name!r}; a name is an identity, rename one"
+                f"two different tasks are named {task_name!r}; a name is an identity, rename one"
             )
-        folder = (
-            cache_dir
-            / request.task.name
-            / f"{request.split}-{request.kind}-{identity[:16]}"
-        )
-        jobs[request.key] = Job(request, selection, tokenizer, folder, identity)
+        store_name = f"{request.split}-{request.kind}-{fingerprint[:16]}"
+        folder = cache_dir / task_name / store_name
+        jobs[request.key] = Job(request, selection, tokenizer, folder, fingerprint)
     return jobs, broken
 
 
 def build(job: Job) -> int:
-    """Renders, tokenises and writes one store; returns its number of rows. InputError when the task is broken."""
-    request, task = job.request, job.request.task
-    rendered = RenderedExamples(request, job.selection, job.tokenizer)
-    columns = schema(request.kind, job.tokenizer.vocab_size)
-    batch = _train_batch if request.kind == "train" else _eval_batch
-    batches = [
-        batch(chunk, job.tokenizer, columns) for chunk in _chunks(iter(rendered))
-    ]
+    """Renders, tokenizes and writes one store.
+
+    Returns:
+      The number of its rows.
+
+    Raises:
+      InputError: the task is broken: rows cannot be read or rendered, or there are none.
+      OSError: the disk is full.
+    """
+    request = job.request
+    tokenizer = job.tokenizer
+    rendered = RenderedExamples(request, job.selection, tokenizer)
+    columns = schema(request.kind, tokenizer.vocab_size)
+    make_batch = _train_batch if request.kind == "train" else _eval_batch
+    batches = [make_batch(rows, tokenizer, columns) for rows in _row_batches(rendered)]
     if not batches:
-        reason = (
-            f"fields() leaves out all {rendered.rows} rows"
-            if rendered.rows
-            else "there are no rows"
-        )
+        reason = "there are no rows"
+        if rendered.rows_read:
+            reason = f"fields() leaves out all {rendered.rows_read} rows"
         raise InputError(f"nothing to prepare in the {request.split} split: {reason}")
-    examples = len(
-        np.unique(
-            np.concatenate([batch.column("example").to_numpy() for batch in batches])
-        )
-    )
+
+    example_numbers = [batch.column("example").to_numpy() for batch in batches]
+    examples = len(np.unique(np.concatenate(example_numbers)))
     meta = {
-        "task": task.name,
+        "task": request.task.name,
         "split": request.split,
         "kind": request.kind,
         "fingerprint": job.fingerprint,
-        "vocab_size": job.tokenizer.vocab_size,
+        "vocab_size": tokenizer.vocab_size,
         "examples": examples,
-        "filtered": rendered.rows - examples,
+        "filtered": rendered.rows_read - examples,
         "mean_exemplars": rendered.mean_exemplars,
-        "provenance": task.source.provenance,
+        "provenance": request.provenance,
     }
     write_store(job.folder, batches, schema=columns, meta=meta)
     return sum(batch.num_rows for batch in batches)
 
 
-def _chunks(rendered: Iterator[Any]) -> Iterator[list[Any]]:
-    return iter(lambda: list(itertools.islice(rendered, BATCH)), [])
+def _row_batches(rendered: RenderedExamples) -> Iterator[list[Any]]:
+    """Yields lists of ROWS_PER_BATCH rows, TrainRow or EvalRow; the last may be shorter."""
+    rows = iter(rendered)
+    while batch := list(itertools.islice(rows, ROWS_PER_BATCH)):
+        yield batch
 
 
 def _train_batch(
     rows: Sequence[TrainRow], tokenizer: Tokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
+    """Returns rows of a training store.
+
+    Args:
+      rows: rendered examples.
+      tokenizer: tokenizes each segment by itself.
+      columns: the columns of the store.
+
+    Raises:
+      InputError: a segment with loss has no tokens.
+    """
     segments = [segment for row in rows for segment in row.segments]
     tokens = tokenizer.encode_batch([segment.text for segment in segments])
-    has_loss = [segment.has_loss for segment in segments]
-    numbers = [row.example for row in rows for _ in row.segments]
-    for number, segment, ids in zip(numbers, segments, tokens, strict=True):
+    example_of_segment = [row.example for row in rows for _ in row.segments]
+    for example, segment, ids in zip(example_of_segment, segments, tokens, strict=True):
         if segment.has_loss:
-            _check_target(number, segment.text, ids)
+            _check_target(example, segment.text, ids)
+
     column = segment_column(
         [row.segments for row in rows],
         token_column(tokens, tokenizer.vocab_size),
-        has_loss,
+        [segment.has_loss for segment in segments],
     )
     return pa.record_batch([column, *_source_columns(rows)], columns)
 
@@ -180,14 +236,27 @@ def _train_batch(
 def _eval_batch(
     rows: Sequence[EvalRow], tokenizer: Tokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
+    """Returns rows of an evaluation store.
+
+    Args:
+      rows: rendered examples.
+      tokenizer: tokenizes prompts, targets and options.
+      columns: the columns of the store.
+
+    Raises:
+      InputError: a target has no tokens.
+    """
     vocab_size = tokenizer.vocab_size
     inputs = tokenizer.encode_batch([row.inputs for row in rows])
     targets = tokenizer.encode_batch([row.targets for row in rows])
     for row, ids in zip(rows, targets, strict=True):
         _check_target(row.example, row.targets, ids)
-    options = tokenizer.encode_batch([option for row in rows for option in row.options])
+
+    all_options = [option for row in rows for option in row.options]
+    options = tokenizer.encode_batch(all_options)
     correct_options = [row.correct_options for row in rows]
     references = [row.references for row in rows]
+    inputs_text = [row.inputs for row in rows]
     arrays = [
         token_column(inputs, vocab_size),
         token_column(targets, vocab_size),
@@ -196,19 +265,20 @@ def _eval_batch(
         pa.array([row.correct_option for row in rows], pa.int16()),
         pa.array(correct_options, columns.field("correct_options").type),
         pa.array(references, columns.field("references").type),
-        pa.array([row.inputs for row in rows], columns.field("inputs_text").type),
+        pa.array(inputs_text, columns.field("inputs_text").type),
     ]
     return pa.record_batch(arrays, columns)
 
 
 def _source_columns(rows: Sequence[TrainRow | EvalRow]) -> list[pa.Array]:
-    """The columns that say what each row of the store was made of."""
+    """Returns the columns `example` and `template`: what each row of the store was made of."""
     examples = pa.array([row.example for row in rows], pa.int32())
     templates = pa.array([row.template for row in rows], pa.int16())
     return [examples, templates]
 
 
 def _check_target(example: int, text: str, tokens: Sequence[int]) -> None:
+    """Raises InputError if a target has no tokens."""
     if not tokens:
         raise InputError(
             f"row {example}: the tokenizer drops the whole target {text!r}"
@@ -216,23 +286,24 @@ def _check_target(example: int, text: str, tokens: Sequence[int]) -> None:
 
 
 @contextlib.contextmanager
-def _shown(total: int) -> Iterator[Callable[[str], None]]:
-    """A function to call with a word on each finished store; it moves a progress bar of `total`, none for 0."""
+def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
+    """Shows a progress bar, unless `total` is 0.
+
+    Yields:
+      A function that moves the bar by one and shows a text beside it.
+    """
     if not total:
         yield lambda text: None
         return
-    done = itertools.count(1)
+    finished = itertools.count(1)
     with Progress("preparing", total) as bar:
-        yield lambda text: bar.update(next(done), text)
+        yield lambda text: bar.update(next(finished), text)
 
 
 def _worker_count(workers: int | None, jobs: int) -> int:
+    """Returns the number of worker processes: at most one a job, and one a core for None."""
     if workers is None:
-        workers = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        workers = _available_cores()
     if workers < 0:
         raise InputError(
             f"workers is {workers}; write a number of processes, 0 for this process alone, or None"
@@ -240,141 +311,228 @@ def _worker_count(workers: int | None, jobs: int) -> int:
     return min(workers, jobs)
 
 
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _build_all(
-    jobs: Sequence[Job], workers: int, finished: Callable[[str], None]
+    jobs: Sequence[Job], workers: int, report_finished: Callable[[str], None]
 ) -> dict[Key, str]:
-    """Builds what can be built; the reasons for the rest."""
+    """Builds all stores that can be built.
+
+    Args:
+      jobs: the stores to build.
+      workers: the number of worker processes; 0 for this process.
+      report_finished: is called with a text for each store that is finished, or broken.
+
+    Returns:
+      The reasons for the stores that cannot be built.
+    """
     broken: dict[Key, str] = {}
-    pickled = [_pickled(job) if workers else None for job in jobs]
-    away = [
-        (job, data) for job, data in zip(jobs, pickled, strict=True) if data is not None
-    ]
-    here = [job for job, data in zip(jobs, pickled, strict=True) if data is None]
-    unknown, lost = _build_in_pool(away, workers, finished, broken)
-    here += unknown
-    # The worker that died took all that its pool still had to do with it. One job a pool shows whose fault it was.
-    for job, data in lost:
-        unknown, died = _build_in_pool([(job, data)], 1, finished, broken)
-        here += unknown
-        if died:
+    local_jobs: list[Job] = []
+    pool_jobs: list[tuple[Job, bytes]] = []
+    for job in jobs:
+        pickled = _pickle_job(job) if workers else None
+        if pickled is None:
+            local_jobs.append(job)
+        else:
+            pool_jobs.append((job, pickled))
+
+    not_importable, lost = _build_in_pool(
+        pool_jobs, workers, report_finished, broken=broken
+    )
+    local_jobs += not_importable
+
+    # A dead worker breaks the whole pool. Retry the lost jobs one per pool to find the job that
+    # kills its worker.
+    for job, pickled in lost:
+        not_importable, killed = _build_in_pool(
+            [(job, pickled)], 1, report_finished, broken=broken
+        )
+        local_jobs += not_importable
+        if killed:
             broken[job.request.key] = KILLED
-    for job in here:
-        _finish(job, build, job, finished=finished, broken=broken)
+
+    for job in local_jobs:
+        result = functools.partial(build, job)
+        _finish(job, result, report_finished, broken=broken)
     return broken
 
 
 def _build_in_pool(
     jobs: Sequence[tuple[Job, bytes]],
     workers: int,
-    finished: Callable[[str], None],
+    report_finished: Callable[[str], None],
+    *,
     broken: dict[Key, str],
 ) -> tuple[list[Job], list[tuple[Job, bytes]]]:
-    """Builds in `workers` processes; (jobs whose code they cannot import, jobs lost with a process that died)."""
-    unknown: list[Job] = []
-    lost: list[tuple[Job, bytes]] = []
-    futures: dict[concurrent.futures.Future, tuple[Job, bytes]] = {}
+    """Builds stores in a pool of processes.
+
+    Args:
+      jobs: (job, pickled job) of each store.
+      workers: the number of processes.
+      report_finished: is called with a text for each store that is finished, or broken.
+      broken: receives the reasons for the stores that cannot be built.
+
+    Returns:
+      The jobs whose code the processes cannot import, and the jobs that are lost because a process
+      died.
+
+    Raises:
+      OSError: the disk is full.
+    """
     if not jobs:
-        return unknown, lost
-    # Spawned, not forked: a process that has started jax has threads, and forking those is not safe.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker
-    )
+        return [], []
+
+    # Spawned, not forked: a process that has started jax has threads, and forking those is not
+    # safe.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
+    not_importable: list[Job] = []
     try:
-        with _main_script_hidden(), _ctrl_c_held():
-            for job, data in jobs:
-                try:
-                    futures[pool.submit(_build_pickled, data)] = job, data
-                except BrokenProcessPool:
-                    lost.append((job, data))
+        futures, lost = _submit(pool, jobs)
         for future in concurrent.futures.as_completed(futures):
-            job, data = futures[future]
+            job, pickled = futures[future]
             try:
-                if (
-                    _finish(job, future.result, finished=finished, broken=broken)
-                    is None
-                ):
-                    unknown.append(job)
+                rows = _finish(job, future.result, report_finished, broken=broken)
             except BrokenProcessPool:
-                lost.append((job, data))
+                lost.append((job, pickled))
+            else:
+                if rows is None:
+                    not_importable.append(job)
     except BaseException:
-        # Ctrl-C or a full disk: what the workers are at is not waited for. (Python 3.14 has a method for it.)
+        # Ctrl-C or a full disk: end the workers in the middle of their jobs. Python 3.14 has a
+        # method for it.
         for process in list((pool._processes or {}).values()):
             process.terminate()
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return unknown, lost
+    return not_importable, lost
+
+
+def _submit(
+    pool: concurrent.futures.ProcessPoolExecutor, jobs: Sequence[tuple[Job, bytes]]
+) -> tuple[dict[JobFuture, tuple[Job, bytes]], list[tuple[Job, bytes]]]:
+    """Submits jobs to a pool, which starts its processes meanwhile.
+
+    Args:
+      pool: the pool.
+      jobs: (job, pickled job) of each store.
+
+    Returns:
+      The submitted jobs by their futures, and the jobs that are lost because a process has died.
+    """
+    futures: dict[JobFuture, tuple[Job, bytes]] = {}
+    lost: list[tuple[Job, bytes]] = []
+    with _main_script_hidden(), _ctrl_c_delayed():
+        for job, pickled in jobs:
+            try:
+                future = pool.submit(_build_pickled, pickled)
+            except BrokenProcessPool:
+                lost.append((job, pickled))
+            else:
+                futures[future] = job, pickled
+    return futures, lost
 
 
 def _finish(
     job: Job,
-    result: Callable[..., int | None],
-    *args: Any,
-    finished: Callable[[str], None],
+    result: Callable[[], int | None],
+    report_finished: Callable[[str], None],
+    *,
     broken: dict[Key, str],
 ) -> int | None:
-    """The rows of a store, from `result`; 0 where it is broken, None where it is still to be built."""
+    """Waits for the result of a job and reports it.
+
+    Args:
+      job: the job.
+      result: returns the number of rows of the store, or None if it is still to be built.
+      report_finished: is called with a text, unless the store is still to be built.
+      broken: receives the reason if the store cannot be built.
+
+    Returns:
+      The number of rows; 0 if the store cannot be built, None if it is still to be built.
+
+    Raises:
+      OSError: the disk is full.
+      BrokenProcessPool: a worker process died, maybe because of another job.
+    """
     try:
-        rows = result(*args)
+        rows = result()
     except (OSError, BrokenProcessPool):
-        raise  # the disk, or a worker that died: not this task's own failure
+        raise
     except InputError as error:
         broken[job.request.key] = str(error)
         rows = 0
-    except Exception as error:  # noqa: BLE001 - a tokenizer that chokes on one task's text: the other tasks go on
+    except Exception as error:  # noqa: BLE001 - such as a tokenizer that fails on one task's text
         broken[job.request.key] = f"{type(error).__name__}: {error}"
         rows = 0
     if rows is not None:
-        finished(f"{job.request.task.name}/{job.request.split}: {rows} rows")
+        report_finished(f"{job.request.task.name}/{job.request.split}: {rows} rows")
     return rows
 
 
-def _pickled(job: Job) -> bytes | None:
-    """The job as another process can read it, or None: its functions are lambdas, local, or the main script's."""
+def _pickle_job(job: Job) -> bytes | None:
+    """Returns the pickled job; None if no other process can unpickle it.
+
+    That is so if its functions are lambdas, local functions, or functions of the main script.
+    """
     try:
-        data = pickle.dumps(job)
+        pickled = pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError):
         return None
-    return None if b"__main__" in data else data
+    if b"__main__" in pickled:
+        return None
+    return pickled
 
 
-def _build_pickled(data: bytes) -> int | None:
+def _build_pickled(pickled: bytes) -> int | None:
+    """Builds a store in a worker process; returns None if the job's code cannot be imported."""
     try:
-        job = pickle.loads(data)
-    except Exception:  # noqa: BLE001 (importing a user's module may raise anything)
+        job = pickle.loads(pickled)
+    except Exception:  # noqa: BLE001 - importing a user's module may raise anything
         return None
     return build(job)
 
 
 @contextlib.contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Ctrl-C waits until the end. Processes started meanwhile inherit that, until they are ready to die without a traceback."""
-    before, came, handler = (
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}),
-        [],
-        None,
-    )
+def _ctrl_c_delayed() -> Iterator[None]:
+    """Delays Ctrl-C until the end of the block.
+
+    Processes that are started in the block inherit a blocked SIGINT. They unblock it when they are
+    ready to end without a traceback.
+    """
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    received: list[int] = []
+    previous_handler = None
     if threading.current_thread() is threading.main_thread():
-        # Another thread, of numpy's for instance, may take the signal all the same; this one then hears of it.
-        handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+        # Another thread, of numpy for instance, may receive the signal although it is blocked in
+        # this one. Python then runs the handler in this thread.
+        previous_handler = signal.signal(
+            signal.SIGINT, lambda number, frame: received.append(number)
+        )
     try:
         yield
     finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if came:
+        if previous_handler is not None:
+            signal.signal(signal.SIGINT, previous_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        if received:
             signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker() -> None:
+    """Lets Ctrl-C end a worker process at once, and the end of its parent, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def _exit_with_parent() -> None:
-    """A pool's worker would wait for ever for a parent that was killed."""
+    """Ends this process when its parent ends. A worker would wait forever for a killed parent."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -383,21 +541,30 @@ def _exit_with_parent() -> None:
 
 @contextlib.contextmanager
 def _main_script_hidden() -> Iterator[None]:
-    """Spawned processes import the main script, and with it jax, unless they see none."""
+    """Keeps processes that are spawned in the block from importing the main script, and its jax."""
     main = sys.modules["__main__"].__dict__
-    shown = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    saved = {name: main[name] for name in ("__file__", "__spec__") if name in main}
     main.pop("__file__", None)
     main["__spec__"] = None
     try:
         yield
     finally:
-        main.update(shown)
+        main.update(saved)
 
 
-def _report(
+def _report_broken(
     requests: Sequence[Request], broken: dict[Key, str], skip_broken: bool
 ) -> None:
-    """Raises InputError, or names on stderr what is left out."""
+    """Names the stores that cannot be prepared, on stderr or in an error.
+
+    Args:
+      requests: all requests.
+      broken: the reasons for the stores that cannot be prepared.
+      skip_broken: whether the run goes on without them.
+
+    Raises:
+      InputError: not `skip_broken`, or all training stores are broken.
+    """
     lines = "\n".join(
         f"  {task}/{split} ({kind}): {reason}"
         for (task, split, kind), reason in broken.items()
@@ -405,10 +572,11 @@ def _report(
     if not skip_broken:
         raise InputError(
             f"{len(broken)} of {len(requests)} token stores cannot be prepared:\n{lines}\n"
-            "Repair these tasks or take them out of the mixture, or go on without them with --gin.DataConfig.skip_broken=True"
+            "Repair these tasks or take them out of the mixture, or go on without them with "
+            "--gin.DataConfig.skip_broken=True"
         )
-    to_train = [request.key for request in requests if request.kind == "train"]
-    if to_train and all(key in broken for key in to_train):
+    training_keys = [request.key for request in requests if request.kind == "train"]
+    if training_keys and all(key in broken for key in training_keys):
         raise InputError(
             f"nothing is left to train on; these cannot be prepared:\n{lines}"
         )

@@ -353,7 +353,9 @@ class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):
     ) -> tf.data.Dataset:
         row_length = task_feature_lengths["inputs"] + task_feature_lengths["targets"]
         joined = ds.map(self._join, num_parallel_calls=tf.data.AUTOTUNE)
-        lengths = {name: row_length for name in ("targets", "loss", "prefix")}
+        lengths: dict[str, int] = dict.fromkeys(
+            ("targets", "loss", "prefix"), row_length
+        )
         rows = self._pack_or_pad(joined, lengths)
         return rows.map(self._convert_example, num_parallel_calls=tf.data.AUTOTUNE)
 

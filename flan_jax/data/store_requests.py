@@ -1,8 +1,7 @@
-"""Which examples a store holds: those of a task's split, selected, each in its prompts."""
+"""Requests for token stores: which examples of which task, in which prompts, a store holds."""
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 from flan_jax.data.token_store import STORE_VERSION, Kind
 from flan_jax.data.tokenizers import Tokenizer
@@ -28,7 +27,15 @@ Key = tuple[str, str, Kind]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One store to have. The task's `source` is read as it stands: put what resolve_source gives there first."""
+    """A request for one token store.
+
+    Attributes:
+      task: the task. Rows are read from its `source` as it is: for a run, that is the one that
+        resolve_source returns.
+      split: one of SPLITS.
+      kind: "train" for rendered training examples, "eval" for prompts, options and references.
+      prompts: how examples are shown.
+    """
 
     task: TemplatedTask
     split: str
@@ -37,14 +44,38 @@ class Request:
 
     @property
     def key(self) -> Key:
+        """What tells the stores of a run apart."""
         return self.task.name, self.split, self.kind
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Where the rows are from, see Source.provenance.
+
+        Raises:
+          InputError: the task's source does not say.
+        """
+        source = self.task.source
+        provenance = getattr(source, "provenance", None)
+        if provenance is None:
+            raise InputError(
+                f"task {self.task.name!r}: its source {type(source).__name__} has no `provenance`, "
+                "from which reports know where the rows are from. Add it to the class: "
+                "provenance = {'kind': 'files', 'where': 'rows.csv'}"
+            )
+        return provenance
 
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """Which rows, in which templates. `cap` and `max_eval_examples` count rows that a task keeps; None is all of them.
+    """Which examples of a split a store holds, and in which templates.
 
-    `prompt_tokens` is where few-shot prompts end that name no Prompts.exemplar_tokens.
+    Attributes:
+      cap: the most examples of a training store; None for all that the task keeps.
+      max_eval_examples: the most examples of an evaluation store; None for all that the task keeps.
+      renderings: the number of different templates of a training example.
+      assignment: how templates are assigned to training examples, see render_train.
+      seed: the seed of the draws of templates and exemplars.
+      prompt_tokens: the largest number of tokens of a few-shot prompt whose Prompts do not say.
     """
 
     cap: int | None = EXAMPLES_PER_DATASET
@@ -54,31 +85,47 @@ class Selection:
     seed: int = 0
     prompt_tokens: int = 1024
 
-    def of(self, request: Request) -> tuple[Any, ...]:
-        """The part that shapes the store of a request."""
-        train = (self.cap, self.renderings, self.assignment, self.seed)
-        own = train if request.kind == "train" else (self.max_eval_examples,)
-        if not request.prompts.shots:
-            return own
+    def fingerprint_fields(self, request: Request) -> tuple[object, ...]:
+        """Returns the fields of the selection that shape the store of a request.
+
+        >>> Selection(max_eval_examples=200).fingerprint_fields(Request(task, "test", "eval"))
+        (200,)
+        """
+        if request.kind == "train":
+            fields = (self.cap, self.renderings, self.assignment, self.seed)
+        else:
+            fields = (self.max_eval_examples,)
         prompts = request.prompts
-        few = (
+        if not prompts.shots:
+            return fields
+        return (
+            *fields,
             prompts.shots,
             prompts.mixed_templates,
             self.cap,
             self.seed,
-            self.tokens(prompts),
+            self.few_shot_tokens(prompts),
+            request.task.source.fingerprint("train"),
         )
-        return *own, *few, request.task.source.fingerprint("train")
 
-    def tokens(self, prompts: Prompts) -> int:
-        """The tokens of a few-shot prompt."""
+    def few_shot_tokens(self, prompts: Prompts) -> int:
+        """Returns the largest number of tokens of a few-shot prompt."""
         return prompts.exemplar_tokens or self.prompt_tokens
 
 
 def store_fingerprint(
     request: Request, selection: Selection, tokenizer: Tokenizer
 ) -> str:
-    """A hash of all that shapes a store's tokens. Raises InputError when the source lacks the split."""
+    """Returns a hash of everything that shapes a store's tokens.
+
+    Args:
+      request: the request for the store.
+      selection: which examples it holds.
+      tokenizer: the tokenizer of its tokens.
+
+    Raises:
+      InputError: the split is unknown, or the source cannot be read.
+    """
     task = request.task
     return fingerprint(
         STORE_VERSION,
@@ -88,26 +135,36 @@ def store_fingerprint(
         task.options,
         task.source.fingerprint(check_split(request.split)),
         request.kind,
-        selection.of(request),
+        selection.fingerprint_fields(request),
         tokenizer.fingerprint,
         follow=getattr(task.fields, "__module__", ""),
     )
 
 
 class RenderedExamples:
-    """The examples of a request, rendered as they are asked for; `rows` counts the source's rows that were read.
+    """The rendered examples of a request. Each iteration reads and renders them anew, one by one.
 
-    Few-shot prompts draw from the training split, which is read first.
+    Few-shot exemplars are drawn from the training split, which is read first.
     """
 
     def __init__(self, request: Request, selection: Selection, tokenizer: Tokenizer):
-        self._request, self._selection, self._tokenizer = request, selection, tokenizer
+        """Reads nothing yet.
+
+        Args:
+          request: the request.
+          selection: which examples, in which templates.
+          tokenizer: counts the tokens of few-shot prompts.
+        """
+        self._request = request
+        self._selection = selection
+        self._tokenizer = tokenizer
         self._exemplars: Exemplars | None = None
         self._source = _SourceRows(request.task.source, request.split)
 
     def __iter__(self) -> Iterator[TrainRow | EvalRow]:
-        request, selection = self._request, self._selection
-        self._exemplars = self._draw_from() if request.prompts.shots else None
+        request = self._request
+        selection = self._selection
+        self._exemplars = self._draw_exemplars() if request.prompts.shots else None
         if request.kind == "train":
             return render_train(
                 request.task,
@@ -129,50 +186,59 @@ class RenderedExamples:
         )
 
     @property
-    def rows(self) -> int:
-        return self._source.count
+    def rows_read(self) -> int:
+        """The number of the source's rows that were read."""
+        return self._source.rows_read
 
     @property
     def mean_exemplars(self) -> float:
-        """Exemplars in a prompt, on average over the prompts rendered."""
-        found = self._exemplars
-        return found.placed / found.prompts if found and found.prompts else 0.0
+        """The mean number of exemplars in the prompts that were rendered; 0 without exemplars."""
+        exemplars = self._exemplars
+        if exemplars is None or not exemplars.prompts:
+            return 0.0
+        return exemplars.placed / exemplars.prompts
 
-    def _draw_from(self) -> Exemplars:
-        request, selection = self._request, self._selection
-        if "train" not in request.task.splits:
+    def _draw_exemplars(self) -> Exemplars:
+        task = self._request.task
+        prompts = self._request.prompts
+        selection = self._selection
+        if "train" not in task.splits:
             raise InputError(
                 "there is no train split to draw exemplars from; use Prompts.shots = 0"
             )
+        rows = _SourceRows(task.source, "train")
         return Exemplars(
-            request.task,
-            kept_examples(
-                request.task, _SourceRows(request.task.source, "train"), selection.cap
-            ),
-            request.prompts,
+            task,
+            kept_examples(task, rows, selection.cap),
+            prompts,
             count_tokens=lambda text: len(self._tokenizer.encode(text)),
-            tokens=selection.tokens(request.prompts) - 1,  # EOS takes one
+            tokens=selection.few_shot_tokens(prompts) - 1,  # EOS takes one
             seed=selection.seed,
         )
 
 
 class _SourceRows:
-    """A split's rows, counted as they are read. Whatever the source raises is the task's failure, not this program's."""
+    """The rows of a split. Turns any exception of the source into an InputError.
+
+    Attributes:
+      rows_read: the number of rows that were read.
+    """
 
     def __init__(self, source: Source, split: str):
-        self.count = 0
-        self._source, self._split = source, split
+        self.rows_read = 0
+        self._source = source
+        self._split = split
 
     def __iter__(self) -> Iterator[Row]:
         try:
             for row in self._source.rows(self._split):
-                self.count += 1
+                self.rows_read += 1
                 yield row
         except InputError:
             raise
         except Exception as error:
-            # TensorFlow puts a page of its own frames before what went wrong.
-            said = (str(error).strip().splitlines() or [""])[-1].strip()
+            # The last line: TensorFlow puts a page of its own frames before it.
+            lines = str(error).strip().splitlines() or [""]
             raise InputError(
-                f"reading row {self.count} raised {type(error).__name__}: {said}"
+                f"reading row {self.rows_read} raised {type(error).__name__}: {lines[-1].strip()}"
             ) from error

@@ -53,7 +53,9 @@ class Ragged(NamedTuple):
 
     def row(self, index: int) -> np.ndarray:
         """Returns one row, a view."""
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
+        start = self.offsets[index]
+        stop = self.offsets[index + 1]
+        return self.values[start:stop]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +126,9 @@ class TokenStore:
             raise _damaged(folder, f"{TOKENS} has {size} bytes, not {meta['size']}")
         if _crc32(file) != meta["crc32"]:
             raise _damaged(folder, f"the checksum of {TOKENS} is wrong")
-        return cls(
-            folder, meta, pa.ipc.open_file(pa.memory_map(str(file))).get_batch(0)
-        )
+        mapped_file = pa.memory_map(str(file))
+        rows = pa.ipc.open_file(mapped_file).get_batch(0)
+        return cls(folder, meta, rows)
 
     def __len__(self) -> int:
         return self._rows.num_rows
@@ -151,9 +153,11 @@ class TokenStore:
         The token arrays are views of the file.
         """
         column: Any = self._rows.column("segments")
+        segments = column.values
+        has_loss = segments.field("has_loss")
         return Segments(
-            tokens=_ragged(column.values.field("tokens")),
-            has_loss=column.values.field("has_loss").to_numpy(zero_copy_only=False),
+            tokens=_ragged(segments.field("tokens")),
+            has_loss=has_loss.to_numpy(zero_copy_only=False),
             starts=column.offsets.to_numpy(zero_copy_only=True),
         )
 
@@ -188,7 +192,8 @@ class TokenStore:
         Eval stores only.
         """
         starts, options = self._options
-        return [options.row(i) for i in range(starts[row], starts[row + 1])]
+        numbers = range(starts[row], starts[row + 1])
+        return [options.row(number) for number in numbers]
 
     def references(self, row: int) -> list[str]:
         """Returns the texts of all correct answers, at least one. Eval stores only."""
@@ -218,7 +223,8 @@ def trim_and_append_eos(tokens: np.ndarray, length: int, eos: int) -> np.ndarray
     Returns:
       int32 [at most length].
     """
-    return np.append(tokens[: length - 1].astype(np.int32), np.int32(eos))
+    trimmed = tokens[: length - 1].astype(np.int32)
+    return np.append(trimmed, np.int32(eos))
 
 
 def schema(kind: Kind, vocab_size: int) -> pa.Schema:
@@ -228,7 +234,8 @@ def schema(kind: Kind, vocab_size: int) -> pa.Schema:
       kind: "train" or "eval".
       vocab_size: tokens are uint16 where it allows that, else uint32.
     """
-    tokens = pa.large_list(pa.uint16() if vocab_size <= 2**16 else pa.uint32())
+    token = pa.uint16() if vocab_size <= 2**16 else pa.uint32()
+    tokens = pa.large_list(token)
     source = [("example", pa.int32()), ("template", pa.int16())]
     if kind == "train":
         segment = pa.struct([("tokens", tokens), ("has_loss", pa.bool_())])
@@ -258,18 +265,19 @@ def token_column(rows: Sequence[Sequence[int]], vocab_size: int) -> pa.LargeList
       InputError: an id is outside of the vocabulary.
     """
     offsets = _offsets(rows)
-    values = np.fromiter(
-        itertools.chain.from_iterable(rows), np.int64, count=offsets[-1]
-    )
-    if len(values) and not 0 <= values.min() <= values.max() < vocab_size:
-        raise InputError(
-            f"the tokenizer gave the token ids {values.min()} to {values.max()}, but its "
-            f"vocabulary has {vocab_size}: its file is damaged, or extra_ids is too small"
-        )
+    all_tokens = itertools.chain.from_iterable(rows)
+    values = np.fromiter(all_tokens, np.int64, count=offsets[-1])
+    if len(values):
+        smallest = values.min()
+        largest = values.max()
+        if smallest < 0 or largest >= vocab_size:
+            raise InputError(
+                f"the tokenizer gave the token ids {smallest} to {largest}, but its "
+                f"vocabulary has {vocab_size}: its file is damaged, or extra_ids is too small"
+            )
     dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
-    return pa.LargeListArray.from_arrays(
-        pa.array(offsets), pa.array(values.astype(dtype))
-    )
+    members = pa.array(values.astype(dtype))
+    return pa.LargeListArray.from_arrays(pa.array(offsets), members)
 
 
 def segment_column(
@@ -284,11 +292,10 @@ def segment_column(
       tokens: the tokens of every segment of every example.
       has_loss: whether it has loss, for every segment.
     """
-    segments = pa.StructArray.from_arrays(
-        [tokens, pa.array(has_loss, pa.bool_())], names=["tokens", "has_loss"]
-    )
-    starts = pa.array(_offsets(groups).astype(np.int32))
-    return pa.ListArray.from_arrays(starts, segments)
+    fields = [tokens, pa.array(has_loss, pa.bool_())]
+    segments = pa.StructArray.from_arrays(fields, names=["tokens", "has_loss"])
+    starts = _offsets(groups).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(starts), segments)
 
 
 def nested_column(
@@ -300,13 +307,15 @@ def nested_column(
       groups: for each list a sequence of its length.
       members: the members of all lists.
     """
-    return pa.LargeListArray.from_arrays(pa.array(_offsets(groups)), members)
+    offsets = pa.array(_offsets(groups))
+    return pa.LargeListArray.from_arrays(offsets, members)
 
 
 def _offsets(rows: Sequence[Sequence[object]]) -> np.ndarray:
     """int64 [rows + 1]: where each row starts if all are in one array."""
+    lengths = [len(row) for row in rows]
     offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
@@ -331,7 +340,8 @@ def write_store(
       OSError: it cannot be written (disk full, no permission). Nothing is left then.
     """
     table = pa.Table.from_batches(list(batches), schema).combine_chunks()
-    rows = (table.to_batches() or [pa.RecordBatch.from_pylist([], schema)])[0]
+    combined = table.to_batches()
+    rows = combined[0] if combined else pa.RecordBatch.from_pylist([], schema)
     try:
         with atomic_folder(folder) as temporary:
             file = temporary / TOKENS
@@ -347,11 +357,9 @@ def write_store(
     except OSError as error:
         if isinstance(error, FileExistsError) and (folder / META).is_file():
             return  # another process was faster; the two stores are the same
-        raise OSError(
-            error.errno,
-            f"cannot write the token store: {error.strerror or error}",
-            str(folder),
-        ) from error
+        reason = error.strerror or error
+        message = f"cannot write the token store: {reason}"
+        raise OSError(error.errno, message, str(folder)) from error
 
 
 def _crc32(file: Path) -> int:
@@ -366,7 +374,8 @@ def _read_meta(folder: Path) -> JsonObject:
     if not folder.is_dir():
         raise InputError(f"there is no token store {folder}; prepare it first")
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        text = (folder / META).read_text(encoding="utf-8")
+        meta = json.loads(text)
     except (FileNotFoundError, ValueError):
         raise _damaged(folder, f"{META} is missing or not JSON") from None
     if not isinstance(meta, dict) or not {"version", "size", "crc32"} <= meta.keys():
@@ -385,7 +394,8 @@ def _damaged(folder: Path, reason: str) -> InputError:
     )
 
 
-def _ragged(column: Any) -> Ragged:
+def _ragged(column: pa.LargeListArray) -> Ragged:
+    """Returns views of a column of lists."""
     return Ragged(
         values=column.values.to_numpy(zero_copy_only=True),
         offsets=column.offsets.to_numpy(zero_copy_only=True),

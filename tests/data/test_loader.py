@@ -254,11 +254,11 @@ def test_prefetch_makes_so_many_batches_ahead_and_no_more():
 
 
 def test_closing_prefetch_ends_its_thread():
+    earlier_threads = set(threading.enumerate())
     batches = prefetch(lambda step: step, 0, 1000)
     next(batches)
-    (thread,) = [
-        thread for thread in threading.enumerate() if thread.name == "prefetch"
-    ]
+    (thread,) = set(threading.enumerate()) - earlier_threads
+    assert thread.name == "prefetch"
     batches.close()
     thread.join(timeout=5)
     assert not thread.is_alive()

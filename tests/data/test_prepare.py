@@ -84,7 +84,7 @@ def test_eval_stores(tokenizer, tmp_path):
 
 
 def test_many_batches_are_one_store(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare_module, "BATCH", 3)
+    monkeypatch.setattr(prepare_module, "ROWS_PER_BATCH", 3)
     small = prepare(
         [TRAIN], tokenizer, tmp_path / "a", selection=Selection(renderings=2), workers=0
     )[TRAIN.key]
