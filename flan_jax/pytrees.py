@@ -1,6 +1,5 @@
 """Pytrees with named leaves: "encoder/layers_0/mlp/wo/kernel". Regexes choose leaves by name."""
 
-import itertools
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -25,9 +24,11 @@ def map_named(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
       tree: the tree whose leaves are mapped.
       *rest: trees of the same structure.
     """
-    return jax.tree.map_with_path(
-        lambda path, *leaves: function(_name(path), *leaves), tree, *rest
-    )
+
+    def call(path: tuple[Any, ...], *leaves: object) -> object:
+        return function(_name(path), *leaves)
+
+    return jax.tree.map_with_path(call, tree, *rest)
 
 
 def named_leaves(tree: Tree) -> dict[str, Any]:
@@ -36,7 +37,8 @@ def named_leaves(tree: Tree) -> dict[str, Any]:
     >>> named_leaves({"mlp": {"wi": 1, "wo": 2}})
     {'mlp/wi': 1, 'mlp/wo': 2}
     """
-    return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+    leaves = jax.tree.leaves_with_path(tree)
+    return {_name(path): leaf for path, leaf in leaves}
 
 
 def match(tree: Tree, regex: str) -> Tree:
@@ -50,7 +52,11 @@ def match(tree: Tree, regex: str) -> Tree:
       regex: searched in each name (re.search); anchor it with ^ and $.
     """
     pattern = re.compile(regex)
-    return map_named(lambda name, _: pattern.search(name) is not None, tree)
+
+    def is_match(name: str, _: object) -> bool:
+        return pattern.search(name) is not None
+
+    return map_named(is_match, tree)
 
 
 def partition(tree: Tree, regex: str) -> tuple[Tree, Tree]:
@@ -64,10 +70,14 @@ def partition(tree: Tree, regex: str) -> tuple[Tree, Tree]:
       regex: searched in each name (re.search); anchor it with ^ and $.
     """
     pattern = re.compile(regex)
-    selected, rest = {}, {}
+    selected = {}
+    rest = {}
     for path, leaf in flatten_dict(tree).items():
-        half = selected if pattern.search("/".join(path)) else rest
-        half[path] = leaf
+        name = "/".join(path)
+        if pattern.search(name):
+            selected[path] = leaf
+        else:
+            rest[path] = leaf
     return unflatten_dict(selected), unflatten_dict(rest)
 
 
@@ -91,11 +101,17 @@ def unstacked(tree: Tree) -> Tree:
     """
     if not isinstance(tree, Mapping):
         return tree
-    out = {name: unstacked(branch) for name, branch in tree.items() if name != "layers"}
+    out = {}
+    for name, branch in tree.items():
+        if name != "layers":
+            out[name] = unstacked(branch)
+
     stack = tree.get("layers", {})
-    layer_count = max((len(leaf) for leaf in jax.tree.leaves(stack)), default=0)
-    for i in range(layer_count):
-        out[f"layers_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], stack)
+    leaves = jax.tree.leaves(stack)
+    layer_count = max((len(leaf) for leaf in leaves), default=0)
+    for layer in range(layer_count):
+        take_layer = operator.itemgetter(layer)
+        out[f"layers_{layer}"] = jax.tree.map(take_layer, stack)
     return out
 
 
@@ -131,17 +147,14 @@ def restack_layers(
 
         number = _LAYER.search(name)
         if number is not None:
-            stacked = leaves[_LAYER.sub(r"\1layers/", name, count=1)]
+            stacked_name = _LAYER.sub(r"\1layers/", name, count=1)
+            stacked = leaves[stacked_name]
             if stacked.shape == wanted.shape:
                 return stacked
-            return take(stacked, int(number.group(2)))
+            layer = int(number.group(2))
+            return take(stacked, layer)
 
-        layers = []
-        for i in itertools.count():
-            layer = leaves.get(_STACK.sub(rf"\1layers_{i}/", name, count=1))
-            if layer is None:
-                break
-            layers.append(layer)
+        layers = _layers(leaves, name)
         if not layers:
             raise KeyError(name)
         if layers[0].shape == wanted.shape:
@@ -149,6 +162,16 @@ def restack_layers(
         return stack(layers)
 
     return map_named(leaf_of, like)
+
+
+def _layers(leaves: Mapping[str, Any], stacked_name: str) -> list[Any]:
+    """Returns the leaves "layers_0/...", "layers_1/..." of a stack's name "layers/..."."""
+    layers = []
+    while True:
+        name = _STACK.sub(rf"\1layers_{len(layers)}/", stacked_name, count=1)
+        if name not in leaves:
+            return layers
+        layers.append(leaves[name])
 
 
 _STACK = re.compile(r"(^|/)layers/")

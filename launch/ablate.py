@@ -1,5 +1,9 @@
-"""python launch/ablate.py --gin_file=leave_one_cluster_out.gin [--sweep_dir=DIR] [--engine=NAME] [--dry_run] [--status]
-python launch/ablate.py run --plan=SWEEP_DIR --index=I"""
+"""Plans and runs a sweep.
+
+python launch/ablate.py --gin_file=leave_one_cluster_out.gin [--sweep_dir=DIR] [--engine=NAME]
+    [--dry_run] [--status]
+python launch/ablate.py run --plan=SWEEP_DIR --index=I
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""python launch/convert.py FROM TO [--to=hugging_face] [--dtype=float32] [--original=FOLDER]"""
+"""Converts parameters between formats.
+
+python launch/convert.py FROM TO [--to=hugging_face] [--dtype=float32] [--original=FOLDER]
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""python launch/evaluate.py --gin_file=flan_mixture.gin [--gin.WARM_START=CKPT] [--tasks=rte,anli_r1] [--dry_run]"""
+"""Scores a run or a checkpoint.
+
+python launch/evaluate.py --gin_file=flan_mixture.gin [--gin.WARM_START=CKPT]
+    [--tasks=rte,anli_r1] [--dry_run]
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""python launch/inspect_task.py TASK [--template=N] [--rows=N] [--split=train] [--source=sandbox] [--help]"""
+"""Shows examples of a task.
+
+python launch/inspect_task.py TASK [--template=N] [--rows=N] [--split=train] [--source=sandbox]
+    [--help]
+"""
 
 import sys
 from pathlib import Path

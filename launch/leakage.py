@@ -1,4 +1,7 @@
-"""python launch/leakage.py [MIXTURE] [--held_out=CLUSTER] [--run_dir=DIR] [--gin_file=...]"""
+"""Searches the held-out tasks' examples in the training mixture.
+
+python launch/leakage.py [MIXTURE] [--held_out=CLUSTER] [--run_dir=DIR] [--gin_file=...]
+"""
 
 import sys
 from pathlib import Path

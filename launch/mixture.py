@@ -1,4 +1,7 @@
-"""python launch/mixture.py [MIXTURE] [--held_out=CLUSTER] [--diff=MIXTURE] [--picture=FILE]"""
+"""Shows a mixture in numbers.
+
+python launch/mixture.py [MIXTURE] [--held_out=CLUSTER] [--diff=MIXTURE] [--picture=FILE]
+"""
 
 import sys
 from pathlib import Path

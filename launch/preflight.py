@@ -1,4 +1,7 @@
-"""python launch/preflight.py --gin_file=flan_mixture.gin [--topology=v4:4x4x8] [--search]"""
+"""Says whether a run fits its devices, without them.
+
+python launch/preflight.py --gin_file=flan_mixture.gin [--topology=v4:4x4x8] [--search]
+"""
 
 import sys
 from pathlib import Path

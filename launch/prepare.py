@@ -1,4 +1,7 @@
-"""python launch/prepare.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--dry_run]"""
+"""Prepares the data of a run.
+
+python launch/prepare.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--dry_run]
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""python launch/tokenizer.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--dry_run]"""
+"""Trains a tokenizer on a mixture's texts.
+
+python launch/tokenizer.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--dry_run]
+"""
 
 import sys
 from pathlib import Path

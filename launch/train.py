@@ -1,4 +1,7 @@
-"""python launch/train.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--run_dir=DIR] [--dry_run]"""
+"""Trains a model on a mixture.
+
+python launch/train.py --gin_file=flan_mixture.gin [--gin.NAME=value] [--run_dir=DIR] [--dry_run]
+"""
 
 import sys
 from pathlib import Path

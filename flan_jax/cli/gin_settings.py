@@ -53,6 +53,7 @@ MACROS = (
 GIN_FOLDER = Path(__file__).resolve().parents[2] / "gin"
 
 Configurable = TypeVar("Configurable", bound=Callable[..., Any])
+Made = TypeVar("Made")
 
 CONFIGURABLES: dict[str, Callable[..., Any]] = {}
 """The classes and functions that gin files may set and name, by name."""
@@ -133,7 +134,7 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
         for macro in MACROS:
             _check_set(macro)
         _check_model_is_named()
-        settings = _make("Settings")
+        settings = _make(Settings)
         _check_model(settings.model)
         return settings
 
@@ -169,7 +170,7 @@ def load_ablation(gin_files: Sequence[str], bindings: Sequence[str]) -> Ablation
             "runs"
         )
     with _gin_errors_explained():
-        return _make("AblationConfig")
+        return _make(AblationConfig)
 
 
 def load_engine(
@@ -201,7 +202,7 @@ def load_engine(
                 f"{', '.join(missing)} has no value; write --gin.{missing[0]}=value, or set it in "
                 "a gin file"
             )
-        return _make(engine.__name__)
+        return _make(engine)
 
 
 def _is_required(field: dataclasses.Field) -> bool:
@@ -231,7 +232,7 @@ def load_model(gin_files: Sequence[str]) -> ModelConfig:
         _parse(gin_files, [])
         _check_set("MODEL")
         gin.parse_config("_model_alone.model = %MODEL")
-        model = _make("_model_alone")
+        model = _make(_model_alone)
         _check_model(model)
         return model
 
@@ -260,9 +261,9 @@ _known_to_gin: dict[str, Callable[..., Any]] = {}
 """What gin made of the configurables, by name."""
 
 
-def _make(name: str) -> Any:
+def _make(configurable: Callable[..., Made]) -> Made:
     """Calls a configurable with the parameters that the gin files give."""
-    return _known_to_gin[name]()
+    return _known_to_gin[configurable.__name__]()
 
 
 def _all_configurables() -> dict[str, Callable[..., Any]]:
@@ -355,7 +356,7 @@ def _type_checked(configurable: Callable[..., Any]) -> Callable[..., Any]:
     hints = typing.get_type_hints(configurable)
 
     @functools.wraps(configurable, updated=())
-    def make(**values: object) -> Any:
+    def make(**values: object) -> object:
         for name, value in values.items():
             if name in hints and not _fits(value, hints[name]):
                 raise InputError(

@@ -19,7 +19,8 @@ This page is made from the classes by `python -m flan_jax.cli.settings_reference
 
 A run's settings are gin files, read one after the other, and flags, which win over them:
 
-    python launch/train.py --gin_file=flan_mixture.gin --gin_file=models/t5_1_1_small.gin --gin.STEPS=5000
+    python launch/train.py --gin_file=flan_mixture.gin \
+--gin_file=models/t5_1_1_small.gin --gin.STEPS=5000
 
 - `--gin_file=` is looked for in the working directory and in this folder; it may be repeated.
 - `--gin.NAME=value` sets a macro or a parameter: `--gin.SEED=3`, `--gin.TrainConfig.log_every=50`.
@@ -34,7 +35,9 @@ A run's settings are gin files, read one after the other, and flags, which win o
 | `flan_mixture.gin` | the first run: a small model, eighteen tasks, practice rows |
 | `train.gin` | which macro goes to which setting; every other file includes it |
 | `base_lm.gin` | a small language model of the practice texts, which the practice sweeps tune |
-| `leave_one_cluster_out.gin`, `number_of_clusters.gin`, `number_of_tasks.gin`, `number_of_templates.gin`, `role_of_instructions.gin`, `few_shot.gin`, `model_scale.gin` | the ablations of the FLAN paper, for `launch/ablate.py` |
+| `leave_one_cluster_out.gin`, `number_of_clusters.gin`, `number_of_tasks.gin`, \
+`number_of_templates.gin`, `role_of_instructions.gin`, `few_shot.gin`, `model_scale.gin` \
+| the ablations of the FLAN paper, for `launch/ablate.py` |
 | `models/` | published model sizes |
 | `mesh/` | a `MESH` for the usual TPU slices and for a machine of eight GPUs |
 | `xla/` | XLA's flags for TPUs and GPUs |

@@ -345,7 +345,7 @@ def register_attention_backend(name: str, backend: Backend) -> None:
     add_to_registry(BACKENDS, "attention backend", name, backend)
 
 
-def attend(
+def attend(  # noqa: PLR0913 (as jax.nn.dot_product_attention)
     query: Query,
     key: Keys,
     value: Keys,

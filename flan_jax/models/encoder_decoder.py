@@ -379,7 +379,7 @@ class EncoderDecoder(nn.Module):
         x = self.token_embedder(batch["encoder_input_tokens"])
         return self.encoder(x, batch["encoder_segment_ids"], deterministic)
 
-    def decode_hidden(
+    def decode_hidden(  # noqa: PLR0913 (packed rows and decoding with a cache differ in these)
         self,
         encoded: Encoded,
         encoder_segment_ids: Int[Array, "batch encoder_length"],

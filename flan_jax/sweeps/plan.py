@@ -15,6 +15,7 @@ from flan_jax.data.config import DataConfig, fixed_lengths
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.evaluation.score_files import VERSION
+from flan_jax.json_files import JsonValue
 from flan_jax.models.params import count_params
 from flan_jax.sweeps.sweep_dir import BASE, Plan, PlannedRun, Point, hash_json
 from flan_jax.tasks.clusters import cluster_view
@@ -334,7 +335,7 @@ _NOT_HASHED = frozenset({"cache_dir", "workers", "untuned_dir", "mesh"})
 """Settings that do not change a run's results: where files are kept, how the work is divided."""
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: object) -> JsonValue:
     """Returns settings as JSON, without those that do not change a run's results."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         content = {"class": type(value).__name__}

@@ -81,31 +81,17 @@ class _Description:
     def _contents(self, value: object) -> str:
         if isinstance(value, Mapping):
             return self._describe_all(part for item in value.items() for part in item)
-        if isinstance(
-            value, (set, frozenset)
-        ):  # their order differs from process to process
+        if isinstance(value, (set, frozenset)):
+            # Their order differs from process to process.
             return ",".join(sorted(self.describe(item) for item in value))
-        if isinstance(value, (list, tuple)):
-            return self._describe_all(value)
         if isinstance(value, types.CodeType):
             return self._code_object(value)
-        if isinstance(value, re.Pattern):
-            return self._describe_all((value.pattern, value.flags))
-        if isinstance(value, functools.partial):
-            return self._describe_all((value.func, value.args, value.keywords))
-        if isinstance(value, types.MethodType):
-            return self._describe_all((value.__func__, value.__self__))
         if isinstance(value, types.ModuleType):
             return value.__name__
-        if dataclasses.is_dataclass(value):
-            parts: list[object] = [type(value)]
-            for field in dataclasses.fields(value):
-                parts += [field.name, getattr(value, field.name)]
+
+        parts = _parts(value)
+        if parts is not None:
             return self._describe_all(parts)
-        if isinstance(value, np.ndarray):
-            return self._describe_all((value.dtype.str, value.shape, value.tobytes()))
-        if isinstance(value, property):
-            return self._describe_all((value.fget, value.fset))
         wrapped = getattr(value, "__wrapped__", None)
         if wrapped is not None:  # functools.lru_cache, staticmethod and the like
             return self.describe(wrapped)
@@ -172,6 +158,28 @@ class _Description:
             code.co_kwonlyargcount,
         )
         return self._describe_all(parts)
+
+
+def _parts(value: object) -> Iterable[object] | None:
+    """Returns the values that a value consists of; None for a value of another type."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, re.Pattern):
+        return (value.pattern, value.flags)
+    if isinstance(value, functools.partial):
+        return (value.func, value.args, value.keywords)
+    if isinstance(value, types.MethodType):
+        return (value.__func__, value.__self__)
+    if dataclasses.is_dataclass(value):
+        parts: list[object] = [type(value)]
+        for field in dataclasses.fields(value):
+            parts += [field.name, getattr(value, field.name)]
+        return parts
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, property):
+        return (value.fget, value.fset)
+    return None
 
 
 def _constants(code: types.CodeType) -> tuple[object, ...]:

@@ -72,7 +72,7 @@ class EvalRow(NamedTuple):
     references: tuple[str, ...]
 
 
-def render_train(
+def render_train(  # noqa: PLR0913 (as render_eval, and the mixture's settings)
     task: TemplatedTask,
     rows: Iterable[Row],
     *,

@@ -113,7 +113,7 @@ class Tfds:
         with self._failures_as(f"split {expression!r} of {self.name!r} cannot be read"):
             dataset = builder.as_dataset(split=expression, shuffle_files=False)  # pyright: ignore[reportCallIssue]
             for row in tfds.as_numpy(dataset):
-                yield _plain(row)
+                yield {name: _plain(value) for name, value in row.items()}
 
     @contextlib.contextmanager
     def _failures_as(self, message: str) -> Iterator[None]:
@@ -328,7 +328,7 @@ def _summary(error: Exception) -> str:
     return " ".join([first, *hints])
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     """Converts the arrays and bytes of tfds.as_numpy to the Python values that JSON rows have."""
     if isinstance(value, bytes):
         return value.decode("utf-8")

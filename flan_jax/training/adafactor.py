@@ -61,7 +61,7 @@ class _Settings:
         return min(shape[-2:]) >= self.min_dim_size_to_factor
 
 
-def adafactor(
+def adafactor(  # noqa: PLR0913 (the arguments of optax.adafactor)
     learning_rate: Schedule,
     *,
     stacked: str = STACKED,

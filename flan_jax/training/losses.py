@@ -6,7 +6,7 @@ are never in memory: loss and gradient are computed together, a chunk of positio
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +100,8 @@ def cross_entropy(
         hidden = _pad_length(hidden, padding)
         targets = _pad_length(targets, padding)
         weights = _pad_length(weights, padding)
-    totals: Tree = _chunked(kernel, hidden, targets, weights, z_loss, softcap, chunk)
+    settings = _Settings(z_loss, softcap, chunk)
+    totals: Tree = _chunked(kernel, (hidden, targets, weights), settings)
     loss_sum, z_loss_sum, correct_sum = totals
     sums = {
         "loss_sum": jax.lax.stop_gradient(loss_sum),
@@ -116,40 +117,38 @@ def _pad_length(array: jax.Array, padding: int) -> jax.Array:
     return jnp.pad(array, ((0, 0), (0, padding), *rest))
 
 
+Arrays = tuple[jax.Array, jax.Array, jax.Array]
+"""(hidden, targets, weights) of all positions, or of a chunk of them."""
 Gradients = tuple[jax.Array, jax.Array]
 """Gradients of the loss sum with respect to kernel and hidden."""
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+class _Settings(NamedTuple):
+    """The arguments of cross_entropy that are not arrays."""
+
+    z_loss: float
+    softcap: float | None
+    chunk: int
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _chunked(
-    kernel: jax.Array,
-    hidden: jax.Array,
-    targets: jax.Array,
-    weights: jax.Array,
-    z_loss: float,
-    softcap: float | None,
-    chunk: int,
+    kernel: jax.Array, arrays: Arrays, settings: _Settings
 ) -> tuple[jax.Array, ...]:
     """Returns (loss_sum, z_loss_sum, correct_sum) over all chunks, without computing gradients."""
     kernel = gather_fsdp(kernel, HEAD)
 
-    def body(total: Tree, piece: tuple[jax.Array, ...]) -> tuple[Tree, None]:
-        sums, _ = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
+    def body(total: Tree, piece: Arrays) -> tuple[Tree, None]:
+        sums, _ = _forward(kernel, piece, settings)
         return jax.tree.map(jnp.add, total, sums), None
 
     zeros = (jnp.zeros((), jnp.float32),) * 3
-    sums, _ = _over_chunks(body, zeros, (hidden, targets, weights), chunk)
+    sums, _ = _over_chunks(body, zeros, arrays, settings.chunk)
     return sums
 
 
 def _chunked_forward(
-    kernel: jax.Array,
-    hidden: jax.Array,
-    targets: jax.Array,
-    weights: jax.Array,
-    z_loss: float,
-    softcap: float | None,
-    chunk: int,
+    kernel: jax.Array, arrays: Arrays, settings: _Settings
 ) -> tuple[tuple[jax.Array, ...], Gradients]:
     """Returns the sums and their gradients, computed from the same logits.
 
@@ -157,45 +156,50 @@ def _chunked_forward(
     """
     kernel = gather_fsdp(kernel, HEAD)
 
-    def body(total: Tree, piece: tuple[jax.Array, ...]) -> tuple[Tree, jax.Array]:
-        sums, logits_grad = _forward(kernel, *piece, z_loss=z_loss, softcap=softcap)
+    # b: batch, l: length, m: embed, v: vocab.
+    def body(total: Tree, piece: Arrays) -> tuple[Tree, jax.Array]:
+        sums, logits_grad = _forward(kernel, piece, settings)
         logits_grad = logits_grad.astype(kernel.dtype)
         hidden_grad = jnp.einsum("blv,mv->blm", logits_grad, kernel)
+
+        piece_hidden, _, _ = piece
         kernel_grad = jnp.einsum(
-            "blm,blv->mv", piece[0], logits_grad, preferred_element_type=jnp.float32
+            "blm,blv->mv",
+            piece_hidden,
+            logits_grad,
+            preferred_element_type=jnp.float32,
         )
         kernel_grad = constrain(kernel_grad, HEAD)
-        return jax.tree.map(jnp.add, total, (sums, kernel_grad)), hidden_grad
+        new_total = jax.tree.map(jnp.add, total, (sums, kernel_grad))
+        return new_total, hidden_grad
 
     zero_sums = (jnp.zeros((), jnp.float32),) * 3
     zero_grad = constrain(jnp.zeros(kernel.shape, jnp.float32), HEAD)
-    total, hidden_grad = _over_chunks(
-        body, (zero_sums, zero_grad), (hidden, targets, weights), chunk
-    )
+    zeros = (zero_sums, zero_grad)
+    total, hidden_grad = _over_chunks(body, zeros, arrays, settings.chunk)
     sums, kernel_grad = total
-    return sums, (kernel_grad.astype(kernel.dtype), hidden_grad)
+    kernel_grad = kernel_grad.astype(kernel.dtype)
+    return sums, (kernel_grad, hidden_grad)
 
 
 def _chunked_backward(
-    z_loss: float,
-    softcap: float | None,
-    chunk: int,
-    gradients: Gradients,
-    cotangents: tuple[jax.Array, ...],
-) -> tuple[jax.Array, jax.Array, None, None]:
+    settings: _Settings, gradients: Gradients, cotangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, tuple[jax.Array, None, None]]:
+    del settings
     kernel_grad, hidden_grad = gradients
     # Only the loss is differentiated; the other sums are for the log.
-    scale = cotangents[0].astype(kernel_grad.dtype)
-    return kernel_grad * scale, hidden_grad * scale, None, None
+    loss_cotangent = cotangents[0]
+    scale = loss_cotangent.astype(kernel_grad.dtype)
+    return kernel_grad * scale, (hidden_grad * scale, None, None)
 
 
 _chunked.defvjp(_chunked_forward, _chunked_backward)
 
 
 def _over_chunks(
-    body: Callable[[Total, tuple[jax.Array, ...]], tuple[Total, Tree]],
+    body: Callable[[Total, Arrays], tuple[Total, Tree]],
     zeros: Total,
-    arrays: tuple[jax.Array, ...],
+    arrays: Arrays,
     chunk: int,
 ) -> tuple[Total, Tree]:
     """Runs jax.lax.scan over chunks of positions; joins stacked outputs along the length again."""
@@ -204,48 +208,61 @@ def _over_chunks(
         return body(zeros, arrays)
 
     def split(array: jax.Array) -> jax.Array:
-        return jnp.swapaxes(
-            array.reshape(array.shape[0], count, chunk, *array.shape[2:]), 0, 1
-        )
+        """[batch, length, ...] -> [count, batch, chunk, ...]."""
+        batch, _, *rest = array.shape
+        pieces = array.reshape(batch, count, chunk, *rest)
+        return jnp.swapaxes(pieces, 0, 1)
 
     def join(array: jax.Array) -> jax.Array:
-        return jnp.swapaxes(array, 0, 1).reshape(
-            array.shape[1], count * chunk, *array.shape[3:]
-        )
+        """[count, batch, chunk, ...] -> [batch, length, ...]."""
+        _, batch, _, *rest = array.shape
+        pieces = jnp.swapaxes(array, 0, 1)
+        return pieces.reshape(batch, count * chunk, *rest)
 
-    total, outputs = jax.lax.scan(body, zeros, jax.tree.map(split, arrays))
+    pieces = jax.tree.map(split, arrays)
+    total, outputs = jax.lax.scan(body, zeros, pieces)
     return total, jax.tree.map(join, outputs)
 
 
 def _forward(
     kernel: Float[Array, "embed vocab"],
-    hidden: Float[Array, "batch length embed"],
-    targets: Int[Array, "batch length"],
-    weights: Float[Array, "batch length"],
-    *,
-    z_loss: float,
-    softcap: float | None,
+    arrays: tuple[
+        Float[Array, "batch length embed"],
+        Int[Array, "batch length"],
+        Float[Array, "batch length"],
+    ],
+    settings: _Settings,
 ) -> tuple[tuple[Float[Array, ""], ...], Float[Array, "batch length vocab"]]:
     """Returns (loss_sum, z_loss_sum, correct_sum), and loss_sum's gradient by hidden @ kernel."""
+    hidden, targets, weights = arrays
+    z_loss = settings.z_loss
+    softcap = settings.softcap
     logits = jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
     if softcap is not None:
         logits = softcap * jnp.tanh(logits / softcap)
+    # logsumexp, with the maximum subtracted so that no exponential overflows.
     maximum = jnp.max(logits, axis=-1)
-    normaliser = maximum + jnp.log(
-        jnp.sum(jnp.exp(logits - maximum[..., None]), axis=-1)
-    )
-    at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    square = z_loss * jnp.square(normaliser)
+    exponentials = jnp.exp(logits - maximum[..., None])
+    normalizer = maximum + jnp.log(jnp.sum(exponentials, axis=-1))
+
+    at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)
+    at_target = at_target[..., 0]
+    z_losses = z_loss * jnp.square(normalizer)
     is_correct = (at_target >= maximum).astype(jnp.float32)
-    per_token = (normaliser - at_target + square, square, is_correct)
+    losses = normalizer - at_target + z_losses
 
     # The comparison is fused into the elementwise pass: no one-hot array is made.
-    is_target = jnp.arange(logits.shape[-1])[None, None, :] == targets[..., None]
-    softmax = jnp.exp(logits - normaliser[..., None])
-    slope = (weights * (1.0 + 2.0 * z_loss * normaliser))[..., None]
-    logits_grad = softmax * slope - jnp.where(is_target, weights[..., None], 0.0)
+    vocabulary = jnp.arange(logits.shape[-1])
+    is_target = vocabulary[None, None, :] == targets[..., None]
+    softmax = jnp.exp(logits - normalizer[..., None])
+    slope = weights * (1.0 + 2.0 * z_loss * normalizer)
+    softmax_grad = softmax * slope[..., None]
+    target_grad = jnp.where(is_target, weights[..., None], 0.0)
+    logits_grad = softmax_grad - target_grad
     if softcap is not None:
-        logits_grad = logits_grad * (
-            1.0 - jnp.square(logits / softcap)
-        )  # the slope of tanh
-    return tuple(jnp.sum(weights * values) for values in per_token), logits_grad
+        tanh_slope = 1.0 - jnp.square(logits / softcap)
+        logits_grad = logits_grad * tanh_slope
+
+    per_token = (losses, z_losses, is_correct)
+    sums = tuple(jnp.sum(weights * values) for values in per_token)
+    return sums, logits_grad

@@ -55,17 +55,27 @@ def check_packing(
     Raises:
       PackingError: they are more than rounding explains.
     """
-    packed = _first_examples(_fullest_row(loader), EXAMPLES)
-    alone = [
-        _example_alone(packed, segment) for segment in range(1, _segments(packed) + 1)
-    ]
-    data_parallel = mesh.shape["data"] * mesh.shape["fsdp"]
-    row_count = -(-len(alone) // data_parallel) * data_parallel
+    row = _fullest_row(loader)
+    packed = _first_examples(row, EXAMPLES)
+    example_count = _example_count(packed)
+    alone = []
+    for segment_id in range(1, example_count + 1):
+        alone.append(_example_alone(packed, segment_id))
 
-    packed_gradients = _gradients(config, params, _batch([packed], row_count), mesh)
-    alone_gradients = _gradients(config, params, _batch(alone, row_count), mesh)
+    # Both batches have the same shape, whose rows divide over the devices.
+    data_parallel = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows_per_device = -(-example_count // data_parallel)
+    row_count = rows_per_device * data_parallel
+    packed_batch = _batch([packed], row_count)
+    alone_batch = _batch(alone, row_count)
+
+    packed_gradients = _gradients(config, params, packed_batch, mesh)
+    alone_gradients = _gradients(config, params, alone_batch, mesh)
     loss, gradient = _differences(packed_gradients, alone_gradients)
-    differences = {"loss": float(loss), "gradient": float(gradient)}
+    differences = {
+        "loss": float(loss),
+        "gradient": float(gradient),
+    }
 
     limit = TOLERANCE[config.dtype]
     if not max(differences.values()) <= limit:  # also true of NaN
@@ -81,12 +91,15 @@ def check_packing(
 def _fullest_row(loader: Loader) -> Row:
     """Returns the row of the first batch with the most examples."""
     batch = loader.batch(0)
-    row = int(np.argmax(batch["decoder_segment_ids"].max(axis=1)))
-    return {name: array[row] for name, array in batch.items()}
+    segment_ids = batch["decoder_segment_ids"]
+    example_counts = segment_ids.max(axis=1)
+    fullest = int(np.argmax(example_counts))
+    return {name: array[fullest] for name, array in batch.items()}
 
 
-def _segments(row: Row) -> int:
-    return int(row["decoder_segment_ids"].max())
+def _example_count(row: Row) -> int:
+    segment_ids = row["decoder_segment_ids"]
+    return int(segment_ids.max())
 
 
 def _first_examples(row: Row, count: int) -> Row:
@@ -94,18 +107,21 @@ def _first_examples(row: Row, count: int) -> Row:
     examples = {}
     for name, array in row.items():
         is_kept = _segment_ids(row, name) <= count
-        examples[name] = np.where(is_kept, array, 0).astype(array.dtype)
+        kept_values = np.where(is_kept, array, 0)
+        examples[name] = kept_values.astype(array.dtype)
     return examples
 
 
-def _example_alone(row: Row, segment: int) -> Row:
+def _example_alone(row: Row, segment_id: int) -> Row:
     """Returns one example of a row, moved to the beginning of an empty row."""
     alone = {}
     for name, array in row.items():
-        values = array[_segment_ids(row, name) == segment]
+        is_example = _segment_ids(row, name) == segment_id
+        values = array[is_example]
         if name.endswith("segment_ids"):
             values = np.ones_like(values)
-        alone[name] = np.pad(values, (0, len(array) - len(values)))
+        padding = len(array) - len(values)
+        alone[name] = np.pad(values, (0, padding))
     return alone
 
 
@@ -117,9 +133,15 @@ def _segment_ids(row: Row, name: str) -> np.ndarray:
 
 def _batch(rows: list[Row], count: int) -> Row:
     """Stacks rows to a batch of `count` rows; the rest is padding."""
-    empty = {name: np.zeros_like(array) for name, array in rows[0].items()}
-    rows = rows + [empty] * (count - len(rows))
-    return {name: np.stack([row[name] for row in rows]) for name in empty}
+    first = rows[0]
+    empty = {name: np.zeros_like(array) for name, array in first.items()}
+    padding = [empty] * (count - len(rows))
+    padded = [*rows, *padding]
+
+    batch = {}
+    for name in first:
+        batch[name] = np.stack([row[name] for row in padded])
+    return batch
 
 
 class _Gradients(NamedTuple):
@@ -144,9 +166,11 @@ def _gradients(
     config: ModelConfig, params: Params, batch: Row, mesh: Mesh
 ) -> _Gradients:
     """Returns loss and gradient of a batch, without dropout."""
-    placed = global_batch(batch, mesh, len(batch["decoder_target_tokens"]))
+    row_count = len(batch["decoder_target_tokens"])
+    placed = global_batch(batch, mesh, row_count)
+    model = config.build()
     with use_mesh(mesh):
-        return _gradient_sketch(config.build(), params, placed)
+        return _gradient_sketch(model, params, placed)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -157,18 +181,22 @@ def _gradient_sketch(
         total, sums = loss_and_weight(model, params, batch, z_loss=0.0)
         return total / sums["weight_sum"]
 
-    loss, gradient = jax.value_and_grad(mean_loss)(params)
+    loss_and_gradient = jax.value_and_grad(mean_loss)
+    loss, gradient = loss_and_gradient(params)
     leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(gradient)]
 
     def product(projection: jax.Array) -> jax.Array:
         total = jnp.float32(0.0)
         for number, leaf in enumerate(leaves):
-            signs = _random_signs(leaf.shape, PROJECTIONS * number + projection)
+            seed = PROJECTIONS * number + projection
+            signs = _random_signs(leaf.shape, seed)
             total = total + jnp.sum(signs * leaf)
         return total
 
-    products = jax.lax.map(product, jnp.arange(PROJECTIONS))
-    return _Gradients(loss, optax.tree.norm(leaves), products)
+    projections = jnp.arange(PROJECTIONS)
+    products = jax.lax.map(product, projections)
+    norm = optax.tree.norm(leaves)
+    return _Gradients(loss, norm, products)
 
 
 def _random_signs(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
@@ -179,21 +207,28 @@ def _random_signs(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
     x = seed.astype(jnp.uint32) * jnp.uint32(0x9E3779B9)
     for axis in range(len(shape)):
         position = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        x = _mix_bits(x + position * jnp.uint32(0x85EBCA6B))
-    return 1.0 - 2.0 * (x >> 31).astype(jnp.float32)
+        x = x + position * jnp.uint32(0x85EBCA6B)
+        x = _mix_bits(x)
+    top_bit = x >> 31
+    return 1.0 - 2.0 * top_bit.astype(jnp.float32)
 
 
 def _mix_bits(x: jax.Array) -> jax.Array:
     """The finalizer of MurmurHash3 (Appleby 2011)."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    x = x ^ (x >> 16)
+    x = x * jnp.uint32(0x85EBCA6B)
+    x = x ^ (x >> 13)
+    x = x * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
 
 
 @jax.jit
 def _differences(one: _Gradients, other: _Gradients) -> tuple[jax.Array, jax.Array]:
     """Returns the differences of loss and gradient, relative to the other's."""
-    gradient = (
-        jnp.sqrt(jnp.mean(jnp.square(one.products - other.products))) / other.norm
-    )
-    return jnp.abs(one.loss - other.loss) / jnp.abs(other.loss), gradient
+    squares = jnp.square(one.products - other.products)
+    gradient_difference = jnp.sqrt(jnp.mean(squares))
+    gradient = gradient_difference / other.norm
+
+    loss_difference = jnp.abs(one.loss - other.loss)
+    loss = loss_difference / jnp.abs(other.loss)
+    return loss, gradient

@@ -170,7 +170,7 @@ class SlurmEngine:
 
         def jobs(answer: str) -> list[str]:
             # JOB, or JOB;CLUSTER where there are several clusters.
-            job = answer.split()[-1].partition(";")[0]
+            job = answer.rsplit(maxsplit=1)[-1].partition(";")[0]
             if not indices:
                 return [job]
             return [f"{job}_{index}" for index in indices]
