@@ -347,7 +347,7 @@ class MixtureSummary:
       rows_filled: the share of token positions that packing fills, of 1, for each side of a row:
         {"inputs": ..., "targets": ...}, or {"inputs and targets": ...} for a decoder.
       examples_per_batch: mean number of examples in a batch.
-      supervised_tokens_per_batch: mean number of target tokens in a batch.
+      supervised_tokens_per_batch: mean number of tokens with loss in a batch.
       batch_size: rows of a batch.
       lengths: tokens of a row, {"inputs": ..., "targets": ...}.
       steps: training steps.

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flan_jax.data.batch_plan import MixturePlan
+from flan_jax.data.batch_plan import MixturePlan, RowLayout
+from flan_jax.data.loader import fit_segments
 from flan_jax.data.mixture_data import MixtureData, task_lengths
 from flan_jax.data.token_store import TokenStore
 from flan_jax.run_records import MixtureSummary, MixtureTask
@@ -24,6 +25,9 @@ def summarize_mixture(
     block, _ = plan.block(0)
     input_lengths, target_lengths = plan.example_lengths(block.task, block.index)
     inputs, targets = int(input_lengths.sum()), int(target_lengths.sum())
+    supervised = targets
+    if plan.architecture == "decoder":
+        supervised += _input_tokens_with_loss(data, plan, block)
     examples_per_batch = len(block.index) / plan.block_steps
 
     tasks = []
@@ -47,11 +51,40 @@ def summarize_mixture(
         held_out=data.split.held_out,
         rows_filled=_rows_filled(plan, inputs, targets),
         examples_per_batch=examples_per_batch,
-        supervised_tokens_per_batch=targets / plan.block_steps,
+        supervised_tokens_per_batch=supervised / plan.block_steps,
         batch_size=plan.batch_size,
         lengths=plan.lengths,
         steps=steps,
     )
+
+
+def _input_tokens_with_loss(
+    data: MixtureData, plan: MixturePlan, block: RowLayout
+) -> int:
+    """Returns the tokens with loss before the last segments of the examples in a block.
+
+    An example of an input and a target has none, a conversation those of its earlier replies. Only
+    a decoder is trained on them.
+
+    Args:
+      data: the token stores of the mixture.
+      plan: the plan, which has the lengths that examples are cut to.
+      block: the examples.
+    """
+    total = 0
+    for number, name in enumerate(plan.names):
+        store = data.train[name]
+        segments = store.segments
+        # The last segment of an example always has loss.
+        if np.count_nonzero(segments.has_loss) == len(store):
+            continue
+        indices = block.index[block.task == number]
+        for index in indices.tolist():
+            inputs, _ = fit_segments(segments.example(index), plan.lengths)
+            total += sum(
+                len(segment.tokens) + 1 for segment in inputs if segment.has_loss
+            )
+    return total
 
 
 def _rows_filled(plan: MixturePlan, inputs: int, targets: int) -> dict[str, float]:

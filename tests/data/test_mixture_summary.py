@@ -2,9 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from toy_tasks import KIND, SPELL
+from toy_tasks import CHAT, KIND, SPELL
 
+from flan_jax.data import batch_plan
 from flan_jax.data.config import DataConfig
+from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import prepare_mixture, task_lengths
 from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.run_records import MixtureSummary
@@ -111,3 +113,32 @@ def test_packing_puts_several_examples_into_a_row(data):
 def test_the_summary_survives_the_manifest(data):
     summary = summarize_mixture(data, data.plan("decoder"), STEPS)
     assert MixtureSummary.from_json(summary.to_json()) == summary
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
+@pytest.mark.parametrize("input_length", [16, 64])
+def test_tokens_with_loss_are_those_of_the_batches(
+    architecture, input_length, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(batch_plan, "BLOCK_EXAMPLES", 64)
+    monkeypatch.setitem(TASKS, "toy_chat", CHAT)
+    monkeypatch.setitem(TASKS, "toy_kind", KIND)
+    monkeypatch.setitem(MIXTURES, "chats", Mixture("chats", ("toy_chat", "toy_kind")))
+    config = dataclasses.replace(
+        CONFIG,
+        mixture="chats",
+        held_out=None,
+        mixing={"toy_chat": 2, "toy_kind": 1},
+        lengths={"inputs": input_length, "targets": 8},
+        cache_dir=str(tmp_path),
+    )
+    data = prepare_mixture(config)
+    plan = data.plan(architecture)
+
+    loader = Loader(plan, data.train, data.tokenizer.eos_id)
+    tokens_with_loss = 0
+    for step in range(plan.block_steps):
+        tokens_with_loss += loader.batch(step)["decoder_loss_weights"].sum()
+    summary = summarize_mixture(data, plan, STEPS)
+    expected = tokens_with_loss / plan.block_steps
+    assert summary.supervised_tokens_per_batch == pytest.approx(expected)

@@ -17,7 +17,6 @@ from flan_jax.data.store_requests import Request, Selection
 from flan_jax.data.token_store import TOKENS
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import render_eval, render_train
-from flan_jax.tasks.templates import FormatTemplate
 
 TRAIN = Request(KIND, "train", "train")
 
@@ -31,23 +30,18 @@ def folders(cache):
 
 
 def test_train_store(tokenizer, tmp_path):
-    store = prepare(
-        [TRAIN],
-        tokenizer,
-        tmp_path,
-        selection=Selection(cap=9, seed=3, renderings=2),
-        workers=0,
-    )["toy_kind", "train", "train"]
-    rows = list(
-        render_train(KIND, KIND.source.rows("train"), cap=9, renderings=2, seed=3)
-    )
+    selection = Selection(cap=9, seed=3, renderings=2)
+    stores = prepare([TRAIN], tokenizer, tmp_path, selection=selection, workers=0)
+    store = stores["toy_kind", "train", "train"]
+    source_rows = KIND.source.rows("train")
+    rows = list(render_train(KIND, source_rows, cap=9, renderings=2, seed=3))
     assert input_and_target_tokens(store) == (
         tokenizer.encode_batch([row.inputs for row in rows]),
         tokenizer.encode_batch([row.targets for row in rows]),
     )
     assert store.examples.tolist() == [row.example for row in rows]
     assert store.templates.tolist() == [row.template for row in rows]
-    kept = {
+    expected = {
         "task": "toy_kind",
         "split": "train",
         "kind": "train",
@@ -55,7 +49,7 @@ def test_train_store(tokenizer, tmp_path):
         "filtered": 1,
         "rows": 18,
     }
-    assert {key: store.meta[key] for key in kept} == kept
+    assert {key: store.meta[key] for key in expected} == expected
 
 
 def test_eval_stores(tokenizer, tmp_path):
@@ -68,30 +62,24 @@ def test_eval_stores(tokenizer, tmp_path):
         workers=0,
     )
     for task in (KIND, SPELL):
-        store, rows = (
-            stores[task.name, "test", "eval"],
-            list(render_eval(task, task.source.rows("test"), max_examples=5)),
-        )
+        store = stores[task.name, "test", "eval"]
+        rows = list(render_eval(task, task.source.rows("test"), max_examples=5))
         assert store.meta["examples"] == 5
         assert lists(store.inputs) == [tokenizer.encode(row.inputs) for row in rows]
         assert store.correct_option.tolist() == [row.correct_option for row in rows]
         for i, row in enumerate(rows):
-            assert [ids.tolist() for ids in store.options(i)] == [
-                tokenizer.encode(text) for text in row.options
-            ]
+            options = [ids.tolist() for ids in store.options(i)]
+            assert options == [tokenizer.encode(text) for text in row.options]
             assert store.references(i) == list(row.references)
             assert store.inputs_text(i) == row.inputs
 
 
 def test_many_batches_are_one_store(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare_module, "ROWS_PER_BATCH", 3)
-    small = prepare(
-        [TRAIN], tokenizer, tmp_path / "a", selection=Selection(renderings=2), workers=0
-    )[TRAIN.key]
+    settings = {"selection": Selection(renderings=2), "workers": 0}
+    small = prepare([TRAIN], tokenizer, tmp_path / "a", **settings)[TRAIN.key]
     monkeypatch.undo()
-    large = prepare(
-        [TRAIN], tokenizer, tmp_path / "b", selection=Selection(renderings=2), workers=0
-    )[TRAIN.key]
+    large = prepare([TRAIN], tokenizer, tmp_path / "b", **settings)[TRAIN.key]
     assert (small.folder / TOKENS).read_bytes() == (large.folder / TOKENS).read_bytes()
     assert small.meta == large.meta
 
@@ -102,12 +90,11 @@ def test_processes_give_the_same_stores(tokenizer, tmp_path, capfd):
         Request(SPELL, "train", "train"),
         Request(KIND, "validation", "eval"),
     ]
-    here = prepare(requests, tokenizer, tmp_path / "here", workers=0)
-    away = prepare(requests, tokenizer, tmp_path / "away", workers=2)
-    assert list(away) == [request.key for request in requests]
-    assert [store.meta for store in here.values()] == [
-        store.meta for store in away.values()
-    ]
+    one_process = prepare(requests, tokenizer, tmp_path / "one", workers=0)
+    two_processes = prepare(requests, tokenizer, tmp_path / "two", workers=2)
+    assert list(two_processes) == [request.key for request in requests]
+    expected = [store.meta for store in one_process.values()]
+    assert [store.meta for store in two_processes.values()] == expected
     assert "3/3" in capfd.readouterr().err
 
 
@@ -117,7 +104,7 @@ def test_workers_import_no_heavy_module(tokenizer, tmp_path):
     assert store.references(0) == ["True"]
 
 
-def test_what_cannot_travel_is_built_here(tokenizer, tmp_path):
+def test_tasks_that_cannot_be_pickled_are_built_in_this_process(tokenizer, tmp_path):
     tasks = [
         dataclasses.replace(KIND, name=f"toy_{i}", fields=lambda row: KIND.fields(row))
         for i in range(2)
@@ -134,10 +121,8 @@ def test_what_cannot_travel_is_built_here(tokenizer, tmp_path):
 def test_a_prepared_store_is_opened(tokenizer, tmp_path, monkeypatch):
     first = prepare([TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key]
     monkeypatch.setattr(prepare_module, "build", None)
-    assert (
-        prepare([TRAIN, TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key].folder
-        == first.folder
-    )
+    again = prepare([TRAIN, TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key]
+    assert again.folder == first.folder
 
 
 def test_a_damaged_store_is_named(tokenizer, tmp_path):
@@ -147,42 +132,21 @@ def test_a_damaged_store_is_named(tokenizer, tmp_path):
         prepare([TRAIN], tokenizer, tmp_path, workers=0)
 
 
-@pytest.mark.parametrize(
-    "kind, changes, anew",
-    [
-        ("train", {}, False),
-        ("train", {"seed": 1}, True),
-        ("train", {"cap": 3}, True),
-        ("train", {"renderings": 2}, True),
-        ("train", {"assignment": "round_robin"}, True),
-        ("train", {"prompt_tokens": 9}, False),
-        ("train", {"max_eval_examples": 3}, False),
-        ("eval", {"seed": 1, "cap": 3, "renderings": 2}, False),
-        ("eval", {"max_eval_examples": 3}, True),
-    ],
-)
-def test_which_settings_make_a_store_anew(tokenizer, tmp_path, kind, changes, anew):
-    request = Request(KIND, "train", kind)
-    prepare([request], tokenizer, tmp_path, workers=0)
-    prepare([request], tokenizer, tmp_path, workers=0, selection=Selection(**changes))
-    assert len(folders(tmp_path)) == 1 + anew
-
-
-@pytest.mark.parametrize(
-    "changes, anew",
-    [
-        ({"cluster": "other"}, False),
-        ({"templates": (*KIND.templates, FormatTemplate("{animal}?"))}, True),
-        ({"options": ("yes", "no")}, True),
-        ({"source": Rows(21)}, True),
-        ({"fields": lambda row: KIND.fields(row)}, True),
-    ],
-)
-def test_which_changes_of_a_task_make_a_store_anew(tokenizer, tmp_path, changes, anew):
+def test_other_examples_are_another_store(tokenizer, tmp_path):
     prepare([TRAIN], tokenizer, tmp_path, workers=0)
-    changed = Request(dataclasses.replace(KIND, **changes), "train", "train")
-    prepare([changed], tokenizer, tmp_path, workers=0)
-    assert len(folders(tmp_path)) == 1 + anew
+    # Only evaluation stores depend on max_eval_examples.
+    for selection in (Selection(max_eval_examples=3), Selection(seed=1)):
+        prepare([TRAIN], tokenizer, tmp_path, workers=0, selection=selection)
+    assert len(folders(tmp_path)) == 2
+
+
+def test_a_source_without_provenance(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.delattr(Rows, "provenance")
+    with pytest.raises(
+        InputError, match=r"toy_kind/train \(train\): .*has no `provenance`"
+    ):
+        prepare([TRAIN], tokenizer, tmp_path, workers=0)
+    assert folders(tmp_path) == []
 
 
 BROKEN = {
@@ -211,9 +175,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_tasks_are_listed_and_the_others_prepared(tokenizer, tmp_path, workers):
-    requests = [Request(task, "train", "train") for task, _ in BROKEN.values()] + [
-        TRAIN
-    ]
+    broken = [Request(task, "train", "train") for task, _ in BROKEN.values()]
+    requests = [*broken, TRAIN]
     with pytest.raises(InputError) as caught:
         prepare(requests, tokenizer, tmp_path, workers=workers)
     assert "5 of 6 token stores cannot be prepared" in str(caught.value)
@@ -302,7 +265,8 @@ if __name__ == "__main__":
         tasks = [dataclasses.replace(task, fields=toy_tasks.slow_fields) for task in tasks]
     if mode == "main":
         tasks.append(toy_tasks.generation("main", fields))
-    stores = prepare([Request(task, "train", "train") for task in tasks], tokenizer, cache, workers=2)
+    requests = [Request(task, "train", "train") for task in tasks]
+    stores = prepare(requests, tokenizer, cache, workers=2)
     print(len(stores), "stores")
 """
 
