@@ -29,6 +29,9 @@ A run's settings are gin files, read one after the other, and flags, which win o
   for one of the two.
 - A class of a module of yours that a gin file imports becomes known with
   `flan_jax.cli.gin_settings.register_configurable`.
+- A class is written with `@`: `MODEL = @DecoderConfig()` makes one; a layer is named without the
+  brackets, `DecoderConfig.dense = @MyDense`. In a shell it needs quotes:
+  `"--gin.EvalConfig.generation=@GenerationConfig()" --gin.GenerationConfig.num_beams=4`.
 
 | folder or file | what it holds |
 |---|---|

@@ -39,10 +39,12 @@ Encoded = Float[Array, "batch encoder_length embed"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderDecoderConfig(ModelConfig):
-    """Sizes of an encoder-decoder; the defaults are T5 1.1's choices. T5 1.1 small is
+    """Sizes of an encoder-decoder; the defaults are T5 1.1's choices.
 
-    EncoderDecoderConfig(vocab_size=32128, emb_dim=512, num_heads=6, head_dim=64, mlp_dim=1024,
-                         num_encoder_layers=8, num_decoder_layers=8)
+    T5 1.1 small is:
+
+    >>> EncoderDecoderConfig(vocab_size=32128, emb_dim=512, num_heads=6, head_dim=64, mlp_dim=1024,
+    ...                      num_encoder_layers=8, num_decoder_layers=8)
 
     Attributes:
       num_encoder_layers: layers of the encoder.

@@ -53,7 +53,7 @@ def identity(
     """
     training = settings.training
     optimizer = dataclasses.asdict(settings.optimizer)
-    if settings.optimizer.schedule == "linear":
+    if settings.optimizer.depends_on_steps:
         optimizer["steps"] = training.steps
     # A store's folder is named by the fingerprint of all that its tokens depend on.
     store_names = [store.folder.name for store in data.train.values()]

@@ -128,6 +128,9 @@ SCHEDULES: dict[str, ScheduleBuilder] = {
     "rsqrt": rsqrt,
 }
 
+INDEFINITE_SCHEDULES = ("constant", "rsqrt")
+"""Schedules that do not use the number of steps: a finished run may go on for more of them."""
+
 
 def register_optimizer(name: str, build: OptimizerBuilder) -> None:
     """Makes an optimizer known to OptimizerConfig.name.
@@ -183,6 +186,11 @@ class OptimizerConfig:
     def __post_init__(self):
         look_up(OPTIMIZERS, "optimizer", self.name)
         look_up(SCHEDULES, "schedule", self.schedule)
+
+    @property
+    def depends_on_steps(self) -> bool:
+        """Whether the learning rate may depend on the number of steps of the run."""
+        return self.schedule not in INDEFINITE_SCHEDULES
 
     def rate(self, total_steps: int) -> optax.Schedule:
         """Returns the function from step to learning rate.

@@ -202,3 +202,14 @@ def test_an_unknown_name_lists_the_known_ones():
         InputError, match="unknown schedule 'liner'. Did you mean 'linear'?"
     ):
         optimizers.OptimizerConfig(learning_rate=0.1, schedule="liner")
+
+
+@pytest.mark.parametrize(
+    "schedule, depends",
+    [("constant", False), ("rsqrt", False), ("linear", True), ("of_mine", True)],
+)
+def test_schedules_that_depend_on_the_number_of_steps(monkeypatch, schedule, depends):
+    of_mine = optimizers.SCHEDULES | {"of_mine": optimizers.linear}
+    monkeypatch.setattr(optimizers, "SCHEDULES", of_mine)
+    config = optimizers.OptimizerConfig(learning_rate=0.1, schedule=schedule)
+    assert config.depends_on_steps is depends
