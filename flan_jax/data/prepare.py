@@ -171,6 +171,7 @@ def build(job: Job) -> int:
     """
     request = job.request
     tokenizer = job.tokenizer
+    provenance = request.provenance
     rendered = RenderedExamples(request, job.selection, tokenizer)
     columns = schema(request.kind, tokenizer.vocab_size)
     make_batch = _train_batch if request.kind == "train" else _eval_batch
@@ -192,7 +193,7 @@ def build(job: Job) -> int:
         "examples": examples,
         "filtered": rendered.rows_read - examples,
         "mean_exemplars": rendered.mean_exemplars,
-        "provenance": request.provenance,
+        "provenance": provenance,
     }
     write_store(job.folder, batches, schema=columns, meta=meta)
     return sum(batch.num_rows for batch in batches)
