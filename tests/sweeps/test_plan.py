@@ -1,9 +1,5 @@
 import dataclasses
-import datetime
-import json
-import os
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -12,17 +8,9 @@ import tasks  # noqa: F401 - registers FLAN's tasks
 from flan_jax.cli import gin_settings
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
-from flan_jax.parallel.preemption import Preempted
 from flan_jax.sweeps import plan as ablate
 from flan_jax.sweeps.plan import AblationConfig, make_plan
-from flan_jax.sweeps.sweep_dir import (
-    Status,
-    attempt,
-    make_folders,
-    read_plan,
-    read_status,
-    write_plan,
-)
+from flan_jax.sweeps.sweep_dir import make_folders, read_plan, write_plan
 from flan_jax.tasks.task import TASKS
 
 TINY = [
@@ -183,14 +171,6 @@ def test_what_is_planned_is_read_back(tmp_path):
         assert settings.training.steps == 4
 
 
-def test_a_directory_of_other_things_is_no_sweep(tmp_path):
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InputError, match="no sweep"):
-        make_folders(tmp_path)
-    with pytest.raises(InputError, match="no sweep"):
-        read_plan(tmp_path)
-
-
 def test_a_run_whose_files_have_changed_is_another(tmp_path):
     rows = tmp_path / "rte" / "train.jsonl"
     rows.parent.mkdir()
@@ -211,87 +191,3 @@ def test_a_run_whose_files_have_changed_is_another(tmp_path):
     tokenizer.write_bytes(tokenizer.read_bytes() + b"x")
     ids.append(identity())
     assert ids[0] == ids[1] and len(set(ids)) == 3
-
-
-def test_a_plan_whose_writing_was_cut_short_is_written_anew(tmp_path):
-    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
-    make_folders(tmp_path)  # and killed
-    make_folders(tmp_path)
-    write_plan(plan, tmp_path, FILES)
-    longer = planned({"SEED": [0, 1]}, sweep_dir=tmp_path)
-    kept = (tmp_path / "plan.json").read_text()
-    write_plan(longer, tmp_path, FILES)
-    (tmp_path / "plan.json").write_text(kept)  # as if killed between the two files,
-    (
-        tmp_path / "planning"
-    ).touch()  # of which this file says that they are being written
-    make_folders(tmp_path)
-    write_plan(longer, tmp_path, FILES)
-    assert read_plan(tmp_path).runs == longer.runs
-    (tmp_path / "plan.json").write_text(kept)
-    with pytest.raises(InputError, match="edited"):
-        make_folders(tmp_path)
-
-
-def test_a_killed_attempt_counts_in_what_the_run_took(tmp_path):
-    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
-    make_folders(tmp_path)
-    write_plan(plan, tmp_path, FILES)
-    (run,) = plan.runs
-    hour_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
-    status = Status(
-        state="running",
-        evaluation="",
-        pid=2**22 + 1,
-        host=socket.gethostname(),
-        started=hour_ago.isoformat(),
-        attempts=1,
-    )
-    (tmp_path / "status" / f"{run.id}.json").write_text(
-        json.dumps(dataclasses.asdict(status))
-    )
-    metrics = tmp_path / run.directory / "metrics.jsonl"
-    metrics.parent.mkdir(parents=True)
-    metrics.touch()
-    os.utime(metrics, (hour_ago.timestamp() + 600,) * 2)  # ten minutes after the start
-    with attempt(tmp_path, run):
-        assert read_status(tmp_path, run).seconds == pytest.approx(600, abs=2)
-    assert read_status(tmp_path, run).seconds == pytest.approx(600, abs=30)
-
-
-def test_a_status_says_how_an_attempt_ended(tmp_path):
-    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
-    make_folders(tmp_path)
-    write_plan(plan, tmp_path, FILES)
-    (run,) = plan.runs
-    assert read_status(tmp_path, run) is None
-    with pytest.raises(ZeroDivisionError), attempt(tmp_path, run):
-        assert read_status(tmp_path, run).state == "running"
-        raise ZeroDivisionError("by zero")
-    status = read_status(tmp_path, run)
-    assert (status.state, status.error, status.attempts) == (
-        "failed",
-        "ZeroDivisionError: by zero",
-        1,
-    )
-    with pytest.raises(Preempted), attempt(tmp_path, run):
-        raise Preempted
-    assert read_status(tmp_path, run).state == "preempted"
-    with attempt(tmp_path, run):
-        pass
-    assert (read_status(tmp_path, run).state, read_status(tmp_path, run).attempts) == (
-        "finished",
-        3,
-    )
-
-
-def test_a_killed_process_leaves_no_run_running(tmp_path):
-    plan = planned({"SEED": [0]}, sweep_dir=tmp_path)
-    make_folders(tmp_path)
-    write_plan(plan, tmp_path, FILES)
-    (run,) = plan.runs
-    with attempt(tmp_path, run):
-        file = tmp_path / "status" / f"{run.id}.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": 2**22 + 1}))
-        assert read_status(tmp_path, run).state == "failed"
-        assert "killed" in read_status(tmp_path, run).error
