@@ -88,6 +88,16 @@ def test_a_dry_run_refuses_what_training_refuses(
     assert not list((tmp_path / "cache").rglob("*.arrow"))
 
 
+def test_a_dry_run_refuses_a_vocabulary_that_training_refuses(
+    refused, gin_file, tmp_path
+):
+    too_small = "--gin.EncoderDecoderConfig.vocab_size=64"
+    flags = [gin_file, f"--run_dir={tmp_path / 'run'}", too_small]
+    said = refused(train.main, *flags, "--dry_run")
+    assert said == refused(train.main, *flags)
+    assert 'Set vocab_size of "EncoderDecoderConfig" to at least that' in said
+
+
 def test_a_run_directory_that_cannot_be_written(refused, gin_file, tmp_path):
     (tmp_path / "taken").write_text("")
     said = refused(train.main, gin_file, f"--run_dir={tmp_path / 'taken'}")

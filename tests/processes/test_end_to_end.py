@@ -412,16 +412,6 @@ def test_a_dry_run_shows_the_mixture_and_writes_nothing(tmp_path, cache):
     assert not (tmp_path / "none").exists()
 
 
-def test_a_dry_run_refuses_a_vocabulary_that_training_refuses(tmp_path, cache):
-    too_small = "--gin.EncoderDecoderConfig.vocab_size=64"
-    messages = []
-    for flags in ([too_small, "--dry_run"], [too_small]):
-        output = finish(tmp_path / "run", cache, *flags, code=2)
-        messages.append(output.splitlines()[-1])
-    assert messages[0] == messages[1]
-    assert 'Set vocab_size of "EncoderDecoderConfig" to at least that' in messages[0]
-
-
 @pytest.mark.parametrize("on_failure", ["stop", "skip"])
 def test_a_full_disk_is_said_and_loses_nothing(
     tmp_path, cache, undisturbed, on_failure
