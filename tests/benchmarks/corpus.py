@@ -1,9 +1,10 @@
-"""A synthetic corpus with lengths like FLAN's, in prepared token stores, for the benchmarks of the data path.
+"""A synthetic corpus with lengths like FLAN's, in token stores, for the data path's benchmarks.
 
-62 tasks. MEANS gives each task's mean number of input and target tokens, chosen by hand to be plausible for FLAN 2021's
-datasets, cluster by cluster; they are not measured. Around its means a task's lengths are log-normal with 0.5 as the
-standard deviation of the logarithm, rounded, at least 1, and independent of each other. Tokens are uniform over a
-vocabulary of 32,000, and row i is said to be of template i mod 10. Every task has a fixed seed of its own.
+62 tasks. MEANS gives each task's mean number of input and target tokens, chosen by hand to be
+plausible for FLAN 2021's datasets, cluster by cluster; they are not measured. Around its means a
+task's lengths are log-normal with 0.5 as the standard deviation of the logarithm, rounded, at least
+1, and independent of each other. Tokens are uniform over a vocabulary of 32,000, and row i is said
+to be of template i mod 10. Every task has a fixed seed of its own.
 """
 
 import sys
@@ -76,19 +77,23 @@ def write_stores(folder: Path, rows: int = ROWS_PER_TASK) -> int:
     means = [pair for cluster in MEANS.values() for pair in cluster]
     for number, (inputs, targets) in enumerate(means):
         rng = np.random.default_rng([2021, number])
-        _write_task(folder / f"task{number:02d}", rows, inputs, targets, rng)
+        task_folder = folder / f"task{number:02d}"
+        _write_task(task_folder, rows, (inputs, targets), rng)
     return rows * len(means)
 
 
 def _write_task(
-    folder: Path, rows: int, inputs: float, targets: float, rng: np.random.Generator
+    folder: Path, rows: int, means: tuple[float, float], rng: np.random.Generator
 ) -> None:
-    input_tokens, input_lengths = _tokens(rows, inputs, rng)
-    target_tokens, target_lengths = _tokens(rows, targets, rng)
+    """Writes a training store of random examples with these mean lengths."""
+    mean_inputs, mean_targets = means
+    input_tokens, input_lengths = _tokens(rows, mean_inputs, rng)
+    target_tokens, target_lengths = _tokens(rows, mean_targets, rng)
     # Each example's inputs, then its targets.
     lengths = np.stack([input_lengths, target_lengths], axis=1).reshape(-1)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    is_input = np.repeat(np.arange(2 * rows) % 2 == 0, lengths)
+    is_input_segment = np.arange(2 * rows) % 2 == 0
+    is_input = np.repeat(is_input_segment, lengths)
     tokens = np.empty(offsets[-1], np.uint16)
     tokens[is_input] = input_tokens
     tokens[~is_input] = target_tokens
@@ -109,21 +114,33 @@ def _tokens(
     rows: int, mean: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns random tokens and the lengths of the rows that they are in."""
-    lengths = np.rint(rng.lognormal(np.log(mean) - SPREAD**2 / 2, SPREAD, rows)).astype(
-        np.int64
-    )
+    mean_of_logarithm = np.log(mean) - SPREAD**2 / 2
+    lengths = rng.lognormal(mean_of_logarithm, SPREAD, rows)
+    lengths = np.rint(lengths).astype(np.int64)
     lengths = np.maximum(lengths, 1)
-    return rng.integers(3, VOCABULARY, lengths.sum(), dtype=np.uint16), lengths
+    tokens = rng.integers(3, VOCABULARY, lengths.sum(), dtype=np.uint16)
+    return tokens, lengths
 
 
 def open_mixture(
     folder: Path, lengths: Mapping[str, int | str] = LENGTHS
 ) -> MixtureData:
-    """The stores of `folder` as a run has them: FLAN's maximum rate of 3,000, rows of `lengths`, 32 rows a batch."""
+    """Returns the stores as the data of a run with FLAN's maximum rate of 3,000.
+
+    Args:
+      folder: the folder of the stores.
+      lengths: tokens of a row.
+    """
     config = DataConfig(
-        mixture="synthetic", held_out=None, source="sandbox", data_dir=None, tokenizer="practice", lengths=lengths,
-        batch_size=BATCH_SIZE, seed=0,
-    )  # fmt: skip
+        mixture="synthetic",
+        held_out=None,
+        source="sandbox",
+        data_dir=None,
+        tokenizer="practice",
+        lengths=lengths,
+        batch_size=BATCH_SIZE,
+        seed=0,
+    )
     stores = {path.name: TokenStore.open(path) for path in sorted(folder.iterdir())}
     tokenizer = load_tokenizer(config.tokenizer)
     return MixtureData(

@@ -1,11 +1,12 @@
-"""From a process start to the first packed batch: 62 synthetic tasks x 10 templates x 500 rows (310,000 examples).
+"""Measures the time from a process start to the first packed batch, with 310,000 examples.
 
     python tests/benchmarks/first_batch.py [--runs 5]
 
-The token stores are prepared outside of the timing (corpus.py says what is in them). Each run is a fresh process that
-imports the data layer, opens the stores with their checksums, builds the plan (rows of 1024/256, 32 a batch, FLAN's
-maximum rate of 3,000) and makes batch 0; the time runs from before the process is started. Medians are reported.
-Targets: 2 s, and a peak of 1 GiB resident (the files' mapped pages count).
+The corpus is 62 synthetic tasks x 10 templates x 500 rows (corpus.py). Its token stores are
+prepared outside of the timing. Each run is a fresh process that imports the data layer, opens the
+stores with their checksums, builds the plan (32 rows of 1024/256 a batch, FLAN's maximum rate of
+3,000) and makes batch 0; the time runs from before the process is started. Medians are reported.
+Targets: 2 s, and a peak of 1 GiB of resident memory (the files' mapped pages count).
 """
 
 import argparse
@@ -19,19 +20,19 @@ import processes
 
 
 def child(folder: Path) -> None:
+    """Makes the batch in this process and reports what the process has imported."""
     from flan_jax.data.loader import Loader
 
     data = corpus.open_mixture(folder)
-    batch = Loader(
-        data.plan("encoder_decoder"), data.train, data.tokenizer.eos_id
-    ).batch(0)
+    plan = data.plan("encoder_decoder")
+    loader = Loader(plan, data.train, data.tokenizer.eos_id)
+    segment_ids = loader.batch(0)["encoder_segment_ids"]
     imported = sorted({"jax", "tensorflow"} & set(sys.modules))
-    processes.report(
-        tokens=int((batch["encoder_segment_ids"] > 0).sum()), imported=imported
-    )
+    processes.report(tokens=int((segment_ids > 0).sum()), imported=imported)
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,9 +46,8 @@ def main() -> int:
         examples = corpus.write_stores(Path(folder))
         runs = [processes.run_child(__file__, folder) for _ in range(arguments.runs)]
     for run in runs:
-        print(
-            f"{run['seconds']:.2f} s, {run['peak_gib']:.3f} GiB; {run['imported'] or 'no jax, no tf'}"
-        )
+        imported = run["imported"] or "no jax, no tf"
+        print(f"{run['seconds']:.2f} s, {run['peak_gib']:.3f} GiB; {imported}")
     result = {
         "name": "first_batch_310k_examples",
         "value": round(statistics.median(run["seconds"] for run in runs), 2),

@@ -1,10 +1,12 @@
-"""The share of training that waits for input: flan_mixture.gin's small model on its own rows, two processes.
+"""Measures the share of training that waits for input: a small model on two processes.
 
     python tests/benchmarks/input_share.py [--steps 100]
 
-`value` is the time that the loop waited for a batch over the time that its steps took, in percent, from metrics.jsonl
-without its first line, whose interval compiles; the first process writes it. `device` is the same of waiting for the device, of which there should be
-much: the host is then ahead. On accelerators steps are shorter: `input_ms` is the wait a step. Target: 3 %.
+The settings are those of flan_mixture.gin. `value` is the time that the loop waited for batches
+divided by the time of its steps, in percent, from metrics.jsonl of process 0 without its first
+line, whose interval compiles. `device` is the same for waiting for the device, of which there
+should be much: the host is then ahead. On accelerators steps are shorter: `input_ms` is the wait a
+step. Target: 3 %.
 """
 
 import argparse
@@ -29,6 +31,7 @@ FLAGS = (
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,7 +39,7 @@ def main() -> int:
     steps = parser.parse_args().steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        where = (
+        process_flags = (
             f"--coordinator_address=localhost:{free_port()}",
             "--process_count=2",
             f"--run_dir={folder / 'run'}",
@@ -47,9 +50,9 @@ def main() -> int:
             *FLAGS,
             f"--gin.STEPS={steps}",
             "--gin.MESH={'data': 2}",
-            *where,
+            *process_flags,
         ]
-        both = [
+        running = [
             subprocess.Popen(
                 [*command, f"--process_index={index}"],
                 cwd=processes.ROOT,
@@ -57,28 +60,23 @@ def main() -> int:
             )
             for index in range(2)
         ]
-        ends = [process.wait() for process in both]
-        if any(ends):
+        exit_codes = [process.wait() for process in running]
+        if any(exit_codes):
             return 1
-        rows = [
-            json.loads(line)
-            for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
-        ]
+        text = (folder / "run" / "metrics.jsonl").read_text()
+        rows = [json.loads(line) for line in text.splitlines()]
     seconds = rows[-1]["seconds"] - rows[0]["seconds"]
-    waited = {
-        phase: sum(row.get(f"{phase}_seconds", 0.0) for row in rows[1:])
-        for phase in ("input", "device")
-    }
+    steps_timed = rows[-1]["step"] - rows[0]["step"]
+    input_seconds = sum(row.get("input_seconds", 0.0) for row in rows[1:])
+    device_seconds = sum(row.get("device_seconds", 0.0) for row in rows[1:])
     result = {
         "name": "input_share",
-        "value": round(100 * waited["input"] / seconds, 2),
+        "value": round(100 * input_seconds / seconds, 2),
         "unit": "% of the steps' time",
         "target": TARGET,
-        "device": round(100 * waited["device"] / seconds, 1),
-        "input_ms": round(
-            1000 * waited["input"] / (rows[-1]["step"] - rows[0]["step"]), 3
-        ),
-        "step_ms": round(1000 * seconds / (rows[-1]["step"] - rows[0]["step"]), 1),
+        "device": round(100 * device_seconds / seconds, 1),
+        "input_ms": round(1000 * input_seconds / steps_timed, 3),
+        "step_ms": round(1000 * seconds / steps_timed, 1),
     }
     processes.print_result(result)
     return 0

@@ -15,7 +15,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -42,31 +42,33 @@ class Words:
     planted: tuple[str, ...] = ()
 
     def rows(self, split: str) -> Iterator[dict[str, str]]:
+        """Yields the rows, the same for each split."""
         rng = random.Random(self.seed)
         for text in self.planted:
             words = text.split()
             words[rng.randrange(len(words))] = "changed"
             yield {"text": " ".join(words)}
         for _ in range(self.count - len(self.planted)):
-            yield {
-                "text": " ".join(
-                    [f"w{i}" for i in rng.choices(range(20_000), k=self.words)]
-                )
-            }
+            numbers = rng.choices(range(20_000), k=self.words)
+            yield {"text": " ".join(f"w{number}" for number in numbers)}
 
     def fingerprint(self, split: str) -> str:
+        """Returns a text that depends on all settings."""
         return repr(self)
 
     @property
     def provenance(self) -> dict[str, str]:
+        """Where the rows are from, see Source.provenance."""
         return {"kind": "generated", "where": "leakage.Words"}
 
 
-def fields(row):
+def fields(row: Mapping[str, str]) -> dict[str, str]:
+    """Returns the fields of a row; the answer does not matter."""
     return {"text": row["text"], "answer": "x"}
 
 
 def request(name: str, source: Words, split: str) -> Request:
+    """Returns a request for a task whose inputs are these texts."""
     task = TemplatedTask(
         name=name,
         cluster="words",
@@ -88,21 +90,23 @@ def main() -> int:
     arguments = parser.parse_args()
     held = Words(arguments.held_out, arguments.words, seed=0)
     planted = tuple(row["text"] for row in held.rows("test"))[::PLANTED]
-    trained = [
-        request(
-            f"task_{i}",
-            Words(arguments.train // TASKS, arguments.words, i + 1, planted[i::TASKS]),
-            "train",
+    trained = []
+    for number in range(TASKS):
+        source = Words(
+            count=arguments.train // TASKS,
+            words=arguments.words,
+            seed=number + 1,
+            planted=planted[number::TASKS],
         )
-        for i in range(TASKS)
-    ]
+        trained.append(request(f"task_{number}", source, "train"))
     start = time.perf_counter()
     finished = audit(trained, [request("held", held, "test")])
     minutes = (time.perf_counter() - start) / 60
     counts = {finding.trained: finding.duplicates for finding in finished.findings}
     # Random texts share no five words in a row, so a task has no more than its planted rows.
-    for i in range(TASKS):
-        assert counts.get(f"task_{i}", 0) <= len(planted[i::TASKS]), counts
+    for number in range(TASKS):
+        planted_rows = planted[number::TASKS]
+        assert counts.get(f"task_{number}", 0) <= len(planted_rows), counts
     recall = sum(counts.values()) / len(planted)
     peaks = [
         resource.getrusage(who).ru_maxrss / 2**20

@@ -1,11 +1,12 @@
-"""Memory of the data path: the peak of a process that opens 1.5 million examples, plans, and loads 300 batches.
+"""Measures the memory of the data path: 1.5 million examples, a plan, and 300 batches.
 
     python tests/benchmarks/loader_memory.py [--batches 300]
 
-The batches are spread evenly over a run of 30,000 steps, so that each is in a block of its own and tokens of all
-parts of the stores are read. Resident memory counts the stores' mapped pages, which the system may drop at any time;
-`peak_gib_without_files` is the largest anonymous memory seen after a batch (Linux only). Corpus: corpus.py with
-24,194 rows a task; settings as in first_batch.py. Target: 1 GiB.
+The batches are spread evenly over a run of 30,000 steps, so that each is in a block of its own and
+tokens of all parts of the stores are read. `value` is the peak of resident memory, which counts the
+stores' mapped pages, although the system may drop them at any time; `peak_gib_without_files` is the
+largest anonymous memory seen after a batch (Linux only). Corpus: corpus.py with 24,194 rows a task;
+settings as in first_batch.py. Target: 1 GiB.
 """
 
 import argparse
@@ -22,6 +23,7 @@ STEPS = 30_000
 
 
 def child(folder: Path, batches: int) -> None:
+    """Makes batches in this process and reports its memory."""
     from flan_jax.data.loader import Loader
 
     data = corpus.open_mixture(folder)
@@ -34,16 +36,19 @@ def child(folder: Path, batches: int) -> None:
 
 
 def anonymous_gib() -> float:
-    """Resident memory that no file backs, now; 0 where /proc does not tell."""
+    """Returns the resident memory that no file backs; 0 where /proc does not tell."""
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return (
-        sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
-        / 2**20
-    )
+    if not status.exists():
+        return 0.0
+    for line in status.read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            kib = int(line.split()[1])
+            return kib / 2**20
+    return 0.0
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,7 +61,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         examples = corpus.write_stores(folder, ROWS_PER_TASK)
-        size = sum(file.stat().st_size for file in folder.rglob("tokens.arrow")) / 2**30
+        store_bytes = sum(file.stat().st_size for file in folder.rglob("tokens.arrow"))
         run = processes.run_child(__file__, folder, arguments.batches)
     result = {
         "name": "loader_memory_1_5m_examples",
@@ -64,7 +69,7 @@ def main() -> int:
         "unit": "GiB",
         "target": 1.0,
         "peak_gib_without_files": round(run["anonymous_gib"], 3),
-        "stores_gib": round(size, 3),
+        "stores_gib": round(store_bytes / 2**30, 3),
         "examples": examples,
         "batches": arguments.batches,
         "seconds": round(run["seconds"], 1),

@@ -1,10 +1,10 @@
-"""Resuming late: batch 30,000 from a cold plan, in a fresh process with prepared stores (310,000 examples).
+"""Measures resuming late: batch 30,000 from a new plan, with prepared stores (310,000 examples).
 
     python tests/benchmarks/seek.py [--runs 5]
 
-`value` runs from the start of the plan's construction, with the stores open, to the finished batch; `process_seconds`
-from before the process is started. Corpus and settings are those of first_batch.py. Medians of fresh processes.
-Target: 1 s.
+`value` runs from the start of the plan's construction, with the stores open, to the finished batch;
+`process_seconds` from before the process is started. Corpus and settings are those of
+first_batch.py. Each run is a fresh process; medians are reported. Target: 1 s.
 """
 
 import argparse
@@ -21,17 +21,20 @@ STEP = 30_000
 
 
 def child(folder: Path) -> None:
+    """Makes the batch in this process and reports the seconds."""
     from flan_jax.data.loader import Loader
 
     data = corpus.open_mixture(folder)
     start = time.perf_counter()
     plan = data.plan("encoder_decoder")
     built = time.perf_counter()
-    Loader(plan, data.train, data.tokenizer.eos_id).batch(STEP)
+    loader = Loader(plan, data.train, data.tokenizer.eos_id)
+    loader.batch(STEP)
     processes.report(seek=time.perf_counter() - start, plan=built - start)
 
 
 def main() -> int:
+    """Runs the benchmark and prints its result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,7 +49,8 @@ def main() -> int:
         runs = [processes.run_child(__file__, folder) for _ in range(arguments.runs)]
     for run in runs:
         print(
-            f"{run['seek']:.2f} s to the batch ({run['plan']:.2f} s of it the plan), {run['seconds']:.2f} s in all"
+            f"{run['seek']:.2f} s to the batch ({run['plan']:.2f} s of it the plan), "
+            f"{run['seconds']:.2f} s in all"
         )
     result = {
         "name": f"seek_to_step_{STEP}",
