@@ -136,7 +136,7 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
         _check_model_is_named()
         settings = _make(Settings)
         _check_model(settings.model)
-        return settings
+        return dataclasses.replace(settings, model=_with_arguments(settings.model))
 
 
 def resolve(gin_files: Sequence[str], bindings: Sequence[str]) -> tuple[Settings, str]:
@@ -234,7 +234,38 @@ def load_model(gin_files: Sequence[str]) -> ModelConfig:
         gin.parse_config("_model_alone.model = %MODEL")
         model = _make(_model_alone)
         _check_model(model)
-        return model
+        return _with_arguments(model)
+
+
+class LayerWithArguments(functools.partial):
+    """A layer's class and the arguments that the gin files give it; two of them may be equal."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LayerWithArguments):
+            return False
+        return (self.func, self.keywords) == (other.func, other.keywords)
+
+    def __hash__(self) -> int:
+        return hash((self.func, repr(self.keywords)))
+
+
+def _with_arguments(model: ModelConfig) -> ModelConfig:
+    """Returns the model with the arguments of its layers' classes beside the classes.
+
+    gin keeps them aside and gives them to a layer when it is made. The identity of a run, which is
+    made of the model's fields, would not change with them.
+    """
+    layers = {}
+    values = gin_config.get_bindings(type(model).__name__, resolve_references=False)
+    for name, reference in values.items():
+        if not isinstance(reference, gin_config.ConfigurableReference):
+            continue
+        if reference.evaluate:  # a macro, or @MyLayer() with brackets
+            continue
+        arguments = gin_config.get_bindings(reference.scoped_selector)
+        if arguments:
+            layers[name] = LayerWithArguments(getattr(model, name), **arguments)
+    return dataclasses.replace(model, **layers)
 
 
 @register_configurable

@@ -6,6 +6,7 @@ import pytest
 
 from flan_jax.cli import ablate, gin_settings, prepare, program
 from flan_jax.errors import InputError
+from flan_jax.models.config import config_fields
 from flan_jax.tasks import Prompts
 
 MODULE = """
@@ -83,6 +84,19 @@ def test_a_users_module_adds_an_engine_and_a_layer(users_module, tmp_path, capsy
     ]  # fmt: skip
     assert program.exit_code(ablate.main, flags) == 0
     assert "true short " in capsys.readouterr().out
+
+
+def test_the_arguments_of_a_users_layer_are_part_of_the_model(users_module):
+    def model(*bindings):
+        return gin_settings.load_settings([users_module], bindings).model
+
+    doubled = model("DoubledDense.use_bias = True")
+    assert config_fields(doubled)["dense"] == "users_module.DoubledDense(use_bias=True)"
+    assert config_fields(model())["dense"] == "users_module.DoubledDense"
+    assert doubled == model("DoubledDense.use_bias = True")
+    assert doubled != model()
+    # The arguments do not depend on what gin has read since.
+    assert doubled.dense((4, 8), ("embed", "mlp")).use_bias
 
 
 def test_two_configurables_of_one_name_are_refused():
