@@ -17,7 +17,7 @@ Values: TypeAlias = np.ndarray | Sequence[Any]
 
 RESAMPLES = 1000
 METRIC_RESAMPLES = 200
-"""Fewer, because a metric of a whole set is computed anew on each resample."""
+"""Resamples of a metric of a whole set. They are fewer, as each computes the metric again."""
 FLIPS = 10_000
 
 
@@ -69,7 +69,8 @@ def bootstrap(
     cube = _as_cube(values)
     rng = np.random.default_rng(seed)
     seed_counts = _draw_counts(rng, len(cube), resamples)
-    return _interval(_mean(cube), _resampled_means(cube, seed_counts, rng))
+    resampled = _resampled_means(cube, seed_counts, rng)
+    return _interval(_mean(cube), resampled)
 
 
 def bootstrap_metric(
@@ -80,7 +81,9 @@ def bootstrap_metric(
     resamples: int = METRIC_RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Returns what `bootstrap` does for a metric that is not a mean: BLEU, a correlation, F1.
+    """Returns a metric's mean over templates, as `bootstrap`, if it is no mean over examples.
+
+    Examples are BLEU, a correlation and F1.
 
     Args:
       score: score(template, indices) computes the metric of one template on examples; indices is
@@ -131,18 +134,25 @@ def mean_of_tasks(
     """
     if not tasks:
         raise InputError("a mean over no tasks; give at least one")
-    cubes = [task if isinstance(task, Interval) else _as_cube(task) for task in tasks]
-    seed_numbers = {len(cube) for cube in cubes if not isinstance(cube, Interval)} or {
-        1
-    }
+    cubes: list[Interval | np.ndarray] = []
+    seed_numbers = set()
+    for task in tasks:
+        if isinstance(task, Interval):
+            cubes.append(task)
+        else:
+            cube = _as_cube(task)
+            cubes.append(cube)
+            seed_numbers.add(len(cube))
     if len(seed_numbers) > 1:
         raise InputError(
             f"the tasks have {sorted(seed_numbers)} seeds; compare the same runs on every task"
         )
 
     rng = np.random.default_rng(seed)
-    seed_counts = _draw_counts(rng, seed_numbers.pop(), resamples)
-    means, resampled = [], []
+    seeds = seed_numbers.pop() if seed_numbers else 1
+    seed_counts = _draw_counts(rng, seeds, resamples)
+    means = []
+    resampled = []
     for cube in cubes:
         if isinstance(cube, Interval):
             means.append(cube.mean)
@@ -166,13 +176,13 @@ def sign_flip(differences: Values, *, seed: int = 0) -> float:
     examples), and a sweep's report does hundreds of tests.
 
     Args:
-      differences: the values of run B less those of run A, see `bootstrap`.
+      differences: the values of run B minus those of run A, see `bootstrap`.
       seed: seed of the sign flips.
     """
     cube = _as_cube(differences)
     rng = np.random.default_rng(seed)
 
-    # What each example adds to the mean.
+    # How much each example contributes to the mean.
     seeds, templates, examples = cube.shape
     present = ~np.isnan(cube)
     counts = present.sum(axis=-1, keepdims=True)
@@ -180,18 +190,19 @@ def sign_flip(differences: Values, *, seed: int = 0) -> float:
     shares = shares / (seeds * templates)
 
     # Sums in another order differ by rounding.
+    total = shares.sum()
     rounding = 1e-9 * np.abs(shares).sum()
-    observed = abs(shares.sum()) - rounding
+    observed = abs(total) - rounding
 
     extreme = 0
-    # Some at a time, to hold little memory; both numbers draw the same random bits.
+    # In blocks, to save memory. Both block sizes draw the same random bits.
     flipped_together = 500 if examples <= 1000 else 100
     for _ in range(0, FLIPS, flipped_together):
-        # A random byte is negative with probability 1/2. The sum of the differences of which some
-        # are flipped is twice the sum of the others less the sum of all.
+        # A random byte is negative with probability 1/2. After flips the sum is twice the sum of
+        # the unflipped shares, minus the sum of all.
         noise = np.frombuffer(rng.bytes(flipped_together * examples), np.int8)
         unflipped = (noise < 0).reshape(flipped_together, examples).astype(np.float64)
-        means = np.einsum("fe,e->f", unflipped, 2 * shares) - shares.sum()
+        means = np.einsum("fe,e->f", unflipped, 2 * shares) - total
         is_extreme = np.abs(means) >= observed
         extreme += int(is_extreme.sum())
     # The observed signs are one of the possible flips.
@@ -202,7 +213,7 @@ def _as_cube(values: Values) -> np.ndarray:
     """Returns values as float64[seeds, templates, examples].
 
     Raises:
-      InputError: they are not numbers of such a shape, or a template has no value.
+      InputError: they are not numbers of one of these shapes, or a template has no value.
     """
     try:
         cube = np.asarray(values, np.float64)
@@ -211,7 +222,7 @@ def _as_cube(values: Values) -> np.ndarray:
     if cube.ndim not in (2, 3) or cube.size == 0:
         raise InputError(
             "values are numbers [templates, examples] or [seeds, templates, examples], not of "
-            f"shape {list(cube.shape)}. Write NaN where a template was not asked of an example"
+            f"shape {list(cube.shape)}. Write NaN where a template was not rendered for an example"
         )
     cube = cube.reshape((-1, *cube.shape[-2:]))
     if np.isnan(cube).all(axis=-1).any():
@@ -259,7 +270,7 @@ def _resampled_means(
     template_counts = _draw_counts(rng, templates, resamples)
     example_counts = _draw_counts(rng, examples, resamples)
 
-    # Of each row, a template in one seed: sum and number of the drawn values, [resamples, rows].
+    # A row is a template in one seed. Sum and number of its drawn values are [resamples, rows].
     # einsum, not @: at this size the threads of BLAS cost more time than they save (8 ms against
     # 3 ms for [10, 150] on a busy machine), and its sums depend on their number.
     rows = cube.reshape(seeds * templates, examples)

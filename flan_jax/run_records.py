@@ -144,15 +144,13 @@ class PromptScores:
     @property
     def further_metrics(self) -> dict[str, float]:
         """{metric: its mean over the templates on the test split}, without the headline metric."""
-        names = [
-            name for name in self.templates[0].splits["test"] if name != self.metric
-        ]
-        return {
-            name: float(
-                np.mean([entry.splits["test"][name] for entry in self.templates])
-            )
-            for name in names
-        }
+        means = {}
+        for name in self.templates[0].splits["test"]:
+            if name == self.metric:
+                continue
+            values = [entry.splits["test"][name] for entry in self.templates]
+            means[name] = float(np.mean(values))
+        return means
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the file."""

@@ -108,20 +108,25 @@ class FlanJaxLM(LM):
         answers: list[list[np.ndarray]] = []
         longest = 0
         for context, numbers in by_context.items():
+            context_answers = []
+            for number in numbers:
+                _, continuation = _arguments(requests[number])
+                answer = self._target_tokens(continuation)
+                context_answers.append(answer)
+                longest = max(longest, len(answer))
             prompts.append(self._input_tokens(context))
-            answers.append(
-                [self._target_tokens(_arguments(requests[n])[1]) for n in numbers]
-            )
-            longest = max(longest, *(len(answer) for answer in answers[-1]))
+            answers.append(context_answers)
         sums = self._scorer.log_probs(prompts, answers)
         greedy = self._greedy_tokens(prompts, longest)
 
         results = [(0.0, False)] * len(requests)
         for group, numbers in enumerate(by_context.values()):
+            greedy_tokens = greedy[group]
             for position, number in enumerate(numbers):
                 answer = answers[group][position]
-                is_greedy = np.array_equal(greedy[group][: len(answer)], answer)
-                results[number] = (float(sums[group][position]), is_greedy)
+                log_prob = float(sums[group][position])
+                is_greedy = np.array_equal(greedy_tokens[: len(answer)], answer)
+                results[number] = (log_prob, is_greedy)
         return results
 
     def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[float]:
@@ -141,8 +146,9 @@ class FlanJaxLM(LM):
         windows: list[list[np.ndarray]] = []
         owners: list[int] = []
         for number, request in enumerate(requests):
+            (text,) = _arguments(request)
             overlapping = get_rolling_token_windows(
-                self._tokenizer.encode(_arguments(request)[0]),
+                self._tokenizer.encode(text),
                 eos_id,
                 self._lengths["targets"],
                 context_len=1,
@@ -172,24 +178,22 @@ class FlanJaxLM(LM):
         """
         by_config: dict[GenerationConfig, list[int]] = {}
         for number, request in enumerate(requests):
-            config = _generation_config(
-                _arguments(request)[1], self._lengths["targets"]
-            )
+            _, settings = _arguments(request)
+            config = _generation_config(settings, self._lengths["targets"])
             by_config.setdefault(config, []).append(number)
 
         texts = [""] * len(requests)
         for config, numbers in by_config.items():
-            prompts = [
-                self._input_tokens(_arguments(requests[number])[0])
-                for number in numbers
-            ]
+            prompts = []
+            for number in numbers:
+                context, _ = _arguments(requests[number])
+                prompts.append(self._input_tokens(context))
             # A request's random stream is its number: what is sampled depends on no other request.
             generated = self._scorer.generate(prompts, config, numbers)
             for number, tokens in zip(numbers, generated, strict=True):
                 text = self._tokenizer.decode(tokens.tolist())
-                texts[number] = _cut_at_stop(
-                    text, _arguments(requests[number])[1].get("until")
-                )
+                _, settings = _arguments(requests[number])
+                texts[number] = _cut_at_stop(text, settings.get("until"))
         return texts
 
     def _greedy_tokens(
@@ -229,12 +233,13 @@ def _generation_config(settings: JsonObject, longest: int) -> GenerationConfig:
         if name not in KNOWN_SETTINGS:
             raise unknown_name("setting in generation_kwargs", name, KNOWN_SETTINGS)
 
-    shared = {
-        name: settings[name]
-        for name in SHARED_SETTINGS
-        if settings.get(name) is not None
-    }
-    is_sampling = settings.get("do_sample", shared.get("temperature", 0) > 0)
+    shared = {}
+    for name in SHARED_SETTINGS:
+        if settings.get(name) is not None:
+            shared[name] = settings[name]
+
+    has_temperature = shared.get("temperature", 0) > 0
+    is_sampling = settings.get("do_sample", has_temperature)
     if is_sampling:
         shared.setdefault("temperature", 1.0)
     else:
@@ -242,11 +247,13 @@ def _generation_config(settings: JsonObject, longest: int) -> GenerationConfig:
             shared.pop(name, None)
 
     lengths = [settings[name] for name in LENGTH_SETTINGS if settings.get(name)]
-    return GenerationConfig(min([longest, *lengths]), **shared)
+    max_length = min([longest, *lengths])
+    return GenerationConfig(max_length, **shared)
 
 
 def _cut_at_stop(text: str, until: str | Sequence[str] | None) -> str:
     """Returns the text before the first of the stop strings."""
     stops = [until] if isinstance(until, str) else until or []
     ends = [text.index(stop) for stop in stops if stop and stop in text]
-    return text[: min(ends, default=len(text))]
+    end = min(ends, default=len(text))
+    return text[:end]

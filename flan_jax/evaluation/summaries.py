@@ -84,6 +84,7 @@ def summarize_task(
         majority = _majority(task, templates[0].rows)
 
     truncated = [row.truncated for row in test_rows]
+    truncated_percent = 100 * sum(truncated) / len(test_rows)
     examples = {row.example for row in test_rows}
     return PromptScores(
         metric=next(iter(templates[0].metrics)),
@@ -97,7 +98,7 @@ def summarize_task(
         chance=chance,
         majority=majority,
         examples=len(examples),
-        truncated=100 * sum(truncated) / len(test_rows),
+        truncated=truncated_percent,
         templates=_template_metrics(by_split),
     )
 
@@ -117,7 +118,7 @@ class _TemplateResult(NamedTuple):
 
     @property
     def headline(self) -> float:
-        return next(iter(self.metrics.values()))
+        return _first_value(self.metrics)
 
 
 def _score_templates(
@@ -143,15 +144,20 @@ def _score_rows(task: TemplatedTask, rows: Sequence[Prediction]) -> _TemplateRes
             metrics |= {name: float(value) for name, value in scores.items()}
             continue
 
-        by_example = [
-            metric([target], [text])
-            for target, text in zip(targets, texts, strict=True)
-        ]
-        if not metrics:  # This is the headline metric.
-            headline_values = [next(iter(scores.values())) for scores in by_example]
+        by_example = []
+        for target, text in zip(targets, texts, strict=True):
+            by_example.append(metric([target], [text]))
+        is_headline = not metrics
+        if is_headline:
+            headline_values = [_first_value(scores) for scores in by_example]
         for name in by_example[0]:
-            metrics[name] = float(np.mean([scores[name] for scores in by_example]))
+            values = [scores[name] for scores in by_example]
+            metrics[name] = float(np.mean(values))
     return _TemplateResult(rows, metrics, headline_values)
+
+
+def _first_value(scores: Mapping[str, float]) -> float:
+    return next(iter(scores.values()))
 
 
 def _targets_and_texts(
@@ -199,17 +205,20 @@ def _template_metrics(
     """Returns all metrics of each template that was scored on `test`."""
     entries: list[TemplateMetrics] = []
     for index in by_split["test"]:
-        splits = {
-            split: templates[index].metrics for split, templates in by_split.items()
-        }
+        splits = {}
+        for split, templates in by_split.items():
+            splits[split] = templates[index].metrics
         entries.append(TemplateMetrics(template=index, splits=splits))
     return tuple(entries)
 
 
 def _chance(rows: Sequence[Prediction]) -> float:
     """Returns the expected accuracy of a uniformly random choice, in percent."""
-    shares = [100 * len(row.right) / len(row.options or ()) for row in rows]
-    return float(np.mean(shares))
+    chances = []
+    for row in rows:
+        option_count = len(row.options or ())
+        chances.append(100 * len(row.right) / option_count)
+    return float(np.mean(chances))
 
 
 def _majority(task: TemplatedTask, rows: Sequence[Prediction]) -> float:

@@ -110,12 +110,10 @@ class Log:
         """
         with self.phase("device"):
             fetched = jax.device_get(self._pending)
-        total = {
-            name: float(
-                np.sum([metrics[name] for metrics in fetched], dtype=np.float64)
-            )
-            for name in fetched[0]
-        }
+        total = {}
+        for name in fetched[0]:
+            values = [metrics[name] for metrics in fetched]
+            total[name] = float(np.sum(values, dtype=np.float64))
         skipped = int(total.get("skipped", 0))
         if skipped == len(fetched):
             raise NotFinite(
@@ -214,8 +212,11 @@ def mean_loss(step: int, metrics: Sequence[Metrics]) -> float:
       NotFinite: a loss or a gradient is not finite.
     """
     names = ("loss_sum", "weight_sum", "grad_norm")
-    fetched = jax.device_get([[values[name] for name in names] for values in metrics])
-    loss, weight, grad_norm = np.array(fetched, np.float64).sum(axis=0).tolist()
+    on_device = []
+    for step_metrics in metrics:
+        on_device.append([step_metrics[name] for name in names])
+    fetched = np.array(jax.device_get(on_device), np.float64)
+    loss, weight, grad_norm = fetched.sum(axis=0).tolist()
     if weight == 0:
         return math.inf
     # A gradient that is not finite shows in the loss one step later, when the parameters are
