@@ -81,7 +81,7 @@ def bootstrap_metric(
     resamples: int = METRIC_RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Returns a metric's mean over templates, as `bootstrap`, if it is no mean over examples.
+    """Returns a metric's mean over templates, as `bootstrap`, if it is not a mean over examples.
 
     Examples are BLEU, a correlation and F1.
 

@@ -67,7 +67,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not JSON: {error}") from None
 
     if not isinstance(content, dict):
-        raise InputError(f"{path} is no JSON object; copy it again")
+        raise InputError(f"{path} is not a JSON object; copy it again")
     return content
 
 

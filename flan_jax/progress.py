@@ -26,7 +26,7 @@ class Progress:
         """Prepares the bar.
 
         Args:
-          label: what is done, in a word.
+          label: a short name of the work.
           total: the number of steps.
           done: steps that were done before; they do not count for the time left.
         """

@@ -57,7 +57,7 @@ def test_read_json_object_refuses_other_values(tmp_path):
     file.write_text('{"layers": 2}')
     assert read_json_object(file) == {"layers": 2}
     file.write_text("[2]")
-    with pytest.raises(InputError, match=f"{file} is no JSON object; copy it again"):
+    with pytest.raises(InputError, match=f"{file} is not a JSON object; copy it again"):
         read_json_object(file)
 
 

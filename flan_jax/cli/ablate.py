@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine",
         default=LOCAL,
-        help="who runs it: local (default), slurm, skypilot or xpk, with settings as in "
+        help="what runs it: local (default), slurm, skypilot or xpk, with settings as in "
         "gin/engines; see launch/README.md",
     )
     parser.add_argument(
@@ -178,7 +178,7 @@ def _plan(gin_files: list[str], bindings: list[str], sweep_dir: Path) -> Plan:
     )
     if plan.left_out:
         print(
-            f"not held out, as nothing of them can be evaluated: {', '.join(plan.left_out)}",
+            f"not held out, as none of their tasks can be evaluated: {', '.join(plan.left_out)}",
             flush=True,
         )
     return plan

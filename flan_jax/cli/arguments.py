@@ -56,7 +56,7 @@ def settings_parser(
 
 
 def add_host_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds T5X's flags for processes that do not find one another by themselves.
+    """Adds T5X's flags for several processes whose cluster JAX does not recognize.
 
     Args:
       parser: the program's parser.
@@ -80,7 +80,7 @@ def parse(
     """Parses a command line.
 
     Args:
-      parser: the program's parser, which knows nothing of --gin.NAME=value.
+      parser: the program's parser, without the flags --gin.NAME=value.
       arguments: the command line's arguments.
 
     Returns:

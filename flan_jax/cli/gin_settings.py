@@ -438,7 +438,7 @@ def _parse_binding(binding: str) -> None:
     except SyntaxError as error:
         name, _, value = binding.partition(" = ")
         raise InputError(
-            f"--gin.{name}={value} is no value that gin can read ({error.msg}). "
+            f"--gin.{name}={value} is not a value that gin can read ({error.msg}). "
             f"""Write numbers and lists as in Python, and a text as --gin.{name}="'text'\""""
         ) from None
 

@@ -40,7 +40,7 @@ class GenerationConfig:
       max_length: the largest number of new tokens; None for the default of the caller.
       temperature: 0.0 for the most probable token each time; above that, tokens are sampled from
         softmax(logits / temperature).
-      top_k: sample only from so many of the most probable tokens; None for all.
+      top_k: sample only from this many most probable tokens; None for all.
       top_p: sample only from the fewest tokens whose probabilities add up to this (nucleus
         sampling, Holtzman et al. 2020); None for all.
       num_beams: above 1 for beam search. The search of a prompt stops when none of its beams could,

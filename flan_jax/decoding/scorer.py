@@ -268,7 +268,7 @@ def _compiled(
     """Returns the function under jax.jit.
 
     It is made once for each function, model and mesh, so that scoring before and after training
-    compiles once. Its result is replicated: each of several processes reads all of it.
+    compiles once. Its result is replicated, as every process reads all of it.
     """
     program = functools.partial(function, model, **static)
     return jax.jit(program, out_shardings=replicated(mesh))

@@ -30,7 +30,8 @@ class EvalConfig:
         max_length is that of LENGTHS' targets unless it is set.
       untuned_dir: a folder for scores before training, which all runs share that start from the
         same parameters; None to keep them in the run alone.
-      every: score the held-out tasks every so many training steps; None not to.
+      every: training steps between two evaluations of the held-out tasks; None for no evaluation
+        during training.
       during_examples: test examples of each task in the evaluations of `every`.
       more: additional prompts, by name, under which the held-out tasks are scored before and after
         training: {"none": Prompts(...)} gives the phases "before-none" and "after-none".

@@ -16,7 +16,7 @@ class Journal:
     """Append-only cache of the results of a sequence of computations.
 
     The file's first line is the identity of the sequence, each further line one result. If the file
-    holds another sequence it is begun anew. A half-written last line is ignored. Several processes
+    holds another sequence, it is replaced. A half-written last line is ignored. Several processes
     that compute in step all read the file; only the writer appends to it.
     """
 

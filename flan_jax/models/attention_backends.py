@@ -188,7 +188,7 @@ def _softmax_attention(
     rows, length, heads, width = query.shape
     kv_heads = key.shape[2]
     # Axes: b batch, h heads of keys, q queries of all the heads that share one, k keys, d kv.
-    # In this order nothing of the scores' size is transposed, in the backward pass neither.
+    # In this order no array as large as the scores is transposed, not even in the backward pass.
     grouped_query = jnp.swapaxes(query, 1, 2).reshape(rows, kv_heads, -1, width)
     grouped_scores = jnp.einsum(
         "bhqd,bkhd->bhqk", grouped_query, key, preferred_element_type=jnp.float32

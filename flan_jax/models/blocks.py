@@ -215,8 +215,8 @@ def stack_layers(
         in_axes=in_axes,
         length=num_layers,
         metadata_params={nn.PARTITION_NAME: "layers"},
-        # The check is for broadcast variables, of which there are none here, and it traces every
-        # layer a second time.
+        # The check is for broadcast variables. There are none, and it would trace every layer a
+        # second time.
         check_constancy_invariants=False,
     )
     x, _ = scan(config, **attributes, name="layers")(x, context, *layer_arguments)

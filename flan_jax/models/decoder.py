@@ -44,7 +44,7 @@ POSITIONS = ("relative", "rope")
 
 @flax.struct.dataclass
 class LayerKind:
-    """What differs from layer to layer; DecoderConfig.layer_kinds stacks those of all layers.
+    """The properties in which layers differ; DecoderConfig.layer_kinds stacks those of all layers.
 
     Attributes:
       local: whether the layer has the sliding window.

@@ -375,7 +375,7 @@ class EncoderDecoder(nn.Module):
         """Returns the encoder's outputs in the compute dtype.
 
         Args:
-          batch: a packed batch, of which only the encoder_* features are read.
+          batch: a packed batch; only the encoder_* features are read.
           deterministic: whether to leave out dropout.
         """
         x = self.token_embedder(batch["encoder_input_tokens"])

@@ -66,8 +66,8 @@ def _llama3(frequencies: Frequencies, scaling: Scaling) -> Frequencies:
     """Llama 3.1's scaling (`apply_scaling` in Meta's llama-models).
 
     Channels that turn more than `high_freq_factor` times over the `original_max_position` tokens of
-    pre-training keep their frequency, those that turn less than `low_freq_factor` times get
-    1 / factor of it; in between it is blended.
+    pre-training keep their frequency. It is divided by `factor` for those that turn less than
+    `low_freq_factor` times, and interpolated in between.
     """
     low = scaling["low_freq_factor"]
     high = scaling["high_freq_factor"]

@@ -2,7 +2,7 @@
 
 jax.distributed connects the processes of a run. By itself it keeps the others waiting for minutes
 when one of them fails, and does not say which one died. So each process also sends heartbeats and
-has a thread that waits for news of a failure: a process that fails announces it, process 0 names
+has a thread that waits for reports of failures: a process that fails announces it, process 0 names
 one whose heartbeats stop, the others notice when process 0 stops, and then all exit at once with
 the same exit code. None of this touches the devices, as finding them may be what fails.
 """
@@ -29,7 +29,7 @@ from flan_jax.errors import BAD_INPUT, SAVED, InputError
 
 HEARTBEAT_SECONDS = 2.0
 SILENT_SECONDS = 30.0
-"""A process without a heartbeat for so long counts as dead."""
+"""A process without a heartbeat for this long counts as dead."""
 JAX_HEARTBEAT_SECONDS = 80
 """JAX's own heartbeat timeout. It is a fallback: JAX does not report which process failed. It must
 be over twice SILENT_SECONDS, as JAX may raise the alarm after half of it."""

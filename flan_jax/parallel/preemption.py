@@ -11,8 +11,8 @@ from flan_jax.parallel import multihost
 class Preempted(BaseException):
     """SIGTERM has come; the same command continues from what has been saved.
 
-    It can be raised at any line of code. It is no Exception, so that no `except Exception` takes it
-    for a failure of that code.
+    It can be raised at any line of code. It is not an Exception, so that no
+    `except Exception` takes it for a failure of that code.
     """
 
 

@@ -140,7 +140,7 @@ class _Computation:
 
     @property
     def counter_step(self) -> int:
-        """Of a loop's body: what its counter grows by.
+        """The increment of the counter, if this is the body of a loop.
 
         Collective matmuls on TPUs do two rounds in one.
         """
@@ -156,8 +156,8 @@ def collectives(
 ) -> Collectives:
     """Returns the collectives of one run of a compiled program; those in loops count every round.
 
-    The rounds of a loop are what XLA knows of it. On TPUs they are the one constant in its
-    condition, divided by what the counter grows by.
+    XLA says how many rounds a loop has. On TPUs they are the only constant in its condition,
+    divided by the counter's increment.
 
     Args:
       text: `compiled.as_text()`.
@@ -236,7 +236,7 @@ def parse_group_size(
         return devices
     axis_sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh.group(1)))
     group_size = 1
-    # An axis may be named in part: 'a':(2)4 is four of it.
+    # Only a part of an axis may take part: 'a':(2)4 is a part of size 4.
     for axis, part in re.findall(
         r"'(\w+)'(?::\(\d+\)(\d+))?",
         mesh.group(2),

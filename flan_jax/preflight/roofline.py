@@ -1,4 +1,4 @@
-"""A lower bound of the time of a step on a chip (roofline model), and what an hour of it costs."""
+"""A lower bound of the time of a step on a chip (roofline model), and the price of an hour."""
 
 import csv
 import math

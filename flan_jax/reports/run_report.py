@@ -206,7 +206,7 @@ def _summary(run: RunFiles) -> list[html.Block]:
 
 
 def _verdict(run: RunFiles, mean: ScoreRow) -> str:
-    """Returns what training has done to the held-out mean, in words."""
+    """Returns a sentence on how training has changed the held-out mean."""
     if run.held_out_name is None:
         is_known = bool(run.section("data"))
         return (

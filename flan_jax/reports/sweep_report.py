@@ -180,7 +180,7 @@ def _compared(clusters: Sequence[Cluster]) -> list[Cluster]:
 
 
 def _verdict(compared: Sequence[Cluster]) -> str:
-    """Returns in words what speaks for tuning, and everything that does not."""
+    """Returns sentences on the evidence for tuning, and on all evidence against it."""
     means = [cluster.mean for cluster in compared if cluster.mean]
     above = [
         mean for mean in means if mean.difference is not None and mean.difference > 0

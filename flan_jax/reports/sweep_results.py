@@ -44,7 +44,7 @@ DAMAGE = (
 
 
 class SweepRun(NamedTuple):
-    """A run of a sweep, as far as it has come.
+    """A run of a sweep, complete or not.
 
     Attributes:
       name: the run's name in the plan.
@@ -181,7 +181,7 @@ def read_sweep(path: Path) -> Sweep:
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: plan.json or runs.jsonl is not what launch/ablate.py writes ({error!r}). "
-            "Plan the sweep anew"
+            "Plan the sweep again"
         ) from None
 
     further_phases = set()

@@ -162,7 +162,7 @@ def call(argv: Sequence[str], install: str) -> str:
       install: how to get the client, for the message.
 
     Raises:
-      InputError: the client is not installed, or it refuses; the message has its own words.
+      InputError: the client is not installed, or it refuses; the message has its output.
     """
     check_client(argv[0], install)
     done = subprocess.run(
@@ -340,8 +340,8 @@ def submit(
 
     Raises:
       InputError: before anything is submitted, if the client is not installed or the settings
-        cannot work; later, if the client refuses. What was submitted until then is known, and the
-        same command goes on after it.
+        cannot work; later, if the client refuses. What was submitted until then is recorded, and
+        the same command submits the rest.
     """
     check_client(engine.client, engine.install)
     engine.check(sweep_dir)

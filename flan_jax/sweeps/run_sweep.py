@@ -97,7 +97,7 @@ def work(
 ) -> bool:
     """Writes a plan and does everything that is not finished.
 
-    The base model comes first, and runs that failed before come last. The report is written anew
+    The base model comes first, and runs that failed before come last. The report is rewritten
     whenever a run ends.
 
     Args:

@@ -122,8 +122,8 @@ def make_folders(sweep_dir: Path) -> None:
     was_interrupted = (sweep_dir / PLANNING).exists()
     if not plan_exists and not was_interrupted and _holds_anything(sweep_dir):
         raise InputError(
-            f"{sweep_dir} is not empty and holds no {PLAN}: it is no sweep. Choose another "
-            "--sweep_dir"
+            f"{sweep_dir} is not empty and holds no {PLAN}: it is not a sweep directory. Choose "
+            "another --sweep_dir"
         )
     plan_json = read_json(sweep_dir / PLAN) if sweep_dir.is_dir() else None
     is_whole = (sweep_dir / RUNS).exists() and not was_interrupted
@@ -212,7 +212,8 @@ def read_plan(sweep_dir: Path) -> Plan:
     plan_json = read_json(sweep_dir / PLAN)
     if plan_json is None:
         raise InputError(
-            f"{sweep_dir} holds no {PLAN}: it is no sweep. Give the --sweep_dir of launch/ablate.py"
+            f"{sweep_dir} holds no {PLAN}: it is not a sweep directory. Give the --sweep_dir of "
+            "launch/ablate.py"
         )
     try:
         _check_unedited(sweep_dir, plan_json)
@@ -221,7 +222,7 @@ def read_plan(sweep_dir: Path) -> Plan:
         return Plan(plan_json["axes"], runs, {}, base)
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"the plan in {sweep_dir} is of another version ({error}). Plan it anew"
+            f"the plan in {sweep_dir} is of another version ({error}). Plan it again"
         ) from None
 
 
@@ -293,12 +294,12 @@ def is_finished(sweep_dir: Path, run: PlannedRun) -> bool:
 
 
 EndAttempt = Callable[[str, str | None], None]
-"""end(state, error): says in the status how an attempt ended."""
+"""end(state, error): records in the status how an attempt ended."""
 
 
 @contextlib.contextmanager
 def attempt(sweep_dir: Path, run: PlannedRun) -> Iterator[EndAttempt]:
-    """Keeps a run's status while it goes on, and says in it how that ended.
+    """Keeps a run's status during an attempt, and records how it ended.
 
     Args:
       sweep_dir: the sweep's directory.

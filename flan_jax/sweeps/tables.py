@@ -1,4 +1,4 @@
-"""A sweep as tables on the terminal: what it will cost, how far it is."""
+"""A sweep as tables on the terminal: its costs and its progress."""
 
 import collections
 import datetime
@@ -149,7 +149,7 @@ def _state(status: Status | None) -> str:
 
 
 def _seconds(status: Status | None) -> float | None:
-    """Returns the time of all attempts; of the attempt that runs, if one does."""
+    """Returns the time of all attempts, or of the attempt that is running."""
     if status is None:
         return None
     if status.state != "running":

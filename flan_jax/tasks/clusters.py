@@ -112,7 +112,7 @@ class ClusterView:
       name: its name in DataConfig.clusters.
       members: the task names of each cluster; a task may be in several. None: each task is in its
         own `TemplatedTask.cluster`.
-      related: pairs of clusters of which none is trained on while the other is held out.
+      related: pairs of clusters. While one of a pair is held out, the other is not trained on.
     """
 
     name: str

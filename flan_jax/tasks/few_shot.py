@@ -144,7 +144,7 @@ class Exemplars:
 
 
 def _pair_template(task: TemplatedTask, template: AnyTemplate) -> Template:
-    """Returns the template if it gives an input and a target, of which an exemplar is made."""
+    """Returns the template if it gives an input and a target, as an exemplar needs both."""
     if not renders_pairs(template):
         raise InputError(
             f"task {task.name!r}: few-shot exemplars are pairs of an input and a target, which "

@@ -1,4 +1,4 @@
-"""Hashes of a task's code and settings: a token store is made anew exactly when it would change."""
+"""Hashes of a task's code and settings. A token store is rebuilt when its hash changes."""
 
 import dataclasses
 import dis
@@ -34,7 +34,7 @@ def fingerprint(*values: object, follow: str | tuple[str, ...] = ()) -> str:
     """Returns a hash of plain data, dataclasses and functions that is the same in all processes.
 
     A function counts with its bytecode, constants, defaults and closure, and with the functions and
-    values that it names, in turn. Line numbers, comments and the words of docstrings do not count.
+    values that it names, in turn. Line numbers, comments and docstrings do not count.
     Installed packages and flan_jax itself count by the names alone; the version of token stores,
     flan_jax.data.token_store.STORE_VERSION, is for changes of these. Another Python version
     compiles to other bytecode and so to another fingerprint.

@@ -115,7 +115,7 @@ def find_metric(function: MetricFn) -> Metric:
 
 
 def recompute(function: MetricFn) -> Resample:
-    """Returns a resample function that computes the metric anew. For metrics that are cheap.
+    """Returns a resample function that recomputes the metric; for metrics that are cheap.
 
     Args:
       function: the metric; evaluation calls it some hundred times for each template.
@@ -367,7 +367,7 @@ def edit_similarity(targets: Sequence, predictions: Sequence) -> Scores:
 def pearson_spearman(targets: Sequence, predictions: Sequence) -> Scores:
     """Both correlations of two lists of numbers written as texts (STS-B).
 
-    A prediction that is no number counts as -1, as in T5. Both are 0 where they are undefined,
+    A prediction that is not a number counts as -1, as in T5. Both are 0 where they are undefined,
     because all predictions or all targets are equal.
 
     Args:
@@ -378,7 +378,7 @@ def pearson_spearman(targets: Sequence, predictions: Sequence) -> Scores:
       {"pearson": 100 times the correlation, "spearman": 100 times the rank correlation}.
 
     Raises:
-      InputError: a target is no number.
+      InputError: a target is not a number.
     """
     from scipy.stats import rankdata  # takes a second to import
 
@@ -605,7 +605,7 @@ def _target_numbers(targets: Sequence[str]) -> np.ndarray:
 
 
 def _number(text: str) -> float:
-    """Returns the number, or NaN if the text is no finite number."""
+    """Returns the number, or NaN if the text is not a finite number."""
     try:
         number = float(text)
     except ValueError:

@@ -24,7 +24,7 @@ A dataset gets no more weight than one of this many examples.
 
 MIXINGS = ("proportional", "equal")
 RESOLUTION = 100_000
-"""What rates add up to where they are rounded from weights that are no whole numbers."""
+"""The sum of rates that are rounded from weights that are not whole numbers."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How an example is put to a model: instructions, options, templates and few-shot exemplars."""
+"""How examples are shown to a model: instructions, options, templates, few-shot exemplars."""
 
 import dataclasses
 from collections.abc import Callable

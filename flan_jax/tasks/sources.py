@@ -46,7 +46,7 @@ class Source(Protocol):
         {'kind': 'tfds', 'where': 'super_glue/rte:1.0.2'}
 
         Returns:
-          "kind": "generated", "tfds", "files", "seqio" or a word of your own. "where": the
+          "kind": "generated", "tfds", "files", "seqio" or a name of your own. "where": the
           generator, the dataset, or the files.
         """
         ...

@@ -147,7 +147,7 @@ class FormatTemplate:
           fields: the task's fields of one example.
 
         Raises:
-          InputError: a field is missing or is no text.
+          InputError: a field is missing or is not a text.
         """
         inputs = "".join(text for text, _ in self.input_parts(fields))
         targets = "".join(text for text, _ in _fill(self.targets, fields))

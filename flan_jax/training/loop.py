@@ -316,7 +316,7 @@ def profiled_steps(text: str, steps: int) -> range:
     first, last = map(int, span.groups()) if span else (0, 0)
     if not 1 <= first <= last <= steps:
         raise InputError(
-            f"--profile={text} is no span of this run's {steps} steps; write the first and the "
+            f"--profile={text} is not a span of this run's {steps} steps; write the first and the "
             "last, e.g. --profile=10:12"
         )
     return range(first - 1, last)

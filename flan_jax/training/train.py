@@ -1,4 +1,4 @@
-"""Training: `train` reads from top to bottom as what a run does."""
+"""Training: `train` does the steps of a run from top to bottom."""
 
 import dataclasses
 from collections.abc import Sequence

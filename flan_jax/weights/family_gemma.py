@@ -85,7 +85,7 @@ def _read_gemma(config_json: JsonObject, has_head: bool) -> dict[str, Any]:
 def _read_windows(config_json: JsonObject) -> dict[str, Any]:
     """Returns sliding_window and global_every, as arguments of DecoderConfig.
 
-    Which layers attend globally is said by `layer_types`, or else by `sliding_window_pattern`.
+    `layer_types`, or else `sliding_window_pattern`, says which layers attend globally.
     """
     window = config_json.get("sliding_window")
     pattern = config_json.get(

@@ -38,8 +38,8 @@ def load_params(source: str | Path, config: ModelConfig, like: Params) -> Params
     """Returns the parameters in `source`.
 
     Args:
-      source: a run directory, of which the latest checkpoint is taken, a Hugging Face folder or a
-        T5X checkpoint.
+      source: a run directory (its latest checkpoint is read), a Hugging Face folder or a T5X
+        checkpoint.
       config: the model that is wanted.
       like: arrays, or shapes with shardings; each parameter is placed as its leaf here.
 

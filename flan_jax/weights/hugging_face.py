@@ -155,7 +155,7 @@ def save_params(
 ) -> None:
     """Writes a folder that transformers and vLLM load: config.json, weights, the tokenizer's files.
 
-    The folder appears when all of it is written.
+    The folder appears once it is complete.
 
     Args:
       folder: the folder to write; it must not exist.
@@ -285,7 +285,7 @@ def _place(
     leaf: jax.ShapeDtypeStruct | jax.Array,
     names: Mapping[str, HfName],
 ) -> jax.Array:
-    """Returns one parameter, of which each device's part is read by itself."""
+    """Returns one parameter. The part of each device is read separately."""
     shape = tuple(leaf.shape)
     layers = [
         names[layer]
@@ -508,7 +508,7 @@ def _copy_files(
     target: Path,
     names: Sequence[str],
 ) -> None:
-    """Copies those of the files that there are."""
+    """Copies the files that exist."""
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)

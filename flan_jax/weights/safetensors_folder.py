@@ -23,7 +23,7 @@ VISION_TENSORS = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\.")
 
 @runtime_checkable
 class TensorSlice(Protocol):
-    """A tensor on disk, of which an index reads a part: `tensor[2:4, :]`."""
+    """A tensor on disk that is read by indexing, in parts: `tensor[2:4, :]`."""
 
     def __getitem__(self, index: slice | tuple[slice, ...]) -> np.ndarray:
         """Reads the part of the tensor that an index selects."""
@@ -38,7 +38,7 @@ class StoredTensor(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a file says of a tensor; `dtype` is the format's name for it, as in READABLE_DTYPES."""
+    """A tensor's entry in a file's header; `dtype` is a name of the format, see READABLE_DTYPES."""
 
     shape: Shape
     dtype: str

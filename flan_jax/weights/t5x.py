@@ -144,8 +144,8 @@ def read_arrays(folder: PathLike) -> dict[str, StoredArray]:
     """Opens the parameters of a T5X checkpoint.
 
     Args:
-      folder: a checkpoint_N, or the folder around some, of which the latest finished one is taken.
-        It may be in a bucket (gs://). It may also be the index file itself, as for T5X: flax's
+      folder: a checkpoint_N, or the folder around several, whose latest finished one is taken. It
+        may be in a bucket (gs://). It may also be the index file itself, as for T5X: flax's
         checkpoints, with all arrays inside, are one file.
 
     Returns:
@@ -237,7 +237,7 @@ def save_params(
 
     Layers are stored one by one, and dtypes stay as they are. There is no optimizer state: T5X
     starts training from the checkpoint with `fallback_to_scratch`, or evaluates and infers. The
-    checkpoint appears when all of it is written.
+    checkpoint appears once it is complete.
 
     Args:
       folder: the local folder around checkpoints.
@@ -352,7 +352,7 @@ def _read_index(path: epath.Path) -> Index:
         ) from None
     if not isinstance(index, dict):
         raise InputError(
-            f"{path} is no index of a T5X checkpoint. Give a folder that T5X wrote"
+            f"{path} is not the index of a T5X checkpoint. Give a folder that T5X wrote"
         )
     return index
 
@@ -626,7 +626,7 @@ def _write_array(
     name: str,
     value: np.ndarray,
 ) -> dict[str, Any]:
-    """Writes one zarr array, and returns the spec of it in the index: its path is relative."""
+    """Writes one zarr array, and returns its spec for the index, with a relative path."""
     path = name.replace("/", ".")
     metadata = {
         "shape": list(value.shape),

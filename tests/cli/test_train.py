@@ -30,7 +30,7 @@ from flan_jax.cli import (
         ("--gin.SOURCE=jsonl", "SOURCE = 'jsonl' needs DATA_DIR"),
         ("--gin.DATA_DIR=/nowhere/at/all", "DATA_DIR is /nowhere/at/all, but there is no such folder"),
         ("--gin.TOKENIZER=/nowhere/spiece.model", "there is no tokenizer /nowhere/spiece.model"),
-        ("--profile=3:2", "--profile=3:2 is no span of this run's 3 steps; write the first and the last"),
+        ("--profile=3:2", "--profile=3:2 is not a span of this run's 3 steps; write the first and the last"),
         ("--gin.TrainConfig.compiler_options={'xla_no_such': 1}", "compiler_options sets xla_no_such to 1, which this compiler for cpu does not"),
         ("--gin.BATCH_SIZE=12", "BATCH_SIZE 12 does not divide .*use a multiple of 8"),
         ("--gin.BATCH_SIZE=0", "BATCH_SIZE 0 does not divide .*use a multiple of 8"),
@@ -58,7 +58,7 @@ from flan_jax.cli import (
         ("--gin.Prompts.shot=1", "doesn't have a parameter named 'shot'.*Did you mean 'shots'?"),
         ("--gin.EvalConfig.scoring=meen", "unknown EvalConfig.scoring 'meen'. Did you mean 'mean'? Known: calibrated, mean, sum"),
         ("--gin.EvalConfig.more={'a-b': @Prompts()}", "EvalConfig.more is {'a-b': Prompts.*; write a name of letters"),
-        ("--gin.HELD_OUT=a,b", "--gin.HELD_OUT=a,b is no value that gin can read"),
+        ("--gin.HELD_OUT=a,b", "--gin.HELD_OUT=a,b is not a value that gin can read"),
     ],
 )  # fmt: skip
 def test_bad_input_says_what_and_ends_with_2(

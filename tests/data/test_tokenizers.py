@@ -196,7 +196,7 @@ def test_tokenizer_json_errors(tokenizer_json):
     ):
         load_tokenizer(folder)
     (folder / "config.json").write_text("[]")
-    with pytest.raises(InputError, match="is no JSON object"):
+    with pytest.raises(InputError, match="is not a JSON object"):
         load_tokenizer(folder)
     (folder / "config.json").unlink()
     with pytest.raises(InputError, match="extra_ids=5 is for SentencePiece"):

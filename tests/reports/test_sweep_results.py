@@ -153,5 +153,5 @@ def test_a_directory_without_a_sweep_is_an_input_error(tmp_path, few):
     with pytest.raises(InputError, match=r"it has no plan\.json"):
         read_sweep(few / "runs")
     (few / "runs.jsonl").write_text('{"index": 0}\n')
-    with pytest.raises(InputError, match="Plan the sweep anew"):
+    with pytest.raises(InputError, match="Plan the sweep again"):
         read_sweep(few)

@@ -44,9 +44,9 @@ def test_a_plan_is_read_back(tmp_path, plan):
 
 def test_a_directory_of_other_things_is_no_sweep(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InputError, match="no sweep"):
+    with pytest.raises(InputError, match="not a sweep directory"):
         make_folders(tmp_path)
-    with pytest.raises(InputError, match="no sweep"):
+    with pytest.raises(InputError, match="not a sweep directory"):
         read_plan(tmp_path)
 
 

@@ -92,7 +92,7 @@ def test_a_trace_is_written(profiler, tmp_path):
     "text", ["0:3", "3:2", "1:11", "1", "a:b", "-1:2", "", "1:2:3"]
 )
 def test_a_profile_of_no_steps_of_the_run_is_refused(text):
-    message = f"--profile={text} is no span of this run's 10 steps; write the first and the last"
+    message = f"--profile={text} is not a span of this run's 10 steps; write the first and the last"
     with pytest.raises(InputError, match=message):
         profiled_steps(text, 10)
 

@@ -625,7 +625,7 @@ def test_damaged_folders_of_several_files(peers, tmp_path):
         with pytest.raises(InputError, match="has no weight_map"):
             load(tmp_path / "x")
     (tmp_path / "x" / "config.json").write_text("[]")
-    with pytest.raises(InputError, match=r"config.json is no JSON object"):
+    with pytest.raises(InputError, match=r"config.json is not a JSON object"):
         load(tmp_path / "x")
 
 

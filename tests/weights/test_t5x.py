@@ -492,7 +492,10 @@ def test_no_checkpoint_is_an_error(tmp_path):
             )[:-9],
             "truncated",
         ),
-        (serialization.msgpack_serialize([1, 2]), "is no index of a T5X checkpoint"),
+        (
+            serialization.msgpack_serialize([1, 2]),
+            "is not the index of a T5X checkpoint",
+        ),
         (
             serialization.msgpack_serialize({"version": 4, "optimizer": {}}),
             "of version 4; known are 2 and 3",
