@@ -273,7 +273,7 @@ def _joined(options: Sequence[str] | str) -> str:
     return options if isinstance(options, str) else ", ".join(options)
 
 
-def show(
+def show(  # noqa: PLR0913 (the program's settings)
     task: TemplatedTask,
     *,
     split: str,

@@ -54,7 +54,7 @@ UNLIMITED = 2**31
 """Tokens of a feature whose length seqio does not limit."""
 
 
-def register_seqio(
+def register_seqio(  # noqa: PLR0913 (the settings of DataConfig that seqio tasks have)
     tokenizer: str = "practice",
     source: str = "sandbox",
     data_dir: str | None = None,
