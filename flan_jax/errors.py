@@ -64,9 +64,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     known = sorted(set(known))
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    shown = known if len(known) <= SHOWN else sorted({*near, *known[:SHOWN]})
-    more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
-    names = ", ".join(shown) or "none"
+    listed = known
+    if len(known) > SHOWN:
+        listed = sorted({*near, *known[:SHOWN]})
+    names = ", ".join(listed) or "none"
+    unlisted = len(known) - len(listed)
+    more = f" and {unlisted} more" if unlisted else ""
     return InputError(f"unknown {kind} {name!r}.{hint} Known: {names}{more}")
 
 

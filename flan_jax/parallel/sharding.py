@@ -157,7 +157,12 @@ def _param_sharding(
         target = None
         if axis is not None:
             target = look_up(rules, f"logical axis of parameter {name}", axis)
-        mesh_axes = (target,) if isinstance(target, str) else target or ()
+        if target is None:
+            mesh_axes = ()
+        elif isinstance(target, str):
+            mesh_axes = (target,)
+        else:
+            mesh_axes = target
         devices = math.prod(mesh.shape[mesh_axis] for mesh_axis in mesh_axes)
 
         if used & set(mesh_axes):
