@@ -103,15 +103,10 @@ class Run:
 
     def _check_same(self, before: JsonObject, now: JsonObject) -> None:
         """Raises InputError with the differences between two identities, if there are any."""
-        differing = sorted(
-            key for key in {*before, *now} if before.get(key) != now.get(key)
-        )
-        if not differing:
+        lines = _differences(before, now)
+        if not lines:
             return
-        changes = "\n".join(
-            f"    {key}: {before.get(key)} there, {now.get(key)} now"
-            for key in differing
-        )
+        changes = "\n".join(f"    {line}" for line in lines)
         raise InputError(
             f"{self.path} holds another run. What differs:\n{changes}\n"
             "Go on with its own settings, or choose another --run_dir for these"
@@ -140,3 +135,19 @@ class Run:
         """Removes the lines of metrics.jsonl after a step; a resumed run writes them again."""
         rows = [row for row in read_jsonl(self.path / METRICS) if row["step"] <= step]
         self.write_text(METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _differences(before: JsonObject, now: JsonObject, prefix: str = "") -> list[str]:
+    """Returns the values in which two objects differ.
+
+    >>> _differences({"model": {"dtype": "float32"}}, {"model": {"dtype": "bfloat16"}})
+    ['model.dtype: float32 there, bfloat16 now']
+    """
+    lines = []
+    for key in sorted({*before, *now}):
+        begun_value, value = before.get(key), now.get(key)
+        if isinstance(begun_value, dict) and isinstance(value, dict):
+            lines += _differences(begun_value, value, f"{prefix}{key}.")
+        elif begun_value != value:
+            lines.append(f"{prefix}{key}: {begun_value} there, {value} now")
+    return lines
