@@ -47,16 +47,15 @@ def random_tokens(rng, longest):
 def stores(tmp_path):
     """Two tasks of random inputs and targets."""
     rng = np.random.default_rng(0)
-    return {
-        name: open_store(
-            tmp_path / name,
-            [
-                [(random_tokens(rng, 30), False), (random_tokens(rng, 14), True)]
-                for _ in range(count)
-            ],
-        )
-        for name, count in (("a", 30), ("b", 200))
-    }
+    opened = {}
+    for name, count in (("a", 30), ("b", 200)):
+        examples = []
+        for _ in range(count):
+            inputs = (random_tokens(rng, 30), False)
+            targets = (random_tokens(rng, 14), True)
+            examples.append([inputs, targets])
+        opened[name] = open_store(tmp_path / name, examples)
+    return opened
 
 
 def trimmed(tokens, length):
@@ -65,12 +64,12 @@ def trimmed(tokens, length):
 
 def seqio_rows(architecture, examples):
     """The batch that seqio's own feature converter packs of the same examples, in their order."""
-    tf, seqio = pytest.importorskip("tensorflow"), pytest.importorskip("seqio")
+    tf = pytest.importorskip("tensorflow")
+    seqio = pytest.importorskip("seqio")
+    tokens = tf.TensorSpec([None], tf.int32)
     dataset = tf.data.Dataset.from_generator(
         lambda: iter(examples),
-        output_signature={
-            name: tf.TensorSpec([None], tf.int32) for name in ("inputs", "targets")
-        },
+        output_signature={"inputs": tokens, "targets": tokens},
     )
     if architecture == "encoder_decoder":
         converter = seqio.EncDecFeatureConverter(pack=True)
@@ -82,7 +81,8 @@ def seqio_rows(architecture, examples):
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
 def test_a_row_is_what_seqio_packs_of_the_same_examples(architecture, stores):
     loader = make_loader(stores, architecture)
-    batch, rows = loader.batch(3), loader.plan.rows(3)
+    batch = loader.batch(3)
+    rows = loader.plan.rows(3)
     row = max(range(len(rows)), key=lambda row: len(rows[row]))
     assert len(rows[row]) > 1
     examples = []
@@ -106,9 +106,8 @@ def one_row(tmp_path, architecture, examples, lengths):
     loader = make_loader({"chat": store}, architecture, lengths=lengths, batch_size=1)
     batch = loader.batch(0)
     (refs,) = loader.plan.rows(0)
-    assert sorted(ref.index for ref in refs[: len(examples)]) == list(
-        range(len(examples))
-    )
+    count = len(examples)
+    assert sorted(ref.index for ref in refs[:count]) == list(range(count))
     return {name: array[0].tolist() for name, array in batch.items()}
 
 
@@ -186,19 +185,21 @@ def test_dtypes_and_shapes(stores):
     for architecture, width in (("encoder_decoder", 12), ("decoder", 36)):
         batch = make_loader(stores, architecture).batch(0)
         for name, array in batch.items():
-            assert array.dtype == (
-                np.float32 if name == "decoder_loss_weights" else np.int32
-            )
-            assert array.shape == (4, 24 if name.startswith("encoder") else width)
+            dtype = np.float32 if name == "decoder_loss_weights" else np.int32
+            length = 24 if name.startswith("encoder") else width
+            assert array.dtype == dtype
+            assert array.shape == (4, length)
 
 
 def test_fit_segments():
     segments = [TokenSegment(np.array(tokens), loss) for tokens, loss in CHAT]
 
     def fitted(inputs, targets):
-        kept, last = fit_segments(segments, {"inputs": inputs, "targets": targets})
+        lengths = {"inputs": inputs, "targets": targets}
+        input_segments, target = fit_segments(segments, lengths)
         return [
-            (segment.tokens.tolist(), segment.has_loss) for segment in (*kept, last)
+            (segment.tokens.tolist(), segment.has_loss)
+            for segment in (*input_segments, target)
         ]
 
     assert fitted(12, 3) == CHAT

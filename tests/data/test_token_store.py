@@ -209,7 +209,7 @@ def test_the_first_of_two_writers_wins(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
-def test_a_folder_that_is_no_store_is_an_error(tmp_path):
+def test_a_folder_without_a_store_is_an_error(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "notes.txt").touch()
     with pytest.raises(OSError, match="cannot write the token store"):
