@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine",
         default=LOCAL,
-        help="what runs it: local (default), slurm, skypilot or xpk, with settings as in "
-        "gin/engines; see launch/README.md",
+        help="what runs it: local (default), slurm, skypilot, xpk or one of your own, with "
+        "settings as in gin/engines; see launch/README.md",
     )
     parser.add_argument(
         "--dry_run",

@@ -13,7 +13,6 @@ from flan_jax.weights.family import FAMILIES, Family
 
 NOT_IN_CHECKPOINT = (
     *EXECUTION_SETTINGS,
-    "attention",
     "dropout_rate",
     "dtype",
     "dense",
