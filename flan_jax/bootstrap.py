@@ -39,12 +39,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap(
-    values: Values,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
+def bootstrap(values: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Returns the mean of the values and its uncertainty over examples, templates and seeds.
 
     Examples, templates and seeds are resampled independently of each other, whole rows and columns
@@ -113,10 +108,7 @@ def bootstrap_metric(
 
 
 def mean_of_tasks(
-    tasks: Sequence[Values | Interval],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    tasks: Sequence[Values | Interval], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
     """Returns the mean over the tasks of a cluster and its uncertainty.
 
@@ -249,9 +241,7 @@ def _draw_counts(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray
 
 
 def _resampled_means(
-    cube: np.ndarray,
-    seed_counts: np.ndarray,
-    rng: np.random.Generator,
+    cube: np.ndarray, seed_counts: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Returns the mean of a cube in each resample.
 

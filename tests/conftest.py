@@ -75,7 +75,7 @@ def _features(architecture, segment, inputs, targets):
         # seqio marks the inputs and the first target: those positions are fed inputs only.
         features = {
             "decoder_causal_attention": [1] * (len(inputs) + 1)
-            + [0] * (len(targets) - 1),
+            + [0] * (len(targets) - 1)
         }
     features["decoder_target_tokens"] = sequence
     features["decoder_input_tokens"] = [0, *sequence[:-1]]

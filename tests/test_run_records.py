@@ -172,7 +172,7 @@ MIXTURE = {
             "truncated_inputs": 0.125,
             "truncated_targets": 0.0,
             "provenance": {"kind": "generated"},
-        },
+        }
     ],
     "held_out": ["anli_r1", "anli_r2"],
     "rows_filled": {"inputs": 0.98, "targets": 0.61},

@@ -338,7 +338,8 @@ def _sentencepiece_model(
     content: bytes, extra_ids: int
 ) -> sentencepiece.SentencePieceProcessor:
     """Returns the model with `extra_ids` sentinels added; raises any Exception if it is none."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(content)  # pyright: ignore[reportAttributeAccessIssue]
+    proto: Any = sentencepiece_model_pb2  # its classes are made at run time
+    model = proto.ModelProto.FromString(content)
     for number in reversed(range(extra_ids)):
         model.pieces.add(
             piece=f"▁<extra_id_{number}>",

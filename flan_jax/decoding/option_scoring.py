@@ -28,9 +28,7 @@ Options: TypeAlias = Sequence[Sequence[np.ndarray]]
 
 
 def packed_option_batch(
-    prompts: Sequence[np.ndarray],
-    options: Options,
-    rows: int,
+    prompts: Sequence[np.ndarray], options: Options, rows: int
 ) -> dict[str, np.ndarray]:
     """Makes a batch for an encoder-decoder: all options of a prompt in one decoder row.
 
@@ -91,9 +89,7 @@ def packed_option_log_probs(
 
 
 def cached_option_batch(
-    prompts: Sequence[np.ndarray],
-    options: Options,
-    rows: int,
+    prompts: Sequence[np.ndarray], options: Options, rows: int
 ) -> dict[str, np.ndarray]:
     """Makes a batch for a decoder: options that are scored one after the other.
 
@@ -126,9 +122,7 @@ def cached_option_batch(
 
 
 def cached_option_sums(
-    model: Model,
-    params: Params,
-    batch: dict[str, jax.Array],
+    model: Model, params: Params, batch: dict[str, jax.Array]
 ) -> jax.Array:
     """Computes the log-probability of each option of a `cached_option_batch`.
 
@@ -145,8 +139,7 @@ def cached_option_sums(
     first_log_probs = jax.nn.log_softmax(state.logits)
 
     def score_option(
-        number: jax.Array,
-        carry: tuple[jax.Array, DecodeState],
+        number: jax.Array, carry: tuple[jax.Array, DecodeState]
     ) -> tuple[jax.Array, DecodeState]:
         sums, state = carry
         tokens = options[:, number]

@@ -48,13 +48,7 @@ class Scorer:
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        params: Params,
-        mesh: Mesh,
-        *,
-        rows: int,
-        eos_id: int,
+        self, config: ModelConfig, params: Params, mesh: Mesh, *, rows: int, eos_id: int
     ):
         """Builds the model.
 
@@ -78,9 +72,7 @@ class Scorer:
         )
 
     def log_probs(
-        self,
-        prompts: Sequence[np.ndarray],
-        options: Options,
+        self, prompts: Sequence[np.ndarray], options: Options
     ) -> list[np.ndarray]:
         """Computes the log-probability of each option after its prompt.
 
@@ -110,9 +102,7 @@ class Scorer:
         return results
 
     def option_scoring_program(
-        self,
-        prompts: Sequence[np.ndarray],
-        options: Options,
+        self, prompts: Sequence[np.ndarray], options: Options
     ) -> tuple[Program, dict[str, np.ndarray]]:
         """Returns what `log_probs` runs on one batch.
 
@@ -260,10 +250,7 @@ def _sum_segments(segment_ids: np.ndarray, log_probs: np.ndarray) -> list[np.nda
 
 @functools.lru_cache(maxsize=64)
 def _compiled(
-    function: Callable[..., jax.Array],
-    model: Model,
-    mesh: Mesh,
-    **static: object,
+    function: Callable[..., jax.Array], model: Model, mesh: Mesh, **static: object
 ) -> Program:
     """Returns the function under jax.jit.
 

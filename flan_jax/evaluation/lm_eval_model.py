@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
 from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
-from lm_eval.utils import (  # pyright: ignore[reportMissingImports]
-    get_rolling_token_windows,
-    make_disjoint_window,
-)
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # pyright: ignore[reportMissingImports]
 
 from flan_jax.data.token_store import trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer

@@ -45,8 +45,7 @@ def summarize_predictions(
 
 
 def summarize_task(
-    task: TemplatedTask,
-    predictions: Mapping[str, Sequence[Prediction]],
+    task: TemplatedTask, predictions: Mapping[str, Sequence[Prediction]]
 ) -> PromptScores:
     """Computes the scores of one task. PromptScores says what each of them is.
 

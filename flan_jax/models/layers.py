@@ -112,9 +112,7 @@ def _matmul_backward(
     last_axis = (y_grad.ndim - 1,)
     contract_features_out = (last_axis, (1,))
     x_grad = jax.lax.dot_general(
-        y_grad,
-        gather_fsdp(kernel, axes),
-        (contract_features_out, no_batch),
+        y_grad, gather_fsdp(kernel, axes), (contract_features_out, no_batch)
     )
 
     batch_axes = tuple(range(x.ndim - 1))
@@ -143,9 +141,7 @@ class Dense(nn.Module):
     shape: tuple[int, int]
     axes: tuple[str, str]
     kernel_init: Initializer = nn.initializers.variance_scaling(
-        1.0,
-        "fan_in",
-        "truncated_normal",
+        1.0, "fan_in", "truncated_normal"
     )
     dtype: str = "float32"
     use_bias: bool = False
@@ -153,11 +149,7 @@ class Dense(nn.Module):
     def setup(self):
         """Makes the kernel and the bias."""
         self.kernel = parameter(
-            self,
-            "kernel",
-            self.kernel_init,
-            shape=self.shape,
-            axes=self.axes,
+            self, "kernel", self.kernel_init, shape=self.shape, axes=self.axes
         )
         if self.use_bias:
             self.bias = parameter(
@@ -221,11 +213,7 @@ class Embed(nn.Module):
     def setup(self):
         """Makes the table."""
         self.embedding = parameter(
-            self,
-            "embedding",
-            self.embedding_init,
-            shape=self.shape,
-            axes=self.axes,
+            self, "embedding", self.embedding_init, shape=self.shape, axes=self.axes
         )
 
     def weight(self) -> Float[Array, "vocab embed"]:

@@ -33,14 +33,7 @@ from flan_jax.training.setup import check_devices
 from flan_jax.training.state import TrainState, abstract_state_on
 from flan_jax.training.step import jitted_step
 
-BYTES_OF_UNIT = {
-    "": 1,
-    "K": 2**10,
-    "M": 2**20,
-    "G": 2**30,
-    "T": 2**40,
-    "P": 2**50,
-}
+BYTES_OF_UNIT = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
 Program: TypeAlias = tuple[Any, tuple[Any, ...]]
 """A function under jax.jit, and the shapes of its arguments. The second argument is a batch."""
@@ -141,10 +134,7 @@ def job_from_settings(settings: Settings) -> Job:
     )
 
 
-def abstract_inputs(
-    job: Job,
-    target: Target,
-) -> tuple[Mesh, TrainState, Tree]:
+def abstract_inputs(job: Job, target: Target) -> tuple[Mesh, TrainState, Tree]:
     """Returns the mesh of a job, and the shapes of its state and batch with their shardings.
 
     Args:
@@ -162,11 +152,7 @@ def abstract_inputs(
     state = abstract_state_on(job.model, optimizer, mesh, job.training.trainable)
 
     sharding = batch_sharding(mesh)
-    spec = batch_spec(
-        job.model.architecture,
-        job.batch_rows,
-        job.lengths,
-    )
+    spec = batch_spec(job.model.architecture, job.batch_rows, job.lengths)
     batch = {}
     for name, (shape, dtype) in spec.items():
         batch[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
@@ -182,10 +168,7 @@ def bytes_per_device(tree: Tree) -> int:
     return total
 
 
-def compile_for(
-    job: Job,
-    target: Target,
-) -> Compiled:
+def compile_for(job: Job, target: Target) -> Compiled:
     """Compiles the training step of a job. That it does not fit is a result too, not an error.
 
     Args:
@@ -198,10 +181,7 @@ def compile_for(
     return _compile(job, target, _training_step)
 
 
-def compile_option_scoring(
-    job: Job,
-    target: Target,
-) -> Compiled:
+def compile_option_scoring(job: Job, target: Target) -> Compiled:
     """Compiles rank classification, as an evaluation during training runs it.
 
     Prompts and options are as long as the lengths allow, and the whole training state is there.
@@ -213,10 +193,7 @@ def compile_option_scoring(
     return _compile(job, target, _option_scoring)
 
 
-def compile_generation(
-    job: Job,
-    target: Target,
-) -> Compiled:
+def compile_generation(job: Job, target: Target) -> Compiled:
     """Compiles greedy generation with a KV cache, under the conditions of compile_option_scoring.
 
     Args:
@@ -226,37 +203,17 @@ def compile_generation(
     return _compile(job, target, _generation)
 
 
-def _training_step(
-    job: Job,
-    mesh: Mesh,
-    state: TrainState,
-    batch: Tree,
-) -> Program:
+def _training_step(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Program:
     optimizer = job.optimizer.build(job.training.steps)
     step = jitted_step(job.model, optimizer, job.training, state)
     return step, (state, batch)
 
 
-def _scorer(
-    job: Job,
-    mesh: Mesh,
-    state: TrainState,
-) -> Scorer:
-    return Scorer(
-        job.model,
-        state.all_params,
-        mesh,
-        rows=job.eval_rows,
-        eos_id=EOS,
-    )
+def _scorer(job: Job, mesh: Mesh, state: TrainState) -> Scorer:
+    return Scorer(job.model, state.all_params, mesh, rows=job.eval_rows, eos_id=EOS)
 
 
-def _option_scoring(
-    job: Job,
-    mesh: Mesh,
-    state: TrainState,
-    batch: Tree,
-) -> Program:
+def _option_scoring(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Program:
     scorer = _scorer(job, mesh, state)
     prompt = np.ones(job.lengths["inputs"], np.int32)
     option = np.ones(job.lengths["targets"], np.int32)
@@ -266,38 +223,22 @@ def _option_scoring(
     return function, (state.all_params, _shapes_in_rows(arrays, mesh))
 
 
-def _generation(
-    job: Job,
-    mesh: Mesh,
-    state: TrainState,
-    batch: Tree,
-) -> Program:
+def _generation(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Program:
     scorer = _scorer(job, mesh, state)
     prompt = np.ones(job.lengths["inputs"], np.int32)
     prompts = [prompt] * scorer.rows
     config = GenerationConfig(job.lengths["targets"])
-    function, arrays = scorer.generation_program(
-        prompts,
-        config,
-        range(scorer.rows),
-    )
+    function, arrays = scorer.generation_program(prompts, config, range(scorer.rows))
     batch_shapes = _shapes_in_rows(arrays, mesh)
     return function, (state.all_params, batch_shapes, config.array_settings())
 
 
-def _shapes_in_rows(
-    arrays: Mapping[str, np.ndarray],
-    mesh: Mesh,
-) -> Tree:
+def _shapes_in_rows(arrays: Mapping[str, np.ndarray], mesh: Mesh) -> Tree:
     """Returns the shapes of a batch's arrays, with their rows split over the mesh."""
     sharding = batch_sharding(mesh)
     shapes = {}
     for name, array in arrays.items():
-        shapes[name] = jax.ShapeDtypeStruct(
-            array.shape,
-            array.dtype,
-            sharding=sharding,
-        )
+        shapes[name] = jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
     return shapes
 
 
@@ -349,10 +290,7 @@ def _temporary_bytes(compiled: jax.stages.Compiled) -> int:
     return memory.temp_size_in_bytes + new_outputs + memory.generated_code_size_in_bytes
 
 
-def parse_temporary_bytes(
-    message: str,
-    argument_bytes: int,
-) -> int | None:
+def parse_temporary_bytes(message: str, argument_bytes: int) -> int | None:
     """Returns what a program that does not fit needs beside its arguments.
 
     >>> message = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.25G"

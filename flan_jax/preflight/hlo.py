@@ -150,10 +150,7 @@ class _Computation:
         return 1
 
 
-def collectives(
-    text: str,
-    devices: int,
-) -> Collectives:
+def collectives(text: str, devices: int) -> Collectives:
     """Returns the collectives of one run of a compiled program; those in loops count every round.
 
     XLA says how many rounds a loop has. On TPUs they are the only constant in its condition,
@@ -168,10 +165,7 @@ def collectives(
     payloads: dict[tuple[str, int], int] = collections.defaultdict(int)
     unknown_loops = 0
 
-    def visit(
-        name: str,
-        times: int,
-    ) -> bool:
+    def visit(name: str, times: int) -> bool:
         """Counts a computation that runs `times` times; returns whether it has collectives."""
         nonlocal unknown_loops
         computation = computations.get(name, _Computation())
@@ -192,21 +186,11 @@ def collectives(
     for kind, group_size in sorted(counts):
         key = (kind, group_size)
         if group_size > 1:
-            entries.append(
-                Collective(
-                    kind,
-                    group_size,
-                    counts[key],
-                    payloads[key],
-                )
-            )
+            entries.append(Collective(kind, group_size, counts[key], payloads[key]))
     return Collectives(entries, unknown_loops)
 
 
-def parse_group_size(
-    attributes: str,
-    devices: int,
-) -> int:
+def parse_group_size(attributes: str, devices: int) -> int:
     """Returns how many devices take part in a collective together.
 
     XLA writes their groups in one of three forms, or as pairs (collective-permute).
@@ -237,18 +221,12 @@ def parse_group_size(
     axis_sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh.group(1)))
     group_size = 1
     # Only a part of an axis may take part: 'a':(2)4 is a part of size 4.
-    for axis, part in re.findall(
-        r"'(\w+)'(?::\(\d+\)(\d+))?",
-        mesh.group(2),
-    ):
+    for axis, part in re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", mesh.group(2)):
         group_size *= int(part or axis_sizes[axis])
     return group_size
 
 
-def _parse(
-    text: str,
-    devices: int,
-) -> tuple[Mapping[str, _Computation], str]:
+def _parse(text: str, devices: int) -> tuple[Mapping[str, _Computation], str]:
     """Returns the computations by name, and the name of the first to run."""
     computations: dict[str, _Computation] = {}
     loops: list[_Loop] = []
@@ -270,15 +248,9 @@ def _parse(
         rounds = loop.rounds
         if rounds is None:
             rounds = _count_rounds(
-                computations[loop.condition],
-                computations[loop.body],
+                computations[loop.condition], computations[loop.body]
             )
-        computations[loop.caller].calls.append(
-            _Call(
-                loop.body,
-                rounds,
-            )
-        )
+        computations[loop.caller].calls.append(_Call(loop.body, rounds))
     return computations, entry
 
 
@@ -313,10 +285,7 @@ def _add_instruction(
         computation.calls += [_Call(other, 1) for other in called]
 
 
-def _count_rounds(
-    condition: _Computation,
-    body: _Computation,
-) -> int | None:
+def _count_rounds(condition: _Computation, body: _Computation) -> int | None:
     """Returns the rounds of a loop, whose counter begins at 0; None if they are not known."""
     limits = list(condition.constants.values())
     if len(limits) != 1:
@@ -324,12 +293,7 @@ def _count_rounds(
     return -(-limits[0] // body.counter_step)
 
 
-def _add_integer(
-    computation: _Computation,
-    name: str,
-    opcode: str,
-    rest: str,
-) -> None:
+def _add_integer(computation: _Computation, name: str, opcode: str, rest: str) -> None:
     """Notes an integer constant, or the sum of an integer and a constant."""
     if opcode == "constant":
         number = re.match(r"(\d+)\)", rest)
@@ -348,10 +312,7 @@ def _branch_names(rest: str) -> list[str]:
     return names
 
 
-def _parse_loop(
-    caller: str,
-    rest: str,
-) -> _Loop:
+def _parse_loop(caller: str, rest: str) -> _Loop:
     parts = dict(re.findall(r"\b(body|condition)=%?([\w.\-]+)", rest))
     known = re.search(r'"known_trip_count":\{"n":"(\d+)"', rest)
     rounds = None if known is None else int(known.group(1))
@@ -359,10 +320,7 @@ def _parse_loop(
 
 
 def _parse_collective(
-    opcode: str,
-    computation: str,
-    shape: str,
-    group_size: int,
+    opcode: str, computation: str, shape: str, group_size: int
 ) -> _Instance:
     """Returns the collective of an instruction in `computation` whose result has `shape`."""
     kind = opcode.removesuffix("-start")

@@ -61,10 +61,7 @@ def report_lines(
     prices = read_prices()
     job = job_from_settings(settings)
     if isinstance(sweep, int):
-        sweep = Sweep(
-            sweep,
-            sweep * job.step_flops * job.training.steps,
-        )
+        sweep = Sweep(sweep, sweep * job.step_flops * job.training.steps)
     target = tpu_slice(topology) if topology else devices_here()
 
     yield format_target(target)
@@ -139,10 +136,7 @@ def format_job(job: Job) -> str:
     return text
 
 
-def format_memory(
-    compiled: Compiled,
-    target: Target,
-) -> str:
+def format_memory(compiled: Compiled, target: Target) -> str:
     """Returns the lines on the memory of a device, and whether the program fits.
 
     Args:
@@ -177,10 +171,7 @@ def format_memory(
     return f"{text}\nDOES NOT FIT: {format_bytes(-headroom)} too much"
 
 
-def format_collectives(
-    compiled: Compiled,
-    target: Target,
-) -> Iterator[str]:
+def format_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
     """Yields the lines on the collectives of a program that fits.
 
     Args:
@@ -271,10 +262,7 @@ def format_time(
     )
 
 
-def format_evaluation(
-    job: Job,
-    target: Target,
-) -> Iterator[str]:
+def format_evaluation(job: Job, target: Target) -> Iterator[str]:
     """Yields the lines on the memory of an evaluation during training.
 
     Args:
@@ -313,10 +301,7 @@ def format_evaluation(
             raise does_not_fit(compiled, target)
 
 
-def format_memory_reductions(
-    job: Job,
-    target: Target,
-) -> Iterator[str]:
+def format_memory_reductions(job: Job, target: Target) -> Iterator[str]:
     """Yields the lines on settings that would make a run fit. Each is compiled.
 
     Args:
@@ -340,9 +325,7 @@ def format_memory_reductions(
 
 
 def format_search(
-    job: Job,
-    target: Target,
-    prices: Mapping[str, Price],
+    job: Job, target: Target, prices: Mapping[str, Price]
 ) -> Iterator[str]:
     """Yields the lines of a search, and its results ranked.
 
@@ -372,10 +355,7 @@ def format_search(
 
 
 def format_cost(
-    seconds: Roofline,
-    steps: int,
-    target: Target,
-    prices: Mapping[str, Price],
+    seconds: Roofline, steps: int, target: Target, prices: Mapping[str, Price]
 ) -> str:
     """Returns the time of a step, and hours and dollars of a run, as ranges.
 
@@ -395,10 +375,7 @@ def format_cost(
 
 
 def format_hours(
-    seconds: Roofline,
-    steps: Number,
-    target: Target,
-    prices: Mapping[str, Price],
+    seconds: Roofline, steps: Number, target: Target, prices: Mapping[str, Price]
 ) -> str:
     """Returns hours and dollars of a number of steps, as ranges.
 
@@ -419,10 +396,7 @@ def format_hours(
     return f"{text}, ${least_usd:,.2f} to ${most_usd:,.2f}"
 
 
-def format_verdict(
-    compiled: Compiled,
-    target: Target,
-) -> str:
+def format_verdict(compiled: Compiled, target: Target) -> str:
     """Returns whether a program fits and what it needs, in columns."""
     verdict = "fits" if compiled.fits(target) else "no"
     return f"{verdict:<4}  {format_needed(compiled):>11}"
@@ -435,10 +409,7 @@ def format_needed(compiled: Compiled) -> str:
     return format_bytes(compiled.needed_bytes)
 
 
-def does_not_fit(
-    compiled: Compiled,
-    target: Target,
-) -> DoesNotFit:
+def does_not_fit(compiled: Compiled, target: Target) -> DoesNotFit:
     """Returns the error that is the last line of a report.
 
     Args:
@@ -471,21 +442,14 @@ def format_seconds(seconds: Number) -> str:
 
 
 def _format_ranking(
-    best: Sequence[Compiled],
-    target: Target,
-    prices: Mapping[str, Price],
+    best: Sequence[Compiled], target: Target, prices: Mapping[str, Price]
 ) -> Iterator[str]:
     for rank, compiled in enumerate(best, start=1):
         seconds = estimate(compiled, target)
         if seconds is None:
             text = f"{format_bytes(compiled.needed_bytes)} needed"
         else:
-            text = format_cost(
-                seconds,
-                compiled.job.training.steps,
-                target,
-                prices,
-            )
+            text = format_cost(seconds, compiled.job.training.steps, target, prices)
         yield f"  {rank:>2}. {_format_point(compiled)}: {text}"
 
 

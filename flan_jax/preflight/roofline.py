@@ -55,10 +55,7 @@ class Roofline(NamedTuple):
         return sum(self)
 
 
-def estimate(
-    compiled: Compiled,
-    target: Target,
-) -> Roofline | None:
+def estimate(compiled: Compiled, target: Target) -> Roofline | None:
     """Returns a lower bound of the time of a training step.
 
     FLOPs are the model's, and a third more where remat is 'full': the forward pass is done twice.
@@ -147,11 +144,7 @@ def read_prices(path: Path = PRICES) -> Mapping[str, Price]:
             usd = float(row["usd_per_chip_hour"])
             if not usd >= 0 or math.isinf(usd):
                 raise ValueError
-            prices[row["chip"]] = Price(
-                usd,
-                row["date"],
-                row["region"],
-            )
+            prices[row["chip"]] = Price(usd, row["date"], row["region"])
         except (KeyError, TypeError, ValueError):
             raise InputError(
                 f"{path} has the row {row}; write chip,usd_per_chip_hour,date,region, as in "

@@ -33,10 +33,7 @@ class Reduction(NamedTuple):
     job: Job
 
 
-def memory_reductions(
-    job: Job,
-    target: Target,
-) -> Iterator[Reduction]:
+def memory_reductions(job: Job, target: Target) -> Iterator[Reduction]:
     """Yields jobs that need less memory: each single change, then more and more of them together.
 
     The changes are FSDP in place of data parallelism, remat 'full', and as many microbatches as a
@@ -58,10 +55,7 @@ def memory_reductions(
             yield Reduction(settings, job)
 
 
-def _single_changes(
-    job: Job,
-    target: Target,
-) -> dict[str, Change]:
+def _single_changes(job: Job, target: Target) -> dict[str, Change]:
     """Returns the changes that the job does not have yet, by the setting to write."""
     mesh = dict(mesh_on(job.training.mesh, target).shape)
     batch_shards = mesh["data"] * mesh["fsdp"]
@@ -71,11 +65,7 @@ def _single_changes(
 
     changes: dict[str, Change] = {}
     if mesh["data"] > 1:
-        fsdp_mesh = {
-            **mesh,
-            "data": 1,
-            "fsdp": mesh["data"] * mesh["fsdp"],
-        }
+        fsdp_mesh = {**mesh, "data": 1, "fsdp": mesh["data"] * mesh["fsdp"]}
         changes[f"MESH={fsdp_mesh}"] = lambda job: with_mesh(job, fsdp_mesh)
 
     least = REMAT[-1]
@@ -91,28 +81,19 @@ def _single_changes(
     return changes
 
 
-def with_remat(
-    job: Job,
-    policy: str,
-) -> Job:
+def with_remat(job: Job, policy: str) -> Job:
     """Returns a job under another remat policy."""
     model = dataclasses.replace(job.model, remat=policy)
     return dataclasses.replace(job, model=model)
 
 
-def with_mesh(
-    job: Job,
-    mesh: MeshShape,
-) -> Job:
+def with_mesh(job: Job, mesh: MeshShape) -> Job:
     """Returns a job on another mesh."""
     training = dataclasses.replace(job.training, mesh=mesh)
     return dataclasses.replace(job, training=training)
 
 
-def with_microbatches(
-    job: Job,
-    microbatches: int,
-) -> Job:
+def with_microbatches(job: Job, microbatches: int) -> Job:
     """Returns a job with another number of microbatches."""
     training = dataclasses.replace(job.training, microbatches=microbatches)
     return dataclasses.replace(job, training=training)
@@ -165,28 +146,12 @@ def meshes(count: int) -> Iterator[MeshShape]:
             continue
         rest = count // tensor
         root = 2 ** (int(math.log2(rest)) // 2)
-        sizes = dict.fromkeys(
-            (
-                1,
-                math.gcd(
-                    rest,
-                    root,
-                ),
-                rest,
-            )
-        )
+        sizes = dict.fromkeys((1, math.gcd(rest, root), rest))
         for fsdp in sizes:
-            yield {
-                "data": rest // fsdp,
-                "fsdp": fsdp,
-                "tensor": tensor,
-            }
+            yield {"data": rest // fsdp, "fsdp": fsdp, "tensor": tensor}
 
 
-def search(
-    job: Job,
-    target: Target,
-) -> Iterator[Compiled]:
+def search(job: Job, target: Target) -> Iterator[Compiled]:
     """Compiles a job on each mesh, under remat policies until one fits.
 
     Meshes that do not divide the model or the batch are left out.
@@ -212,10 +177,7 @@ def search(
                 break
 
 
-def ranked(
-    results: Sequence[Compiled],
-    target: Target,
-) -> list[Compiled]:
+def ranked(results: Sequence[Compiled], target: Target) -> list[Compiled]:
     """Returns the results that fit, the fastest first.
 
     Args:

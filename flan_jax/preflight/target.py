@@ -48,10 +48,7 @@ class Target(NamedTuple):
     @property
     def is_torus(self) -> bool:
         """Whether the slice is a torus, whose rings close in every dimension."""
-        return self.chip is not None and is_torus(
-            CHIPS[self.chip],
-            self.dimensions,
-        )
+        return self.chip is not None and is_torus(CHIPS[self.chip], self.dimensions)
 
 
 def tpu_slice(topology: str) -> Target:
@@ -115,10 +112,7 @@ def devices_here() -> Target:
     return Target(f"{len(devices)} x {kind}, here", devices, chip_of(kind), memory)
 
 
-def mesh_on(
-    shape: Mapping[str, int] | None,
-    target: Target,
-) -> Mesh:
+def mesh_on(shape: Mapping[str, int] | None, target: Target) -> Mesh:
     """Returns a mesh of the target's devices.
 
     Args:
@@ -133,10 +127,7 @@ def mesh_on(
 
 
 def _describe_devices(
-    version: str,
-    one_slice: str,
-    dimensions: tuple[int, ...],
-    slices: int,
+    version: str, one_slice: str, dimensions: tuple[int, ...], slices: int
 ) -> Sequence[Any]:
     """Returns libtpu's descriptions of the devices of some slices."""
     # Without these libtpu asks the metadata server of a cloud machine, and waits.
@@ -156,9 +147,7 @@ def _describe_devices(
         options["num_slices"] = slices
     try:
         topology = topologies.get_topology_desc(
-            topology_name=one_slice,
-            platform="tpu",
-            **options,
+            topology_name=one_slice, platform="tpu", **options
         )
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0]

@@ -26,11 +26,7 @@ GRID = "#e8e8e8"
 
 Style: TypeAlias = Mapping[str, Any]
 """Keyword arguments of a matplotlib function: colors are texts, sizes are numbers."""
-CHANCE_STYLE: Style = {
-    "color": "black",
-    "dashes": (2.5, 1.2),
-    "linewidth": 1.1,
-}
+CHANCE_STYLE: Style = {"color": "black", "dashes": (2.5, 1.2), "linewidth": 1.1}
 
 
 def new_figure(height: float) -> "Figure":
@@ -52,11 +48,7 @@ def to_block(figure: "Figure", label: str) -> html.Figure:
     from matplotlib import rc_context
 
     for axes in figure.axes:
-        axes.tick_params(
-            which="both",
-            labelsize=8,
-            color="#888888",
-        )
+        axes.tick_params(which="both", labelsize=8, color="#888888")
         axes.spines[["top", "right"]].set_visible(False)
 
     buffer = io.StringIO()
@@ -91,21 +83,11 @@ def draw_curve(
       marker: matplotlib's marker of each point of the thin lines.
     """
     for line in lines:
-        axes.plot(
-            *line.T,
-            color=MIDDLE,
-            linewidth=0.6,
-            alpha=0.7,
-            marker=marker,
-        )
+        axes.plot(*line.T, color=MIDDLE, linewidth=0.6, alpha=0.7, marker=marker)
     if average is not None:
         axes.plot(*average.T, color=DARK, linewidth=1.6)
     axes.set_title(title, fontsize=9)
-    axes.grid(
-        axis="y",
-        color=GRID,
-        linewidth=0.6,
-    )
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
 
 
 def use_log_scale_if_wide(axes: "Axes", values: np.ndarray) -> None:

@@ -187,20 +187,13 @@ def _answered(
 
     label = "right answer" if options else "reference"
     answers = [
-        html.Answer(
-            label=label,
-            mark="",
-            text=text,
-        )
-        for text in first.references[:3]
+        html.Answer(label=label, mark="", text=text) for text in first.references[:3]
     ]
     for phase in phases:
         prediction = predictions[phase]
         answers.append(
             html.Answer(
-                label=str(phase),
-                mark=_mark(prediction),
-                text=prediction.prediction,
+                label=str(phase), mark=_mark(prediction), text=prediction.prediction
             )
         )
     return html.AnsweredPrompt(
@@ -229,12 +222,7 @@ def _options_table(
             row.append(html.format_cell(scores[index], 2))
         rows.append(row)
     columns = ["option", "", *(f"log-probability {phase}" for phase in phases)]
-    return html.Table(
-        columns=columns,
-        rows=rows,
-        text_columns=2,
-        bold=[first.answer],
-    )
+    return html.Table(columns=columns, rows=rows, text_columns=2, bold=[first.answer])
 
 
 def _mark(prediction: Prediction) -> str:

@@ -50,18 +50,14 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
             if phase not in row.scores:
                 continue
             score = row.scores[phase]
-            y = position + 0.4 * number - 0.2 * (len(phases) - 1)
+            middle = 0.5 * (len(phases) - 1)
+            y = position + 0.4 * (number - middle)
             dot_offsets = np.linspace(-0.11, 0.11, len(score.parts) + 2)[1:-1]
             axes.barh(y, score.mean, **styles[phase])
             axes.scatter(score.parts, y + dot_offsets, **DOT_STYLE)
             # In a column at the right end, where neither dots nor the chance mark can cross it.
             axes.text(
-                108,
-                y,
-                f"{score.mean:.1f}",
-                va="center",
-                ha="right",
-                fontsize=8.5,
+                108, y, f"{score.mean:.1f}", va="center", ha="right", fontsize=8.5
             )
         if row.chance is not None:
             ends = [position - 0.44, position + 0.44]
@@ -70,43 +66,20 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
     labels = [html.clip(row.name, 32) for row in rows]
     axes.set_yticks(range(len(rows)), labels, parse_math=False)
     left = min(0, axes.get_xlim()[0])
-    axes.set(
-        ylim=(len(rows) - 0.45, -0.55),
-        xlim=(left, 108),
-        xticks=range(0, 101, 20),
-    )
+    axes.set_xlim(left, 108)
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.tick_params(axis="y", length=0)
 
     handles: list[object] = [
-        axes.barh(
-            [0],
-            [np.nan],
-            label=f"{phase}: mean",
-            **styles[phase],
-        )
+        axes.barh([0], [np.nan], label=f"{phase}: mean", **styles[phase])
         for phase in phases
     ]
-    handles.append(
-        axes.scatter(
-            [],
-            [],
-            label=dot_label,
-            **DOT_STYLE,
-        )
-    )
+    handles.append(axes.scatter([], [], label=dot_label, **DOT_STYLE))
     if any(row.chance is not None for row in rows):
-        handles += axes.plot(
-            [],
-            [],
-            label="chance",
-            **figures.CHANCE_STYLE,
-        )
+        handles += axes.plot([], [], label="chance", **figures.CHANCE_STYLE)
     figure.legend(
-        handles=handles,
-        loc="outside upper right",
-        ncols=4,
-        frameon=False,
-        fontsize=8,
+        handles=handles, loc="outside upper right", ncols=4, frameon=False, fontsize=8
     )
     return figures.to_block(figure, "Scores before and after training, percent")
 
@@ -114,11 +87,7 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
 def _bar_styles(faint: bool) -> dict:
     """Returns matplotlib's arguments of a bar for each phase."""
     edge = "#999999" if faint else "#444444"
-    shared = {
-        "height": BAR_HEIGHT,
-        "linewidth": 0.7,
-        "edgecolor": edge,
-    }
+    shared = {"height": BAR_HEIGHT, "linewidth": 0.7, "edgecolor": edge}
     before = {"facecolor": "white", "hatch": "/////"}
     after = {"facecolor": "#a9bfd6" if faint else "#2b5c8a"}
     return {BEFORE: shared | before, AFTER: shared | after}
@@ -136,9 +105,8 @@ def training_curves(metrics: Sequence[JsonObject]) -> html.Figure:
     )
     for name, title in CURVES.items():
         rows = [row for row in metrics if math.isfinite(row.get(name, math.nan))]
-        points = np.array([[row["step"], row[name]] for row in rows], float).reshape(
-            -1, 2
-        )
+        values = [[row["step"], row[name]] for row in rows]
+        points = np.array(values, float).reshape(-1, 2)
         is_smooth = name == "learning_rate"
         average = points if is_smooth else _moving_mean(points)
         thinned = slice(None, None, 1 + len(points) // MAX_POINTS)

@@ -46,13 +46,7 @@ SCORE_COLUMNS = (
     "over templates",
     "examples",
 )
-DETAILS = (
-    "devices",
-    "data",
-    "not_evaluated",
-    "versions",
-    "created",
-)
+DETAILS = ("devices", "data", "not_evaluated", "versions", "created")
 """Sections of the manifest that "Run details" shows, beside the model."""
 
 
@@ -111,15 +105,7 @@ def terminal_summary(run_dir: Path) -> str:
 
 def _terminal_table(run: RunFiles, rows: Sequence[tuple[str, ScoreRow]]) -> list[str]:
     heading = f"held out: {run.held_out_name or 'nothing'}"
-    table = [
-        [
-            heading,
-            "chance",
-            "before",
-            "after",
-            "best template",
-        ]
-    ]
+    table = [[heading, "chance", "before", "after", "best template"]]
     for label, row in rows:
         best = row.after.best if row.after else None
         numbers = [row.chance, _mean(row, BEFORE), _mean(row, AFTER), best]
@@ -305,11 +291,7 @@ def _scores(run: RunFiles) -> list[html.Block]:
 
     columns = [*SCORE_COLUMNS, *map(phase_label, further_phases)]
     table = html.Table(
-        columns=columns,
-        rows=rows,
-        text_columns=4,
-        bold=bold,
-        dense=True,
+        columns=columns, rows=rows, text_columns=4, bold=bold, dense=True
     )
     explanation = html.Paragraph(
         "Before and after training: percent, the mean over templates on test examples. 95 % "
@@ -402,12 +384,7 @@ def _predictions(run: RunFiles) -> list[html.Block]:
     ):
         remark = ", held out" if task in held_out else ""
         blocks.append(
-            task_predictions(
-                run.path,
-                task,
-                remark=remark,
-                is_open=number == 0,
-            )
+            task_predictions(run.path, task, remark=remark, is_open=number == 0)
         )
     return blocks
 
@@ -424,11 +401,7 @@ def _run_details(run: RunFiles) -> list[html.Block]:
     identity = json.dumps(run.section("identity"), indent=2)
     return [
         html.Heading("Run details"),
-        html.Table(
-            columns=(),
-            rows=rows,
-            text_columns=2,
-        ),
+        html.Table(columns=(), rows=rows, text_columns=2),
         html.Folded(CONFIG, [html.Preformatted(run.config)]),
         html.Folded("identity", [html.Preformatted(identity)]),
     ]

@@ -210,12 +210,7 @@ def _means(axis: _Axis, lines: Sequence[Line]) -> list[html.Block]:
         cells = [None if point is None else format_interval(point) for point in points]
         rows.append([value, *cells])
     columns = [axis.name, *(line.label for line in lines)]
-    table = html.Table(
-        columns=columns,
-        rows=rows,
-        text_columns=1,
-        dense=True,
-    )
+    table = html.Table(columns=columns, rows=rows, text_columns=1, dense=True)
     return [figure, caption, table]
 
 

@@ -20,25 +20,13 @@ POINT_STYLE: Style = {
     "capsize": 2.5,
     "linestyle": "",
 }
-DOT_STYLE: Style = {
-    "linestyle": "",
-    "markersize": 4,
-    "markeredgewidth": 0.8,
-}
+DOT_STYLE: Style = {"linestyle": "", "markersize": 4, "markeredgewidth": 0.8}
 MEDIAN_STYLE: Style = {"color": "black", "linewidth": 1.6}
 UNTUNED = "untuned"
 TUNED = "tuned"
 SERIES: Mapping[str, Style] = {
-    UNTUNED: {
-        "marker": "o",
-        "markerfacecolor": "white",
-        "color": "#555555",
-    },
-    TUNED: {
-        "marker": "s",
-        "markerfacecolor": DARK,
-        "color": DARK,
-    },
+    UNTUNED: {"marker": "o", "markerfacecolor": "white", "color": "#555555"},
+    TUNED: {"marker": "s", "markerfacecolor": DARK, "color": DARK},
 }
 MARKERS = "osD^v<>P"
 TONES = (DARK, "#6d7f93", "#222222", "#9aa7b4")
@@ -92,35 +80,17 @@ def cluster_means(rows: Sequence[FigureRow]) -> html.Figure:
         for series, point in row.points.items():
             y = position + _offset(series, 0.13)
             style = {**POINT_STYLE, **SERIES[series]}
-            axes.errorbar(
-                [point.mean],
-                [y],
-                xerr=_error_bars([point]),
-                **style,
-            )
+            axes.errorbar([point.mean], [y], xerr=_error_bars([point]), **style)
         right_of_axes = axes.get_yaxis_transform()
         axes.text(
-            1.01,
-            position,
-            row.note,
-            transform=right_of_axes,
-            va="center",
-            fontsize=8.5,
+            1.01, position, row.note, transform=right_of_axes, va="center", fontsize=8.5
         )
     _finish_rows(axes, rows)
 
     handles: list[object] = []
     for series, style in SERIES.items():
         series_style = {**POINT_STYLE, **style}
-        handles.append(
-            axes.errorbar(
-                [],
-                [],
-                xerr=[],
-                label=series,
-                **series_style,
-            )
-        )
+        handles.append(axes.errorbar([], [], xerr=[], label=series, **series_style))
     _add_legend(figure, axes, rows, handles)
     return figures.to_block(figure, "Held-out clusters, untuned and tuned, percent")
 
@@ -137,34 +107,19 @@ def template_scores(rows: Sequence[FigureRow]) -> html.Figure:
         for series, dots in row.dots.items():
             y = position + _offset(series, 0.17)
             style = {**SERIES[series], **DOT_STYLE}
-            axes.plot(
-                dots,
-                [y] * len(dots),
-                **style,
-                alpha=0.85,
-            )
+            axes.plot(dots, [y] * len(dots), **style, alpha=0.85)
             if len(dots):
-                axes.plot([np.median(dots)] * 2, [y - 0.15, y + 0.15], **MEDIAN_STYLE)
+                median = np.median(dots)
+                ends = [y - 0.15, y + 0.15]
+                axes.plot([median, median], ends, **MEDIAN_STYLE)
     _finish_rows(axes, rows)
 
     handles: list[object] = []
     for series, style in SERIES.items():
         series_style = {**style, **DOT_STYLE}
-        handles += axes.plot(
-            [],
-            [],
-            label=f"{series}: a template",
-            **series_style,
-        )
+        handles += axes.plot([], [], label=f"{series}: a template", **series_style)
     handles.append(
-        axes.scatter(
-            [],
-            [],
-            marker="|",
-            s=60,
-            label="median",
-            **MEDIAN_STYLE,
-        )
+        axes.scatter([], [], marker="|", s=60, label="median", **MEDIAN_STYLE)
     )
     _add_legend(figure, axes, rows, handles)
     return figures.to_block(figure, "Scores of single templates, percent")
@@ -180,8 +135,9 @@ def _error_bars(points: Sequence[Interval]) -> np.ndarray:
 
     They are NaN, which is not drawn, where an interval is not known.
     """
-    lengths = [(point.mean - point.low, point.high - point.mean) for point in points]
-    return np.maximum(np.array(lengths).T.reshape(2, -1), 0.0)
+    below = [point.mean - point.low for point in points]
+    above = [point.high - point.mean for point in points]
+    return np.maximum(np.array([below, above]), 0.0)
 
 
 def _finish_rows(axes: "Axes", rows: Sequence[FigureRow]) -> None:
@@ -193,13 +149,10 @@ def _finish_rows(axes: "Axes", rows: Sequence[FigureRow]) -> None:
     labels = [html.clip(row.label, 36) for row in rows]
     axes.set_yticks(range(len(rows)), labels, parse_math=False)
     low, high = axes.get_xlim()
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(min(0, low), max(100, high)))
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(min(0, low), max(100, high))
     axes.set_xticks(range(0, 101, 20))
-    axes.grid(
-        axis="x",
-        color=GRID,
-        linewidth=0.6,
-    )
+    axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
 
@@ -208,15 +161,7 @@ def _add_legend(
     figure: "Figure", axes: "Axes", rows: Sequence[FigureRow], handles: list[object]
 ) -> None:
     if any(row.chance is not None for row in rows):
-        handles = [
-            *handles,
-            *axes.plot(
-                [],
-                [],
-                label="chance",
-                **CHANCE_STYLE,
-            ),
-        ]
+        handles = [*handles, *axes.plot([], [], label="chance", **CHANCE_STYLE)]
     figure.legend(
         handles=handles,
         loc="outside upper center",
@@ -254,11 +199,7 @@ def means_over_axis(
             [point.mean for point in points],
             yerr=_error_bars(points),
             label=html.clip(line.label, 40),
-            **{
-                **POINT_STYLE,
-                **style,
-                "linewidth": 1.3,
-            },
+            **{**POINT_STYLE, **style, "linewidth": 1.3},
         )
     if chance is not None:
         axes.axhline(chance, label="chance", **CHANCE_STYLE)
@@ -268,16 +209,8 @@ def means_over_axis(
     axes.set(xlim=(-0.4, len(values) - 0.6), ylabel="held-out mean, %")
     axes.set_xlabel(label, fontsize=9, parse_math=False)
     axes.yaxis.label.set_fontsize(9)
-    axes.grid(
-        axis="y",
-        color=GRID,
-        linewidth=0.6,
-    )
-    figure.legend(
-        loc="outside right upper",
-        frameon=False,
-        fontsize=8.5,
-    )
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8.5)
     return figures.to_block(figure, f"Held-out mean by {html.clip(label, 60)}")
 
 
@@ -311,27 +244,10 @@ def learning_curves(
     loss_axes = all_axes[0]
 
     median = _median_curve(losses) if len(losses) > 1 else None
-    figures.draw_curve(
-        loss_axes,
-        losses,
-        median,
-        title="training loss",
-    )
-    loss_axes.plot(
-        [],
-        [],
-        color=MIDDLE,
-        linewidth=0.8,
-        label=line_label,
-    )
+    figures.draw_curve(loss_axes, losses, median, title="training loss")
+    loss_axes.plot([], [], color=MIDDLE, linewidth=0.8, label=line_label)
     if median is not None:
-        loss_axes.plot(
-            [],
-            [],
-            color=DARK,
-            linewidth=1.6,
-            label="median of the runs",
-        )
+        loss_axes.plot([], [], color=DARK, linewidth=1.6, label="median of the runs")
     loss_axes.legend(frameon=False, fontsize=8)
     figures.use_log_scale_if_wide(
         loss_axes, np.concatenate([line[:, 1] for line in losses])
@@ -340,25 +256,13 @@ def learning_curves(
     if evaluated:
         mean_axes = all_axes[1]
         for number, (label, line) in enumerate(evaluated.items()):
-            style = {
-                **_line_style(number),
-                "markersize": 4,
-                "linewidth": 1.1,
-            }
+            style = {**_line_style(number), "markersize": 4, "linewidth": 1.1}
             mean_axes.plot(*line.T, label=html.clip(label, 30), **style)
         mean_axes.set_title("held-out mean during training, %", fontsize=9)
-        mean_axes.grid(
-            axis="y",
-            color=GRID,
-            linewidth=0.6,
-        )
+        mean_axes.grid(axis="y", color=GRID, linewidth=0.6)
         handles, labels = mean_axes.get_legend_handles_labels()
         figure.legend(
-            handles,
-            labels,
-            loc="outside right upper",
-            frameon=False,
-            fontsize=8,
+            handles, labels, loc="outside right upper", frameon=False, fontsize=8
         )
     for axes in all_axes:
         axes.set_xlabel("step", fontsize=9)
@@ -373,12 +277,6 @@ def _median_curve(losses: Sequence[np.ndarray]) -> np.ndarray:
     longest = max(losses, key=lambda line: line[-1, 0])
     steps = longest[:, 0]
     interpolated = [
-        np.interp(
-            steps,
-            *line.T,
-            left=np.nan,
-            right=np.nan,
-        )
-        for line in losses
+        np.interp(steps, *line.T, left=np.nan, right=np.nan) for line in losses
     ]
     return np.stack([steps, np.nanmedian(interpolated, axis=0)], axis=1)

@@ -260,11 +260,7 @@ def _read_run(sweep_dir: Path, row: JsonObject) -> SweepRun:
 
     status = gaps.read_object(sweep_dir / "status" / f"{row['id']}.json")
     if was_killed(status):
-        status = {
-            **status,
-            "state": "failed",
-            "error": KILLED,
-        }
+        status = {**status, "state": "failed", "error": KILLED}
     is_finished = (path / RESULT).exists()
     default_state = "unknown" if gaps.reasons else "waiting"
     state = "finished" if is_finished else str(status.get("state", default_state))

@@ -164,13 +164,7 @@ def published(results: Results) -> list[html.Block]:
         measured = _measured(results, entry)
         if not measured:
             continue
-        keys = (
-            "name",
-            "metric",
-            "system",
-            "setting",
-            "source",
-        )
+        keys = ("name", "metric", "system", "setting", "source")
         row: list[html.Cell] = [*(entry[key] for key in keys), float(entry["value"])]
         if is_comparable:
             row.append(_comparable_mean(entry, measured))
@@ -205,12 +199,7 @@ def published(results: Results) -> list[html.Block]:
     return [
         heading,
         remark,
-        html.Table(
-            columns=columns,
-            rows=rows,
-            text_columns=5,
-            dense=True,
-        ),
+        html.Table(columns=columns, rows=rows, text_columns=5, dense=True),
     ]
 
 
@@ -291,11 +280,7 @@ def mixture(results: Results) -> list[html.Block]:
         "batch size",
         "supervised tokens per step",
     )
-    table = html.Table(
-        columns=columns,
-        rows=rows,
-        text_columns=2,
-    )
+    table = html.Table(columns=columns, rows=rows, text_columns=2)
     return [heading, _folded_if_long(table), *details]
 
 
@@ -333,14 +318,7 @@ def leakage(results: Results) -> list[html.Block]:
             "scored, or all of them if launch/leakage.py made the audit.",
             "caption",
         )
-        blocks += [
-            html.Table(
-                columns=columns,
-                rows=rows,
-                text_columns=4,
-            ),
-            caption,
-        ]
+        blocks += [html.Table(columns=columns, rows=rows, text_columns=4), caption]
     return blocks
 
 
@@ -384,27 +362,9 @@ def _finding_rows(run: SweepRun) -> list[list[html.Cell]]:
         findings = _findings(run.leakage)
     except DAMAGE as error:
         reason = f"not an audit ({type(error).__name__}: {error})"
-        return [
-            [
-                run.name,
-                reason,
-                "-",
-                "-",
-                None,
-                None,
-            ]
-        ]
+        return [[run.name, reason, "-", "-", None, None]]
     if not findings:
-        return [
-            [
-                run.name,
-                "no finding",
-                "-",
-                "-",
-                None,
-                None,
-            ]
-        ]
+        return [[run.name, "no finding", "-", "-", None, None]]
     return [[run.name, *cells] for cells in findings]
 
 
@@ -448,27 +408,13 @@ def cost(results: Results) -> list[html.Block]:
         rows.append([run.name, run.state, devices, *_cost_cells(numbers)])
 
     seconds, hours, tokens, flops = _cost_cells(totals.tolist())
-    columns = (
-        "run",
-        "state",
-        "devices",
-        "seconds",
-        "device-hours",
-        "tokens",
-        "FLOPs",
-    )
+    columns = ("run", "state", "devices", "seconds", "device-hours", "tokens", "FLOPs")
     return [
         html.Heading("Cost"),
         html.Paragraph(
             f"In all {seconds} seconds, {hours} device-hours, {tokens} tokens, {flops} FLOPs."
         ),
-        _folded_if_long(
-            html.Table(
-                columns=columns,
-                rows=rows,
-                text_columns=3,
-            )
-        ),
+        _folded_if_long(html.Table(columns=columns, rows=rows, text_columns=3)),
         html.Paragraph(
             "Seconds: wall time of the run's process. Tokens and FLOPs: as planned, for finished "
             "runs.",
@@ -519,14 +465,7 @@ def software(results: Results) -> list[html.Block]:
         for (package, version), count in sorted(versions.items())
     ]
     columns = ("package", "version", "runs")
-    return [
-        heading,
-        html.Table(
-            columns=columns,
-            rows=rows,
-            text_columns=2,
-        ),
-    ]
+    return [heading, html.Table(columns=columns, rows=rows, text_columns=2)]
 
 
 def plan(results: Results) -> list[html.Block]:
@@ -555,17 +494,11 @@ def plan(results: Results) -> list[html.Block]:
         values = [axis_label(run.point.get(axis)) for axis in varying]
         rows.append([str(run.plan["id"]), run.state, *values])
     table = html.Table(
-        columns=["id", "state", *varying],
-        rows=rows,
-        text_columns=2 + len(varying),
+        columns=["id", "state", *varying], rows=rows, text_columns=2 + len(varying)
     )
     return [
         html.Heading("Plan"),
-        html.Table(
-            columns=("", ""),
-            rows=facts,
-            text_columns=2,
-        ),
+        html.Table(columns=("", ""), rows=facts, text_columns=2),
         html.Heading("Runs", level=3),
         _folded_if_long(table),
     ]

@@ -130,13 +130,7 @@ def _cluster(name: str, runs: Mapping[str, Mapping[str, TaskScores]]) -> Cluster
         complete_rows = [rows[task] for task in complete]
         mean = mean_row(name, complete_rows, sort_phases(phases))
     excluded = sorted(by_task.keys() - set(complete))
-    return Cluster(
-        name,
-        mean,
-        list(rows.values()),
-        excluded,
-        used_runs,
-    )
+    return Cluster(name, mean, list(rows.values()), excluded, used_runs)
 
 
 def _is_trained(tasks: Mapping[str, TaskScores]) -> bool:

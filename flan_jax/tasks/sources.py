@@ -111,7 +111,9 @@ class Tfds:
         if not builder.info.splits:
             raise InputError(self._not_on_disk(builder))
         with self._failures_as(f"split {expression!r} of {self.name!r} cannot be read"):
-            dataset = builder.as_dataset(split=expression, shuffle_files=False)  # pyright: ignore[reportCallIssue]
+            # Their annotations lack arguments that they take.
+            as_dataset: Any = builder.as_dataset
+            dataset = as_dataset(split=expression, shuffle_files=False)
             for row in tfds.as_numpy(dataset):
                 yield {name: _plain(value) for name, value in row.items()}
 

@@ -164,10 +164,7 @@ def _chunked_forward(
 
         piece_hidden, _, _ = piece
         kernel_grad = jnp.einsum(
-            "blm,blv->mv",
-            piece_hidden,
-            logits_grad,
-            preferred_element_type=jnp.float32,
+            "blm,blv->mv", piece_hidden, logits_grad, preferred_element_type=jnp.float32
         )
         kernel_grad = constrain(kernel_grad, HEAD)
         new_total = jax.tree.map(jnp.add, total, (sums, kernel_grad))

@@ -72,10 +72,7 @@ def check_packing(
     packed_gradients = _gradients(config, params, packed_batch, mesh)
     alone_gradients = _gradients(config, params, alone_batch, mesh)
     loss, gradient = _differences(packed_gradients, alone_gradients)
-    differences = {
-        "loss": float(loss),
-        "gradient": float(gradient),
-    }
+    differences = {"loss": float(loss), "gradient": float(gradient)}
 
     limit = TOLERANCE[config.dtype]
     if not max(differences.values()) <= limit:  # also true of NaN

@@ -89,8 +89,7 @@ def _read_windows(config_json: JsonObject) -> dict[str, Any]:
     """
     window = config_json.get("sliding_window")
     pattern = config_json.get(
-        "_sliding_window_pattern",
-        config_json.get("sliding_window_pattern"),
+        "_sliding_window_pattern", config_json.get("sliding_window_pattern")
     )
     layer_types = config_json.get("layer_types")
     if window is None or (

@@ -72,8 +72,7 @@ LLAMA_TABLE = (
 
 
 def rope_settings(
-    config_json: JsonObject,
-    layer_type: str = "full_attention",
+    config_json: JsonObject, layer_type: str = "full_attention"
 ) -> dict[str, Any]:
     """Returns the settings of the rotary embedding as one mapping.
 

@@ -104,12 +104,7 @@ def save_params(
     check_target(target)
     if kind == "hugging_face":
         hugging_face.save_params(
-            target,
-            config,
-            params,
-            dtype=dtype,
-            original=original,
-            tokenizer=tokenizer,
+            target, config, params, dtype=dtype, original=original, tokenizer=tokenizer
         )
     elif kind == "t5x":
         t5x.save_params(target, params, step=0)

@@ -95,11 +95,7 @@ def check_config(folder: str | Path, config: ModelConfig) -> None:
         )
 
 
-def load_params(
-    folder: str | Path,
-    config: ModelConfig,
-    like: Params,
-) -> Params:
+def load_params(folder: str | Path, config: ModelConfig, like: Params) -> Params:
     """Returns the weights in a folder as float32 parameters.
 
     Beside the parameters, host memory holds the parts of READERS arrays at a time.
@@ -123,24 +119,14 @@ def load_params(
     _check_tensors(tensors, aliases, names, shapes)
 
     # The largest first: when nearly all is placed, what is read beside it is small.
-    order = sorted(
-        leaves,
-        key=lambda name: -leaves[name].size,
-    )
+    order = sorted(leaves, key=lambda name: -leaves[name].size)
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         arrays = pool.map(
-            lambda name: _place(
-                tensors,
-                name,
-                leaves[name],
-                names,
-            ),
-            order,
+            lambda name: _place(tensors, name, leaves[name], names), order
         )
         placed = dict(zip(order, arrays, strict=True))
     return jax.tree.unflatten(
-        jax.tree.structure(like),
-        [placed[name] for name in leaves],
+        jax.tree.structure(like), [placed[name] for name in leaves]
     )
 
 
@@ -217,10 +203,7 @@ def _read_family(tensors: TensorFolder) -> tuple[Family, ModelConfig]:
 
 
 def _tensor_names(
-    family: Family,
-    config: ModelConfig,
-    tensors: TensorFolder,
-    shapes: Shapes,
+    family: Family, config: ModelConfig, tensors: TensorFolder, shapes: Shapes
 ) -> tuple[dict[str, HfName], set[str]]:
     """Finds the tensor of each parameter.
 
@@ -242,10 +225,7 @@ def _tensor_names(
         # A tied embedding is stored once, under any of its names.
         stored_aliases = sorted(aliases & tensors.names())
         if stored_aliases:
-            names[EMBEDDING] = HfName(
-                stored_aliases[0],
-                transposed=False,
-            )
+            names[EMBEDDING] = HfName(stored_aliases[0], transposed=False)
     return names, aliases
 
 
@@ -287,32 +267,17 @@ def _place(
 ) -> jax.Array:
     """Returns one parameter. The part of each device is read separately."""
     shape = tuple(leaf.shape)
-    layers = [
-        names[layer]
-        for layer in layer_names(
-            name,
-            shape,
-        )
-    ]
+    layers = [names[layer] for layer in layer_names(name, shape)]
 
     def read_part(index: tuple[slice, ...] | None) -> np.ndarray:
         assert index is not None
         if not is_stacked(name):
             return _read(tensors, layers[0], index)
         part_shape = [
-            len(range(size)[part])
-            for size, part in zip(
-                shape,
-                index,
-                strict=True,
-            )
+            len(range(size)[part]) for size, part in zip(shape, index, strict=True)
         ]
         part = np.empty(part_shape, np.float32)
-        for out, layer in zip(
-            part,
-            layers[index[0]],
-            strict=True,
-        ):
+        for out, layer in zip(part, layers[index[0]], strict=True):
             _read_into(out, tensors, layer, index[1:])
         return part
 
@@ -322,9 +287,7 @@ def _place(
 
 
 def _read(
-    tensors: TensorFolder,
-    tensor: HfName,
-    index: tuple[slice, ...],
+    tensors: TensorFolder, tensor: HfName, index: tuple[slice, ...]
 ) -> np.ndarray:
     """Returns a part of a tensor, in our orientation, as float32."""
     if not tensor.transposed:
@@ -333,12 +296,7 @@ def _read(
 
     shape = tensors.shape(tensor.name)[::-1]
     part_shape = [
-        len(range(size)[part])
-        for size, part in zip(
-            shape,
-            index,
-            strict=True,
-        )
+        len(range(size)[part]) for size, part in zip(shape, index, strict=True)
     ]
     out = np.empty(part_shape, np.float32)
     _read_into(out, tensors, tensor, index)
@@ -346,10 +304,7 @@ def _read(
 
 
 def _read_into(
-    out: np.ndarray,
-    tensors: TensorFolder,
-    tensor: HfName,
-    index: tuple[slice, ...],
+    out: np.ndarray, tensors: TensorFolder, tensor: HfName, index: tuple[slice, ...]
 ) -> None:
     """Reads the part of a tensor that `index` selects, in our orientation, into `out`."""
     stored = tensors.get_slice(tensor.name)
@@ -366,8 +321,7 @@ def _read_into(
 
 
 def _describe_model(
-    config: ModelConfig,
-    original: str | Path | None,
+    config: ModelConfig, original: str | Path | None
 ) -> tuple[Family, JsonObject]:
     """Returns the family of a model that is written, and its config.json."""
     if original is None:
@@ -386,17 +340,11 @@ def _describe_model(
 
 
 def _write_tensors(
-    folder: Path,
-    family: Family,
-    params: Params,
-    dtype: np.dtype,
+    folder: Path, family: Family, params: Params, dtype: np.dtype
 ) -> None:
     """Writes the safetensors files, and their index if there are several."""
     arrays = list(unstacked_arrays(params))
-    names = hf_names(
-        family,
-        [array.name for array in arrays],
-    )
+    names = hf_names(family, [array.name for array in arrays])
     files = _split_into_files(arrays, dtype)
 
     weight_map = {}
@@ -411,11 +359,7 @@ def _write_tensors(
             value = array.read()
             if tensor.transposed:
                 value = np.ascontiguousarray(value.T)
-            tensors[tensor.name] = _cast(
-                value,
-                dtype,
-                tensor.name,
-            )
+            tensors[tensor.name] = _cast(value, dtype, tensor.name)
         _save_file(tensors, folder / file)
         weight_map |= dict.fromkeys(tensors, file)
         total_size += sum(value.nbytes for value in tensors.values())
@@ -425,18 +369,11 @@ def _write_tensors(
             "metadata": {"total_size": total_size},
             "weight_map": dict(sorted(weight_map.items())),
         }
-        (folder / INDEX_FILE).write_text(
-            json.dumps(
-                index,
-                indent=2,
-            )
-            + "\n"
-        )
+        (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
 
 
 def _split_into_files(
-    arrays: Sequence[LazyArray],
-    dtype: np.dtype,
+    arrays: Sequence[LazyArray], dtype: np.dtype
 ) -> list[list[LazyArray]]:
     """Splits arrays, in their order, into files of at most FILE_BYTES."""
     files: list[list[LazyArray]] = [[]]
@@ -451,10 +388,7 @@ def _split_into_files(
     return files
 
 
-def _save_file(
-    tensors: dict[str, np.ndarray],
-    file: Path,
-) -> None:
+def _save_file(tensors: dict[str, np.ndarray], file: Path) -> None:
     try:
         save_file(tensors, file, metadata={"format": "pt"})
     except SafetensorError as error:
@@ -465,11 +399,7 @@ def _save_file(
         raise
 
 
-def _cast(
-    array: np.ndarray,
-    dtype: np.dtype,
-    name: str,
-) -> np.ndarray:
+def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype)
     if dtype == np.float16 and not np.isfinite(cast).all():
@@ -488,11 +418,7 @@ def _copy_tokenizer(
 ) -> None:
     """Copies the generation settings of `original`, and its tokenizer or the file `tokenizer`."""
     if original is not None:
-        _copy_files(
-            Path(original).expanduser(),
-            folder,
-            [GENERATION_FILE],
-        )
+        _copy_files(Path(original).expanduser(), folder, [GENERATION_FILE])
     if original is not None and tokenizer is None:
         _copy_files(Path(original).expanduser(), folder, TOKENIZER_FILES)
     if tokenizer is not None:
@@ -503,11 +429,7 @@ def _copy_tokenizer(
         _copy_files(file.parent, folder, ["tokenizer_config.json"])
 
 
-def _copy_files(
-    source: Path,
-    target: Path,
-    names: Sequence[str],
-) -> None:
+def _copy_files(source: Path, target: Path, names: Sequence[str]) -> None:
     """Copies the files that exist."""
     for name in names:
         if (source / name).is_file():

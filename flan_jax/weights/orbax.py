@@ -41,10 +41,7 @@ class CheckpointFailed(RunFailed):
     """A checkpoint could not be saved."""
 
 
-def load_params(
-    source: str | Path,
-    like: Params,
-) -> Params:
+def load_params(source: str | Path, like: Params) -> Params:
     """Returns the parameters of another run's latest checkpoint.
 
     Args:
@@ -100,10 +97,7 @@ def frozen_params_id(source: str | Path) -> JsonObject | None:
     return read_json(latest_folder(source) / FROZEN / "metadata")
 
 
-def save_params(
-    folder: str | Path,
-    params: Params,
-) -> None:
+def save_params(folder: str | Path, params: Params) -> None:
     """Saves parameters as checkpoint 0 of a new run directory, which `load_params` reads.
 
     Args:
@@ -167,17 +161,11 @@ def open_manager(
         handlers[name] = ocp.StandardCheckpointHandler(**limits)
     handlers[FROZEN] = ocp.JsonCheckpointHandler()
     return ocp.CheckpointManager(
-        folder.resolve(),
-        options=options,
-        item_handlers=handlers,
+        folder.resolve(), options=options, item_handlers=handlers
     )
 
 
-def restore(
-    folder: Path,
-    step: int,
-    like: Mapping[str, Tree],
-) -> dict[str, Tree]:
+def restore(folder: Path, step: int, like: Mapping[str, Tree]) -> dict[str, Tree]:
     """Restores items of a checkpoint.
 
     Args:
@@ -196,10 +184,7 @@ def restore(
     _wait_until_visible(folder / str(step))
     wanted = {}
     for name, item in like.items():
-        wanted[name] = jax.tree.map(
-            ocp.utils.to_shape_dtype_struct,
-            item,
-        )
+        wanted[name] = jax.tree.map(ocp.utils.to_shape_dtype_struct, item)
 
     options = ocp.CheckpointManagerOptions(read_only=True)
     try:
@@ -216,10 +201,7 @@ def restore(
         for name, item in expected.items():
             arguments[name] = ocp.args.StandardRestore(item)
         with open_manager(folder, options, restore_concurrent_gb=limit_gb) as manager:
-            restored = manager.restore(
-                step,
-                args=ocp.args.Composite(**arguments),
-            )
+            restored = manager.restore(step, args=ocp.args.Composite(**arguments))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"the checkpoint of step {step} in {folder} does not fit this model: {error}. Give a "
@@ -230,10 +212,7 @@ def restore(
     return convert_layers(items, wanted) if has_other_layout else items
 
 
-def convert_layers(
-    tree: Tree,
-    like: Tree,
-) -> Tree:
+def convert_layers(tree: Tree, like: Tree) -> Tree:
     """Returns arrays with their layers stacked or one by one, as in `like`, and placed as there.
 
     Both forms are in memory for a moment.
@@ -242,17 +221,8 @@ def convert_layers(
       tree: parameters or a whole state: arrays.
       like: the wanted structure: arrays or their shapes, with shardings.
     """
-    shardings = jax.tree.map(
-        lambda leaf: leaf.sharding,
-        like,
-    )
-    convert = jax.jit(
-        lambda tree: restack_layers(
-            tree,
-            like,
-        ),
-        out_shardings=shardings,
-    )
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+    convert = jax.jit(lambda tree: restack_layers(tree, like), out_shardings=shardings)
     return convert(tree)
 
 
@@ -261,37 +231,21 @@ def _is_stacked(params: Params) -> bool:
     return any(is_stacked(name) for name in named_leaves(params))
 
 
-def _in_layout_of(
-    saved: Tree,
-    wanted: Tree,
-) -> Tree:
+def _in_layout_of(saved: Tree, wanted: Tree) -> Tree:
     """Returns the shapes and shardings of `wanted` with layers stacked, or not, as in `saved`."""
 
     def stack(layers: list[jax.ShapeDtypeStruct]) -> jax.ShapeDtypeStruct:
         shape = (len(layers), *layers[0].shape)
-        return _shape_on(
-            layers[0],
-            shape,
-            lambda spec: (None, *spec),
-        )
+        return _shape_on(layers[0], shape, lambda spec: (None, *spec))
 
-    def take(
-        stacked: jax.ShapeDtypeStruct,
-        _: int,
-    ) -> jax.ShapeDtypeStruct:
-        return _shape_on(
-            stacked,
-            stacked.shape[1:],
-            lambda spec: spec[1:],
-        )
+    def take(stacked: jax.ShapeDtypeStruct, _: int) -> jax.ShapeDtypeStruct:
+        return _shape_on(stacked, stacked.shape[1:], lambda spec: spec[1:])
 
     return restack_layers(wanted, saved, stack=stack, take=take)
 
 
 def _shape_on(
-    leaf: jax.ShapeDtypeStruct,
-    shape: Shape,
-    change: Callable[[MeshAxes], MeshAxes],
+    leaf: jax.ShapeDtypeStruct, shape: Shape, change: Callable[[MeshAxes], MeshAxes]
 ) -> jax.ShapeDtypeStruct:
     """Returns another shape of the leaf's dtype, with `change` applied to its partition spec."""
     sharding = leaf.sharding
@@ -302,8 +256,7 @@ def _shape_on(
 
 
 def concurrent_read_bytes(
-    saved: Mapping[str, Tree],
-    expected: Mapping[str, Tree],
+    saved: Mapping[str, Tree], expected: Mapping[str, Tree]
 ) -> int:
     """Returns how many bytes a restore may read at a time: memory that it takes beside the state.
 
@@ -329,10 +282,7 @@ def concurrent_read_bytes(
     return max(share // 10, largest_read + 1024)  # orbax asks for more than it reads
 
 
-def _saved_chunks(
-    metadata: object,
-    leaf: jax.ShapeDtypeStruct,
-) -> Shape:
+def _saved_chunks(metadata: object, leaf: jax.ShapeDtypeStruct) -> Shape:
     """Returns the shape of the chunks of a saved array; the whole shape if it is not known."""
     storage = getattr(metadata, "storage", None)
     if storage is None or len(storage.chunk_shape) != len(leaf.shape):
@@ -340,17 +290,10 @@ def _saved_chunks(
     return storage.chunk_shape
 
 
-def _elements_read(
-    bounds: Bounds,
-    chunks: Shape,
-) -> int:
+def _elements_read(bounds: Bounds, chunks: Shape) -> int:
     """Returns how many elements the chunks that overlap a part of an array hold."""
     elements = 1
-    for (start, stop), chunk in zip(
-        bounds,
-        chunks,
-        strict=True,
-    ):
+    for (start, stop), chunk in zip(bounds, chunks, strict=True):
         first_read = start // chunk * chunk
         last_read = -(-stop // chunk) * chunk
         elements *= last_read - first_read
@@ -367,11 +310,7 @@ def _local_bounds(leaf: jax.ShapeDtypeStruct) -> set[Bounds]:
     for index in indices.values():
         assert index is not None
         bounds = []
-        for dimension, size in zip(
-            index,
-            leaf.shape,
-            strict=True,
-        ):
+        for dimension, size in zip(index, leaf.shape, strict=True):
             start, stop, _ = dimension.indices(size)
             bounds.append((start, stop))
         all_bounds.add(tuple(bounds))
@@ -390,10 +329,7 @@ def _wait_until_visible(checkpoint: Path) -> None:
     )
 
 
-def _check_shapes(
-    saved: Params,
-    expected: Params,
-) -> None:
+def _check_shapes(saved: Params, expected: Params) -> None:
     """Raises ValueError if shapes differ: restoring would pad or cut the arrays."""
     differences = shape_differences(_shapes(saved), _shapes(expected))
     if differences:

@@ -78,11 +78,7 @@ class TensorFolder:
         self._headers: dict[str, dict[str, Header]] = {}
 
         stored = {
-            name: StoredTensor(
-                file,
-                name,
-            )
-            for name, file in self._weight_map().items()
+            name: StoredTensor(file, name) for name, file in self._weight_map().items()
         }
         if self.config.get("model_type") == "gemma3":
             text_config = self.config.get("text_config", {})
@@ -161,10 +157,7 @@ class TensorFolder:
             headers = {}
             for name in opened.keys():  # noqa: SIM118 - the file is no dict
                 tensor = opened.get_slice(name)
-                headers[name] = Header(
-                    tuple(tensor.get_shape()),
-                    tensor.get_dtype(),
-                )
+                headers[name] = Header(tuple(tensor.get_shape()), tensor.get_dtype())
             self._headers[file] = headers
         return self._headers[file]
 

@@ -43,10 +43,7 @@ def is_stacked(name: str) -> bool:
     return STACKED.search(name) is not None
 
 
-def layer_name(
-    name: str,
-    layer: int,
-) -> str:
+def layer_name(name: str, layer: int) -> str:
     """Returns the name of one layer of a stacked parameter.
 
     >>> layer_name("encoder/layers/mlp/wo/kernel", 2)
@@ -62,10 +59,7 @@ def layer_name(
     return STACKED.sub(rf"\g<1>layers_{layer}/", name)
 
 
-def layer_names(
-    name: str,
-    shape: Shape,
-) -> list[str]:
+def layer_names(name: str, shape: Shape) -> list[str]:
     """Returns the unstacked names of a parameter whose layers, if stacked, lie on axis 0.
 
     Args:
@@ -77,19 +71,10 @@ def layer_names(
     """
     if not is_stacked(name):
         return [name]
-    return [
-        layer_name(
-            name,
-            layer,
-        )
-        for layer in range(shape[0])
-    ]
+    return [layer_name(name, layer) for layer in range(shape[0])]
 
 
-def unstacked_shapes(
-    shapes: Shapes,
-    layer_axis: int = 0,
-) -> dict[str, Shape]:
+def unstacked_shapes(shapes: Shapes, layer_axis: int = 0) -> dict[str, Shape]:
     """Returns the shapes that parameters have with their layers one by one.
 
     >>> unstacked_shapes({"norm": (4,), "layers/wi": (2, 4, 8)})
@@ -140,10 +125,7 @@ def unstacked_arrays(params: Params) -> Iterator[LazyArray]:
             yield LazyArray(one_name, shape[1:], read)
 
 
-def shape_differences(
-    saved: Shapes,
-    expected: Shapes,
-) -> list[str]:
+def shape_differences(saved: Shapes, expected: Shapes) -> list[str]:
     """Returns the differences between saved parameters and a model's, a text for each kind.
 
     >>> shape_differences({"a": (3,), "b": (2,)}, {"b": (4,), "c": (3,)})
@@ -178,10 +160,7 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:LISTED_NAMES]) + ending
 
 
-def _layer_on_host(
-    leaf: jax.Array | np.ndarray,
-    layer: int,
-) -> np.ndarray:
+def _layer_on_host(leaf: jax.Array | np.ndarray, layer: int) -> np.ndarray:
     return np.asarray(leaf[layer])
 
 

@@ -79,11 +79,7 @@ class StoredArray:
       dtype: its dtype, as it is stored.
     """
 
-    def __init__(
-        self,
-        name: str,
-        stored: np.ndarray | ts.TensorStore,
-    ):
+    def __init__(self, name: str, stored: np.ndarray | ts.TensorStore):
         """Wraps an array that lies in the index, or an open zarr array.
 
         Args:
@@ -165,10 +161,7 @@ def read_arrays(folder: PathLike) -> dict[str, StoredArray]:
 
     # All at once: opening reads a small file for each array, and these may lie far away.
     opening = {}
-    for name, leaf in _target(
-        checkpoint,
-        index,
-    ).items():
+    for name, leaf in _target(checkpoint, index).items():
         opening[name] = _open(checkpoint, leaf)
 
     arrays = {}
@@ -189,10 +182,7 @@ def read_arrays(folder: PathLike) -> dict[str, StoredArray]:
     return arrays
 
 
-def load_params(
-    folder: PathLike,
-    like: Params,
-) -> Params:
+def load_params(folder: PathLike, like: Params) -> Params:
     """Returns the parameters of a T5X checkpoint.
 
     Beside what is placed, the host holds one stored array or one of `like`, and a copy while it is
@@ -223,16 +213,11 @@ def load_params(
         group = {name: leaves[name] for name in names}
         placed |= _load_group(stacked_name, group, arrays)
     return jax.tree.unflatten(
-        jax.tree.structure(like),
-        [placed[name] for name in leaves],
+        jax.tree.structure(like), [placed[name] for name in leaves]
     )
 
 
-def save_params(
-    folder: PathLike,
-    params: Params,
-    step: int,
-) -> Path:
+def save_params(folder: PathLike, params: Params, step: int) -> Path:
     """Writes parameters as a T5X checkpoint in the native layout.
 
     Layers are stored one by one, and dtypes stay as they are. There is no optimizer state: T5X
@@ -380,45 +365,18 @@ def _read_orbax_metadata(checkpoint: epath.Path) -> Index:
     return traverse_util.unflatten_dict(index)
 
 
-def _target(
-    checkpoint: epath.Path,
-    index: Index,
-) -> dict[str, np.ndarray | str]:
+def _target(checkpoint: epath.Path, index: Index) -> dict[str, np.ndarray | str]:
     """Returns the parameters in an index: arrays, and names of folders that hold arrays."""
     version = index.get("version")
-    if (
-        version is not None
-        and not isinstance(
-            version,
-            str,
-        )
-        and version not in VERSIONS
-    ):
+    if version is not None and not isinstance(version, str) and version not in VERSIONS:
         raise InputError(
             f"the checkpoint {checkpoint} is of version {version}; known are {VERSIONS[0]} and "
             f"{VERSIONS[1]}. Take a checkpoint of a later T5X"
         )
 
     for wrapper in ("optimizer", "_optimizer"):
-        index = (
-            index.get(
-                wrapper,
-                index,
-            )
-            if isinstance(
-                index,
-                dict,
-            )
-            else {}
-        )
-    target = (
-        index.get("target")
-        if isinstance(
-            index,
-            dict,
-        )
-        else None
-    )
+        index = index.get(wrapper, index) if isinstance(index, dict) else {}
+    target = index.get("target") if isinstance(index, dict) else None
     if not isinstance(target, dict) or not target:
         raise InputError(
             f"the index of {checkpoint} has no parameters ('target'). Give a checkpoint that T5X "
@@ -426,34 +384,17 @@ def _target(
         )
 
     leaves = traverse_util.flatten_dict(target, is_leaf=_is_spec, sep="/")
-    return {
-        name: _parse_leaf(
-            checkpoint,
-            name,
-            leaf,
-        )
-        for name, leaf in leaves.items()
-    }
+    return {name: _parse_leaf(checkpoint, name, leaf) for name, leaf in leaves.items()}
 
 
-def _is_spec(
-    _: tuple[str, ...],
-    value: Mapping[str, Any],
-) -> bool:
+def _is_spec(_: tuple[str, ...], value: Mapping[str, Any]) -> bool:
     return "kvstore" in value
 
 
-def _parse_leaf(
-    checkpoint: epath.Path,
-    name: str,
-    leaf: object,
-) -> np.ndarray | str:
+def _parse_leaf(checkpoint: epath.Path, name: str, leaf: object) -> np.ndarray | str:
     """Returns an array of the index, or the name of the folder that holds it."""
     folder = None
-    if isinstance(
-        leaf,
-        np.ndarray | np.generic | int | float,
-    ):
+    if isinstance(leaf, np.ndarray | np.generic | int | float):
         return np.asarray(leaf)
     if isinstance(leaf, str) and leaf.startswith(PLACEHOLDER):
         folder = leaf.removeprefix(PLACEHOLDER)
@@ -474,20 +415,10 @@ def _spec_folder(spec: Mapping[str, Any]) -> str | None:
     if isinstance(kvstore, dict):
         # tensorstore before 0.1.14 kept the path beside the kvstore.
         path = kvstore.get("path", spec.get("path"))
-    return (
-        PurePosixPath(path).name
-        if isinstance(
-            path,
-            str,
-        )
-        else None
-    )
+    return PurePosixPath(path).name if isinstance(path, str) else None
 
 
-def _open(
-    checkpoint: epath.Path,
-    leaf: np.ndarray | str,
-) -> np.ndarray | ts.Future:
+def _open(checkpoint: epath.Path, leaf: np.ndarray | str) -> np.ndarray | ts.Future:
     """Returns an array as it is; for the name of a folder, the future of its zarr array."""
     if isinstance(leaf, np.ndarray):
         return leaf
@@ -507,9 +438,7 @@ def _open(
 
 
 def _check_shapes(
-    folder: PathLike,
-    arrays: Mapping[str, StoredArray],
-    leaves: Mapping[str, Leaf],
+    folder: PathLike, arrays: Mapping[str, StoredArray], leaves: Mapping[str, Leaf]
 ) -> None:
     """Raises InputError if a checkpoint is of another model."""
     saved = unstacked_shapes(
@@ -535,9 +464,7 @@ def _check_shapes(
 
 
 def _load_group(
-    stacked_name: str,
-    leaves: Mapping[str, Leaf],
-    arrays: Mapping[str, StoredArray],
+    stacked_name: str, leaves: Mapping[str, Leaf], arrays: Mapping[str, StoredArray]
 ) -> dict[str, jax.Array]:
     """Loads the leaves of one parameter: the leaf `stacked_name`, or its layers.
 
@@ -550,67 +477,33 @@ def _load_group(
         if stacked_name in leaves:
             return {stacked_name: _place(value, leaves[stacked_name])}
         layers = {
-            layer_name(
-                stacked_name,
-                layer,
-            ): value[layer]
-            for layer in range(len(value))
+            layer_name(stacked_name, layer): value[layer] for layer in range(len(value))
         }
-        return {
-            name: _place(
-                layers[name],
-                leaf,
-            )
-            for name, leaf in leaves.items()
-        }
+        return {name: _place(layers[name], leaf) for name, leaf in leaves.items()}
 
     if stacked_name in leaves:
         leaf = leaves[stacked_name]
         value = np.empty(leaf.shape, leaf.dtype)
         for layer in range(len(value)):
-            value[layer] = arrays[
-                layer_name(
-                    stacked_name,
-                    layer,
-                )
-            ].read()
+            value[layer] = arrays[layer_name(stacked_name, layer)].read()
         return {stacked_name: _place(value, leaf)}
-    return {
-        name: _place(
-            arrays[name].read(),
-            leaf,
-        )
-        for name, leaf in leaves.items()
-    }
+    return {name: _place(arrays[name].read(), leaf) for name, leaf in leaves.items()}
 
 
-def _place(
-    value: np.ndarray,
-    leaf: Leaf,
-) -> jax.Array:
+def _place(value: np.ndarray, leaf: Leaf) -> jax.Array:
     value = value.astype(leaf.dtype, copy=False)
     sharding = getattr(leaf, "sharding", None)
     if sharding is None:
         return jax.device_put(value)
     return jax.make_array_from_callback(
-        value.shape,
-        sharding,
-        lambda index: value[index],
+        value.shape, sharding, lambda index: value[index]
     )
 
 
-def _write(
-    folder: Path,
-    params: Params,
-    step: int,
-) -> None:
+def _write(folder: Path, params: Params, step: int) -> None:
     specs = {}
     for array in unstacked_arrays(params):
-        specs[array.name] = _write_array(
-            folder,
-            f"target/{array.name}",
-            array.read(),
-        )
+        specs[array.name] = _write_array(folder, f"target/{array.name}", array.read())
 
     # No "param_states", not even an empty one: T5X's load_t5x_checkpoint fails at an empty node.
     optimizer = {
@@ -621,11 +514,7 @@ def _write(
     (folder / "checkpoint").write_bytes(serialization.msgpack_serialize(index))
 
 
-def _write_array(
-    folder: Path,
-    name: str,
-    value: np.ndarray,
-) -> dict[str, Any]:
+def _write_array(folder: Path, name: str, value: np.ndarray) -> dict[str, Any]:
     """Writes one zarr array, and returns its spec for the index, with a relative path."""
     path = name.replace("/", ".")
     metadata = {
@@ -635,18 +524,12 @@ def _write_array(
     }
     spec = {"driver": "zarr", "dtype": value.dtype.name, "metadata": metadata}
     absolute_path = {"driver": "file", "path": os.fspath(folder / path)}
-    array = ts.open(
-        {**spec, "kvstore": absolute_path},
-        create=True,
-    ).result()
+    array = ts.open({**spec, "kvstore": absolute_path}, create=True).result()
     array.write(value).result()
     return {**spec, "kvstore": {"driver": "file", "path": path}}
 
 
-def _chunks(
-    shape: Shape,
-    itemsize: int,
-) -> list[int]:
+def _chunks(shape: Shape, itemsize: int) -> list[int]:
     """Returns the shape of chunks: the longest axis is halved until they have CHUNK_BYTES."""
     chunks = list(shape)
     while math.prod(chunks) * itemsize > CHUNK_BYTES:

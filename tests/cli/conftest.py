@@ -8,11 +8,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    arguments,
-    gin_settings,
-    program,
-)  # fmt: skip
+from flan_jax.cli import arguments, gin_settings, program  # fmt: skip
 from flan_jax.data import config as data_config
 from flan_jax.tasks import mixtures
 from flan_jax.tasks import task as registry

@@ -5,12 +5,7 @@ import os
 import pytest
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    ablate,
-    arguments,
-    program,
-    train,
-)  # fmt: skip
+from flan_jax.cli import ablate, arguments, program, train  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -30,10 +25,7 @@ def test_flags_that_do_not_exist_end_with_2(flags):
 @pytest.mark.parametrize(
     ("main", "flags"),
     [
-        (
-            train.main,
-            ["--gin_file=flan_mixture.gin", "--run_dir=gs://bucket/run"],
-        ),
+        (train.main, ["--gin_file=flan_mixture.gin", "--run_dir=gs://bucket/run"]),
         (
             ablate.main,
             ["--gin_file=leave_one_cluster_out.gin", "--sweep_dir=gs://bucket/sweep"],

@@ -27,11 +27,7 @@ SIZES = {
     "mlp_dim": 24,
     "dropout_rate": 0.0,
 }
-T5_SIZES = {
-    **SIZES,
-    "num_encoder_layers": 1,
-    "num_decoder_layers": 2,
-}
+T5_SIZES = {**SIZES, "num_encoder_layers": 1, "num_decoder_layers": 2}
 LLAMA_SIZES = {
     **SIZES,
     "num_layers": 2,
@@ -40,10 +36,7 @@ LLAMA_SIZES = {
     "prefix_lm": False,
     "mlp_activations": ("silu", "linear"),
 }
-MODELS = {
-    "t5": EncoderDecoderConfig(**T5_SIZES),
-    "llama": DecoderConfig(**LLAMA_SIZES),
-}
+MODELS = {"t5": EncoderDecoderConfig(**T5_SIZES), "llama": DecoderConfig(**LLAMA_SIZES)}
 
 
 def gin_of(class_name, sizes):

@@ -1,10 +1,7 @@
 """launch/evaluate.py."""
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    evaluate,
-    program,
-)  # fmt: skip
+from flan_jax.cli import evaluate, program  # fmt: skip
 
 
 def test_evaluating_a_run_that_never_was(refused, gin_file, tmp_path):

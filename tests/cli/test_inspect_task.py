@@ -87,12 +87,7 @@ def test_counts_of_cut_and_unsupervised_examples():
         counts.cut_inputs,
         counts.cut_targets,
         counts.unsupervised,
-    ) == (
-        3,
-        1,
-        1,
-        1,
-    )
+    ) == (3, 1, 1, 1)
 
 
 def lengthening(row):

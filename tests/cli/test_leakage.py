@@ -3,11 +3,7 @@
 import json
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    gin_settings,
-    leakage,
-    program,
-)  # fmt: skip
+from flan_jax.cli import gin_settings, leakage, program  # fmt: skip
 from flan_jax.json_files import write_json
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.reports import sweep_report

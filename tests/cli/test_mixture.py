@@ -3,10 +3,7 @@
 import re
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    mixture,
-    program,
-)  # fmt: skip
+from flan_jax.cli import mixture, program  # fmt: skip
 
 
 def test_mixture(gin_file, capsys, tmp_path):

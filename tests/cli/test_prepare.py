@@ -1,10 +1,7 @@
 """launch/prepare.py."""
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    prepare,
-    program,
-)  # fmt: skip
+from flan_jax.cli import prepare, program  # fmt: skip
 
 
 def test_tasks_trained_on_that_cannot_be_evaluated_are_trained_on_all_the_same(

@@ -4,9 +4,7 @@ import jax
 import pytest
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    program,
-)  # fmt: skip
+from flan_jax.cli import program  # fmt: skip
 from flan_jax.errors import InputError
 from flan_jax.parallel.preemption import Preempted
 from flan_jax.training.metrics_log import NotFinite

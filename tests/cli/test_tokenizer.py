@@ -1,10 +1,7 @@
 """launch/tokenizer.py."""
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    program,
-    tokenizer,
-)  # fmt: skip
+from flan_jax.cli import program, tokenizer  # fmt: skip
 from flan_jax.data.tokenizers import load_tokenizer
 
 

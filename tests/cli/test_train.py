@@ -5,9 +5,7 @@ import re
 import pytest
 
 import tasks  # noqa: F401 (registers)
-from flan_jax.cli import (
-    train,
-)  # fmt: skip
+from flan_jax.cli import train  # fmt: skip
 
 
 @pytest.mark.parametrize(

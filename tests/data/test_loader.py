@@ -68,8 +68,7 @@ def seqio_rows(architecture, examples):
     seqio = pytest.importorskip("seqio")
     tokens = tf.TensorSpec([None], tf.int32)
     dataset = tf.data.Dataset.from_generator(
-        lambda: iter(examples),
-        output_signature={"inputs": tokens, "targets": tokens},
+        lambda: iter(examples), output_signature={"inputs": tokens, "targets": tokens}
     )
     if architecture == "encoder_decoder":
         converter = seqio.EncDecFeatureConverter(pack=True)

@@ -33,18 +33,12 @@ def test_a_prefix_attends_to_itself_in_both_directions():
 
 def test_a_segment_mask_shows_the_keys_of_the_same_example():
     mask = segment_mask(jnp.asarray([[1, 2]]), jnp.asarray([[1, 1, 2, 0]]))
-    assert rows(mask) == [
-        [1, 1, 0, 0],
-        [0, 0, 1, 0],
-    ]
+    assert rows(mask) == [[1, 1, 0, 0], [0, 0, 1, 0]]
 
 
 def test_a_cache_mask_shows_positions_up_to_the_tokens_own():
     positions = jnp.asarray([[0, 2]])
-    assert rows(cache_mask(positions, 4)) == [
-        [1, 0, 0, 0],
-        [1, 1, 1, 0],
-    ]
+    assert rows(cache_mask(positions, 4)) == [[1, 0, 0, 0], [1, 1, 1, 0]]
     # A prefix of two tokens; the third token is not part of it.
     positions = jnp.asarray([[0, 1, 2]])
     assert rows(cache_mask(positions, 4, prefix=jnp.asarray([[1, 1, 0]]))) == [

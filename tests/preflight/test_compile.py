@@ -30,15 +30,7 @@ def test_the_state_is_as_large_as_a_real_one():
     mesh = {"data": 2, "fsdp": 2, "tensor": 2}
     compiled = compile_for(make_job(mesh=mesh), make_target())
     optimizer = make_job().optimizer.build(10)
-    state = init_state(
-        MODEL,
-        optimizer,
-        mesh_on(
-            mesh,
-            make_target(),
-        ),
-        0,
-    )
+    state = init_state(MODEL, optimizer, mesh_on(mesh, make_target()), 0)
     state_bytes = 0
     for leaf in jax.tree.leaves(state):
         shard = leaf.addressable_shards[0]
@@ -68,17 +60,11 @@ def test_an_evaluation_holds_the_whole_state_beside_its_longest_batch(
     assert compiled.fits(make_target()) and compiled.temporary_bytes > 0
 
 
-@pytest.mark.parametrize(
-    "model, copies",
-    [(MODEL, 2.5), (DECODER, 4.0)],
-)
+@pytest.mark.parametrize("model, copies", [(MODEL, 2.5), (DECODER, 4.0)])
 def test_generation_holds_its_cache_split_as_the_heads_are(model, copies):
     """Rows are split over fsdp and heads over tensor, so no device has the whole cache."""
     job = dataclasses.replace(
-        make_job(
-            model=model,
-            mesh={"fsdp": 4, "tensor": 2},
-        ),
+        make_job(model=model, mesh={"fsdp": 4, "tensor": 2}),
         lengths={"inputs": 16, "targets": 8192},
         eval_rows=64,
     )
@@ -99,13 +85,7 @@ def test_collectives_grow_with_the_scanned_layers():
         model = dataclasses.replace(
             MODEL, num_encoder_layers=layers, num_decoder_layers=layers
         )
-        compiled = compile_for(
-            make_job(
-                model=model,
-                mesh={"fsdp": 8},
-            ),
-            make_target(),
-        )
+        compiled = compile_for(make_job(model=model, mesh={"fsdp": 8}), make_target())
         assert compiled.collectives.unknown_loops == 0
         entries = compiled.collectives.entries
         counts.append(
@@ -182,14 +162,8 @@ def test_two_slices():
     two = tpu_slice("2xv4:2x2x1")
     assert (two.chips, len(two.devices), two.slices) == (8, 8, 2)
 
-    compiled = compile_for(
-        make_job(mesh={"slices": 2, "data": 2, "fsdp": 2}),
-        two,
-    )
-    on_one_slice = compile_for(
-        make_job(mesh={"data": 2, "fsdp": 2}),
-        v4,
-    )
+    compiled = compile_for(make_job(mesh={"slices": 2, "data": 2, "fsdp": 2}), two)
+    on_one_slice = compile_for(make_job(mesh={"data": 2, "fsdp": 2}), v4)
     assert compiled.mesh == {"data": 4, "fsdp": 2, "tensor": 1}
     assert compiled.state_bytes == on_one_slice.state_bytes
     assert BETWEEN_SLICES in {entry.kind for entry in compiled.collectives.entries}
@@ -209,26 +183,19 @@ def test_two_slices():
 def test_a_step_compiled_for_a_tpu():
     v4 = v4_slice()
     assert (v4.chips, len(v4.devices), v4.is_torus) == (4, 4, False)
-    compiled = compile_for(
-        make_job(mesh={"fsdp": 2, "tensor": 2}),
-        v4,
-    )
+    compiled = compile_for(make_job(mesh={"fsdp": 2, "tensor": 2}), v4)
     assert compiled.fits(v4) and compiled.collectives.unknown_loops == 0
     assert {"all-gather", "all-reduce"} <= {
         entry.kind for entry in compiled.collectives.entries
     }
     # The state is as large as on any other four devices.
-    _, state, _ = abstract_inputs(
-        compiled.job,
-        make_target(4),
-    )
+    _, state, _ = abstract_inputs(compiled.job, make_target(4))
     assert compiled.state_bytes == bytes_per_device(state)
     assert np.isfinite(estimate(compiled, v4).serial_seconds)
 
 
 @pytest.mark.parametrize(
-    "model, layers",
-    [(MODEL, "num_decoder_layers"), (DECODER, "num_layers")],
+    "model, layers", [(MODEL, "num_decoder_layers"), (DECODER, "num_layers")]
 )
 def test_generation_gathers_parameters_once_only_where_there_is_room(
     model, layers, monkeypatch
@@ -236,12 +203,7 @@ def test_generation_gathers_parameters_once_only_where_there_is_room(
     v4 = v4_slice()
     sizes = {"emb_dim": 1024, "mlp_dim": 4096, layers: 8}
     job = make_job(
-        model=dataclasses.replace(
-            model,
-            dtype="bfloat16",
-            **sizes,
-        ),
-        mesh={"fsdp": 4},
+        model=dataclasses.replace(model, dtype="bfloat16", **sizes), mesh={"fsdp": 4}
     )
     gathered_once = compile_generation(job, v4)
     monkeypatch.setattr(scorer, "memory_of", lambda devices: gathered_once.state_bytes)

@@ -22,11 +22,7 @@ def test_roofline_of_one_second_each():
 
 def test_devices_of_one_chip_share_its_peaks():
     seconds = roofline(
-        CHIPS["tpu7x"],
-        flops=2307e12,
-        memory_bytes=0.0,
-        ici_bytes=200e9,
-        is_torus=False,
+        CHIPS["tpu7x"], flops=2307e12, memory_bytes=0.0, ici_bytes=200e9, is_torus=False
     )
     assert seconds == (2.0, 0.0, 4.0, 0.0)
 

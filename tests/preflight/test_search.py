@@ -72,24 +72,13 @@ def test_reductions_together_until_it_fits():
 
 def test_a_job_that_has_it_all_has_no_reduction():
     model = dataclasses.replace(MODEL, remat="full")
-    job = make_job(
-        model=model,
-        mesh={"fsdp": 8},
-        microbatches=2,
-    )
+    job = make_job(model=model, mesh={"fsdp": 8}, microbatches=2)
     assert tried(1, job) == []
 
 
 def test_meshes_to_search():
     sizes = [tuple(mesh.values()) for mesh in meshes(4)]
-    assert sizes == [
-        (4, 1, 1),
-        (2, 2, 1),
-        (1, 4, 1),
-        (2, 1, 2),
-        (1, 2, 2),
-        (1, 1, 4),
-    ]
+    assert sizes == [(4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4)]
     for count in (1, 6, 8, 128):
         assert all(math.prod(mesh.values()) == count for mesh in meshes(count))
 

@@ -307,10 +307,7 @@ def test_any_checkpoint_is_scored_on_any_task(tmp_path, cache, undisturbed):
     assert (
         scores(run_dir, "sst2")["held_out"],
         scores(run_dir, "wnli")["held_out"],
-    ) == (
-        True,
-        False,
-    )
+    ) == (True, False)
     # A run is scored again, on its own tasks and others, as itself.
     copy = tmp_path / "copy"
     shutil.copytree(undisturbed, copy)

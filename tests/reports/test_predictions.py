@@ -44,7 +44,7 @@ def test_further_prompts_follow(tmp_path):
     rows["rte-after-none"].append(prediction(8, 3, 1, text="another example"))
     block = examples_of(write_run(tmp_path, predictions=rows), "rte")
     assert titles(block) == [
-        ["test example 7, template 3", "after, prompts none, template 0"],
+        ["test example 7, template 3", "after, prompts none, template 0"]
     ]
     main, further = block.examples[0]
     assert (main.prompt, further.prompt) == (

@@ -22,12 +22,7 @@ MODEL = EncoderDecoderConfig(
     num_decoder_layers=2,
 )
 DECODER = DecoderConfig(
-    vocab_size=64,
-    emb_dim=16,
-    num_heads=2,
-    head_dim=8,
-    mlp_dim=32,
-    num_layers=2,
+    vocab_size=64, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_layers=2
 )
 
 

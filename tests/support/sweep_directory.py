@@ -159,11 +159,7 @@ def _write_run(path: Path, run: Mapping, state: str, scope: _Scope) -> None:
             for phase in phases:
                 gain = 0 if phase == "before" else _gain(cluster, phase) * share
                 values = _values(
-                    options,
-                    gain,
-                    hardness,
-                    templates=scope.templates,
-                    rng=rng,
+                    options, gain, hardness, templates=scope.templates, rng=rng
                 )
                 row[phase] = summary(options, values, rng)
                 rows = predictions(task, options, scope.templates, scope.examples)

@@ -12,10 +12,7 @@ from flan_jax.errors import InputError
 from flan_jax.sweeps import queue, run_sweep
 from flan_jax.sweeps.engines.slurm import SlurmEngine
 from flan_jax.sweeps.queue import describe_submission, last_jobs
-from flan_jax.sweeps.sweep_dir import (
-    Plan,
-    read_plan,
-)
+from flan_jax.sweeps.sweep_dir import Plan, read_plan
 
 
 def test_everything_is_one_array_after_the_base_model(cluster, clients):

@@ -390,13 +390,7 @@ def word_count(targets, predictions):
 def test_all_metrics_have_intervals_over_examples():
     assert {
         metric.name for metric in METRICS.values() if not metric.mean_of_examples
-    } == {
-        "bleu",
-        "matthews",
-        "mean_f1",
-        "pearson_spearman",
-        "yes_f1",
-    }
+    } == {"bleu", "matthews", "mean_f1", "pearson_spearman", "yes_f1"}
     for metric in METRICS.values():
         assert metric.mean_of_examples == (metric.resample is None)
 

@@ -96,11 +96,7 @@ def test_a_run_is_prepared(settings, tmp_path):
             {"trainable": "no_such_layer"},
             "trainable is 'no_such_layer', which matches none",
         ),
-        (
-            "optimizer",
-            {"schedule": "rsqrt"},
-            "an rsqrt schedule with warmup_steps=0",
-        ),
+        ("optimizer", {"schedule": "rsqrt"}, "an rsqrt schedule with warmup_steps=0"),
     ],
 )
 def test_a_run_is_refused_before_data_is_prepared(

@@ -7,10 +7,7 @@ import pytest
 from flan_jax.errors import InputError
 from flan_jax.weights import shapes
 
-STACKED = {
-    "norm": (4,),
-    "encoder/layers/mlp/wi/kernel": (2, 4, 8),
-}
+STACKED = {"norm": (4,), "encoder/layers/mlp/wi/kernel": (2, 4, 8)}
 ONE_BY_ONE = {
     "norm": (4,),
     "encoder/layers_0/mlp/wi/kernel": (4, 8),
@@ -20,10 +17,7 @@ ONE_BY_ONE = {
 
 def test_stacked_shapes_become_a_shape_for_each_layer():
     assert shapes.unstacked_shapes(STACKED) == ONE_BY_ONE
-    assert shapes.unstacked_shapes(
-        {"layers/wi": (4, 2, 8)},
-        layer_axis=1,
-    ) == {
+    assert shapes.unstacked_shapes({"layers/wi": (4, 2, 8)}, layer_axis=1) == {
         "layers_0/wi": (4, 8),
         "layers_1/wi": (4, 8),
     }
@@ -36,20 +30,10 @@ def test_a_stacked_parameter_without_its_layer_axis_is_an_error():
         shapes.unstacked_shapes({"layers/scale": (3,)}, layer_axis=1)
 
 
-@pytest.mark.parametrize(
-    "as_array",
-    [np.asarray, jnp.asarray],
-)
+@pytest.mark.parametrize("as_array", [np.asarray, jnp.asarray])
 def test_stacked_arrays_are_copied_layer_by_layer(as_array):
     norm = np.arange(4.0, dtype=np.float32)
-    kernel = np.arange(
-        64.0,
-        dtype=np.float32,
-    ).reshape(
-        2,
-        4,
-        8,
-    )
+    kernel = np.arange(64.0, dtype=np.float32).reshape(2, 4, 8)
     params = {
         "encoder": {"layers": {"mlp": {"wi": {"kernel": as_array(kernel)}}}},
         "norm": as_array(norm),
@@ -60,8 +44,7 @@ def test_stacked_arrays_are_copied_layer_by_layer(as_array):
     assert {name: shape for name, (shape, _) in arrays.items()} == ONE_BY_ONE
     np.testing.assert_array_equal(arrays["norm"][1], norm)
     np.testing.assert_array_equal(
-        arrays["encoder/layers_1/mlp/wi/kernel"][1],
-        kernel[1],
+        arrays["encoder/layers_1/mlp/wi/kernel"][1], kernel[1]
     )
 
 

@@ -53,11 +53,7 @@ def test_the_jobs_that_skypilot_names():
     (command,) = engine("skypilot").commands(Path("/mnt/sweeps/loco"), RUNS[:3], None)
     assert command.jobs(
         "...\n\x1b[0mJobs submitted with IDs: \x1b[36m3,5-6\x1b[0m.\n"
-    ) == [
-        "3",
-        "5",
-        "6",
-    ]
+    ) == ["3", "5", "6"]
     with pytest.raises(InputError, match="does not say which 3 jobs"):
         command.jobs("Jobs submitted with IDs: 3-4.")
 
