@@ -255,7 +255,7 @@ def test_prefetch_makes_so_many_batches_ahead_and_no_more():
 
 def test_closing_prefetch_ends_its_thread():
     earlier_threads = set(threading.enumerate())
-    batches = prefetch(lambda step: step, 0, 1000)
+    batches = prefetch(lambda step: step, 0, 10**12)
     next(batches)
     (thread,) = set(threading.enumerate()) - earlier_threads
     assert thread.name == "prefetch"
