@@ -22,7 +22,7 @@ from flan_jax.decoding.prefill import (
     unroll_layers,
 )
 from flan_jax.errors import InputError
-from flan_jax.models.model import Model
+from flan_jax.models.config import Model
 from flan_jax.pytrees import Params
 
 IMPOSSIBLE = -1e9

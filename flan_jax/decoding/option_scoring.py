@@ -20,7 +20,7 @@ from flan_jax.decoding.prefill import (
     prefill,
     prompt_batch,
 )
-from flan_jax.models.model import Model
+from flan_jax.models.config import Model
 from flan_jax.pytrees import Params
 
 Options: TypeAlias = Sequence[Sequence[np.ndarray]]

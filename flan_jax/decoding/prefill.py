@@ -15,7 +15,7 @@ import numpy as np
 from flan_jax import pytrees
 from flan_jax.batch import PAD, Architecture
 from flan_jax.errors import InputError
-from flan_jax.models.model import Model
+from flan_jax.models.config import Model
 from flan_jax.pytrees import Params, Tree
 
 SHORT_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128)

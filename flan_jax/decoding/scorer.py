@@ -25,8 +25,7 @@ from flan_jax.decoding.option_scoring import (
 from flan_jax.decoding.prefill import bucket, prompt_batch
 from flan_jax.errors import InputError
 from flan_jax.hardware import memory_of
-from flan_jax.models.config import ModelConfig
-from flan_jax.models.model import Model
+from flan_jax.models.config import Model, ModelConfig
 from flan_jax.parallel import multihost
 from flan_jax.parallel.sharding import global_batch, replicated, use_mesh
 from flan_jax.pytrees import Params

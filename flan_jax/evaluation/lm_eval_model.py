@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from lm_eval import utils  # pyright: ignore[reportMissingImports]
 from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
 from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # pyright: ignore[reportMissingImports]
 
 from flan_jax.data.token_store import trim_and_append_eos
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
@@ -144,13 +144,13 @@ class FlanJaxLM(LM):
         owners: list[int] = []
         for number, request in enumerate(requests):
             (text,) = _arguments(request)
-            overlapping = get_rolling_token_windows(
+            overlapping = utils.get_rolling_token_windows(
                 self._tokenizer.encode(text),
                 eos_id,
                 self._lengths["targets"],
                 context_len=1,
             )
-            for context, window in map(make_disjoint_window, overlapping):
+            for context, window in map(utils.make_disjoint_window, overlapping):
                 # EOS as the context of the first window is the prompt's own EOS.
                 context = [token for token in context if token != eos_id]
                 prompt = np.array([*context, eos_id], np.int32)

@@ -1,20 +1,18 @@
-"""ModelConfig: the configuration that both architectures share, and the names it may use."""
+"""ModelConfig, the configuration that both architectures share, and Model, what it builds."""
 
 import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
+from jaxtyping import Array, Float
 
-from flan_jax.batch import Architecture
+from flan_jax.batch import Architecture, Batch
 from flan_jax.errors import InputError, add_to_registry, look_up, unknown_name
-from flan_jax.models.layers import Dense, Embed
-
-if TYPE_CHECKING:  # a model has a configuration: model.py imports this module
-    from flan_jax.models.model import Model
+from flan_jax.models.layers import Dense, Embed, Hidden
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=True),
@@ -260,3 +258,59 @@ def _call_text(
 
 def _argument_text(value: object) -> str:
     return callable_name(value) if callable(value) else repr(value)
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A flax.linen module over packed batches (flan_jax.batch).
+
+    Any module with these attributes is a Model; it need not derive from this class. As with every
+    linen module the methods run through `apply`, with the parameters given:
+
+        hidden = model.apply({"params": params}, batch, method="hidden")
+
+    A model whose config says architecture "encoder_decoder" has a method `encode` too, which maps a
+    batch to the encoder's outputs, [batch, encoder_length, embed].
+    """
+
+    @property
+    def config(self) -> "ModelConfig":
+        """The configuration that built the model."""
+        ...
+
+    @property
+    def init(self) -> Callable[..., Any]:
+        """flax.linen.Module.init: (random key, batch) -> {"params": boxed parameters}."""
+        ...
+
+    @property
+    def apply(self) -> Callable[..., Any]:
+        """flax.linen.Module.apply: runs the method named by `method` on given parameters."""
+        ...
+
+    def __call__(
+        self, batch: Batch, *, deterministic: bool = True
+    ) -> Float[Array, "batch length vocab"]:
+        """Returns the float32 logits of all decoder positions."""
+        ...
+
+    def hidden(self, batch: Batch, *, deterministic: bool = True) -> Hidden:
+        """Returns the decoder's outputs, [batch, length, embed] in the compute dtype."""
+        ...
+
+    @property
+    def decode_hidden(self) -> Callable[..., Hidden]:
+        """Returns the outputs for the next tokens of each row, with a KV cache.
+
+        An encoder-decoder takes the encoder's outputs and segment ids before the tokens; a decoder
+        takes the tokens alone.
+        """
+        ...
+
+    def logits(self, hidden: Hidden) -> Float[Array, "batch length vocab"]:
+        """Returns the float32 logits of hidden states, with the config's soft cap applied."""
+        ...
+
+    def head_kernel(self) -> Float[Array, "embed vocab"]:
+        """Returns the matrix from hidden states to logits, in the compute dtype."""
+        ...

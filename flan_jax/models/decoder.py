@@ -393,7 +393,7 @@ class Decoder(nn.Module):
 class DecoderOnly(nn.Module):
     """A decoder over packed batches (flan_jax.batch).
 
-    Methods run through `model.apply(variables, ..., method=name)`; see models.model.Model.
+    Methods run through `model.apply(variables, ..., method=name)`; see models.config.Model.
 
     Attributes:
       config: the model's configuration.

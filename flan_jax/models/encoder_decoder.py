@@ -322,7 +322,7 @@ class Decoder(nn.Module):
 class EncoderDecoder(nn.Module):
     """T5 1.1 over packed batches (flan_jax.batch).
 
-    Methods run through `model.apply(variables, ..., method=name)`; see models.model.Model.
+    Methods run through `model.apply(variables, ..., method=name)`; see models.config.Model.
 
     Attributes:
       config: the model's configuration.

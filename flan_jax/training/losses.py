@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax.batch import Batch
-from flan_jax.models.model import Model
+from flan_jax.models.config import Model
 from flan_jax.parallel.sharding import HEAD, constrain, gather_fsdp
 from flan_jax.pytrees import Params, Tree
 

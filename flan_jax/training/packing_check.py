@@ -17,8 +17,7 @@ from jax.sharding import Mesh
 
 from flan_jax.data.loader import Loader
 from flan_jax.errors import RunFailed
-from flan_jax.models.config import ModelConfig
-from flan_jax.models.model import Model
+from flan_jax.models.config import Model, ModelConfig
 from flan_jax.parallel.sharding import global_batch, use_mesh
 from flan_jax.pytrees import Params
 from flan_jax.training.losses import loss_and_weight

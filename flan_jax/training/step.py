@@ -17,9 +17,8 @@ from flan_jax import pytrees
 from flan_jax.batch import Batch
 from flan_jax.errors import InputError
 from flan_jax.hardware import Device
-from flan_jax.models.config import ModelConfig
+from flan_jax.models.config import Model, ModelConfig
 from flan_jax.models.layers import cast_kernels
-from flan_jax.models.model import Model
 from flan_jax.pytrees import Params, Tree
 from flan_jax.training.losses import Sums, loss_and_weight
 from flan_jax.training.settings import TrainConfig

@@ -5,8 +5,7 @@ import pytest
 from beartype import beartype
 from beartype.roar import BeartypeCallHintParamViolation
 
-from flan_jax.models.config import ModelConfig
-from flan_jax.models.model import Model
+from flan_jax.models.config import Model, ModelConfig
 
 
 @beartype
