@@ -31,7 +31,14 @@ def test_scores_are_written_beside_those_of_before(
     assert is_complete(context, before) and is_complete(context, after)
     kind, spell = (read_json(tmp_path / "eval" / f"{name}.json") for name in ROWS)
     assert kind == written | {"after": written["before"]}
-    assert list(kind) == ["task", "cluster", "held_out", "before", "after"]
+    assert list(kind) == [
+        "task",
+        "cluster",
+        "held_out",
+        "provenance",
+        "before",
+        "after",
+    ]
     assert (kind["task"], kind["cluster"], kind["held_out"]) == (
         "toy_kind",
         "zoo",
