@@ -48,6 +48,7 @@ def test_scores_are_written_beside_those_of_before(
         "task": "toy_spell",
         "cluster": "words",
         "held_out": False,
+        "provenance": {"kind": "toy", "where": "toy_tasks.Rows"},
         "after": spell["after"],
     }
     assert {path.name for path in (tmp_path / "predictions").iterdir()} == {
