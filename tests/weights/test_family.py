@@ -10,11 +10,9 @@ import pytest
 
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
-from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights import family, hugging_face
-from flan_jax.weights.families import differences, family_of
 from flan_jax.weights.family import Family, HfName, hf_names, register_family
 from flan_jax.weights.family_llama import LLAMA
 
@@ -107,48 +105,3 @@ def test_tensor_names_of_a_family():
         InputError, match="llama models have no parameter for encoder/x"
     ):
         hf_names(LLAMA, ["encoder/x"])
-
-
-def test_a_model_goes_to_the_first_family_that_describes_all_of_it():
-    llama = dataclasses.replace(TOY, query_scale=8**-0.5)
-    assert family_of(llama).model_type == "llama"
-    assert (
-        family_of(dataclasses.replace(llama, sliding_window=6)).model_type == "mistral"
-    )
-    assert family_of(dataclasses.replace(llama, qk_norm=True)).model_type == "qwen3"
-    t5 = EncoderDecoderConfig(
-        vocab_size=32,
-        emb_dim=16,
-        num_heads=2,
-        head_dim=8,
-        mlp_dim=24,
-        num_encoder_layers=2,
-        num_decoder_layers=2,
-    )
-    assert family_of(t5).model_type == "t5"
-
-
-@pytest.mark.parametrize(
-    "config, message",
-    [
-        (TOY, "no family of Hugging Face models has the features"),
-        (
-            dataclasses.replace(TOY, position="relative"),
-            "no decoder with T5's relative positions",
-        ),
-    ],
-)
-def test_a_model_of_no_family_is_an_error(config, message):
-    with pytest.raises(InputError, match=message):
-        family_of(config)
-
-
-def test_differences_are_in_what_is_computed():
-    other = dataclasses.replace(TOY, num_layers=4, norm_epsilon=1e-5, dtype="bfloat16")
-    assert differences(TOY, other) == [
-        "norm_epsilon: 1e-06, not 1e-05",
-        "num_layers: 2, not 4",
-    ]
-    assert (
-        differences(TOY, dataclasses.replace(TOY, remat="full", num_kv_heads=2)) == []
-    )

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import re
 import resource
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -567,73 +566,6 @@ def test_configurations_that_are_not_known(peers, tmp_path, change, message):
     )
     with pytest.raises(InputError, match=message):
         hugging_face.read_config(target)
-
-
-def test_damaged_files(peers, tmp_path):
-    _, folder = peers("llama")
-    target = copy_with(folder, tmp_path / "cut")
-    whole = (target / "model.safetensors").read_bytes()
-    (target / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"model.safetensors is missing or damaged"):
-        load(target)
-    (target / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"has neither model.safetensors nor"):
-        load(target)
-    (target / "config.json").write_text("{")
-    with pytest.raises(InputError, match=r"config.json is not JSON"):
-        load(target)
-    with pytest.raises(InputError, match="is not a Hugging Face folder"):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "tensor, message",
-    [
-        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 64]}, "invalid shape"),
-        ({"dtype": "F32", "shape": [4, 4], "data_offsets": [64, 0]}, "invalid offset"),
-        ({"dtype": "F32"}, "missing field `shape`"),
-        (3, "invalid type: integer"),
-        ([], "invalid type: sequence"),
-    ],
-)
-def test_a_damaged_header(tmp_path, tensor, message):
-    header = json.dumps({"a": tensor} if tensor else tensor).encode()
-    content = len(header).to_bytes(8, "little") + header + bytes(64)
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(
-        InputError, match=f"model.safetensors is missing or damaged .*{message}"
-    ):
-        TensorFolder(tmp_path)
-
-
-def test_damaged_folders_of_several_files(peers, tmp_path):
-    _, folder = peers("llama")
-    shutil.copytree(folder, tmp_path / "x")
-    first, second, *_ = sorted((tmp_path / "x").glob("*.safetensors"))
-    second.write_bytes(first.read_bytes())
-    with pytest.raises(
-        InputError,
-        match=f"{second.name} does not hold .* as model.safetensors.index.json says",
-    ):
-        load(tmp_path / "x")
-    second.unlink()
-    with pytest.raises(InputError, match=f"{second.name} is missing"):
-        load(tmp_path / "x")
-    for content in ("{}", '{"weight_map": []}'):
-        (tmp_path / "x" / "model.safetensors.index.json").write_text(content)
-        with pytest.raises(InputError, match="has no weight_map"):
-            load(tmp_path / "x")
-    (tmp_path / "x" / "config.json").write_text("[]")
-    with pytest.raises(InputError, match=r"config.json is not a JSON object"):
-        load(tmp_path / "x")
-
-
-def test_tensors_of_other_kinds_are_named(peers, tmp_path):
-    _, folder = peers("llama")
-    name = "model.norm.weight"
-    with pytest.raises(InputError, match=f"{name} in .* is I8; known: F32"):
-        load(copy_with(folder, tmp_path / "x", **{name: np.ones(32, np.int8)}))
 
 
 def test_float16_holds_no_large_weights(peers, tmp_path):
