@@ -25,7 +25,6 @@ from flan_jax.reports import run_report
 from flan_jax.run_dir import MANIFEST, Run
 from flan_jax.run_records import AFTER, ParamsId, Phase
 from flan_jax.tasks.mixtures import mixture_or_task
-from flan_jax.tasks.task import get_task
 from flan_jax.training import manifest
 from flan_jax.training.settings import Settings
 from flan_jax.training.train import write_report
@@ -159,7 +158,8 @@ def _of_checkpoint(settings: Settings, source: str, tasks: list[str]) -> Scoring
         tasks = [task.name for task in mixture_or_task(settings.data.mixture)]
 
     params_id = {"model": config_fields(settings.model), "source": source_facts(source)}
-    clusters = list(dict.fromkeys(get_task(name).cluster for name in tasks))
+    cluster_of = settings.data.cluster_of_each(tasks)
+    clusters = list(dict.fromkeys(cluster_of.values()))
     data = dataclasses.replace(settings.data, held_out=clusters)
     mesh = make_mesh(settings.training.mesh)
     metadata = manifest.run_metadata(settings.model, data, mesh)

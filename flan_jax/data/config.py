@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from flan_jax.tasks.clusters import Split, cluster_view, hold_out
 from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import ASSIGNMENTS, ZERO_SHOT
-from flan_jax.tasks.task import TASKS
+from flan_jax.tasks.task import TASKS, get_task
 
 EVAL_SPLITS = ("validation", "test")
 """The splits of a held-out task that are evaluated."""
@@ -38,7 +38,8 @@ class DataConfig:
       batch_size: rows of a batch.
       seed: seed of the order, the templates and the few-shot exemplars of training examples.
       packing: whether a row holds several examples.
-      clusters: the clusters that tasks are grouped by: 'paper' (12) or 'released' (the code's 17).
+      clusters: the clusters that tasks are grouped by: 'paper' (12), 'released' (the code's 17), or
+        'collection/grouping' for a grouping of a collection.
       train_prompts: how training examples are shown.
       eval_prompts: how evaluation examples are shown.
       renderings: in how many templates each training example is prepared; one after the other is
@@ -105,6 +106,18 @@ class DataConfig:
             view=cluster_view(self.clusters),
             known=list(TASKS.values()),
         )
+
+    def cluster_of_each(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Returns {task: the cluster that it is counted in}, see ClusterView.cluster_of_each.
+
+        Args:
+          tasks: the names of tasks.
+        """
+        held_out = self.held_out or ()
+        if isinstance(held_out, str):
+            held_out = (held_out,)
+        view = cluster_view(self.clusters)
+        return view.cluster_of_each([get_task(name) for name in tasks], held_out)
 
     @property
     def selection(self) -> Selection:

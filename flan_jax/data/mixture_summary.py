@@ -9,7 +9,6 @@ from flan_jax.data.loader import fit_segments
 from flan_jax.data.mixture_data import MixtureData, task_lengths
 from flan_jax.data.token_store import TokenStore
 from flan_jax.run_records import MixtureSummary, MixtureTask
-from flan_jax.tasks.task import get_task
 
 
 def summarize_mixture(
@@ -31,6 +30,7 @@ def summarize_mixture(
     examples_per_batch = len(block.index) / plan.block_steps
 
     tasks = []
+    cluster_of = data.config.cluster_of_each(plan.names)
     shares = plan.rates / plan.rates.sum()
     for name, rate, share in zip(plan.names, plan.rates, shares, strict=True):
         draws = float(share * examples_per_batch * steps)
@@ -40,6 +40,7 @@ def summarize_mixture(
                 name,
                 store,
                 plan.lengths,
+                cluster=cluster_of[name],
                 rate=int(rate),
                 share=float(share),
                 draws=draws,
@@ -113,6 +114,7 @@ def _summarize_task(
     store: TokenStore,
     row_lengths: Mapping[str, int],
     *,
+    cluster: str,
     rate: int,
     share: float,
     draws: float,
@@ -123,6 +125,7 @@ def _summarize_task(
       name: the task's name.
       store: its training store.
       row_lengths: tokens of a row, {"inputs": ..., "targets": ...}.
+      cluster: the cluster that it is counted in.
       rate: its mixing rate.
       share: its share of all draws.
       draws: the number of its examples that training draws.
@@ -131,7 +134,7 @@ def _summarize_task(
     examples = store.meta["examples"]
     return MixtureTask(
         task=name,
-        cluster=get_task(name).cluster,
+        cluster=cluster,
         examples=examples,
         filtered=store.meta.get("filtered", 0),
         rate=rate,

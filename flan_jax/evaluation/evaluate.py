@@ -17,7 +17,6 @@ from flan_jax.parallel.preemption import stop_together
 from flan_jax.progress import Progress
 from flan_jax.pytrees import Params
 from flan_jax.run_records import ParamsId, Phase, PromptScores
-from flan_jax.tasks.task import get_task
 
 WARN_TRUNCATED_PERCENT = 0.5
 
@@ -75,7 +74,7 @@ def cluster_means(
 
     by_cluster: dict[str, list[float]] = {}
     for name, task_scores in scores.items():
-        by_cluster.setdefault(get_task(name).cluster, []).append(task_scores.mean)
+        by_cluster.setdefault(job.cluster_of[name], []).append(task_scores.mean)
     return {cluster: float(np.mean(means)) for cluster, means in by_cluster.items()}
 
 

@@ -29,6 +29,7 @@ class EvalJob:
       stores: the rendered examples, by (task, split).
       limits: how many rows of each store are scored, from the first on.
       held_out: the tasks that are not trained on.
+      cluster_of: the cluster that each task is counted in, by the task's name.
     """
 
     phase: Phase
@@ -36,6 +37,7 @@ class EvalJob:
     stores: Mapping[StoreKey, TokenStore]
     limits: Mapping[StoreKey, int]
     held_out: Sequence[str]
+    cluster_of: Mapping[str, str]
 
     @property
     def tasks(self) -> list[str]:
@@ -151,6 +153,7 @@ def job_for_tasks(
         stores=scored,
         limits=_limits(scored, held_out, config.seen_eval_examples),
         held_out=held_out,
+        cluster_of=config.cluster_of_each(tasks),
     )
 
 
@@ -185,6 +188,7 @@ def _job(
         stores=scored,
         limits=_limits(scored, held_out, data.config.seen_eval_examples),
         held_out=held_out,
+        cluster_of=data.config.cluster_of_each(tasks),
     )
 
 

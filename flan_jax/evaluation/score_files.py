@@ -32,7 +32,6 @@ from flan_jax.run_records import (
     scores_file,
     write_task_scores,
 )
-from flan_jax.tasks.task import get_task
 
 VERSION = 2
 """Part of the identity of scores. Raise it when equal inputs give other scores."""
@@ -194,7 +193,7 @@ class ScoreFiles:
         phases[self._job.phase] = scores
         record = TaskScores(
             task=task,
-            cluster=get_task(task).cluster,
+            cluster=self._job.cluster_of[task],
             held_out=task in self._job.held_out,
             scores=phases,
             provenance=self._job.provenance(task),

@@ -154,6 +154,30 @@ class ClusterView:
         in_order = {name: clusters[name] for name in known_clusters if name in clusters}
         return in_order | clusters
 
+    def cluster_of_each(
+        self, tasks: Sequence[TemplatedTask], held_out: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """Returns the cluster that each task is counted in, in tables and means.
+
+        Of several clusters of a task that is a held-out one, or else the first one of the view. A
+        task that the view has in no cluster is in its own `TemplatedTask.cluster`.
+
+        Args:
+          tasks: the tasks.
+          held_out: the clusters that are held out.
+
+        Returns:
+          {task's name: cluster}.
+        """
+        groups = self.group(tasks)
+        held_out_first = [name for name in held_out if name in groups] + list(groups)
+        cluster_of = {}
+        for cluster in held_out_first:
+            for task in groups[cluster]:
+                cluster_of.setdefault(task.name, cluster)
+        own = {task.name: task.cluster for task in tasks}
+        return own | cluster_of
+
     def _clusters_by_task(self) -> dict[str, list[str]]:
         clusters_of: dict[str, list[str]] = {}
         for cluster, names in (self.members or {}).items():

@@ -11,7 +11,7 @@ from flan_jax.data.mixture_data import prepare_mixture, task_lengths
 from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.run_records import MixtureSummary
 from flan_jax.tasks.mixtures import MIXTURES, Mixture
-from flan_jax.tasks.task import TASKS
+from flan_jax.tasks.task import COLLECTIONS, TASKS, Collection
 
 CONFIG = DataConfig(
     mixture="toy",
@@ -65,6 +65,21 @@ def test_the_numbers_of_each_task(data):
     assert spell.p95_targets == pytest.approx(np.percentile(targets, 95))
     assert 0 < spell.truncated_targets == np.mean(targets > 8) < 1
     assert kind.provenance == {"kind": "toy", "where": "toy_tasks.Rows"}
+
+
+def test_tasks_are_grouped_by_the_grouping_of_a_collection(data, monkeypatch):
+    groups = {"animals": ("toy_kind",), "language": ("toy_spell",)}
+    collection = Collection(
+        name="toys",
+        names=list,
+        find=lambda name: None,
+        groupings={"subject": lambda: groups},
+    )
+    monkeypatch.setitem(COLLECTIONS, "toys", collection)
+    config = dataclasses.replace(data.config, clusters="toys/subject", held_out=None)
+    data = dataclasses.replace(data, config=config)
+    summary = summarize_mixture(data, data.plan("encoder_decoder"), STEPS)
+    assert [task.cluster for task in summary.tasks] == ["animals", "language"]
 
 
 def tokens_of_a_block(plan):

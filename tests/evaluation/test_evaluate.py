@@ -14,6 +14,7 @@ from flan_jax.evaluation.jobs import (
 from flan_jax.evaluation.summaries import summarize_task
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.run_records import AFTER, Prediction
+from flan_jax.tasks.clusters import CLUSTER_VIEWS, ClusterView
 
 
 def test_scores_are_written_beside_those_of_before(
@@ -159,3 +160,20 @@ def test_means_during_training_are_those_of_an_evaluation(
     assert means == {
         "zoo": read_json(tmp_path / "eval" / "toy_kind.json")["after"]["mean"]
     }
+
+
+def test_scores_and_means_are_grouped_by_the_view_of_the_data(
+    tmp_path, data, params, make_context, monkeypatch
+):
+    view = ClusterView("toy", {"animals": ("toy_kind",), "language": ("toy_spell",)})
+    monkeypatch.setitem(CLUSTER_VIEWS, "toy", view)
+    config = dataclasses.replace(data.config, clusters="toy", held_out="animals")
+    data = dataclasses.replace(data, config=config)
+    context = make_context(tmp_path, every=5, during_examples=1)
+    during = job_during_training(data, context.config)
+    assert list(cluster_means(context, during, params)) == ["animals"]
+
+    (after,) = jobs_after_training(data, context.config)
+    evaluate(context, after, PARAMS_ID, params)
+    kind, spell = (read_json(tmp_path / "eval" / f"{name}.json") for name in ROWS)
+    assert (kind["cluster"], spell["cluster"]) == ("animals", "language")

@@ -73,6 +73,15 @@ def test_a_task_that_a_view_does_not_list_is_on_no_side():
     assert hold_out(TOY, None, view=listed).train == ("a1", "c1")
 
 
+def test_each_task_is_counted_in_one_cluster():
+    members = view(members={"p": ("a1", "b1"), "q": ("a1", "a2")})
+    assert members.cluster_of_each(TOY) == {"a1": "p", "a2": "q", "b1": "p", "c1": "c"}
+    assert members.cluster_of_each(TOY, ["q"])["a1"] == "q", "the held-out one"
+    assert AB.cluster_of_each(TOY, ["b"]) == {
+        task.name: task.cluster for task in TOY
+    }, "the paper's view is that of the tasks themselves"
+
+
 def test_configurations_of_one_dataset_stay_on_one_side():
     shared = [
         dataclasses.replace(task, dataset="d") if task.name in ("a1", "c1") else task
