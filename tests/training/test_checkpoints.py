@@ -1,14 +1,12 @@
 import dataclasses
 import functools
 import shutil
-import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from same_trees import assert_same
 
 from flan_jax import pytrees
@@ -20,7 +18,7 @@ from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training.metrics_log import mean_loss
 from flan_jax.training.optimizers import adamw
 from flan_jax.training.state import init_state
-from flan_jax.weights.orbax import concurrent_read_bytes, load_params
+from flan_jax.weights.orbax import load_params
 
 MODEL = DecoderConfig(
     num_layers=2,
@@ -231,32 +229,6 @@ def test_a_checkpoint_of_another_optimizer_is_an_error(tmp_path):
     checkpoints.close()
 
 
-def test_parameters_come_from_a_run_directory_or_its_checkpoints(tmp_path, monkeypatch):
-    first, last = state_at(1), state_at(2)
-    saved(tmp_path / "run" / "checkpoints", first, last)
-    like = state_at(0, seed=1).params
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for source in (tmp_path / "run", str(tmp_path / "run" / "checkpoints"), "~/run"):
-        assert_same(load_params(source, like), last.params)
-    shutil.rmtree(tmp_path / "run" / "checkpoints" / "2")
-    assert_same(load_params(tmp_path / "run", like), first.params)
-
-
-def test_parameters_from_nowhere_are_an_error(tmp_path):
-    like = state_at(0).params
-    with pytest.raises(
-        InputError,
-        match=f"there is no folder {tmp_path / 'absent'} to take parameters from",
-    ):
-        load_params(tmp_path / "absent", like)
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(
-        InputError,
-        match=f"{tmp_path / 'run' / 'checkpoints'} holds no finished checkpoint",
-    ):
-        load_params(tmp_path / "run", like)
-
-
 def test_what_a_killed_save_left_is_no_checkpoint(tmp_path):
     state = state_at(1)
     saved(tmp_path, state)
@@ -270,24 +242,3 @@ def test_what_a_killed_save_left_is_no_checkpoint(tmp_path):
     checkpoints.wait()
     checkpoints.close()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["1", "2"]
-
-
-def test_a_restore_reads_a_tenth_of_what_the_host_holds_or_the_largest_part_of_one_device():
-    mesh = make_mesh({"fsdp": 2, "tensor": 4})
-    sharding = NamedSharding(mesh, PartitionSpec(None, "fsdp", "tensor"))
-    leaf = jax.ShapeDtypeStruct((12, 768, 1536), jnp.float32, sharding=sharding)
-    saved = types.SimpleNamespace(
-        storage=types.SimpleNamespace(chunk_shape=(12, 96, 1536))
-    )
-    # Half of the rows, in whole chunks, for a device that keeps a quarter of each.
-    part = 4 * 12 * 384 * 1536
-    assert (
-        concurrent_read_bytes({"params": {"a": saved}}, {"params": {"a": leaf}})
-        == part + 1024
-    )
-    names = [f"layer_{i}" for i in range(20)]
-    there, here = dict.fromkeys(names, saved), dict.fromkeys(names, leaf)
-    assert (
-        concurrent_read_bytes({"params": there}, {"params": here})
-        == 20 * 2 * part // 10
-    )

@@ -17,15 +17,9 @@ from flan_jax.parallel.sharding import use_mesh
 from flan_jax.training.adafactor import adafactor
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training.settings import TrainConfig
-from flan_jax.training.state import (
-    abstract_state_on,
-    init_state,
-    split_trainable,
-    warm_state,
-)
+from flan_jax.training.state import abstract_state_on, init_state, split_trainable
 from flan_jax.training.step import compiled_step
-from flan_jax.weights.formats import load_params, source_facts
-from flan_jax.weights.orbax import save_params
+from flan_jax.weights.formats import load_params
 
 SIZES = {
     "vocab_size": 64,
@@ -116,27 +110,6 @@ def test_a_restored_state_trains_on_exactly(tmp_path, make_batch, architecture):
         InputError, match="holds only the parameters that match.* were random"
     ):
         load_params(tmp_path, config, abstract_params_on(config, one_device()))
-
-
-def test_frozen_parameters_are_loaded_from_the_warm_start(tmp_path):
-    config, tx = MODELS["decoder"], OPTIMIZERS["adafactor"]
-    base = init_state(config, tx, one_device(), 1).params
-    save_params(tmp_path / "base", base)
-    state = warm_state(base, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
-    state = state.replace(params=jax.tree.map(lambda leaf: leaf + 1.0, state.params))
-    identity = {
-        "trainable": NORMS_AND_BIASES,
-        "source": source_facts(tmp_path / "base"),
-    }
-    saved = Checkpoints(tmp_path / "run" / "checkpoints", CheckpointConfig(), identity)
-    saved.save(state, loss=1.0)
-    saved.close()
-
-    like = abstract_params_on(config, one_device())
-    assert_same(load_params(tmp_path / "run", config, like), state.all_params)
-    (tmp_path / "base" / "checkpoints" / "0" / "new").write_text("")
-    with pytest.raises(InputError, match="those of .*base, which has changed since"):
-        load_params(tmp_path / "run", config, like)
 
 
 def test_a_regex_that_matches_nothing_lists_paths():
