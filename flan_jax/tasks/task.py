@@ -145,12 +145,13 @@ class TemplatedTask:
             return example
         options = self._options(example)
         example[OPTIONS] = options
-        if not {example["answer"], *example.get("references", ())} <= set(options):
-            answers = example.get("references", example["answer"])
-            raise InputError(
-                f"task {self.name!r}: the answer {answers!r} is not among the options "
-                f"{list(options)}. Return one of them, or None from fields() to leave the row out"
-            )
+        for answer in (example["answer"], *example.get("references", ())):
+            if answer not in options:
+                raise InputError(
+                    f"task {self.name!r}: the answer {answer!r} is not among the options "
+                    f"{list(options)}. Return one of them, or None from fields() to leave the row "
+                    "out"
+                )
         return example
 
     def _options(self, example: Mapping[str, Any]) -> tuple[str, ...]:

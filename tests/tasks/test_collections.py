@@ -1,5 +1,6 @@
 """Collections: 2,000 tasks in a folder, a JSON file each, that are made when they are asked for."""
 
+import dataclasses
 import functools
 import json
 
@@ -121,6 +122,13 @@ def test_a_task_is_read_when_it_is_asked_for(toy):
     assert toy.reads == ["task_0007"]
     (row, *_) = render_train(task, task.source.rows("train"), prompts=Prompts())
     assert (row.inputs, row.targets) == ("Definition 7. cat", "cat")
+
+
+def test_a_registered_task_comes_before_one_of_a_collection(toy):
+    mine = dataclasses.replace(KIND, name="task_0007")
+    registry.register(mine)
+    assert get_task("task_0007") is mine
+    assert toy.reads == []
 
 
 def test_an_unknown_name_reads_no_task(toy):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import input_and_target_tokens
-from toy_tasks import KIND, SPELL, Rows
+from toy_tasks import CHAT, KIND, SPELL, Rows
 
 from flan_jax.data.prepare import prepare
 from flan_jax.data.store_requests import Request, Selection
@@ -20,13 +20,13 @@ def words(text):
     return len(text.split())
 
 
-def drawn(shots=3, tokens=1000, seed=0, task=MANY, **prompts):
+def drawn(shots=3, tokens=1000, seed=0, task=MANY, count_tokens=words, **prompts):
     pool = kept_examples(task, task.source.rows("train"), None)
     return Exemplars(
         task,
         pool,
         Prompts(shots=shots, **prompts),
-        count_tokens=words,
+        count_tokens=count_tokens,
         tokens=tokens,
         seed=seed,
     )
@@ -90,6 +90,59 @@ def test_deterministic_and_seeded():
     assert firsts == [row for row in train()[0] if row.example < 10 and row in firsts]
 
 
+def ask(exemplars, query="query", *, split="test", number=0, example=None):
+    """The prompt of a query in template 0."""
+    return exemplars.prompt(
+        query, split=split, number=number, example=example or {}, template=0
+    )
+
+
+def test_the_draws_depend_on_task_split_and_row():
+    prompts = [
+        ask(drawn()),
+        ask(drawn(), split="validation"),
+        ask(drawn(), number=1),
+        ask(drawn(seed=1)),
+        ask(drawn(task=dataclasses.replace(MANY, name="other"))),
+    ]
+    assert len(set(prompts)) == len(prompts)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_each_row_is_rendered_behind_the_exemplars_of_its_own(split):
+    def rows(exemplars=None):
+        source_rows = MANY.source.rows(split)
+        if split == "train":
+            return list(render_train(MANY, source_rows, exemplars=exemplars))
+        return list(render_eval(MANY, source_rows, split=split, exemplars=exemplars))
+
+    fields = dict(kept_examples(MANY, MANY.source.rows(split), None))
+    again = drawn()
+    prompts = [
+        again.prompt(
+            query.inputs,
+            split=split,
+            number=query.example,
+            example=fields[query.example],
+            template=query.template,
+        )
+        for query in rows()
+    ]
+    assert [row.inputs for row in rows(drawn())] == prompts
+
+
+def test_a_row_is_not_its_own_exemplar_even_if_its_fields_differ():
+    rows = dict(kept_examples(KIND, KIND.source.rows("train"), None))
+    exemplars = drawn(shots=len(rows) - 1, task=KIND)
+    shown_to_others = set()
+    for number, fields in rows.items():
+        own, _ = KIND.templates[0].render(fields)
+        assert own not in ask(exemplars, split="train", number=number)
+        if own in ask(exemplars, split="test", number=number):
+            shown_to_others.add(number)
+    assert shown_to_others
+
+
 @settings(deadline=None)
 @given(tokens=st.integers(25, 80), shots=st.integers(1, 16))
 def test_whole_exemplars_are_dropped_to_fit(tokens, shots):
@@ -105,11 +158,58 @@ def test_whole_exemplars_are_dropped_to_fit(tokens, shots):
     assert exemplars.placed == sum(counts)
 
 
+def test_what_still_fits_is_shown_in_the_order_of_the_draws():
+    texts = ask(drawn(shots=6, count_tokens=len)).split(BETWEEN)[:-1]
+    assert len(texts) == 6
+    for tokens in range(80, 500):
+        free_tokens = tokens - len("query")
+        fitting = []
+        for text in texts:
+            if len(text + BETWEEN) <= free_tokens:
+                fitting.append(text)
+                free_tokens -= len(text + BETWEEN)
+        prompt = ask(drawn(shots=6, tokens=tokens, count_tokens=len))
+        assert prompt.split(BETWEEN) == [*fitting, "query"]
+
+
+def test_the_last_exemplars_go_if_the_whole_has_more_tokens_than_its_parts():
+    def count_tokens(text):
+        return len(text) + 40 * text.count(BETWEEN + "query")
+
+    texts = ask(drawn(shots=6, count_tokens=count_tokens)).split(BETWEEN)
+    exemplars = drawn(shots=6, tokens=300, count_tokens=count_tokens)
+    prompt = ask(exemplars)
+    assert 200 < count_tokens(prompt) <= 300
+    shown = prompt.split(BETWEEN)
+    assert shown == [*texts[: len(shown) - 1], "query"]
+    assert exemplars.placed == len(shown) - 1
+    assert ask(exemplars, "query " * 60) == "query " * 60
+
+
 def test_too_little_room_for_one():
     with pytest.raises(
-        InputError, match="not one exemplar fits into 5 tokens, the shortest takes"
+        InputError, match="not one exemplar fits into 5 tokens, the shortest takes 12"
     ):
         drawn(tokens=5)
+    # Beside an exemplar of all tokens there is no room for a query.
+    with pytest.raises(InputError, match="fits into 12 tokens, the shortest takes 12"):
+        drawn(tokens=12)
+    assert drawn(tokens=13)
+
+
+def test_room_for_one_exemplar_is_enough_whichever_it_is():
+    animals = ("a very long name", "cat", "an even longer name")
+    rows = [{"animal": animal, "answer": "x"} for animal in animals]
+    sizes = {"count_tokens": words, "tokens": 5, "seed": 0}
+    assert Exemplars(SPELL, enumerate(rows), Prompts(shots=1), **sizes)
+    with pytest.raises(InputError, match="not one exemplar fits into 5 tokens"):
+        Exemplars(SPELL, enumerate(rows[::2]), Prompts(shots=1), **sizes)
+
+
+def test_exemplars_are_pairs():
+    message = "task 'toy_chat': few-shot exemplars are pairs .* which ChatTemplate does"
+    with pytest.raises(InputError, match=message):
+        drawn(task=CHAT)
 
 
 def test_too_few_examples():

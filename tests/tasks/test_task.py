@@ -55,6 +55,63 @@ def test_example_has_the_options():
     assert KIND.eval_templates == (0, 1)
 
 
+def test_the_row_stays_as_it_is():
+    row = {"animal": "jay", "answer": "yes"}
+    task = dataclasses.replace(KIND, fields=lambda row: row)
+    assert task.example(row) == row | {"options": ("no", "yes")}
+    assert row == {"animal": "jay", "answer": "yes"}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"answer": "perhaps"},
+        {"answer": "yes", "references": ["yes", "perhaps"]},
+        {"answer": "perhaps", "references": ["yes"]},
+    ],
+)
+def test_all_answers_are_options(answers):
+    task = dataclasses.replace(KIND, fields=lambda row: answers)
+    with pytest.raises(InputError, match="the answer 'perhaps' is not among the opt"):
+        task.example({})
+
+
+def test_the_fields_are_those_that_templates_show():
+    task = dataclasses.replace(
+        KIND, options="choices", templates=(FormatTemplate("{animal}?"),)
+    )
+    shown = {"animal": "jay", "answer": "yes"}
+    for fields in (shown, shown | dict.fromkeys(("references", "choices", "options"))):
+        task.check_fields(fields)
+    with pytest.raises(InputError, match="give: animal; .* names: none. Make"):
+        task.check_fields({"answer": "yes"})
+    with pytest.raises(InputError, match="give: none; .* names: color, size. Make"):
+        task.check_fields(shown | {"size": "small", "color": "blue"})
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutSplits:
+    """A source that does not say which splits it has."""
+
+    def rows(self, split):
+        return iter(())
+
+    def fingerprint(self, split):
+        return split
+
+    @property
+    def provenance(self):
+        return {"kind": "toy", "where": "test_task.WithoutSplits"}
+
+
+def test_the_splits_of_a_source():
+    def splits(source):
+        return dataclasses.replace(KIND, source=source).splits
+
+    assert splits(Rows(validation=None)) == ("train", "test")
+    assert splits(WithoutSplits()) == ("train", "validation", "test")
+
+
 def test_options_of_a_field():
     task = dataclasses.replace(KIND, options="choices", fields=lambda row: row)
     assert task.example({"choices": ["a", "b"], "answer": "b"})["options"] == ("a", "b")
@@ -77,6 +134,7 @@ def test_answer_is_required():
         ({"templates": ()}, "no templates"),
         ({"options": ()}, "options is empty"),
         ({"options": None}, "names no options"),
+        ({"cluster": ""}, "is in no cluster"),
         ({"name": "a/b"}, "names folders"),
         ({"name": ".."}, "names folders"),
         ({"name": ""}, "names folders"),
@@ -89,7 +147,8 @@ def test_bad_tasks(changes, message):
 
 
 def test_resolve_source():
-    assert resolve_source(KIND, "tfds") == Rows()
+    for source in ("sandbox", "tfds", "jsonl"):
+        assert resolve_source(KIND, source) == Rows()
     assert resolve_source(PUBLIC, "sandbox") is PUBLIC.sandbox
     assert resolve_source(PUBLIC, "tfds", "/data") == dataclasses.replace(
         TFDS, data_dir="/data"
@@ -104,18 +163,24 @@ def test_resolve_source():
 def test_resolve_source_says_what_is_missing():
     with pytest.raises(InputError, match="no practice rows"):
         resolve_source(dataclasses.replace(PUBLIC, sandbox=None), "sandbox")
-    with pytest.raises(InputError, match="DATA_DIR"):
-        resolve_source(PUBLIC, "jsonl")
+    for data_dir in (None, ""):
+        with pytest.raises(InputError, match="'jsonl' needs DATA_DIR"):
+            resolve_source(PUBLIC, "jsonl", data_dir)
     with pytest.raises(InputError, match="unknown SOURCE 'sandbx'.*'sandbox'"):
         resolve_source(PUBLIC, "sandbx")
 
 
 @pytest.mark.parametrize(
-    "attribute, value", [("templates", [FormatTemplate("x")]), ("options", ["a", "b"])]
+    "attribute, value, message",
+    [
+        ("templates", [FormatTemplate("x")], "templates is a list; write a tuple"),
+        ("options", ["a", "b"], "options is a list; write a tuple"),
+        ("source", object(), "its source, of the class object, has no rows"),
+    ],
 )
-def test_lists_are_not_taken_for_tuples(attribute, value):
+def test_values_of_a_wrong_type(attribute, value, message):
     task = copy.copy(KIND)
     # Set behind the back of the tests' own type checker, which a user does not have.
     object.__setattr__(task, attribute, value)
-    with pytest.raises(InputError, match=f"{attribute} is a list; write a tuple"):
+    with pytest.raises(InputError, match=message):
         task.__post_init__()
