@@ -6,16 +6,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from flan_jax.errors import InputError, check_at_least, unknown_name
 from flan_jax.json_files import JsonObject
 from flan_jax.parallel import multihost
-from flan_jax.pytrees import Tree
+from flan_jax.pytrees import Tree, map_named, named_leaves
 from flan_jax.training.state import TrainState
 from flan_jax.weights.orbax import (
     CheckpointFailed,
+    frozen_params_id,
     open_manager,
     restore,
     translate_save_errors,
@@ -57,14 +59,17 @@ class CheckpointConfig:
 class Checkpoints:
     """The checkpoints/ folder of one run.
 
-    A checkpoint has the items `params`, the trained parameters, and `rest`: optimizer state, step
-    and random key. If some parameters are frozen it has the item `frozen` too, their identity.
+    A checkpoint has the items `params`, all parameters of the model, and `rest`: optimizer state,
+    step and random key. Frozen parameters of a warm start are not copied into each checkpoint: it
+    has the item `frozen` instead, their identity. Random ones are, as other hardware or other
+    versions would draw others from the same seed.
     Saving returns at once. A save that is killed leaves nothing that counts as a checkpoint.
 
     Args:
       folder: the folder.
       config: which checkpoints are kept.
-      frozen: the identity of the frozen parameters, which are not saved; None: there are none.
+      frozen: the identity of the frozen parameters if they are not to be saved; None: all
+        parameters are.
     """
 
     def __init__(
@@ -111,7 +116,8 @@ class Checkpoints:
           CheckpointFailed: the save failed for another reason.
         """
         items: dict[str, ocp.args.CheckpointArgs] = {}
-        for name, item in _items(state).items():
+        saves_all = self._frozen is None
+        for name, item in _items(state, saves_all).items():
             items[name] = ocp.args.StandardSave(item)
         if self._frozen is not None:
             items["frozen"] = ocp.args.JsonSave(dict(self._frozen))
@@ -143,16 +149,30 @@ class Checkpoints:
         """Returns the state of the latest checkpoint, which must exist.
 
         Args:
-          like: arrays or shapes; each array is placed as in it. Its frozen parameters are returned
-            as they are.
+          like: arrays or shapes; each array is placed as in it. Frozen parameters that the
+            checkpoint does not hold (see `holds_all_params`) are returned as they are.
 
         Raises:
           InputError: the checkpoint is of another model or optimizer.
         """
         step = self.latest_step()
         assert step is not None, "callers look whether there is a checkpoint"
-        restored = restore(Path(self._manager.directory), step, _items(like))
-        return like.replace(params=restored["params"], **restored["rest"])
+        holds_all = self.holds_all_params()
+        folder = Path(self._manager.directory)
+        restored = restore(folder, step, _items(like, holds_all))
+        leaves = named_leaves(restored["params"])
+
+        def restored_leaf(name: str, _: object) -> jax.Array:
+            return leaves[name]
+
+        frozen = map_named(restored_leaf, like.frozen) if holds_all else like.frozen
+        params = map_named(restored_leaf, like.params)
+        return like.replace(params=params, frozen=frozen, **restored["rest"])
+
+    def holds_all_params(self) -> bool:
+        """Returns whether the latest checkpoint, which must exist, holds frozen parameters too."""
+        frozen = frozen_params_id(Path(self._manager.directory))
+        return multihost.broadcast_from_zero(frozen is None)
 
     def wait(self) -> None:
         """Waits until what was saved is on disk. Raises as `save` does."""
@@ -168,6 +188,7 @@ def _loss(metrics: Mapping[str, float]) -> float:
     return metrics["loss"]
 
 
-def _items(state: TrainState) -> dict[str, Tree]:
+def _items(state: TrainState, with_frozen: bool) -> dict[str, Tree]:
+    params = state.all_params if with_frozen else state.params
     rest = {"opt_state": state.opt_state, "step": state.step, "rng": state.rng}
-    return {"params": state.params, "rest": rest}
+    return {"params": params, "rest": rest}

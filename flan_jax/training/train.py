@@ -86,11 +86,11 @@ def train(
     after = jobs_after_training(inputs.data, settings.evaluation)
     between = in_training_eval(context, inputs.data)
 
-    saved = Checkpoints(
-        run.path / "checkpoints",
-        settings.checkpoints,
-        manifest.frozen_params_id(training),
-    )
+    # Frozen parameters of a warm start are read from there again, random ones are saved.
+    frozen = None
+    if training.warm_start is not None:
+        frozen = manifest.frozen_params_id(training)
+    saved = Checkpoints(run.path / "checkpoints", settings.checkpoints, frozen)
     is_fresh = saved.latest_step() is None
     if not is_fresh:
         rescore_initial_params(context, before, settings, first_model)
@@ -213,7 +213,7 @@ def restore_or_initialize(
     """Returns the state of the latest checkpoint, or the state before training.
 
     Args:
-      saved: the run's checkpoints. They do not hold frozen parameters, which are made again.
+      saved: the run's checkpoints. Frozen parameters that they do not hold are made again.
       settings: the run's settings.
       mesh: the devices to place the state on.
       first_model: the model with the `scan_layers` that the run began with.
@@ -225,7 +225,7 @@ def restore_or_initialize(
     state = saved.restore(
         like=abstract_state_on(settings.model, tx, mesh, training.trainable)
     )
-    if training.trainable is None:
+    if saved.holds_all_params():
         return state
     return state.replace(frozen=initial_state(settings, mesh, first_model).frozen)
 

@@ -60,7 +60,10 @@ def load_params(source: str | Path, config: ModelConfig, like: Params) -> Params
 def _load_with_frozen(
     source: str | Path, config: ModelConfig, like: Params, frozen: JsonObject
 ) -> Params:
-    """Returns the trained parameters of a run with its frozen ones, from the run's warm start."""
+    """Returns the trained parameters of a run with its frozen ones, from the run's warm start.
+
+    Checkpoints of earlier versions do not hold random frozen parameters either.
+    """
     base = frozen["source"].get("path")
     if base is None or source_facts(base) != frozen["source"]:
         origin = (

@@ -54,9 +54,8 @@ def test_a_run_leaves_a_whole_directory(undisturbed):
     assert result["tasks"]["sst2"]["chance"] == 50
     assert not result["tasks"]["rte"]["held_out"]
     sst2 = scores(undisturbed, "sst2")
-    assert (
-        len(sst2["before"]["templates"]) == len(sst2["after"]["templates"]) == 8
-    )  # two of ten are turned around
+    # Two of ten are turned around.
+    assert len(sst2["before"]["templates"]) == len(sst2["after"]["templates"]) == 8
     assert sst2["after"]["best_dev_template"]["template"] in range(10)
     rows = [
         json.loads(line)
@@ -165,7 +164,21 @@ def test_a_partly_frozen_run_goes_on_exactly(tmp_path, cache):
         for stop in stops:
             finish(tmp_path / name, cache, trainable, f"--gin.STEPS={stop}")
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
-    assert all("scale" in name for name in parameters(tmp_path / "whole"))
+
+    # Random frozen parameters are in the checkpoint, so other programs score and copy the model.
+    trained = scores(tmp_path / "whole", "sst2")["after"]
+    (tmp_path / "whole" / "eval" / "sst2.json").unlink()
+    evaluating = [trainable, "--tasks=sst2"]
+    finish(tmp_path / "whole", cache, *evaluating, script="launch/evaluate.py")
+    assert scores(tmp_path / "whole", "sst2")["after"] == trained
+    convert = [sys.executable, ROOT / "launch/convert.py", "--to=flan_jax"]
+    copy = [tmp_path / "whole", tmp_path / "copy"]
+    subprocess.run([*convert, *copy], env=environment(cache), cwd=tmp_path, check=True)
+    expected = parameters(tmp_path / "whole")
+    copied = parameters(tmp_path / "copy", steps=0)
+    assert copied.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(copied[name], value)
 
     other = "--gin.TrainConfig.trainable='kernel$'"
     output = finish(tmp_path / "stopped", cache, other, code=2)

@@ -85,31 +85,50 @@ def test_only_norms_and_biases_are_trained(make_batch, architecture, optimizer):
 
 
 @pytest.mark.parametrize("architecture", MODELS)
-def test_a_restored_state_trains_on_exactly(tmp_path, make_batch, architecture):
+@pytest.mark.parametrize("saves_all", [True, False])
+def test_a_restored_state_trains_on_exactly(
+    tmp_path, make_batch, architecture, saves_all
+):
     config, tx = MODELS[architecture], OPTIMIZERS["adafactor"]
     batch = make_batch(architecture, [[EXAMPLE]] * 2, LENGTHS)
     first = init_state(config, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
     frozen = jax.device_get(first.frozen)
     middle = trained(config, tx, first, batch, 2)
     identity = {"trainable": NORMS_AND_BIASES, "source": {"seed": 0}}
-    saved = Checkpoints(tmp_path, CheckpointConfig(), identity)
+    frozen_id = None if saves_all else identity
+    saved = Checkpoints(tmp_path, CheckpointConfig(), frozen_id)
     saved.save(middle, loss=1.0)
     saved.wait()
     expected = trained(config, tx, middle, batch, 2)
 
     like = abstract_state_on(config, tx, one_device(), NORMS_AND_BIASES)
-    restored = saved.restore(like).replace(
-        frozen=init_state(
-            config, tx, one_device(), 0, trainable=NORMS_AND_BIASES
-        ).frozen
-    )
+    restored = saved.restore(like)
+    assert saved.holds_all_params() == saves_all
+    if not saves_all:
+        again = init_state(config, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
+        restored = restored.replace(frozen=again.frozen)
     saved.close()
     assert_same(restored.frozen, frozen)
     assert_same(trained(config, tx, restored, batch, 2), expected)
+
+
+def test_random_frozen_parameters_are_loaded_from_the_checkpoint(tmp_path):
+    config, tx = MODELS["decoder"], OPTIMIZERS["adafactor"]
+    state = init_state(config, tx, one_device(), 0, trainable=NORMS_AND_BIASES)
+    like = abstract_params_on(config, one_device())
+    whole = Checkpoints(tmp_path / "whole", CheckpointConfig())
+    whole.save(state, loss=1.0)
+    whole.close()
+    assert_same(load_params(tmp_path / "whole", config, like), state.all_params)
+
+    identity = {"trainable": NORMS_AND_BIASES, "source": {"seed": 0}}
+    earlier = Checkpoints(tmp_path / "earlier", CheckpointConfig(), identity)
+    earlier.save(state, loss=1.0)
+    earlier.close()
     with pytest.raises(
         InputError, match="holds only the parameters that match.* were random"
     ):
-        load_params(tmp_path, config, abstract_params_on(config, one_device()))
+        load_params(tmp_path / "earlier", config, like)
 
 
 def test_a_regex_that_matches_nothing_lists_paths():
