@@ -18,15 +18,6 @@ _INSTALLED = tuple(
         for kind in ("stdlib", "platstdlib", "purelib", "platlib")
     }
 )
-_NOT_CODE = (
-    "__module__",
-    "__doc__",
-    "__firstlineno__",
-    "__static_attributes__",
-    "__dict__",
-    "__weakref__",
-)
-"""Attributes of a class that do not change what its methods do."""
 _LOADS_CONSTANT = {dis.opmap.get("LOAD_CONST"), dis.opmap.get("RETURN_CONST")}
 
 
@@ -211,7 +202,8 @@ def _cell_contents(cell: types.CellType) -> object:
 
 
 def _changes_behaviour(name: str, value: object) -> bool:
-    """Returns whether a class attribute may change what the methods of the class do."""
-    if name in _NOT_CODE:
-        return False
+    """Returns whether a class attribute may change what the methods of the class do.
+
+    Of the names that Python reserves, methods do, __doc__ and the like do not.
+    """
     return not name.startswith("__") or isinstance(value, types.FunctionType)

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
+import threading
 import types
 
 import numpy as np
@@ -13,36 +15,57 @@ import toy_tasks
 from flan_jax.tasks.fingerprints import fingerprint
 
 SOURCE = """
+import dataclasses
+import json as codec
 import re
 PATTERN = re.compile("a+")
 NAMES = ("cat", "dog")
 LIMIT = 3
 
-def helper(text, times=1):
+def helper(text, *, times=1):
     return text * times
 
-class Shape:
+class Figure:
+    corners = 6
+
+class Shape(Figure):
     sides = 4
+    def __init__(self):
+        self.scale = 2
     def area(self):
         return self.sides
+    @property
+    def height(self):
+        return self.scale
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    def left(self):
+        return self.x - 1
+
+POINT = Point(8)
 
 def fields(row, cut=2):
     inner = lambda text: helper(text).lower()
     if row["x"] in {"u", "v", "w"}:
         return None
     answer = inner(NAMES[0])[:LIMIT]
-    return {"answer": answer, "b": PATTERN.sub("", row["y"])[:cut], "c": Shape().area()}
+    shape = Shape()
+    numbers = codec.dumps([shape.area(), shape.height, shape.corners, POINT.left()])
+    return {"answer": answer, "b": PATTERN.sub("", row["y"])[:cut], "c": numbers}
 """
 
 
-def function(*changes):
+def function(*changes, module="toy_module"):
+    """The function `fields` of the source after changes, in a module of this name."""
     source = SOURCE
     for old, new in changes:
-        assert old in source
+        assert source.count(old) == 1
         source = source.replace(old, new)
-    module = types.ModuleType("toy_module")
-    exec(compile(source, "toy_module.py", "exec"), module.__dict__)  # noqa: S102
-    return module.__dict__["fields"]
+    namespace = types.ModuleType(module).__dict__
+    exec(compile(source, f"{module}.py", "exec"), namespace)  # noqa: S102
+    return namespace["fields"]
 
 
 def test_equal_code_has_equal_fingerprints():
@@ -52,18 +75,12 @@ def test_equal_code_has_equal_fingerprints():
 
 
 def test_the_words_of_docstrings_do_not_count():
-    one = function(
-        ("def helper(text, times=1):", 'def helper(text, times=1):\n    "One."')
-    )
-    two = function(
-        ("def helper(text, times=1):", 'def helper(text, times=1):\n    "Two."')
-    )
-    assert fingerprint(one) == fingerprint(two)
+    def documented(body):
+        return fingerprint(function(("times=1):\n    ", f"times=1):\n    {body}")))
 
-    returned = 'def helper(text, times=1):\n    "{0}"\n    return "{0}"\n    '
-    one = function(("def helper(text, times=1):\n    ", returned.format("One.")))
-    two = function(("def helper(text, times=1):\n    ", returned.format("Two.")))
-    assert fingerprint(one) != fingerprint(two)
+    assert documented('"One."\n    ') == documented('"Two."\n    ')
+    returned = '"{0}"\n    return "{0}"\n    '
+    assert documented(returned.format("One.")) != documented(returned.format("Two."))
 
 
 def test_comments_and_places_do_not_count():
@@ -79,6 +96,12 @@ def test_comments_and_places_do_not_count():
     [
         ("return None", "return {}"),
         ('["x"]', '["z"]'),
+        ("json as codec", "pickle as codec"),
+        ("corners = 6", "corners = 7"),
+        ("self.scale = 2", "self.scale = 3"),
+        ("return self.scale", "return -self.scale"),
+        ("self.x - 1", "self.x - 2"),
+        ("Point(8)", "Point(9)"),
         ("cut=2", "cut=3"),
         ("text * times", "text + times"),
         ("times=1", "times=2"),
@@ -99,10 +122,39 @@ def adder(number):
     return lambda row: row + number
 
 
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        (lambda a: 1, lambda a, b: 1),
+        (lambda a: 1, lambda a, *, b: 1),
+        (lambda a, b: 1, lambda a, *, b: 1),
+    ],
+)
+def test_arguments_count(one, other):
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_the_functions_that_are_used_of_a_module_count(monkeypatch):
+    def fields(row):
+        return toy_tasks.kind_fields(row)
+
+    before = fingerprint(fields)
+    monkeypatch.setattr(toy_tasks, "no_fields", toy_tasks.spell_fields)
+    assert fingerprint(fields) == before
+    monkeypatch.setattr(toy_tasks, "kind_fields", toy_tasks.spell_fields)
+    assert fingerprint(fields) != before
+
+
 def test_closures_and_wrappers_count():
     assert fingerprint(adder(1)) == fingerprint(adder(1)) != fingerprint(adder(2))
     assert fingerprint(functools.partial(function(), cut=1)) != fingerprint(
         functools.partial(function(), cut=2)
+    )
+    assert fingerprint(functools.partial(adder, 1)) != fingerprint(
+        functools.partial(adder, 2)
+    )
+    assert fingerprint(functools.partial(adder(1))) != fingerprint(
+        functools.partial(adder(2))
     )
     assert fingerprint(functools.cache(adder(1))) != fingerprint(
         functools.cache(adder(2))
@@ -116,12 +168,24 @@ class Callable:
     def __call__(self, row):
         return row
 
+    def twice(self, row):
+        return row, row
+
+
+class Plain:
+    """Neither a dataclass nor callable."""
+
+    def __init__(self, number):
+        self.number = number
+
 
 def test_callable_objects_and_methods_count():
     assert (
         fingerprint(Callable(1)) == fingerprint(Callable(1)) != fingerprint(Callable(2))
     )
     assert fingerprint(Callable(1).__call__) != fingerprint(Callable(2).__call__)
+    assert fingerprint(Callable(1).__call__) != fingerprint(Callable(1).twice)
+    assert fingerprint(Plain(1)) == fingerprint(Plain(1)) != fingerprint(Plain(2))
 
 
 @pytest.mark.parametrize(
@@ -133,14 +197,24 @@ def test_callable_objects_and_methods_count():
         (["a"], ("a",)),
         (["a", "b"], ["a,b"]),
         ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        (range(3), range(4)),
         ({1, 2}, {1, 3}),
         (np.arange(3), np.arange(3) + 1),
+        (np.zeros(2, np.int32), np.zeros(2, np.float32)),
+        (np.zeros((1, 2)), np.zeros((2, 1))),
         (re.compile("a"), re.compile("a", re.IGNORECASE)),
         ((["a"], []), ([], ["a"])),
     ],
 )
 def test_different_values(one, other):
     assert fingerprint(one) != fingerprint(other)
+
+
+def test_the_place_of_an_object_in_memory_does_not_count():
+    one, other = threading.Lock(), threading.Lock()
+    assert repr(one) != repr(other)
+    assert fingerprint(one) == fingerprint(other)
 
 
 def test_cycles_end():
@@ -154,6 +228,33 @@ def test_installed_code_counts_by_name():
     import json
 
     assert fingerprint(json.dumps) == fingerprint(json.dumps) != fingerprint(json.loads)
+
+
+CHANGE = ("self.x - 1", "self.x - 2")
+
+
+def test_flan_jax_counts_by_name_but_for_the_modules_that_are_followed():
+    one = function(module="flan_jax.toy")
+    other = function(CHANGE, module="flan_jax.toy")
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(one, follow="flan_jax.other") == fingerprint(
+        other, follow="flan_jax.other"
+    )
+    assert fingerprint(one, follow=("flan_jax.other", "flan_jax.toy")) != fingerprint(
+        other, follow=("flan_jax.other", "flan_jax.toy")
+    )
+
+
+def test_a_followed_package_counts_as_a_whole(monkeypatch):
+    installed = types.ModuleType("toy_package.part")
+    installed.__file__ = f"{sysconfig.get_path('purelib')}/toy_package/part.py"
+    monkeypatch.setitem(sys.modules, "toy_package.part", installed)
+    one = function(module="toy_package.part")
+    other = function(CHANGE, module="toy_package.part")
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(one, follow="json") == fingerprint(other, follow="json")
+    for follow in ("toy_package", "toy_package.another_part"):
+        assert fingerprint(one, follow=follow) != fingerprint(other, follow=follow)
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])

@@ -6,7 +6,15 @@ import pytest
 
 from flan_jax.errors import InputError
 from flan_jax.tasks import practice_world
-from flan_jax.tasks.practice_world import PETS, Sandbox, World, clause, world
+from flan_jax.tasks.practice_world import (
+    MATERIALS,
+    PETS,
+    Sandbox,
+    World,
+    clause,
+    sentence,
+    world,
+)
 
 SOURCE = inspect.getsource(practice_world)
 
@@ -89,6 +97,43 @@ def test_splits_share_no_row():
     assert rows["train"] == list(source.rows("train"))
 
 
+def test_numbers_and_the_order_of_fields_do_not_count_as_content():
+    def numbered(world, rng):
+        row = {"idx": rng.randrange(1000), "text": world.fact(rng).say(), "label": 0}
+        return row if rng.random() < 0.5 else dict(reversed(row.items()))
+
+    source = Sandbox(numbered, train=300, validation=100, test=100)
+    texts = {
+        split: {row["text"] for row in source.rows(split)}
+        for split in ("train", "validation", "test")
+    }
+    assert not texts["train"] & texts["validation"]
+    assert not texts["train"] & texts["test"]
+    assert not texts["validation"] & texts["test"]
+
+
+def test_rows_depend_on_the_seed_by_their_draws_and_by_the_world():
+    def draws(world, rng):
+        return {"label": rng.randrange(10**9)}
+
+    def more_draws(world, rng):
+        return draws(world, rng)
+
+    def home(world, rng):
+        return {"text": world.about("Anna")[0].say(), "label": rng.randrange(100)}
+
+    def first_rows(make, seed):
+        return list(Sandbox(make, validation=3, seed=seed).rows("validation"))
+
+    def homes(seed):
+        return {row["text"] for row in first_rows(home, seed)}
+
+    assert first_rows(draws, 0) != first_rows(draws, 1)
+    assert first_rows(draws, 0) != first_rows(more_draws, 0)
+    assert len(homes(0)) == len(homes(1)) == 1
+    assert len(set.union(*map(homes, range(5)))) > 1
+
+
 def test_rows_are_numbered():
     assert [row["idx"] for row in Sandbox(pet_row, test=3).rows("test")] == [0, 1, 2]
 
@@ -98,12 +143,26 @@ def test_rows_are_numbered():
     rows = Sandbox(with_text_number, validation=2).rows("validation")
     assert [row["idx"] for row in rows] == ["validation-0", "validation-1"]
 
+    def without_number(world, rng):
+        return {"label": rng.randrange(1000)}
+
+    assert [set(row) for row in Sandbox(without_number, test=1).rows("test")] == [
+        {"label"}
+    ]
+
 
 def test_a_generator_of_too_few_rows():
     with pytest.raises(
         InputError, match="draws too few different rows to fill the test split"
     ):
         list(Sandbox(lambda world, rng: {"text": "same"}, test=200).rows("test"))
+
+
+def test_a_generator_of_seldom_different_rows():
+    def rare(world, rng):
+        return {"text": rng.randrange(1000) if rng.random() < 0.02 else "same"}
+
+    assert len(list(Sandbox(rare, test=3).rows("test"))) == 3
 
 
 def test_the_world_is_drawn_from_its_seed():
@@ -133,14 +192,37 @@ def test_facts():
     other = world().other(fact, rng)
     assert other != fact
     assert other.subject == fact.subject
-    choices = world().choices(fact, rng, 4)
-    assert len(set(choices)) == 4
-    assert fact.value in choices
+
+
+def test_another_fact_of_a_thing_with_only_one_is_about_another_thing():
+    (fact,) = world().about("table")
+    for seed in range(50):
+        other = world().other(fact, random.Random(seed))
+        assert other.relation == fact.relation
+        assert other.subject != "table"
+
+
+def test_choices():
+    (fact,) = world().about("table")
+    places = set()
+    for seed in range(100):
+        choices = world().choices(fact, random.Random(seed), 3)
+        assert len(set(choices)) == 3
+        assert set(choices) <= set(MATERIALS)
+        places.add(choices.index(fact.value))
+    assert places == {0, 1, 2}
+
+
+def test_sentences():
+    (fact,) = world().about("table")
+    assert fact.say(2) == f"{fact.value.capitalize()} is what the table is made of."
+    assert sentence("the car of Anna is red.") == "The car of Anna is red."
 
 
 def test_clause():
     assert clause("The home of Anna is in Arden.") == "the home of Anna is in Arden"
     assert clause("Anna lives in Arden.") == "Anna lives in Arden"
+    assert clause("Arden is a town in Norland.") == "Arden is a town in Norland"
     assert (
         clause("Norland is the country of Arden.") == "Norland is the country of Arden"
     )

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import toy_tasks
-from toy_tasks import KIND, SPELL, generation
+from toy_tasks import CHAT, KIND, SPELL, generation
 
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import (
@@ -136,6 +136,102 @@ def test_references_must_be_a_list():
         next(render_eval(task, task.source.rows("test")))
 
 
+def test_the_answer_is_the_first_of_several_correct_options():
+    fields = {"answer": "b", "references": ["a", "b"], "choices": ["a", "b", "c"]}
+    task = dataclasses.replace(
+        generation("x", lambda row: {"animal": "cat"} | fields), options="choices"
+    )
+    row = next(render_eval(task, task.source.rows("test")))
+    assert (row.correct_option, row.correct_options) == (1, (1, 0))
+    assert row.references == ("a", "b")
+
+
+def test_an_option_may_be_listed_twice():
+    fields = {"animal": "cat", "answer": "b", "choices": ["a", "b", "b"]}
+    task = dataclasses.replace(generation("x", lambda row: fields), options="choices")
+    row = next(render_eval(task, task.source.rows("test")))
+    assert (row.options, row.correct_options) == (("a", "b", "b"), (1,))
+
+
+def chat(*segments):
+    """A conversation of these segments, rendered for training."""
+
+    class Conversation:
+        fields = frozenset()
+        turned_around = True
+
+        def segments(self, fields):
+            return segments
+
+    task = dataclasses.replace(
+        CHAT, fields=lambda row: {"answer": "x"}, templates=(Conversation(),)
+    )
+    return next(render_train(task, task.source.rows("train"))).segments
+
+
+def test_the_segments_of_a_conversation():
+    segments = (Segment("", False), Segment("a", True), Segment("b", True))
+    assert chat(*segments) == segments
+
+
+@pytest.mark.parametrize(
+    "segments, message",
+    [
+        ([], "the last segment of an example must have loss"),
+        ([("a", True), ("b", False)], "the last segment of an example must have loss"),
+        ([("", True), ("b", True)], "a segment with loss renders as an empty text"),
+        ([("a", True), ("", True)], "a segment with loss renders as an empty text"),
+    ],
+)
+def test_conversations_that_teach_nothing(segments, message):
+    with pytest.raises(InputError, match=f"task 'toy_chat', row 0: {message}"):
+        chat(*(Segment(*segment) for segment in segments))
+
+
+def test_a_conversation_is_not_evaluated():
+    class Asking(toy_tasks.ChatTemplate):
+        turned_around = False
+
+    task = dataclasses.replace(CHAT, templates=(Asking(),))
+    message = "task 'toy_chat': Asking does not give an input and a target. Mark it"
+    with pytest.raises(InputError, match=message):
+        next(render_eval(task, task.source.rows("test")))
+
+
+@dataclasses.dataclass(frozen=True)
+class RefusingTemplate:
+    """Refuses each row, as a template of one segment after the other."""
+
+    fields = frozenset({"animal"})
+    turned_around = True
+
+    def segments(self, fields):
+        raise InputError(f"no {fields['animal']}s")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"fields": lambda row: {"answer": "maybe"}}, "task 'toy_kind': the answer"),
+        (
+            {"fields": lambda row: {"answer": "no", "animal": 1}},
+            "field 'animal' in template .* is int",
+        ),
+        (
+            {
+                "fields": lambda row: {"animal": "cat", "answer": "no"},
+                "templates": (RefusingTemplate(),),
+            },
+            "no cats",
+        ),
+    ],
+)
+def test_a_row_that_is_refused_is_located(changes, message):
+    task = dataclasses.replace(KIND, **changes)
+    with pytest.raises(InputError, match=f"^task 'toy_kind', row 0: .*{message}"):
+        next(render_train(task, task.source.rows("train")))
+
+
 def test_a_failing_fields_function_is_located():
     task = generation("x", toy_tasks.failing_fields)
     with pytest.raises(
@@ -157,7 +253,13 @@ def test_an_empty_target_is_located():
 
 
 def test_missing_and_unused_fields_are_both_named():
-    task = dataclasses.replace(SPELL, templates=(FormatTemplate("{anmial}"),))
+    def later_fields(row):
+        return None if row["number"] == 0 else SPELL.fields(row)
+
+    # The first row is left out: what the second one gives is checked.
+    task = dataclasses.replace(
+        SPELL, fields=later_fields, templates=(FormatTemplate("{anmial}"),)
+    )
     message = (
         "task 'toy_spell': the templates name fields that .* give: anmial; fields.. gives .* "
         "names: animal"
