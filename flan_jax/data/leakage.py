@@ -242,7 +242,6 @@ def audit_runs(configs: Sequence[DataConfig]) -> list[Audit]:
             config.source,
             config.data_dir,
             config.examples_per_dataset,
-            config.eval_prompts,
             config.eval_examples,
         )
         groups.setdefault(repr(rows_read), []).append(number)

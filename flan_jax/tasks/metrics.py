@@ -439,7 +439,7 @@ def bleu_of(statistics: np.ndarray) -> float:
 def _bleu_scorer() -> "BLEU":
     from sacrebleu.metrics import BLEU  # pyright: ignore  # takes 0.1 s to import
 
-    return BLEU(smooth_method="exp", tokenize="intl")
+    return BLEU(tokenize="intl")
 
 
 def rouge(targets: Sequence, predictions: Sequence) -> Scores:
@@ -619,7 +619,8 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
 
     if np.all(x == x[0]) or np.all(y == y[0]):
         return 0.0
-    correlation = float(pearsonr(x, y).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    with np.errstate(over="ignore", invalid="ignore"):  # of a mean beyond 1.8e308
+        correlation = float(pearsonr(x, y).statistic)  # pyright: ignore[reportAttributeAccessIssue]
     return 0.0 if math.isnan(correlation) else correlation
 
 

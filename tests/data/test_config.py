@@ -152,6 +152,8 @@ def test_valid_lengths(lengths):
         {"inputs": "fit", "targets": 8},
         {"inputs": 8, "targets": 1},
         {"inputs": 8, "targets": "long"},
+        {"inputs": 8, "targets": 8.5},
+        {"targets": 8, "inputs": 8.5},
     ],
 )
 def test_lengths_that_are_not_valid(lengths):
@@ -200,6 +202,12 @@ def test_targets_fit_the_longest():
         "inputs": 16,
         "targets": 8,
     }  # 1.1 * 4.02
+
+
+def test_a_longest_target_that_is_a_multiple_of_eight_is_not_rounded():
+    tasks = {"a": lengths_of([15] * 10, [15, 3] * 5)}
+    fitted = fit_lengths({"inputs": 16, "targets": "fit"}, tasks, {"a": 1})
+    assert fitted == {"inputs": 16, "targets": 16}
 
 
 def test_targets_fit_a_full_row_of_inputs():

@@ -12,6 +12,7 @@ from flan_jax.data.mixture_data import (
     prepare_mixture,
     report_gaps,
     run_requests,
+    task_lengths,
     tokenizer_texts,
 )
 from flan_jax.data.tokenizers import load_tokenizer
@@ -88,6 +89,28 @@ def test_the_stores_of_a_run(register, config_of):
     assert data.extra_evaluation == {}
     assert data.rates == {"toy_spell": 13}
     assert data.plan("decoder").names == ("toy_spell",)
+
+
+def test_the_rates_and_the_plan_have_the_settings(register, config_of):
+    register(KIND, SPELL)
+
+    def prepared(**changes):
+        return prepare_mixture(config_of(renderings=2, **changes))
+
+    # Renderings are no more examples: KIND keeps 17 rows, SPELL 13.
+    assert prepared().rates == {"toy_kind": 17, "toy_spell": 13}
+    assert prepared(maximum_rate=9).rates == {"toy_kind": 9, "toy_spell": 9}
+    assert prepared(mixing="equal").rates == {"toy_kind": 1, "toy_spell": 1}
+    even = prepared(temperature=1e9).rates
+    assert even["toy_kind"] == pytest.approx(even["toy_spell"], rel=1e-3)
+
+    fit = {"inputs": 64, "targets": "fit"}
+    data = prepared(batch_size=3, seed=5, lengths=fit)
+    assert task_lengths(data.train["toy_kind"]).renderings == 2
+    plan = data.plan("decoder")
+    assert (plan.batch_size, plan.seed, plan.packing) == (3, 5, True)
+    assert plan.lengths == {"inputs": 64, "targets": 32}
+    assert prepared(packing=False).plan("decoder").packing is False
 
 
 def test_requests_are_made_once(register, config_of, monkeypatch):
@@ -309,3 +332,17 @@ def test_texts_to_train_a_tokenizer_on(register, config_of, monkeypatch):
         "The letters of dog:",
     } <= {*inputs}
     assert {"c a t", "Letters: c a t"} <= {*targets}
+
+
+def test_the_texts_for_a_tokenizer_are_of_the_runs_source_and_seed(
+    register, config_of, tmp_path
+):
+    public = named(KIND, "public", source=Tfds("zoo/kind:1.0.0", train="train"))
+    (tmp_path / "public").mkdir()
+    rows_on_disk(tmp_path / "public")
+    register(public)
+    config = config_of(source="jsonl", data_dir=str(tmp_path))
+    texts = list(tokenizer_texts(config))
+    register(named(KIND, "public"))
+    assert texts == list(tokenizer_texts(config))
+    assert texts != list(tokenizer_texts(dataclasses.replace(config, seed=1)))

@@ -19,6 +19,7 @@ from flan_jax.tasks.metrics import (
     bleu,
     bleu_of,
     bleu_statistics,
+    check_metrics,
     drop,
     edit_similarity,
     exact_match,
@@ -55,6 +56,7 @@ def test_accuracy():
     [
         ("The Eiffel Tower", "eiffel tower!", True, True),
         ("an apple", "apples", False, False),
+        ("an apple", "apple", True, True),
         (
             "the U.S.",
             "US",
@@ -420,6 +422,34 @@ def test_a_registered_metric_is_found_by_its_function(registry):
     assert metric.resample(["", ""], ["a b", "c"])(np.array([0, 0, 1])) == 5.0
 
 
+def test_a_function_that_is_named_as_a_registered_metric_is_another():
+    def accuracy(targets, predictions):
+        return {"accuracy": 0.0}
+
+    assert find_metric(accuracy) == Metric(function=accuracy)
+
+
+def test_the_options_that_a_metric_can_score(registry):
+    def refused(options):
+        names = set()
+        for name, metric in METRICS.items():
+            try:
+                check_metrics((metric.function,), options)
+            except InputError:
+                names.add(name)
+        return names
+
+    of_texts = {"exact_match", "token_f1", "trivia_qa", "drop"}
+    of_texts |= {"edit_similarity", "rouge", "bleu"}
+    of_options = {"mean_f1", "yes_f1", "matthews", "pearson_spearman"}
+    assert refused(None) == of_options
+    assert refused("choices") == of_options | of_texts
+    assert refused(("no", "yes")) == {"pearson_spearman"}
+
+    register_metric(word_count, check_options=len)
+    check_metrics((word_count,), None)
+
+
 def test_summed_statistics(registry):
     def lengths(targets, predictions):
         return np.array([[len(text), 1] for text in predictions])
@@ -446,6 +476,10 @@ def test_two_metrics_of_one_name_are_refused(registry):
 def test_constant_and_extreme_numbers_have_finite_correlations(recwarn):
     constant = pearson_spearman(["0.1", "0.1", "0.1"], ["1", "2", "3"])
     assert constant == {"pearson": 0.0, "spearman": 0.0}
+    assert pearson_spearman(["1", "2", "3"], ["0.1", "0.1", "0.1"]) == constant
+    beyond = pearson_spearman(["1", "2", "3"], ["1.7e308", "1.7e308", "-1.7e308"])
+    assert beyond["pearson"] == 0.0
+    assert beyond["spearman"] < 0
     extreme = pearson_spearman(["1", "2", "3"], ["-1e308", "0", "1e308"])
     assert extreme["spearman"] == pytest.approx(100.0)
     assert math.isfinite(extreme["pearson"])
