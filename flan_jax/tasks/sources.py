@@ -326,7 +326,8 @@ def _file_and_slice(folder: str, expression: str) -> str:
 def _summary(error: Exception) -> str:
     """Returns an error's message without TFDS's list of all datasets."""
     first, *others = str(error).splitlines() or [""]
-    hints = [line for line in others if line.startswith(("Did you mean", "No version"))]
+    is_hint = re.compile(r"Did you mean|No version|\w+:\d")  # or a configuration's name
+    hints = [line for line in others if is_hint.match(line)]
     return " ".join([first, *hints])
 
 

@@ -139,6 +139,23 @@ def test_requests_have_the_prompts_of_their_side(register, config_of):
     }
 
 
+def test_requests_are_for_what_can_be_evaluated(register, config_of):
+    turned_around = (FormatTemplate("Name {animal}", "{answer}", turned_around=True),)
+    register(
+        SPELL,
+        named(SPELL, "turned", templates=turned_around),
+        named(KIND, "no_test", source=Rows(test=None)),
+        named(KIND, "no_validation", source=Rows(validation=None)),
+    )
+    config = config_of(held_out="zoo")
+    assert [request.key for request in run_requests(config, config.split())] == [
+        ("toy_spell", "train", "train"),
+        ("turned", "train", "train"),
+        ("toy_spell", "test", "eval"),
+        ("no_validation", "test", "eval"),
+    ]
+
+
 def test_requests_read_the_source_of_the_run(register, config_of, tmp_path):
     public = named(
         KIND, "public", source=Tfds("zoo/kind:1.0.0", train="train", test="test")
@@ -187,7 +204,8 @@ def test_a_broken_task_is_an_error_or_left_out_whole(register, config_of):
     no_validation = dataclasses.replace(SPELL.source, validation=None)
     whole = dataclasses.replace(SPELL, source=no_validation)
     broken = named(SPELL, "broken", cluster="letters", source=BrokenTest())
-    register(whole, broken, KIND)
+    broken_held_out = named(KIND, "also_broken", source=BrokenTest())
+    register(whole, broken, KIND, broken_held_out)
     with pytest.raises(InputError, match="the disk is on fire"):
         prepare_mixture(config_of())
 
@@ -198,9 +216,11 @@ def test_a_broken_task_is_an_error_or_left_out_whole(register, config_of):
         "its training rows could be read, its test rows not"
     )
     assert {name for name, _ in data.evaluation} == {"toy_spell", "toy_kind"}
-    assert data.not_evaluated == {
-        "broken": "its data could not be read, and DataConfig.skip_broken left it out"
-    }
+    reason = "its data could not be read, and DataConfig.skip_broken left it out"
+    assert list(data.not_evaluated.items()) == [
+        ("also_broken", reason),
+        ("broken", reason),
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import os
 import shutil
 import time
 
@@ -46,6 +48,8 @@ def numbers(source, split):
         ("[:-2]", [0, 1, 2, 3]),
         ("[-2:]", [4, 5]),
         ("[1:3]", [1, 2]),
+        ("[:6]", [0, 1, 2, 3, 4, 5]),
+        ("[-6:]", [0, 1, 2, 3, 4, 5]),
     ],
 )
 def test_jsonl(files, lines, want):
@@ -72,6 +76,35 @@ def test_jsonl_fingerprint(files):
     (files / "train-3.jsonl").write_text('{"number": 8}')
     assert before[0] != source.fingerprint("train")
     assert before[1] == source.fingerprint("test")
+
+
+def test_jsonl_files_that_changed(tmp_path, monkeypatch):
+    """The same relative path in two folders; in each a file as large and as old as the other."""
+    source = Jsonl(train="x.jsonl")
+
+    def fingerprint(folder, content, seconds):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        file = tmp_path / folder / "x.jsonl"
+        file.write_text(content)
+        os.utime(file, (seconds, seconds))
+        return source.fingerprint("train")
+
+    first = fingerprint("a", "{}", 1000)
+    assert fingerprint("a", "{}", 1000) == first
+    others = [
+        fingerprint("a", "{} ", 1000),
+        fingerprint("a", "{}", 1001),
+        fingerprint("b", "{}", 1000),
+    ]
+    assert len({first, *others}) == 4
+
+
+def test_jsonl_files_are_read_in_the_order_of_their_names(tmp_path):
+    letters = "qwertyuiopasdfghjklzxcvbnm"
+    for letter in letters:
+        (tmp_path / f"{letter}.jsonl").write_text(json.dumps({"number": letter}))
+    assert numbers(Jsonl(train=f"{tmp_path}/*.jsonl"), "train") == sorted(letters)
 
 
 def test_provenance():
@@ -136,6 +169,21 @@ def test_tfds_as_jsonl():
     assert source.as_jsonl("/d") == Jsonl(
         train="/d/train.jsonl[:-2]", test="/d/validation.jsonl"
     )
+
+
+def test_a_size_of_a_split_may_have_a_file_of_its_own(tmp_path):
+    source = Tfds("zoo/kind:1.0.0", train="train_xl[:5]", validation="train_xl[5:]")
+    large, whole = f"{tmp_path}/train_xl.jsonl", f"{tmp_path}/train.jsonl"
+
+    def files():
+        jsonl = source.as_jsonl(str(tmp_path))
+        return jsonl.train, jsonl.validation
+
+    assert files() == (f"{large}[:5]", f"{large}[5:]")
+    (tmp_path / "train.jsonl").touch()
+    assert files() == (f"{whole}[:5]", f"{whole}[5:]")
+    (tmp_path / "train_xl.jsonl").touch()
+    assert files() == (f"{large}[:5]", f"{large}[5:]")
 
 
 @pytest.fixture(scope="module")
@@ -246,12 +294,17 @@ def test_slices_larger_than_the_split(tfds_folder, tmp_path, expression):
         )
 
 
-def test_tfds_fingerprint(tfds_folder):
-    one, other = (
-        toy(tfds_folder, train="train[:3]"),
-        toy(tfds_folder, train="train[:4]"),
-    )
-    assert one.fingerprint("train") != other.fingerprint("train")
+def test_tfds_fingerprint():
+    source = Tfds("zoo/kind:1.0.0", train="train[:3]", test="test")
+    others = [
+        dataclasses.replace(source, name="zoo/kind:1.0.1"),
+        dataclasses.replace(source, train="train[:4]"),
+        dataclasses.replace(source, data_dir="/data"),
+    ]
+    fingerprints = {other.fingerprint("train") for other in [source, *others]}
+    assert len(fingerprints) == 4
+    assert dataclasses.replace(source, test=None).fingerprint("train") in fingerprints
+    assert source.fingerprint("test") not in fingerprints
 
 
 @pytest.mark.parametrize("name", ["super_glue/rte:1.0.2", "glue/sst2:2.0.0"])
@@ -269,11 +322,19 @@ def test_tfds_data_that_are_not_on_disk(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["super_glue/rte:7.0.0", "no_such_dataset:1.0.0", "super_glue/nope:1.0.2"]
+    ("name", "hint"),
+    [
+        ("super_glue/rte:7.0.0", "cannot be loaded at version 7.0.0, only: 1.0.2"),
+        ("super_glue/nope:1.0.2", "closely match: axb:1.0.2 axg:1.0.2 .*rte:1.0.2"),
+        ("glu/sst2:1.0.0", "Did you mean: glu -> glue .* No version matching"),
+    ],
 )
-def test_tfds_unknown_names(tmp_path, name):
-    with pytest.raises(InputError, match=f"TFDS does not know '{name}'") as caught:
+def test_tfds_unknown_names(tmp_path, name, hint):
+    with pytest.raises(
+        InputError, match=f"TFDS does not know '{name}': .*{hint}"
+    ) as caught:
         list(Tfds(name, train="train", data_dir=str(tmp_path)).rows("train"))
+    assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
@@ -340,17 +401,12 @@ def test_stores_are_prepared_from_tfrecords(tfds_folder, tokenizer, tmp_path):
         assert inputs == tokenizer.encode_batch(wanted)
 
 
-def test_a_source_that_lacks_a_member_is_refused():
-    class WithoutProvenance:
-        def rows(self, split):
-            return iter(())
-
-        def fingerprint(self, split):
-            return ""
-
-    message = (
-        "task 'mine': its source, of the class WithoutProvenance, has no provenance. A"
-    )
+@pytest.mark.parametrize("member", ["rows", "fingerprint", "provenance"])
+def test_a_source_that_lacks_a_member_is_refused(member):
+    members = {"rows": 1, "fingerprint": 2, "provenance": 3}
+    del members[member]
+    source = type("Lacking", (), members)()
+    message = f"'mine': its source, of the class Lacking, has no {member}. A source"
     with pytest.raises(InputError, match=message):
-        check_source("mine", WithoutProvenance())
+        check_source("mine", source)
     check_source("mine", Jsonl(train="x.jsonl"))
