@@ -10,7 +10,6 @@ from typing import NamedTuple
 from flan_jax.cli import arguments, gin_settings
 from flan_jax.data.config import fixed_lengths
 from flan_jax.data.mixture_data import evaluation_gaps
-from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalContext
 from flan_jax.evaluation.evaluate import evaluate
@@ -184,7 +183,8 @@ def _score(
     *,
     dry_run: bool,
 ) -> None:
-    tokenizer = load_tokenizer(settings.data.tokenizer)
+    row_tokenizer = settings.row_tokenizer()
+    tokenizer = row_tokenizer.tokenizer
     check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
     prompts_by_phase = {AFTER: settings.data.eval_prompts}
     for name, prompts in settings.evaluation.more.items():
@@ -195,7 +195,7 @@ def _score(
                 phase,
                 settings.data,
                 prompts,
-                tokenizer,
+                row_tokenizer,
                 tasks=scoring.tasks,
                 trained_on=scoring.trained_on,
             )
@@ -226,7 +226,7 @@ def _score(
         run = Run(run_dir, multihost.is_process_zero())
     _write_manifest(run, settings, scoring)
     context = EvalContext(
-        run, settings.model, tokenizer, scoring.lengths, mesh, settings.evaluation
+        run, settings.model, row_tokenizer, scoring.lengths, mesh, settings.evaluation
     )
     for job in jobs:
         evaluate(context, job, scoring.params_id, params)

@@ -14,7 +14,8 @@ import rich.console
 import rich.table
 import rich.text
 
-from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
+from flan_jax.data.row_tokenizer import RowTokenizer
+from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render_segments
@@ -41,11 +42,11 @@ class Counts(NamedTuple):
 
     Attributes:
       examples: how many examples were counted.
-      mean_inputs: the mean number of input tokens, with EOS.
-      mean_targets: the mean number of target tokens, with EOS.
+      mean_inputs: the mean number of input tokens, with their ends.
+      mean_targets: the mean number of target tokens, with their end.
       cut_inputs: examples whose inputs are too long for a row.
       cut_targets: examples whose targets are too long for a row.
-      unsupervised: examples with nothing but EOS left to learn.
+      unsupervised: examples with nothing but their end left to learn.
     """
 
     examples: int
@@ -61,7 +62,7 @@ def count(
     template: AnyTemplate,
     examples: Sequence[tuple[int, Mapping[str, Any]]],
     *,
-    tokenizer: Tokenizer,
+    row_tokenizer: RowTokenizer,
     lengths: Mapping[str, int],
 ) -> Counts:
     """Renders, tokenizes and counts examples.
@@ -70,15 +71,16 @@ def count(
       task: the task.
       template: one of its templates.
       examples: (number of the row, fields) of each example.
-      tokenizer: the tokenizer.
+      row_tokenizer: makes their tokens.
       lengths: tokens of a row, {"inputs": E, "targets": D}.
     """
+    end = len(row_tokenizer.tokens.answer_tail)
     input_lengths: list[int] = []
     target_lengths: list[int] = []
     for number, example in examples:
         segments = render_segments(task, template, number, example)
-        tokens = tokenizer.encode_batch([segment.text for segment in segments])
-        *inputs, targets = [len(ids) + 1 for ids in tokens]
+        tokens = row_tokenizer.encode_examples([segments])
+        *inputs, targets = [len(ids) for ids in tokens]
         input_lengths.append(sum(inputs))
         target_lengths.append(targets)
     return Counts(
@@ -88,7 +90,7 @@ def count(
         cut_inputs=sum(length > lengths["inputs"] for length in input_lengths),
         cut_targets=sum(length > lengths["targets"] for length in target_lengths),
         unsupervised=sum(
-            min(length, lengths["targets"]) < 2 for length in target_lengths
+            min(length, lengths["targets"]) <= end for length in target_lengths
         ),
     )
 
@@ -116,20 +118,24 @@ def color_parts(
     return text
 
 
-def tokens_with_loss(text: str, tokenizer: Tokenizer, length: int) -> rich.text.Text:
-    """Returns the tokens of a text one by one, EOS included; those that are cut are struck out.
+def tokens_with_loss(
+    ids: Sequence[int], row_tokenizer: RowTokenizer, length: int
+) -> rich.text.Text:
+    """Returns the tokens of an answer one by one; those that are cut are struck out.
 
     Args:
-      text: a text with loss.
-      tokenizer: the tokenizer.
-      length: how many tokens fit, EOS included.
+      ids: the tokens, with those that end the answer.
+      row_tokenizer: made them.
+      length: how many tokens fit.
     """
+    end = len(row_tokenizer.tokens.answer_tail)
+    kept = min(len(ids), length) - end
     tokens = rich.text.Text()
-    for place, token in enumerate(tokenizer.encode(text)):
-        decoded = tokenizer.decode([token]).replace("\n", "\\n") or f"<{token}>"
-        tokens.append(decoded, LOSS if place < length - 1 else CUT)
-        tokens.append(" ")
-    tokens.append("</s>", LOSS)
+    for place, token in enumerate(ids):
+        is_cut = kept <= place < len(ids) - end
+        if place:
+            tokens.append(" ")
+        tokens.append(row_tokenizer.spelled([token]), CUT if is_cut else LOSS)
     return tokens
 
 
@@ -140,14 +146,14 @@ class _Inspector:
     Attributes:
       task: the task.
       templates: its templates.
-      tokenizer: the tokenizer.
+      row_tokenizer: makes the tokens of rows.
       lengths: tokens of a row, {"inputs": E, "targets": D}.
       console: where to print.
     """
 
     task: TemplatedTask
     templates: Sequence[AnyTemplate]
-    tokenizer: Tokenizer
+    row_tokenizer: RowTokenizer
     lengths: Mapping[str, int]
     console: rich.console.Console
 
@@ -184,41 +190,43 @@ class _Inspector:
         note = " (turned around: not evaluated)" if template.turned_around else ""
         title = f"template {index}, row {number}{note}"
         self.console.rule(title, align="left", style="dim")
-        *inputs, targets = render_segments(self.task, template, number, example)
+        segments = render_segments(self.task, template, number, example)
+        *input_ids, target_ids = self.row_tokenizer.encode_examples([segments])
+        inputs = segments[:-1]
         if renders_pairs(template):
             self._print(color_parts(template, inputs[0].text, example))
         else:
-            for segment in inputs:
-                self._print_input_segment(segment)
-        self._print_cut_inputs(inputs)
+            for segment, ids in zip(inputs, input_ids, strict=True):
+                self._print_input_segment(segment, ids)
+        self._print_cut_inputs(input_ids)
         self._print(
             rich.text.Text("targets ", "dim"),
-            tokens_with_loss(targets.text, self.tokenizer, self.lengths["targets"]),
+            tokens_with_loss(target_ids, self.row_tokenizer, self.lengths["targets"]),
         )
         self.console.print()
 
-    def _print_input_segment(self, segment: Segment) -> None:
+    def _print_input_segment(self, segment: Segment, ids: Sequence[int]) -> None:
         if not segment.has_loss:
             self._print(rich.text.Text(segment.text))
             return
-        length = len(self.tokenizer.encode(segment.text)) + 1
         self._print(
             rich.text.Text("reply ", "dim"),
-            tokens_with_loss(segment.text, self.tokenizer, length),
+            tokens_with_loss(ids, self.row_tokenizer, len(ids)),
         )
 
-    def _print_cut_inputs(self, inputs: Sequence[Segment]) -> None:
+    def _print_cut_inputs(self, token_ids: Sequence[Sequence[int]]) -> None:
         """Says how many of the input tokens do not fit into a row, and which."""
         limit = self.lengths["inputs"]
-        token_ids = [self.tokenizer.encode(segment.text) for segment in inputs]
-        if len(inputs) == 1:
+        if len(token_ids) == 1:
             (ids,) = token_ids
-            cut = ids[limit - 1 :]
+            end = len(self.row_tokenizer.tokens.prompt_tail)
+            cut = ids[limit - end : len(ids) - end] if len(ids) > limit else []
             if cut:
-                note = rich.text.Text(f"cut, {len(cut)} of {len(ids)} tokens: ", "red")
-                self._print(note, rich.text.Text(self.tokenizer.decode(cut), CUT))
+                count = f"cut, {len(cut)} of {len(ids) - end} tokens: "
+                text = self.row_tokenizer.spelled(cut)
+                self._print(rich.text.Text(count, "red"), rich.text.Text(text, CUT))
             return
-        total = sum(len(ids) + 1 for ids in token_ids)
+        total = sum(map(len, token_ids))
         if total > limit:
             note = f"cut: {total} tokens before the targets, {limit} fit; the oldest are left out"
             self._print(rich.text.Text(note, "red"))
@@ -249,7 +257,7 @@ class _Inspector:
                 self.task,
                 template,
                 examples,
-                tokenizer=self.tokenizer,
+                row_tokenizer=self.row_tokenizer,
                 lengths=self.lengths,
             )
             note = " turned around" if template.turned_around else ""
@@ -277,7 +285,7 @@ def show(  # noqa: PLR0913 (the program's settings)
     task: TemplatedTask,
     *,
     split: str,
-    tokenizer: Tokenizer,
+    row_tokenizer: RowTokenizer,
     lengths: Mapping[str, int],
     prompts: Prompts,
     templates: Sequence[int],
@@ -290,7 +298,7 @@ def show(  # noqa: PLR0913 (the program's settings)
     Args:
       task: the task.
       split: which of its splits.
-      tokenizer: the tokenizer.
+      row_tokenizer: makes the tokens of rows.
       lengths: tokens of a row, {"inputs": E, "targets": D}.
       prompts: how examples are shown.
       templates: the indices of the templates to show; all if there are none.
@@ -317,7 +325,7 @@ def show(  # noqa: PLR0913 (the program's settings)
     inspector = _Inspector(
         task=task,
         templates=all_templates,
-        tokenizer=tokenizer,
+        row_tokenizer=row_tokenizer,
         lengths=lengths,
         console=console,
     )
@@ -417,7 +425,7 @@ def _run(flags: argparse.Namespace) -> None:
     show(
         dataclasses.replace(task, source=source),
         split=flags.split,
-        tokenizer=load_tokenizer(flags.tokenizer),
+        row_tokenizer=RowTokenizer(load_tokenizer(flags.tokenizer)),
         lengths={"inputs": flags.inputs, "targets": flags.targets},
         prompts=Prompts(instructions=flags.instructions, options=not flags.no_options),
         templates=flags.template,

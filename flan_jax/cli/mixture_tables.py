@@ -42,7 +42,7 @@ def print_plan(settings: Settings) -> None:
 def plan_and_summary(settings: Settings) -> tuple[MixturePlan, MixtureSummary]:
     """Prepares a mixture, plans its batches and summarizes both."""
     check_leakage(settings.data)
-    data = prepare_mixture(settings.data)
+    data = prepare_mixture(settings.data, settings.row_tokenizer())
     plan = data.plan(settings.model.architecture)
     return plan, summarize_mixture(data, plan, settings.training.steps)
 

@@ -31,7 +31,9 @@ def main(command_line: Sequence[str]) -> None:
         print_plan(settings)
         return
     check_leakage(settings.data)
-    data = prepare_mixture(settings.data, settings.evaluation.more)
+    data = prepare_mixture(
+        settings.data, settings.row_tokenizer(), settings.evaluation.more
+    )
     examples = sum(len(store) for store in data.train.values())
     print(
         f"{len(data.train)} tasks with {examples:,} training examples and "

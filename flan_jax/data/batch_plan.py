@@ -45,7 +45,7 @@ class TaskLengths:
     """The lengths of a task's training examples, in tokens.
 
     Attributes:
-      segments: int [segments], the length of each segment of each example, without EOS and
+      segments: int [segments], the length of each segment of each example, with its end and
         untruncated.
       starts: int [examples + 1]; example i has the segments `starts[i]` to `starts[i + 1] - 1`.
       renderings: with R > 1, each R examples that follow one another are one example of the source
@@ -62,17 +62,16 @@ class TaskLengths:
     def untruncated(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the lengths of the examples' inputs and of their targets.
 
-        The targets are the last segment, the inputs those before it, and EOS ends each segment.
+        The targets are the last segment, the inputs those before it.
 
         Returns:
-          int64 [examples] and int64 [examples], EOS included.
+          int64 [examples] and int64 [examples].
         """
         first = self.starts[:-1]
         last = self.starts[1:] - 1
         before = self._tokens_before_segments()
         inputs = before[last] - before[first]
-        target_tokens = self.segments[last].astype(np.int64)
-        targets = target_tokens + 1
+        targets = self.segments[last].astype(np.int64)
         return inputs, targets
 
     def truncated(self, lengths: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +83,7 @@ class TaskLengths:
           lengths: the most tokens of an example, {"inputs": E, "targets": D}.
 
         Returns:
-          int32 [examples], at most E, and int32 [examples], at most D; EOS included.
+          int32 [examples], at most E, and int32 [examples], at most D.
         """
         limit = lengths["inputs"]
         target_limit = lengths["targets"]
@@ -110,11 +109,10 @@ class TaskLengths:
         return before_last - before[first]
 
     def _tokens_before_segments(self) -> np.ndarray:
-        """int64 [segments + 1]: tokens before each segment, EOS included, and all tokens."""
+        """int64 [segments + 1]: tokens before each segment, and all tokens."""
         count = len(self.segments)
         before = np.zeros(count + 1, np.int64)
-        with_eos = self.segments + 1
-        np.cumsum(with_eos, out=before[1:])
+        np.cumsum(self.segments, out=before[1:])
         return before
 
 
@@ -143,15 +141,17 @@ class MixturePlan:
       rates: int64 [tasks], the draws of each task in a cycle.
       architecture: the kind of model.
       batch_size: rows of a batch.
-      lengths: tokens of a row, {"inputs": E, "targets": D}, EOS included.
+      lengths: tokens of a row, {"inputs": E, "targets": D}.
       seed: what the order of examples is drawn from.
       packing: whether a row holds several examples.
+      has_start: whether a decoder reads a start token before each example. Without it an example
+        takes one position less, as its first token is only read.
       block_steps: batches of a block.
       block_examples: examples of a block.
       block: (number of a block) -> (its rows, how many examples were deferred).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the settings of DataConfig that shape a plan)
         self,
         tasks: Mapping[str, TaskLengths],
         rates: Mapping[str, int],
@@ -161,6 +161,7 @@ class MixturePlan:
         lengths: Mapping[str, int],
         seed: int,
         packing: bool = True,
+        has_start: bool = True,
     ):
         """Makes the plan.
 
@@ -169,9 +170,10 @@ class MixturePlan:
           rates: the mixing rate of each task.
           architecture: the kind of model.
           batch_size: rows of a batch.
-          lengths: tokens of a row, {"inputs": E, "targets": D}, EOS included.
+          lengths: tokens of a row, {"inputs": E, "targets": D}.
           seed: what the order of examples is drawn from.
           packing: whether a row holds several examples.
+          has_start: whether a decoder reads a start token before each example.
 
         Raises:
           InputError: there is nothing to train on, a setting is out of range, or an example has no
@@ -191,6 +193,7 @@ class MixturePlan:
         self.lengths = dict(lengths)
         self.seed = seed
         self.packing = packing
+        self.has_start = has_start
 
         task_lengths = list(tasks.values())
         self._task_hashes = [_hashes(task) for task in task_lengths]
@@ -229,6 +232,8 @@ class MixturePlan:
             self.packing,
             tasks,
         ]
+        if not self.has_start:
+            settings.append("no start")
         text = json.dumps(settings)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -310,10 +315,25 @@ class MixturePlan:
           index: int [examples], indices in their stores.
 
         Returns:
-          int32 [examples], input tokens, and int32 [examples], target tokens; EOS included.
+          int32 [examples], input tokens, and int32 [examples], target tokens.
         """
         positions = self._task_starts[task] + index
         return self._inputs[positions], self._targets[positions]
+
+    def decoder_lengths(self, task: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Returns the positions that examples take in the row of a decoder.
+
+        Args:
+          task: int [examples], numbers of tasks.
+          index: int [examples], indices in their stores.
+
+        Returns:
+          int32 [examples].
+        """
+        inputs, targets = self.example_lengths(task, index)
+        if self.has_start:
+            return inputs + targets
+        return inputs + targets - 1
 
     def _block(self, block: int) -> tuple[RowLayout, int]:
         """Returns the rows of a block and the number of examples that were deferred.
@@ -379,10 +399,10 @@ class MixturePlan:
         self, task: np.ndarray, index: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns what examples take of the packer's two dimensions."""
-        inputs, targets = self.example_lengths(task, index)
         if self.architecture == "encoder_decoder":
-            return inputs, targets
-        return inputs + targets, np.zeros_like(targets)
+            return self.example_lengths(task, index)
+        positions = self.decoder_lengths(task, index)
+        return positions, np.zeros_like(positions)
 
     def _size_blocks(self) -> tuple[int, int]:
         """Returns (steps, examples) of a block: its examples fill its rows, and nearly all fit in.

@@ -9,52 +9,54 @@ import numpy as np
 
 from flan_jax.batch import PAD, batch_spec
 from flan_jax.data.batch_plan import MixturePlan
-from flan_jax.data.token_store import TokenSegment, TokenStore
+from flan_jax.data.row_format import RowTokens
+from flan_jax.data.token_store import TokenSegment, TokenStore, cut
 from flan_jax.errors import RunFailed
 
 T = TypeVar("T")
 
 
 def fit_segments(
-    segments: Sequence[TokenSegment], lengths: Mapping[str, int]
+    segments: Sequence[TokenSegment], lengths: Mapping[str, int], ends: RowTokens
 ) -> tuple[list[TokenSegment], TokenSegment]:
     """Cuts an example to the tokens that it may take in a row.
 
-    The targets, the last segment, are cut at their end. Of the inputs, the segments before it, the
-    oldest are left out until the rest fits. An input segment that is too long by itself is cut at
-    its end.
+    The targets, the last segment, are cut before the tokens that end them. Of the inputs, the
+    segments before it, the oldest are left out until the rest fits. An input segment that is too
+    long by itself is cut as the targets are.
 
-    >>> question, answer = TokenSegment([5, 6, 7], False), TokenSegment([8, 9], True)
-    >>> fit_segments([question, answer], {"inputs": 3, "targets": 9})
-    ([TokenSegment([5, 6], False)], TokenSegment([8, 9], True))
+    >>> question, answer = TokenSegment([5, 6, 7, 1], False), TokenSegment([8, 9, 1], True)
+    >>> fit_segments([question, answer], {"inputs": 3, "targets": 9}, ends)
+    ([TokenSegment([5, 6, 1], False)], TokenSegment([8, 9, 1], True))
 
     Args:
-      segments: the segments of the example, without EOS.
-      lengths: the most tokens, {"inputs": E, "targets": D}, with EOS after each segment.
+      segments: the segments of the example.
+      lengths: the most tokens, {"inputs": E, "targets": D}.
+      ends: has the tokens that end a segment.
 
     Returns:
-      The inputs and the targets, without EOS.
+      The inputs and the targets.
     """
     *older, targets = segments
-    target_limit = lengths["targets"]
-    if len(targets.tokens) >= target_limit:
-        targets = _cut(targets, target_limit)
+    targets = _cut(targets, lengths["targets"], ends)
     inputs: list[TokenSegment] = []
     room = lengths["inputs"]
     for segment in reversed(older):
-        if len(segment.tokens) >= room:
+        if len(segment.tokens) > room:
             if inputs:
                 break
-            segment = _cut(segment, room)
-        room -= len(segment.tokens) + 1
+            segment = _cut(segment, room, ends)
+        room -= len(segment.tokens)
         inputs.insert(0, segment)
     return inputs, targets
 
 
-def _cut(segment: TokenSegment, limit: int) -> TokenSegment:
-    """Cuts a segment so that it takes `limit` tokens with its EOS."""
-    tokens = segment.tokens[: limit - 1]
-    return TokenSegment(tokens, segment.has_loss)
+def _cut(segment: TokenSegment, limit: int, ends: RowTokens) -> TokenSegment:
+    """Cuts a segment to at most `limit` tokens; those that end it stay."""
+    if len(segment.tokens) <= limit:
+        return segment
+    tail = ends.answer_tail if segment.has_loss else ends.prompt_tail
+    return TokenSegment(cut(segment.tokens, limit, tail), segment.has_loss)
 
 
 class Loader:
@@ -65,17 +67,17 @@ class Loader:
     """
 
     def __init__(
-        self, plan: MixturePlan, stores: Mapping[str, TokenStore], eos_id: int
+        self, plan: MixturePlan, stores: Mapping[str, TokenStore], ends: RowTokens
     ):
         """Makes a loader.
 
         Args:
           plan: which examples each batch holds.
           stores: the training store of each task.
-          eos_id: the token that ends every segment.
+          ends: the start token and the tokens that end a segment.
         """
         self.plan = plan
-        self._eos = eos_id
+        self._ends = ends
         self._segments = [stores[name].segments for name in plan.names]
 
     def batch(self, step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
@@ -104,11 +106,12 @@ class Loader:
             encoder_places = _number_examples(arrays, "encoder", starts, input_lengths)
             decoder_places = _number_examples(arrays, "decoder", starts, target_lengths)
             self._put_in_both(arrays, examples, encoder_places, decoder_places)
+            first_tokens = np.int32(PAD)
         else:
-            lengths = input_lengths + target_lengths
+            lengths = self.plan.decoder_lengths(task, index)
             places = _number_examples(arrays, "decoder", starts, lengths)
-            self._put_in_decoder(arrays, examples, places)
-        _shift_right(arrays)
+            first_tokens = self._put_in_decoder(arrays, examples, places)
+        _shift_right(arrays, first_tokens)
         return arrays
 
     def _put_in_both(
@@ -126,10 +129,10 @@ class Loader:
             examples, places, strict=True
         ):
             segments = self._segments[task].example(index)
-            inputs, targets = fit_segments(segments, self.plan.lengths)
+            inputs, targets = fit_segments(segments, self.plan.lengths, self._ends)
             for segment in inputs:
-                encoder_place = self._put(encoder_tokens, encoder_place, segment)
-            self._put(decoder_tokens, decoder_place, targets)
+                encoder_place = _put(encoder_tokens, encoder_place, segment.tokens)
+            _put(decoder_tokens, decoder_place, targets.tokens)
         arrays["decoder_loss_weights"][:] = arrays["decoder_segment_ids"] > 0
 
     def _put_in_decoder(
@@ -137,17 +140,28 @@ class Loader:
         arrays: dict[str, np.ndarray],
         examples: Iterable[tuple[int, int]],
         places: list[int],
-    ) -> None:
-        """Writes all segments, loss weights and the prefix into the decoder's rows."""
+    ) -> np.ndarray:
+        """Writes all segments, loss weights and the prefix into the decoder's rows.
+
+        Returns:
+          int32 [examples], the token that is read first in each example.
+        """
         tokens = arrays["decoder_target_tokens"].reshape(-1)
         loss_weights = arrays["decoder_loss_weights"].reshape(-1)
         prefix = arrays["decoder_causal_attention"].reshape(-1)
+        first_tokens = []
         for (task, index), place in zip(examples, places, strict=True):
             segments = self._segments[task].example(index)
-            inputs, targets = fit_segments(segments, self.plan.lengths)
+            inputs, targets = fit_segments(segments, self.plan.lengths, self._ends)
+            first_token = self._ends.start
             prefix_start, in_prefix = place, True
             for segment in (*inputs, targets):
-                stop = self._put(tokens, place, segment)
+                segment_tokens = segment.tokens
+                if first_token is None and len(segment_tokens):
+                    # Nothing stands before the first token, so that it is no target.
+                    first_token = segment_tokens[0]
+                    segment_tokens = segment_tokens[1:]
+                stop = _put(tokens, place, segment_tokens)
                 if segment.has_loss:
                     loss_weights[place:stop] = 1.0
                     if in_prefix:
@@ -155,13 +169,15 @@ class Loader:
                         prefix[prefix_start : place + 1] = 1
                     in_prefix = False
                 place = stop
+            first_tokens.append(first_token)
+        return np.array(first_tokens, np.int32)
 
-    def _put(self, tokens: np.ndarray, place: int, segment: TokenSegment) -> int:
-        """Writes a segment and its EOS at a place; returns the place after them."""
-        stop = place + len(segment.tokens)
-        tokens[place:stop] = segment.tokens
-        tokens[stop] = self._eos
-        return stop + 1
+
+def _put(row: np.ndarray, place: int, tokens: np.ndarray) -> int:
+    """Writes tokens at a place; returns the place after them."""
+    stop = place + len(tokens)
+    row[place:stop] = tokens
+    return stop
 
 
 def _number_examples(
@@ -206,12 +222,21 @@ def _number_examples(
     return places.tolist()
 
 
-def _shift_right(arrays: dict[str, np.ndarray]) -> None:
-    """Writes the decoder's input tokens: within each example the target tokens, one place later."""
+def _shift_right(
+    arrays: dict[str, np.ndarray], first_tokens: np.ndarray | np.int32
+) -> None:
+    """Writes the decoder's input tokens: within each example the target tokens, one place later.
+
+    Args:
+      arrays: the batch.
+      first_tokens: int32 [examples], the token that is read first in each example; or one for all.
+    """
     input_tokens = arrays["decoder_input_tokens"]
     input_tokens[:, 1:] = arrays["decoder_target_tokens"][:, :-1]
     # Position 0 is the beginning of an example, or padding.
-    input_tokens[arrays["decoder_positions"] == 0] = PAD
+    is_first = arrays["decoder_positions"] == 0
+    input_tokens[is_first] = PAD
+    input_tokens[is_first & (arrays["decoder_segment_ids"] > 0)] = first_tokens
 
 
 def empty_batch(plan: MixturePlan, rows: int) -> dict[str, np.ndarray]:
@@ -296,14 +321,14 @@ def _make_batches(
     """
     try:
         for step in steps:
-            _put((make(step), None), batches, closed)
+            _put_entry((make(step), None), batches, closed)
             if closed.is_set():
                 return
     except BaseException as error:  # noqa: BLE001 - the reader raises it, whatever it is
-        _put((None, error), batches, closed)
+        _put_entry((None, error), batches, closed)
 
 
-def _put(
+def _put_entry(
     entry: tuple[T | None, BaseException | None],
     batches: queue.Queue,
     closed: threading.Event,

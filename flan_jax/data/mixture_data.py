@@ -10,9 +10,10 @@ from flan_jax.batch import Architecture
 from flan_jax.data.batch_plan import MixturePlan, TaskLengths
 from flan_jax.data.config import EVAL_SPLITS, DataConfig, check_data, fit_lengths
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Key, Request
 from flan_jax.data.token_store import Kind, TokenStore
-from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
+from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.clusters import Split
 from flan_jax.tasks.mixtures import mixing_rates, mixture_or_task
@@ -42,7 +43,7 @@ class MixtureData:
     Attributes:
       config: the settings that the data was prepared from.
       split: the tasks trained on and those held out, without tasks that could not be prepared.
-      tokenizer: the tokenizer of all stores.
+      row_tokenizer: made the tokens of all stores.
       train: training stores by task.
       evaluation: evaluation stores by (task, split).
       extra_evaluation: by the name of additional evaluation prompts: the held-out tasks' evaluation
@@ -52,13 +53,18 @@ class MixtureData:
 
     config: DataConfig
     split: Split
-    tokenizer: Tokenizer
+    row_tokenizer: RowTokenizer
     train: Mapping[str, TokenStore]
     evaluation: Mapping[StoreKey, TokenStore]
     extra_evaluation: Mapping[str, Mapping[StoreKey, TokenStore]] = dataclasses.field(
         default_factory=dict
     )
     not_evaluated: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of all stores."""
+        return self.row_tokenizer.tokenizer
 
     @property
     def rates(self) -> dict[str, int]:
@@ -83,6 +89,7 @@ class MixtureData:
             lengths=fit_lengths(config.lengths, tasks, rates),
             seed=config.seed,
             packing=config.packing,
+            has_start=self.row_tokenizer.tokens.start is not None,
         )
 
 
@@ -95,7 +102,9 @@ def task_lengths(store: TokenStore) -> TaskLengths:
 
 
 def prepare_mixture(
-    config: DataConfig, extra_prompts: Mapping[str, Prompts] | None = None
+    config: DataConfig,
+    row_tokenizer: RowTokenizer,
+    extra_prompts: Mapping[str, Prompts] | None = None,
 ) -> MixtureData:
     """Opens the token stores of a run; those that are not in the cache are prepared first.
 
@@ -104,6 +113,7 @@ def prepare_mixture(
 
     Args:
       config: the run's data settings.
+      row_tokenizer: makes the tokens of the stores.
       extra_prompts: additional prompts to evaluate with, by name.
 
     Raises:
@@ -113,6 +123,7 @@ def prepare_mixture(
     """
     split = config.split()
     check_data(config)
+    row_tokenizer.check_lengths(config.lengths)
     not_evaluated = evaluation_gaps(
         [*split.train, *split.held_out], config.eval_prompts
     )
@@ -120,8 +131,7 @@ def prepare_mixture(
 
     requests = run_requests(config, split)
     _print_practice_notice(requests)
-    tokenizer = load_tokenizer(config.tokenizer)
-    stores = _prepare(config, requests, tokenizer)
+    stores = _prepare(config, requests, row_tokenizer)
 
     # skip_broken has left out what could not be prepared. The whole task goes, not one split of it.
     skipped = sorted(
@@ -143,13 +153,13 @@ def prepare_mixture(
 
     extra_tasks = split.held_out or split.train
     extra_evaluation = {
-        name: prepare_evaluation(config, extra_tasks, prompts, tokenizer)
+        name: prepare_evaluation(config, extra_tasks, prompts, row_tokenizer)
         for name, prompts in (extra_prompts or {}).items()
     }
     return MixtureData(
         config=config,
         split=split,
-        tokenizer=tokenizer,
+        row_tokenizer=row_tokenizer,
         train=train,
         evaluation=evaluation,
         extra_evaluation=extra_evaluation,
@@ -158,7 +168,10 @@ def prepare_mixture(
 
 
 def prepare_evaluation(
-    config: DataConfig, tasks: Sequence[str], prompts: Prompts, tokenizer: Tokenizer
+    config: DataConfig,
+    tasks: Sequence[str],
+    prompts: Prompts,
+    row_tokenizer: RowTokenizer,
 ) -> dict[StoreKey, TokenStore]:
     """Opens, or prepares, the `validation` and `test` stores of tasks, whether held out or not.
 
@@ -166,7 +179,7 @@ def prepare_evaluation(
       config: the run's data settings.
       tasks: names of tasks. Those that cannot be evaluated are left out.
       prompts: how examples are shown, instead of config.eval_prompts.
-      tokenizer: the tokenizer of the stores.
+      row_tokenizer: makes the tokens of the stores.
 
     Returns:
       {(task, split): store}, without tasks whose test split could not be prepared.
@@ -177,8 +190,9 @@ def prepare_evaluation(
       OSError: the disk is full.
     """
     check_data(config)
+    row_tokenizer.check_lengths(config.lengths)
     requests = _evaluation_requests(config, tasks, EVAL_SPLITS, prompts)
-    stores = _prepare(config, requests, tokenizer)
+    stores = _prepare(config, requests, row_tokenizer)
     return {
         (name, split): store
         for (name, split, _), store in stores.items()
@@ -287,11 +301,11 @@ def _request(
 
 
 def _prepare(
-    config: DataConfig, requests: Sequence[Request], tokenizer: Tokenizer
+    config: DataConfig, requests: Sequence[Request], row_tokenizer: RowTokenizer
 ) -> dict[Key, TokenStore]:
     return prepare(
         requests,
-        tokenizer,
+        row_tokenizer,
         config.cache_folder,
         selection=config.selection,
         workers=config.workers,

@@ -72,6 +72,7 @@ def _input_tokens_with_loss(
       plan: the plan, which has the lengths that examples are cut to.
       block: the examples.
     """
+    ends = data.row_tokenizer.tokens
     total = 0
     for number, name in enumerate(plan.names):
         store = data.train[name]
@@ -81,10 +82,8 @@ def _input_tokens_with_loss(
             continue
         indices = block.index[block.task == number]
         for index in indices.tolist():
-            inputs, _ = fit_segments(segments.example(index), plan.lengths)
-            total += sum(
-                len(segment.tokens) + 1 for segment in inputs if segment.has_loss
-            )
+            inputs, _ = fit_segments(segments.example(index), plan.lengths, ends)
+            total += sum(len(segment.tokens) for segment in inputs if segment.has_loss)
     return total
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import (
     Key,
     RenderedExamples,
@@ -34,7 +35,6 @@ from flan_jax.data.token_store import (
     token_column,
     write_store,
 )
-from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import remove_abandoned_folders
 from flan_jax.progress import Progress
@@ -58,21 +58,21 @@ class Job:
     Attributes:
       request: which store.
       selection: which examples it holds.
-      tokenizer: the tokenizer.
+      row_tokenizer: makes its tokens.
       folder: the store's folder.
       fingerprint: the store's fingerprint.
     """
 
     request: Request
     selection: Selection
-    tokenizer: Tokenizer
+    row_tokenizer: RowTokenizer
     folder: Path
     fingerprint: str
 
 
 def prepare(
     requests: Sequence[Request],
-    tokenizer: Tokenizer,
+    row_tokenizer: RowTokenizer,
     cache_dir: str | Path,
     *,
     selection: Selection | None = None,
@@ -86,7 +86,7 @@ def prepare(
 
     Args:
       requests: requests for stores.
-      tokenizer: the tokenizer of all stores.
+      row_tokenizer: makes the tokens of all stores.
       cache_dir: the folder of all stores, those of other runs too.
       selection: which examples the stores hold; FLAN's if None.
       workers: the number of processes that build; None for one a core, 0 for this process. Tasks
@@ -108,7 +108,7 @@ def prepare(
         remove_abandoned_folders(folder)
 
     jobs, broken = _plan_jobs(
-        requests, selection or Selection(), tokenizer, cache_dir=cache_dir
+        requests, selection or Selection(), row_tokenizer, cache_dir=cache_dir
     )
     missing = [job for job in jobs.values() if not job.folder.is_dir()]
     with _progress_bar(len(missing) if progress else 0) as report_finished:
@@ -131,7 +131,7 @@ def prepare(
 def _plan_jobs(
     requests: Sequence[Request],
     selection: Selection,
-    tokenizer: Tokenizer,
+    row_tokenizer: RowTokenizer,
     *,
     cache_dir: Path,
 ) -> tuple[dict[Key, Job], dict[Key, str]]:
@@ -145,7 +145,7 @@ def _plan_jobs(
     for request in requests:
         task_name = request.task.name
         try:
-            fingerprint = store_fingerprint(request, selection, tokenizer)
+            fingerprint = store_fingerprint(request, selection, row_tokenizer)
         except (InputError, OSError) as error:
             broken[request.key] = str(error)
             continue
@@ -155,7 +155,7 @@ def _plan_jobs(
             )
         store_name = f"{request.split}-{request.kind}-{fingerprint[:16]}"
         folder = cache_dir / task_name / store_name
-        jobs[request.key] = Job(request, selection, tokenizer, folder, fingerprint)
+        jobs[request.key] = Job(request, selection, row_tokenizer, folder, fingerprint)
     return jobs, broken
 
 
@@ -170,12 +170,15 @@ def build(job: Job) -> int:
       OSError: the disk is full.
     """
     request = job.request
-    tokenizer = job.tokenizer
+    row_tokenizer = job.row_tokenizer
+    vocab_size = row_tokenizer.tokenizer.vocab_size
     provenance = request.provenance
-    rendered = RenderedExamples(request, job.selection, tokenizer)
-    columns = schema(request.kind, tokenizer.vocab_size)
+    rendered = RenderedExamples(request, job.selection, row_tokenizer)
+    columns = schema(request.kind, vocab_size)
     make_batch = _train_batch if request.kind == "train" else _eval_batch
-    batches = [make_batch(rows, tokenizer, columns) for rows in _row_batches(rendered)]
+    batches = [
+        make_batch(rows, row_tokenizer, columns) for rows in _row_batches(rendered)
+    ]
     if not batches:
         reason = "there are no rows"
         if rendered.rows_read:
@@ -189,7 +192,7 @@ def build(job: Job) -> int:
         "split": request.split,
         "kind": request.kind,
         "fingerprint": job.fingerprint,
-        "vocab_size": tokenizer.vocab_size,
+        "vocab_size": vocab_size,
         "examples": examples,
         "filtered": rendered.rows_read - examples,
         "mean_exemplars": rendered.mean_exemplars,
@@ -207,54 +210,54 @@ def _row_batches(rendered: RenderedExamples) -> Iterator[list[Any]]:
 
 
 def _train_batch(
-    rows: Sequence[TrainRow], tokenizer: Tokenizer, columns: pa.Schema
+    rows: Sequence[TrainRow], row_tokenizer: RowTokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
     """Returns rows of a training store.
 
     Args:
       rows: rendered examples.
-      tokenizer: tokenizes each segment by itself.
+      row_tokenizer: tokenizes their segments.
       columns: the columns of the store.
 
     Raises:
       InputError: a segment with loss has no tokens.
     """
     segments = [segment for row in rows for segment in row.segments]
-    tokens = tokenizer.encode_batch([segment.text for segment in segments])
+    tokens = row_tokenizer.encode_examples([row.segments for row in rows])
     example_of_segment = [row.example for row in rows for _ in row.segments]
     for example, segment, ids in zip(example_of_segment, segments, tokens, strict=True):
         if segment.has_loss:
-            _check_target(example, segment.text, ids)
+            _check_target(example, segment.text, ids, row_tokenizer)
 
     column = segment_column(
         [row.segments for row in rows],
-        token_column(tokens, tokenizer.vocab_size),
+        token_column(tokens, row_tokenizer.tokenizer.vocab_size),
         [segment.has_loss for segment in segments],
     )
     return pa.record_batch([column, *_source_columns(rows)], columns)
 
 
 def _eval_batch(
-    rows: Sequence[EvalRow], tokenizer: Tokenizer, columns: pa.Schema
+    rows: Sequence[EvalRow], row_tokenizer: RowTokenizer, columns: pa.Schema
 ) -> pa.RecordBatch:
     """Returns rows of an evaluation store.
 
     Args:
       rows: rendered examples.
-      tokenizer: tokenizes prompts, targets and options.
+      row_tokenizer: tokenizes prompts, targets and options.
       columns: the columns of the store.
 
     Raises:
       InputError: a target has no tokens.
     """
-    vocab_size = tokenizer.vocab_size
-    inputs = tokenizer.encode_batch([row.inputs for row in rows])
-    targets = tokenizer.encode_batch([row.targets for row in rows])
+    vocab_size = row_tokenizer.tokenizer.vocab_size
+    inputs = row_tokenizer.encode_prompts([row.inputs for row in rows])
+    targets = row_tokenizer.encode_answers([row.targets for row in rows])
     for row, ids in zip(rows, targets, strict=True):
-        _check_target(row.example, row.targets, ids)
+        _check_target(row.example, row.targets, ids, row_tokenizer)
 
     all_options = [option for row in rows for option in row.options]
-    options = tokenizer.encode_batch(all_options)
+    options = row_tokenizer.encode_answers(all_options)
     correct_options = [row.correct_options for row in rows]
     references = [row.references for row in rows]
     inputs_text = [row.inputs for row in rows]
@@ -278,9 +281,11 @@ def _source_columns(rows: Sequence[TrainRow | EvalRow]) -> list[pa.Array]:
     return [examples, templates]
 
 
-def _check_target(example: int, text: str, tokens: Sequence[int]) -> None:
-    """Raises InputError if a target has no tokens."""
-    if not tokens:
+def _check_target(
+    example: int, text: str, tokens: Sequence[int], row_tokenizer: RowTokenizer
+) -> None:
+    """Raises InputError if a target has no tokens but those of the row format."""
+    if list(tokens) == row_tokenizer.empty_answer:
         raise InputError(
             f"row {example}: the tokenizer drops the whole target {text!r}"
         )

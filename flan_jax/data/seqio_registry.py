@@ -27,6 +27,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.data.loader import fit_segments
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import RenderedExamples, Request, Selection
 from flan_jax.data.token_store import TokenSegment
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
@@ -92,6 +93,7 @@ def register_seqio(  # noqa: PLR0913 (the settings of DataConfig that seqio task
         return
 
     loaded_tokenizer = load_tokenizer(tokenizer, extra_ids)
+    row_tokenizer = RowTokenizer(loaded_tokenizer)
     text_feature = seqio.Feature(seqio_vocabulary(loaded_tokenizer), add_eos=True)
     features = {"inputs": text_feature, "targets": text_feature}
     if loss_weights:
@@ -108,7 +110,7 @@ def register_seqio(  # noqa: PLR0913 (the settings of DataConfig that seqio task
             dataclasses.replace(task, source=resolved_source),
             task.splits,
             selection or Selection(),
-            loaded_tokenizer,
+            row_tokenizer,
             train_prompts=train_prompts,
             eval_prompts=eval_prompts,
         )
@@ -175,7 +177,7 @@ def _add_task(
             preprocessors.append(_without_loss_on_inputs)
     else:
         preprocessors = [
-            functools.partial(_segment_features, tokenizer=examples.tokenizer)
+            functools.partial(_segment_features, row_tokenizer=examples.row_tokenizer)
         ]
     _add(
         seqio.TaskRegistry,
@@ -199,30 +201,35 @@ def _segment_features(
     dataset: tf.data.Dataset,
     sequence_length: Mapping[str, int] | None,
     *,
-    tokenizer: Tokenizer,
+    row_tokenizer: RowTokenizer,
 ) -> tf.data.Dataset:
     """Tokenizes the segments of examples and cuts them as the loader does."""
     limits = dict(sequence_length or {})
     lengths = {side: limits.get(side) or UNLIMITED for side in ("inputs", "targets")}
 
     def join(texts: np.ndarray, has_loss: np.ndarray) -> tuple[np.ndarray, ...]:
-        tokens = [
-            np.array(tokenizer.encode(text.decode("utf-8")), np.int32) for text in texts
+        rendered = [
+            Segment(text.decode("utf-8"), loss)
+            for text, loss in zip(texts, has_loss.tolist(), strict=True)
         ]
-        segments = list(map(TokenSegment, tokens, has_loss.tolist()))
-        inputs, targets = fit_segments(segments, lengths)
-        eos = np.array([tokenizer.eos_id], np.int32)
+        segments = [
+            TokenSegment(np.array(tokens, np.int32), segment.has_loss)
+            for tokens, segment in zip(
+                row_tokenizer.encode_examples([rendered]), rendered, strict=True
+            )
+        ]
+        inputs, targets = fit_segments(segments, lengths, row_tokenizer.tokens)
         nothing = np.array([], np.int32)
         input_tokens = [nothing]
         input_weights = [nothing]
         for segment in inputs:
-            input_tokens += [segment.tokens, eos]
+            input_tokens.append(segment.tokens)
             input_weights.append(
-                np.full(len(segment.tokens) + 1, segment.has_loss, np.int32)
+                np.full(len(segment.tokens), segment.has_loss, np.int32)
             )
         return (
             np.concatenate(input_tokens),
-            np.concatenate([targets.tokens, eos]),
+            targets.tokens,
             np.concatenate(input_weights),
         )
 
@@ -241,7 +248,7 @@ class _RenderedExamples(seqio.FunctionDataSource):
 
     Attributes:
       task: the task.
-      tokenizer: the tokenizer, which few-shot prompts are measured with.
+      row_tokenizer: measures few-shot prompts, and makes the tokens of segments.
       are_pairs: whether all examples are an input and a target.
     """
 
@@ -250,13 +257,13 @@ class _RenderedExamples(seqio.FunctionDataSource):
         task: TemplatedTask,
         splits: Sequence[str],
         selection: Selection,
-        tokenizer: Tokenizer,
+        row_tokenizer: RowTokenizer,
         *,
         train_prompts: Prompts,
         eval_prompts: Prompts,
     ):
         self.task = task
-        self.tokenizer = tokenizer
+        self.row_tokenizer = row_tokenizer
         self.are_pairs = all(renders_pairs(template) for template in task.templates)
         self._selection = selection
         self._prompts = dict.fromkeys(splits, eval_prompts)
@@ -278,7 +285,7 @@ class _RenderedExamples(seqio.FunctionDataSource):
             self.task,
             splits,
             self._selection,
-            self.tokenizer,
+            self.row_tokenizer,
             train_prompts=prompts,
             eval_prompts=prompts,
         )
@@ -334,7 +341,7 @@ class _RenderedExamples(seqio.FunctionDataSource):
     def _rendered(self, split: str) -> Iterator[TrainRow | EvalRow]:
         kind = "train" if split == "train" else "eval"
         request = Request(self.task, split, kind, self._prompts[split])
-        return iter(RenderedExamples(request, self._selection, self.tokenizer))
+        return iter(RenderedExamples(request, self._selection, self.row_tokenizer))
 
 
 class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Iterator
 
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.token_store import STORE_VERSION, Kind
-from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import Exemplars
 from flan_jax.tasks.fingerprints import fingerprint
@@ -114,14 +114,14 @@ class Selection:
 
 
 def store_fingerprint(
-    request: Request, selection: Selection, tokenizer: Tokenizer
+    request: Request, selection: Selection, row_tokenizer: RowTokenizer
 ) -> str:
     """Returns a hash of everything that shapes a store's tokens.
 
     Args:
       request: the request for the store.
       selection: which examples it holds.
-      tokenizer: the tokenizer of its tokens.
+      row_tokenizer: makes its tokens.
 
     Raises:
       InputError: the split is unknown, or the source cannot be read.
@@ -136,7 +136,7 @@ def store_fingerprint(
         task.source.fingerprint(check_split(request.split)),
         request.kind,
         selection.fingerprint_fields(request),
-        tokenizer.fingerprint,
+        row_tokenizer.fingerprint_fields,
         follow=getattr(task.fields, "__module__", ""),
     )
 
@@ -147,17 +147,19 @@ class RenderedExamples:
     Few-shot exemplars are drawn from the training split, which is read first.
     """
 
-    def __init__(self, request: Request, selection: Selection, tokenizer: Tokenizer):
+    def __init__(
+        self, request: Request, selection: Selection, row_tokenizer: RowTokenizer
+    ):
         """Reads nothing yet.
 
         Args:
           request: the request.
           selection: which examples, in which templates.
-          tokenizer: counts the tokens of few-shot prompts.
+          row_tokenizer: counts the tokens of few-shot prompts.
         """
         self._request = request
         self._selection = selection
-        self._tokenizer = tokenizer
+        self._row_tokenizer = row_tokenizer
         self._exemplars: Exemplars | None = None
         self._source = _SourceRows(request.task.source, request.split)
 
@@ -207,12 +209,14 @@ class RenderedExamples:
                 "there is no train split to draw exemplars from; use Prompts.shots = 0"
             )
         rows = _SourceRows(task.source, "train")
+        tokenizer = self._row_tokenizer.tokenizer
+        room = selection.few_shot_tokens(prompts) - self._row_tokenizer.prompt_overhead
         return Exemplars(
             task,
             kept_examples(task, rows, selection.cap),
             prompts,
-            count_tokens=lambda text: len(self._tokenizer.encode(text)),
-            tokens=selection.few_shot_tokens(prompts) - 1,  # EOS takes one
+            count_tokens=lambda text: len(tokenizer.encode(text)),
+            tokens=room,
             seed=selection.seed,
         )
 

@@ -1,8 +1,8 @@
 """Token stores: the tokenized examples of one task and split, on disk and memory-mapped.
 
-A store is a folder with an Arrow file and a meta.json. Tokens are stored without EOS and
-untruncated, because lengths are a setting of the run and not of the data. A store appears by one
-atomic rename and never changes afterwards.
+A store is a folder with an Arrow file and a meta.json. It holds segments as the row format writes
+them, with their ends, and untruncated, because lengths are a setting of the run and not of the
+data. A store appears by one atomic rename and never changes afterwards.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import pyarrow as pa
 from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject, atomic_folder, write_json
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 """Part of every fingerprint. Raise it when templates, rendering or this layout give other tokens
 for the same task."""
 TOKENS, META = "tokens.arrow", "meta.json"
@@ -32,8 +32,8 @@ class TokenSegment(NamedTuple):
     """A piece of an example: tokens, and whether the model is trained to write them.
 
     Attributes:
-      tokens: int [tokens], without EOS.
-      has_loss: whether the tokens, and the EOS after them, have loss.
+      tokens: int [tokens], with those that end the segment (EOS, or what the row format says).
+      has_loss: whether the tokens have loss.
     """
 
     tokens: np.ndarray
@@ -148,7 +148,7 @@ class TokenStore:
 
     @functools.cached_property
     def segments(self) -> Segments:
-        """The segments of each example, without EOS and untruncated. Train stores only.
+        """The segments of each example, with their ends and untruncated. Train stores only.
 
         The token arrays are views of the file.
         """
@@ -163,7 +163,7 @@ class TokenStore:
 
     @functools.cached_property
     def inputs(self) -> Ragged:
-        """The tokens of each prompt, without EOS and untruncated. Eval stores only.
+        """The tokens of each prompt, with its end and untruncated. Eval stores only.
 
         The arrays are views of the file.
         """
@@ -187,7 +187,7 @@ class TokenStore:
         return self._rows.column("correct_options")[row].as_py()
 
     def options(self, row: int) -> list[np.ndarray]:
-        """Returns the tokens of each option, without EOS; [] in a generation task.
+        """Returns the tokens of each option, with its end; [] in a generation task.
 
         Eval stores only.
         """
@@ -209,22 +209,24 @@ class TokenStore:
         return column.offsets.to_numpy(), _ragged(column.values)
 
 
-def trim_and_append_eos(tokens: np.ndarray, length: int, eos: int) -> np.ndarray:
-    """Cuts tokens to a length with EOS as the last, like seqio's append_eos_after_trim.
+def cut(tokens: np.ndarray, length: int, tail: Sequence[int]) -> np.ndarray:
+    """Cuts a segment to a length so that its tail stays, like seqio's append_eos_after_trim.
 
-    >>> trim_and_append_eos(np.array([5, 6, 7]), 3, eos=1)
-    array([5, 6, 1], dtype=int32)
+    >>> cut(np.array([5, 6, 7, 8, 1]), 3, tail=[1])
+    array([5, 6, 1])
 
     Args:
-      tokens: int [tokens], without EOS.
-      length: how many tokens may be left, EOS included.
-      eos: the id of EOS.
+      tokens: int [tokens], with their tail.
+      length: how many tokens may be left, at least those of the tail.
+      tail: the tokens that end the segment.
 
     Returns:
-      int32 [at most length].
+      [at most length], of the same dtype.
     """
-    trimmed = tokens[: length - 1].astype(np.int32)
-    return np.append(trimmed, np.int32(eos))
+    if len(tokens) <= length:
+        return tokens
+    kept = tokens[: length - len(tail)]
+    return np.concatenate([kept, np.array(tail, tokens.dtype)])
 
 
 def schema(kind: Kind, vocab_size: int) -> pa.Schema:

@@ -3,13 +3,15 @@
 SentencePiece models (T5, mT5, Llama 2, Gemma) and Hugging Face's tokenizer.json.
 """
 
+import copy
 import functools
 import hashlib
 import io
 import itertools
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import sentencepiece
 import tokenizers
@@ -17,7 +19,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from flan_jax.batch import PAD
 from flan_jax.errors import InputError
-from flan_jax.json_files import read_json_object
+from flan_jax.json_files import JsonObject, read_json_object
 
 PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 """The tokenizer of the practice corpus. Settings name it "practice"."""
@@ -31,7 +33,12 @@ EOS_TOKENS = (
     "[SEP]",
 )
 PAD_TOKENS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>")
-"""If no file beside tokenizer.json names EOS (PAD), it is the first of these in its vocabulary."""
+BOS_TOKENS = ("<s>", "<bos>", "<|begin_of_text|>")
+"""If no file beside tokenizer.json names EOS (PAD, BOS), it is the first of these in its
+vocabulary."""
+
+TextAfter: TypeAlias = Literal["nothing", "special", "text"]
+"""What a text follows in a row: nothing, as it begins; a special token; or other text."""
 
 
 @runtime_checkable
@@ -43,7 +50,9 @@ class Tokenizer(Protocol):
       extra_ids: the number of sentinel ids that were added to the file's.
       vocab_size: the number of ids; all ids are below it.
       pad_id: the id that fills rows.
-      eos_id: the id that ends an input or a target.
+      eos_id: the id that ends a text.
+      bos_id: the id that begins a text; None if there is none.
+      special_tokens: the ids of the special tokens, by their spelling.
       fingerprint: a hash of all that decides which ids a text has.
     """
 
@@ -52,14 +61,24 @@ class Tokenizer(Protocol):
     vocab_size: int
     pad_id: int
     eos_id: int
+    bos_id: int | None
+    special_tokens: Mapping[str, int]
     fingerprint: str
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, without EOS."""
         ...
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the ids of each text, without EOS."""
+    def encode_batch(
+        self, texts: Sequence[str], after: TextAfter = "nothing"
+    ) -> list[list[int]]:
+        """Returns the ids of each text, without EOS.
+
+        Args:
+          texts: the texts.
+          after: what they follow. A text that begins may get a space before its first word, which
+            one after other text does not get.
+        """
         ...
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -84,7 +103,8 @@ class SentencePieceTokenizer:
         self.path, self.extra_ids = path, extra_ids
         content = Path(path).read_bytes()
         try:
-            self._model = _sentencepiece_model(content, extra_ids)
+            self._proto: Any = _sentencepiece_proto(content, extra_ids)
+            self._model = _sentencepiece_model(self._proto)
         except Exception as error:  # protobuf and sentencepiece raise different kinds
             raise InputError(
                 f"{path} is not a SentencePiece model: {_first_line(error)}"
@@ -92,6 +112,8 @@ class SentencePieceTokenizer:
 
         self.vocab_size = self._model.get_piece_size()
         self.eos_id = self._model.eos_id()
+        self.bos_id = self._model.bos_id() if self._model.bos_id() >= 0 else None
+        self.special_tokens: Mapping[str, int] = self._special_pieces()
         # A model without PAD (Llama's) can take any id: padding is masked by its segment id.
         self.pad_id = max(self._model.pad_id(), PAD)
         self.fingerprint = _fingerprint(content, extra_ids)
@@ -107,9 +129,17 @@ class SentencePieceTokenizer:
         """See Tokenizer."""
         return self._model.encode(text)
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(
+        self, texts: Sequence[str], after: TextAfter = "nothing"
+    ) -> list[list[int]]:
         """See Tokenizer. Uses one thread: `prepare` has a process for each core already."""
-        return self._model.encode(list(texts), num_threads=1)
+        if after != "text":
+            return self._model.encode(list(texts), num_threads=1)
+        if not self._proto.normalizer_spec.remove_extra_whitespaces:
+            return self._without_space.encode(list(texts), num_threads=1)
+        # The model strips a text's first space. The space that it may add stands for it.
+        models = {True: self._with_space, False: self._without_space}
+        return [models[text[:1].isspace()].encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """See Tokenizer. Ids beyond the vocabulary become the unknown piece; PAD is skipped."""
@@ -118,6 +148,26 @@ class SentencePieceTokenizer:
         return self._model.decode(
             [id_ if id_ < self.vocab_size else unknown for id_ in text_ids]
         )
+
+    def _special_pieces(self) -> dict[str, int]:
+        """Returns the control and the user-defined pieces but for those of nothing but spaces."""
+        special = {}
+        for number, piece in enumerate(self._proto.pieces):
+            if piece.type in (piece.CONTROL, piece.USER_DEFINED):
+                text = piece.piece.replace("▁", " ").strip()
+                if text:
+                    special[text] = number
+        return special
+
+    @functools.cached_property
+    def _with_space(self) -> sentencepiece.SentencePieceProcessor:
+        """The model with a space before each text."""
+        return _sentencepiece_model(self._proto, add_dummy_prefix=True)
+
+    @functools.cached_property
+    def _without_space(self) -> sentencepiece.SentencePieceProcessor:
+        """The model without a space before a text that has none."""
+        return _sentencepiece_model(self._proto, add_dummy_prefix=False)
 
 
 class HuggingFaceTokenizer:
@@ -147,6 +197,7 @@ class HuggingFaceTokenizer:
         # Files often carry the lengths that the model was trained with; here lengths are the run's.
         self._model.no_truncation()
         self._model.no_padding()
+        self._content = content
         self._vocabulary = self._model.get_vocab()
         self.vocab_size = max(self._vocabulary.values()) + 1
 
@@ -157,6 +208,12 @@ class HuggingFaceTokenizer:
                 "tokenizer_config.json beside it"
             )
         self.eos_id = eos_id
+        self.bos_id = self._special_id("bos_token", BOS_TOKENS)
+        self.special_tokens: Mapping[str, int] = {
+            token.content: number
+            for number, token in self._model.get_added_tokens_decoder().items()
+            if token.content.strip()
+        }
         self.fingerprint = _fingerprint(content, self.eos_id)
 
         # Without PAD (Llama 3) any id will do, as padding is masked; but decode must not skip it
@@ -171,9 +228,12 @@ class HuggingFaceTokenizer:
         """See Tokenizer."""
         return self._model.encode(text, add_special_tokens=False).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(
+        self, texts: Sequence[str], after: TextAfter = "nothing"
+    ) -> list[list[int]]:
         """See Tokenizer."""
-        encodings = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
+        model = self._model_after(after)
+        encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -185,11 +245,36 @@ class HuggingFaceTokenizer:
         ]
         return self._model.decode(text_ids, skip_special_tokens=True)
 
+    def _model_after(self, after: TextAfter) -> tokenizers.Tokenizer:
+        """Returns the model for texts that follow something, see Tokenizer.encode_batch."""
+        if after == "text" or (after == "special" and self._adds_space_to_first):
+            return self._without_space
+        return self._model
+
+    @functools.cached_property
+    def _without_space(self) -> tokenizers.Tokenizer:
+        """The model without a space before a text that has none."""
+        normalizer = _state_of(self._model.normalizer)
+        pre_tokenizer = _state_of(self._model.pre_tokenizer)
+        plain = _without_added_space(normalizer), _without_added_space(pre_tokenizer)
+        if plain == (normalizer, pre_tokenizer):
+            return self._model
+        content = json.loads(self._content)
+        content["normalizer"], content["pre_tokenizer"] = plain
+        content["truncation"] = content["padding"] = None
+        return tokenizers.Tokenizer.from_str(json.dumps(content))
+
+    @functools.cached_property
+    def _adds_space_to_first(self) -> bool:
+        """Whether only the first text of a row gets a space, and none after a special token."""
+        state = json.dumps(_state_of(self._model.pre_tokenizer))
+        return '"prepend_scheme": "first"' in state
+
     def _special_id(self, kind: str, usual: tuple[str, ...]) -> int | None:
         """Returns the id of a special token; None if there is none.
 
         Args:
-          kind: "eos_token" or "pad_token".
+          kind: "eos_token", "bos_token" or "pad_token".
           usual: texts to look for in the vocabulary if no file beside the tokenizer names one.
 
         Raises:
@@ -334,9 +419,7 @@ def _load_once(path: str, extra_ids: int) -> Tokenizer:
     return load_tokenizer(path, extra_ids)
 
 
-def _sentencepiece_model(
-    content: bytes, extra_ids: int
-) -> sentencepiece.SentencePieceProcessor:
+def _sentencepiece_proto(content: bytes, extra_ids: int) -> object:
     """Returns the model with `extra_ids` sentinels added; raises any Exception if it is none."""
     proto: Any = sentencepiece_model_pb2  # its classes are made at run time
     model = proto.ModelProto.FromString(content)
@@ -348,7 +431,49 @@ def _sentencepiece_model(
         )
     if not model.pieces:
         raise ValueError("it has no pieces")
+    return model
+
+
+def _sentencepiece_model(
+    proto: object, *, add_dummy_prefix: bool | None = None
+) -> sentencepiece.SentencePieceProcessor:
+    """Returns the processor of a model.
+
+    Args:
+      proto: the model.
+      add_dummy_prefix: whether a text gets a space before it; None for what the model says.
+    """
+    model: Any = copy.deepcopy(proto)
+    if add_dummy_prefix is not None:
+        model.normalizer_spec.add_dummy_prefix = add_dummy_prefix
     return sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+
+
+def _state_of(component: object) -> JsonObject | None:
+    """Returns a normalizer or pre-tokenizer as the JSON of tokenizer.json; None if it is none."""
+    if component is None:
+        return None
+    pickled: Any = component
+    return json.loads(pickled.__getstate__())
+
+
+def _without_added_space(state: JsonObject | None) -> JsonObject | None:
+    """Returns a normalizer or pre-tokenizer, as JSON, that adds no space before a text."""
+    if state is None:
+        return None
+    state = dict(state)
+    kind = state.get("type")
+    if kind == "Prepend":
+        return None
+    if kind == "Metaspace":
+        state["prepend_scheme"] = "never"
+    if kind == "ByteLevel":
+        state["add_prefix_space"] = False
+    for name in ("normalizers", "pretokenizers"):
+        if name in state:
+            members = [_without_added_space(member) for member in state[name]]
+            state[name] = [member for member in members if member is not None]
+    return state
 
 
 def _before_eos(ids: Iterable[int], eos: int) -> list[int]:

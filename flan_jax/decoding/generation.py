@@ -158,7 +158,7 @@ class StaticSettings:
 
     Attributes:
       length: L, the padded number of new tokens.
-      eos_id: the token that ends a text.
+      stop_ids: the tokens that end a text. The first fills the places behind it.
       sample: whether tokens are sampled.
       top_k: see GenerationConfig.
       nucleus: whether GenerationConfig.top_p is in effect.
@@ -167,7 +167,7 @@ class StaticSettings:
     """
 
     length: int
-    eos_id: int
+    stop_ids: tuple[int, ...]
     sample: bool
     top_k: int | None
     nucleus: bool
@@ -180,7 +180,7 @@ class StaticSettings:
         config: GenerationConfig,
         *,
         length: int,
-        eos_id: int,
+        stop_ids: tuple[int, ...],
         gather_per_token: bool,
     ) -> "StaticSettings":
         """Returns the settings that a program is compiled for.
@@ -190,7 +190,7 @@ class StaticSettings:
         Args:
           config: the generation settings.
           length: the padded number of new tokens.
-          eos_id: the token that ends an answer.
+          stop_ids: the tokens that end an answer.
           gather_per_token: whether parameters sharded over fsdp are gathered for each token again.
 
         Returns:
@@ -198,7 +198,7 @@ class StaticSettings:
         """
         return cls(
             length=length,
-            eos_id=eos_id,
+            stop_ids=stop_ids,
             sample=config.temperature > 0,
             top_k=config.top_k,
             nucleus=config.top_p is not None and config.top_p < 1.0,
@@ -226,8 +226,8 @@ def generate_tokens(
       static: the other settings.
 
     Returns:
-      int32[B, L], at most settings["max_length"] tokens for each row. EOS and everything after it
-      is EOS.
+      int32[B, L], at most settings["max_length"] tokens for each row. Everything after the first
+      of the stop ids is the first one in static.stop_ids.
     """
     state = prefill(model, params, batch, static.length)
     state = state.replace(gather_per_token=static.gather_per_token)
@@ -320,7 +320,7 @@ class _TokenLoop(NamedTuple):
 
     Attributes:
       index: the number of the next token.
-      tokens: int32[B, L], the tokens so far; EOS elsewhere.
+      tokens: int32[B, L], the tokens so far; the first stop id elsewhere.
       done: bool[B], whether a row is finished.
       state: the state that the next token follows.
     """
@@ -342,23 +342,23 @@ def _token_by_token(
     is_padding: jax.Array,
 ) -> jax.Array:
     """Appends the tokens that `choose` takes, until all rows are done. Returns int32[B, L]."""
-    eos_id = static.eos_id
+    filler = static.stop_ids[0]
 
     def is_unfinished(loop: _TokenLoop) -> jax.Array:
         return (loop.index < max_length) & ~jnp.all(loop.done)
 
     def append_token(loop: _TokenLoop) -> _TokenLoop:
-        token = jnp.where(loop.done, eos_id, choose(loop.state.logits, loop.index))
+        token = jnp.where(loop.done, filler, choose(loop.state.logits, loop.index))
         return _TokenLoop(
             index=loop.index + 1,
             tokens=loop.tokens.at[:, loop.index].set(token),
-            done=loop.done | (token == eos_id),
+            done=loop.done | _is_stop(token, static),
             state=decode_step(model, params, loop.state, token, index=loop.index),
         )
 
     start = _TokenLoop(
         index=jnp.zeros((), jnp.int32),
-        tokens=jnp.full((is_padding.shape[0], static.length), eos_id, jnp.int32),
+        tokens=jnp.full((is_padding.shape[0], static.length), filler, jnp.int32),
         done=is_padding,
         state=state,
     )
@@ -384,7 +384,7 @@ class _BeamLoop(NamedTuple):
 
     Attributes:
       index: the number of the next token.
-      tokens: int32[B, K, L], the tokens of the running beams; EOS elsewhere.
+      tokens: int32[B, K, L], the tokens of the running beams; the first stop id elsewhere.
       scores: float32[B, K], their log-probabilities.
       finished: the best finished texts.
       improvable: bool[B], whether a running beam could still be among them.
@@ -415,20 +415,24 @@ def _beam_search(
     rows = is_padding.shape[0]
     beams = static.num_beams
     max_length = settings["max_length"]
+    # Each beam has as many extensions that cannot continue as there are stop ids.
+    extensions = beams * (1 + len(static.stop_ids))
 
     def is_unfinished(loop: _BeamLoop) -> jax.Array:
         return (loop.index < max_length) & jnp.any(loop.improvable)
 
     def append_token(loop: _BeamLoop) -> _BeamLoop:
         index = loop.index
-        from_beam, token, scores = _best_extensions(loop.state.logits, loop.scores)
+        from_beam, token, scores = _best_extensions(
+            loop.state.logits, loop.scores, extensions
+        )
         tokens = _take_in_rows(loop.tokens, from_beam).at[:, :, index].set(token)
-        ends = (token == static.eos_id) | (index + 1 >= max_length)
+        ends = _is_stop(token, static) | (index + 1 >= max_length)
         norm = (index + 1).astype(jnp.float32) ** settings["length_penalty"]
 
-        # A text only ends if it is one of the best K extensions. The other K are there so that
+        # A text only ends if it is one of the best K extensions. The others are there so that
         # enough beams can continue.
-        is_among_best = jnp.arange(2 * beams)[None] < beams
+        is_among_best = jnp.arange(extensions)[None] < beams
         is_ending = ends & is_among_best & loop.improvable[:, None]
         endings = _Finished(
             tokens, jnp.where(is_ending, scores / norm, IMPOSSIBLE), is_ending
@@ -450,7 +454,8 @@ def _beam_search(
             state=decode_step(model, params, state, token.reshape(-1), index=index),
         )
 
-    no_tokens = jnp.full((rows, beams, static.length), static.eos_id, jnp.int32)
+    filler = static.stop_ids[0]
+    no_tokens = jnp.full((rows, beams, static.length), filler, jnp.int32)
     # All beams of a row begin alike. Only the first one counts, or all would continue alike.
     is_first = jnp.arange(beams)[None] == 0
     start = _BeamLoop(
@@ -470,24 +475,23 @@ def _beam_search(
 
 
 def _best_extensions(
-    logits: jax.Array, scores: jax.Array
+    logits: jax.Array, scores: jax.Array, count: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the best extensions of K beams by one token.
-
-    There are twice as many extensions as beams: each beam has one, EOS, that cannot continue.
 
     Args:
       logits: float32[B x K, V].
       scores: float32[B, K], the log-probabilities of the beams.
+      count: how many extensions of each row.
 
     Returns:
-      (beam, token, score), each [B, 2K].
+      (beam, token, score), each [B, count].
     """
     rows, beams = scores.shape
     vocab = logits.shape[-1]
     token_log_probs = jax.nn.log_softmax(logits).reshape(rows, beams, vocab)
     log_probs = token_log_probs + scores[:, :, None]
-    best, index = jax.lax.top_k(log_probs.reshape(rows, beams * vocab), 2 * beams)
+    best, index = jax.lax.top_k(log_probs.reshape(rows, beams * vocab), count)
     return index // vocab, index % vocab, best
 
 
@@ -510,6 +514,11 @@ def _can_improve(best_running: jax.Array, finished: _Finished) -> jax.Array:
     """
     has_room = ~jnp.all(finished.exists, axis=1)
     return has_room | (best_running > jnp.min(finished.scores, axis=1))
+
+
+def _is_stop(token: jax.Array, static: StaticSettings) -> jax.Array:
+    """Returns whether tokens end a text; bool, of the tokens' shape."""
+    return jnp.isin(token, jnp.array(static.stop_ids, token.dtype))
 
 
 def _take_in_rows(values: jax.Array, index: jax.Array) -> jax.Array:

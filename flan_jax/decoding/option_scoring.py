@@ -24,7 +24,7 @@ from flan_jax.models.config import Model
 from flan_jax.pytrees import Params
 
 Options: TypeAlias = Sequence[Sequence[np.ndarray]]
-"""The options of each prompt, as token arrays with their EOS."""
+"""The options of each prompt, as token arrays with their end."""
 
 
 def packed_option_batch(

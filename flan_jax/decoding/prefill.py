@@ -51,12 +51,13 @@ def prompt_batch(
 
     Args:
       architecture: "encoder_decoder" or "decoder".
-      prompts: at most `rows` token arrays, with their EOS.
+      prompts: at most `rows` token arrays, as the model reads them: a decoder's begin with the
+        start token of the row format, where it has one.
       rows: rows of the batch; those without a prompt are padding.
 
     Returns:
       {side}_input_tokens and {side}_segment_ids, int32[rows, P], where the side is the encoder or
-      the decoder. A decoder reads PAD before the prompt, as in training.
+      the decoder.
 
     Raises:
       InputError: a prompt has no tokens.
@@ -64,22 +65,23 @@ def prompt_batch(
     lengths = [len(prompt) for prompt in prompts]
     if 0 in lengths:
         raise InputError(
-            "a prompt has no tokens; a prompt ends with EOS, so write at least that"
+            "a prompt has no tokens, so that nothing says what comes first; write a text, or a "
+            "row format that begins with a start token"
         )
     if architecture == "encoder_decoder":
         side = "encoder"
-        start = 0
+        length = bucket(max(lengths))
     else:
         side = "decoder"
-        start = 1
+        # The bucket is of the tokens behind the first, which mostly is the start token.
+        length = 1 + bucket(max(lengths) - 1)
 
-    shape = (rows, start + bucket(max(lengths)))
+    shape = (rows, length)
     tokens = np.full(shape, PAD, np.int32)
     segment_ids = np.zeros(shape, np.int32)
     for row, prompt in enumerate(prompts):
-        stop = start + len(prompt)
-        tokens[row, start:stop] = prompt
-        segment_ids[row, :stop] = 1
+        tokens[row, : len(prompt)] = prompt
+        segment_ids[row, : len(prompt)] = 1
     return {f"{side}_input_tokens": tokens, f"{side}_segment_ids": segment_ids}
 
 
@@ -111,8 +113,8 @@ def prefill(
 ) -> DecodeState:
     """Reads prompts into a KV cache.
 
-    An encoder reads its prompt, and its decoder PAD. A decoder reads the prompt as a prefix in
-    which each token attends to all others.
+    An encoder reads its prompt, and its decoder PAD. A decoder with prefix_lm reads the prompt as a
+    prefix in which each token attends to all others.
 
     Args:
       model: the model.

@@ -37,7 +37,8 @@ Program: TypeAlias = Callable[..., jax.Array]
 class Scorer:
     """Scores options and generates text for prompts, in batches on a device mesh.
 
-    Token arrays have their EOS and are within the lengths that the model is to see. Prompts of
+    Token arrays are as the row format writes them (a decoder's prompts with their start token) and
+    within the lengths that the model is to see. Prompts of
     similar length go into one batch. Results are in the order of the prompts, and do not depend on
     the number of rows.
 
@@ -47,7 +48,13 @@ class Scorer:
     """
 
     def __init__(
-        self, config: ModelConfig, params: Params, mesh: Mesh, *, rows: int, eos_id: int
+        self,
+        config: ModelConfig,
+        params: Params,
+        mesh: Mesh,
+        *,
+        rows: int,
+        stop_ids: Sequence[int],
     ):
         """Builds the model.
 
@@ -56,14 +63,14 @@ class Scorer:
           params: its parameters, placed on the mesh.
           mesh: the device mesh.
           rows: the rows of a batch; rounded up to a multiple of the mesh's data and fsdp axes.
-          eos_id: the token that ends a text.
+          stop_ids: the tokens that end a text, at least one.
         """
         row_shards = mesh.shape["data"] * mesh.shape["fsdp"]
         self.architecture: Architecture = config.architecture
         self.model = config.build()
         self.params = params
         self.mesh = mesh
-        self.eos_id = eos_id
+        self.stop_ids = tuple(stop_ids)
         self.rows = -(-rows // row_shards) * row_shards
         # All hosts must run the same program, even if their devices report different sizes.
         self.gather_per_token = multihost.broadcast_from_zero(
@@ -136,7 +143,8 @@ class Scorer:
             number alone.
 
         Returns:
-          For each prompt int32[tokens], without EOS, at most config.max_length tokens.
+          For each prompt int32[tokens], at most config.max_length tokens, before the first of
+          stop_ids.
 
         Raises:
           InputError: a prompt has no tokens, or there is not one stream for each prompt.
@@ -157,7 +165,7 @@ class Scorer:
             generated = np.asarray(self._run(program, batch, config.array_settings()))
             # The batch may have rows of padding, and more tokens than were asked for.
             for i, row in zip(indices, generated, strict=False):
-                results[i] = self._before_eos(row[: config.new_tokens])
+                results[i] = self._before_stop(row[: config.new_tokens])
         return results
 
     def generation_program(
@@ -180,7 +188,7 @@ class Scorer:
         static = StaticSettings.of(
             config,
             length=bucket(config.new_tokens),
-            eos_id=self.eos_id,
+            stop_ids=self.stop_ids,
             gather_per_token=self.gather_per_token,
         )
         batch = prompt_batch(self.architecture, prompts, self.rows)
@@ -189,9 +197,9 @@ class Scorer:
         program = _compiled(generate_tokens, self.model, self.mesh, static=static)
         return program, batch
 
-    def _before_eos(self, tokens: np.ndarray) -> np.ndarray:
-        """Returns the tokens before the first EOS; all of them if there is none."""
-        ends = np.flatnonzero(tokens == self.eos_id)
+    def _before_stop(self, tokens: np.ndarray) -> np.ndarray:
+        """Returns the tokens before the first of stop_ids; all of them if there is none."""
+        ends = np.flatnonzero(np.isin(tokens, self.stop_ids))
         return tokens[: ends[0]] if len(ends) else tokens
 
     def _is_too_large_to_gather(self) -> bool:
@@ -235,7 +243,7 @@ def _check_options(options: Options) -> None:
         lengths = [len(option) for option in row_options]
         if not lengths or 0 in lengths:
             raise InputError(
-                "a prompt has no answers or an answer no tokens; an answer holds at least its EOS"
+                "a prompt has no answers or an answer no tokens; an answer holds at least its end"
             )
 
 

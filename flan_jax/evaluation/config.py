@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from jax.sharding import Mesh
 
-from flan_jax.data.tokenizers import Tokenizer
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.decoding.generation import GREEDY, GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, check_at_least
@@ -65,7 +65,7 @@ class EvalContext:
     Attributes:
       run: the run directory that holds the scores.
       model: the model's configuration.
-      tokenizer: the tokenizer of the token stores.
+      row_tokenizer: makes the tokens of prompts and answers.
       lengths: {"inputs": tokens of a prompt, "targets": tokens of an answer} that the model sees.
       mesh: the device mesh.
       config: the settings of evaluation.
@@ -73,7 +73,7 @@ class EvalContext:
 
     run: Run
     model: ModelConfig
-    tokenizer: Tokenizer
+    row_tokenizer: RowTokenizer
     lengths: Mapping[str, int]
     mesh: Mesh
     config: EvalConfig
@@ -92,11 +92,11 @@ class EvalContext:
             params,
             self.mesh,
             rows=self.config.rows,
-            eos_id=self.tokenizer.eos_id,
+            stop_ids=self.row_tokenizer.tokens.stop_ids,
         )
         return Predictor(
             scorer=scorer,
-            tokenizer=self.tokenizer,
+            row_tokenizer=self.row_tokenizer,
             lengths=self.lengths,
             scoring=self.config.scoring,
             generation=self.config.generation,

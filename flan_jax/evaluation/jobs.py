@@ -11,8 +11,8 @@ from flan_jax.data.mixture_data import (
     prepare_evaluation,
     report_gaps,
 )
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.token_store import TokenStore
-from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.run_records import DURING, Phase, Time
@@ -118,7 +118,7 @@ def job_for_tasks(
     phase: Phase,
     config: DataConfig,
     prompts: Prompts,
-    tokenizer: Tokenizer,
+    row_tokenizer: RowTokenizer,
     *,
     tasks: Sequence[str],
     trained_on: Sequence[str],
@@ -132,7 +132,7 @@ def job_for_tasks(
       phase: the name of the scores.
       config: has the source and the cache of the token stores.
       prompts: how the examples are rendered.
-      tokenizer: the tokenizer of the token stores.
+      row_tokenizer: makes the tokens of the stores.
       tasks: the tasks to score.
       trained_on: the tasks that the parameters were trained on.
 
@@ -140,7 +140,7 @@ def job_for_tasks(
       InputError: none of the tasks can be evaluated.
     """
     report_gaps(tasks, evaluation_gaps(tasks, prompts))
-    stores = prepare_evaluation(config, tasks, prompts, tokenizer)
+    stores = prepare_evaluation(config, tasks, prompts, row_tokenizer)
     held_out = [name for name in tasks if name not in trained_on]
     scored = {
         (name, split): store

@@ -12,8 +12,9 @@ from lm_eval import utils  # pyright: ignore[reportMissingImports]
 from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
 from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
 
-from flan_jax.data.token_store import trim_and_append_eos
-from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
+from flan_jax.data.row_format import family_format
+from flan_jax.data.row_tokenizer import RowTokenizer
+from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import unknown_name
@@ -56,33 +57,38 @@ def from_checkpoint(
     device_mesh = make_mesh(mesh)
     check_vocabulary(model, loaded_tokenizer.path, loaded_tokenizer.vocab_size)
     params = load_params(source, model, abstract_params_on(model, device_mesh))
-    scorer = Scorer(
-        model, params, device_mesh, rows=rows, eos_id=loaded_tokenizer.eos_id
+    row_tokenizer = RowTokenizer(
+        loaded_tokenizer,
+        family_format(getattr(model, "start_id", None)),
+        model.architecture,
     )
-    return FlanJaxLM(scorer, loaded_tokenizer, lengths)
+    stop_ids = row_tokenizer.tokens.stop_ids
+    scorer = Scorer(model, params, device_mesh, rows=rows, stop_ids=stop_ids)
+    return FlanJaxLM(scorer, row_tokenizer, lengths)
 
 
 class FlanJaxLM(LM):
     """A model of flan_jax, called as in flan_jax's own evaluation.
 
-    The context is the inputs and the continuation the targets, each with its EOS. As they are two
+    The context is the inputs and the continuation the targets, in the row format. As they are two
     texts, the space that the harness puts before a continuation is removed. Contexts that are too
     long lose their end, as in training. Log-likelihoods are in nats.
     """
 
     def __init__(
-        self, scorer: Scorer, tokenizer: Tokenizer, lengths: Mapping[str, int]
+        self, scorer: Scorer, row_tokenizer: RowTokenizer, lengths: Mapping[str, int]
     ):
         """Wraps a scorer.
 
         Args:
           scorer: the model with its parameters.
-          tokenizer: the model's tokenizer.
+          row_tokenizer: makes the tokens of prompts and answers.
           lengths: {"inputs": tokens of a prompt, "targets": tokens of an answer}.
         """
         super().__init__()
         self._scorer = scorer
-        self._tokenizer = tokenizer
+        self._row_tokenizer = row_tokenizer
+        self._tokenizer = row_tokenizer.tokenizer
         self._lengths = lengths
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
@@ -138,7 +144,7 @@ class FlanJaxLM(LM):
         Returns:
           log P(text) of each.
         """
-        eos_id = self._scorer.eos_id
+        eos_id = self._tokenizer.eos_id
         prompts: list[np.ndarray] = []
         windows: list[list[np.ndarray]] = []
         owners: list[int] = []
@@ -154,7 +160,7 @@ class FlanJaxLM(LM):
                 # EOS as the context of the first window is the prompt's own EOS.
                 context = [token for token in context if token != eos_id]
                 prompt = np.array([*context, eos_id], np.int32)
-                prompts.append(prompt)
+                prompts.append(self._with_start(prompt))
                 windows.append([np.array(window, np.int32)])
                 owners.append(number)
 
@@ -198,17 +204,19 @@ class FlanJaxLM(LM):
     ) -> list[np.ndarray]:
         """Returns the greedy continuations with their EOS, which answers have, too."""
         generated = self._scorer.generate(prompts, GenerationConfig(length))
-        return [np.append(tokens, self._scorer.eos_id)[:length] for tokens in generated]
+        end = self._row_tokenizer.tokens.answer_tail
+        return [np.append(tokens, end)[:length] for tokens in generated]
 
     def _input_tokens(self, text: str) -> np.ndarray:
-        return self._tokens(text, "inputs")
+        (tokens,) = self._row_tokenizer.encode_prompts([text])
+        return self._row_tokenizer.prompt(np.array(tokens), self._lengths)
 
     def _target_tokens(self, text: str) -> np.ndarray:
-        return self._tokens(text.lstrip(), "targets")
+        (tokens,) = self._row_tokenizer.encode_answers([text.lstrip()])
+        return self._row_tokenizer.answer(np.array(tokens), self._lengths)
 
-    def _tokens(self, text: str, side: str) -> np.ndarray:
-        tokens = np.array(self._tokenizer.encode(text))
-        return trim_and_append_eos(tokens, self._lengths[side], self._scorer.eos_id)
+    def _with_start(self, prompt: np.ndarray) -> np.ndarray:
+        return self._row_tokenizer.prompt(prompt, {"inputs": len(prompt)})
 
 
 def _arguments(request: Instance) -> tuple[Any, ...]:

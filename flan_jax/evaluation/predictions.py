@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from flan_jax.data.mixture_data import StoreKey
-from flan_jax.data.token_store import TokenStore, trim_and_append_eos
-from flan_jax.data.tokenizers import Tokenizer
+from flan_jax.data.row_tokenizer import RowTokenizer
+from flan_jax.data.token_store import TokenStore
 from flan_jax.decoding.generation import GREEDY, GenerationConfig
 from flan_jax.decoding.prefill import bucket
 from flan_jax.decoding.scorer import Scorer
@@ -73,14 +73,14 @@ class Predictor:
 
     Attributes:
       scorer: the model with its parameters.
-      tokenizer: the tokenizer of the stores.
+      row_tokenizer: made the tokens of the stores.
       lengths: {"inputs": tokens of a prompt, "targets": tokens of an answer} that the model sees.
       scoring: by what options are ranked, see `option_scores`.
       generation: how answers are generated; its max_length is that of the targets unless it is set.
     """
 
     scorer: Scorer
-    tokenizer: Tokenizer
+    row_tokenizer: RowTokenizer
     lengths: Mapping[str, int]
     scoring: str = "sum"
     generation: GenerationConfig = GREEDY
@@ -156,7 +156,7 @@ class Predictor:
             priors = [unconditional[_option_tokens(option)] for option in options]
         scores = _option_scores(self.scoring, sums, tokens, priors)
         chosen = int(np.argmax(scores))
-        texts = [self.tokenizer.decode(option.tolist()) for option in options]
+        texts = [self.row_tokenizer.answer_text(option) for option in options]
 
         answer: dict[str, Any] = {
             "prediction": texts[chosen],
@@ -177,7 +177,7 @@ class Predictor:
         config = self.generation.with_default_length(self.lengths["targets"])
         generated = self.scorer.generate(prompts, config, streams)
         return [
-            {"prediction": self.tokenizer.decode(tokens.tolist())}
+            {"prediction": self.row_tokenizer.answer_text(tokens)}
             for tokens in generated
         ]
 
@@ -203,9 +203,8 @@ class Predictor:
 
     def _score_unconditionally(self, options: Sequence[OptionTokens]) -> BatchResult:
         """Scores one batch of options after UNCONDITIONAL_PROMPT."""
-        prompt = self._trim(
-            np.array(self.tokenizer.encode(UNCONDITIONAL_PROMPT)), "inputs"
-        )
+        (tokens,) = self.row_tokenizer.encode_prompts([UNCONDITIONAL_PROMPT])
+        prompt = self.row_tokenizer.prompt(np.array(tokens), self.lengths)
         arrays = [np.array(option, np.int32) for option in options]
         groups = [
             arrays[start : start + OPTIONS_PER_PROMPT]
@@ -216,16 +215,15 @@ class Predictor:
 
     def _prompt(self, item: Item) -> np.ndarray:
         """Returns the prompt as the model sees it, int32."""
-        return self._trim(item.store.inputs.row(item.row), "inputs")
+        tokens = item.store.inputs.row(item.row)
+        return self.row_tokenizer.prompt(tokens, self.lengths)
 
     def _options(self, item: Item) -> list[np.ndarray]:
         """Returns the options as the model sees them, int32; [] for generation."""
         return [
-            self._trim(option, "targets") for option in item.store.options(item.row)
+            self.row_tokenizer.answer(option, self.lengths)
+            for option in item.store.options(item.row)
         ]
-
-    def _trim(self, tokens: np.ndarray, side: str) -> np.ndarray:
-        return trim_and_append_eos(tokens, self.lengths[side], self.scorer.eos_id)
 
     def _prediction(self, item: Item, answer: Mapping[str, Any]) -> Prediction:
         """Returns an answer together with its prompt."""
@@ -243,13 +241,10 @@ class Predictor:
 
     def _is_truncated(self, item: Item) -> bool:
         """Returns whether the model does not see the end of the prompt or of an option."""
-        # The last token that the model sees is EOS, which the stores leave out.
-        longest_input = self.lengths["inputs"] - 1
-        longest_target = self.lengths["targets"] - 1
         option_lengths = [len(option) for option in item.store.options(item.row)]
         return bool(
-            item.store.inputs.lengths[item.row] > longest_input
-            or max(option_lengths, default=0) > longest_target
+            item.store.inputs.lengths[item.row] > self.lengths["inputs"]
+            or max(option_lengths, default=0) > self.lengths["targets"]
         )
 
 
@@ -259,7 +254,7 @@ def option_scores(prediction: Prediction, scoring: str) -> list[float]:
     Args:
       prediction: a prediction by rank classification. It may have been made with another scoring.
       scoring: "sum" for log P(option | prompt); "mean" for the same divided by the option's number
-        of tokens, EOS included; "calibrated" for log P(option | prompt) - log P(option |
+        of tokens, with its end; "calibrated" for log P(option | prompt) - log P(option |
         UNCONDITIONAL_PROMPT) (Brown et al. 2020, section 2.4; PMI_DC of Holtzman et al. 2021).
 
     Raises:
@@ -318,7 +313,7 @@ def _batches(
     with_options: list[Item] = []
     without_options: list[Item] = []
     for key, store in stores.items():
-        lengths = np.minimum(store.inputs.lengths + 1, max_length)
+        lengths = np.minimum(store.inputs.lengths, max_length)
         for row, length in enumerate(lengths[: limits[key]].tolist()):
             item = Item(key, store, row, bucket(length))
             queue = with_options if item.has_options else without_options

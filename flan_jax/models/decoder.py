@@ -85,8 +85,8 @@ class DecoderConfig(ModelConfig):
       prefix_lm: whether the tokens of a prefix attend to one another in both directions. Without
         it, as for models pre-trained causally, or without `decoder_causal_attention` in the batch,
         attention is causal throughout.
-      start_id: the token before the first of each sequence, in place of PAD: the BOS of Llama and
-        Gemma.
+      start_id: the token that begins a row in the form of the model's family, such as the BOS of
+        Llama and Gemma: the {bos} of a row format. None for what the row format says.
       attention: makes the attention of every layer, from Attention's arguments; a subclass of
         Attention here changes all of them.
 
@@ -440,7 +440,7 @@ class DecoderOnly(nn.Module):
             near=self._near(positions, positions),
             positions=positions,
         )
-        return self.decoder(self._embed(tokens, positions), context, deterministic)
+        return self.decoder(self._embed(tokens), context, deterministic)
 
     def decode_hidden(
         self,
@@ -476,14 +476,10 @@ class DecoderOnly(nn.Module):
             positions=step.positions,
             step=step,
         )
-        return self.decoder(self._embed(tokens, step.positions), context, deterministic)
+        return self.decoder(self._embed(tokens), context, deterministic)
 
-    def _embed(
-        self, tokens: Int[Array, "batch length"], positions: Int[Array, "batch length"]
-    ) -> Hidden:
+    def _embed(self, tokens: Int[Array, "batch length"]) -> Hidden:
         config = self.config
-        if config.start_id is not None:
-            tokens = jnp.where(positions == 0, config.start_id, tokens)
         x = self.token_embedder(tokens)
         if config.scale_embeddings:
             x = x * jnp.asarray(config.emb_dim**0.5, x.dtype)

@@ -210,7 +210,9 @@ def _training_step(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Prog
 
 
 def _scorer(job: Job, mesh: Mesh, state: TrainState) -> Scorer:
-    return Scorer(job.model, state.all_params, mesh, rows=job.eval_rows, eos_id=EOS)
+    return Scorer(
+        job.model, state.all_params, mesh, rows=job.eval_rows, stop_ids=(EOS,)
+    )
 
 
 def _option_scoring(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Program:

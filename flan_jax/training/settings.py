@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from flan_jax.data.config import DataConfig
+from flan_jax.data.row_format import family_format
+from flan_jax.data.row_tokenizer import RowTokenizer
+from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import check_at_least, unknown_name
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
@@ -71,3 +74,13 @@ class Settings:
     training: TrainConfig
     checkpoints: CheckpointConfig
     evaluation: EvalConfig
+
+    def row_tokenizer(self) -> RowTokenizer:
+        """Loads the tokenizer, and returns it with the row format.
+
+        Raises:
+          InputError: there is no such tokenizer.
+        """
+        start_id = getattr(self.model, "start_id", None)
+        tokenizer = load_tokenizer(self.data.tokenizer)
+        return RowTokenizer(tokenizer, family_format(start_id), self.model.architecture)

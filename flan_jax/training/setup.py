@@ -65,7 +65,9 @@ def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
 
     with multihost.process_zero_first():
         check_leakage(settings.data)
-        data = prepare_mixture(settings.data, settings.evaluation.more)
+        data = prepare_mixture(
+            settings.data, settings.row_tokenizer(), settings.evaluation.more
+        )
     plan = data.plan(model.architecture)
 
     check_vocabulary(model, data.tokenizer.path, data.tokenizer.vocab_size)

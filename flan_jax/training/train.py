@@ -77,7 +77,7 @@ def train(
     context = EvalContext(
         run,
         settings.model,
-        inputs.data.tokenizer,
+        inputs.data.row_tokenizer,
         inputs.plan.lengths,
         mesh,
         settings.evaluation,
@@ -108,7 +108,8 @@ def train(
     state = restore_or_initialize(saved, settings, mesh, first_model)
     with multihost.process_zero_first():
         run.truncate_metrics(int(state.step))
-    loader = Loader(inputs.plan, inputs.data.train, inputs.data.tokenizer.eos_id)
+    row_tokens = inputs.data.row_tokenizer.tokens
+    loader = Loader(inputs.plan, inputs.data.train, row_tokens)
     check_packing(settings.model, state.all_params, loader, mesh)
     if is_fresh:
         params_id = manifest.initial_params_id(first_model, training)

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.token_store import TokenStore, schema, segment_column, write_store
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.tasks.clusters import Split
@@ -146,7 +147,7 @@ def open_mixture(
     return MixtureData(
         config=config,
         split=Split(tuple(stores), ()),
-        tokenizer=tokenizer,
+        row_tokenizer=RowTokenizer(tokenizer),
         train=stores,
         evaluation={},
     )

@@ -25,7 +25,7 @@ def child(folder: Path) -> None:
 
     data = corpus.open_mixture(folder)
     plan = data.plan("encoder_decoder")
-    loader = Loader(plan, data.train, data.tokenizer.eos_id)
+    loader = Loader(plan, data.train, data.row_tokenizer.tokens)
     segment_ids = loader.batch(0)["encoder_segment_ids"]
     imported = sorted({"jax", "tensorflow"} & set(sys.modules))
     processes.report(tokens=int((segment_ids > 0).sum()), imported=imported)

@@ -69,7 +69,7 @@ def our_generation(
         for stack in (params["encoder"], params["decoder"]):
             layers = [stack.pop(f"layers_{i}") for i in range(8)]
             stack["layers"] = jax.tree.map(lambda *leaves: np.stack(leaves), *layers)
-    scorer = Scorer(config, params, make_mesh(), rows=ROWS, eos_id=NO_TOKEN)
+    scorer = Scorer(config, params, make_mesh(), rows=ROWS, stop_ids=(NO_TOKEN,))
     return lambda: np.stack(scorer.generate(list(prompts), GenerationConfig(NEW)))
 
 

@@ -27,7 +27,7 @@ def child(folder: Path, batches: int) -> None:
     from flan_jax.data.loader import Loader
 
     data = corpus.open_mixture(folder)
-    loader = Loader(data.plan("encoder_decoder"), data.train, data.tokenizer.eos_id)
+    loader = Loader(data.plan("encoder_decoder"), data.train, data.row_tokenizer.tokens)
     anonymous = 0.0
     for step in np.linspace(0, STEPS - 1, batches).astype(int).tolist():
         loader.batch(step)

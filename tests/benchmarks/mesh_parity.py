@@ -95,11 +95,11 @@ def main() -> int:
     for model in MODELS:
         with tempfile.TemporaryDirectory() as cache:
             settings = settings_of(model, cache)
-            data = prepare_mixture(settings.data)
+            data = prepare_mixture(settings.data, settings.row_tokenizer())
             loader = Loader(
                 data.plan(settings.model.architecture),
                 data.train,
-                data.tokenizer.eos_id,
+                data.row_tokenizer.tokens,
             )
             one_device = make_mesh({}, jax.devices()[:1])
             alone = losses_on(one_device, settings, loader, steps)

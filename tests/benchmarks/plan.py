@@ -67,7 +67,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         corpus.write_stores(Path(folder))
         data = corpus.open_mixture(Path(folder))
-        loader = Loader(data.plan("encoder_decoder"), data.train, data.tokenizer.eos_id)
+        loader = Loader(
+            data.plan("encoder_decoder"), data.train, data.row_tokenizer.tokens
+        )
         total = make_blocks(loader, arguments.tokens)
     result = {
         "name": "plan_and_gather_one_core",

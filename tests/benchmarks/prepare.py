@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from flan_jax.data.row_tokenizer import RowTokenizer
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import processes
@@ -51,7 +53,7 @@ def prepare_rate(rows: int) -> float:
     tokenizer = load_tokenizer("practice")
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        stores = prepare(all_requests, tokenizer, cache, progress=False)
+        stores = prepare(all_requests, RowTokenizer(tokenizer), cache, progress=False)
         seconds = time.perf_counter() - start
     count = sum(map(len, stores.values()))
     assert count == TASKS * rows, count

@@ -124,9 +124,11 @@ def our_scores(
     params = nn.unbox(jax.jit(model.init)(jax.random.key(0), dummy_batch(config)))[
         "params"
     ]
-    scorer = Scorer(config, params, make_mesh(), rows=ROWS, eos_id=1)
+    scorer = Scorer(config, params, make_mesh(), rows=ROWS, stop_ids=(1,))
 
     def score(questions: np.ndarray, options: np.ndarray) -> np.ndarray:
+        if config.architecture == "decoder":
+            questions = np.pad(questions, ((0, 0), (1, 0)))  # PAD begins a row
         return np.stack(
             scorer.log_probs(list(questions), [list(each) for each in options])
         )

@@ -28,7 +28,7 @@ def child(folder: Path) -> None:
     start = time.perf_counter()
     plan = data.plan("encoder_decoder")
     built = time.perf_counter()
-    loader = Loader(plan, data.train, data.tokenizer.eos_id)
+    loader = Loader(plan, data.train, data.row_tokenizer.tokens)
     loader.batch(STEP)
     processes.report(seek=time.perf_counter() - start, plan=built - start)
 

@@ -6,12 +6,13 @@ import rich.console
 from toy_tasks import CHAT, KIND, SPELL
 
 from flan_jax.cli import inspect_task
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples
 from flan_jax.tasks.templates import FormatTemplate
 
-PRACTICE = load_tokenizer("practice")
+PRACTICE = RowTokenizer(load_tokenizer("practice"))
 
 
 def shown(task, *, color=False, **settings):
@@ -26,7 +27,7 @@ def shown(task, *, color=False, **settings):
         task,
         **{
             "split": "train",
-            "tokenizer": PRACTICE,
+            "row_tokenizer": PRACTICE,
             "lengths": {"inputs": 64, "targets": 16},
             "prompts": Prompts(),
             "templates": (),
@@ -60,13 +61,15 @@ def test_instruction_fields_and_options_differ_in_color():
 
 
 def test_the_tokens_with_loss_are_those_that_training_sees():
-    ids = PRACTICE.encode("red blue green")
-    for length in (2, len(ids), len(ids) + 1, 50):
-        text = inspect_task.tokens_with_loss("red blue green", PRACTICE, length)
+    (ids,) = PRACTICE.encode_answers(["red blue green"])
+    words = len(ids) - 1
+    for length in (2, words, len(ids), 50):
+        text = inspect_task.tokens_with_loss(ids, PRACTICE, length)
+        assert text.plain.startswith("red") and text.plain.endswith(" </s>")
         styles = [str(span.style) for span in text.spans]
-        kept = min(len(ids), length - 1)
+        kept = min(words, length - 1)
         assert styles == [inspect_task.LOSS] * kept + [inspect_task.CUT] * (
-            len(ids) - kept
+            words - kept
         ) + [inspect_task.LOSS]
 
 
@@ -79,7 +82,7 @@ def test_counts_of_cut_and_unsupervised_examples():
         task,
         task.templates[0],
         examples,
-        tokenizer=PRACTICE,
+        row_tokenizer=PRACTICE,
         lengths={"inputs": 5, "targets": 5},
     )
     assert (
@@ -158,12 +161,12 @@ def test_a_conversation_is_shown_by_segments():
     cut = shown(CHAT, lengths={"inputs": 8, "targets": 16})
     assert "8 fit; the oldest are left out" in cut
     segments = CHAT.templates[0].segments(CHAT.example({"animal": "cat", "number": 0}))
-    inputs = [len(PRACTICE.encode(segment.text)) + 1 for segment in segments[:-1]]
+    inputs = list(map(len, PRACTICE.encode_examples([segments])))[:-1]
     counts = inspect_task.count(
         CHAT,
         CHAT.templates[0],
         [(0, CHAT.example({"animal": "cat", "number": 0}))],
-        tokenizer=PRACTICE,
+        row_tokenizer=PRACTICE,
         lengths={"inputs": sum(inputs), "targets": 16},
     )
     assert (counts.mean_inputs, counts.cut_inputs) == (sum(inputs), 0)

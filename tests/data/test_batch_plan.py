@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from flan_jax.data import batch_plan
 from flan_jax.data.batch_plan import MixturePlan, TaskLengths
 from flan_jax.data.loader import fit_segments
+from flan_jax.data.row_format import RowTokens
 from flan_jax.data.token_store import TokenSegment
 from flan_jax.errors import InputError
 
 LENGTHS = {"inputs": 64, "targets": 16}
+FLAN_ENDS = RowTokens(start=0, prompt_tail=(1,), answer_tail=(1,), stop_ids=(1,))
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +23,8 @@ def small_blocks(monkeypatch):
 
 
 def pairs(inputs, targets, renderings=1):
-    """The lengths of examples that are an input and a target."""
-    segments = np.stack([inputs, targets], axis=1).reshape(-1)
+    """The lengths of examples that are an input and a target, each with an EOS behind it."""
+    segments = np.stack([inputs, targets], axis=1).reshape(-1) + 1
     return TaskLengths(segments, np.arange(len(inputs) + 1) * 2, renderings)
 
 
@@ -34,9 +36,9 @@ def random_pairs(count, seed=0, inputs=30, targets=6, renderings=1):
 
 
 def conversations(segments_of_examples):
-    """The lengths of examples, each a list of the lengths of its segments."""
+    """The lengths of examples, each a list of the lengths of its segments without their EOS."""
     starts = np.cumsum([0, *map(len, segments_of_examples)])
-    return TaskLengths(np.concatenate(segments_of_examples), starts)
+    return TaskLengths(np.concatenate(segments_of_examples) + 1, starts)
 
 
 def make_plan(tasks=None, rates=None, **changes):
@@ -120,10 +122,10 @@ def test_truncated_lengths_are_those_that_the_loader_puts(examples, inputs, targ
     lengths = {"inputs": inputs, "targets": targets}
     planned_inputs, planned_targets = conversations(examples).truncated(lengths)
     for number, example in enumerate(examples):
-        segments = [TokenSegment(np.zeros(length), False) for length in example]
-        fitted_inputs, fitted_targets = fit_segments(segments, lengths)
-        assert planned_inputs[number] == sum(len(s.tokens) + 1 for s in fitted_inputs)
-        assert planned_targets[number] == len(fitted_targets.tokens) + 1
+        segments = [TokenSegment(np.zeros(length + 1), False) for length in example]
+        fitted_inputs, fitted_targets = fit_segments(segments, lengths, FLAN_ENDS)
+        assert planned_inputs[number] == sum(len(s.tokens) for s in fitted_inputs)
+        assert planned_targets[number] == len(fitted_targets.tokens)
 
 
 def test_a_batch_depends_on_plan_and_step_alone():

@@ -7,17 +7,19 @@ from stores import write_segments
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.loader import DataStalled, Loader, fit_segments, prefetch
 from flan_jax.data.mixture_data import task_lengths
+from flan_jax.data.row_format import RowTokens
 from flan_jax.data.token_store import TokenSegment, TokenStore
 
 LENGTHS = {"inputs": 24, "targets": 12}
 EOS = 1
 VOCABULARY = 100
+FLAN_ENDS = RowTokens(start=0, prompt_tail=(EOS,), answer_tail=(EOS,), stop_ids=(EOS,))
 CHAT = [
-    ([11, 12], False),
-    ([21], False),
-    ([31, 32, 33], True),
-    ([41, 42], False),
-    ([51, 52], True),
+    ([11, 12, EOS], False),
+    ([21, EOS], False),
+    ([31, 32, 33, EOS], True),
+    ([41, 42, EOS], False),
+    ([51, 52, EOS], True),
 ]
 """System, question, reply, question, reply."""
 
@@ -26,7 +28,9 @@ def open_store(folder, examples):
     return TokenStore.open(write_segments(folder, examples, vocab_size=VOCABULARY))
 
 
-def make_loader(stores, architecture, *, lengths=LENGTHS, batch_size=4, packing=True):
+def make_loader(
+    stores, architecture, *, lengths=LENGTHS, batch_size=4, packing=True, ends=FLAN_ENDS
+):
     plan = MixturePlan(
         {name: task_lengths(store) for name, store in stores.items()},
         {name: len(store) for name, store in stores.items()},
@@ -35,12 +39,13 @@ def make_loader(stores, architecture, *, lengths=LENGTHS, batch_size=4, packing=
         lengths=lengths,
         seed=0,
         packing=packing,
+        has_start=ends.start is not None,
     )
-    return Loader(plan, stores, EOS)
+    return Loader(plan, stores, ends)
 
 
 def random_tokens(rng, longest):
-    return rng.integers(3, VOCABULARY, rng.integers(1, longest)).tolist()
+    return [*rng.integers(3, VOCABULARY, rng.integers(1, longest)).tolist(), EOS]
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def stores(tmp_path):
 
 
 def trimmed(tokens, length):
-    return [*tokens[: length - 1].tolist(), EOS]
+    return [*tokens[:-1][: length - 1].tolist(), EOS]
 
 
 def seqio_rows(architecture, examples):
@@ -99,10 +104,12 @@ def test_a_row_is_what_seqio_packs_of_the_same_examples(architecture, stores):
         np.testing.assert_array_equal(array[row], seqio_row[name], err_msg=name)
 
 
-def one_row(tmp_path, architecture, examples, lengths):
+def one_row(tmp_path, architecture, examples, lengths, ends=FLAN_ENDS):
     """The row of a batch that holds all `examples`, as lists."""
     store = open_store(tmp_path / "chat", examples)
-    loader = make_loader({"chat": store}, architecture, lengths=lengths, batch_size=1)
+    loader = make_loader(
+        {"chat": store}, architecture, lengths=lengths, batch_size=1, ends=ends
+    )
     batch = loader.batch(0)
     (refs,) = loader.plan.rows(0)
     count = len(examples)
@@ -155,7 +162,7 @@ def test_a_conversation_that_is_too_long_loses_its_beginning(tmp_path):
 
 
 def test_a_pair_and_plain_text_in_one_row(tmp_path):
-    examples = [[([4, 5, 6], False), ([7], True)], [([8, 9, 3], True)]]
+    examples = [[([4, 5, 6, 1], False), ([7, 1], True)], [([8, 9, 3, 1], True)]]
     row = one_row(tmp_path, "decoder", examples, {"inputs": 7, "targets": 4})
     # fmt: off
     pair_first = {
@@ -195,7 +202,7 @@ def test_fit_segments():
 
     def fitted(inputs, targets):
         lengths = {"inputs": inputs, "targets": targets}
-        input_segments, target = fit_segments(segments, lengths)
+        input_segments, target = fit_segments(segments, lengths, FLAN_ENDS)
         return [
             (segment.tokens.tolist(), segment.has_loss)
             for segment in (*input_segments, target)
@@ -207,8 +214,8 @@ def test_fit_segments():
     assert fitted(7, 3) == CHAT[2:]
     assert fitted(6, 3) == CHAT[3:]
     assert fitted(3, 3) == CHAT[3:]
-    assert fitted(2, 2) == [([41], False), ([51], True)]
-    assert fitted(1, 2) == [([], False), ([51], True)]
+    assert fitted(2, 2) == [([41, EOS], False), ([51, EOS], True)]
+    assert fitted(1, 2) == [([EOS], False), ([51, EOS], True)]
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])

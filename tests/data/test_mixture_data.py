@@ -15,6 +15,7 @@ from flan_jax.data.mixture_data import (
     task_lengths,
     tokenizer_texts,
 )
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.clusters import Split
@@ -24,6 +25,8 @@ from flan_jax.tasks.sources import Jsonl, Tfds
 from flan_jax.tasks.task import TASKS, get_task
 from flan_jax.tasks.templates import FormatTemplate
 from tasks import nli  # noqa: F401 (registers)
+
+PRACTICE = RowTokenizer(load_tokenizer("practice"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ def named(task, name, **changes):
 
 def test_the_stores_of_a_run(register, config_of):
     register(KIND, SPELL)
-    data = prepare_mixture(config_of(held_out="zoo"))
+    data = prepare_mixture(config_of(held_out="zoo"), PRACTICE)
     assert data.split == Split(
         train=("toy_spell",), held_out=("toy_kind",), clusters=("zoo",)
     )
@@ -122,7 +125,7 @@ def test_requests_are_made_once(register, config_of, monkeypatch):
         return run_requests(config, split)
 
     monkeypatch.setattr(mixture_data, "run_requests", count_calls)
-    prepare_mixture(config_of())
+    prepare_mixture(config_of(), PRACTICE)
     assert len(calls) == 1
 
 
@@ -170,20 +173,17 @@ def test_requests_read_the_source_of_the_run(register, config_of, tmp_path):
 def test_settings_are_checked_before_the_work(register, config_of, capsys):
     register(KIND)
     with pytest.raises(InputError, match="DATA_DIR is /nowhere"):
-        prepare_mixture(config_of(data_dir="/nowhere"))
+        prepare_mixture(config_of(data_dir="/nowhere"), PRACTICE)
     with pytest.raises(InputError, match="LENGTHS is"):
         prepare_evaluation(
-            config_of(lengths={"inputs": 8}),
-            ["toy_kind"],
-            Prompts(),
-            load_tokenizer("practice"),
+            config_of(lengths={"inputs": 8}), ["toy_kind"], Prompts(), PRACTICE
         )
 
 
 def test_extra_prompts_are_those_of_the_held_out_tasks(register, config_of):
     register(KIND, SPELL)
     extra = {"bare": Prompts(instructions="none")}
-    data = prepare_mixture(config_of(held_out="zoo"), extra)
+    data = prepare_mixture(config_of(held_out="zoo"), PRACTICE, extra)
     assert list(data.extra_evaluation) == ["bare"]
     assert list(data.extra_evaluation["bare"]) == [
         ("toy_kind", "validation"),
@@ -195,7 +195,7 @@ def test_extra_prompts_are_those_of_the_held_out_tasks(register, config_of):
         != data.evaluation["toy_kind", "test"].meta["fingerprint"]
     )
 
-    nothing_held_out = prepare_mixture(config_of(), extra)
+    nothing_held_out = prepare_mixture(config_of(), PRACTICE, extra)
     tasks = {task for task, _ in nothing_held_out.extra_evaluation["bare"]}
     assert tasks == {"toy_kind", "toy_spell"}
 
@@ -207,9 +207,9 @@ def test_a_broken_task_is_an_error_or_left_out_whole(register, config_of):
     broken_held_out = named(KIND, "also_broken", source=BrokenTest())
     register(whole, broken, KIND, broken_held_out)
     with pytest.raises(InputError, match="the disk is on fire"):
-        prepare_mixture(config_of())
+        prepare_mixture(config_of(), PRACTICE)
 
-    data = prepare_mixture(config_of(skip_broken=True, held_out="zoo"))
+    data = prepare_mixture(config_of(skip_broken=True, held_out="zoo"), PRACTICE)
     assert data.split.train == ("toy_spell",)
     assert data.split.held_out == ("toy_kind",)
     assert list(data.train) == ["toy_spell"], (
@@ -235,9 +235,7 @@ def test_evaluation_without_a_test_store_is_left_out(register, config_of, capsys
     broken = named(SPELL, "broken", source=BrokenTest())
     register(KIND, broken)
     config = config_of(skip_broken=True)
-    stores = prepare_evaluation(
-        config, ["toy_kind", "broken"], Prompts(), load_tokenizer("practice")
-    )
+    stores = prepare_evaluation(config, ["toy_kind", "broken"], Prompts(), PRACTICE)
     assert list(stores) == [("toy_kind", "validation"), ("toy_kind", "test")]
 
 
@@ -275,7 +273,7 @@ def test_gaps_are_printed_and_an_error_if_nothing_is_left(capsys):
 
 def test_a_run_goes_on_without_what_cannot_be_evaluated(register, config_of, capsys):
     register(KIND, named(KIND, "no_test", source=Rows(test=None)))
-    data = prepare_mixture(config_of())
+    data = prepare_mixture(config_of(), PRACTICE)
     assert set(data.train) == {"toy_kind", "no_test"}
     assert data.not_evaluated == {"no_test": "it has no test split"}
     assert (
@@ -288,7 +286,7 @@ def test_held_out_tasks_of_which_none_can_be_evaluated(register, config_of):
     with pytest.raises(
         InputError, match="none of the tasks to evaluate can be evaluated"
     ):
-        prepare_mixture(config_of(held_out="dark"))
+        prepare_mixture(config_of(held_out="dark"), PRACTICE)
 
 
 def rows_on_disk(folder):
@@ -303,7 +301,7 @@ def test_real_rows_are_not_called_practice(register, config_of, capsys, tmp_path
     """SOURCE is 'sandbox', but the tasks have a source of their own, which is what is read."""
     mine = named(KIND, "mine", source=rows_on_disk(tmp_path))
     register(mine)
-    data = prepare_mixture(config_of(source="sandbox"))
+    data = prepare_mixture(config_of(source="sandbox"), PRACTICE)
     assert data.train["mine"].meta["provenance"] == mine.source.provenance
     assert mine.source.provenance["kind"] == "files"
     assert "practice corpus" not in capsys.readouterr().err
@@ -312,7 +310,7 @@ def test_real_rows_are_not_called_practice(register, config_of, capsys, tmp_path
 def test_generated_rows_are_called_practice(register, config_of, capsys, tmp_path):
     made = named(KIND, "made", source=GeneratedRows())
     register(made)
-    prepare_mixture(config_of())
+    prepare_mixture(config_of(), PRACTICE)
     assert capsys.readouterr().err.startswith(
         "Data: the practice corpus, made by this program"
     )
@@ -320,7 +318,7 @@ def test_generated_rows_are_called_practice(register, config_of, capsys, tmp_pat
     # Of several tasks, those with generated rows are named, held out or not.
     held_out = named(KIND, "held", cluster="cage", source=GeneratedRows())
     register(made, held_out, named(KIND, "mine", source=rows_on_disk(tmp_path)))
-    prepare_mixture(config_of(held_out="cage"))
+    prepare_mixture(config_of(held_out="cage"), PRACTICE)
     assert capsys.readouterr().err.startswith(
         "Data of held, made: the practice corpus, made by"
     )
@@ -330,7 +328,7 @@ def test_a_public_dataset_is_practice_with_the_source_sandbox(
     register, config_of, capsys
 ):
     register(named(get_task("rte"), "public"))
-    data = prepare_mixture(config_of(examples_per_dataset=20))
+    data = prepare_mixture(config_of(examples_per_dataset=20), PRACTICE)
     assert data.train["public"].meta["provenance"] == {
         "kind": "generated",
         "where": "tasks.practice.nli.rte",

@@ -9,6 +9,8 @@ from flan_jax.data.config import DataConfig
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import prepare_mixture, task_lengths
 from flan_jax.data.mixture_summary import summarize_mixture
+from flan_jax.data.row_tokenizer import RowTokenizer
+from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.run_records import MixtureSummary
 from flan_jax.tasks.mixtures import MIXTURES, Mixture
 from flan_jax.tasks.task import COLLECTIONS, TASKS, Collection
@@ -36,7 +38,10 @@ def data(monkeypatch, tmp_path):
     for name, task in tasks.items():
         monkeypatch.setitem(TASKS, name, task)
     monkeypatch.setitem(MIXTURES, "toy", Mixture("toy", tuple(tasks)))
-    return prepare_mixture(dataclasses.replace(CONFIG, cache_dir=str(tmp_path)))
+    return prepare_mixture(
+        dataclasses.replace(CONFIG, cache_dir=str(tmp_path)),
+        RowTokenizer(load_tokenizer("practice")),
+    )
 
 
 def test_the_numbers_of_each_task(data):
@@ -147,10 +152,10 @@ def test_tokens_with_loss_are_those_of_the_batches(
         lengths={"inputs": input_length, "targets": 8},
         cache_dir=str(tmp_path),
     )
-    data = prepare_mixture(config)
+    data = prepare_mixture(config, RowTokenizer(load_tokenizer("practice")))
     plan = data.plan(architecture)
 
-    loader = Loader(plan, data.train, data.tokenizer.eos_id)
+    loader = Loader(plan, data.train, data.row_tokenizer.tokens)
     tokens_with_loss = 0
     for step in range(plan.block_steps):
         tokens_with_loss += loader.batch(step)["decoder_loss_weights"].sum()

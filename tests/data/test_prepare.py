@@ -13,6 +13,7 @@ from toy_tasks import KIND, SPELL, FailingRows, Rows, generation
 
 from flan_jax.data import prepare as prepare_module
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Request, Selection
 from flan_jax.data.token_store import TOKENS
 from flan_jax.errors import InputError
@@ -25,19 +26,25 @@ def lists(ragged):
     return [ragged.row(i).tolist() for i in range(len(ragged.offsets) - 1)]
 
 
+def with_eos(tokenizer, text):
+    return [*tokenizer.encode(text), tokenizer.eos_id]
+
+
 def folders(cache):
     return sorted(str(path.relative_to(cache)) for path in cache.glob("*/*"))
 
 
 def test_train_store(tokenizer, tmp_path):
     selection = Selection(cap=9, seed=3, renderings=2)
-    stores = prepare([TRAIN], tokenizer, tmp_path, selection=selection, workers=0)
+    stores = prepare(
+        [TRAIN], RowTokenizer(tokenizer), tmp_path, selection=selection, workers=0
+    )
     store = stores["toy_kind", "train", "train"]
     source_rows = KIND.source.rows("train")
     rows = list(render_train(KIND, source_rows, cap=9, renderings=2, seed=3))
     assert input_and_target_tokens(store) == (
-        tokenizer.encode_batch([row.inputs for row in rows]),
-        tokenizer.encode_batch([row.targets for row in rows]),
+        [with_eos(tokenizer, row.inputs) for row in rows],
+        [with_eos(tokenizer, row.targets) for row in rows],
     )
     assert store.examples.tolist() == [row.example for row in rows]
     assert store.templates.tolist() == [row.template for row in rows]
@@ -56,7 +63,7 @@ def test_eval_stores(tokenizer, tmp_path):
     requests = [Request(task, "test", "eval") for task in (KIND, SPELL)]
     stores = prepare(
         requests,
-        tokenizer,
+        RowTokenizer(tokenizer),
         tmp_path,
         selection=Selection(max_eval_examples=5),
         workers=0,
@@ -65,11 +72,11 @@ def test_eval_stores(tokenizer, tmp_path):
         store = stores[task.name, "test", "eval"]
         rows = list(render_eval(task, task.source.rows("test"), max_examples=5))
         assert store.meta["examples"] == 5
-        assert lists(store.inputs) == [tokenizer.encode(row.inputs) for row in rows]
+        assert lists(store.inputs) == [with_eos(tokenizer, row.inputs) for row in rows]
         assert store.correct_option.tolist() == [row.correct_option for row in rows]
         for i, row in enumerate(rows):
             options = [ids.tolist() for ids in store.options(i)]
-            assert options == [tokenizer.encode(text) for text in row.options]
+            assert options == [with_eos(tokenizer, text) for text in row.options]
             assert store.references(i) == list(row.references)
             assert store.inputs_text(i) == row.inputs
 
@@ -77,9 +84,13 @@ def test_eval_stores(tokenizer, tmp_path):
 def test_many_batches_are_one_store(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare_module, "ROWS_PER_BATCH", 3)
     settings = {"selection": Selection(renderings=2), "workers": 0}
-    small = prepare([TRAIN], tokenizer, tmp_path / "a", **settings)[TRAIN.key]
+    small = prepare([TRAIN], RowTokenizer(tokenizer), tmp_path / "a", **settings)[
+        TRAIN.key
+    ]
     monkeypatch.undo()
-    large = prepare([TRAIN], tokenizer, tmp_path / "b", **settings)[TRAIN.key]
+    large = prepare([TRAIN], RowTokenizer(tokenizer), tmp_path / "b", **settings)[
+        TRAIN.key
+    ]
     assert (small.folder / TOKENS).read_bytes() == (large.folder / TOKENS).read_bytes()
     assert small.meta == large.meta
 
@@ -90,8 +101,12 @@ def test_processes_give_the_same_stores(tokenizer, tmp_path, capfd):
         Request(SPELL, "train", "train"),
         Request(KIND, "validation", "eval"),
     ]
-    one_process = prepare(requests, tokenizer, tmp_path / "one", workers=0)
-    two_processes = prepare(requests, tokenizer, tmp_path / "two", workers=2)
+    one_process = prepare(
+        requests, RowTokenizer(tokenizer), tmp_path / "one", workers=0
+    )
+    two_processes = prepare(
+        requests, RowTokenizer(tokenizer), tmp_path / "two", workers=2
+    )
     assert list(two_processes) == [request.key for request in requests]
     expected = [store.meta for store in one_process.values()]
     assert [store.meta for store in two_processes.values()] == expected
@@ -100,7 +115,9 @@ def test_processes_give_the_same_stores(tokenizer, tmp_path, capfd):
 
 def test_workers_import_no_heavy_module(tokenizer, tmp_path):
     request = Request(generation("light", toy_tasks.imported_fields), "train", "eval")
-    store = prepare([request], tokenizer, tmp_path, workers=1)[request.key]
+    store = prepare([request], RowTokenizer(tokenizer), tmp_path, workers=1)[
+        request.key
+    ]
     assert store.references(0) == ["True"]
 
 
@@ -114,29 +131,35 @@ def test_tasks_that_cannot_be_pickled_are_built_in_this_process(tokenizer, tmp_p
         Request(SPELL, "train", "train"),
         Request(tasks[1], "train", "train"),
     ]
-    stores = prepare(requests, tokenizer, tmp_path, workers=2)
+    stores = prepare(requests, RowTokenizer(tokenizer), tmp_path, workers=2)
     assert [len(store) for store in stores.values()] == [17, 13, 17]
 
 
 def test_a_prepared_store_is_opened(tokenizer, tmp_path, monkeypatch):
-    first = prepare([TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key]
+    first = prepare([TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0)[TRAIN.key]
     monkeypatch.setattr(prepare_module, "build", None)
-    again = prepare([TRAIN, TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key]
+    again = prepare([TRAIN, TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0)[
+        TRAIN.key
+    ]
     assert again.folder == first.folder
 
 
 def test_a_damaged_store_is_named(tokenizer, tmp_path):
-    folder = prepare([TRAIN], tokenizer, tmp_path, workers=0)[TRAIN.key].folder
+    folder = prepare([TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0)[
+        TRAIN.key
+    ].folder
     (folder / TOKENS).write_bytes(b"x")
     with pytest.raises(InputError, match=f"{folder} is damaged.*delete it"):
-        prepare([TRAIN], tokenizer, tmp_path, workers=0)
+        prepare([TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0)
 
 
 def test_other_examples_are_another_store(tokenizer, tmp_path):
-    prepare([TRAIN], tokenizer, tmp_path, workers=0)
+    prepare([TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0)
     # Only evaluation stores depend on max_eval_examples.
     for selection in (Selection(max_eval_examples=3), Selection(seed=1)):
-        prepare([TRAIN], tokenizer, tmp_path, workers=0, selection=selection)
+        prepare(
+            [TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0, selection=selection
+        )
     assert len(folders(tmp_path)) == 2
 
 
@@ -145,7 +168,7 @@ def test_a_source_without_provenance(tokenizer, tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match=r"toy_kind/train \(train\): .*has no `provenance`"
     ):
-        prepare([TRAIN], tokenizer, tmp_path, workers=0)
+        prepare([TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0)
     assert folders(tmp_path) == []
 
 
@@ -178,7 +201,7 @@ def test_broken_tasks_are_listed_and_the_others_prepared(tokenizer, tmp_path, wo
     broken = [Request(task, "train", "train") for task, _ in BROKEN.values()]
     requests = [*broken, TRAIN]
     with pytest.raises(InputError) as caught:
-        prepare(requests, tokenizer, tmp_path, workers=workers)
+        prepare(requests, RowTokenizer(tokenizer), tmp_path, workers=workers)
     assert "5 of 6 token stores cannot be prepared" in str(caught.value)
     assert "--gin.DataConfig.skip_broken=True" in str(caught.value)
     for name, (_, reason) in BROKEN.items():
@@ -192,7 +215,9 @@ def test_skip_broken(tokenizer, tmp_path, capfd):
         Request(BROKEN["typo"][0], "train", "train"),
         Request(KIND, "nonsense", "eval"),
     ]
-    stores = prepare(requests, tokenizer, tmp_path, workers=0, skip_broken=True)
+    stores = prepare(
+        requests, RowTokenizer(tokenizer), tmp_path, workers=0, skip_broken=True
+    )
     assert list(stores) == [TRAIN.key]
     shown = capfd.readouterr().err
     assert "left out" in shown
@@ -206,24 +231,31 @@ def test_skip_broken_leaves_something_to_train_on(tokenizer, tmp_path):
         Request(KIND, "test", "eval"),
     ]
     with pytest.raises(InputError, match="nothing is left to train on.*\n.*typo/train"):
-        prepare(requests, tokenizer, tmp_path, workers=0, skip_broken=True)
+        prepare(
+            requests, RowTokenizer(tokenizer), tmp_path, workers=0, skip_broken=True
+        )
 
 
 def test_two_tasks_of_one_name(tokenizer, tmp_path):
     other = Request(dataclasses.replace(SPELL, name="toy_kind"), "train", "train")
     with pytest.raises(InputError, match="two different tasks are named 'toy_kind'"):
-        prepare([TRAIN, other], tokenizer, tmp_path, workers=0)
+        prepare([TRAIN, other], RowTokenizer(tokenizer), tmp_path, workers=0)
 
 
 def test_workers_cannot_be_negative(tokenizer, tmp_path):
     with pytest.raises(InputError, match="workers is -1"):
-        prepare([TRAIN], tokenizer, tmp_path, workers=-1)
+        prepare([TRAIN], RowTokenizer(tokenizer), tmp_path, workers=-1)
 
 
 def test_a_target_that_the_tokenizer_drops(tokenizer, tmp_path):
     task = generation("invisible", lambda row: {"animal": "cat", "answer": "\u200b"})
     with pytest.raises(InputError, match="row 0: the tokenizer drops the whole target"):
-        prepare([Request(task, "train", "train")], tokenizer, tmp_path, workers=0)
+        prepare(
+            [Request(task, "train", "train")],
+            RowTokenizer(tokenizer),
+            tmp_path,
+            workers=0,
+        )
 
 
 def test_a_killed_worker_is_reported_by_its_task(tokenizer, tmp_path):
@@ -237,7 +269,7 @@ def test_a_killed_worker_is_reported_by_its_task(tokenizer, tmp_path):
         InputError,
         match=r"1 of 4 .*\n  killing/train \(train\): its worker process was killed",
     ):
-        prepare(requests, tokenizer, tmp_path, workers=2)
+        prepare(requests, RowTokenizer(tokenizer), tmp_path, workers=2)
     assert [folder.split("/")[0] for folder in folders(tmp_path)] == [
         "toy_kind",
         "toy_spell",
@@ -266,7 +298,7 @@ if __name__ == "__main__":
     if mode == "main":
         tasks.append(toy_tasks.generation("main", fields))
     requests = [Request(task, "train", "train") for task in tasks]
-    stores = prepare(requests, tokenizer, cache, workers=2)
+    stores = prepare(requests, RowTokenizer(tokenizer), cache, workers=2)
     print(len(stores), "stores")
 """
 

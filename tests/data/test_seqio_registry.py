@@ -14,6 +14,7 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import task_lengths
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.seqio_registry import (
     LOSS_WEIGHTS,
     SegmentsFeatureConverter,
@@ -60,7 +61,7 @@ def zoo(registries):
 
 def ours(store, lengths, eos):
     def trimmed(tokens, length):
-        return [*tokens[: length - 1], eos]
+        return [*tokens[:-1][: length - 1], eos]
 
     return [
         {
@@ -88,7 +89,9 @@ def test_seqio_gives_the_prepared_tokens(
     selection = Selection(cap=15, renderings=renderings, seed=4)
     register_seqio(tokenizer.path, selection=selection)
     requests = [Request(task, split, kind) for task in (KIND, SPELL)]
-    stores = prepare(requests, tokenizer, tmp_path, selection=selection, workers=0)
+    stores = prepare(
+        requests, RowTokenizer(tokenizer), tmp_path, selection=selection, workers=0
+    )
     tokens = [input_and_target_tokens(store) for store in stores.values()]
     # Half of the examples are cut.
     lengths = {
@@ -105,7 +108,7 @@ def test_seqio_with_a_tokenizer_json(zoo, tokenizer_json, tmp_path):
     tokenizer = load_tokenizer(tokenizer_json({"eos_token": "</s>"}))
     register_seqio(tokenizer.path)
     request = Request(KIND, "train", "train")
-    stores = prepare([request], tokenizer, tmp_path, workers=0)
+    stores = prepare([request], RowTokenizer(tokenizer), tmp_path, workers=0)
     assert theirs("toy_kind", LENGTHS, "train") == ours(
         stores[request.key], LENGTHS, tokenizer.eos_id
     )
@@ -233,7 +236,7 @@ def test_every_task_of_ours(registries, small_tasks, tokenizer, tmp_path):
             task = dataclasses.replace(task, source=source)
             requests.append(Request(task, split, kind))
     assert len(requests) > 60
-    stores = prepare(requests, tokenizer, tmp_path, workers=0)
+    stores = prepare(requests, RowTokenizer(tokenizer), tmp_path, workers=0)
     for (name, split, _), store in stores.items():
         expected = ours(store, lengths, tokenizer.eos_id)
         assert theirs(name, lengths, split) == expected, name
@@ -327,7 +330,7 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
         assert (task.name, task.splits) == ("their_task", ("train", "test"))
         stores = prepare(
             [Request(task, "train", "train"), Request(task, "test", "eval")],
-            tokenizer,
+            RowTokenizer(tokenizer),
             tmp_path,
             workers=2,
         )
@@ -338,9 +341,7 @@ def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
                 .as_numpy_iterator()
             )
             inputs, targets = input_and_target_tokens(store)
-            assert [[*ids, tokenizer.eos_id] for ids in targets] == [
-                e["targets"].tolist() for e in wanted
-            ]
+            assert targets == [e["targets"].tolist() for e in wanted]
             assert list(map(tokenizer.decode, inputs)) == [
                 e["inputs"] for e in theirs_alone[split]
             ]
@@ -394,7 +395,9 @@ def test_conversations(zoo, tokenizer, tmp_path, architecture, packing, lengths)
     zoo[1]["toy_mix"] = Mixture("toy_mix", ("toy_chat", "toy_kind"))
     register_seqio(tokenizer.path, loss_weights=True)
     request = Request(CHAT, "train", "train")
-    store = prepare([request], tokenizer, tmp_path, workers=0)[request.key]
+    store = prepare([request], RowTokenizer(tokenizer), tmp_path, workers=0)[
+        request.key
+    ]
     plan = MixturePlan(
         {"toy_chat": task_lengths(store)},
         {"toy_chat": len(store)},
@@ -404,7 +407,7 @@ def test_conversations(zoo, tokenizer, tmp_path, architecture, packing, lengths)
         seed=0,
         packing=packing,
     )
-    batch = Loader(plan, {"toy_chat": store}, tokenizer.eos_id).batch(0)
+    batch = Loader(plan, {"toy_chat": store}, RowTokenizer(tokenizer).tokens).batch(0)
     if architecture == "encoder_decoder":
         converter = seqio.EncDecFeatureConverter(pack=packing)
     else:

@@ -4,6 +4,7 @@ import dataclasses
 import pytest
 from toy_tasks import KIND, SPELL, FailingRows, Rows, generation, kind_fields
 
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import (
     RenderedExamples,
     Request,
@@ -72,8 +73,8 @@ def test_prompts_may_set_their_own_number_of_tokens():
     ],
 )
 def test_which_settings_change_the_fingerprint(tokenizer, request_, changes, is_other):
-    default = store_fingerprint(request_, Selection(), tokenizer)
-    changed = store_fingerprint(request_, Selection(**changes), tokenizer)
+    default = store_fingerprint(request_, Selection(), RowTokenizer(tokenizer))
+    changed = store_fingerprint(request_, Selection(**changes), RowTokenizer(tokenizer))
     assert (changed != default) == is_other
 
 
@@ -91,9 +92,9 @@ def test_which_settings_change_the_fingerprint(tokenizer, request_, changes, is_
 def test_which_changes_of_a_task_change_the_fingerprint(tokenizer, changes, is_other):
     changed_task = dataclasses.replace(KIND, **changes)
     changed = Request(changed_task, "train", "train")
-    fingerprint = store_fingerprint(TRAIN, Selection(), tokenizer)
+    fingerprint = store_fingerprint(TRAIN, Selection(), RowTokenizer(tokenizer))
     assert (
-        store_fingerprint(changed, Selection(), tokenizer) != fingerprint
+        store_fingerprint(changed, Selection(), RowTokenizer(tokenizer)) != fingerprint
     ) == is_other
 
 
@@ -108,26 +109,31 @@ def test_which_changes_of_a_task_change_the_fingerprint(tokenizer, changes, is_o
 )
 def test_every_part_of_a_request_changes_the_fingerprint(tokenizer, changes):
     changed = dataclasses.replace(TRAIN, **changes)
-    fingerprint = store_fingerprint(TRAIN, Selection(), tokenizer)
-    assert store_fingerprint(changed, Selection(), tokenizer) != fingerprint
+    fingerprint = store_fingerprint(TRAIN, Selection(), RowTokenizer(tokenizer))
+    assert (
+        store_fingerprint(changed, Selection(), RowTokenizer(tokenizer)) != fingerprint
+    )
 
 
 def test_the_tokenizer_changes_the_fingerprint(tokenizer):
     other_tokenizer = copy.copy(tokenizer)
     other_tokenizer.fingerprint = "other"
-    fingerprint = store_fingerprint(TRAIN, Selection(), tokenizer)
-    assert store_fingerprint(TRAIN, Selection(), other_tokenizer) != fingerprint
+    fingerprint = store_fingerprint(TRAIN, Selection(), RowTokenizer(tokenizer))
+    assert (
+        store_fingerprint(TRAIN, Selection(), RowTokenizer(other_tokenizer))
+        != fingerprint
+    )
 
 
 def test_an_unknown_split(tokenizer):
     request = Request(KIND, "nonsense", "eval")
     with pytest.raises(InputError, match="unknown split 'nonsense'"):
-        store_fingerprint(request, Selection(), tokenizer)
+        store_fingerprint(request, Selection(), RowTokenizer(tokenizer))
 
 
 def test_rendered_training_examples(tokenizer):
     selection = Selection(cap=9, seed=3, renderings=2)
-    examples = RenderedExamples(TRAIN, selection, tokenizer)
+    examples = RenderedExamples(TRAIN, selection, RowTokenizer(tokenizer))
     rows = KIND.source.rows("train")
     expected = list(render_train(KIND, rows, cap=9, renderings=2, seed=3))
     assert list(examples) == expected
@@ -139,14 +145,14 @@ def test_rendered_training_examples(tokenizer):
 def test_rendered_evaluation_examples(tokenizer):
     request = Request(SPELL, "test", "eval")
     selection = Selection(max_eval_examples=5)
-    examples = RenderedExamples(request, selection, tokenizer)
+    examples = RenderedExamples(request, selection, RowTokenizer(tokenizer))
     rows = SPELL.source.rows("test")
     assert list(examples) == list(render_eval(SPELL, rows, max_examples=5))
 
 
 def test_few_shot_examples(tokenizer):
     request = Request(SPELL, "test", "eval", FEW_SHOT)
-    examples = RenderedExamples(request, Selection(), tokenizer)
+    examples = RenderedExamples(request, Selection(), RowTokenizer(tokenizer))
     first = next(iter(examples))
     assert isinstance(first, EvalRow)
     assert first.inputs.count("Spell") == 3
@@ -157,12 +163,14 @@ def test_few_shot_prompts_need_a_training_split(tokenizer):
     task = dataclasses.replace(SPELL, source=Rows(13, train=None))
     request = Request(task, "test", "eval", FEW_SHOT)
     with pytest.raises(InputError, match="no train split to draw exemplars from"):
-        iter(RenderedExamples(request, Selection(), tokenizer))
+        iter(RenderedExamples(request, Selection(), RowTokenizer(tokenizer)))
 
 
 def test_what_a_source_raises_is_an_input_error(tokenizer):
     task = generation("fire", kind_fields, FailingRows())
-    examples = RenderedExamples(Request(task, "train", "train"), Selection(), tokenizer)
+    examples = RenderedExamples(
+        Request(task, "train", "train"), Selection(), RowTokenizer(tokenizer)
+    )
     reason = "reading row 4 raised RuntimeError: the disk is on fire"
     with pytest.raises(InputError, match=reason):
         list(examples)

@@ -21,10 +21,10 @@ from flan_jax.data.token_store import (
     STORE_VERSION,
     TOKENS,
     TokenStore,
+    cut,
     nested_column,
     schema,
     token_column,
-    trim_and_append_eos,
     write_store,
 )
 from flan_jax.errors import InputError
@@ -143,12 +143,15 @@ def test_meta(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
 
 
-@given(st.lists(st.integers(0, 9), max_size=8), st.integers(1, 10))
-def test_trim_and_append_eos(tokens, length):
-    trimmed = trim_and_append_eos(np.array(tokens, np.uint16), length, eos=1)
-    assert trimmed.tolist() == tokens[: length - 1] + [1]
-    assert trimmed.dtype == np.int32
-    assert len(trimmed) == min(len(tokens) + 1, length)
+@given(
+    st.lists(st.integers(0, 9), max_size=8),
+    st.lists(st.integers(10, 19), max_size=3),
+    st.integers(3, 10),
+)
+def test_a_cut_leaves_the_tail(tokens, tail, length):
+    shortened = cut(np.array([*tokens, *tail], np.uint16), length, tail)
+    assert shortened.tolist() == tokens[: length - len(tail)] + tail
+    assert shortened.dtype == np.uint16
 
 
 @pytest.mark.parametrize("token", [VOCAB, -1, 70_000])

@@ -7,10 +7,10 @@ from tiny_models import (
     EOS,
     MODELS,
     PROMPTS,
+    as_read,
     logits_of,
     make_scorer,
     token_lists,
-    tokens,
 )
 
 from flan_jax.decoding.generation import GenerationConfig
@@ -54,7 +54,7 @@ def test_beam_search_is_that_of_the_whole_model(name, penalty, logits_of):
     bias, prompts = 2.0, PROMPTS[:3]
     scorer = make_scorer(name, eos_bias=bias)
     config = GenerationConfig(8, num_beams=3, length_penalty=penalty)
-    generated = token_lists(scorer.generate(tokens(prompts), config))
+    generated = token_lists(scorer.generate(as_read(name, prompts), config))
 
     def expected(prompt):
         def log_probs_of(written):
@@ -64,7 +64,7 @@ def test_beam_search_is_that_of_the_whole_model(name, penalty, logits_of):
         return beam_search_in_lists(log_probs_of, 8, 3, penalty)
 
     assert generated == [expected(prompt) for prompt in prompts]
-    greedy = token_lists(scorer.generate(tokens(prompts), GenerationConfig(8)))
+    greedy = token_lists(scorer.generate(as_read(name, prompts), GenerationConfig(8)))
     assert generated != greedy, "more than greedy decoding"
 
 
@@ -106,7 +106,9 @@ def test_tokens_are_sampled_with_their_probabilities(
     config = GenerationConfig(
         2, temperature=temperature, top_k=top_k, top_p=top_p, seed=3
     )
-    rows = make_scorer("rope", rows=2000).generate(tokens([prompt]) * many, config)
+    rows = make_scorer("rope", rows=2000).generate(
+        as_read("rope", [prompt]) * many, config
+    )
     firsts = np.array([row[0] if len(row) else EOS for row in rows])
     common = int(np.bincount(firsts[firsts != EOS]).argmax())
     continued = [row for row in rows if len(row) and row[0] == common]
@@ -129,7 +131,7 @@ def test_tokens_are_sampled_with_their_probabilities(
 
 def test_a_sample_depends_on_prompt_seed_and_stream_alone():
     config = GenerationConfig(6, temperature=1.0, seed=5)
-    prompts = tokens(PROMPTS * 3)
+    prompts = as_read("relative", PROMPTS * 3)
     rows = token_lists(make_scorer("relative", rows=8).generate(prompts, config))
     assert (
         token_lists(make_scorer("relative", rows=16).generate(prompts, config)) == rows
@@ -153,8 +155,12 @@ def test_a_sample_depends_on_prompt_seed_and_stream_alone():
 )
 def test_a_low_temperature_and_one_token_to_choose_from_are_greedy(settings):
     scorer = make_scorer("encoder_decoder")
-    expected = token_lists(scorer.generate(tokens(PROMPTS), GenerationConfig(7)))
-    generated = scorer.generate(tokens(PROMPTS), GenerationConfig(7, **settings))
+    expected = token_lists(
+        scorer.generate(as_read("encoder_decoder", PROMPTS), GenerationConfig(7))
+    )
+    generated = scorer.generate(
+        as_read("encoder_decoder", PROMPTS), GenerationConfig(7, **settings)
+    )
     assert token_lists(generated) == expected
 
 
@@ -162,11 +168,11 @@ def test_numbers_change_without_compiling_again():
     scorer, sizes = make_scorer("relative"), []
     sampling = GenerationConfig(5, temperature=1.0)
     program, _ = scorer.generation_program(
-        tokens(PROMPTS), sampling, range(len(PROMPTS))
+        as_read("relative", PROMPTS), sampling, range(len(PROMPTS))
     )
     for max_length, temperature, seed in ((5, 0.7, 0), (8, 1.3, 1), (3, 0.2, 2)):
         config = GenerationConfig(max_length, temperature=temperature, seed=seed)
-        rows = scorer.generate(tokens(PROMPTS), config)
+        rows = scorer.generate(as_read("relative", PROMPTS), config)
         assert max(map(len, rows)) <= max_length
         sizes.append(program._cache_size())
     assert sizes == sizes[:1] * 3 and sizes[0] > 0

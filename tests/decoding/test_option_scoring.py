@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from tiny_models import MODELS, PROMPTS, logits_of, make_scorer, tokens
+from tiny_models import MODELS, PROMPTS, as_read, logits_of, make_scorer, tokens
 
 __all__ = ["logits_of"]  # a fixture
 
@@ -34,7 +34,7 @@ def check_sums(logits_of):
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_are_the_sums_of_each_answers_log_probabilities(name, check_sums):
     answers = [tokens(choices) for choices in ANSWERS]
-    sums = make_scorer(name).log_probs(tokens(PROMPTS), answers)
+    sums = make_scorer(name).log_probs(as_read(name, PROMPTS), answers)
     check_sums(name, PROMPTS, ANSWERS, sums)
 
 
@@ -45,16 +45,18 @@ def test_scores_do_not_depend_on_the_rows_beside_nor_on_how_many_there_are(
     """More prompts, and more answers, than the scorer has rows."""
     scorer = make_scorer(name)
     prompts, answers = PROMPTS * 3, ANSWERS * 3
-    sums = scorer.log_probs(tokens(prompts), [tokens(choices) for choices in answers])
+    sums = scorer.log_probs(
+        as_read(name, prompts), [tokens(choices) for choices in answers]
+    )
     check_sums(name, prompts, answers, sums)
-    alone = scorer.log_probs(tokens(PROMPTS[1:2]), [tokens(ANSWERS[1])])
+    alone = scorer.log_probs(as_read(name, PROMPTS[1:2]), [tokens(ANSWERS[1])])
     np.testing.assert_allclose(alone[0], sums[1], rtol=1e-5, atol=1e-5)
     assert scorer.log_probs([], []) == []
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
 def test_a_mesh_with_split_parameters_scores_the_same(name):
-    prompts, answers = tokens(PROMPTS), [tokens(choices) for choices in ANSWERS]
+    prompts, answers = as_read(name, PROMPTS), [tokens(choices) for choices in ANSWERS]
     expected = make_scorer(name).log_probs(prompts, answers)
     split = make_scorer(name, mesh={"data": 2, "fsdp": 2, "tensor": 2})
     for sums, expected_sums in zip(

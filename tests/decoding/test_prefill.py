@@ -14,17 +14,17 @@ def test_buckets_hold_their_lengths():
 
 @pytest.mark.parametrize(
     ("architecture", "side", "start"),
-    [("encoder_decoder", "encoder", 0), ("decoder", "decoder", 1)],
+    [("encoder_decoder", "encoder", []), ("decoder", "decoder", [2])],
 )
 def test_prompts_are_padded_to_a_bucket(architecture, side, start):
-    """A decoder reads PAD before the prompt."""
-    batch = prompt_batch(architecture, tokens([[5, 6, 1], [7, 1]]), rows=3)
-    padding = [0] * start
+    """The bucket of a decoder is that of the tokens behind the start token."""
+    prompts = tokens([[*start, 5, 6, 1], [*start, 7, 1]])
+    batch = prompt_batch(architecture, prompts, rows=3)
     expected = [
-        padding + [5, 6, 1, 0, 0, 0, 0, 0],
-        padding + [7, 1, 0, 0, 0, 0, 0, 0],
-        padding + [0] * 8,
+        start + [5, 6, 1, 0, 0, 0, 0, 0],
+        start + [7, 1, 0, 0, 0, 0, 0, 0],
+        [0] * (len(start) + 8),
     ]
     assert batch[f"{side}_input_tokens"].tolist() == expected
     lengths = np.sum(batch[f"{side}_segment_ids"], axis=1)
-    assert lengths.tolist() == [start + 3, start + 2, 0]
+    assert lengths.tolist() == [len(start) + 3, len(start) + 2, 0]

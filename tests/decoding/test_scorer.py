@@ -5,6 +5,7 @@ from tiny_models import (
     EOS,
     MODELS,
     PROMPTS,
+    as_read,
     logits_of,
     make_scorer,
     token_lists,
@@ -20,8 +21,9 @@ __all__ = ["logits_of"]  # a fixture
 
 
 def test_a_mesh_with_split_parameters_generates_the_same():
-    prompts, config = tokens(PROMPTS), GenerationConfig(4)
+    config = GenerationConfig(4)
     for name in ("encoder_decoder", "relative"):
+        prompts = as_read(name, PROMPTS)
         split = make_scorer(name, mesh={"data": 2, "fsdp": 2, "tensor": 2})
         expected = make_scorer(name).generate(prompts, config)
         assert token_lists(split.generate(prompts, config)) == token_lists(expected)
@@ -30,7 +32,7 @@ def test_a_mesh_with_split_parameters_generates_the_same():
 @pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
 @pytest.mark.parametrize("beams", [1, 2])
 def test_parameters_gathered_for_each_token_write_the_same(name, beams, monkeypatch):
-    prompts, config = tokens(PROMPTS), GenerationConfig(4, num_beams=beams)
+    prompts, config = as_read(name, PROMPTS), GenerationConfig(4, num_beams=beams)
     gathers_once = make_scorer(name, mesh={"fsdp": 8})
     monkeypatch.setattr(scorer_module, "memory_of", lambda devices: 0)
     gathers_per_token = make_scorer(name, mesh={"fsdp": 8})
@@ -59,7 +61,7 @@ def test_greedy_takes_the_most_probable_token_each_time(name, eos_bias, logits_o
         for prompt in PROMPTS
     ]
     scorer = make_scorer(name, eos_bias=eos_bias)
-    generated = scorer.generate(tokens(PROMPTS), GenerationConfig(11))
+    generated = scorer.generate(as_read(name, PROMPTS), GenerationConfig(11))
     assert token_lists(generated) == expected
     assert len({tuple(row) for row in expected}) == 4, "the prompts should matter"
     if eos_bias:
@@ -67,15 +69,15 @@ def test_greedy_takes_the_most_probable_token_each_time(name, eos_bias, logits_o
         assert len(lengths) > 1 and min(lengths) < 11, (
             "EOS should come, at different lengths"
         )
-    short = scorer.generate(tokens(PROMPTS[:1]), GenerationConfig(3))
+    short = scorer.generate(as_read(name, PROMPTS[:1]), GenerationConfig(3))
     assert token_lists(short) == [expected[0][:3]]
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
 def test_greedy_goes_through_more_prompts_than_it_has_rows(name):
     scorer, config = make_scorer(name), GenerationConfig(4)
-    few = token_lists(scorer.generate(tokens(PROMPTS), config))
-    assert token_lists(scorer.generate(tokens(PROMPTS * 3), config)) == few * 3
+    few = token_lists(scorer.generate(as_read(name, PROMPTS), config))
+    assert token_lists(scorer.generate(as_read(name, PROMPTS * 3), config)) == few * 3
     assert scorer.generate([], config) == []
 
 
@@ -84,7 +86,9 @@ def test_a_prompt_that_fills_its_bucket_goes_on_in_the_cache(logits_of):
     prompt = [5, 6, 7, 8, 9, 10, 11, 1]
     assert bucket(len(prompt)) == len(prompt)
     for name in MODELS:
-        generated = make_scorer(name).generate(tokens([prompt]), GenerationConfig(8))
+        generated = make_scorer(name).generate(
+            as_read(name, [prompt]), GenerationConfig(8)
+        )
         assert token_lists(generated) == [greedy_tokens(logits_of, name, prompt, 8)]
 
 

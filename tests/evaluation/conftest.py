@@ -8,6 +8,7 @@ from toy_tasks import KIND, SPELL
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Request
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.evaluation import config as evaluation_config
@@ -31,7 +32,9 @@ def stores(tokenizer, tmp_path_factory):
         for split in ("validation", "test")
     ]
     cache = tmp_path_factory.mktemp("cache")
-    prepared = prepare(requests, tokenizer, cache, workers=0, progress=False)
+    prepared = prepare(
+        requests, RowTokenizer(tokenizer), cache, workers=0, progress=False
+    )
     return {(name, split): store for (name, split, _), store in prepared.items()}
 
 
@@ -47,7 +50,7 @@ def params(model):
 
 @pytest.fixture(scope="module")
 def scorer(model, params, tokenizer):
-    return Scorer(model, params, make_mesh(), rows=8, eos_id=tokenizer.eos_id)
+    return Scorer(model, params, make_mesh(), rows=8, stop_ids=(tokenizer.eos_id,))
 
 
 @pytest.fixture
@@ -73,7 +76,11 @@ def data(stores, tokenizer, monkeypatch):
         if key != ("toy_spell", "validation")
     }
     return MixtureData(
-        config=config, split=split, tokenizer=tokenizer, train={}, evaluation=evaluation
+        config=config,
+        split=split,
+        row_tokenizer=RowTokenizer(tokenizer),
+        train={},
+        evaluation=evaluation,
     )
 
 
@@ -85,6 +92,9 @@ def make_context(model, tokenizer, monkeypatch):
 
     def make(folder, **settings):
         config = EvalConfig(**{"rows": 8} | settings)
-        return EvalContext(Run(folder), model, tokenizer, LENGTHS, make_mesh(), config)
+        row_tokenizer = RowTokenizer(tokenizer, architecture=model.architecture)
+        return EvalContext(
+            Run(folder), model, row_tokenizer, LENGTHS, make_mesh(), config
+        )
 
     return make

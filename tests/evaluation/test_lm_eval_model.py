@@ -12,6 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 from toy_tasks import KIND
 
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Request
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
@@ -56,7 +57,11 @@ def scorer(model):
     rng = np.random.default_rng(0)
     params = {name: _moved(tree, rng) for name, tree in params.items()}
     return Scorer(
-        model, params, make_mesh(), rows=8, eos_id=load_tokenizer(PRACTICE_MODEL).eos_id
+        model,
+        params,
+        make_mesh(),
+        rows=8,
+        stop_ids=(load_tokenizer(PRACTICE_MODEL).eos_id,),
     )
 
 
@@ -68,7 +73,18 @@ def _moved(tree, rng):
 
 @pytest.fixture(scope="module")
 def lm(scorer):
-    return lm_eval_model.FlanJaxLM(scorer, load_tokenizer(PRACTICE_MODEL), LENGTHS)
+    return lm_eval_model.FlanJaxLM(scorer, rows_of(scorer), LENGTHS)
+
+
+def rows_of(scorer):
+    tokenizer = load_tokenizer(PRACTICE_MODEL)
+    return RowTokenizer(tokenizer, architecture=scorer.architecture)
+
+
+def as_read(scorer, tokens):
+    """A prompt as the scorer's model reads it, after PAD if it is a decoder."""
+    start = [0] if scorer.architecture == "decoder" else []
+    return np.array([*start, *tokens], np.int32)
 
 
 def ask(*arguments):
@@ -104,10 +120,14 @@ def task():
 def test_the_harness_chooses_as_our_own_evaluation_does(lm, scorer, tmp_path):
     tokenizer = load_tokenizer(PRACTICE_MODEL)
     (store,) = prepare(
-        [Request(KIND, "test", "eval")], tokenizer, tmp_path, workers=0, progress=False
+        [Request(KIND, "test", "eval")],
+        RowTokenizer(tokenizer),
+        tmp_path,
+        workers=0,
+        progress=False,
     ).values()
     key = ("toy_kind", "test")
-    predictor = Predictor(scorer=scorer, tokenizer=tokenizer, lengths=LENGTHS)
+    predictor = Predictor(scorer=scorer, row_tokenizer=rows_of(scorer), lengths=LENGTHS)
     predictions = predictor.predict({key: store}, {key: len(store)})[key]
     own = [row for row in predictions if row.template == 0]
     found = lm_eval.simple_evaluate(model=lm, tasks=[task()], bootstrap_iters=0)
@@ -129,7 +149,7 @@ def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
     tokenizer = load_tokenizer(PRACTICE_MODEL)
     contexts = ["Does a cat fly?", "Does a hen fly?", "A"]
     prompts = [
-        np.append(tokenizer.encode(text), tokenizer.eos_id).astype(np.int32)
+        as_read(scorer, [*tokenizer.encode(text), tokenizer.eos_id])
         for text in contexts
     ]
     generated = scorer.generate(prompts, GenerationConfig(LENGTHS["targets"]))
@@ -164,9 +184,9 @@ def test_a_long_text_is_scored_in_pieces(lm, scorer):
     for start in range(0, len(tokens), size):
         piece = tokens[start : start + size]
         before = tokens[max(start - (size - len(piece)) - 1, 0) : start]
-        prompt = np.array([*before, tokenizer.eos_id], np.int32)
+        prompt = as_read(scorer, [*before, tokenizer.eos_id])
         total += float(scorer.log_probs([prompt], [[np.array(piece, np.int32)]])[0][0])
-    empty_prompt = np.array([tokenizer.eos_id], np.int32)
+    empty_prompt = as_read(scorer, [tokenizer.eos_id])
     short_tokens = np.array(tokenizer.encode(short), np.int32)
     (alone,) = scorer.log_probs([empty_prompt], [[short_tokens]])
     totals = lm.loglikelihood_rolling(ask((text,), (short,), ("",)))

@@ -5,7 +5,7 @@ import pytest
 from toy_evaluation import LENGTHS, MODELS, ROWS, predict
 from toy_tasks import KIND, SPELL
 
-from flan_jax.data.token_store import trim_and_append_eos
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
@@ -18,13 +18,22 @@ RANKED = ("toy_kind", "test")
 GENERATED = ("toy_spell", "test")
 
 
-def tokens_of(store, row, tokenizer):
+def as_read(scorer, tokens):
+    """A prompt as the scorer's model reads it, after PAD if it is a decoder."""
+    start = [0] if scorer.architecture == "decoder" else []
+    return np.array([*start, *tokens], np.int32)
+
+
+def tokens_of(store, row, scorer):
     """(the prompt, its options) as the model is to see them."""
-    prompt = trim_and_append_eos(
-        store.inputs.row(row), LENGTHS["inputs"], tokenizer.eos_id
-    )
+
+    def cut(tokens, length):
+        *kept, eos = tokens.tolist()
+        return [*kept[: length - 1], eos]
+
+    prompt = as_read(scorer, cut(store.inputs.row(row), LENGTHS["inputs"]))
     options = [
-        trim_and_append_eos(option, LENGTHS["targets"], tokenizer.eos_id)
+        np.array(cut(option, LENGTHS["targets"]), np.int32)
         for option in store.options(row)
     ]
     return prompt, options
@@ -33,7 +42,11 @@ def tokens_of(store, row, tokenizer):
 def test_every_row_is_predicted_in_the_stores_order(scorer, stores, tokenizer):
     done = []
     limits = {key: len(store) for key, store in stores.items()}
-    predictor = Predictor(scorer=scorer, tokenizer=tokenizer, lengths=LENGTHS)
+    predictor = Predictor(
+        scorer=scorer,
+        row_tokenizer=RowTokenizer(tokenizer, architecture=scorer.architecture),
+        lengths=LENGTHS,
+    )
     predictions = predictor.predict(stores, limits, progress=done.append)
     counts = {key: len(rows) for key, rows in predictions.items()}
     assert counts == {key: ROWS[key[0]] for key in stores}
@@ -57,7 +70,7 @@ def test_every_row_is_predicted_in_the_stores_order(scorer, stores, tokenizer):
 def test_the_choice_is_the_option_of_the_highest_score(scorer, stores, tokenizer):
     predictions = predict(scorer, {RANKED: stores[RANKED]}, tokenizer)[RANKED]
     for number in (0, 5, 17, 33):
-        prompt, options = tokens_of(stores[RANKED], number, tokenizer)
+        prompt, options = tokens_of(stores[RANKED], number, scorer)
         sums = scorer.log_probs([prompt], [options])[0]
         row = predictions[number]
         assert row.chosen == int(np.argmax(sums))
@@ -70,7 +83,7 @@ def test_the_choice_is_the_option_of_the_highest_score(scorer, stores, tokenizer
 def test_what_is_generated_is_the_greedy_continuation(scorer, stores, tokenizer):
     predictions = predict(scorer, {GENERATED: stores[GENERATED]}, tokenizer)[GENERATED]
     for number in (0, 7, 25):
-        prompt, _ = tokens_of(stores[GENERATED], number, tokenizer)
+        prompt, _ = tokens_of(stores[GENERATED], number, scorer)
         tokens = scorer.generate([prompt], GenerationConfig(LENGTHS["targets"]))[0]
         assert predictions[number].prediction == tokenizer.decode(tokens.tolist())
 
@@ -97,7 +110,7 @@ def test_generation_follows_its_settings(scorer, stores, tokenizer, generation):
     )
 
     if generation.num_beams > 1:
-        prompt, _ = tokens_of(stores[GENERATED], 0, tokenizer)
+        prompt, _ = tokens_of(stores[GENERATED], 0, scorer)
         config = dataclasses.replace(generation, max_length=LENGTHS["targets"])
         tokens = scorer.generate([prompt], config)[0]
         assert whole[0].prediction == tokenizer.decode(tokens.tolist())
@@ -142,13 +155,15 @@ class UniformScorer(Scorer):
 
 def test_the_mean_ranks_by_the_score_of_a_token(model, params, stores, tokenizer):
     """Sums are -length + 0.01 x the first token's id: in the mean that token decides."""
-    scorer = UniformScorer(model, params, make_mesh(), rows=8, eos_id=tokenizer.eos_id)
+    scorer = UniformScorer(
+        model, params, make_mesh(), rows=8, stop_ids=(tokenizer.eos_id,)
+    )
     for scoring in ("sum", "mean"):
         rows = predict(scorer, {RANKED: stores[RANKED]}, tokenizer, scoring=scoring)[
             RANKED
         ]
         for number, row in enumerate(rows):
-            options = tokens_of(stores[RANKED], number, tokenizer)[1]
+            options = tokens_of(stores[RANKED], number, scorer)[1]
             lengths = [len(option) for option in options]
             expected = np.array(
                 [-1.0 * len(option) + 0.01 * option[0] for option in options]
@@ -167,9 +182,9 @@ def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_no
         scorer, {RANKED: stores[RANKED]}, tokenizer, scoring="calibrated"
     )[RANKED]
     plain = predict(scorer, {RANKED: stores[RANKED]}, tokenizer)[RANKED]
-    nothing = np.append(tokenizer.encode("Answer:"), tokenizer.eos_id).astype(np.int32)
+    nothing = as_read(scorer, [*tokenizer.encode("Answer:"), tokenizer.eos_id])
     for number in (0, 5, 17, 33):
-        prompt, options = tokens_of(stores[RANKED], number, tokenizer)
+        prompt, options = tokens_of(stores[RANKED], number, scorer)
         sums = scorer.log_probs([prompt], [options])[0]
         priors = scorer.log_probs([nothing], [options])[0]
         np.testing.assert_allclose(calibrated[number].unconditional, priors, atol=1e-3)
@@ -206,13 +221,13 @@ def test_a_generated_text_has_no_option_scores(scorer, stores, tokenizer):
 
 def test_each_distinct_option_is_scored_unconditionally_once(stores, tokenizer):
     model = MODELS["decoder"]
-    scorer = UniformScorer(model, {}, make_mesh(), rows=8, eos_id=tokenizer.eos_id)
+    scorer = UniformScorer(model, {}, make_mesh(), rows=8, stop_ids=(tokenizer.eos_id,))
     predict(scorer, {RANKED: stores[RANKED]}, tokenizer, scoring="calibrated")
     _, answers = scorer.asked[0]
     asked = [tuple(option.tolist()) for options in answers for option in options]
     distinct = set()
     for row in range(34):
-        options = tokens_of(stores[RANKED], row, tokenizer)[1]
+        options = tokens_of(stores[RANKED], row, scorer)[1]
         distinct |= {tuple(option.tolist()) for option in options}
     assert sorted(asked) == sorted(distinct) and len(distinct) == 4
     assert len(scorer.asked) == 1 + -(-34 // 8), "the rest are the rows' own batches"
@@ -220,9 +235,9 @@ def test_each_distinct_option_is_scored_unconditionally_once(stores, tokenizer):
 
 def test_what_the_model_does_not_see_the_end_of_is_counted(scorer, stores, tokenizer):
     store, lengths = {RANKED: stores[RANKED]}, stores[RANKED].inputs.lengths
-    short = {"inputs": int(np.median(lengths)) + 1, "targets": LENGTHS["targets"]}
+    short = {"inputs": int(np.median(lengths)), "targets": LENGTHS["targets"]}
     rows = predict(scorer, store, tokenizer, lengths=short)[RANKED]
-    is_truncated = lengths + 1 > short["inputs"]
+    is_truncated = lengths > short["inputs"]
     assert [row.truncated for row in rows] == is_truncated.tolist()
 
     scores = summarize_task(KIND, {"test": rows})

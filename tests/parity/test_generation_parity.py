@@ -4,7 +4,6 @@ T5 v1.1, Llama, Qwen and Gemma.
 """
 
 import copy
-import dataclasses
 import functools
 import tempfile
 
@@ -81,7 +80,7 @@ def both(name, eos_scale):
     with torch.no_grad():
         peer.get_output_embeddings().weight[EOS] *= eos_scale
     config, params = weights_by_folder(peer) if is_decoder else weights_of_t5(peer)
-    return peer, Scorer(config, params, make_mesh(), rows=8, eos_id=EOS)
+    return peer, Scorer(config, params, make_mesh(), rows=8, stop_ids=(EOS,))
 
 
 def weights_of_t5(peer):
@@ -125,17 +124,23 @@ def weights_by_folder(peer):
     """(our config, scanned; the peer's weights)."""
     with tempfile.TemporaryDirectory() as folder:
         peer.save_pretrained(folder)
-        config = dataclasses.replace(hugging_face.read_config(folder), start_id=BOS)
+        config = hugging_face.read_config(folder)
         return config, hugging_face.load_params(
             folder, config, abstract_params_on(config, make_mesh())
         )
 
 
 def prompt_of(peer, prompt):
-    """What the peer reads of a prompt; ours begins a decoder's sequence with BOS by itself."""
+    """A prompt as a model reads it: a decoder's begins with BOS."""
     return (
         prompt.tolist() if peer.config.is_encoder_decoder else [BOS, *prompt.tolist()]
     )
+
+
+def as_read(scorer):
+    """PROMPTS as the scorer's model reads them."""
+    start = [] if scorer.architecture == "encoder_decoder" else [BOS]
+    return [np.array([*start, *prompt], np.int32) for prompt in PROMPTS]
 
 
 def generated(peer, **settings):
@@ -190,7 +195,7 @@ def log_probs(scorer, continuations):
         for row in continuations
     ]
     return np.concatenate(
-        scorer.log_probs(PROMPTS, [[row] for row in whole])
+        scorer.log_probs(as_read(scorer), [[row] for row in whole])
     ), np.array([len(row) for row in whole])
 
 
@@ -216,7 +221,8 @@ def test_greedy_tokens_and_their_log_probabilities(name, eos_scale):
     ]
     assert min(margins) > 2e-5, "a near tie: take another seed"
     assert [
-        row.tolist() for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH))
+        row.tolist()
+        for row in scorer.generate(as_read(scorer), GenerationConfig(LENGTH))
     ] == expected
     scores = peer.compute_transition_scores(
         output.sequences, output.scores, normalize_logits=True
@@ -250,7 +256,9 @@ def test_beams_and_their_log_probabilities(name, num_beams, length_penalty, eos_
     check_that_the_test_can_tell(peer, expected, **settings)
     assert [
         row.tolist()
-        for row in scorer.generate(PROMPTS, GenerationConfig(LENGTH, **settings))
+        for row in scorer.generate(
+            as_read(scorer), GenerationConfig(LENGTH, **settings)
+        )
     ] == expected
     assert expected != generated(peer)[0], (
         "beam search should find something else than greedy decoding"
@@ -303,7 +311,7 @@ def test_log_probabilities_of_answers_are_sums_of_log_softmax(name):
         )
 
     for prompt, choices, sums in zip(
-        PROMPTS, answers, scorer.log_probs(PROMPTS, answers), strict=True
+        PROMPTS, answers, scorer.log_probs(as_read(scorer), answers), strict=True
     ):
         np.testing.assert_allclose(
             sums, [expected(prompt, answer) for answer in choices], rtol=1e-5, atol=1e-4

@@ -37,6 +37,12 @@ def tokens(lists):
     return [np.array(one, np.int32) for one in lists]
 
 
+def as_read(name, prompts):
+    """The prompts as a model of MODELS reads them: a decoder's begin with PAD."""
+    start = [] if MODELS[name].architecture == "encoder_decoder" else [0]
+    return tokens([[*start, *prompt] for prompt in prompts])
+
+
 def token_lists(arrays):
     return [array.tolist() for array in arrays]
 
@@ -59,7 +65,7 @@ def make_scorer(name, rows=4, mesh=None, **kwargs):
     """A scorer of one of MODELS; further arguments are those of params_of."""
     params = params_of(name, **kwargs)
     return Scorer(
-        MODELS[name], params, make_mesh(mesh or {"data": 8}), rows=rows, eos_id=EOS
+        MODELS[name], params, make_mesh(mesh or {"data": 8}), rows=rows, stop_ids=(EOS,)
     )
 
 

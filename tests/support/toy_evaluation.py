@@ -1,5 +1,6 @@
 """A small evaluation of two toy tasks, one with options and one without."""
 
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.evaluation.predictions import Predictor
 from flan_jax.evaluation.score_files import ScoreFiles
@@ -31,8 +32,9 @@ PARAMS_ID = {"seed": 0}
 def predict(scorer, stores, tokenizer, limits=None, **settings):
     """Predicts all rows of some stores, or the first `limits` of each."""
     limits = limits or {key: len(store) for key, store in stores.items()}
+    row_tokenizer = RowTokenizer(tokenizer, architecture=scorer.architecture)
     predictor = Predictor(
-        scorer=scorer, tokenizer=tokenizer, **{"lengths": LENGTHS} | settings
+        scorer=scorer, row_tokenizer=row_tokenizer, **{"lengths": LENGTHS} | settings
     )
     return predictor.predict(stores, limits)
 

@@ -7,6 +7,7 @@ from stores import input_and_target_tokens
 from toy_tasks import CHAT, KIND, SPELL, Rows
 
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Request, Selection
 from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import BETWEEN, Exemplars
@@ -228,7 +229,11 @@ def test_prepared_stores(tokenizer, tmp_path):
         Request(MANY, "test", "eval", prompts),
     ]
     stores = prepare(
-        requests, tokenizer, tmp_path, selection=Selection(prompt_tokens=200), workers=0
+        requests,
+        RowTokenizer(tokenizer),
+        tmp_path,
+        selection=Selection(prompt_tokens=200),
+        workers=0,
     )
     for store in stores.values():
         assert store.meta["mean_exemplars"] == 2
@@ -236,7 +241,11 @@ def test_prepared_stores(tokenizer, tmp_path):
     evaluation = stores[requests[1].key]
     assert evaluation.inputs_text(0).count(BETWEEN) == 2
     again = prepare(
-        requests, tokenizer, tmp_path, selection=Selection(prompt_tokens=90), workers=0
+        requests,
+        RowTokenizer(tokenizer),
+        tmp_path,
+        selection=Selection(prompt_tokens=90),
+        workers=0,
     )
     assert again[requests[0].key].folder != stores[requests[0].key].folder
     assert all(longest_input(store) < 90 for store in again.values())
@@ -252,7 +261,7 @@ def test_no_train_split(tokenizer, tmp_path):
     with pytest.raises(InputError, match="no train split to draw exemplars from"):
         prepare(
             [Request(task, "test", "eval", Prompts(shots=2))],
-            tokenizer,
+            RowTokenizer(tokenizer),
             tmp_path,
             workers=0,
         )

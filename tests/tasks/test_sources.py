@@ -9,6 +9,7 @@ import pytest
 from stores import input_and_target_tokens
 
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Request
 from flan_jax.errors import InputError
 from flan_jax.tasks.practice_world import Sandbox
@@ -391,7 +392,7 @@ def test_stores_are_prepared_from_tfrecords(tfds_folder, tokenizer, tmp_path):
             ("test", "eval"),
         )
     ]
-    stores = prepare(requests, tokenizer, tmp_path, workers=1)
+    stores = prepare(requests, RowTokenizer(tokenizer), tmp_path, workers=1)
     assert [len(store) for store in stores.values()] == [6, 2, 2]
     for (_, split, _), store in stores.items():
         wanted = [
