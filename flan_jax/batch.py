@@ -2,8 +2,9 @@
 
 An example is a list of segments, each with tokens and with or without loss. FLAN's pair is an input
 without loss and a target with loss; a conversation has loss on its replies; plain text for a
-language model is one segment with loss. EOS ends every segment. The last segment, which always has
-loss, is the example's targets; the segments before it are its inputs.
+language model is one segment with loss. Each segment ends as the row format says, with EOS in
+FLAN's (flan_jax.data.row_format). The last segment, which always has loss, is the example's
+targets; the segments before it are its inputs.
 
 Encoder-decoder (seqio.EncDecFeatureConverter, packed), B rows of E encoder and D decoder tokens:
     encoder_input_tokens, encoder_segment_ids, encoder_positions    int32 [B, E]
@@ -22,7 +23,9 @@ one position more, as the input tokens are shifted by one.
 
 Segment ids (seqio's name) number the examples of a row from 1, not the segments of an example; 0 is
 padding. Positions count from 0 within each example. `decoder_input_tokens` is
-`decoder_target_tokens` shifted right by one within each example, starting with PAD.
+`decoder_target_tokens` shifted right by one within each example, starting with the row format's
+start token: PAD in FLAN's and for every encoder-decoder. Without a start token the first token of
+an example is only read: input and target tokens are its tokens without the last and the first.
 """
 
 from collections.abc import Mapping

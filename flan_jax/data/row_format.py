@@ -7,12 +7,17 @@ and harness all take the rows of one format.
 
 import dataclasses
 import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from flan_jax.data.chat_template import (
+    chat_texts,
+    find_chat_template,
+    special_token_variables,
+)
 from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.errors import InputError
-
-PLACEHOLDERS = ("{bos}", "{eos}", "{pad}")
+from flan_jax.errors import InputError, add_to_registry, look_up
 
 Pieces: TypeAlias = tuple[str | int, ...]
 """A text of a row format: plain texts, and the ids of special tokens between them."""
@@ -34,7 +39,10 @@ class RowFormat:
       joint: text between two prompts that follow one another, as a system text and a question.
       answer_prefix: text with which each answer begins; it has loss.
       end: text that ends an answer; it has loss. Generation stops at its first token.
-      between: text between an answer and the next prompt of a conversation.
+      between: text between an answer and the next prompt of a conversation. None: conversations
+        are refused, as the texts differ from one turn to the next.
+      trim_prompts: whether prompts lose the whitespace around them.
+      trim_answers: whether answers do.
       prefix_lm: whether the tokens of a prompt attend to one another in both directions; None for
         what MODEL says.
     """
@@ -45,7 +53,9 @@ class RowFormat:
     joint: str = "\n"
     answer_prefix: str = ""
     end: str = "{eos}"
-    between: str = ""
+    between: str | None = ""
+    trim_prompts: bool = False
+    trim_answers: bool = False
     prefix_lm: bool | None = None
 
 
@@ -53,15 +63,121 @@ FLAN = RowFormat(start="{pad}", separator="{eos}", joint="{eos}")
 """FLAN's rows, `PAD prompt EOS answer EOS`."""
 
 
-def family_format(start_id: int | None) -> RowFormat:
-    """Returns FLAN's rows with the start token of a model's family.
+FormatMaker: TypeAlias = Callable[[Tokenizer, int | None], RowFormat]
+"""(the tokenizer, DecoderConfig.start_id) -> the format."""
+
+ROW_FORMATS: dict[str, FormatMaker] = {}
+"""The formats that ROW_FORMAT can name."""
+
+
+def register_row_format(name: str, make: FormatMaker) -> None:
+    """Makes a row format known by a name.
 
     Args:
-      start_id: DecoderConfig.start_id; None for PAD.
+      name: the name.
+      make: makes the format for a tokenizer and the start token of a model's family.
+
+    Raises:
+      InputError: another format has this name.
     """
+    add_to_registry(ROW_FORMATS, "row format", name, make)
+
+
+def make_row_format(
+    setting: str | RowFormat, tokenizer: Tokenizer, start_id: int | None
+) -> RowFormat:
+    """Returns the format that ROW_FORMAT stands for.
+
+    Args:
+      setting: a name in ROW_FORMATS, or a format.
+      tokenizer: the tokenizer, in whose folder a chat template is looked for.
+      start_id: the start token of the model's family, DecoderConfig.start_id; the {bos} of a
+        format. None for the tokenizer's.
+
+    Raises:
+      InputError: there is no such format, or the tokenizer's folder does not have what it needs.
+    """
+    if isinstance(setting, str):
+        return look_up(ROW_FORMATS, "ROW_FORMAT", setting)(tokenizer, start_id)
+    if setting.start == "{bos}" and start_id is not None:
+        return dataclasses.replace(setting, start=start_id)
+    return setting
+
+
+def _flan_format(tokenizer: Tokenizer, start_id: int | None) -> RowFormat:
+    """Returns FLAN's rows, which begin with the family's start token or PAD."""
     if start_id is None:
         return FLAN
     return dataclasses.replace(FLAN, start=start_id)
+
+
+def _text_format(tokenizer: Tokenizer, start_id: int | None) -> RowFormat:
+    """Returns plain text, a newline between prompt and answer."""
+    start = tokenizer.leading_id if start_id is None else start_id
+    return RowFormat(start=start)
+
+
+def _chat_format(tokenizer: Tokenizer, start_id: int | None) -> RowFormat:
+    """Returns the turns of the chat template in the tokenizer's folder."""
+    folder = Path(tokenizer.path).parent
+    template = find_chat_template(folder)
+    if template is None:
+        raise InputError(
+            f"ROW_FORMAT is 'chat', but {folder} has no chat template: neither chat_template.jinja "
+            "nor a chat_template in tokenizer_config.json. Write ROW_FORMAT = 'text', or name a "
+            "folder with a chat template as TOKENIZER"
+        )
+    variables = special_token_variables(folder)
+    spelling_of = {
+        number: spelling for spelling, number in tokenizer.special_tokens.items()
+    }
+    if tokenizer.eos_id in spelling_of:
+        variables.setdefault("eos_token", spelling_of[tokenizer.eos_id])
+    bos = spelling_of.get(tokenizer.bos_id, "") if tokenizer.bos_id is not None else ""
+    if bos:
+        variables.setdefault("bos_token", bos)
+
+    texts = chat_texts(template, variables)
+    end, _ = _split_after_special(texts.after_answer, tokenizer)
+    if not end:
+        raise InputError(
+            f"the chat template in {folder} ends an answer with {texts.after_answer!r}, which has "
+            "no special token at which generation could end. Write @RowFormat() with the texts "
+            "around prompts and answers, and RowFormat.end = '{eos}'"
+        )
+    between = texts.between
+    if between is not None:
+        between = between.removeprefix(end) if between.startswith(end) else None
+    begins_with_bos = bool(bos) and texts.prompt_prefix.startswith(bos)
+    return RowFormat(
+        start=bos if begins_with_bos else None,
+        prompt_prefix=texts.prompt_prefix.removeprefix(bos),
+        separator=texts.separator,
+        joint="\n\n",
+        answer_prefix=texts.answer_prefix,
+        end=end,
+        between=between,
+        trim_prompts=texts.trims_prompts,
+        trim_answers=texts.trims_answers,
+    )
+
+
+def _split_after_special(text: str, tokenizer: Tokenizer) -> tuple[str, str]:
+    """Splits a text behind its first special token; ("", text) if it has none."""
+    match = re.search(_special_pattern(tokenizer.special_tokens), text)
+    stop = match.end() if match else 0
+    return text[:stop], text[stop:]
+
+
+def _special_pattern(spellings: Iterable[str]) -> str:
+    """Returns a regex of spellings. Of two that begin alike, the longer one is meant."""
+    longest_first = sorted(spellings, key=len, reverse=True)
+    return "|".join(map(re.escape, longest_first)) or r"(?!)"
+
+
+register_row_format("flan", _flan_format)
+register_row_format("text", _text_format)
+register_row_format("chat", _chat_format)
 
 
 class RowTokens(NamedTuple):
@@ -100,11 +216,8 @@ def parse_format_text(text: str, tokenizer: Tokenizer, field: str) -> Pieces:
     ids = dict(tokenizer.special_tokens)
     ids |= {"{bos}": tokenizer.bos_id, "{eos}": tokenizer.eos_id}
     ids["{pad}"] = tokenizer.pad_id
-    # Of two tokens, one of which begins like the other, the longer one is meant.
-    spellings = sorted(ids, key=len, reverse=True)
-    pattern = "|".join(re.escape(spelling) for spelling in spellings)
     pieces: list[str | int] = []
-    for part in re.split(f"({pattern})", text):
+    for part in re.split(f"({_special_pattern(ids)})", text):
         if part not in ids:
             if part:
                 pieces.append(part)

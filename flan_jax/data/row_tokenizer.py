@@ -62,7 +62,7 @@ class RowTokenizer:
                 "RowFormat.end is empty, so that no answer would end; write the token that ends "
                 "one, such as '{eos}'"
             )
-        stop_ids = dict.fromkeys((self.tokenizer.eos_id, answer_tail[0]))
+        stop_ids = dict.fromkeys((*self.tokenizer.stop_ids, answer_tail[0]))
         return RowTokens(
             start=self._start(),
             prompt_tail=self._tail("separator"),
@@ -244,8 +244,15 @@ class RowTokenizer:
     def _pieces_of(self, place: _Place) -> Pieces:
         """Returns a segment with the format's texts around it; adjacent texts are one."""
         suffix = _suffix_name(place.segment, place.after)
+        text = place.segment.text
+        if place.segment.has_loss:
+            is_trimmed = self.format.trim_answers
+        else:
+            is_trimmed = self.format.trim_prompts
+        if is_trimmed:
+            text = text.strip()
         pieces: list[str | int] = []
-        parts = (*self._prefix(place), place.segment.text, *self._parsed[suffix])
+        parts = (*self._prefix(place), text, *self._parsed[suffix])
         for piece in parts:
             if isinstance(piece, str) and pieces and isinstance(pieces[-1], str):
                 pieces[-1] += piece
@@ -259,7 +266,15 @@ class RowTokenizer:
             return self._parsed["answer_prefix"]
         if place.before is None:
             return self._parsed["prompt_prefix"]
-        return self._parsed["between"] if place.before.has_loss else ()
+        if not place.before.has_loss:
+            return ()
+        if self.format.between is None:
+            raise InputError(
+                "the chat template writes the last answer of a conversation in another way than "
+                "those before it, so that a row cannot hold several. Render an example for each "
+                "reply, or write @RowFormat() with RowFormat.between"
+            )
+        return self._parsed["between"]
 
     def _follows(self, place: _Place) -> TextAfter:
         """Returns what the first text of a segment follows."""
@@ -277,7 +292,7 @@ class RowTokenizer:
         """The format's texts, split at their special tokens."""
         texts = dataclasses.asdict(self.format)
         return {
-            name: parse_format_text(texts[name], self.tokenizer, name)
+            name: parse_format_text(texts[name] or "", self.tokenizer, name)
             for name in (
                 "prompt_prefix",
                 "separator",

@@ -52,6 +52,8 @@ class Tokenizer(Protocol):
       pad_id: the id that fills rows.
       eos_id: the id that ends a text.
       bos_id: the id that begins a text; None if there is none.
+      leading_id: the id that the tokenizer itself puts before a text; None if it puts none.
+      stop_ids: the ids that end a text according to the files beside the tokenizer; EOS is first.
       special_tokens: the ids of the special tokens, by their spelling.
       fingerprint: a hash of all that decides which ids a text has.
     """
@@ -62,6 +64,8 @@ class Tokenizer(Protocol):
     pad_id: int
     eos_id: int
     bos_id: int | None
+    leading_id: int | None
+    stop_ids: tuple[int, ...]
     special_tokens: Mapping[str, int]
     fingerprint: str
 
@@ -113,6 +117,9 @@ class SentencePieceTokenizer:
         self.vocab_size = self._model.get_piece_size()
         self.eos_id = self._model.eos_id()
         self.bos_id = self._model.bos_id() if self._model.bos_id() >= 0 else None
+        adds_bos = _beside(path, "tokenizer_config.json").get("add_bos_token", True)
+        self.leading_id = self.bos_id if adds_bos else None
+        self.stop_ids = _stop_ids(path, self.eos_id, self.vocab_size)
         self.special_tokens: Mapping[str, int] = self._special_pieces()
         # A model without PAD (Llama's) can take any id: padding is masked by its segment id.
         self.pad_id = max(self._model.pad_id(), PAD)
@@ -209,6 +216,8 @@ class HuggingFaceTokenizer:
             )
         self.eos_id = eos_id
         self.bos_id = self._special_id("bos_token", BOS_TOKENS)
+        self.leading_id = self._leading_id()
+        self.stop_ids = _stop_ids(path, self.eos_id, self.vocab_size)
         self.special_tokens: Mapping[str, int] = {
             token.content: number
             for number, token in self._model.get_added_tokens_decoder().items()
@@ -269,6 +278,24 @@ class HuggingFaceTokenizer:
         """Whether only the first text of a row gets a space, and none after a special token."""
         state = json.dumps(_state_of(self._model.pre_tokenizer))
         return '"prepend_scheme": "first"' in state
+
+    def _leading_id(self) -> int | None:
+        """Returns the id that the post-processor puts before a text.
+
+        Raises:
+          InputError: it puts several there.
+        """
+        plain = self._model.encode("a", add_special_tokens=False).ids
+        processed = self._model.encode("a", add_special_tokens=True).ids
+        leading = processed[: processed.index(plain[0])] if plain else []
+        if len(leading) > 1:
+            raise InputError(
+                f"{self.path} puts {len(leading)} tokens before a text; a row begins with one. "
+                "Write a post_processor that puts one there, or none"
+            )
+        if _beside(self.path, "tokenizer_config.json").get("add_bos_token") is True:
+            leading = leading or [self.bos_id]
+        return leading[0] if leading else None
 
     def _special_id(self, kind: str, usual: tuple[str, ...]) -> int | None:
         """Returns the id of a special token; None if there is none.
@@ -485,6 +512,14 @@ def _beside(path: str, name: str) -> dict[str, Any]:
     """Returns the JSON object in the file of this name beside a tokenizer; {} if there is none."""
     file = Path(path).with_name(name)
     return read_json_object(file) if file.exists() else {}
+
+
+def _stop_ids(path: str, eos_id: int, vocab_size: int) -> tuple[int, ...]:
+    """Returns EOS and the further ids of generation_config.json that end a text."""
+    named = _beside(path, "generation_config.json").get("eos_token_id")
+    ids = named if isinstance(named, list) else [named]
+    known = [id_ for id_ in ids if isinstance(id_, int) and 0 <= id_ < vocab_size]
+    return tuple(dict.fromkeys((eos_id, *known)))
 
 
 def _fingerprint(content: bytes, number: int) -> str:

@@ -12,7 +12,7 @@ from lm_eval import utils  # pyright: ignore[reportMissingImports]
 from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
 from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
 
-from flan_jax.data.row_format import family_format
+from flan_jax.data.row_format import make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
@@ -59,7 +59,7 @@ def from_checkpoint(
     params = load_params(source, model, abstract_params_on(model, device_mesh))
     row_tokenizer = RowTokenizer(
         loaded_tokenizer,
-        family_format(getattr(model, "start_id", None)),
+        make_row_format("flan", loaded_tokenizer, getattr(model, "start_id", None)),
         model.architecture,
     )
     stop_ids = row_tokenizer.tokens.stop_ids

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.row_format import family_format
+from flan_jax.data.row_format import make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import check_at_least, unknown_name
@@ -83,4 +83,8 @@ class Settings:
         """
         start_id = getattr(self.model, "start_id", None)
         tokenizer = load_tokenizer(self.data.tokenizer)
-        return RowTokenizer(tokenizer, family_format(start_id), self.model.architecture)
+        return RowTokenizer(
+            tokenizer,
+            make_row_format("flan", tokenizer, start_id),
+            self.model.architecture,
+        )

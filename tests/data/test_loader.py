@@ -177,6 +177,43 @@ def test_a_pair_and_plain_text_in_one_row(tmp_path):
     assert row == pair_first
 
 
+def test_rows_that_begin_with_another_token(tmp_path):
+    examples = [[([4, 5, 6, 1], False), ([7, 1], True)], [([8, 9, 3, 1], True)]]
+    lengths = {"inputs": 7, "targets": 4}
+    ends = FLAN_ENDS._replace(start=2)
+    row = one_row(tmp_path, "decoder", examples, lengths, ends)
+    assert row["decoder_input_tokens"] == [2, 4, 5, 6, 1, 7, 2, 8, 9, 3, 0]
+    assert row["decoder_target_tokens"] == [4, 5, 6, 1, 7, 1, 8, 9, 3, 1, 0]
+
+
+def test_without_a_start_token_the_first_token_is_only_read(tmp_path):
+    """An example takes one position less: 14 positions hold what took 16."""
+    text = [([8, 9, 3, 1], True)]
+    examples = [CHAT[1:], text]
+    ends = FLAN_ENDS._replace(start=None)
+    row = one_row(tmp_path, "decoder", examples, {"inputs": 10, "targets": 4}, ends)
+    # fmt: off
+    assert row == {
+        "decoder_target_tokens":    [1,  31, 32, 33, 1,  41, 42, 1,  51, 52, 1,  9, 3, 1],
+        "decoder_input_tokens":     [21, 1,  31, 32, 33, 1,  41, 42, 1,  51, 52, 8, 9, 3],
+        "decoder_loss_weights":     [0,  1,  1,  1,  1,  0,  0,  0,  1,  1,  1,  1, 1, 1],
+        "decoder_causal_attention": [1,  1,  0,  0,  0,  0,  0,  0,  0,  0,  0,  1, 0, 0],
+        "decoder_positions":        [0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 0, 1, 2],
+        "decoder_segment_ids":      [1,  1,  1,  1,  1,  1,  1,  1,  1,  1,  1,  2, 2, 2],
+    }
+    # fmt: on
+
+
+def test_a_cut_keeps_the_tokens_that_end_a_segment():
+    prompt = TokenSegment(np.array([5, 6, 7, 8, 3, 4]), False)
+    answer = TokenSegment(np.array([9, 10, 11, 2, 13]), True)
+    ends = RowTokens(start=None, prompt_tail=(3, 4), answer_tail=(2, 13), stop_ids=(2,))
+    lengths = {"inputs": 4, "targets": 3}
+    (inputs,), targets = fit_segments([prompt, answer], lengths, ends)
+    assert inputs.tokens.tolist() == [5, 6, 3, 4]
+    assert targets.tokens.tolist() == [9, 2, 13]
+
+
 def test_an_unpacked_row_holds_one_example(tmp_path):
     store = open_store(tmp_path / "chat", [CHAT, CHAT[2:]])
     loader = make_loader({"chat": store}, "decoder", batch_size=2, packing=False)

@@ -98,7 +98,7 @@ def test_the_rates_and_the_plan_have_the_settings(register, config_of):
     register(KIND, SPELL)
 
     def prepared(**changes):
-        return prepare_mixture(config_of(renderings=2, **changes))
+        return prepare_mixture(config_of(renderings=2, **changes), PRACTICE)
 
     # Renderings are no more examples: KIND keeps 17 rows, SPELL 13.
     assert prepared().rates == {"toy_kind": 17, "toy_spell": 13}

@@ -282,6 +282,7 @@ import dataclasses, signal, sys
 print("main script runs", flush=True)
 import toy_tasks
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Request
 from flan_jax.data.tokenizers import load_tokenizer
 
