@@ -148,17 +148,28 @@ class ModelConfig(abc.ABC):
     def architecture(self) -> Architecture:
         """The kind of batch that the model takes."""
 
+    @property
+    def computes_supervised_logits_only(self) -> bool:
+        """Whether training computes the head only where a position has loss.
+
+        A decoder's row is mostly prompt. An encoder-decoder's holds targets alone.
+        """
+        return self.architecture == "decoder"
+
     @abc.abstractmethod
     def build(self) -> "Model":
         """Returns the model, without parameters."""
 
     @abc.abstractmethod
-    def train_flops(self, rows: int, lengths: Mapping[str, int]) -> int:
+    def train_flops(
+        self, rows: int, lengths: Mapping[str, int], supervised: int | None = None
+    ) -> int:
         """Returns the matmul FLOPs of one training step.
 
         Args:
           rows: rows of the batch.
           lengths: tokens of a row, {"inputs": E, "targets": D}; padding counts.
+          supervised: tokens of the batch with loss; None for what the lengths let expect, D a row.
         """
 
     def embedder(self) -> Embed:

@@ -236,24 +236,31 @@ class DecoderConfig(ModelConfig):
         """Returns the model, without parameters."""
         return DecoderOnly(self)
 
-    def train_flops(self, rows: int, lengths: Mapping[str, int]) -> int:
+    def train_flops(
+        self, rows: int, lengths: Mapping[str, int], supervised: int | None = None
+    ) -> int:
         """Returns the matmul FLOPs of one training step.
 
         Six per parameter and token that it multiplies: 2 forward and 4 backward. Embedding look-ups
-        are free, the head is not. Each attention adds 12 x length^2 x joined_kv, however few heads
-        the keys have. Neither recomputation nor causality nor a sliding window changes the count.
+        are free, the head is not, but it multiplies only tokens with loss. Each attention adds
+        12 x length^2 x joined_kv, however few heads the keys have. Neither recomputation nor
+        causality nor a sliding window changes the count.
 
         Args:
           rows: rows of the batch.
           lengths: tokens of a row, {"inputs": E, "targets": D}; a row holds E + D, padding counts.
+          supervised: tokens of the batch with loss; None for what the lengths let expect, D a row.
         """
+        if supervised is None:
+            supervised = rows * lengths["targets"]
         length = lengths["inputs"] + lengths["targets"]
         query_and_out = 2 * self.emb_dim * self.joined_kv
         key_and_value = 2 * self.emb_dim * self.kv_heads * self.head_dim
         layer = query_and_out + key_and_value + self.mlp_size
-        per_token = self.num_layers * layer + self.emb_dim * self.vocab_size
-        attention = self.num_layers * length * self.joined_kv
-        return rows * length * (6 * per_token + 12 * attention)
+        per_token = 6 * self.num_layers * layer
+        attention = 12 * self.num_layers * length * self.joined_kv
+        head = 6 * supervised * self.emb_dim * self.vocab_size
+        return rows * length * (per_token + attention) + head
 
 
 @flax.struct.dataclass

@@ -70,7 +70,9 @@ class EncoderDecoderConfig(ModelConfig):
         """Returns the model, without parameters."""
         return EncoderDecoder(self)
 
-    def train_flops(self, rows: int, lengths: Mapping[str, int]) -> int:
+    def train_flops(
+        self, rows: int, lengths: Mapping[str, int], supervised: int | None = None
+    ) -> int:
         """Returns the matmul FLOPs of one training step.
 
         Six per parameter and token that it multiplies: 2 forward and 4 backward. Embedding look-ups
@@ -81,7 +83,9 @@ class EncoderDecoderConfig(ModelConfig):
         Args:
           rows: rows of the batch.
           lengths: tokens of a row, {"inputs": E, "targets": D}; padding counts.
+          supervised: tokens of the batch with loss; the head is computed for the others, too.
         """
+        del supervised
         encoder_length = lengths["inputs"]
         decoder_length = lengths["targets"]
         kernel = self.emb_dim * self.joined_kv

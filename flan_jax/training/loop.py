@@ -119,14 +119,18 @@ def train_loop(
     first_step = int(state.step)
     rows = host_row_slice(loop.mesh, plan.batch_size)
     step_fn = compiled_step(loop.model, loop.tx, config)
-    flops = loop.model.train_flops(plan.batch_size, plan.lengths)
     device_kinds = [device.device_kind for device in loop.mesh.devices.flat]
+
+    def peak_seconds(supervised: int) -> float | None:
+        flops = loop.model.train_flops(plan.batch_size, plan.lengths, supervised)
+        return seconds_at_peak(flops, device_kinds)
+
     log = Log(
         run,
         loop.rate,
         first_step,
         row_tokens=plan.batch_size * sum(plan.lengths.values()),
-        seconds_at_peak=seconds_at_peak(flops, device_kinds),
+        seconds_at_peak=peak_seconds,
     )
     profiler = Profiler(
         run.path / "profile", loop.profile, first_step, log.wait_for_device

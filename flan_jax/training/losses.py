@@ -1,7 +1,8 @@
 """Token cross-entropy with z-loss, as sums.
 
 Rows, microbatches and hosts are added up, and divided once at the end. The logits of a whole batch
-are never in memory: loss and gradient are computed together, a chunk of positions at a time.
+are never in memory: loss and gradient are computed together, a chunk of positions at a time. A
+decoder's row is mostly prompt; there the chunks hold only positions with loss.
 """
 
 import functools
@@ -60,10 +61,11 @@ def loss_and_weight(
         batch["decoder_loss_weights"],
         z_loss=z_loss,
         softcap=model.config.logits_softcap,
+        supervised_only=model.config.computes_supervised_logits_only,
     )
 
 
-def cross_entropy(
+def cross_entropy(  # noqa: PLR0913 (the settings all have defaults)
     hidden: Float[Array, "batch length embed"],
     kernel: Float[Array, "embed vocab"],
     targets: Int[Array, "batch length"],
@@ -71,6 +73,7 @@ def cross_entropy(
     *,
     z_loss: float = 1e-4,
     softcap: float | None = None,
+    supervised_only: bool = False,
     length_chunk: int = LENGTH_CHUNK,
 ) -> tuple[Float[Array, ""], Sums]:
     """Returns the weighted sum of the targets' losses under softmax(logits).
@@ -85,6 +88,8 @@ def cross_entropy(
       weights: the tokens' loss weights, 0 for padding and inputs.
       z_loss: coefficient of the z-loss.
       softcap: the logits are softcap tanh(hidden @ kernel / softcap) (Gemma 2, section 2).
+      supervised_only: compute logits only where the weights are not 0, in as many chunks as this
+        batch takes. The sums are the same up to rounding.
       length_chunk: positions of all rows that are computed at a time. The last chunk is padded with
         weights of 0.
 
@@ -100,7 +105,7 @@ def cross_entropy(
         hidden = _pad_length(hidden, padding)
         targets = _pad_length(targets, padding)
         weights = _pad_length(weights, padding)
-    settings = _Settings(z_loss, softcap, chunk)
+    settings = _Settings(z_loss, softcap, chunk, supervised_only)
     totals: Tree = _chunked(kernel, (hidden, targets, weights), settings)
     loss_sum, z_loss_sum, correct_sum = totals
     sums = {
@@ -129,6 +134,7 @@ class _Settings(NamedTuple):
     z_loss: float
     softcap: float | None
     chunk: int
+    supervised_only: bool
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -143,7 +149,7 @@ def _chunked(
         return jax.tree.map(jnp.add, total, sums), None
 
     zeros = (jnp.zeros((), jnp.float32),) * 3
-    sums, _ = _over_chunks(body, zeros, arrays, settings.chunk)
+    sums, _ = _over_chunks(body, zeros, arrays, settings)
     return sums
 
 
@@ -173,7 +179,7 @@ def _chunked_forward(
     zero_sums = (jnp.zeros((), jnp.float32),) * 3
     zero_grad = constrain(jnp.zeros(kernel.shape, jnp.float32), HEAD)
     zeros = (zero_sums, zero_grad)
-    total, hidden_grad = _over_chunks(body, zeros, arrays, settings.chunk)
+    total, hidden_grad = _over_chunks(body, zeros, arrays, settings)
     sums, kernel_grad = total
     kernel_grad = kernel_grad.astype(kernel.dtype)
     return sums, (kernel_grad, hidden_grad)
@@ -197,12 +203,15 @@ def _over_chunks(
     body: Callable[[Total, Arrays], tuple[Total, Tree]],
     zeros: Total,
     arrays: Arrays,
-    chunk: int,
+    settings: _Settings,
 ) -> tuple[Total, Tree]:
     """Runs jax.lax.scan over chunks of positions; joins stacked outputs along the length again."""
+    chunk = settings.chunk
     count = arrays[0].shape[1] // chunk
     if count == 1:
         return body(zeros, arrays)
+    if settings.supervised_only:
+        return _over_supervised(body, zeros, arrays, chunk)
 
     def split(array: jax.Array) -> jax.Array:
         """[batch, length, ...] -> [count, batch, chunk, ...]."""
@@ -219,6 +228,74 @@ def _over_chunks(
     pieces = jax.tree.map(split, arrays)
     total, outputs = jax.lax.scan(body, zeros, pieces)
     return total, jax.tree.map(join, outputs)
+
+
+def _over_supervised(
+    body: Callable[[Total, Arrays], tuple[Total, Tree]],
+    zeros: Total,
+    arrays: Arrays,
+    chunk: int,
+) -> tuple[Total, Tree]:
+    """Like `_over_chunks`, but the chunks hold only the positions whose weight is not 0.
+
+    Each device gathers those of its own rows, so that no hidden state moves. How many chunks there
+    are is decided on the device: no batch has too many positions with loss. Outputs are 0 at the
+    other positions.
+    """
+    _, _, weights = arrays
+    rows, length = weights.shape
+    devices = _row_devices(rows)
+    chunk = chunk * (rows // devices)
+
+    def split(array: jax.Array) -> jax.Array:
+        """[batch, length, ...] -> [devices, positions, ...]."""
+        pieces = array.reshape(devices, -1, *array.shape[2:])
+        return constrain(pieces, ("batch", *(None,) * (pieces.ndim - 1)))
+
+    def pick(array: jax.Array, index: jax.Array) -> jax.Array:
+        """Returns array[d, index[d, i]], and 0 where the index is beyond the end."""
+        index = index.reshape(*index.shape, *(1,) * (array.ndim - 2))
+        return jnp.take_along_axis(array, index, axis=1, mode="fill", fill_value=0)
+
+    arrays = jax.tree.map(split, arrays)
+    is_supervised = split(weights) != 0
+    # The supervised positions of each device, in their order; the others follow.
+    order = jnp.argsort(~is_supervised, axis=1, stable=True)
+    positions = order.shape[1]
+    order = jnp.pad(order, ((0, 0), (0, -positions % chunk)), constant_values=positions)
+    number = jnp.cumsum(is_supervised, axis=1)
+
+    def add_chunk(i: jax.Array, carry: tuple[Total, Tree]) -> tuple[Total, Tree]:
+        total, outputs = carry
+        index = jax.lax.dynamic_slice_in_dim(order, i * chunk, chunk, axis=1)
+        total, output = body(total, jax.tree.map(lambda x: pick(x, index), arrays))
+
+        def write(array: jax.Array, piece: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice_in_dim(array, piece, i * chunk, axis=1)
+
+        return total, jax.tree.map(write, outputs, output)
+
+    first = jax.tree.map(lambda x: pick(x, order[:, :chunk]), arrays)
+    _, output = jax.eval_shape(body, zeros, first)
+    outputs = jax.tree.map(
+        lambda x: split(jnp.zeros((devices, order.shape[1], *x.shape[2:]), x.dtype)),
+        output,
+    )
+    count = -(-jnp.max(number[:, -1]) // chunk)
+    total, outputs = jax.lax.fori_loop(0, count, add_chunk, (zeros, outputs))
+
+    def put_back(array: jax.Array) -> jax.Array:
+        values = jnp.where(is_supervised[..., None], pick(array, number - 1), 0)
+        return values.reshape(rows, length, -1)
+
+    return total, jax.tree.map(put_back, outputs)
+
+
+def _row_devices(rows: int) -> int:
+    """Returns over how many devices rows are split."""
+    mesh = jax.sharding.get_abstract_mesh()
+    devices = mesh.shape.get("data", 1) * mesh.shape.get("fsdp", 1)
+    return devices if rows % devices == 0 else 1
 
 
 def _forward(

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 import jax
@@ -38,7 +38,8 @@ class Log:
       rate: maps a step to its learning rate.
       step: number of finished steps.
       row_tokens: tokens of a batch, with padding.
-      seconds_at_peak: time of a step at the devices' peak; None if that is unknown.
+      seconds_at_peak: maps the supervised tokens of a step to its time at the devices' peak; None
+        if that is unknown.
 
     Attributes:
       last_eval_step: the last step that was evaluated in between; 0 if none was.
@@ -52,7 +53,7 @@ class Log:
         step: int,
         *,
         row_tokens: int,
-        seconds_at_peak: float | None = None,
+        seconds_at_peak: Callable[[int], float | None],
     ):
         self._run = run
         self._rate = rate
@@ -157,8 +158,10 @@ class Log:
             "supervised_tokens_per_second": total["weight_sum"] / seconds,
             "packed": 100 * total["tokens"] / (self._row_tokens * steps),
         }
-        if self._seconds_at_peak is not None:
-            row["mfu"] = 100 * self._seconds_at_peak * steps / seconds
+        supervised = round(total["weight_sum"] / steps)
+        step_at_peak = self._seconds_at_peak(supervised)
+        if step_at_peak is not None:
+            row["mfu"] = 100 * step_at_peak * steps / seconds
         for name in PHASES:
             if name in self._phases:
                 row[f"{name}_seconds"] = self._phases[name]

@@ -39,6 +39,16 @@ def test_train_flops_count_fewer_heads_of_keys():
     assert config.train_flops(3, lengths) - grouped.train_flops(3, lengths) == saved
 
 
+def test_train_flops_count_the_head_for_tokens_with_loss():
+    config = DecoderConfig(**TINY)
+    lengths = {"inputs": 6, "targets": 4}
+    # Without a number three rows of four targets have loss.
+    of_a_token = 6 * 16 * config.vocab_size
+    assert config.train_flops(3, lengths) == config.train_flops(3, lengths, 12)
+    more = config.train_flops(3, lengths, 20) - config.train_flops(3, lengths)
+    assert more == 8 * of_a_token
+
+
 def test_layer_kinds_of_local_and_global_layers():
     config = DecoderConfig(
         **TINY,

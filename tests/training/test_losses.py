@@ -3,6 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.parallel.sharding import batch_sharding, use_mesh
 from flan_jax.training import losses
 
 Z_LOSS = 1e-2
@@ -38,11 +40,12 @@ def _inputs(length):
     )
 
 
+@pytest.mark.parametrize("supervised_only", [False, True])
 @pytest.mark.parametrize(
     "chunk, softcap",
     [(1, None), (4, None), (5, None), (12, None), (128, None), (5, 3.0)],
 )
-def test_chunked_equals_plain(chunk, softcap):
+def test_chunked_equals_plain(chunk, softcap, supervised_only):
     hidden, kernel, targets, weights = _inputs(12)
 
     def chunked(hidden, kernel):
@@ -53,6 +56,7 @@ def test_chunked_equals_plain(chunk, softcap):
             weights,
             z_loss=Z_LOSS,
             softcap=softcap,
+            supervised_only=supervised_only,
             length_chunk=chunk,
         )
 
@@ -111,12 +115,92 @@ def test_tokens_of_weight_zero_add_nothing():
     assert before == after
 
 
-def test_float32_logits_of_the_whole_length_never_exist():
+@pytest.mark.parametrize(
+    "weights",
+    [
+        np.zeros((4, 10)),
+        np.ones((4, 10)),
+        np.arange(40).reshape(4, 10) == 39,
+        np.arange(4)[:, None] * np.ones((4, 10)) == 2,
+        np.random.default_rng(1).integers(0, 3, (4, 10)),
+    ],
+    ids=["none", "all", "the last token", "one row", "some"],
+)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"data": 1, "tensor": 8},
+        {"data": 4, "tensor": 2},
+        {"data": 2, "fsdp": 2, "tensor": 2},
+    ],
+)
+def test_the_supervised_tokens_of_sharded_rows(weights, shape):
+    """However many tokens of however few rows have loss, none is lost on any mesh."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(4, 10, 8)).astype(np.float32)
+    kernel = rng.normal(size=(8, 16)).astype(np.float32)
+    targets = rng.integers(0, 16, (4, 10))
+    weights = weights.astype(np.float32)
+
+    def loss(hidden, kernel, targets, weights):
+        return losses.cross_entropy(
+            hidden,
+            kernel,
+            targets,
+            weights,
+            z_loss=Z_LOSS,
+            supervised_only=True,
+            length_chunk=3,
+        )
+
+    with_gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    plain = jax.value_and_grad(_plain, argnums=(0, 1), has_aux=True)
+    mesh = make_mesh(shape)
+    with use_mesh(mesh):
+        rows = [
+            jax.device_put(x, batch_sharding(mesh)) for x in (hidden, targets, weights)
+        ]
+        got = jax.jit(with_gradients)(rows[0], kernel, *rows[1:])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5),
+        got,
+        plain(hidden, kernel, targets, weights),
+    )
+
+
+def test_the_head_is_not_computed_where_nothing_is_supervised():
+    hidden, kernel, targets, _ = _inputs(12)
+    # Six tokens with loss fill one chunk of two positions of three rows; the others are unreadable.
+    weights = jnp.zeros((3, 12)).at[0, :5].set(1.0).at[2, 7].set(1.0)
+    hidden = jnp.where(weights[..., None] > 0, hidden, jnp.nan)
+
+    def loss(hidden):
+        return losses.cross_entropy(
+            hidden, kernel, targets, weights, supervised_only=True, length_chunk=2
+        )
+
+    (value, sums), gradient = jax.value_and_grad(loss, has_aux=True)(hidden)
+    assert np.isfinite(value) and sums["weight_sum"] == 6
+    assert np.all(np.isfinite(gradient))
+    has_gradient = np.any(np.asarray(gradient) != 0, axis=-1)
+    np.testing.assert_array_equal(has_gradient, weights > 0)
+
+
+@pytest.mark.parametrize("supervised_only", [False, True])
+def test_float32_logits_of_the_whole_length_never_exist(supervised_only):
     hidden, kernel, targets, weights = _inputs(64)
 
     def loss(hidden, kernel):
-        return losses.cross_entropy(hidden, kernel, targets, weights, length_chunk=8)[0]
+        return losses.cross_entropy(
+            hidden,
+            kernel,
+            targets,
+            weights,
+            supervised_only=supervised_only,
+            length_chunk=8,
+        )[0]
 
     text = str(jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(hidden, kernel))
-    assert "f32[3,8,37]" in text
-    assert "f32[3,64,37]" not in text and "f32[8,3,8,37]" not in text
+    assert ("f32[1,24,37]" if supervised_only else "f32[3,8,37]") in text
+    for shape in ("3,64,37", "8,3,8,37", "1,192,37"):
+        assert f"f32[{shape}]" not in text

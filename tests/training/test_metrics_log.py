@@ -34,8 +34,14 @@ def clock(monkeypatch):
 def log_of(tmp_path):
     """log_of(first step, settings): the log of a run that goes on there."""
 
-    def make(step=0, **settings):
-        return Log(Run(tmp_path), lambda step: 0.1, step, row_tokens=16, **settings)
+    def make(step=0, seconds_at_peak=lambda supervised: None):
+        return Log(
+            Run(tmp_path),
+            lambda step: 0.1,
+            step,
+            row_tokens=16,
+            seconds_at_peak=seconds_at_peak,
+        )
 
     return make
 
@@ -50,7 +56,8 @@ def passing(clock, log, phase, seconds):
 
 
 def test_rates_and_phases_of_a_line(clock, log_of, tmp_path):
-    log = log_of(seconds_at_peak=0.5)
+    # Each step has four tokens with loss.
+    log = log_of(seconds_at_peak=lambda supervised: supervised / 8)
     passing(clock, log, "compile", 7.0)
     log.add(sums())
     passing(clock, log, "dispatch", 1.0)

@@ -163,6 +163,37 @@ def test_packing_changes_neither_loss_nor_gradient(make_batch, architecture):
     assert_trees_close(grads, grads_alone, rtol=1e-3, atol=3e-5)
 
 
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_a_decoders_gradient_is_that_of_all_logits(make_batch, microbatches):
+    """Rows differ in how much of them has loss; their tokens with loss are gathered by device."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for targets in (3, 60, 1, 25, 7, 2, 40, 12):
+        row = [
+            (rng.integers(2, 64, 90).tolist(), rng.integers(2, 64, targets).tolist())
+        ]
+        rows.append(row)
+    batch = make_batch("decoder", rows, {"inputs": 100, "targets": 65})
+    config = MODELS["decoder"]
+    model = config.build()
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    params = init_state(config, optax.sgd(1.0), mesh, seed=0).params
+    with use_mesh(mesh):
+        placed = jax.device_put(batch, batch_sharding(mesh))
+        grads, sums = gradients(config, params, placed, microbatches)
+
+    def mean_loss(params):
+        logits = model.apply({"params": params}, batch)
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            logits, batch["decoder_target_tokens"]
+        )
+        return jnp.average(losses, weights=batch["decoder_loss_weights"])
+
+    loss, expected = jax.value_and_grad(mean_loss)(jax.device_get(params))
+    np.testing.assert_allclose(sums["loss_sum"] / sums["weight_sum"], loss, rtol=1e-5)
+    assert_trees_close(grads, expected, rtol=1e-3, atol=3e-5)
+
+
 def test_gradients_computed_in_bfloat16_are_those_of_the_float32_parameters(make_batch):
     """Kernels are cast before they are differentiated; gradients differ by bfloat16's rounding."""
     batch, _ = packed_and_alone(make_batch, "encoder_decoder")
