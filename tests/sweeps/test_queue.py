@@ -9,10 +9,10 @@ import pytest
 from toy_sweeps import BASE, PLAN, RUNS, WITH_BASE, end, engine, go, write
 
 from flan_jax.errors import InputError
-from flan_jax.sweeps import queue, run_sweep
+from flan_jax.sweeps import queue
 from flan_jax.sweeps.engines.slurm import SlurmEngine
 from flan_jax.sweeps.queue import describe_submission, last_jobs
-from flan_jax.sweeps.sweep_dir import Plan, read_plan
+from flan_jax.sweeps.sweep_dir import read_plan
 
 
 def test_everything_is_one_array_after_the_base_model(cluster, clients):
@@ -65,22 +65,6 @@ def test_runs_wait_for_a_base_model_that_is_in_the_queue(cluster, clients):
     clients("squeue", "101\n102_0")
     go(cluster, WITH_BASE)
     assert "--array=1-3 --dependency=afterok:101 " in clients.calls()[-1]
-
-
-def test_a_job_finds_its_run_by_its_id_when_the_plan_has_changed(cluster):
-    write(cluster, PLAN)
-    assert (
-        run_sweep.planned(cluster, "cc") == run_sweep.planned(cluster, "2") == RUNS[2]
-    )
-    write(
-        cluster,
-        Plan(
-            {}, tuple(dataclasses.replace(r, index=3 - r.index) for r in RUNS[::-1]), {}
-        ),
-    )
-    assert run_sweep.planned(cluster, "cc").id == "cc"
-    with pytest.raises(InputError, match="indices 0 to 3, and no run of that id"):
-        run_sweep.planned(cluster, "zz")
 
 
 def test_a_queue_without_an_order_of_jobs_gets_the_base_model_first(tmp_path, clients):
