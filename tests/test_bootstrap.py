@@ -57,6 +57,21 @@ def test_numbers_do_not_depend_on_the_version():
     interval = bootstrap(values, resamples=100, seed=3)
     assert interval == pytest.approx((61.25, 24.802813822486, 20.625, 100.0))
 
+    def score(template, indices):
+        return float(np.nanmax(cube[template, indices]) - template * indices.mean())
+
+    cube = np.asarray(values, float)
+    assert bootstrap_metric(score, 2, 5) == pytest.approx(
+        (99.0, 16.213850349416276, 47.99375, 100.0)
+    )
+    tasks = [values, Interval(40.0, 3.0, 34.0, 46.0), values]
+    assert mean_of_tasks(tasks) == pytest.approx(
+        (54.166666666666664, 11.676517542229865, 30.109468502460146, 74.71915496114326)
+    )
+    assert sign_flip(cube - 40) == pytest.approx(3671 / 10_001)
+    many = np.arange(1200.0).reshape(1, 1200) % 7 - 2.95
+    assert sign_flip(many) == pytest.approx(4315 / 10_001)
+
 
 def test_the_seed_moves_the_interval_a_little():
     values = simulated(np.random.default_rng(0))

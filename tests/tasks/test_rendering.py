@@ -284,5 +284,5 @@ def test_templates_that_do_not_ask_for_the_answer():
 def test_bad_counts():
     with pytest.raises(InputError, match="renderings is 0"):
         next(render_train(KIND, [], renderings=0))
-    with pytest.raises(InputError, match="0 examples"):
+    with pytest.raises(InputError, match="^0 examples of a dataset"):
         next(render_train(KIND, [], cap=0))
