@@ -187,6 +187,12 @@ def test_a_mean_given_as_a_metric_has_the_same_interval():
     assert interval == pytest.approx(expected, rel=0.1)
     assert interval.mean == pytest.approx(expected.mean)
 
+    def score_of_one(template, indices):
+        return float(values[0, indices].mean())
+
+    of_one = bootstrap_metric(score_of_one, 1, values.shape[1], resamples=2000)
+    assert of_one == pytest.approx(bootstrap(values[:1], resamples=2000), rel=0.1)
+
 
 def test_the_mean_of_tasks_has_the_error_of_independent_tasks():
     rng = np.random.default_rng(0)
@@ -238,6 +244,8 @@ def test_the_p_value_of_five_examples_is_that_of_all_sign_flips():
     """B is better on each of five examples: 2 of the 32 ways to flip signs are as extreme."""
     differences = [[10.0, 20.0, 30.0, 40.0, 50.0]]
     assert sign_flip(differences) == pytest.approx(2 / 32, abs=0.01)
+    # As many, although 0.1 + ... + 0.5 has another rounding error in another order.
+    assert sign_flip([[0.1, 0.2, 0.3, 0.4, 0.5]]) == sign_flip(differences)
     # Two templates that say the same of each example are no more evidence than one.
     assert sign_flip(differences * 2) == pytest.approx(2 / 32, abs=0.01)
     # Neither are two seeds.
@@ -246,9 +254,9 @@ def test_the_p_value_of_five_examples_is_that_of_all_sign_flips():
 
 def test_the_p_value_of_ragged_differences_is_that_of_each_templates_mean():
     """The second template has half of the examples, each of which counts twice as much."""
-    ragged = [[8.0, -1.0, 1.0, 1.0], [8.0, -1.0, None, None]]
-    one_row = [[8 / 4 + 8 / 2, -1 / 4 - 1 / 2, 1 / 4, 1 / 4]]
-    assert sign_flip(ragged) == sign_flip(one_row)
+    ragged = [[1.0, 1.0, 1.0, 1.0], [1.0, -1.0, None, None]]
+    one_row = [[1 / 4 + 1 / 2, 1 / 4 - 1 / 2, 1 / 4, 1 / 4]]
+    assert sign_flip(ragged) == sign_flip(one_row) == pytest.approx(8 / 16, abs=0.02)
 
 
 def test_the_p_value_is_uniform_if_the_runs_are_alike():
@@ -277,7 +285,8 @@ def test_pairing_finds_a_small_difference():
 
 
 @pytest.mark.parametrize(
-    "values", [[], [[]], [1.0, 2.0], [[1.0], [1.0, 2.0]], [["good"]]]
+    "values",
+    [[], [[]], [1.0, 2.0], [[1.0], [1.0, 2.0]], [["good"]], np.zeros((2, 2, 2, 2))],
 )
 def test_values_of_another_shape(values):
     with pytest.raises(InputError, match=r"values are numbers \[templates, examples\]"):
