@@ -190,13 +190,13 @@ def test_given_lengths_are_kept():
 def test_targets_fit_the_longest():
     """Two of 1000 targets, or one of 2000, take 43 + 1 tokens, the others 3 + 1."""
     lengths = {"inputs": 16, "targets": "fit"}
-    mostly_short = [3] * 998 + [43] * 2
+    mostly_short = [43] * 2 + [3] * 998
     tasks = {"a": lengths_of([15] * 1000, mostly_short)}
     assert fit_lengths(lengths, tasks, {"a": 5}) == {
         "inputs": 16,
         "targets": 48,
     }  # 44 rounded up
-    nearly_all_short = [3] * 1999 + [43]
+    nearly_all_short = [43] + [3] * 1999
     tasks = {"a": lengths_of([15] * 2000, nearly_all_short)}
     assert fit_lengths(lengths, tasks, {"a": 5}) == {
         "inputs": 16,
@@ -216,11 +216,10 @@ def test_targets_fit_a_full_row_of_inputs():
     assert (
         fit_lengths({"inputs": 100, "targets": "fit"}, tasks, {"a": 1})["targets"] == 80
     )
-    # Inputs count as truncated: two examples of 50 tokens fill the row.
-    tasks = {"a": lengths_of([900], [6])}
-    assert (
-        fit_lengths({"inputs": 50, "targets": "fit"}, tasks, {"a": 1})["targets"] == 8
-    )
+    # Inputs count as truncated: one example of 50 tokens fills the row; 1.1 * 16 target tokens.
+    tasks = {"a": lengths_of([900], [15])}
+    fitted = fit_lengths({"inputs": 50, "targets": "fit"}, tasks, {"a": 1})
+    assert fitted["targets"] == 24
 
 
 def test_targets_fit_the_mixing_rates_not_the_sizes():
