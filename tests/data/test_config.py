@@ -175,7 +175,8 @@ def test_fixed_lengths():
 
 
 def lengths_of(inputs, targets):
-    segments = np.stack([inputs, targets], axis=1).reshape(-1)
+    """The lengths of examples of so many tokens, whose segments have an end token besides."""
+    segments = np.stack([inputs, targets], axis=1).reshape(-1) + 1
     return TaskLengths(segments, np.arange(len(inputs) + 1) * 2)
 
 
