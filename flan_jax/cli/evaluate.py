@@ -127,6 +127,9 @@ def _check_same_run(settings: Settings, run_dir: str, run_manifest: JsonObject) 
     asked["model"] = without_keys(config_fields(settings.model), EXECUTION_SETTINGS)
     trained["warm_start"] = run_manifest["identity"]["warm_start"]
     asked["warm_start"] = settings.training.warm_start
+    if "row_format" in run_manifest["identity"]:
+        trained["row_format"] = run_manifest["identity"]["row_format"]
+        asked["row_format"] = dataclasses.asdict(settings.row_tokenizer().format)
     asked = json.loads(json.dumps(asked))  # tuples become lists, as in the manifest
     changes = [
         f"    {name}: {trained[name]} in the run, {asked[name]} now"

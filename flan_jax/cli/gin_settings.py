@@ -20,6 +20,7 @@ import gin
 import gin.config as gin_config
 
 from flan_jax.data.config import DataConfig
+from flan_jax.data.row_format import RowFormat
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.evaluation.config import EvalConfig
@@ -45,6 +46,7 @@ MACROS = (
     "STEPS",
     "BATCH_SIZE",
     "LENGTHS",
+    "ROW_FORMAT",
     "LEARNING_RATE",
     "SEED",
     "MESH",
@@ -81,6 +83,7 @@ def register_configurable(configurable: Configurable) -> Configurable:
 for _class in (
     Settings,
     DataConfig,
+    RowFormat,
     Prompts,
     TrainConfig,
     CheckpointConfig,
@@ -136,7 +139,8 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
         _check_model_is_named()
         settings = _make(Settings)
         _check_model(settings.model)
-        return dataclasses.replace(settings, model=_with_arguments(settings.model))
+        model = _with_arguments(settings.model)
+        return dataclasses.replace(settings, model=model).with_prefix_of_rows()
 
 
 def resolve(gin_files: Sequence[str], bindings: Sequence[str]) -> tuple[Settings, str]:

@@ -14,6 +14,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from flan_jax.data.row_format import make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
@@ -203,6 +204,11 @@ class _Inspector:
             rich.text.Text("targets ", "dim"),
             tokens_with_loss(target_ids, self.row_tokenizer, self.lengths["targets"]),
         )
+        start = self.row_tokenizer.tokens.start
+        before = [] if start is None else [start]
+        ids = itertools.chain(before, *input_ids, target_ids)
+        row = rich.text.Text(self.row_tokenizer.spelled(list(ids)), "dim")
+        self._print(rich.text.Text("row ", "dim"), row)
         self.console.print()
 
     def _print_input_segment(self, segment: Segment, ids: Sequence[int]) -> None:
@@ -376,6 +382,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--tokenizer", default="practice", help="as the macro TOKENIZER"
     )
     parser.add_argument(
+        "--row_format",
+        default="flan",
+        help="flan, text or chat, as the macro ROW_FORMAT",
+    )
+    parser.add_argument(
         "--inputs", type=int, default=128, help="input tokens of a row (default 128)"
     )
     parser.add_argument(
@@ -425,7 +436,7 @@ def _run(flags: argparse.Namespace) -> None:
     show(
         dataclasses.replace(task, source=source),
         split=flags.split,
-        row_tokenizer=RowTokenizer(load_tokenizer(flags.tokenizer)),
+        row_tokenizer=_row_tokenizer(flags.tokenizer, flags.row_format),
         lengths={"inputs": flags.inputs, "targets": flags.targets},
         prompts=Prompts(instructions=flags.instructions, options=not flags.no_options),
         templates=flags.template,
@@ -433,3 +444,11 @@ def _run(flags: argparse.Namespace) -> None:
         counted=flags.count,
         console=rich.console.Console(),
     )
+
+
+def _row_tokenizer(path: str, name: str) -> RowTokenizer:
+    tokenizer = load_tokenizer(path)
+    row_format = make_row_format(name, tokenizer, start_id=None)
+    row_tokenizer = RowTokenizer(tokenizer, row_format)
+    row_tokenizer.check()
+    return row_tokenizer

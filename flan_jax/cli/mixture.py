@@ -10,6 +10,7 @@ from flan_jax.cli.mixture_tables import (
     difference_table,
     mixture_table,
     plan_and_summary,
+    row_text,
 )
 from flan_jax.progress import table_console
 from flan_jax.reports.mixture import draw_mixture
@@ -54,14 +55,15 @@ def main(command_line: Sequence[str]) -> None:
         )
     settings = gin_settings.load_settings(gin_files, bindings)
 
-    plan, summary = plan_and_summary(settings)
+    data, plan, summary = plan_and_summary(settings)
     console = table_console()
     if second_settings is None:
         console.print(mixture_table(summary))
     else:
-        _, second_summary = plan_and_summary(second_settings)
+        *_, second_summary = plan_and_summary(second_settings)
         console.print(difference_table(summary, second_summary))
-    console.print(batch_text(plan, summary), highlight=False, soft_wrap=True)
+    for text in (batch_text(plan, summary), row_text(settings, data, plan)):
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
     if flags.picture is not None:
         draw_mixture(summary, flags.picture)
         console.print(f"drawn to {flags.picture}", highlight=False, soft_wrap=True)

@@ -5,8 +5,8 @@ import rich.table
 
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.leakage import check_leakage
-from flan_jax.data.mixture_data import prepare_mixture
-from flan_jax.data.mixture_summary import summarize_mixture
+from flan_jax.data.mixture_data import MixtureData, prepare_mixture
+from flan_jax.data.mixture_summary import example_row, summarize_mixture
 from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.progress import table_console
@@ -35,16 +35,40 @@ def print_plan(settings: Settings) -> None:
     mesh_line = f"mesh: {dict(inputs.mesh.shape)}"
     console = table_console()
     console.print(mixture_table(summary))
-    for line in (batch_text(plan, summary), model_line, mesh_line, inputs.attention):
-        console.print(line, highlight=False, soft_wrap=True)
+    for line in (
+        batch_text(plan, summary),
+        row_text(settings, inputs.data, plan),
+        model_line,
+        mesh_line,
+        inputs.attention,
+    ):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def plan_and_summary(settings: Settings) -> tuple[MixturePlan, MixtureSummary]:
+def plan_and_summary(
+    settings: Settings,
+) -> tuple[MixtureData, MixturePlan, MixtureSummary]:
     """Prepares a mixture, plans its batches and summarizes both."""
     check_leakage(settings.data)
     data = prepare_mixture(settings.data, settings.row_tokenizer())
     plan = data.plan(settings.model.architecture)
-    return plan, summarize_mixture(data, plan, settings.training.steps)
+    return data, plan, summarize_mixture(data, plan, settings.training.steps)
+
+
+def row_text(settings: Settings, data: MixtureData, plan: MixturePlan) -> str:
+    """Returns the row format, why it is this one, and an example.
+
+    Args:
+      settings: the run's settings.
+      data: its prepared data.
+      plan: its batch plan.
+
+    Returns:
+      The lines, separated by newlines.
+    """
+    setting, reason = settings.row_format()
+    name = setting if isinstance(setting, str) else "@RowFormat()"
+    return f"row format: {name} ({reason})\na row: {example_row(data, plan)}"
 
 
 def batch_text(plan: MixturePlan, summary: MixtureSummary) -> str:

@@ -62,6 +62,8 @@ MACRO_TEXTS = {
     "STEPS": "optimizer updates",
     "BATCH_SIZE": "packed rows of a batch",
     "LENGTHS": "tokens of a row: `{'inputs': 1024, 'targets': 256}`; targets may be `'fit'`",
+    "ROW_FORMAT": "how prompts and answers stand in a row: `flan`, `text`, `chat` or "
+    "`@RowFormat()`; by default as WARM_START says",
     "LEARNING_RATE": "the peak learning rate",
     "SEED": "the seed of initial parameters, dropout and the order of examples",
     "MESH": "devices by axis: `{'data': 2, 'fsdp': 2, 'tensor': 2}`; -1 is the rest",

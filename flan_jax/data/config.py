@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flan_jax.data.batch_plan import TaskLengths
+from flan_jax.data.row_format import RowFormat
 from flan_jax.data.store_requests import Selection
 from flan_jax.errors import InputError, check_at_least, unknown_name
 from flan_jax.tasks.clusters import Split, cluster_view, hold_out
@@ -35,6 +36,8 @@ class DataConfig:
       tokenizer: a SentencePiece .model file, a Hugging Face tokenizer.json, or 'practice'.
       lengths: tokens of a row, {"inputs": 1024, "targets": 256}; targets 'fit' is chosen from the
         data.
+      row_format: how prompts and answers stand in a row: 'flan', 'text', 'chat', a registered name
+        or @RowFormat(). None for what WARM_START says, and FLAN's if it says nothing.
       batch_size: rows of a batch.
       seed: seed of the order, the templates and the few-shot exemplars of training examples.
       packing: whether a row holds several examples.
@@ -67,6 +70,7 @@ class DataConfig:
     lengths: Mapping[str, int | str]
     batch_size: int
     seed: int
+    row_format: str | RowFormat | None = None
     packing: bool = True
     clusters: str = "paper"
     train_prompts: Prompts = ZERO_SHOT

@@ -7,7 +7,7 @@ import numpy as np
 from flan_jax.data.batch_plan import MixturePlan, RowLayout
 from flan_jax.data.loader import fit_segments
 from flan_jax.data.mixture_data import MixtureData, task_lengths
-from flan_jax.data.token_store import TokenStore
+from flan_jax.data.token_store import TokenSegment, TokenStore
 from flan_jax.run_records import MixtureSummary, MixtureTask
 
 
@@ -57,6 +57,37 @@ def summarize_mixture(
         lengths=plan.lengths,
         steps=steps,
     )
+
+
+def example_row(data: MixtureData, plan: MixturePlan) -> str:
+    """Returns the shortest example of the first row, its special tokens visible.
+
+    >>> example_row(data, plan)
+    "<s>[INST] Is it raining?[/INST] yes</s>"
+
+    Args:
+      data: the token stores of the mixture.
+      plan: the plan of its batches.
+    """
+    row_tokenizer = data.row_tokenizer
+    examples = []
+    for ref in plan.rows(0)[0]:
+        segments = data.train[ref.task].segments.example(ref.index)
+        examples.append(fit_segments(segments, plan.lengths, row_tokenizer.tokens))
+    inputs, targets = min(examples, key=lambda example: sum(map(_size, example[0])))
+    input_ids = [token for segment in inputs for token in segment.tokens.tolist()]
+    target_ids = targets.tokens.tolist()
+    start = row_tokenizer.tokens.start
+    before = [] if start is None else [start]
+    if plan.architecture == "encoder_decoder":
+        encoder = row_tokenizer.spelled(input_ids)
+        decoder = row_tokenizer.spelled([*before, *target_ids])
+        return f"{encoder} -> {decoder}"
+    return row_tokenizer.spelled([*before, *input_ids, *target_ids])
+
+
+def _size(segment: TokenSegment) -> int:
+    return len(segment.tokens)
 
 
 def _input_tokens_with_loss(

@@ -11,7 +11,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,6 +35,7 @@ from flan_jax.data.token_store import (
     token_column,
     write_store,
 )
+from flan_jax.data.tokenizers import Tokenizer
 from flan_jax.errors import InputError
 from flan_jax.json_files import remove_abandoned_folders
 from flan_jax.progress import Progress
@@ -44,6 +45,9 @@ JobFuture: TypeAlias = "concurrent.futures.Future[int | None]"
 
 ROWS_PER_BATCH = 1024
 """So many rendered examples are tokenized together."""
+
+UNKNOWN_SHARE = 0.005
+"""From this share of unknown tokens on, a task is warned of."""
 
 KILLED = (
     "its worker process was killed; perhaps the machine ran out of memory. Fewer processes need "
@@ -125,6 +129,7 @@ def prepare(
             broken[key] = str(error)
     if broken:
         _report_broken(requests, broken, skip_broken)
+    _report_unknown(stores)
     return stores
 
 
@@ -197,9 +202,67 @@ def build(job: Job) -> int:
         "filtered": rendered.rows_read - examples,
         "mean_exemplars": rendered.mean_exemplars,
         "provenance": provenance,
+        **_unknown_share(batches, rendered, row_tokenizer.tokenizer),
     }
     write_store(job.folder, batches, schema=columns, meta=meta)
     return sum(batch.num_rows for batch in batches)
+
+
+def _unknown_share(
+    batches: Sequence[pa.RecordBatch], rendered: RenderedExamples, tokenizer: Tokenizer
+) -> dict[str, object]:
+    """Returns the share of unknown tokens in a store and their characters, for its meta.json.
+
+    Args:
+      batches: the rows of the store.
+      rendered: the texts that they were made of, of which the first are looked through.
+      tokenizer: the tokenizer.
+
+    Returns:
+      {"unknown_share": ..., "unknown_characters": ...}; {} if hardly any token is unknown.
+    """
+    unknown_id = tokenizer.unknown_id
+    if unknown_id is None:
+        return {}
+    tokens = np.concatenate([_all_tokens(batch) for batch in batches])
+    share = float(np.mean(tokens == unknown_id)) if len(tokens) else 0.0
+    if share < UNKNOWN_SHARE:
+        return {}
+    letters: set[str] = set()
+    for row in itertools.islice(rendered, ROWS_PER_BATCH):
+        texts = row.segments if isinstance(row, TrainRow) else (row.inputs, row.targets)
+        for text in texts:
+            letters.update(text if isinstance(text, str) else text.text)
+    unknown = [
+        letter for letter in sorted(letters) if unknown_id in tokenizer.encode(letter)
+    ]
+    return {"unknown_share": share, "unknown_characters": "".join(unknown)}
+
+
+def _all_tokens(batch: pa.RecordBatch) -> np.ndarray:
+    """Returns the tokens of a batch's texts, one after the other."""
+    if "segments" in batch.schema.names:
+        segments: Any = batch.column("segments")
+        return segments.values.field("tokens").values.to_numpy()
+    columns: list[Any] = [batch.column(name) for name in ("inputs", "targets")]
+    return np.concatenate([column.values.to_numpy() for column in columns])
+
+
+def _report_unknown(stores: Mapping[Key, TokenStore]) -> None:
+    """Warns on stderr of tasks with many unknown tokens, once of each task."""
+    warned = set()
+    for (task, *_), store in stores.items():
+        share = store.meta.get("unknown_share")
+        if share is None or task in warned:
+            continue
+        warned.add(task)
+        characters = " ".join(map(repr, store.meta["unknown_characters"][:40]))
+        print(
+            f"task {task!r}: {share:.1%} of the tokens are unknown to the tokenizer. It lacks "
+            f"{characters or 'whole words'}; a model sees the same token for all of these",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _row_batches(rendered: RenderedExamples) -> Iterator[list[Any]]:

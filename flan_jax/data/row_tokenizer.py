@@ -189,6 +189,26 @@ class RowTokenizer:
             parts.append(text or "".join(f"<{number}>" for number in run))
         return "".join(parts).replace("\n", "\\n")
 
+    def check(self) -> None:
+        """Checks that the tokenizer can write the format.
+
+        Raises:
+          InputError: it lacks a token, or loses one of the format's texts.
+        """
+        assert self.tokens.answer_tail
+        for name, pieces in self._parsed.items():
+            for piece in pieces:
+                if isinstance(piece, int):
+                    continue
+                text = f"a{piece}b"
+                written = self.tokenizer.decode(self.tokenizer.encode(text))
+                if written != text:
+                    raise InputError(
+                        f"RowFormat.{name} has {piece!r}, which the tokenizer "
+                        f"{self.tokenizer.path} does not keep: of {text!r} it makes {written!r}. "
+                        "Write a text or a token that it has, or another ROW_FORMAT"
+                    )
+
     def check_lengths(self, lengths: Mapping[str, int | str]) -> None:
         """Checks that rows have room for the format's own tokens.
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject, atomic_folder, write_json
 
-STORE_VERSION = 4
+STORE_VERSION = 5
 """Part of every fingerprint. Raise it when templates, rendering or this layout give other tokens
 for the same task."""
 TOKENS, META = "tokens.arrow", "meta.json"

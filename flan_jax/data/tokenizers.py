@@ -9,7 +9,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -37,13 +37,17 @@ BOS_TOKENS = ("<s>", "<bos>", "<|begin_of_text|>")
 """If no file beside tokenizer.json names EOS (PAD, BOS), it is the first of these in its
 vocabulary."""
 
+
 TextAfter: TypeAlias = Literal["nothing", "special", "text"]
 """What a text follows in a row: nothing, as it begins; a special token; or other text."""
+EncodeBatch: TypeAlias = Callable[[Sequence[str], TextAfter], list[list[int]]]
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
     """Converts text to token ids and back.
+
+    A text that spells a special token stays text: encode("</s>") is not EOS.
 
     Attributes:
       path: the file that it was loaded from.
@@ -54,7 +58,9 @@ class Tokenizer(Protocol):
       bos_id: the id that begins a text; None if there is none.
       leading_id: the id that the tokenizer itself puts before a text; None if it puts none.
       stop_ids: the ids that end a text according to the files beside the tokenizer; EOS is first.
-      special_tokens: the ids of the special tokens, by their spelling.
+      unknown_id: the id that stands for characters without a token; None if there are none.
+      special_tokens: the ids of the special tokens, by their spelling. Tokens that were added for
+        whitespace or for words are not special.
       fingerprint: a hash of all that decides which ids a text has.
     """
 
@@ -66,6 +72,7 @@ class Tokenizer(Protocol):
     bos_id: int | None
     leading_id: int | None
     stop_ids: tuple[int, ...]
+    unknown_id: int | None
     special_tokens: Mapping[str, int]
     fingerprint: str
 
@@ -114,16 +121,20 @@ class SentencePieceTokenizer:
                 f"{path} is not a SentencePiece model: {_first_line(error)}"
             ) from error
 
-        self.vocab_size = self._model.get_piece_size()
+        self._added = self._added_tokens()
+        last_added = max(self._added.values(), default=-1)
+        self.vocab_size = max(self._model.get_piece_size(), last_added + 1)
         self.eos_id = self._model.eos_id()
         self.bos_id = self._model.bos_id() if self._model.bos_id() >= 0 else None
         adds_bos = _beside(path, "tokenizer_config.json").get("add_bos_token", True)
         self.leading_id = self.bos_id if adds_bos else None
         self.stop_ids = _stop_ids(path, self.eos_id, self.vocab_size)
+        self.unknown_id = self._model.unk_id() if self._model.unk_id() >= 0 else None
         self.special_tokens: Mapping[str, int] = self._special_pieces()
         # A model without PAD (Llama's) can take any id: padding is masked by its segment id.
         self.pad_id = max(self._model.pad_id(), PAD)
-        self.fingerprint = _fingerprint(content, extra_ids)
+        added = json.dumps(self._added, sort_keys=True).encode() if self._added else b""
+        self.fingerprint = _fingerprint(content + added, extra_ids)
         if self.eos_id < 0:
             raise InputError(
                 f"{path} defines no end-of-sequence piece; train it with eos_id=1"
@@ -134,12 +145,72 @@ class SentencePieceTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """See Tokenizer."""
-        return self._model.encode(text)
+        return self.encode_batch([text])[0]
 
     def encode_batch(
         self, texts: Sequence[str], after: TextAfter = "nothing"
     ) -> list[list[int]]:
         """See Tokenizer. Uses one thread: `prepare` has a process for each core already."""
+        return _encode_as_text(
+            self._encode,
+            texts,
+            after,
+            special=self.special_tokens,
+            unknown=self.unknown_id,
+        )
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """See Tokenizer. Ids beyond the vocabulary become the unknown piece; PAD is skipped.
+
+        Special tokens of added_tokens.json are skipped, too, and its other tokens are their text.
+        """
+        text_of = {number: text for text, number in self._added.items()}
+        texts = []
+        text_ids = [id_ for id_ in _before_eos(ids, self.eos_id) if id_ != self.pad_id]
+        for is_added, group in itertools.groupby(text_ids, text_of.__contains__):
+            run = list(group)
+            if is_added:
+                spellings = [text_of[id_] for id_ in run]
+                texts += [text for text in spellings if text not in self.special_tokens]
+            else:
+                texts.append(self._decode_pieces(run))
+        return "".join(texts)
+
+    def _decode_pieces(self, ids: Sequence[int]) -> str:
+        unknown = self._model.unk_id()
+        pieces = self._model.get_piece_size()
+        return self._model.decode([id_ if id_ < pieces else unknown for id_ in ids])
+
+    def _added_tokens(self) -> dict[str, int]:
+        """Returns the tokens of added_tokens.json that the model does not have, {text: id}.
+
+        Raises:
+          InputError: the file is damaged.
+        """
+        added = {}
+        for text, id_ in _beside(self.path, "added_tokens.json").items():
+            if not isinstance(id_, int) or id_ < 0:
+                raise InputError(
+                    f"added_tokens.json beside {self.path} gives {text!r} the id {id_!r}; write a "
+                    "number from 0"
+                )
+            if id_ >= self._model.get_piece_size():
+                added[text] = id_
+        return added
+
+    def _special_pieces(self) -> dict[str, int]:
+        """Returns the control pieces, and the user-defined ones that are no text."""
+        special = {}
+        for number, piece in enumerate(self._proto.pieces):
+            text = piece.piece.replace("▁", " ").strip()
+            is_defined = piece.type == piece.USER_DEFINED and is_markup(text)
+            if piece.type == piece.CONTROL or is_defined:
+                special[text] = number
+        marked = {text: id_ for text, id_ in self._added.items() if is_markup(text)}
+        return special | marked
+
+    def _encode(self, texts: Sequence[str], after: TextAfter) -> list[list[int]]:
+        """Returns the ids of texts, in which spellings are special tokens."""
         if after != "text":
             return self._model.encode(list(texts), num_threads=1)
         if not self._proto.normalizer_spec.remove_extra_whitespaces:
@@ -147,24 +218,6 @@ class SentencePieceTokenizer:
         # The model strips a text's first space. The space that it may add stands for it.
         models = {True: self._with_space, False: self._without_space}
         return [models[text[:1].isspace()].encode(text) for text in texts]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """See Tokenizer. Ids beyond the vocabulary become the unknown piece; PAD is skipped."""
-        unknown = self._model.unk_id()
-        text_ids = [id_ for id_ in _before_eos(ids, self.eos_id) if id_ != self.pad_id]
-        return self._model.decode(
-            [id_ if id_ < self.vocab_size else unknown for id_ in text_ids]
-        )
-
-    def _special_pieces(self) -> dict[str, int]:
-        """Returns the control and the user-defined pieces but for those of nothing but spaces."""
-        special = {}
-        for number, piece in enumerate(self._proto.pieces):
-            if piece.type in (piece.CONTROL, piece.USER_DEFINED):
-                text = piece.piece.replace("▁", " ").strip()
-                if text:
-                    special[text] = number
-        return special
 
     @functools.cached_property
     def _with_space(self) -> sentencepiece.SentencePieceProcessor:
@@ -221,8 +274,10 @@ class HuggingFaceTokenizer:
         self.special_tokens: Mapping[str, int] = {
             token.content: number
             for number, token in self._model.get_added_tokens_decoder().items()
-            if token.content.strip()
+            if token.special or is_markup(token.content)
         }
+        unknown = getattr(self._model.model, "unk_token", None)
+        self.unknown_id = self._vocabulary.get(unknown) if unknown else None
         self.fingerprint = _fingerprint(content, self.eos_id)
 
         # Without PAD (Llama 3) any id will do, as padding is masked; but decode must not skip it
@@ -235,15 +290,19 @@ class HuggingFaceTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """See Tokenizer."""
-        return self._model.encode(text, add_special_tokens=False).ids
+        return self.encode_batch([text])[0]
 
     def encode_batch(
         self, texts: Sequence[str], after: TextAfter = "nothing"
     ) -> list[list[int]]:
         """See Tokenizer."""
-        model = self._model_after(after)
-        encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return _encode_as_text(
+            self._encode,
+            texts,
+            after,
+            special=self.special_tokens,
+            unknown=self.unknown_id,
+        )
 
     def decode(self, ids: Iterable[int]) -> str:
         """See Tokenizer. PAD and ids beyond the vocabulary are skipped."""
@@ -253,6 +312,12 @@ class HuggingFaceTokenizer:
             if id_ != self._padding and id_ < self.vocab_size
         ]
         return self._model.decode(text_ids, skip_special_tokens=True)
+
+    def _encode(self, texts: Sequence[str], after: TextAfter) -> list[list[int]]:
+        """Returns the ids of texts, in which spellings are special tokens."""
+        model = self._model_after(after)
+        encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def _model_after(self, after: TextAfter) -> tokenizers.Tokenizer:
         """Returns the model for texts that follow something, see Tokenizer.encode_batch."""
@@ -512,6 +577,75 @@ def _beside(path: str, name: str) -> dict[str, Any]:
     """Returns the JSON object in the file of this name beside a tokenizer; {} if there is none."""
     file = Path(path).with_name(name)
     return read_json_object(file) if file.exists() else {}
+
+
+def is_markup(spelling: str) -> bool:
+    """Returns whether the spelling of an added token is markup, and not whitespace or a word.
+
+    >>> is_markup("<think>"), is_markup("\n\n"), is_markup("covid")
+    (True, False, False)
+
+    Args:
+      spelling: the token's text.
+    """
+    is_text = all(letter.isalnum() or letter.isspace() for letter in spelling)
+    return len(spelling) > 1 and not is_text
+
+
+def _encode_as_text(
+    encode: EncodeBatch,
+    texts: Sequence[str],
+    after: TextAfter,
+    *,
+    special: Mapping[str, int],
+    unknown: int | None,
+) -> list[list[int]]:
+    """Returns the tokens of texts, in which the spelling of a special token is text.
+
+    A text whose tokens have a special one is split within its spelling, and so are its parts.
+
+    Args:
+      encode: tokenizes texts, and takes spellings for special tokens.
+      texts: the texts.
+      after: what the texts follow.
+      special: ids of special tokens by spelling.
+      unknown: the id that also stands for characters without a token.
+    """
+    special_ids = set(special.values())
+    tokens = encode(texts, after)
+    for number, (text, ids) in enumerate(zip(texts, tokens, strict=True)):
+        if special_ids.isdisjoint(ids) or len(text) < 2:
+            continue
+        spellings = [
+            spelling
+            for spelling, id_ in special.items()
+            if id_ in ids and (id_ != unknown or spelling in text)
+        ]
+        if not spellings:
+            continue
+        split = _split_place(text, spellings)
+        parts: tuple[tuple[str, TextAfter], ...]
+        parts = ((text[:split], after), (text[split:], "text"))
+        tokens[number] = []
+        for part, part_after in parts:
+            (part_ids,) = _encode_as_text(
+                encode, [part], part_after, special=special, unknown=unknown
+            )
+            tokens[number] += part_ids
+    return tokens
+
+
+def _split_place(text: str, spellings: Iterable[str]) -> int:
+    """Returns the place before the last letter of the first spelling in a text.
+
+    If there is none (the tokenizer may change letters before it looks), it is the middle.
+    """
+    ends = [
+        text.index(spelling) + len(spelling)
+        for spelling in spellings
+        if spelling in text
+    ]
+    return min(ends) - 1 if ends else len(text) // 2
 
 
 def _stop_ids(path: str, eos_id: int, vocab_size: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flan_jax.data.row_format import FLAN
 from flan_jax.decoding.generation import GREEDY
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalContext
@@ -280,9 +281,13 @@ def _identity(
         "scoring": context.config.scoring,
         "lengths": context.lengths,
     }
-    # Absent by default, so that scores from before this setting existed stay valid.
+    # Absent by default, so that scores from before these settings existed stay valid.
     if context.config.generation != GREEDY:
         conditions["generation"] = dataclasses.asdict(context.config.generation)
+
+    if context.row_tokenizer.format != FLAN:
+        row_format = context.row_tokenizer.format
+        conditions["row_format"] = dataclasses.asdict(row_format)
 
     stores = {
         f"{name}/{split}": [store.folder.name, job.limits[name, split]]

@@ -217,7 +217,7 @@ def _scorer(job: Job, mesh: Mesh, state: TrainState) -> Scorer:
 
 def _option_scoring(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Program:
     scorer = _scorer(job, mesh, state)
-    prompt = np.ones(job.lengths["inputs"], np.int32)
+    prompt = _longest_prompt(job)
     option = np.ones(job.lengths["targets"], np.int32)
     prompts = [prompt] * scorer.rows
     options = [[option]] * scorer.rows
@@ -227,12 +227,17 @@ def _option_scoring(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Pro
 
 def _generation(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Program:
     scorer = _scorer(job, mesh, state)
-    prompt = np.ones(job.lengths["inputs"], np.int32)
-    prompts = [prompt] * scorer.rows
+    prompts = [_longest_prompt(job)] * scorer.rows
     config = GenerationConfig(job.lengths["targets"])
     function, arrays = scorer.generation_program(prompts, config, range(scorer.rows))
     batch_shapes = _shapes_in_rows(arrays, mesh)
     return function, (state.all_params, batch_shapes, config.array_settings())
+
+
+def _longest_prompt(job: Job) -> np.ndarray:
+    """Returns a prompt of the most tokens, with a start token before it for a decoder."""
+    start = 1 if job.model.architecture == "decoder" else 0
+    return np.ones(start + job.lengths["inputs"], np.int32)
 
 
 def _shapes_in_rows(arrays: Mapping[str, np.ndarray], mesh: Mesh) -> Tree:

@@ -67,6 +67,7 @@ def identity(
         "microbatches": training.microbatches,
         "z_loss": training.z_loss,
         "loss": LOSS_CONTRACT,
+        "row_format": dataclasses.asdict(data.row_tokenizer.format),
     }
     frozen = frozen_params_id(training)
     if frozen is not None:

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.row_format import make_row_format
+from flan_jax.data.row_format import RowFormat, make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
-from flan_jax.errors import check_at_least, unknown_name
+from flan_jax.errors import InputError, check_at_least, unknown_name
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.decoder import DecoderConfig
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
 
@@ -75,16 +76,45 @@ class Settings:
     checkpoints: CheckpointConfig
     evaluation: EvalConfig
 
+    def row_format(self) -> tuple[str | RowFormat, str]:
+        """Returns the row format of the run, and why it is this one."""
+        if self.data.row_format is not None:
+            return self.data.row_format, "ROW_FORMAT"
+        return "flan", "the default"
+
     def row_tokenizer(self) -> RowTokenizer:
         """Loads the tokenizer, and returns it with the row format.
 
         Raises:
-          InputError: there is no such tokenizer.
+          InputError: there is no such tokenizer or format, or the tokenizer cannot write it.
         """
-        start_id = getattr(self.model, "start_id", None)
+        setting, _ = self.row_format()
         tokenizer = load_tokenizer(self.data.tokenizer)
-        return RowTokenizer(
-            tokenizer,
-            make_row_format("flan", tokenizer, start_id),
-            self.model.architecture,
-        )
+        start_id = getattr(self.model, "start_id", None)
+        row_format = make_row_format(setting, tokenizer, start_id)
+        prefix_lm = getattr(self.model, "prefix_lm", None)
+        if row_format.prefix_lm not in (None, prefix_lm):
+            raise InputError(
+                f"the row format {setting!r} has prefix_lm={row_format.prefix_lm}, but the model "
+                f"has {prefix_lm}; write DecoderConfig.prefix_lm = {row_format.prefix_lm}"
+            )
+        row_tokenizer = RowTokenizer(tokenizer, row_format, self.model.architecture)
+        row_tokenizer.check()
+        return row_tokenizer
+
+    def with_prefix_of_rows(self) -> "Settings":
+        """Returns the settings with the model's prefix_lm as the row format sets it.
+
+        Raises:
+          InputError: the format sets it, and the model is no decoder.
+        """
+        setting, _ = self.row_format()
+        if isinstance(setting, str) or setting.prefix_lm is None:
+            return self
+        if not isinstance(self.model, DecoderConfig):
+            raise InputError(
+                f"RowFormat.prefix_lm is {setting.prefix_lm}, which is for decoders, but MODEL is "
+                f"a {type(self.model).__name__}; leave it out"
+            )
+        model = dataclasses.replace(self.model, prefix_lm=setting.prefix_lm)
+        return dataclasses.replace(self, model=model)
