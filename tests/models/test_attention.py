@@ -13,48 +13,6 @@ LENGTHS = {"inputs": 6, "targets": 5}
 DECODERS = ["relative", "rope", "windowed"]
 
 
-@pytest.mark.parametrize("scan_layers", [False, True])
-def test_encoder_decoder_steps_equal_the_whole(scan_layers, make_batch, examples, init):
-    model = CONFIGS["encoder_decoder"](scan_layers=scan_layers).build()
-    batch = make_batch("encoder_decoder", [examples[:1], examples[2:]], LENGTHS)
-    params = {"params": init(model, batch)}
-    encoded = model.apply(params, batch, method="encode")
-    segment_ids = batch["encoder_segment_ids"]
-
-    @jax.jit
-    def step(variables, encoded, tokens, position):
-        hidden, cache = model.apply(
-            {**params, **variables},
-            encoded,
-            segment_ids,
-            tokens,
-            positions=jnp.full_like(tokens, position),
-            cache_length=8,
-            method="decode_hidden",
-            mutable=["cache"],
-        )
-        return model.apply(params, hidden, method="logits"), cache
-
-    @jax.jit
-    def logits_of_all(tokens):
-        hidden = model.apply(
-            params, encoded, segment_ids, tokens, method="decode_hidden"
-        )
-        return model.apply(params, hidden, method="logits")
-
-    tokens = jnp.zeros((2, 1), jnp.int32)
-    variables = {}
-    step_encoded = encoded
-    for position in range(5):
-        logits, variables = step(variables, step_encoded, tokens[:, -1:], position)
-        expected = logits_of_all(tokens)[:, -1]
-        np.testing.assert_allclose(logits[:, 0], expected, rtol=1e-4, atol=1e-4)
-        tokens = jnp.concatenate([tokens, jnp.argmax(logits, axis=-1)], axis=1)
-        # The keys and values of the inputs are in the cache now: the outputs of the encoder are
-        # not read again.
-        step_encoded = jnp.full_like(encoded, jnp.nan)
-
-
 @pytest.mark.parametrize("has_prefix", [False, True])
 @pytest.mark.parametrize("name", DECODERS)
 def test_decoder_prompt_and_steps_equal_the_whole(

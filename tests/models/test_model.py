@@ -1,11 +1,15 @@
 """Both architectures have the interface that the rest of the code calls."""
 
+import math
+
 import flax.linen as nn
+import jax.extend
 import pytest
 from beartype import beartype
 from beartype.roar import BeartypeCallHintParamViolation
 
 from flan_jax.models.config import Model, ModelConfig
+from flan_jax.models.params import abstract_params
 
 
 @beartype
@@ -50,3 +54,37 @@ def test_a_configuration_without_flops_cannot_be_made():
 
     with pytest.raises(TypeError, match="train_flops"):
         Unfinished(vocab_size=8, emb_dim=8, num_heads=2, head_dim=4, mlp_dim=8)
+
+
+def product_flops(jaxpr, left_out):
+    """Returns the FLOPs of all matrix products: an addition and a multiplication each.
+
+    Args:
+      jaxpr: what is computed.
+      left_out: products that sum over so many numbers do not count.
+    """
+    flops = 0
+    for equation in jaxpr.eqns:
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            flops += product_flops(inner, left_out)
+        if equation.primitive.name == "dot_general":
+            left, _ = equation.invars
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            summed = math.prod(left.aval.shape[axis] for axis in contracted)
+            if summed != left_out:
+                flops += 2 * summed * equation.outvars[0].aval.size
+    return flops
+
+
+def test_training_takes_three_times_the_products_of_a_forward_pass(
+    make_config, make_batch, examples
+):
+    """Backward, each product has two of the same size."""
+    config = make_config(scan_layers=False)
+    lengths = {"inputs": 12, "targets": 9}
+    batch = make_batch(config.architecture, [examples[:2], examples[2:]], lengths)
+    params = nn.unbox(abstract_params(config))
+    forward = jax.make_jaxpr(config.build().apply)({"params": params}, batch)
+    # Position biases are looked up with a product of one-hot vectors over the buckets.
+    flops = product_flops(forward.jaxpr, config.relative_attention_num_buckets)
+    assert config.train_flops(2, lengths) == 3 * flops

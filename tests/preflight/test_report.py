@@ -1,6 +1,5 @@
-"""The program launch/preflight.py and its report."""
+"""The report of launch/preflight.py; tests/cli/test_preflight.py starts the program."""
 
-import jax
 import pytest
 from preflight_jobs import make_target
 
@@ -8,7 +7,6 @@ from flan_jax.cli import preflight, program
 from flan_jax.preflight.compile import Compiled
 from flan_jax.preflight.report import format_cost
 from flan_jax.preflight.roofline import Price, Roofline
-from flan_jax.preflight.target import devices_here
 
 
 def test_hours_and_dollars():
@@ -18,40 +16,6 @@ def test_hours_and_dollars():
         "1.00 s per step if everything overlaps, 2.00 s if nothing does; 3,600 steps: "
         "1.0 h to 2.0 h, $12.00 to $24.00"
     )
-
-
-def test_the_program_reads_no_data(capsys):
-    cache = jax.config.jax_compilation_cache_dir
-    flags = [
-        "--gin_file=flan_mixture.gin",
-        "--gin.SOURCE='tfds'",
-        "--gin.DATA_DIR='/nowhere'",
-    ]
-    assert program.exit_code(preflight.main, flags) == 0
-    text = capsys.readouterr().out
-    for part in ("devices 8 (cpu)", "FITS: headroom", "all-reduce"):
-        assert part in text
-    assert jax.config.jax_compilation_cache_dir == cache
-    assert program.exit_code(preflight.main, [*flags, "--topology=v4:banana"]) == 2
-    assert "error: --topology=v4:banana" in capsys.readouterr().err
-
-
-def replace_devices(monkeypatch, **fields):
-    """Replaces fields of the devices here."""
-    target = devices_here()._replace(**fields)
-    monkeypatch.setattr("flan_jax.preflight.report.devices_here", lambda: target)
-
-
-@pytest.mark.parametrize("flags", [[], ["--search"]])
-def test_what_does_not_fit_is_the_last_line_and_another_exit_code(
-    flags, monkeypatch, capsys
-):
-    replace_devices(monkeypatch, memory=2**16)
-    assert (
-        program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 1
-    )
-    last_line = capsys.readouterr().err.splitlines()[-1]
-    assert last_line.startswith("error: DOES NOT FIT 8 x cpu, here: ")
 
 
 @pytest.mark.parametrize("step", ["compile_option_scoring", "compile_generation"])
@@ -66,32 +30,3 @@ def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
     assert "FITS: headroom" in printed.out
     assert "--gin.EvalConfig.rows=8" in printed.out
     assert "DOES NOT FIT" in printed.err
-
-
-@pytest.mark.parametrize(
-    "flags, text",
-    [
-        (
-            ["--gin_file=flan_mixture.gin", "--runs=3"],
-            "the sweep of 3 runs, 3.0 times this run's FLOPs",
-        ),
-        (
-            ["--gin_file=number_of_templates.gin", "--gin.AblationConfig.base=None"],
-            "the sweep of 3 runs, 3.0 times",
-        ),
-    ],
-)
-def test_a_sweep_is_known_by_its_runs_or_its_gin_file(flags, text, monkeypatch, capsys):
-    replace_devices(monkeypatch, chip="v4")
-    assert program.exit_code(preflight.main, flags) == 0
-    assert text in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "flags", [["--runs=0"], ["--gin_file=leave_one_cluster_out.gin", "--runs=2"]]
-)
-def test_a_number_of_runs_that_cannot_be(flags, capsys):
-    assert (
-        program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin", *flags]) == 2
-    )
-    assert "leave it out" in capsys.readouterr().err
