@@ -116,6 +116,8 @@ class PromptScores:
       majority: the score of always giving the most frequent correct answer; None for generation.
       examples: the number of examples of the test split.
       truncated: percentage of test prompts that were longer than the model's input length.
+      ties: percentage of test prompts where several options have the highest score; None for
+        generation. Each of n such options counts 1/n.
       templates: all metrics of each template.
     """
 
@@ -131,6 +133,7 @@ class PromptScores:
     majority: float | None = None
     examples: int | None = None
     truncated: float | None = None
+    ties: float | None = None
     templates: tuple[TemplateMetrics, ...]
 
     @property
@@ -191,6 +194,7 @@ class PromptScores:
             majority=_number(content.get("majority")),
             examples=_integer(content.get("examples")),
             truncated=_number(content.get("truncated")),
+            ties=_number(content.get("ties")),
             templates=templates,
         )
         scores._check()
@@ -475,7 +479,7 @@ class Prediction:
       references: the correct answers as text.
       truncated: whether the model saw the prompt, or an option, without its end.
       prediction: the chosen option's text, or the generated text.
-      chosen: the index of the chosen option.
+      chosen: the index of the chosen option, the first of those with the highest score.
       options: the text of each option.
       scores: the value by which each option is ranked.
       sums: the log-probability of each option after the prompt, in nats.
@@ -498,6 +502,26 @@ class Prediction:
     sums: list[float] | None = None
     tokens: list[int] | None = None
     unconditional: list[float] | None = None
+
+    @property
+    def best_options(self) -> list[int]:
+        """The indices of the options with the highest score; [] for a generated text.
+
+        Raises:
+          InputError: a score is NaN or infinite: nothing can be ranked by it.
+        """
+        if self.chosen is None:
+            return []
+        if self.scores is None:
+            return [self.chosen]
+        if not np.isfinite(self.scores).all():
+            raise InputError(
+                f"example {self.example}, template {self.template}: the scores of the options are "
+                f"{self.scores}, by which they cannot be ranked. Score the prompt again with "
+                "parameters that are finite"
+            )
+        highest = max(self.scores)
+        return [index for index, score in enumerate(self.scores) if score == highest]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the file. Fields that are None or False are left out."""

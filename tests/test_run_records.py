@@ -29,6 +29,7 @@ SCORES = {
     "majority": 30.0,
     "examples": 2,
     "truncated": 0.0,
+    "ties": 12.5,
     "templates": [
         {
             "template": 0,

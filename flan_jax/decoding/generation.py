@@ -151,6 +151,9 @@ class GenerationConfig:
 GREEDY = GenerationConfig()
 """The most probable token each time."""
 
+NOT_FINITE = -1
+"""Stands in place of a token whose logits are NaN or infinite, from which none can be chosen."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StaticSettings:
@@ -227,7 +230,8 @@ def generate_tokens(
 
     Returns:
       int32[B, L], at most settings["max_length"] tokens for each row. Everything after the first
-      of the stop ids is the first one in static.stop_ids.
+      of the stop ids is the first one in static.stop_ids. A row whose logits are NaN or infinite
+      somewhere holds NOT_FINITE.
     """
     state = prefill(model, params, batch, static.length)
     state = state.replace(gather_per_token=static.gather_per_token)
@@ -348,11 +352,14 @@ def _token_by_token(
         return (loop.index < max_length) & ~jnp.all(loop.done)
 
     def append_token(loop: _TokenLoop) -> _TokenLoop:
-        token = jnp.where(loop.done, filler, choose(loop.state.logits, loop.index))
+        logits = loop.state.logits
+        token = choose(logits, loop.index)
+        token = jnp.where(_are_finite(logits), token, NOT_FINITE)
+        token = jnp.where(loop.done, filler, token)
         return _TokenLoop(
             index=loop.index + 1,
             tokens=loop.tokens.at[:, loop.index].set(token),
-            done=loop.done | _is_stop(token, static),
+            done=loop.done | _is_stop(token, static) | (token == NOT_FINITE),
             state=decode_step(model, params, loop.state, token, index=loop.index),
         )
 
@@ -388,6 +395,7 @@ class _BeamLoop(NamedTuple):
       scores: float32[B, K], their log-probabilities.
       finished: the best finished texts.
       improvable: bool[B], whether a running beam could still be among them.
+      is_finite: bool[B], whether all logits so far were neither NaN nor infinite.
       state: the state of B x K rows that the next token follows.
     """
 
@@ -396,6 +404,7 @@ class _BeamLoop(NamedTuple):
     scores: jax.Array
     finished: _Finished
     improvable: jax.Array
+    is_finite: jax.Array
     state: DecodeState
 
 
@@ -423,9 +432,10 @@ def _beam_search(
 
     def append_token(loop: _BeamLoop) -> _BeamLoop:
         index = loop.index
-        from_beam, token, scores = _best_extensions(
-            loop.state.logits, loop.scores, extensions
-        )
+        logits = loop.state.logits
+        beams_finite = _are_finite(logits).reshape(rows, beams)
+        is_finite = loop.is_finite & (jnp.all(beams_finite, axis=1) | ~loop.improvable)
+        from_beam, token, scores = _best_extensions(logits, loop.scores, extensions)
         tokens = _take_in_rows(loop.tokens, from_beam).at[:, :, index].set(token)
         ends = _is_stop(token, static) | (index + 1 >= max_length)
         norm = (index + 1).astype(jnp.float32) ** settings["length_penalty"]
@@ -445,12 +455,14 @@ def _beam_search(
         from_beam = _take_in_rows(from_beam, kept)
         token = _take_in_rows(token, kept)
         state = gather_beams(loop.state, from_beam)
+        can_improve = is_finite & _can_improve(scores[:, 0] / norm, finished)
         return _BeamLoop(
             index=index + 1,
             tokens=tokens,
             scores=scores,
             finished=finished,
-            improvable=loop.improvable & _can_improve(scores[:, 0] / norm, finished),
+            improvable=loop.improvable & can_improve,
+            is_finite=is_finite,
             state=decode_step(model, params, state, token.reshape(-1), index=index),
         )
 
@@ -468,10 +480,11 @@ def _beam_search(
             exists=jnp.zeros((rows, beams), bool),
         ),
         improvable=~is_padding,
+        is_finite=jnp.ones(rows, bool),
         state=repeat_rows(state, beams),
     )
-    finished = jax.lax.while_loop(is_unfinished, append_token, start).finished
-    return finished.tokens[:, 0]
+    end = jax.lax.while_loop(is_unfinished, append_token, start)
+    return jnp.where(end.is_finite[:, None], end.finished.tokens[:, 0], NOT_FINITE)
 
 
 def _best_extensions(
@@ -514,6 +527,14 @@ def _can_improve(best_running: jax.Array, finished: _Finished) -> jax.Array:
     """
     has_room = ~jnp.all(finished.exists, axis=1)
     return has_room | (best_running > jnp.min(finished.scores, axis=1))
+
+
+def _are_finite(logits: jax.Array) -> jax.Array:
+    """Returns whether no logit of a row is NaN or infinite: bool[B] for [B, V]."""
+    # NaN anywhere makes both NaN.
+    return jnp.isfinite(jnp.max(logits, axis=-1)) & jnp.isfinite(
+        jnp.min(logits, axis=-1)
+    )
 
 
 def _is_stop(token: jax.Array, static: StaticSettings) -> jax.Array:

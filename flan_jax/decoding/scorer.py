@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from flan_jax.batch import Architecture
 from flan_jax.decoding.generation import (
+    NOT_FINITE,
     GenerationConfig,
     StaticSettings,
     generate_tokens,
@@ -26,6 +27,7 @@ from flan_jax.decoding.prefill import bucket, prompt_batch
 from flan_jax.errors import InputError
 from flan_jax.hardware import memory_of
 from flan_jax.models.config import Model, ModelConfig
+from flan_jax.models.params import not_finite_params
 from flan_jax.parallel import multihost
 from flan_jax.parallel.sharding import global_batch, replicated, use_mesh
 from flan_jax.pytrees import Params
@@ -92,7 +94,8 @@ class Scorer:
           For each prompt float32[options]: the sum over the option's tokens, in nats.
 
         Raises:
-          InputError: a prompt or an option has no tokens, or a prompt has no options.
+          InputError: a prompt or an option has no tokens, or a prompt has no options, or the
+            model's results are NaN or infinite.
         """
         _check_options(options)
         results: list[np.ndarray] = [np.zeros(0, np.float32)] * len(prompts)
@@ -104,7 +107,10 @@ class Scorer:
             if self.architecture == "encoder_decoder":
                 sums = _sum_segments(batch["decoder_segment_ids"], sums)
             for i, row_sums in zip(indices, sums, strict=False):
-                results[i] = row_sums[: len(options[i])].astype(np.float32)
+                option_sums = row_sums[: len(options[i])].astype(np.float32)
+                if not np.isfinite(option_sums).all():
+                    raise self._not_finite()
+                results[i] = option_sums
         return results
 
     def option_scoring_program(
@@ -147,7 +153,8 @@ class Scorer:
           stop_ids.
 
         Raises:
-          InputError: a prompt has no tokens, or there is not one stream for each prompt.
+          InputError: a prompt has no tokens, or there is not one stream for each prompt, or the
+            model's results are NaN or infinite.
         """
         if streams is None:
             streams = range(len(prompts))
@@ -165,7 +172,10 @@ class Scorer:
             generated = np.asarray(self._run(program, batch, config.array_settings()))
             # The batch may have rows of padding, and more tokens than were asked for.
             for i, row in zip(indices, generated, strict=False):
-                results[i] = self._before_stop(row[: config.new_tokens])
+                new_tokens = row[: config.new_tokens]
+                if NOT_FINITE in new_tokens:
+                    raise self._not_finite()
+                results[i] = self._before_stop(new_tokens)
         return results
 
     def generation_program(
@@ -201,6 +211,22 @@ class Scorer:
         """Returns the tokens before the first of stop_ids; all of them if there is none."""
         ends = np.flatnonzero(np.isin(tokens, self.stop_ids))
         return tokens[: ends[0]] if len(ends) else tokens
+
+    def _not_finite(self) -> InputError:
+        """Returns the error for logits that are NaN or infinite."""
+        dtype = self.model.config.dtype
+        damaged = not_finite_params(self.params)
+        if damaged:
+            cause = (
+                f"these parameters hold NaN or infinite values: {', '.join(damaged)}. "
+                "Take another checkpoint"
+            )
+        else:
+            cause = (
+                f"the parameters are finite, so that numbers overflow when computed in {dtype}. "
+                "Write dtype = 'float32' for the model, or take another checkpoint"
+            )
+        return InputError(f"the model's logits are NaN or infinite; {cause}")
 
     def _is_too_large_to_gather(self) -> bool:
         """Returns whether generation gathers parameters that fsdp splits for each token.

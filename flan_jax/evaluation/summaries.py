@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import zlib
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from flan_jax.run_records import (
     TemplateMetrics,
     TemplateScore,
 )
-from flan_jax.tasks.metrics import find_metric
+from flan_jax.tasks.metrics import MetricFn, find_metric
 from flan_jax.tasks.task import TemplatedTask, get_task
 
 
@@ -78,9 +79,12 @@ def summarize_task(
 
     chance = None
     majority = None
+    ties = None
     if task.options is not None:
         chance = _chance(test_rows)
         majority = _majority(task, templates[0].rows)
+        is_tie = [len(row.best_options) > 1 for row in test_rows]
+        ties = 100 * sum(is_tie) / len(test_rows)
 
     truncated = [row.truncated for row in test_rows]
     truncated_percent = 100 * sum(truncated) / len(test_rows)
@@ -98,6 +102,7 @@ def summarize_task(
         majority=majority,
         examples=len(examples),
         truncated=truncated_percent,
+        ties=ties,
         templates=_template_metrics(by_split),
     )
 
@@ -133,19 +138,21 @@ def _score_templates(
 
 
 def _score_rows(task: TemplatedTask, rows: Sequence[Prediction]) -> _TemplateResult:
-    """Computes all metrics of a task on predictions."""
-    targets, texts = _targets_and_texts(task, rows)
+    """Computes all metrics of a task on predictions.
+
+    Where n options have the highest score, a mean over examples counts each of them 1/n. A metric
+    of a whole set sees one of them, which `_drawn_option` draws.
+    """
     metrics: dict[str, float] = {}
     headline_values: list[float] | None = None
     for metric in task.metrics:
         if not find_metric(metric).mean_of_examples:
+            targets, texts = _targets_and_texts(task, rows)
             scores = metric(targets, texts)
             metrics |= {name: float(value) for name, value in scores.items()}
             continue
 
-        by_example = []
-        for target, text in zip(targets, texts, strict=True):
-            by_example.append(metric([target], [text]))
+        by_example = [_mean_over_ties(task, row, metric) for row in rows]
         is_headline = not metrics
         if is_headline:
             headline_values = [_first_value(scores) for scores in by_example]
@@ -153,6 +160,22 @@ def _score_rows(task: TemplatedTask, rows: Sequence[Prediction]) -> _TemplateRes
             values = [scores[name] for scores in by_example]
             metrics[name] = float(np.mean(values))
     return _TemplateResult(rows, metrics, headline_values)
+
+
+def _mean_over_ties(
+    task: TemplatedTask, row: Prediction, metric: MetricFn
+) -> dict[str, float]:
+    """Returns the metric of one prediction, the mean over the options that are equally good."""
+    target = _target(task, row)
+    if task.options is None:
+        return metric([target], [row.prediction])
+    results = []
+    for option in row.best_options:
+        results.append(metric([target], [_option_text(task, option)]))
+    means = {}
+    for name in results[0]:
+        means[name] = float(np.mean([scores[name] for scores in results]))
+    return means
 
 
 def _first_value(scores: Mapping[str, float]) -> float:
@@ -163,27 +186,37 @@ def _targets_and_texts(
     task: TemplatedTask, rows: Sequence[Prediction]
 ) -> tuple[list[Any], list[str]]:
     """Returns (targets, predictions) as the task's metrics expect them."""
+    targets = [_target(task, row) for row in rows]
     if task.options is None:
-        targets = [row.references for row in rows]
         texts = [row.prediction for row in rows]
-    elif isinstance(task.options, tuple):
-        # All rows have the same options; metrics may refer to them by their text.
-        targets = [task.options[row.answer] for row in rows]
-        texts = [task.options[_chosen(row)] for row in rows]
     else:
-        # Options that differ by row are compared by index: decoding tokens may change spaces.
-        targets = [_as_texts(row.right) for row in rows]
-        texts = [str(row.chosen) for row in rows]
+        texts = [_option_text(task, _drawn_option(row)) for row in rows]
     return targets, texts
 
 
-def _as_texts(indices: Sequence[int]) -> list[str]:
-    return [str(index) for index in indices]
+def _target(task: TemplatedTask, row: Prediction) -> str | list[str]:
+    """Returns the target of a prediction as the task's metrics expect it."""
+    if task.options is None:
+        return row.references
+    if isinstance(task.options, tuple):
+        # All rows have the same options; metrics may refer to them by their text.
+        return task.options[row.answer]
+    # Options that differ by row are compared by index: decoding tokens may change spaces.
+    return [str(index) for index in row.right]
 
 
-def _chosen(row: Prediction) -> int:
-    assert row.chosen is not None, "the task has options"
-    return row.chosen
+def _option_text(task: TemplatedTask, option: int) -> str:
+    """Returns how the task's metrics know an option: by its text, or else by its index."""
+    if isinstance(task.options, tuple):
+        return task.options[option]
+    return str(option)
+
+
+def _drawn_option(row: Prediction) -> int:
+    """Returns one of the options with the highest score; which one depends on the row alone."""
+    best = row.best_options
+    number = zlib.crc32(f"{row.example}/{row.template}".encode())
+    return best[number % len(best)]
 
 
 def _best_dev_template(
@@ -226,7 +259,9 @@ def _majority(task: TemplatedTask, rows: Sequence[Prediction]) -> float:
     for row in rows:
         counts.update(row.right)
     most_frequent, _ = counts.most_common(1)[0]
-    constant = [dataclasses.replace(row, chosen=most_frequent) for row in rows]
+    constant = [
+        dataclasses.replace(row, chosen=most_frequent, scores=None) for row in rows
+    ]
     return _score_rows(task, constant).headline
 
 

@@ -5,13 +5,14 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from flan_jax.batch import batch_spec
 from flan_jax.errors import InputError
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.sharding import param_shardings
-from flan_jax.pytrees import Params, Tree
+from flan_jax.pytrees import Params, Tree, named_leaves
 
 
 def dummy_batch(config: ModelConfig) -> dict[str, jax.Array]:
@@ -95,3 +96,23 @@ def check_vocabulary(config: ModelConfig, tokenizer: str, vocab_size: int) -> No
             f'{config.vocab_size}. Set vocab_size of "{type(config).__name__}" to at least that, '
             "or use the model's own TOKENIZER"
         )
+
+
+MAX_NAMED = 5
+
+
+def not_finite_params(params: Params) -> list[str]:
+    """Returns the paths of parameters with NaN or infinite values, at most MAX_NAMED of them.
+
+    Args:
+      params: the parameters, placed on devices. On several hosts all of them must call this.
+    """
+    names = []
+    for name, leaf in named_leaves(params).items():
+        # NaN anywhere makes both NaN. No array as large as the parameter is made.
+        extremes = jnp.stack([jnp.min(leaf), jnp.max(leaf)])
+        if not np.isfinite(extremes).all():
+            names.append(name)
+        if len(names) == MAX_NAMED:
+            break
+    return names

@@ -11,10 +11,12 @@ import functools
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-import jinja2
 from markupsafe import Markup
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATES = Path(__file__).with_name("templates")
 MAX_CHARACTERS = 3000
@@ -231,7 +233,9 @@ def markdown(title: str, sections: Sequence[Sequence[Block]]) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # takes 0.1 s, and most programs write no report
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

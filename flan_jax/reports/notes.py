@@ -1,11 +1,11 @@
 """Sentences that the reports of runs and sweeps share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from flan_jax.run_records import TaskScores
+from flan_jax.run_records import PromptScores, TaskScores
 
-MIN_TRUNCATED = 0.5
-"""Tasks with a smaller percentage of truncated prompts are not named."""
+MIN_PERCENT = 0.5
+"""Tasks with a smaller percentage of such prompts are not named."""
 
 
 def truncated_prompts(tasks: Iterable[TaskScores]) -> str | None:
@@ -19,19 +19,44 @@ def truncated_prompts(tasks: Iterable[TaskScores]) -> str | None:
     Returns:
       The sentence; None if there is no such task.
     """
+    named = _tasks_with_percentages(tasks, lambda scores: scores.truncated)
+    if not named:
+        return None
+    return f"Truncated prompts (longer than LENGTHS): {named}."
+
+
+def tied_prompts(tasks: Iterable[TaskScores]) -> str | None:
+    """Returns a sentence that names the tasks with prompts whose best options are equally good.
+
+    Each is named with its percentage of such prompts, the largest over phases.
+
+    Args:
+      tasks: the scores of tasks, from one run or several.
+
+    Returns:
+      The sentence; None if there is no such task.
+    """
+    named = _tasks_with_percentages(tasks, lambda scores: scores.ties)
+    if not named:
+        return None
+    return f"Ties (n options have the highest score; each counts 1/n): {named}."
+
+
+def _tasks_with_percentages(
+    tasks: Iterable[TaskScores], percentage: Callable[[PromptScores], float | None]
+) -> str:
+    """Returns "rte 12 %, wnli 3 %": the largest percentage of each task over phases."""
     percentages: dict[str, float] = {}
     for task in tasks:
         for scores in task.scores.values():
-            largest = max(scores.truncated or 0.0, percentages.get(task.task, 0.0))
+            largest = max(percentage(scores) or 0.0, percentages.get(task.task, 0.0))
             percentages[task.task] = largest
     named = [
-        f"{task} {percentage:.0f} %"
-        for task, percentage in sorted(percentages.items())
-        if percentage >= MIN_TRUNCATED
+        f"{task} {largest:.0f} %"
+        for task, largest in sorted(percentages.items())
+        if largest >= MIN_PERCENT
     ]
-    if not named:
-        return None
-    return f"Truncated prompts (longer than LENGTHS): {', '.join(named)}."
+    return ", ".join(named)
 
 
 def tasks_without_scores(reasons: Mapping[str, str]) -> str | None:

@@ -302,6 +302,7 @@ def _scores(run: RunFiles) -> list[html.Block]:
     )
     remarks = [
         notes.truncated_prompts(tasks),
+        notes.tied_prompts(tasks),
         notes.tasks_without_scores(run.section("not_evaluated")),
     ]
     return [

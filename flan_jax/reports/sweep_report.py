@@ -73,6 +73,7 @@ RESULT_COLUMNS = (
     "majority",
     "examples",
     "truncated",
+    "ties",
     "template_scores",
     "other_metrics",
 )
@@ -309,6 +310,7 @@ def _gaps(sweep: Sweep) -> list[html.Block]:
         if left_out
         else None,
         notes.truncated_prompts(tasks),
+        notes.tied_prompts(tasks),
         notes.tasks_without_scores(sweep_runs.tasks_without_scores(sweep)),
     ]
     blocks += [html.Paragraph(remark, "missing") for remark in remarks if remark]
@@ -470,6 +472,7 @@ def _result_cells(phase: Phase, scores: PromptScores) -> list[html.Cell]:
         scores.majority,
         scores.examples,
         scores.truncated,
+        scores.ties,
         " ".join(templates),
         " ".join(others),
     ]

@@ -303,13 +303,56 @@ def mean_f1(targets: Sequence, predictions: Sequence) -> Scores:
     Returns:
       {"mean_f1": mean in percent}.
     """
+    _check_lengths(targets, predictions)
+    classes = sorted(set(targets))
+    f1_by_class = [_class_f1(targets, predictions, label) for label in classes]
+    return {"mean_f1": 100.0 * float(np.mean(f1_by_class))}
+
+
+def macro_f1(targets: Sequence, predictions: Sequence) -> Scores:
+    """Unweighted mean of the F1 of each class among the targets or the predictions.
+
+    It is scikit-learn's f1_score with average="macro". A class that is only predicted has an F1 of
+    0, which `mean_f1` leaves out.
+
+    >>> macro_f1(["a", "a"], ["a", "b"]), mean_f1(["a", "a"], ["a", "b"])
+    ({'macro_f1': 33.33...}, {'mean_f1': 66.66...})
+
+    Args:
+      targets: the class of each example.
+      predictions: the predicted class of each example.
+
+    Returns:
+      {"macro_f1": mean in percent}.
+    """
+    _check_lengths(targets, predictions)
+    classes = sorted({*targets, *predictions})
+    f1_by_class = [_class_f1(targets, predictions, label) for label in classes]
+    return {"macro_f1": 100.0 * float(np.mean(f1_by_class))}
+
+
+def macro_recall(targets: Sequence, predictions: Sequence) -> Scores:
+    """Unweighted mean of the recall of each class among the targets.
+
+    It is SemEval's average recall (Rosenthal et al. 2017, section 4.1), also called balanced
+    accuracy.
+
+    >>> macro_recall(["a", "a", "a", "b"], ["a", "a", "b", "b"])
+    {'macro_recall': 83.33...}
+
+    Args:
+      targets: the class of each example.
+      predictions: the predicted class of each example.
+
+    Returns:
+      {"macro_recall": mean in percent}.
+    """
     pairs = _pairs(targets, predictions)
-    scores = []
+    recalls = []
     for label in sorted(set(targets)):
-        hits = sum(target == prediction == label for target, prediction in pairs)
-        mentions = [*targets, *predictions].count(label)
-        scores.append(2 * hits / mentions)
-    return {"mean_f1": 100.0 * float(np.mean(scores))}
+        of_class = [prediction for target, prediction in pairs if target == label]
+        recalls.append(of_class.count(label) / len(of_class))
+    return {"macro_recall": 100.0 * float(np.mean(recalls))}
 
 
 def yes_f1(targets: Sequence, predictions: Sequence) -> Scores:
@@ -443,7 +486,7 @@ def _bleu_scorer() -> "BLEU":
 
 
 def rouge(targets: Sequence, predictions: Sequence) -> Scores:
-    """Mean F-measure of rouge-score's rouge1, rouge2 and rougeLsum.
+    """Mean F-measure of rouge-score's rouge1, rouge2 and rougeLsum, without stemming.
 
     Where there are several references, each of the three takes its best one. A sentence ends at
     " . " or a line break, as in T5.
@@ -455,19 +498,73 @@ def rouge(targets: Sequence, predictions: Sequence) -> Scores:
     Returns:
       {"rouge1": mean in percent, "rouge2": ..., "rougeLsum": ...}.
     """
+    return _rouge(targets, predictions, ROUGE_KINDS, stem=False)
+
+
+def rouge_stemmed(targets: Sequence, predictions: Sequence) -> Scores:
+    """The same as `rouge`, of words without their endings (Porter's stemmer).
+
+    >>> rouge_stemmed(["two cats slept"], ["two cat sleeps"])["rouge1"]
+    66.66...
+
+    Args:
+      targets: as of `rouge`.
+      predictions: as of `rouge`.
+
+    Returns:
+      As `rouge`, with names that end in "_stemmed".
+    """
+    return _rouge(targets, predictions, ROUGE_KINDS, stem=True)
+
+
+def rouge_l(targets: Sequence, predictions: Sequence) -> Scores:
+    """Mean F-measure of the longest common subsequence of words (Lin 2004, section 3.1).
+
+    Line breaks have no meaning for it, unlike for rougeLsum. Words are not stemmed.
+
+    Args:
+      targets: as of `rouge`.
+      predictions: as of `rouge`.
+
+    Returns:
+      {"rougeL": mean in percent}.
+    """
+    return _rouge(targets, predictions, ["rougeL"], stem=False)
+
+
+def rouge_l_stemmed(targets: Sequence, predictions: Sequence) -> Scores:
+    """The same as `rouge_l`, of words without their endings (Porter's stemmer).
+
+    Args:
+      targets: as of `rouge`.
+      predictions: as of `rouge`.
+
+    Returns:
+      {"rougeL_stemmed": mean in percent}.
+    """
+    return _rouge(targets, predictions, ["rougeL"], stem=True)
+
+
+ROUGE_KINDS = ("rouge1", "rouge2", "rougeLsum")
+
+
+def _rouge(
+    targets: Sequence, predictions: Sequence, kinds: Sequence[str], *, stem: bool
+) -> Scores:
+    """Returns the mean F-measure of each kind in percent; see `rouge`."""
     from rouge_score.rouge_scorer import (
         RougeScorer,  # takes 1 s to import, because of nltk
     )
 
-    kinds = ("rouge1", "rouge2", "rougeLsum")
-    scorer = RougeScorer(kinds)
+    scorer = RougeScorer(kinds, use_stemmer=stem)
     scores = []
     for target, prediction in _pairs(targets, predictions):
         references = [_sentences(reference) for reference in _references(target)]
         scores.append(scorer.score_multi(references, _sentences(prediction)))
     means = {}
     for kind in kinds:
-        means[kind] = 100.0 * float(np.mean([score[kind].fmeasure for score in scores]))
+        name = f"{kind}_stemmed" if stem else kind
+        means[name] = 100.0 * float(np.mean([score[kind].fmeasure for score in scores]))
     return means
 
 
@@ -530,6 +627,14 @@ def _normalize_trivia_qa(text: str) -> str:
 def _remove_articles(text: str) -> str:
     """Also replaces each run of white space by one space."""
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def _class_f1(targets: Sequence, predictions: Sequence, label: str) -> float:
+    """Returns the F1 of a class that is among the targets or the predictions, 0 to 1."""
+    pairs = _pairs(targets, predictions)
+    hits = sum(target == prediction == label for target, prediction in pairs)
+    mentions = [*targets, *predictions].count(label)
+    return 2 * hits / mentions
 
 
 def _bag_f1(target: str, prediction: str) -> float:
@@ -631,10 +736,15 @@ register_metric(trivia_qa, mean_of_examples=True, answers="texts")
 register_metric(drop, mean_of_examples=True, answers="texts")
 register_metric(edit_similarity, mean_of_examples=True, answers="texts")
 register_metric(rouge, mean_of_examples=True, answers="texts")
+register_metric(rouge_stemmed, mean_of_examples=True, answers="texts")
+register_metric(rouge_l, mean_of_examples=True, answers="texts")
+register_metric(rouge_l_stemmed, mean_of_examples=True, answers="texts")
 register_metric(
     bleu, resample=sum_statistics(bleu_statistics, bleu_of), answers="texts"
 )
 register_metric(mean_f1, resample=recompute(mean_f1), answers="fixed_options")
+register_metric(macro_f1, resample=recompute(macro_f1), answers="fixed_options")
+register_metric(macro_recall, resample=recompute(macro_recall), answers="fixed_options")
 register_metric(
     yes_f1,
     resample=recompute(yes_f1),

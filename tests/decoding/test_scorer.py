@@ -16,6 +16,7 @@ from flan_jax.decoding import scorer as scorer_module
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.prefill import bucket
 from flan_jax.errors import InputError
+from flan_jax.pytrees import map_named
 
 __all__ = ["logits_of"]  # a fixture
 
@@ -128,3 +129,52 @@ def test_rows_are_rounded_up_to_the_mesh():
 def test_prompts_and_answers_hold_tokens(call, message):
     with pytest.raises(InputError, match=message):
         call(make_scorer("relative"))
+
+
+def damaged_scorer(name, path, index, value):
+    """A scorer with one value of one parameter replaced."""
+    scorer = make_scorer(name)
+
+    def damage(parameter, leaf):
+        return leaf.at[index].set(value) if parameter == path else leaf
+
+    scorer.params = map_named(damage, scorer.params)
+    return scorer
+
+
+CALLS = {
+    "ranking": lambda scorer, prompts: scorer.log_probs(
+        prompts, [tokens([[6, EOS], [7, EOS]])] * len(prompts)
+    ),
+    "greedy": lambda scorer, prompts: scorer.generate(prompts, GenerationConfig(4)),
+    "sampling": lambda scorer, prompts: scorer.generate(
+        prompts, GenerationConfig(4, temperature=1.0, top_k=3)
+    ),
+    "beams": lambda scorer, prompts: scorer.generate(
+        prompts, GenerationConfig(4, num_beams=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_with_a_nan_answers_nothing_and_names_the_tensor(call, name, value):
+    path = "decoder/decoder_norm/scale"
+    scorer = damaged_scorer(name, path, 3, value)
+    with pytest.raises(InputError, match=f"logits are NaN .* {path}. Take another"):
+        call(scorer, as_read(name, PROMPTS))
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_one_damaged_token_stops_the_prompts_that_hold_it_alone(call):
+    scorer = damaged_scorer("relative", "token_embedder/embedding", (39, 0), np.nan)
+    assert len(call(scorer, as_read("relative", [[5, 6, 1]]))) == 1
+    with pytest.raises(InputError, match="token_embedder/embedding"):
+        call(scorer, as_read("relative", [[5, 6, 1], [5, 39, 1]]))
+
+
+def test_finite_parameters_that_overflow_are_told_apart_from_damaged_ones():
+    scorer = damaged_scorer("relative", "decoder/decoder_norm/scale", 0, 3e38)
+    with pytest.raises(InputError, match="overflow when computed in float32"):
+        CALLS["greedy"](scorer, as_read("relative", PROMPTS))

@@ -6,6 +6,7 @@ import pytest
 from toy_tasks import KIND, SPELL
 
 from flan_jax.bootstrap import bootstrap
+from flan_jax.errors import InputError
 from flan_jax.evaluation.summaries import summarize_predictions, summarize_task
 from flan_jax.run_records import Prediction, TemplateScore
 from flan_jax.tasks import metrics
@@ -29,6 +30,13 @@ def ranked(example, template, right, chosen, options=2):
         chosen=chosen,
         options=["x"] * options,
     )
+
+
+def scored(example, right, scores):
+    """A prediction of rank classification with the scores of its options, under template 0."""
+    chosen = int(np.argmax(scores))
+    prediction = ranked(example, 0, right, chosen, options=len(scores))
+    return dataclasses.replace(prediction, scores=scores)
 
 
 def generated(example, template, references, prediction):
@@ -72,6 +80,7 @@ def test_the_scores_of_a_ranked_task():
         "majority": 25.0,  # each position is right once in four
         "examples": 4,
         "truncated": 0.0,
+        "ties": 0.0,
         "values": values,
         "templates": [
             {
@@ -129,6 +138,43 @@ def test_each_of_several_right_options_counts():
     summary = summarize_task(CHOOSE, {"test": rows})
     assert summary.mean == pytest.approx(200 / 3)
     assert summary.majority == 100.0
+
+
+@pytest.mark.parametrize("right", [0, 1, 2, 3])
+def test_equal_scores_of_all_options_are_worth_what_chance_is(right):
+    rows = [scored(i, right, [-1.5, -1.5, -1.5, -1.5]) for i in range(3)]
+    summary = summarize_task(CHOOSE, {"test": rows})
+    assert (summary.mean, summary.chance, summary.ties) == (25.0, 25.0, 100.0)
+    assert summary.values == [[25.0, 25.0, 25.0]]
+    assert summary.majority == 100.0
+
+
+def test_each_of_n_equally_good_options_counts_one_nth():
+    rows = [
+        scored(0, 0, [-1.0, -1.0, -2.0]),  # one of two
+        scored(1, 2, [-1.0, -1.0, -2.0]),  # neither
+        scored(2, [0, 1], [-1.0, -1.0, -2.0]),  # both are right
+        scored(3, 1, [-3.0, -1.0, -2.0]),  # no tie
+    ]
+    summary = summarize_task(CHOOSE, {"test": rows})
+    assert summary.values == [[50.0, 0.0, 100.0, 100.0]]
+    assert (summary.mean, summary.ties) == (62.5, 75.0)
+
+
+def test_a_metric_of_a_whole_set_sees_ties_drawn_evenly():
+    task = dataclasses.replace(KIND, metrics=(yes_f1,))
+    rows = [scored(i, 1, [0.0, 0.0]) for i in range(400)]
+    summary = summarize_task(task, {"test": rows})
+    # "yes", the second option, is drawn in about half of the rows: the F1 is 2 x 0.5 / 1.5.
+    assert summary.mean == pytest.approx(200 / 3, abs=5)
+    assert summary.ties == 100.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_are_not_finite_rank_nothing(value):
+    rows = [scored(0, 0, [0.0, 1.0]), scored(7, 0, [value, -1.0])]
+    with pytest.raises(InputError, match="example 7, template 0: the scores .* ranked"):
+        summarize_task(CHOOSE, {"test": rows})
 
 
 @pytest.mark.parametrize(("task", "wanted"), [(KIND, 60.0), (CHOOSE, 60.0)])

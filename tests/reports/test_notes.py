@@ -1,7 +1,7 @@
 import pytest
 from run_directory import scores, task
 
-from flan_jax.reports.notes import tasks_without_scores, truncated_prompts
+from flan_jax.reports.notes import tasks_without_scores, tied_prompts, truncated_prompts
 from flan_jax.run_records import TaskScores
 
 
@@ -40,6 +40,16 @@ def test_no_sentence_without_tasks_or_without_percentages():
     assert truncated_prompts([]) is None
     assert truncated_prompts([task_scores("cb")]) is None
     assert truncated_prompts([task_scores("cb", after=None)]) is None
+
+
+def test_tasks_with_ties_are_named():
+    """An old record has no percentage of ties."""
+    with_ties = TaskScores.from_json(task("cb", after=scores(50.0) | {"ties": 12.0}))
+    tasks = [with_ties, task_scores("sst2", after=0.0)]
+    assert tied_prompts(tasks) == (
+        "Ties (n options have the highest score; each counts 1/n): cb 12 %."
+    )
+    assert tied_prompts([task_scores("sst2", after=0.0)]) is None
 
 
 def test_tasks_without_scores_are_named_with_the_reason():

@@ -24,12 +24,17 @@ from flan_jax.tasks.metrics import (
     edit_similarity,
     exact_match,
     find_metric,
+    macro_f1,
+    macro_recall,
     matthews,
     mean_f1,
     pearson_spearman,
     recompute,
     register_metric,
     rouge,
+    rouge_l,
+    rouge_l_stemmed,
+    rouge_stemmed,
     sum_statistics,
     token_f1,
     trivia_qa,
@@ -163,6 +168,30 @@ def test_mean_f1_is_scikit_learns_macro_average_over_the_targets_classes(pairs):
         zero_division=0,
     )
     assert mean_f1(targets, predictions)["mean_f1"] == pytest.approx(100 * want)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1)
+)
+def test_macro_f1_and_macro_recall_are_scikit_learns(pairs):
+    metrics = pytest.importorskip("sklearn.metrics")
+    targets, predictions = map(list, zip(*pairs, strict=True))
+    f1 = metrics.f1_score(targets, predictions, average="macro", zero_division=0)
+    assert macro_f1(targets, predictions) == {"macro_f1": pytest.approx(100 * f1)}
+
+    recall = metrics.recall_score(
+        targets, predictions, average="macro", labels=sorted(set(targets))
+    )
+    assert macro_recall(targets, predictions) == {
+        "macro_recall": pytest.approx(100 * recall)
+    }
+
+
+def test_a_class_that_is_only_predicted_lowers_macro_f1_alone():
+    targets, predictions = ["a", "a"], ["a", "b"]
+    assert mean_f1(targets, predictions) == {"mean_f1": pytest.approx(200 / 3)}
+    assert macro_f1(targets, predictions) == {"macro_f1": pytest.approx(100 / 3)}
+    assert macro_recall(targets, predictions) == {"macro_recall": 50.0}
 
 
 @given(ANSWERS)
@@ -325,6 +354,28 @@ def test_rouge_is_rouge_scores():
     assert math.isclose(want["rougeLsum"].fmeasure, 5 / 6)
 
 
+def test_rouge_l_is_the_longest_common_subsequence_of_all_words():
+    # Five of six words are common, in this order. Where sentences end does not count.
+    target, prediction = "the dog ran . a cat slept", "dog ran .\na cat slept here"
+    assert rouge_l([target], [prediction]) == {"rougeL": pytest.approx(100 * 5 / 6)}
+
+
+def test_stemming_finds_other_forms_of_a_word():
+    target, prediction = "two cats were sleeping", "two cat was sleeps"
+    assert rouge_l([target], [prediction]) == {"rougeL": 25.0}
+    assert rouge_l_stemmed([target], [prediction]) == {"rougeL_stemmed": 75.0}
+
+    want = rouge_scorer.RougeScorer(
+        ["rouge1", "rouge2", "rougeLsum"], use_stemmer=True
+    ).score(target, prediction)
+    got = rouge_stemmed([target], [prediction])
+    assert got == {
+        f"{kind}_stemmed": pytest.approx(100 * score.fmeasure)
+        for kind, score in want.items()
+    }
+    assert got["rouge1_stemmed"] == 75.0 > rouge([target], [prediction])["rouge1"]
+
+
 @pytest.mark.parametrize("metric", ALL)
 def test_bad_input(metric):
     with pytest.raises(InputError, match="2 targets and 1 predictions"):
@@ -392,13 +443,21 @@ def word_count(targets, predictions):
 def test_all_metrics_have_intervals_over_examples():
     assert {
         metric.name for metric in METRICS.values() if not metric.mean_of_examples
-    } == {"bleu", "matthews", "mean_f1", "pearson_spearman", "yes_f1"}
+    } == {
+        "bleu",
+        "macro_f1",
+        "macro_recall",
+        "matthews",
+        "mean_f1",
+        "pearson_spearman",
+        "yes_f1",
+    }
     for metric in METRICS.values():
         assert metric.mean_of_examples == (metric.resample is None)
 
 
 @pytest.mark.parametrize(
-    "name", ["bleu", "matthews", "mean_f1", "pearson_spearman", "yes_f1"]
+    "name", [metric.name for metric in METRICS.values() if metric.resample]
 )
 def test_the_value_on_resampled_examples(name):
     metric = METRICS[name]
@@ -441,7 +500,9 @@ def test_the_options_that_a_metric_can_score(registry):
 
     of_texts = {"exact_match", "token_f1", "trivia_qa", "drop"}
     of_texts |= {"edit_similarity", "rouge", "bleu"}
+    of_texts |= {"rouge_l", "rouge_l_stemmed", "rouge_stemmed"}
     of_options = {"mean_f1", "yes_f1", "matthews", "pearson_spearman"}
+    of_options |= {"macro_f1", "macro_recall"}
     assert refused(None) == of_options
     assert refused("choices") == of_options | of_texts
     assert refused(("no", "yes")) == {"pearson_spearman"}
