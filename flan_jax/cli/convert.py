@@ -6,11 +6,10 @@ from pathlib import Path
 
 from flan_jax.cli.gin_settings import load_model
 from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file
-from flan_jax.json_files import read_json
+from flan_jax.errors import InputError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import abstract_params_on, check_vocabulary, count_params
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.run_dir import MANIFEST
 from flan_jax.weights.formats import (
     FORMATS,
     check_target,
@@ -18,7 +17,13 @@ from flan_jax.weights.formats import (
     load_params,
     save_params,
 )
-from flan_jax.weights.hugging_face import read_config
+from flan_jax.weights.hugging_face import copy_tokenizer_files
+from flan_jax.weights.model_folder import (
+    default_row_format,
+    model_of,
+    tokenizer_of,
+    write_manifest,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gin_file",
         action="append",
-        help="gin files with MODEL, where FROM does not say it (T5X)",
+        help="gin files with MODEL, where FROM does not say it: a T5X checkpoint",
     )
     return parser
 
@@ -70,7 +75,7 @@ def main(command_line: Sequence[str]) -> None:
     """
     flags = parser().parse_args(command_line)
     source_format = format_of(flags.source)
-    config = _model_config(flags.source, source_format, flags.gin_file)
+    config = _model_config(flags.source, flags.gin_file)
     original = flags.original
     if original is None and source_format == "hugging_face":
         original = flags.source
@@ -89,19 +94,40 @@ def main(command_line: Sequence[str]) -> None:
         original=original,
         tokenizer=tokenizer,
     )
+    if flags.to == "flan_jax":
+        _name_model(flags, source_format, config, tokenizer)
     print(f"{count_params(config):,} parameters are in {flags.target}")
 
 
-def _model_config(
-    source: str, source_format: str, gin_files: Sequence[str] | None
-) -> ModelConfig:
+def _model_config(source: str, gin_files: Sequence[str] | None) -> ModelConfig:
     """Returns the configuration of the model in `source`: its own, or that of gin files."""
-    if source_format == "hugging_face":
-        return read_config(source)
     run_config = Path(source).expanduser() / "config.gin"
     if not gin_files and run_config.is_file():
         gin_files = [str(run_config)]
-    return load_model(gin_files or [])
+    if gin_files:
+        return load_model(gin_files)
+    config = model_of(source)
+    if config is None:
+        raise InputError(
+            f"{source} has no manifest.json that says what model its parameters are of; name the "
+            "model's gin file with --gin_file=models/..."
+        )
+    return config
+
+
+def _name_model(
+    flags: argparse.Namespace,
+    source_format: str,
+    config: ModelConfig,
+    tokenizer: str | None,
+) -> None:
+    """Makes a folder in our own format say what model it is of, and which tokenizer it has."""
+    if tokenizer is None and source_format == "hugging_face":
+        copy_tokenizer_files(flags.source, flags.target)
+    elif tokenizer is None:
+        tokenizer = tokenizer_of(flags.source)
+    row_format = default_row_format(flags.source)
+    write_manifest(flags.target, config, tokenizer, row_format)
 
 
 def _tokenizer(
@@ -109,14 +135,8 @@ def _tokenizer(
 ) -> str | None:
     """Returns the tokenizer file to write: the one asked for, or that of the run."""
     tokenizer = flags.tokenizer
-    manifest = Path(flags.source) / MANIFEST
-    if (
-        tokenizer is None
-        and original is None
-        and flags.to == "hugging_face"
-        and manifest.is_file()
-    ):
-        tokenizer = read_json(manifest)["data"]["tokenizer"]
+    if tokenizer is None and original is None and flags.to == "hugging_face":
+        tokenizer = tokenizer_of(flags.source)
     if tokenizer is None:
         return None
     file = str(tokenizer_file(tokenizer))

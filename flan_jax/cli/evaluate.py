@@ -26,6 +26,7 @@ from flan_jax.run_records import AFTER, ParamsId, Phase
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.training import manifest
 from flan_jax.training.settings import Settings
+from flan_jax.training.setup import say_unexpected_settings
 from flan_jax.training.train import write_report
 from flan_jax.weights.formats import load_params, source_facts
 from flan_jax.weights.orbax import latest_folder
@@ -159,6 +160,7 @@ def _of_checkpoint(settings: Settings, source: str, tasks: list[str]) -> Scoring
     if not tasks:
         tasks = [task.name for task in mixture_or_task(settings.data.mixture)]
 
+    say_unexpected_settings(settings)
     params_id = {"model": config_fields(settings.model), "source": source_facts(source)}
     cluster_of = settings.data.cluster_of_each(tasks)
     clusters = list(dict.fromkeys(cluster_of.values()))
@@ -222,7 +224,10 @@ def _score(
         manifest.process_fingerprint(must_agree, config_text)
     )
     params = load_params(
-        scoring.source, settings.model, abstract_params_on(settings.model, mesh)
+        scoring.source,
+        settings.model,
+        abstract_params_on(settings.model, mesh),
+        settings.training.model_changes,
     )
 
     with multihost.process_zero_first():

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import copy
 import dataclasses
 import difflib
 import functools
@@ -34,6 +35,8 @@ from flan_jax.tasks.prompts import Prompts
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
 from flan_jax.training.settings import Settings, TrainConfig
+from flan_jax.weights import model_folder
+from flan_jax.weights.formats import format_of
 
 MACROS = (
     "MIXTURE",
@@ -97,6 +100,29 @@ for _class in (
     register_configurable(_class)
 
 
+@register_configurable
+def from_warm_start(
+    warm_start: str | None = None,
+    from_scratch: ModelConfig | None = None,
+    from_scratch_tokenizer: str | None = None,
+    **changes: object,
+) -> ModelConfig:
+    """MODEL = @from_warm_start(): the model, and without a TOKENIZER the tokenizer, of WARM_START.
+
+    `_use_warm_start` puts the model's own configuration in its place before gin makes anything, so
+    that a run's config.gin does not depend on the folder.
+
+    Args:
+      warm_start: a run directory or a Hugging Face folder.
+      from_scratch: MODEL where there is no WARM_START.
+      from_scratch_tokenizer: TOKENIZER where there is no WARM_START.
+      **changes: settings of the model that differ from the folder's.
+    """
+    raise InputError(
+        "from_warm_start is for MODEL alone; write MODEL = @from_warm_start()"
+    )
+
+
 def binding(text: str) -> str:
     """Returns the gin binding of a flag's NAME=value.
 
@@ -135,12 +161,19 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
     with _gin_errors_explained():
         _parse(gin_files, bindings)
         for macro in MACROS:
+            if macro not in ("MODEL", "TOKENIZER"):
+                _check_set(macro)
+        is_folders = _use_warm_start(bindings)
+        for macro in ("TOKENIZER", "MODEL"):
             _check_set(macro)
         _check_model_is_named()
         settings = _make(Settings)
         _check_model(settings.model)
         model = _with_arguments(settings.model)
-        return dataclasses.replace(settings, model=model).with_prefix_of_rows()
+        settings = dataclasses.replace(settings, model=model).with_prefix_of_rows()
+    if is_folders:
+        _say_model(settings)
+    return settings
 
 
 def resolve(gin_files: Sequence[str], bindings: Sequence[str]) -> tuple[Settings, str]:
@@ -219,7 +252,7 @@ def load_model(gin_files: Sequence[str]) -> ModelConfig:
     """Returns the MODEL of gin files that need not set anything else.
 
     Args:
-      gin_files: the gin files; at least one.
+      gin_files: the gin files.
 
     Returns:
       The configuration of the model.
@@ -227,18 +260,176 @@ def load_model(gin_files: Sequence[str]) -> ModelConfig:
     Raises:
       InputError: the files set no MODEL.
     """
-    if not gin_files:
-        raise InputError(
-            "name the model's gin file with --gin_file=models/..., as FROM does not say what MODEL "
-            "is"
-        )
     with _gin_errors_explained():
         _parse(gin_files, [])
+        _use_warm_start([])
         _check_set("MODEL")
         gin.parse_config("_model_alone.model = %MODEL")
         model = _make(_model_alone)
         _check_model(model)
         return _with_arguments(model)
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Prints a line on stderr, once: the runs of a sweep have most in common."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_model(settings: Settings) -> None:
+    """Prints what was chosen of the folder of WARM_START."""
+    folder = str(settings.training.warm_start)
+    text = (
+        f"MODEL from {folder}: {type(settings.model).__name__}, computed in "
+        f"{settings.model.dtype}; TOKENIZER {settings.data.tokenizer}"
+    )
+    if settings.model.dtype == "float32":
+        stored = model_folder.stored_dtype(folder)
+        if stored == "bfloat16":
+            text += (
+                ". Its weights are bfloat16; to compute in it: "
+                "--gin.from_warm_start.dtype=bfloat16"
+            )
+    _say(text)
+
+
+def _use_warm_start(bindings: Sequence[str]) -> bool:
+    """Puts what WARM_START's folder says in the place of @from_warm_start() and a TOKENIZER None.
+
+    Args:
+      bindings: the gin bindings of the command line, which win over what the folder says.
+
+    Returns:
+      Whether MODEL is now the folder's.
+    """
+    values = dict(gin_config.get_bindings("from_warm_start", resolve_references=False))
+    warm_start = copy.deepcopy(values.pop("warm_start", None))  # resolves a macro
+    model = values.pop("from_scratch", None)
+    tokenizer = values.pop("from_scratch_tokenizer", None)
+
+    is_from_warm_start = _class_of_reference(_macro("MODEL")) == "from_warm_start"
+    if is_from_warm_start:
+        if warm_start is not None:
+            model = _model_of_folder(warm_start, model, values, bindings)
+        elif values:
+            raise InputError(
+                f"from_warm_start.{min(values)} is set, but there is no WARM_START; name a folder "
+                "with --gin.WARM_START=..., or leave it out"
+            )
+        if model is None:
+            raise InputError(
+                "there is neither a MODEL nor a WARM_START; name a model folder with "
+                "--gin.WARM_START=..., or for random parameters a model's gin file, such as "
+                "--gin_file=models/t5_1_1_small.gin"
+            )
+        gin.bind_parameter("MODEL/gin.macro.value", model)
+    if _macro("TOKENIZER", absent="") is None:
+        if warm_start is not None:
+            tokenizer = _tokenizer_of_folder(warm_start, tokenizer)
+        if tokenizer is not None:
+            gin.bind_parameter("TOKENIZER/gin.macro.value", tokenizer)
+    gin_config._CONFIG.pop(("", "flan_jax.from_warm_start"), None)
+    return is_from_warm_start and warm_start is not None
+
+
+def _macro(name: str, absent: object = None) -> object:
+    """Returns the value of a macro, without evaluating it; `absent` if no gin file knows it."""
+    try:
+        return gin.query_parameter(f"{name}/gin.macro.value")
+    except ValueError:
+        return absent
+
+
+def _class_of_reference(value: object) -> str | None:
+    """Returns the name of the configurable in a reference such as @DecoderConfig(), or None."""
+    if not isinstance(value, gin_config.ConfigurableReference):
+        return None
+    return re.split("[./]", value.scoped_selector)[-1]
+
+
+def _model_of_folder(
+    warm_start: str,
+    from_scratch: object,
+    changes: dict[str, object],
+    bindings: Sequence[str],
+) -> object:
+    """Sets the parameters of the configuration that a folder names, and returns gin's reference.
+
+    Args:
+      warm_start: the folder.
+      from_scratch: the reference of the model without a folder. Its class's parameters in gin files
+        are its own; those of another class change the folder's.
+      changes: parameters of from_warm_start, which change the folder's.
+      bindings: gin bindings of the command line, which change the folder's, too.
+    """
+    model = model_folder.model_of(warm_start)
+    if model is None:
+        if from_scratch is None or changes:
+            raise InputError(
+                f"{warm_start} holds parameters, and no manifest.json that says what model they "
+                "are of; name it with --gin_file=models/..."
+            )
+        return from_scratch
+
+    cls = type(model).__name__
+    _check_class_of_bindings(bindings, cls, warm_start)
+    if _class_of_reference(from_scratch) != cls:
+        in_files = gin_config.get_bindings(cls, resolve_references=False)
+        changes = dict(in_files) | changes
+    known = [field.name for field in dataclasses.fields(model)]
+    for name in changes:
+        if name not in known:
+            raise unknown_name("setting of from_warm_start", name, known)
+
+    gin_config._CONFIG.pop(("", f"flan_jax.{cls}"), None)
+    _bind_fields(model)
+    for name, value in changes.items():
+        gin.bind_parameter(f"{cls}.{name}", value)
+    changed = set(changes)
+    for text in bindings:
+        name, _, setting = text.partition(" =")[0].partition(".")
+        if name == cls:
+            _parse_binding(text)
+            changed.add(setting)
+    if changed:
+        gin.bind_parameter("TrainConfig.model_changes", tuple(sorted(changed)))
+    return gin_config.ConfigurableReference(cls, evaluate=True)
+
+
+def _bind_fields(model: ModelConfig) -> None:
+    """Sets the parameters of a model's class to those of the model."""
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        if value != field.default:
+            gin.bind_parameter(f"{type(model).__name__}.{field.name}", value)
+
+
+def _check_class_of_bindings(
+    bindings: Sequence[str], cls: str, warm_start: str
+) -> None:
+    """Raises InputError for a setting of another model's class than the folder's."""
+    for text in bindings:
+        name, _, setting = text.partition(" =")[0].partition(".")
+        configurable = CONFIGURABLES.get(name)
+        if name == cls or not inspect.isclass(configurable):
+            continue
+        if issubclass(configurable, ModelConfig):
+            raise InputError(
+                f"{name}.{setting} is not read: the model of {warm_start} is a {cls}. Write "
+                f"--gin.{cls}.{setting}=..., or leave it out"
+            )
+
+
+def _tokenizer_of_folder(warm_start: str, from_scratch: str | None) -> str | None:
+    tokenizer = model_folder.tokenizer_of(warm_start)
+    if tokenizer is not None:
+        return tokenizer
+    if format_of(warm_start) == "flan_jax" and from_scratch is not None:
+        return from_scratch
+    raise InputError(
+        f"{warm_start} holds no tokenizer (a tokenizer.json or a SentencePiece *.model); copy the "
+        "model's own into it, or name it with --gin.TOKENIZER=..."
+    )
 
 
 class LayerWithArguments(functools.partial):
@@ -288,7 +479,8 @@ def _check_model_is_named() -> None:
 def _check_model(model: object) -> None:
     if not hasattr(model, "architecture"):
         raise InputError(
-            f"MODEL is {model!r}; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()"
+            f"MODEL is {model!r}; write MODEL = @from_warm_start(), @EncoderDecoderConfig() or "
+            "@DecoderConfig()"
         )
 
 
@@ -466,7 +658,7 @@ def _check_set(macro: str) -> None:
         raise InputError(
             f"the gin macro {macro} is set in none of the gin files; write --gin.{macro}=value"
         ) from None
-    if str(value) == "%gin.REQUIRED":
+    if str(value) == "%gin.REQUIRED" or (macro == "TOKENIZER" and value is None):
         raise InputError(
             f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a "
             "gin file"

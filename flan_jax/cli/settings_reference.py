@@ -29,6 +29,10 @@ A run's settings are gin files, read one after the other, and flags, which win o
   for one of the two.
 - A class of a module of yours that a gin file imports becomes known with
   `flan_jax.cli.gin_settings.register_configurable`.
+- `MODEL = @from_warm_start()` takes sizes, BOS, dtype and tied tables from the config.json of a
+  Hugging Face folder, or from the manifest.json of a run. `--gin.from_warm_start.remat=full`
+  changes a setting of it; one that changes numbers is said on stderr. Without a `WARM_START` MODEL
+  is `from_warm_start.from_scratch`, and TOKENIZER `from_warm_start.from_scratch_tokenizer`.
 - A class is written with `@`: `MODEL = @DecoderConfig()` makes one; a layer is named without the
   brackets, `DecoderConfig.dense = @MyDense`. In a shell it needs quotes:
   `"--gin.EvalConfig.generation=@GenerationConfig()" --gin.GenerationConfig.num_beams=4`.
@@ -55,8 +59,10 @@ MACRO_TEXTS = {
     "SOURCE": "where the public datasets are read from: `sandbox` (generated practice rows), "
     "`tfds` or `jsonl`",
     "DATA_DIR": "the folder of prepared TFDS datasets, or of `<task>/<split>.jsonl`",
-    "TOKENIZER": "a SentencePiece `.model`, a `tokenizer.json`, or `practice`",
-    "MODEL": "a model configuration: `@EncoderDecoderConfig()` or `@DecoderConfig()`",
+    "TOKENIZER": "a SentencePiece `.model`, a `tokenizer.json`, a folder that holds one, or "
+    "`practice`; None: the one that `WARM_START`'s folder holds or names",
+    "MODEL": "`@from_warm_start()`: what `WARM_START`'s folder says (the default); or a model "
+    "configuration, `@EncoderDecoderConfig()` or `@DecoderConfig()`",
     "WARM_START": "where the first parameters come from: a run directory, a Hugging Face folder, "
     "a T5X checkpoint",
     "STEPS": "optimizer updates",

@@ -24,6 +24,9 @@ from flan_jax.json_files import JsonObject, read_json_object
 PRACTICE_MODEL = Path(__file__).with_name("practice.model")
 """The tokenizer of the practice corpus. Settings name it "practice"."""
 
+MOST_EXTRA_IDS = 100_000
+"""So many sentinels a tokenizer may have at most."""
+
 EOS_TOKENS = (
     "</s>",
     "<eos>",
@@ -427,16 +430,58 @@ def load_tokenizer(path: str | Path, extra_ids: int = 0) -> Tokenizer:
       InputError: there is no such tokenizer, or it cannot take sentinels.
     """
     file = tokenizer_file(path)
+    if Path(path).expanduser().is_dir():
+        _check_one_vocabulary(file.parent)
     if file.suffix == ".model":
-        extra_ids = extra_ids or _beside(str(file), "tokenizer_config.json").get(
-            "extra_ids", 0
-        )
+        extra_ids = extra_ids or _extra_ids_beside(file)
         return SentencePieceTokenizer(str(file), extra_ids)
     if extra_ids:
         raise InputError(
             f"extra_ids={extra_ids} is for SentencePiece models; {file} lists all its tokens itself"
         )
     return HuggingFaceTokenizer(str(file))
+
+
+def _extra_ids_beside(file: Path) -> int:
+    """Returns the number of sentinels that tokenizer_config.json beside a model says."""
+    extra_ids = _beside(str(file), "tokenizer_config.json").get("extra_ids", 0)
+    is_count = isinstance(extra_ids, int) and not isinstance(extra_ids, bool)
+    if not is_count or not 0 <= extra_ids <= MOST_EXTRA_IDS:
+        raise InputError(
+            f"tokenizer_config.json beside {file} sets extra_ids = {extra_ids!r}; it must be a "
+            f"whole number from 0 to {MOST_EXTRA_IDS:,}. T5 has 100"
+        )
+    return extra_ids
+
+
+def _check_one_vocabulary(folder: Path) -> None:
+    """Raises InputError if a folder's SentencePiece model and tokenizer.json give other ids."""
+    models = sorted(folder.glob("*.model"))
+    if not models or not (folder / "tokenizer.json").is_file():
+        return
+    try:
+        proto = _sentencepiece_proto(models[0].read_bytes(), 0)
+        pieces = _sentencepiece_model(proto)
+    except Exception as error:  # as in SentencePieceTokenizer
+        raise InputError(
+            f"{models[0]} is not a SentencePiece model: {_first_line(error)}. Delete it if "
+            "tokenizer.json is the model's tokenizer"
+        ) from error
+
+    vocabulary = HuggingFaceTokenizer(str(folder / "tokenizer.json"))._vocabulary
+    for id_ in range(pieces.get_piece_size()):
+        is_special = pieces.is_control(id_) or pieces.is_unknown(id_)
+        if is_special or pieces.is_unused(id_) or pieces.is_byte(id_):
+            continue
+        piece = pieces.id_to_piece(id_)
+        other_id = vocabulary.get(piece)
+        if other_id != id_:
+            there = "no token" if other_id is None else f"token {other_id}"
+            raise InputError(
+                f"{folder} holds two tokenizers that disagree: {piece!r} is token {id_} of "
+                f"{models[0].name} and {there} of tokenizer.json. Delete the one that is not the "
+                "model's, or name the right one with TOKENIZER"
+            )
 
 
 def tokenizer_file(path: str | Path) -> Path:

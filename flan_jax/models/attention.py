@@ -76,7 +76,8 @@ class Attention(nn.Module):
       deterministic: whether to leave out dropout.
       num_kv_heads: heads of keys and values; None for as many as query heads.
       use_bias: whether query, key and value have biases.
-      qk_norm: makes the norms of queries and keys over head_dim, given the name of that axis.
+      qk_norm: makes the norms of queries and keys, given the name of the axis that they are over.
+      joint_qk_norm: whether these norms are over all heads together; otherwise over each head.
       query_scale: factor on the queries; None for 1.0 with T5's initial query kernel.
       softcap: bound of the scores' absolute value; None for no bound.
     """
@@ -86,6 +87,7 @@ class Attention(nn.Module):
     num_kv_heads: int | None = None
     use_bias: bool = False
     qk_norm: Callable[..., nn.Module] | None = None
+    joint_qk_norm: bool = False
     query_scale: float | None = None
     softcap: float | None = None
 
@@ -115,8 +117,9 @@ class Attention(nn.Module):
             config.dropout_rate, broadcast_dims=(-2,), deterministic=self.deterministic
         )
         if self.qk_norm is not None:
-            self.query_norm = self.qk_norm(axis="kv")
-            self.key_norm = self.qk_norm(axis="kv")
+            axis = "joined_kv" if self.joint_qk_norm else "kv"
+            self.query_norm = self.qk_norm(axis=axis)
+            self.key_norm = self.qk_norm(axis=axis)
 
     def __call__(
         self,
@@ -137,10 +140,15 @@ class Attention(nn.Module):
           step: where the new keys and values go in the KV cache; attention is then to the whole
             cache.
         """
-        query = self._split_heads(self.query(x))
-        key = self._split_heads(self.key(x))
+        query = self.query(x)
+        key = self.key(x)
+        if self.qk_norm is not None and self.joint_qk_norm:
+            query = self.query_norm(query)
+            key = self.key_norm(key)
+        query = self._split_heads(query)
+        key = self._split_heads(key)
         value = self._split_heads(self.value(x))
-        if self.qk_norm is not None:
+        if self.qk_norm is not None and not self.joint_qk_norm:
             query = self.query_norm(query)
             key = self.key_norm(key)
         if rotation is not None:

@@ -1,13 +1,14 @@
 """The decoder-only model: causal or prefix-LM over inputs and targets in one sequence.
 
 By default it has LaMDA-PT's shape in T5's form; fields of DecoderConfig make it Llama, Mistral,
-Qwen or Gemma.
+Qwen, OLMo 2 or Gemma.
 
 Parameter tree (unrolled; under `scan_layers` the layers lie stacked in decoder/layers):
     token_embedder/embedding
     decoder/{relpos_bias/rel_embedding, decoder_norm/scale, logits_dense/kernel}
     decoder/layers_0/{pre_self_attention_layer_norm, self_attention, pre_mlp_layer_norm, mlp}
     decoder/layers_0/{post_attention_layer_norm, post_mlp_layer_norm}     with post_norms
+        (and without the two pre_..._layer_norm if pre_norms is False)
     decoder/layers_0/self_attention/{query, key, value}/{kernel, bias}    bias with attention_bias
     decoder/layers_0/self_attention/{query_norm, key_norm}/scale          with qk_norm
 """
@@ -67,7 +68,8 @@ class DecoderConfig(ModelConfig):
       num_kv_heads: heads of keys and values, each for as many successive heads of queries; None for
         num_heads.
       attention_bias: whether query, key and value have biases (Qwen 2.5).
-      qk_norm: whether queries and keys are normed before rope (Qwen 3, Gemma 3).
+      qk_norm: whether queries and keys are normed before rope (Qwen 3, Gemma 3, OLMo 2).
+      joint_qk_norm: whether qk_norm is over all heads together (OLMo 2), not over each head.
       query_scale: factor on the queries, head_dim^-0.5 in Llama; None for 1.0.
       attention_softcap: bound of the scores' absolute value (Gemma 2).
       sliding_window: tokens that a local layer attends to, the token itself included; with it all
@@ -80,7 +82,8 @@ class DecoderConfig(ModelConfig):
         "factor": 8.0}; the types are in models.rope.SCALINGS.
       norm_epsilon: epsilon of the norms.
       norm_offset: added to the stored scale of norms; 1.0 in Gemma.
-      post_norms: whether the outputs of attention and mlp are normed too (Gemma).
+      pre_norms: whether the inputs of attention and mlp are normed; not so in OLMo 2.
+      post_norms: whether the outputs of attention and mlp are normed (Gemma 2 and 3, OLMo 2).
       scale_embeddings: whether embeddings are multiplied by sqrt(emb_dim) (Gemma).
       prefix_lm: whether the tokens of a prefix attend to one another in both directions. Without
         it, as for models pre-trained causally, or without `decoder_causal_attention` in the batch,
@@ -99,6 +102,7 @@ class DecoderConfig(ModelConfig):
     num_kv_heads: int | None = None
     attention_bias: bool = False
     qk_norm: bool = False
+    joint_qk_norm: bool = False
     query_scale: int | float | None = None
     attention_softcap: int | float | None = None
     sliding_window: int | None = None
@@ -109,6 +113,7 @@ class DecoderConfig(ModelConfig):
     rope_scaling: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
     norm_epsilon: int | float = 1e-6
     norm_offset: int | float = 0.0
+    pre_norms: bool = True
     post_norms: bool = False
     scale_embeddings: bool = False
     prefix_lm: bool = True
@@ -139,6 +144,7 @@ class DecoderConfig(ModelConfig):
                 "tied_logits_scale is for a head tied to the embeddings; write "
                 "logits_via_embedding=True too"
             )
+        self._check_norms()
         self._check_positions()
         check_config(
             self,
@@ -147,6 +153,17 @@ class DecoderConfig(ModelConfig):
             softcap=self.attention_softcap is not None,
             window=self.sliding_window is not None,
         )
+
+    def _check_norms(self) -> None:
+        if not (self.pre_norms or self.post_norms):
+            raise InputError(
+                "pre_norms and post_norms are both False, and a decoder without norms does not "
+                "train; write post_norms=True for OLMo 2's form"
+            )
+        if self.joint_qk_norm and not self.qk_norm:
+            raise InputError(
+                "joint_qk_norm says what qk_norm is over; write qk_norm=True too"
+            )
 
     def _check_positions(self) -> None:
         if self.position not in POSITIONS:
@@ -170,6 +187,20 @@ class DecoderConfig(ModelConfig):
         if self.rope_scaling is not None:
             rope.check_scaling(self.rope_scaling)
             object.__setattr__(self, "rope_scaling", dict(self.rope_scaling))
+            self._check_yarn()
+
+    def _check_yarn(self) -> None:
+        if self.rope_scaling is None or self.rope_scaling["type"] != "yarn":
+            return
+        if self.rope_local_max_wavelength is not None:
+            raise InputError(
+                "YaRN scales the scores of all layers, and rope_local_max_wavelength makes local "
+                "layers whose rotary embeddings are not scaled; leave one of them out"
+            )
+        if self.rope_max_wavelength <= 1:
+            raise InputError(
+                f"rope_max_wavelength is {self.rope_max_wavelength}; YaRN needs one above 1"
+            )
 
     @property
     def kv_heads(self) -> int:
@@ -202,10 +233,18 @@ class DecoderConfig(ModelConfig):
             num_kv_heads=self.kv_heads,
             use_bias=self.attention_bias,
             qk_norm=self.norm if self.qk_norm else None,
-            query_scale=self.query_scale,
+            joint_qk_norm=self.joint_qk_norm,
+            query_scale=self._scaled_query_scale(),
             softcap=self.attention_softcap,
             name=name,
         )
+
+    def _scaled_query_scale(self) -> float | None:
+        """Returns query_scale with what the scaling of the rotary embeddings brings to it."""
+        factor = rope.score_factor(self.rope_scaling)
+        if factor == 1.0:
+            return self.query_scale
+        return factor * (1.0 if self.query_scale is None else self.query_scale)
 
     def layer_kinds(self) -> LayerKind:
         """Returns the kinds of all layers, stacked.
@@ -219,8 +258,9 @@ class DecoderConfig(ModelConfig):
         if self.position != "rope":
             return LayerKind(jnp.asarray(is_local), None)
 
-        of_global = rope.frequencies(self.head_dim, self.rope_max_wavelength)
-        of_global = rope.scaled(of_global, self.rope_scaling)
+        of_global = rope.scaled_frequencies(
+            self.head_dim, self.rope_max_wavelength, self.rope_scaling
+        )
         of_local = of_global
         if self.rope_local_max_wavelength is not None:
             of_local = rope.frequencies(self.head_dim, self.rope_local_max_wavelength)
@@ -302,7 +342,8 @@ class DecoderOnlyContext:
 class DecoderOnlyLayer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
-    With post_norms the outputs of attention and mlp are normed before they are added.
+    With post_norms the outputs of attention and mlp are normed before they are added; without
+    pre_norms their inputs are not.
 
     Attributes:
       config: the model's configuration.
@@ -325,7 +366,9 @@ class DecoderOnlyLayer(nn.Module):
         if kind.frequencies is not None:
             rotation = (context.positions, kind.frequencies)
 
-        y = config.norm(name="pre_self_attention_layer_norm")(x)
+        y = x
+        if config.pre_norms:
+            y = config.norm(name="pre_self_attention_layer_norm")(x)
         attention = config.self_attention(
             deterministic=self.deterministic, name="self_attention"
         )
@@ -336,7 +379,9 @@ class DecoderOnlyLayer(nn.Module):
             y = config.norm(name="post_attention_layer_norm")(y)
         x = x + Dropout(config.dropout_rate)(y, self.deterministic)
 
-        y = config.norm(name="pre_mlp_layer_norm")(x)
+        y = x
+        if config.pre_norms:
+            y = config.norm(name="pre_mlp_layer_norm")(x)
         y = Mlp(config, self.deterministic, name="mlp")(y)
         if config.post_norms:
             y = config.norm(name="post_mlp_layer_norm")(y)

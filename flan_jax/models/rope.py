@@ -4,6 +4,7 @@ Axis letters: kv is the width of a head, half is kv / 2.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -57,12 +58,16 @@ def rotary(
     return jnp.concatenate(rotated, axis=-1).astype(x.dtype)
 
 
-def _linear(frequencies: Frequencies, scaling: Scaling) -> Frequencies:
+def _linear(
+    frequencies: Frequencies, scaling: Scaling, max_wavelength: float
+) -> Frequencies:
     """Position interpolation (Chen et al. 2023): a step of one position counts 1 / factor."""
     return frequencies / np.float32(scaling["factor"])
 
 
-def _llama3(frequencies: Frequencies, scaling: Scaling) -> Frequencies:
+def _llama3(
+    frequencies: Frequencies, scaling: Scaling, max_wavelength: float
+) -> Frequencies:
     """Llama 3.1's scaling (`apply_scaling` in Meta's llama-models).
 
     Channels that turn more than `high_freq_factor` times over the `original_max_position` tokens of
@@ -77,16 +82,62 @@ def _llama3(frequencies: Frequencies, scaling: Scaling) -> Frequencies:
     return np.asarray(blended, np.float32)
 
 
+def _yarn(
+    frequencies: Frequencies, scaling: Scaling, max_wavelength: float
+) -> Frequencies:
+    """YaRN (Peng et al. 2023, section 3.2), with the whole bounds that transformers takes.
+
+    Channels that turn more than `beta_fast` times over the `original_max_position` tokens of
+    pre-training keep their frequency. It is divided by `factor` for those that turn less than
+    `beta_slow` times, and interpolated in between by the number of the channel. The scores are
+    scaled too, see `score_factor`.
+    """
+    half = len(frequencies)
+
+    def channel_that_turns(times: float) -> float:
+        wavelength = scaling["original_max_position"] / (2 * math.pi * times)
+        return half * math.log(wavelength) / math.log(max_wavelength)
+
+    low = max(math.floor(channel_that_turns(float(scaling["beta_fast"]))), 0)
+    high = min(math.ceil(channel_that_turns(float(scaling["beta_slow"]))), 2 * half - 1)
+    if low == high:
+        high += 0.001  # as transformers has it
+    channels = np.arange(half, dtype=np.float32)
+    divided = np.clip((channels - low) / (high - low), 0.0, 1.0)
+    slow = frequencies / np.float32(scaling["factor"])
+    return np.asarray(divided * slow + (1 - divided) * frequencies, np.float32)
+
+
+def yarn_attention_factor(factor: float, mscale: float = 1.0) -> float:
+    """Returns YaRN's factor on rotated queries and on keys (Peng et al. 2023, equation 22).
+
+    Args:
+      factor: how many times longer than in pre-training texts are.
+      mscale: multiplies the logarithm of `factor`.
+    """
+    if factor <= 1:
+        return 1.0
+    return 0.1 * mscale * math.log(factor) + 1.0
+
+
+def score_factor(scaling: Scaling | None) -> float:
+    """Returns the factor that a scaling brings to the attention scores; 1.0 for all but YaRN."""
+    if scaling is None or scaling["type"] != "yarn":
+        return 1.0
+    # Queries and keys are multiplied each.
+    return float(scaling["attention_factor"]) ** 2
+
+
 @dataclasses.dataclass(frozen=True)
 class ScalingType:
     """A way to scale frequencies.
 
     Attributes:
-      apply: (frequencies, scaling) -> scaled frequencies.
+      apply: (frequencies, scaling, max_wavelength) -> scaled frequencies.
       settings: what a scaling of this type must set beside "type".
     """
 
-    apply: Callable[[Frequencies, Scaling], Frequencies]
+    apply: Callable[[Frequencies, Scaling, float], Frequencies]
     settings: tuple[str, ...]
 
 
@@ -96,14 +147,33 @@ SCALINGS = {
         _llama3,
         ("factor", "low_freq_factor", "high_freq_factor", "original_max_position"),
     ),
+    "yarn": ScalingType(
+        _yarn,
+        (
+            "factor",
+            "original_max_position",
+            "beta_fast",
+            "beta_slow",
+            "attention_factor",
+        ),
+    ),
 }
 
 
-def scaled(frequencies: Frequencies, scaling: Scaling | None) -> Frequencies:
-    """Returns the frequencies under a scaling that `check_scaling` accepts; None leaves them."""
+def scaled_frequencies(
+    head_dim: int, max_wavelength: float, scaling: Scaling | None
+) -> Frequencies:
+    """Returns the frequencies under a scaling that `check_scaling` accepts; None for none.
+
+    Args:
+      head_dim: width of a head.
+      max_wavelength: the base of the frequencies.
+      scaling: the scaling.
+    """
+    unscaled = frequencies(head_dim, max_wavelength)
     if scaling is None:
-        return frequencies
-    return SCALINGS[scaling["type"]].apply(frequencies, scaling)
+        return unscaled
+    return SCALINGS[scaling["type"]].apply(unscaled, scaling, max_wavelength)
 
 
 def check_scaling(scaling: Scaling) -> None:
@@ -136,4 +206,10 @@ def check_scaling(scaling: Scaling) -> None:
             f"rope_scaling blends from low_freq_factor={scaling['low_freq_factor']} up to "
             f"high_freq_factor={scaling['high_freq_factor']}; write a lower and a higher one. "
             "Llama 3.1 has 1.0 and 4.0"
+        )
+    if kind == "yarn" and not scaling["beta_slow"] < scaling["beta_fast"]:
+        raise InputError(
+            f"rope_scaling blends from beta_slow={scaling['beta_slow']} up to "
+            f"beta_fast={scaling['beta_fast']}; write a lower and a higher one. Most models have "
+            "1 and 32"
         )

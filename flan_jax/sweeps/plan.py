@@ -107,6 +107,8 @@ def make_plan(
         base = _planned_run(None, {}, settings)
         configs[base.id] = text
         shared_bindings.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
+        # The base is not trained yet: its folder does not say what MODEL is.
+        shared_bindings.append("from_warm_start.warm_start = None")
 
     def settings_at(
         point_files: Sequence[str], point_bindings: Sequence[str]
@@ -331,8 +333,11 @@ def _task_fingerprint(task: TemplatedTask) -> str:
     return _FINGERPRINTS[task.name]
 
 
-_NOT_HASHED = frozenset({"cache_dir", "workers", "untuned_dir", "mesh"})
-"""Settings that do not change a run's results: where files are kept, how the work is divided."""
+_NOT_HASHED = frozenset(
+    {"cache_dir", "workers", "untuned_dir", "mesh", "model_changes"}
+)
+"""Settings that do not change a run's results: where files are kept, how the work is divided, and
+which of the model's settings, which are hashed themselves, were changed by name."""
 
 
 def _as_json(value: object) -> JsonValue:

@@ -1,7 +1,7 @@
 """The settings of a run."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flan_jax.data.config import DataConfig
 from flan_jax.data.row_format import RowFormat, make_row_format
@@ -26,6 +26,8 @@ class TrainConfig:
       seed: seed of the random parameters and of dropout.
       warm_start: where the first parameters come from: a run directory, a Hugging Face folder or a
         T5X checkpoint. None: random parameters.
+      model_changes: settings of MODEL that may differ from those in WARM_START's config.json, as
+        from_warm_start names them; any other difference is refused.
       trainable: regex of parameter paths (re.search in "decoder/layers/mlp/wo/kernel"); the
         parameters without a match are frozen. None: all are trained.
       mesh: sizes of the mesh axes. None: {"data": -1}.
@@ -41,6 +43,7 @@ class TrainConfig:
     steps: int
     seed: int
     warm_start: str | None = None
+    model_changes: Sequence[str] = ()
     trainable: str | None = None
     mesh: Mapping[str, int] | None = None
     microbatches: int = 1

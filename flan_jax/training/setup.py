@@ -1,6 +1,7 @@
 """Everything between a run's settings and its first step: data, batch plan, checks, identity."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -9,6 +10,8 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.leakage import check_leakage
 from flan_jax.data.mixture_data import MixtureData, prepare_mixture
 from flan_jax.data.mixture_summary import summarize_mixture
+from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file
+from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject
 from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.params import abstract_params, check_vocabulary
@@ -21,6 +24,7 @@ from flan_jax.training.state import split_trainable
 from flan_jax.training.step import check_options
 from flan_jax.weights import hugging_face
 from flan_jax.weights.formats import format_of, source_facts
+from flan_jax.weights.model_folder import tokenizer_of, unexpected_settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,45 @@ def check_warm_start(run_dir: str | Path, settings: Settings) -> None:
         return
     source_facts(source)
     if format_of(source) == "hugging_face":
-        hugging_face.check_config(source, settings.model)
+        hugging_face.check_config(
+            source, settings.model, settings.training.model_changes
+        )
+    say_unexpected_settings(settings)
+    tokenizer = load_tokenizer(settings.data.tokenizer)
+    check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
+
+
+def say_unexpected_settings(settings: Settings) -> None:
+    """Prints on stderr where MODEL is not as the folder of WARM_START says.
+
+    Args:
+      settings: the run's settings, with a warm start.
+    """
+    warm_start = settings.training.warm_start
+    assert warm_start is not None
+    changes = settings.training.model_changes
+    first_token = settings.row_tokenizer().tokens.start
+    found = unexpected_settings(warm_start, settings.model, first_token, changes)
+    tokenizer = settings.data.tokenizer
+    own = tokenizer_of(warm_start)
+    if own is not None and not _is_same_file(own, tokenizer):
+        found.append(
+            f"TOKENIZER is {tokenizer}, and {warm_start} has another: its model learned other ids. "
+            "Write TOKENIZER = None to take that one"
+        )
+    for text in found:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _is_same_file(tokenizer: str, other: str) -> bool:
+    """Returns whether two tokenizers are files of one content."""
+    if tokenizer == other:
+        return True
+    try:
+        files = tokenizer_file(tokenizer), tokenizer_file(other)
+    except InputError:  # what a run names may be gone
+        return True
+    return files[0].read_bytes() == files[1].read_bytes()
 
 
 def check_devices(training: TrainConfig, batch_size: int, mesh: Mesh) -> None:

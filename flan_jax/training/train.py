@@ -194,7 +194,10 @@ def initial_state(
     if training.warm_start is not None:
         # Nothing is initialised that would be thrown away: the model may be all that fits.
         params = load_params(
-            training.warm_start, model, abstract_params_on(model, mesh)
+            training.warm_start,
+            model,
+            abstract_params_on(model, mesh),
+            training.model_changes,
         )
         return warm_state(params, tx, mesh, training.seed, trainable=training.trainable)
 

@@ -1,14 +1,16 @@
 """Looks up model families, and compares what two configurations compute."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
 
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject
 from flan_jax.models.config import EXECUTION_SETTINGS, ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 
 # These modules register their families.
-from flan_jax.weights import family_gemma, family_llama, family_t5  # noqa: F401
+from flan_jax.weights import family_gemma, family_llama, family_olmo, family_t5  # noqa: F401
 from flan_jax.weights.family import FAMILIES, Family
 
 NOT_IN_CHECKPOINT = (
@@ -38,7 +40,11 @@ def family_of_json(config_json: JsonObject) -> Family:
     """
     name = config_json.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
-        raise unknown_name("model_type in config.json", str(name), FAMILIES)
+        # No hint at the nearest name: Mixtral is no Mistral.
+        raise InputError(
+            f"unknown model_type in config.json {str(name)!r}: models of this architecture are "
+            f"not read. Those that are: {', '.join(sorted(FAMILIES))}"
+        )
     return FAMILIES[name]
 
 
@@ -92,9 +98,20 @@ def differences(config: ModelConfig, other: ModelConfig) -> list[str]:
     for name in sorted({*settings, *other_settings}):
         value = settings.get(name)
         other_value = other_settings.get(name)
-        if value != other_value:
+        if not _is_same(value, other_value):
             texts.append(f"{name}: {value!r}, not {other_value!r}")
     return texts
+
+
+def _is_same(value: object, other: object) -> bool:
+    """Returns whether two settings are equal, but for the rounding of numbers to float32."""
+    if isinstance(value, float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=1e-6)
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return value.keys() == other.keys() and all(
+            _is_same(value[name], other[name]) for name in value
+        )
+    return value == other
 
 
 def _computed_settings(config: ModelConfig) -> dict[str, object]:

@@ -5,6 +5,7 @@ then be read and written.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
@@ -29,6 +30,42 @@ HF_ACTIVATIONS = {
     "silu": "silu",
 }
 """Hugging Face's name of an activation -> ours."""
+
+
+COUNTS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "sliding_window",
+    "max_position_embeddings",
+    "d_model",
+    "d_kv",
+    "d_ff",
+    "num_layers",
+    "num_decoder_layers",
+    "num_heads",
+    "relative_attention_num_buckets",
+    "relative_attention_max_distance",
+)
+"""Settings of config.json that are whole numbers from 1; some may be null."""
+
+MOST = 100_000_000
+"""No setting in COUNTS is larger."""
+
+POSITIVE_NUMBERS = (
+    "rms_norm_eps",
+    "layer_norm_epsilon",
+    "rope_theta",
+    "rope_local_base_freq",
+    "query_pre_attn_scalar",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+)
+"""Settings of config.json that are finite numbers above 0; some may be null."""
 
 
 class HfName(NamedTuple):
@@ -115,6 +152,33 @@ def hf_names(family: Family, names: Iterable[str]) -> dict[str, HfName]:
             row = row.replace("{i}", layer.group(1))
         theirs[name] = HfName(row.removesuffix(".T"), row.endswith(".T"))
     return theirs
+
+
+def check_numbers(config_json: JsonObject) -> None:
+    """Checks the numbers in a config.json before anything is computed with them.
+
+    Args:
+      config_json: the content of config.json.
+
+    Raises:
+      InputError: a size is not a whole number from 1 to MOST, or another number is not positive and
+        finite; the message names the setting.
+    """
+    for name in COUNTS:
+        value = config_json.get(name)
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (is_count and 1 <= value <= MOST):
+            raise InputError(
+                f"{name} is {value!r}; it must be a whole number from 1 to {MOST:,}. Copy the file "
+                "again"
+            )
+    for name in POSITIVE_NUMBERS:
+        value = config_json.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 < value < math.inf):
+            raise InputError(
+                f"{name} is {value!r}; it must be a number above 0. Copy the file again"
+            )
 
 
 def refuse_settings(config_json: JsonObject, *names: str) -> None:

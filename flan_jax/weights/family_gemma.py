@@ -1,4 +1,4 @@
-"""Gemma 2 and 3 (text)."""
+"""Gemma 1, 2 and 3 (text)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.weights.family import Family, refuse_settings, register_family
 from flan_jax.weights.family_llama import (
     DECODER_TABLE,
+    LLAMA_TABLE,
     read_decoder,
     rope_settings,
     write_decoder,
@@ -52,6 +53,15 @@ GEMMA3_DEFAULTS = {
     "sliding_window_pattern": 6,
     "rope_theta": 1_000_000.0,
 }
+
+
+def _read_gemma1(config_json: JsonObject, has_head: bool) -> DecoderConfig:
+    refuse_settings(config_json, "attention_bias", "use_bidirectional_attention")
+    if config_json.get("hidden_act") == "gelu":
+        # So say the first published files, and mean the tanh approximation.
+        config_json = {**config_json, "hidden_act": "gelu_pytorch_tanh"}
+    settings = read_decoder(config_json, has_head)
+    return DecoderConfig(**settings, norm_offset=1.0, scale_embeddings=True)
 
 
 def _read_gemma2(config_json: JsonObject, has_head: bool) -> DecoderConfig:
@@ -151,6 +161,21 @@ def _write_gemma(config: DecoderConfig) -> dict[str, Any]:
     return written
 
 
+GEMMA1 = register_family(
+    Family(
+        model_type="gemma",
+        architecture="GemmaForCausalLM",
+        config_class=DecoderConfig,
+        table=LLAMA_TABLE,
+        read=_read_gemma1,
+        write=write_decoder,
+        defaults={
+            "hidden_act": "gelu_pytorch_tanh",
+            "head_dim": 256,
+            "tie_word_embeddings": True,
+        },
+    )
+)
 GEMMA2 = register_family(
     Family(
         model_type="gemma2",

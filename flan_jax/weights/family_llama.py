@@ -1,9 +1,10 @@
-"""Llama 2 and 3, Mistral, Qwen 2.5 and 3."""
+"""Llama (also TinyLlama and SmolLM2), Mistral, Qwen 2, 2.5 and 3."""
 
 from typing import Any
 
-from flan_jax.errors import look_up, unknown_name
+from flan_jax.errors import InputError, look_up, unknown_name
 from flan_jax.json_files import JsonObject
+from flan_jax.models import rope
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.weights.family import (
     HF_ACTIVATIONS,
@@ -112,7 +113,10 @@ def read_decoder(config_json: JsonObject, has_head: bool) -> dict[str, Any]:
     if not head_dim:
         head_dim = config_json["hidden_size"] // config_json["num_attention_heads"]
 
-    rope = rope_settings(config_json)
+    rotary = rope_settings(config_json)
+    for settings in (config_json, rotary):
+        if settings.get("partial_rotary_factor", 1.0) != 1.0:
+            refuse_settings(settings, "partial_rotary_factor")
     is_tied = config_json.get("tie_word_embeddings", not has_head)
     return {
         "vocab_size": config_json["vocab_size"],
@@ -126,8 +130,8 @@ def read_decoder(config_json: JsonObject, has_head: bool) -> dict[str, Any]:
         "num_layers": config_json["num_hidden_layers"],
         "mlp_activations": (our_activation, "linear"),
         "position": "rope",
-        "rope_max_wavelength": float(rope["rope_theta"]),
-        "rope_scaling": _read_rope_scaling(rope),
+        "rope_max_wavelength": float(rotary["rope_theta"]),
+        "rope_scaling": _read_rope_scaling(rotary, config_json),
         "query_scale": head_dim**-0.5,
         "norm_epsilon": config_json.get("rms_norm_eps", 1e-6),
         "logits_via_embedding": bool(is_tied),
@@ -146,11 +150,11 @@ def write_decoder(config: DecoderConfig) -> dict[str, Any]:
     Returns:
       {setting of config.json: value}.
     """
-    rope = _write_rope(config)
+    rotary = _write_rope(config)
     rope_scaling = None
     if config.rope_scaling is not None:
         rope_scaling = {
-            name: value for name, value in rope.items() if name != "rope_theta"
+            name: value for name, value in rotary.items() if name != "rope_theta"
         }
 
     activation = config.mlp_activations[0]
@@ -165,7 +169,7 @@ def write_decoder(config: DecoderConfig) -> dict[str, Any]:
         "intermediate_size": config.mlp_dim,
         "num_hidden_layers": config.num_layers,
         "hidden_act": activation,
-        "rope_parameters": rope,
+        "rope_parameters": rotary,
         # transformers 4 and other programs read these two instead.
         "rope_theta": config.rope_max_wavelength,
         "rope_scaling": rope_scaling,
@@ -174,40 +178,80 @@ def write_decoder(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-def _read_rope_scaling(rope: JsonObject) -> dict[str, Any] | None:
-    kind = rope.get("rope_type", rope.get("type", "default"))
+def _read_rope_scaling(
+    rotary: JsonObject, config_json: JsonObject
+) -> dict[str, Any] | None:
+    kind = rotary.get("rope_type", rotary.get("type", "default"))
     if kind == "default":
         return None
     if kind == "linear":
-        return {"type": "linear", "factor": rope["factor"]}
+        return {"type": "linear", "factor": rotary["factor"]}
     if kind == "llama3":
         return {
             "type": "llama3",
-            "factor": rope["factor"],
-            "low_freq_factor": rope["low_freq_factor"],
-            "high_freq_factor": rope["high_freq_factor"],
-            "original_max_position": rope["original_max_position_embeddings"],
+            "factor": rotary["factor"],
+            "low_freq_factor": rotary["low_freq_factor"],
+            "high_freq_factor": rotary["high_freq_factor"],
+            "original_max_position": rotary["original_max_position_embeddings"],
         }
+    if kind == "yarn":
+        return _read_yarn(rotary, config_json)
     raise unknown_name(
-        "rope scaling in config.json", str(kind), ("default", "linear", "llama3")
+        "rope scaling in config.json", str(kind), ("default", *rope.SCALINGS)
     )
 
 
+def _read_yarn(rotary: JsonObject, config_json: JsonObject) -> dict[str, Any]:
+    """Returns the settings of YaRN, with transformers' values for those that are left out."""
+    if rotary.get("truncate") is False:
+        raise InputError(
+            "config.json sets truncate = False for YaRN, which is not supported. Take a model "
+            "without it"
+        )
+    # transformers prefers the setting outside of the rotary ones.
+    original_max_position = (
+        config_json.get("original_max_position_embeddings")
+        or rotary.get("original_max_position_embeddings")
+        or config_json["max_position_embeddings"]
+    )
+    factor = rotary.get("factor")
+    if factor is None:
+        factor = config_json["max_position_embeddings"] / original_max_position
+
+    attention_factor = rotary.get("attention_factor")
+    if attention_factor is None:
+        attention_factor = rope.yarn_attention_factor(float(factor))
+        mscale = rotary.get("mscale")
+        mscale_all_dim = rotary.get("mscale_all_dim")
+        if mscale and mscale_all_dim:
+            above = rope.yarn_attention_factor(float(factor), float(mscale))
+            below = rope.yarn_attention_factor(float(factor), float(mscale_all_dim))
+            attention_factor = above / below
+    return {
+        "type": "yarn",
+        "factor": factor,
+        "original_max_position": original_max_position,
+        "beta_fast": rotary.get("beta_fast") or 32,
+        "beta_slow": rotary.get("beta_slow") or 1,
+        "attention_factor": attention_factor,
+    }
+
+
 def _write_rope(config: DecoderConfig) -> dict[str, Any]:
-    rope: dict[str, Any] = {
+    rotary: dict[str, Any] = {
         "rope_theta": config.rope_max_wavelength,
         "rope_type": "default",
     }
     if config.rope_scaling is None:
-        return rope
+        return rotary
 
     scaling = dict(config.rope_scaling)
     original_max_position = scaling.pop("original_max_position", None)
-    rope["rope_type"] = scaling.pop("type")
-    rope.update(scaling)
+    rotary["rope_type"] = scaling.pop("type")
+    rotary.update(scaling)
     if original_max_position is not None:
-        rope["original_max_position_embeddings"] = original_max_position
-    return rope
+        rotary["original_max_position_embeddings"] = original_max_position
+    return rotary
 
 
 def _read_llama(config_json: JsonObject, has_head: bool) -> DecoderConfig:

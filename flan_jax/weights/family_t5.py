@@ -1,5 +1,6 @@
 """T5 1.0, T5 1.1, mT5 and UL2."""
 
+import math
 from typing import Any
 
 from flan_jax.errors import InputError, look_up
@@ -139,7 +140,7 @@ def _read_t5(config_json: JsonObject, has_head: bool) -> EncoderDecoderConfig:
         str(config_json["feed_forward_proj"]),
     )
     epsilon = config_json.get("layer_norm_epsilon", 1e-6)
-    if epsilon != 1e-6:
+    if not math.isclose(epsilon, 1e-6, rel_tol=1e-6):
         raise InputError(
             f"config.json sets layer_norm_epsilon = {epsilon}; models here have T5's 1e-06. Take a "
             "model that has it"

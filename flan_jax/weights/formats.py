@@ -4,7 +4,7 @@ The modules of the formats have a `load_params` and a `save_params` each; those 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from etils import epath
@@ -34,7 +34,9 @@ UNSUPPORTED_FILES = {
 """Files that people take for a model, by pattern, with what to give instead."""
 
 
-def load_params(source: str | Path, config: ModelConfig, like: Params) -> Params:
+def load_params(
+    source: str | Path, config: ModelConfig, like: Params, changes: Collection[str] = ()
+) -> Params:
     """Returns the parameters in `source`.
 
     Args:
@@ -42,25 +44,28 @@ def load_params(source: str | Path, config: ModelConfig, like: Params) -> Params
         checkpoint.
       config: the model that is wanted.
       like: arrays, or shapes with shardings; each parameter is placed as its leaf here.
+      changes: settings of `config` that may differ from a Hugging Face folder's.
 
     Raises:
       InputError: `source` is none of these, or of another model.
     """
     kind = format_of(source)
     if kind == "hugging_face":
-        return hugging_face.load_params(source, config, like)
+        return hugging_face.load_params(source, config, like, changes)
     if kind == "t5x":
         return t5x.load_params(source, like)
     frozen = orbax.frozen_params_id(source)
     if frozen is not None:
-        return _load_with_frozen(source, config, like, frozen)
+        base = _frozen_source(source, frozen)
+        selected, _ = partition(like, frozen["trainable"])
+        whole = load_params(base, config, like, changes)
+        _, base_params = partition(whole, frozen["trainable"])
+        return merge(orbax.load_params(source, selected), base_params)
     return orbax.load_params(source, like)
 
 
-def _load_with_frozen(
-    source: str | Path, config: ModelConfig, like: Params, frozen: JsonObject
-) -> Params:
-    """Returns the trained parameters of a run with its frozen ones, from the run's warm start.
+def _frozen_source(source: str | Path, frozen: JsonObject) -> str:
+    """Returns where the frozen parameters of a run are: its warm start, if that is unchanged.
 
     Checkpoints of earlier versions do not hold random frozen parameters either.
     """
@@ -74,9 +79,7 @@ def _load_with_frozen(
             f"TrainConfig.trainable of its run; the others were {origin}. Evaluate the run with "
             "its own training command, or give the warm start that it was trained from"
         )
-    selected, _ = partition(like, frozen["trainable"])
-    _, base_params = partition(load_params(base, config, like), frozen["trainable"])
-    return merge(orbax.load_params(source, selected), base_params)
+    return base
 
 
 def save_params(

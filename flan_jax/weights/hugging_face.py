@@ -5,10 +5,11 @@ are float32 in memory, whatever the files hold.
 """
 
 import concurrent.futures
+import dataclasses
 import errno
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -22,7 +23,13 @@ from flan_jax.json_files import JsonObject, atomic_folder
 from flan_jax.models.config import ModelConfig
 from flan_jax.pytrees import Params, named_leaves
 from flan_jax.weights.families import differences, family_of, family_of_json
-from flan_jax.weights.family import IGNORED_TENSORS, Family, HfName, hf_names
+from flan_jax.weights.family import (
+    IGNORED_TENSORS,
+    Family,
+    HfName,
+    check_numbers,
+    hf_names,
+)
 from flan_jax.weights.safetensors_folder import (
     CONFIG_FILE,
     INDEX_FILE,
@@ -47,6 +54,7 @@ tensor at once takes twice as long."""
 FILE_BYTES = 5 * 10**9
 """Weights are split into files of this size, as transformers splits them."""
 
+DEPTHS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
 EMBEDDING = "token_embedder/embedding"
 HEAD_TENSOR = "lm_head.weight"
 
@@ -85,17 +93,66 @@ def read_config(folder: str | Path) -> ModelConfig:
     return config
 
 
-def check_config(folder: str | Path, config: ModelConfig) -> None:
-    """Raises InputError if a folder's config.json describes another model than `config`."""
-    differing = differences(config, read_config(folder))
+def check_config(
+    folder: str | Path, config: ModelConfig, changes: Collection[str] = ()
+) -> None:
+    """Checks that a folder's config.json describes a model.
+
+    Args:
+      folder: a Hugging Face folder.
+      config: the model.
+      changes: settings that may differ.
+
+    Raises:
+      InputError: config.json describes another model.
+    """
+    theirs = read_config(folder)
+    check_sizes(folder, theirs)
+    if type(theirs) is type(config):
+        same = {name: getattr(config, name) for name in changes}
+        theirs = dataclasses.replace(theirs, **same)
+    differing = differences(config, theirs)
     if differing:
         raise InputError(
-            f"MODEL is not the model in {folder}/{CONFIG_FILE}: {'; '.join(differing)}. Change "
-            "MODEL"
+            f"MODEL is not the model in {folder}/{CONFIG_FILE}: {'; '.join(differing)}. Write "
+            "MODEL = @from_warm_start(), and a setting that is to differ as "
+            f"from_warm_start.{differing[0].partition(':')[0]}"
         )
 
 
-def load_params(folder: str | Path, config: ModelConfig, like: Params) -> Params:
+def check_sizes(folder: str | Path, config: ModelConfig) -> None:
+    """Checks the largest numbers of a folder's config.json against its tensors.
+
+    What follows takes time and memory by these numbers: a table of 10^7 layers is not made.
+
+    Args:
+      folder: a Hugging Face folder.
+      config: the model in its config.json.
+
+    Raises:
+      InputError: there are more layers than tensors, or the embedding has another shape.
+    """
+    tensors = TensorFolder(folder)
+    file = tensors.folder / CONFIG_FILE
+    family = family_of_json(tensors.config)
+    depth = sum(getattr(config, name, 0) for name in DEPTHS)
+    if depth > len(tensors.names()):
+        raise InputError(
+            f"{file} says that the model has {depth} layers, and there are only "
+            f"{len(tensors.names())} tensors. Copy the folder again"
+        )
+    expected = (config.vocab_size, config.emb_dim)
+    for name in (dict(family.table)[EMBEDDING], *family.embedding_aliases):
+        if name in tensors.names() and tensors.shape(name) != expected:
+            raise InputError(
+                f"{file} says that vocabulary and width of the embedding are {expected}, and "
+                f"{name} ({EMBEDDING}) is {tensors.shape(name)}. Copy the folder again"
+            )
+
+
+def load_params(
+    folder: str | Path, config: ModelConfig, like: Params, changes: Collection[str] = ()
+) -> Params:
     """Returns the weights in a folder as float32 parameters.
 
     Beside the parameters, host memory holds the parts of READERS arrays at a time.
@@ -104,6 +161,7 @@ def load_params(folder: str | Path, config: ModelConfig, like: Params) -> Params
       folder: a Hugging Face folder.
       config: the model that is wanted.
       like: its parameters' shapes, with shardings; each parameter is placed as its leaf here.
+      changes: settings that may differ from config.json.
 
     Raises:
       InputError: config.json describes another model, or tensors are missing, unknown or of
@@ -111,7 +169,7 @@ def load_params(folder: str | Path, config: ModelConfig, like: Params) -> Params
     """
     tensors = TensorFolder(folder)
     family, _ = _read_family(tensors)
-    check_config(folder, config)
+    check_config(folder, config, changes)
 
     leaves = named_leaves(like)
     shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
@@ -191,11 +249,12 @@ def _read_family(tensors: TensorFolder) -> tuple[Family, ModelConfig]:
     config_json = {**family.defaults, **tensors.config}
     has_head = HEAD_TENSOR in tensors.names()
     try:
+        check_numbers(tensors.config)
         return family, family.read(config_json, has_head)
     except KeyError as error:
         raise InputError(f"{file} does not say {error}; copy it again") from None
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     except (TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
         raise InputError(
             f"{file} has a setting of the wrong kind: {error}. Copy it again"
@@ -427,6 +486,17 @@ def _copy_tokenizer(
         name = family.sentencepiece_file if is_sentencepiece else "tokenizer.json"
         shutil.copyfile(file, folder / name)
         _copy_files(file.parent, folder, ["tokenizer_config.json"])
+
+
+def copy_tokenizer_files(source: str | Path, target: str | Path) -> None:
+    """Copies a folder's tokenizer and generation settings into another folder.
+
+    Args:
+      source: a Hugging Face folder.
+      target: a folder, which is not made one of Hugging Face by it.
+    """
+    names = (GENERATION_FILE, *TOKENIZER_FILES)
+    _copy_files(Path(source).expanduser(), Path(target).expanduser(), names)
 
 
 def _copy_files(source: Path, target: Path, names: Sequence[str]) -> None:

@@ -116,8 +116,12 @@ def test_a_gin_file_that_is_not_there(refused):
 def test_a_macro_without_a_value(refused):
     expected = "the gin macro MIXTURE has no value yet; write --gin.MIXTURE=value, or set it in a gin file"
     assert refused(prepare.main, "--gin_file=train.gin") == expected
-    assert "the gin macro TOKENIZER has no value" in refused(
+    assert "the gin macro STEPS has no value" in refused(
         prepare.main, "--gin_file=train.gin", "--gin.MIXTURE=rte"
+    )
+    named = ["--gin_file=flan_mixture.gin", "--gin_file=models/t5_nano.gin"]
+    assert "the gin macro TOKENIZER has no value" in refused(
+        prepare.main, *named, "--gin.from_warm_start.from_scratch_tokenizer=None"
     )
 
 

@@ -15,7 +15,7 @@ from flan_jax.cli import train  # fmt: skip
         ("--gin.TrainConfig.log_evry=1", "'TrainConfig' doesn't have a parameter named 'log_evry'.*Did you mean 'log_every'?"),
         ("--gin.TrainConfg.steps=1", "No configurable matching 'TrainConfg'.*Did you mean 'TrainConfig'?"),
         ("--gin.MODEL=@DecoderConfg()", "No configurable matching reference '@DecoderConfg.*Did you mean 'DecoderConfig'?"),
-        ("--gin.MODEL=big", "MODEL is 'big'; write MODEL = @EncoderDecoderConfig() or @DecoderConfig()"),
+        ("--gin.MODEL=big", "MODEL is 'big'; write MODEL = @from_warm_start(), @EncoderDecoderConfig() or @DecoderConfig()"),
         ("--gin.MIXTURE=flan2022", "unknown mixture or task 'flan2022'. Did you mean 'flan2021'?"),
         ("--gin.MIXTURE=rtee", "unknown mixture or task 'rtee'. Did you mean 'rte'?"),
         ("--gin.HELD_OUT=nlu", "unknown cluster to hold out 'nlu'. Did you mean 'nli'?"),

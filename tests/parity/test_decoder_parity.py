@@ -1,9 +1,10 @@
-"""The same weights give the logits of Hugging Face's Llama, Mistral, Qwen and Gemma.
+"""The same weights give the logits of Hugging Face's Llama, Mistral, Qwen, OLMo and Gemma.
 
 Needs `pip install .[parity]`.
 """
 
 import dataclasses
+import math
 import re
 
 import jax
@@ -91,6 +92,43 @@ FAMILIES = {
     "Qwen3": (
         {"tie_word_embeddings": False, "attention_bias": False},
         {"qk_norm": True},
+    ),
+    "Olmo2": (
+        {
+            "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": False,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 5e3,
+                "original_max_position_embeddings": 16,
+                "factor": 4.0,
+            },
+        },
+        {
+            "qk_norm": True,
+            "joint_qk_norm": True,
+            "pre_norms": False,
+            "post_norms": True,
+            "norm_epsilon": 1e-5,
+            "rope_max_wavelength": 5e3,
+            "rope_scaling": {
+                "type": "yarn",
+                "factor": 4.0,
+                "original_max_position": 16,
+                "beta_fast": 32,
+                "beta_slow": 1,
+                "attention_factor": 0.1 * math.log(4.0) + 1.0,
+            },
+        },
+    ),
+    "Gemma": (
+        {"rms_norm_eps": 1e-6},
+        TIED
+        | {
+            "mlp_activations": ("gelu", "linear"),
+            "norm_offset": 1.0,
+            "scale_embeddings": True,
+        },
     ),
     "Gemma2": (
         {
@@ -324,7 +362,7 @@ def test_prompts_and_steps_with_the_cache(family, stacked):
         assert_close(np.array(logits), expected_step)
 
 
-@pytest.mark.parametrize("name", ["Qwen2", "Gemma2", "Gemma3"])
+@pytest.mark.parametrize("name", ["Qwen2", "Olmo2", "Gemma2", "Gemma3"])
 def test_gradients_of_the_loss(name, init, make_batch):
     """Of the chunked loss: gradients of biases, norms and tied tables, through both softcaps."""
     family = Family(name, init, make_batch)

@@ -38,6 +38,12 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 500.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
 T5 = {
     "vocab_size": 96,
     "d_model": 24,
@@ -80,6 +86,14 @@ def qwen3(**settings):
     return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**DECODER | settings))
 
 
+def olmo2(**settings):
+    return transformers.Olmo2ForCausalLM(transformers.Olmo2Config(**DECODER | settings))
+
+
+def gemma1(**settings):
+    return transformers.GemmaForCausalLM(transformers.GemmaConfig(**DECODER | settings))
+
+
 def gemma2(**settings):
     return transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**GEMMA | settings))
 
@@ -103,7 +117,10 @@ PEERS = {
     "llama_tied": lambda: llama(tie_word_embeddings=True),
     "mistral": lambda: mistral(sliding_window=6),
     "qwen2": qwen2,
+    "qwen2_yarn": lambda: qwen2(rope_parameters=YARN),
     "qwen3": qwen3,
+    "olmo2": olmo2,
+    "gemma1": gemma1,
     "gemma2": gemma2,
     "gemma3": gemma3,
 }

@@ -85,6 +85,9 @@ def test_a_longer_axis_adds_runs_and_repeats_none(folder, cache):
 
 def test_a_run_that_fails_does_not_stop_the_others(folder, cache):
     axes(folder, "{'WARM_START': ['nowhere', None]}", base=False)
+    # Otherwise the folder would be asked for the model when the sweep is planned.
+    named = "MODEL = @EncoderDecoderConfig()\nTOKENIZER = 'practice'\n"
+    (folder / "small.gin").write_text((folder / "small.gin").read_text() + named)
     output = sweep(folder, cache, code=1)
     assert "WARM_START=nowhere: failed" in output
     assert "[1/2]" in output

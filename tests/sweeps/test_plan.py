@@ -102,7 +102,7 @@ def test_a_runs_identity_is_what_its_results_depend_on():
     changed = [
         only("SEED = 1"), only("STEPS = 5"), only("train/Prompts.templates = 4"), only("LEARNING_RATE = 0.5"),
         only("EncoderDecoderConfig.num_heads = 2"), only(base="base_lm.gin"),
-        only("WARM_START = 'elsewhere'"),
+        only("WARM_START = 'elsewhere'", "MODEL = @EncoderDecoderConfig()", "TOKENIZER = 'practice'"),
     ]  # fmt: skip
     assert len({first, *changed}) == 8
 

@@ -1,6 +1,7 @@
 """Which family a model is of, and what two configurations compute differently."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -41,6 +42,8 @@ PUBLIC_MODEL_TYPES = (
     "mistral",
     "qwen2",
     "qwen3",
+    "olmo2",
+    "gemma",
     "gemma2",
     "gemma3_text",
 )
@@ -94,6 +97,35 @@ def test_differences_are_in_what_is_computed():
         differences(LLAMA, dataclasses.replace(LLAMA, remat="full", num_kv_heads=2))
         == []
     )
+
+
+def test_the_rounding_of_a_number_is_no_difference():
+    """1 / sqrt(8) is not 8 ** -0.5 in its last bit, and files have epsilons in float32."""
+    assert 1 / math.sqrt(8) != 8**-0.5
+    rounded = {
+        "query_scale": 1 / math.sqrt(8),
+        "norm_epsilon": 9.999999747e-06,
+        "rope_scaling": {"type": "linear", "factor": 1.0000000001},
+    }
+    whole = {"norm_epsilon": 1e-5, "rope_scaling": {"type": "linear", "factor": 1}}
+    assert (
+        differences(
+            dataclasses.replace(LLAMA, **rounded), dataclasses.replace(LLAMA, **whole)
+        )
+        == []
+    )
+    near = dataclasses.replace(LLAMA, norm_epsilon=1.001e-5)
+    assert differences(near, dataclasses.replace(LLAMA, norm_epsilon=1e-5)) == [
+        "norm_epsilon: 1.001e-05, not 1e-05"
+    ]
+    scaling = {"type": "linear", "factor": 2.0}
+    other = {"type": "linear", "factor": 2.01}
+    assert len(
+        differences(
+            dataclasses.replace(LLAMA, rope_scaling=scaling),
+            dataclasses.replace(LLAMA, rope_scaling=other),
+        )
+    ) == (1)
 
 
 def test_relative_position_buckets_count_only_where_they_are_read():

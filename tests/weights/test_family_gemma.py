@@ -173,7 +173,7 @@ def test_local_layers_of_gemma_3_have_rotary_embeddings_of_their_own(
             {"use_bidirectional_attention": True},
             "use_bidirectional_attention = True, which is not supported",
         ),
-        ({"query_pre_attn_scalar": "all"}, "setting of the wrong kind"),
+        ({"query_pre_attn_scalar": "all"}, "query_pre_attn_scalar is .all.; it must"),
         ({"hidden_activation": "tanh"}, "unknown activation in config.json 'tanh'"),
     ],
 )

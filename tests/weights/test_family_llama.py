@@ -1,6 +1,7 @@
 """config.json of Llama, Mistral, Qwen 2.5 and Qwen 3: read, written, and what is refused."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -66,6 +67,12 @@ SMALL = {
     "num_attention_heads": 4,
 }
 """All that a config.json must say."""
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 1e6,
+    "factor": 4.0,
+    "original_max_position_embeddings": 32_768,
+}
 
 
 def test_a_published_config_json_is_read(read_config):
@@ -172,8 +179,18 @@ def test_what_a_family_adds_to_llama(read_config, settings, expected):
     [
         ({"hidden_act": "tanh"}, "unknown activation in config.json 'tanh'"),
         (
-            {"rope_parameters": {"rope_theta": 1.0, "rope_type": "yarn"}},
-            "unknown rope scaling in config.json 'yarn'",
+            {"rope_parameters": {"rope_theta": 1.0, "rope_type": "longrope"}},
+            "unknown rope scaling in config.json 'longrope'.*yarn",
+        ),
+        ({"rope_parameters": YARN | {"truncate": False}}, "truncate = False for YaRN"),
+        ({"rope_parameters": YARN | {"rope_theta": 1.0}}, "YaRN needs one above 1"),
+        (
+            {"partial_rotary_factor": 0.5},
+            "partial_rotary_factor = 0.5, which is not supported",
+        ),
+        (
+            {"rope_parameters": {"rope_theta": 5e3, "partial_rotary_factor": 0.5}},
+            "partial_rotary_factor = 0.5, which is not supported",
         ),
         (
             {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
@@ -239,3 +256,32 @@ def test_the_second_norm_of_a_layer_is_the_one_before_the_mlp():
     name = "decoder/layers_1/pre_mlp_layer_norm/scale"
     theirs = hf_names(LLAMA, [name])[name]
     assert theirs == ("model.layers.1.post_attention_layernorm.weight", False)
+
+
+def test_yarn_has_transformers_values_where_it_says_nothing(read_config):
+    def scaling(rope, **settings):
+        return read_config({**SMALL, "rope_parameters": rope, **settings}).rope_scaling
+
+    assert scaling(YARN) == {
+        "type": "yarn",
+        "factor": 4.0,
+        "original_max_position": 32_768,
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "attention_factor": pytest.approx(0.1 * math.log(4.0) + 1.0),
+    }
+    by_mscale = scaling(YARN | {"mscale": 1.0, "mscale_all_dim": 0.5})
+    assert by_mscale["attention_factor"] == pytest.approx(
+        (0.1 * math.log(4.0) + 1.0) / (0.05 * math.log(4.0) + 1.0)
+    )
+    given = scaling(YARN | {"attention_factor": 1.5, "beta_fast": 16})
+    assert (given["attention_factor"], given["beta_fast"]) == (1.5, 16)
+
+    # The length of pre-training may stand outside, and the factor may follow from it.
+    bare = {"rope_type": "yarn", "rope_theta": 1e6}
+    lengths = {
+        "max_position_embeddings": 131_072,
+        "original_max_position_embeddings": 32_768,
+    }
+    assert scaling(bare, **lengths)["factor"] == 4.0
+    assert scaling(YARN, **lengths)["original_max_position"] == 32_768

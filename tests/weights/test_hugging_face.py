@@ -255,8 +255,8 @@ def test_another_model_is_refused(peers, tmp_path):
     "change, message",
     [
         ({"vocab_size": None}, "vocab_size"),
-        ({"hidden_size": "32"}, "emb_dim"),
-        ({"num_attention_heads": 0, "head_dim": None}, "setting of the wrong kind"),
+        ({"hidden_size": "32"}, "hidden_size is '32'"),
+        ({"num_attention_heads": 0, "head_dim": None}, "num_attention_heads is 0"),
         ({"model_type": ["llama"]}, "unknown model_type"),
         (
             {"rope_parameters": {"rope_theta": "far"}},
