@@ -26,6 +26,14 @@ TINY = {
 GATED = {"mlp_activations": ("silu", "linear"), "position": "rope"}
 TIED = {"logits_via_embedding": True, "tied_logits_scale": 1.0}
 LINEAR = {"type": "linear", "factor": 4.0}
+YARN = {
+    "type": "yarn",
+    "factor": 4.0,
+    "original_max_position": 64,
+    "beta_fast": 32,
+    "beta_slow": 1,
+    "attention_factor": 1.1,
+}
 
 
 def test_train_flops_count_fewer_heads_of_keys():
@@ -122,14 +130,25 @@ def test_training_from_scratch_begins_near_log_vocabulary(form, make_batch, init
     assert np.log(500) - 0.1 < loss < np.log(500) + 1.0
 
 
-@pytest.mark.parametrize("kv_heads", [1, 2])
+@pytest.mark.parametrize(
+    ("kv_heads", "norms"),
+    [
+        (1, {}),
+        (2, {}),
+        (2, {"joint_qk_norm": True, "pre_norms": False, "post_norms": True}),
+    ],
+)
 def test_a_sharded_model_has_the_same_loss_and_gradients(
-    kv_heads, make_batch, examples, init
+    kv_heads, norms, make_batch, examples, init
 ):
-    """With heads of keys that divide over the mesh's tensor axis, and one that does not."""
+    """With heads of keys that divide over the mesh's tensor axis, and one that does not.
+
+    The norms of OLMo 2 are over an axis that the mesh splits.
+    """
     config = DecoderConfig(
         **TINY,
         **GATED,
+        **norms,
         num_kv_heads=kv_heads,
         qk_norm=True,
         attention_bias=True,
@@ -193,6 +212,21 @@ def test_a_sharded_model_has_the_same_loss_and_gradients(
         ({"attention_softcap": 0.0}, "attention_softcap is 0.0"),
         ({"logits_softcap": -1}, "logits_softcap is -1"),
         ({"tied_logits_scale": 1.0}, "logits_via_embedding=True"),
+        ({"pre_norms": False}, "a decoder without norms does not train"),
+        ({"joint_qk_norm": True}, "write qk_norm=True too"),
+        (
+            {"position": "rope", "rope_scaling": YARN, "rope_max_wavelength": 1.0},
+            "YaRN needs one above 1",
+        ),
+        (
+            {
+                "position": "rope",
+                "rope_scaling": YARN,
+                "sliding_window": 4,
+                "rope_local_max_wavelength": 100.0,
+            },
+            "leave one of them out",
+        ),
     ],
 )
 def test_a_form_that_cannot_be_built_is_refused(wrong, message):

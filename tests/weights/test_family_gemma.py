@@ -1,4 +1,4 @@
-"""config.json of Gemma 2 and 3: read, written, and what is refused; a Gemma that takes images."""
+"""config.json of Gemma 1, 2 and 3: read, written, and what is refused; a Gemma that takes images."""
 
 import dataclasses
 import re
@@ -9,7 +9,9 @@ from safetensors.numpy import load_file, save_file
 
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
+from flan_jax.models.params import count_params
 from flan_jax.weights import hugging_face
+from flan_jax.weights.families import family_of
 from flan_jax.weights.family import FAMILIES, hf_names
 from flan_jax.weights.family_gemma import GEMMA2, GEMMA3
 
@@ -151,6 +153,33 @@ def test_which_layers_are_global(read_config, settings, expected):
     small = {**GEMMA_3_1B, "num_hidden_layers": 4, "sliding_window_pattern": None}
     config = read_config({**small, **settings})
     assert (config.sliding_window, config.global_every) == expected
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_pytorch_tanh", None])
+def test_gemma_1_is_a_llama_with_gemmas_embedding_and_norms(read_config, activation):
+    """Its first files say "gelu" and mean the tanh approximation, as transformers reads them."""
+    gemma_2b = {
+        "model_type": "gemma",
+        "vocab_size": 256_000,
+        "hidden_size": 2048,
+        "intermediate_size": 16_384,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 1,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10_000.0,
+    }
+    if activation is not None:
+        gemma_2b["hidden_act"] = activation
+    config = read_config(gemma_2b)
+    assert count_params(config) == 2_506_172_416
+    assert (config.head_dim, config.mlp_activations) == (256, ("gelu", "linear"))
+    assert (config.norm_offset, config.scale_embeddings) == (1.0, True)
+    assert (config.post_norms, config.query_scale) == (False, 1 / 16)
+    assert family_of(config).model_type == "gemma"
+    assert read_config({"model_type": "gemma", **family_of(config).write(config)}) == (
+        config
+    )
 
 
 @pytest.mark.parametrize("wavelengths", [(7.0, 3.0), (3.0, 7.0)])
