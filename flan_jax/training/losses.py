@@ -49,6 +49,7 @@ def loss_and_weight(
     Returns:
       The loss sum, and the sums of `cross_entropy`.
     """
+    config = model.config
     variables = {"params": params}
     hidden = model.apply(
         variables, batch, deterministic=deterministic, rngs=rngs, method="hidden"
@@ -60,8 +61,10 @@ def loss_and_weight(
         batch["decoder_target_tokens"],
         batch["decoder_loss_weights"],
         z_loss=z_loss,
-        softcap=model.config.logits_softcap,
-        supervised_only=model.config.computes_supervised_logits_only,
+        softcap=config.logits_softcap,
+        supervised_only=config.computes_supervised_logits_only,
+        # Encoder-decoders keep their sums to the last bit.
+        vocab_first=config.architecture == "decoder" and config.logits_via_embedding,
     )
 
 
@@ -74,6 +77,7 @@ def cross_entropy(  # noqa: PLR0913 (the settings all have defaults)
     z_loss: float = 1e-4,
     softcap: float | None = None,
     supervised_only: bool = False,
+    vocab_first: bool = False,
     length_chunk: int = LENGTH_CHUNK,
 ) -> tuple[Float[Array, ""], Sums]:
     """Returns the weighted sum of the targets' losses under softmax(logits).
@@ -90,6 +94,7 @@ def cross_entropy(  # noqa: PLR0913 (the settings all have defaults)
       softcap: the logits are softcap tanh(hidden @ kernel / softcap) (Gemma 2, section 2).
       supervised_only: compute logits only where the weights are not 0, in as many chunks as this
         batch takes. The sums are the same up to rounding.
+      vocab_first: whether the kernel is a transposed embedding, which is faster read as it lies.
       length_chunk: positions of all rows that are computed at a time. The last chunk is padded with
         weights of 0.
 
@@ -105,7 +110,10 @@ def cross_entropy(  # noqa: PLR0913 (the settings all have defaults)
         hidden = _pad_length(hidden, padding)
         targets = _pad_length(targets, padding)
         weights = _pad_length(weights, padding)
-    settings = _Settings(z_loss, softcap, chunk, supervised_only)
+    if vocab_first:
+        # XLA drops both transpositions; it would not move one into the loop over chunks.
+        kernel = kernel.T
+    settings = _Settings(z_loss, softcap, chunk, supervised_only, vocab_first)
     totals: Tree = _chunked(kernel, (hidden, targets, weights), settings)
     loss_sum, z_loss_sum, correct_sum = totals
     sums = {
@@ -136,17 +144,29 @@ class _Settings(NamedTuple):
     chunk: int
     supervised_only: bool
 
+    vocab_first: bool
+
+    @property
+    def kernel_axes(self) -> tuple[str, ...]:
+        """The logical axes of the kernel."""
+        return HEAD[::-1] if self.vocab_first else HEAD
+
+    @property
+    def kernel_letters(self) -> str:
+        """The kernel's axes in einsum, where b: batch, l: length, m: embed, v: vocab."""
+        return "vm" if self.vocab_first else "mv"
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _chunked(
     kernel: jax.Array, arrays: Arrays, settings: _Settings
 ) -> tuple[jax.Array, ...]:
     """Returns (loss_sum, z_loss_sum, correct_sum) over all chunks, without computing gradients."""
-    kernel = gather_fsdp(kernel, HEAD)
+    kernel = gather_fsdp(kernel, settings.kernel_axes)
 
-    def body(total: Tree, piece: Arrays) -> tuple[Tree, None]:
+    def body(piece: Arrays) -> tuple[Tree, None]:
         sums, _ = _forward(kernel, piece, settings)
-        return jax.tree.map(jnp.add, total, sums), None
+        return sums, None
 
     zeros = (jnp.zeros((), jnp.float32),) * 3
     sums, _ = _over_chunks(body, zeros, arrays, settings)
@@ -160,24 +180,26 @@ def _chunked_forward(
 
     That is cheaper than to compute the logits again in the backward pass.
     """
-    kernel = gather_fsdp(kernel, HEAD)
+    axes = settings.kernel_axes
+    letters = settings.kernel_letters
+    kernel = gather_fsdp(kernel, axes)
 
-    # b: batch, l: length, m: embed, v: vocab.
-    def body(total: Tree, piece: Arrays) -> tuple[Tree, jax.Array]:
+    def body(piece: Arrays) -> tuple[Tree, jax.Array]:
         sums, logits_grad = _forward(kernel, piece, settings)
         logits_grad = logits_grad.astype(kernel.dtype)
-        hidden_grad = jnp.einsum("blv,mv->blm", logits_grad, kernel)
+        hidden_grad = jnp.einsum(f"blv,{letters}->blm", logits_grad, kernel)
 
         piece_hidden, _, _ = piece
         kernel_grad = jnp.einsum(
-            "blm,blv->mv", piece_hidden, logits_grad, preferred_element_type=jnp.float32
+            f"blm,blv->{letters}",
+            piece_hidden,
+            logits_grad,
+            preferred_element_type=jnp.float32,
         )
-        kernel_grad = constrain(kernel_grad, HEAD)
-        new_total = jax.tree.map(jnp.add, total, (sums, kernel_grad))
-        return new_total, hidden_grad
+        return (sums, constrain(kernel_grad, axes)), hidden_grad
 
     zero_sums = (jnp.zeros((), jnp.float32),) * 3
-    zero_grad = constrain(jnp.zeros(kernel.shape, jnp.float32), HEAD)
+    zero_grad = constrain(jnp.zeros(kernel.shape, jnp.float32), axes)
     zeros = (zero_sums, zero_grad)
     total, hidden_grad = _over_chunks(body, zeros, arrays, settings)
     sums, kernel_grad = total
@@ -200,18 +222,25 @@ _chunked.defvjp(_chunked_forward, _chunked_backward)
 
 
 def _over_chunks(
-    body: Callable[[Total, Arrays], tuple[Total, Tree]],
+    body: Callable[[Arrays], tuple[Total, Tree]],
     zeros: Total,
     arrays: Arrays,
     settings: _Settings,
 ) -> tuple[Total, Tree]:
-    """Runs jax.lax.scan over chunks of positions; joins stacked outputs along the length again."""
+    """Adds up the totals of chunks of positions; joins their outputs along the length again.
+
+    Args:
+      body: maps the arrays of a chunk to its (total, output).
+      zeros: what the totals are added to.
+      arrays: those of all positions.
+      settings: the size of a chunk, and which positions count.
+    """
     chunk = settings.chunk
     count = arrays[0].shape[1] // chunk
     if count == 1:
-        return body(zeros, arrays)
+        return body(arrays)
     if settings.supervised_only:
-        return _over_supervised(body, zeros, arrays, chunk)
+        return _over_supervised(body, arrays, chunk)
 
     def split(array: jax.Array) -> jax.Array:
         """[batch, length, ...] -> [count, batch, chunk, ...]."""
@@ -225,22 +254,23 @@ def _over_chunks(
         pieces = jnp.swapaxes(array, 0, 1)
         return pieces.reshape(batch, count * chunk, *rest)
 
+    def add_chunk(total: Total, piece: Arrays) -> tuple[Total, Tree]:
+        piece_total, output = body(piece)
+        return jax.tree.map(jnp.add, total, piece_total), output
+
     pieces = jax.tree.map(split, arrays)
-    total, outputs = jax.lax.scan(body, zeros, pieces)
+    total, outputs = jax.lax.scan(add_chunk, zeros, pieces)
     return total, jax.tree.map(join, outputs)
 
 
 def _over_supervised(
-    body: Callable[[Total, Arrays], tuple[Total, Tree]],
-    zeros: Total,
-    arrays: Arrays,
-    chunk: int,
+    body: Callable[[Arrays], tuple[Total, Tree]], arrays: Arrays, chunk: int
 ) -> tuple[Total, Tree]:
     """Like `_over_chunks`, but the chunks hold only the positions whose weight is not 0.
 
     Each device gathers those of its own rows, so that no hidden state moves. How many chunks there
-    are is decided on the device: no batch has too many positions with loss. Outputs are 0 at the
-    other positions.
+    are is decided on the device: no batch has too many positions with loss. Often it is one, which
+    is not added to zeros as large as the kernel. Outputs are 0 at the other positions.
     """
     _, _, weights = arrays
     rows, length = weights.shape
@@ -265,24 +295,25 @@ def _over_supervised(
     order = jnp.pad(order, ((0, 0), (0, -positions % chunk)), constant_values=positions)
     number = jnp.cumsum(is_supervised, axis=1)
 
+    def chunk_of(i: int | jax.Array) -> tuple[Total, Tree]:
+        index = jax.lax.dynamic_slice_in_dim(order, i * chunk, chunk, axis=1)
+        return body(jax.tree.map(lambda x: pick(x, index), arrays))
+
     def add_chunk(i: jax.Array, carry: tuple[Total, Tree]) -> tuple[Total, Tree]:
         total, outputs = carry
-        index = jax.lax.dynamic_slice_in_dim(order, i * chunk, chunk, axis=1)
-        total, output = body(total, jax.tree.map(lambda x: pick(x, index), arrays))
+        chunk_total, output = chunk_of(i)
 
         def write(array: jax.Array, piece: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(array, piece, i * chunk, axis=1)
 
+        total = jax.tree.map(jnp.add, total, chunk_total)
         return total, jax.tree.map(write, outputs, output)
 
-    first = jax.tree.map(lambda x: pick(x, order[:, :chunk]), arrays)
-    _, output = jax.eval_shape(body, zeros, first)
-    outputs = jax.tree.map(
-        lambda x: split(jnp.zeros((devices, order.shape[1], *x.shape[2:]), x.dtype)),
-        output,
-    )
+    total, output = chunk_of(0)
+    padding = order.shape[1] - chunk
+    outputs = jax.tree.map(lambda x: _pad_length(x, padding), output)
     count = -(-jnp.max(number[:, -1]) // chunk)
-    total, outputs = jax.lax.fori_loop(0, count, add_chunk, (zeros, outputs))
+    total, outputs = jax.lax.fori_loop(1, count, add_chunk, (total, outputs))
 
     def put_back(array: jax.Array) -> jax.Array:
         values = jnp.where(is_supervised[..., None], pick(array, number - 1), 0)
@@ -299,7 +330,7 @@ def _row_devices(rows: int) -> int:
 
 
 def _forward(
-    kernel: Float[Array, "embed vocab"],
+    kernel: jax.Array,
     arrays: tuple[
         Float[Array, "batch length embed"],
         Int[Array, "batch length"],
@@ -307,11 +338,16 @@ def _forward(
     ],
     settings: _Settings,
 ) -> tuple[tuple[Float[Array, ""], ...], Float[Array, "batch length vocab"]]:
-    """Returns (loss_sum, z_loss_sum, correct_sum), and loss_sum's gradient by hidden @ kernel."""
+    """Returns (loss_sum, z_loss_sum, correct_sum), and loss_sum's gradient by the logits."""
     hidden, targets, weights = arrays
     z_loss = settings.z_loss
     softcap = settings.softcap
-    logits = jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
+    logits = jnp.einsum(
+        f"blm,{settings.kernel_letters}->blv",
+        hidden,
+        kernel,
+        preferred_element_type=jnp.float32,
+    )
     if softcap is not None:
         logits = softcap * jnp.tanh(logits / softcap)
     # logsumexp, with the maximum subtracted so that no exponential overflows.

@@ -40,12 +40,13 @@ def _inputs(length):
     )
 
 
+@pytest.mark.parametrize("vocab_first", [False, True])
 @pytest.mark.parametrize("supervised_only", [False, True])
 @pytest.mark.parametrize(
     "chunk, softcap",
     [(1, None), (4, None), (5, None), (12, None), (128, None), (5, 3.0)],
 )
-def test_chunked_equals_plain(chunk, softcap, supervised_only):
+def test_chunked_equals_plain(chunk, softcap, supervised_only, vocab_first):
     hidden, kernel, targets, weights = _inputs(12)
 
     def chunked(hidden, kernel):
@@ -57,6 +58,7 @@ def test_chunked_equals_plain(chunk, softcap, supervised_only):
             z_loss=Z_LOSS,
             softcap=softcap,
             supervised_only=supervised_only,
+            vocab_first=vocab_first,
             length_chunk=chunk,
         )
 
@@ -126,6 +128,7 @@ def test_tokens_of_weight_zero_add_nothing():
     ],
     ids=["none", "all", "the last token", "one row", "some"],
 )
+@pytest.mark.parametrize("vocab_first", [False, True])
 @pytest.mark.parametrize(
     "shape",
     [
@@ -134,7 +137,7 @@ def test_tokens_of_weight_zero_add_nothing():
         {"data": 2, "fsdp": 2, "tensor": 2},
     ],
 )
-def test_the_supervised_tokens_of_sharded_rows(weights, shape):
+def test_the_supervised_tokens_of_sharded_rows(weights, shape, vocab_first):
     """However many tokens of however few rows have loss, none is lost on any mesh."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(4, 10, 8)).astype(np.float32)
@@ -150,6 +153,7 @@ def test_the_supervised_tokens_of_sharded_rows(weights, shape):
             weights,
             z_loss=Z_LOSS,
             supervised_only=True,
+            vocab_first=vocab_first,
             length_chunk=3,
         )
 
