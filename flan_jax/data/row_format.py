@@ -213,14 +213,13 @@ def parse_format_text(text: str, tokenizer: Tokenizer, field: str) -> Pieces:
     Raises:
       InputError: the tokenizer has no such token.
     """
-    ids = dict(tokenizer.special_tokens)
+    ids: dict[str, int | None] = dict(tokenizer.special_tokens)
     ids |= {"{bos}": tokenizer.bos_id, "{eos}": tokenizer.eos_id}
     ids["{pad}"] = tokenizer.pad_id
     pieces: list[str | int] = []
-    for part in re.split(f"({_special_pattern(ids)})", text):
+    for part in split_at_spellings(text, ids):
         if part not in ids:
-            if part:
-                pieces.append(part)
+            pieces.append(part)
             continue
         token_id = ids[part]
         if token_id is None:
@@ -230,3 +229,17 @@ def parse_format_text(text: str, tokenizer: Tokenizer, field: str) -> Pieces:
             )
         pieces.append(token_id)
     return tuple(pieces)
+
+
+def split_at_spellings(text: str, spellings: Iterable[str]) -> list[str]:
+    """Returns the parts of a text, none empty: spellings of tokens, and the texts between them.
+
+    >>> split_at_spellings("a</s>b", ["</s>"])
+    ["a", "</s>", "b"]
+
+    Args:
+      text: the text.
+      spellings: the spellings of tokens.
+    """
+    parts = re.split(f"({_special_pattern(spellings)})", text)
+    return [part for part in parts if part]

@@ -15,6 +15,7 @@ from flan_jax.data.row_format import (
     RowFormat,
     RowTokens,
     parse_format_text,
+    split_at_spellings,
 )
 from flan_jax.data.token_store import cut
 from flan_jax.data.tokenizers import TextAfter, Tokenizer
@@ -124,6 +125,26 @@ class RowTokenizer:
                 after = neighbours[number + 2]
                 places.append(_Place(segment, before, after))
         return self._encode(places)
+
+    def encode_markup(self, text: str) -> list[int]:
+        """Returns the tokens of a text in which the spelling of a special token is that token.
+
+        Neither the format's texts nor the start token are added. It is how transformers tokenizes,
+        and for texts that programs made, such as rendered chat templates: rows never are.
+
+        Args:
+          text: the text.
+        """
+        special = self.tokenizer.special_tokens
+        tokens: list[int] = []
+        after: TextAfter = "nothing"
+        for part in split_at_spellings(text, special):
+            if part in special:
+                tokens.append(special[part])
+            else:
+                tokens += self.tokenizer.encode_batch([part], after)[0]
+            after = "special"
+        return tokens
 
     def prompt(self, tokens: np.ndarray, lengths: Mapping[str, int]) -> np.ndarray:
         """Returns a prompt as a model reads it: cut, and for a decoder with the start token.

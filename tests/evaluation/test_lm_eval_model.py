@@ -11,15 +11,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from toy_tasks import KIND
 
-from flan_jax.data.prepare import prepare
 from flan_jax.data.row_tokenizer import RowTokenizer
-from flan_jax.data.store_requests import Request
 from flan_jax.data.tokenizers import PRACTICE_MODEL, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
 from flan_jax.evaluation import lm_eval_model
-from flan_jax.evaluation.predictions import Predictor
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.parallel.mesh import make_mesh
@@ -117,80 +114,110 @@ def task():
     )
 
 
-def test_the_harness_chooses_as_our_own_evaluation_does(lm, scorer, tmp_path):
+def tokens_of(scorer, context, continuation):
+    """(the tokens of a context as the model reads it, those of the continuation), by hand."""
     tokenizer = load_tokenizer(PRACTICE_MODEL)
-    (store,) = prepare(
-        [Request(KIND, "test", "eval")],
-        RowTokenizer(tokenizer),
-        tmp_path,
-        workers=0,
-        progress=False,
-    ).values()
-    key = ("toy_kind", "test")
-    predictor = Predictor(scorer=scorer, row_tokenizer=rows_of(scorer), lengths=LENGTHS)
-    predictions = predictor.predict({key: store}, {key: len(store)})[key]
-    own = [row for row in predictions if row.template == 0]
+    before = tokenizer.encode(context)
+    if scorer.architecture == "encoder_decoder":
+        context_tokens = [*before, tokenizer.eos_id]
+        tokens = tokenizer.encode(continuation)
+    else:
+        context_tokens = before
+        tokens = tokenizer.encode(context + continuation)[len(before) :]
+    return as_read(scorer, context_tokens), np.array(tokens, np.int32)
+
+
+def test_the_harness_chooses_by_the_sums_of_its_continuations(lm, scorer):
     found = lm_eval.simple_evaluate(model=lm, tasks=[task()], bootstrap_iters=0)
     samples = sorted(found["samples"]["toy_kind"], key=lambda sample: sample["doc_id"])
-    assert [sample["doc"]["inputs"] for sample in samples] == [
-        row.inputs for row in own
-    ]
     theirs = np.array(
         [[answer[0] for answer in sample["filtered_resps"]] for sample in samples],
         float,
     )
-    np.testing.assert_allclose(theirs, [row.sums for row in own], atol=1e-4)
-    assert [int(sums.argmax()) for sums in theirs] == [row.chosen for row in own]
-    right = np.mean([row.chosen == row.answer for row in own])
-    assert found["results"]["toy_kind"]["acc,none"] == pytest.approx(right)
+    expected = []
+    for row in rows():
+        pairs = [tokens_of(scorer, row.inputs, f" {text}") for text in row.options]
+        prompt = pairs[0][0]
+        options = [tokens for _, tokens in pairs]
+        (sums,) = scorer.log_probs([prompt], [options])
+        expected.append(sums)
+    np.testing.assert_allclose(theirs, expected, atol=1e-4)
+
+    right = [
+        row.correct_option == np.argmax(sums)
+        for row, sums in zip(rows(), expected, strict=True)
+    ]
+    assert found["results"]["toy_kind"]["acc,none"] == pytest.approx(np.mean(right))
 
 
 def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
-    tokenizer = load_tokenizer(PRACTICE_MODEL)
     contexts = ["Does a cat fly?", "Does a hen fly?", "A"]
-    prompts = [
-        as_read(scorer, [*tokenizer.encode(text), tokenizer.eos_id])
-        for text in contexts
-    ]
-    generated = scorer.generate(prompts, GenerationConfig(LENGTHS["targets"]))
-    texts = [tokenizer.decode(tokens.tolist()) for tokens in generated]
-    pairs = list(zip(contexts, texts, strict=True))
-    pairs += [(context, "surely not so") for context in contexts]
-    results = lm.loglikelihood(ask(*pairs))
-
+    results = []
     expected = []
-    for prompt, (_, text) in zip([*prompts, *prompts], pairs, strict=True):
-        answer = np.append(
-            tokenizer.encode(text)[: LENGTHS["targets"] - 1], tokenizer.eos_id
-        )
-        (alone,) = scorer.generate([prompt], GenerationConfig(len(answer)))
-        greedy = np.append(alone, tokenizer.eos_id)[: len(answer)]
-        expected.append(np.array_equal(greedy, answer))
+    for context in contexts:
+        prompt, _ = tokens_of(scorer, context, " yes")
+        (greedy,) = scorer.generate([prompt], GenerationConfig(3))
+        request = (None, prompt.tolist(), greedy.tolist())
+        other = (None, prompt.tolist(), [*greedy[:-1].tolist(), int(greedy[-1]) ^ 1])
+        results += lm._loglikelihood_tokens([request, other])
+        expected += [True, False]
     assert [is_greedy for _, is_greedy in results] == expected
-    assert all(total < 0 for total, _ in results)
+    assert all(log_prob < 0 for log_prob, _ in results)
+
+
+def test_long_contexts_lose_their_beginning(lm, scorer):
+    """The question at the end stays, so that different questions have different answers."""
+    shots = "Does a cat fly? no\n\n" * 9
+    asked = [f"{shots}Does a hen fly?", f"{shots}Does an eel swim?"]
+    sums = [
+        one for one, _ in lm.loglikelihood(ask(*((text, " yes") for text in asked)))
+    ]
+    prompt, tokens = tokens_of(scorer, asked[0], " yes")
+    room = LENGTHS["inputs"]
+    if scorer.architecture == "decoder":
+        room = sum(LENGTHS.values()) + 1 - len(tokens)
+    (expected,) = scorer.log_probs([prompt[-room:]], [[tokens]])
+    assert len(prompt) > room
+    assert sums[0] == pytest.approx(expected[0], abs=1e-4)
+    assert abs(sums[0] - sums[1]) > 1e-3
+
+
+def test_continuations_are_never_cut(lm, scorer):
+    """Two that differ after many tokens have different sums; one without room is refused."""
+    same = " the cat and the dog and the eel"
+    longer = [f"{same} fly", f"{same} swim"]
+    first, second = lm.loglikelihood(ask(*(("Do", text) for text in longer)))
+    assert first[0] != second[0]
+    if scorer.architecture == "decoder":
+        with pytest.raises(InputError, match="Continuations are never cut"):
+            lm.loglikelihood(ask(("Do", same * 9)))
 
 
 def test_a_long_text_is_scored_in_pieces(lm, scorer):
-    """Each token is scored once.
-
-    The total is the pieces' sums, each after the tokens that the harness's windows put before it.
-    """
+    """Each token is scored once, and the pieces follow the token that stands before them."""
     tokenizer = load_tokenizer(PRACTICE_MODEL)
-    text = "The hen and the jay have wings, the cat and the dog and the eel and the fox have none."
+    text = (
+        "The hen and the jay have wings, the cat and the dog and the eel have none." * 4
+    )
     short = "A hen."
-    tokens, size = tokenizer.encode(text), LENGTHS["targets"]
-    assert len(tokens) > 2 * size
+    start = [0] if scorer.architecture == "decoder" else []
+    end = [tokenizer.eos_id] if scorer.architecture == "encoder_decoder" else []
+    size = lm.max_length
     total = 0.0
-    for start in range(0, len(tokens), size):
-        piece = tokens[start : start + size]
-        before = tokens[max(start - (size - len(piece)) - 1, 0) : start]
-        prompt = as_read(scorer, [*before, tokenizer.eos_id])
-        total += float(scorer.log_probs([prompt], [[np.array(piece, np.int32)]])[0][0])
-    empty_prompt = as_read(scorer, [tokenizer.eos_id])
-    short_tokens = np.array(tokenizer.encode(short), np.int32)
-    (alone,) = scorer.log_probs([empty_prompt], [[short_tokens]])
-    totals = lm.loglikelihood_rolling(ask((text,), (short,), ("",)))
-    np.testing.assert_allclose(totals, [total, alone[0], 0.0], atol=1e-4)
+    tokens = [*start, *tokenizer.encode(text), *end]
+    assert len(tokens) > 2 * size
+    for first in range(0, len(tokens), size):
+        piece = tokens[first : first + size]
+        before = tokens[max(first - (size - len(piece)) - 1, 0) : first]
+        prompt = np.array(before or [lm.prefix_token_id], np.int32)
+        (sums,) = scorer.log_probs([prompt], [[np.array(piece, np.int32)]])
+        total += float(sums[0])
+
+    short_tokens = [*start, *tokenizer.encode(short), *end]
+    prefix = np.array([lm.prefix_token_id], np.int32)
+    (alone,) = scorer.log_probs([prefix], [[np.array(short_tokens, np.int32)]])
+    totals = lm.loglikelihood_rolling(ask((text,), (short,)))
+    np.testing.assert_allclose(totals, [total, alone[0]], rtol=1e-5)
 
 
 def test_generation_ends_at_the_first_stop(lm, monkeypatch):
@@ -214,6 +241,12 @@ def test_generation_ends_at_the_first_stop(lm, monkeypatch):
     )
     assert (whole[-9:], cut[-4:]) == (" yes. no\n", " yes")
     assert int(whole[0]) <= 4 and none.isdigit() and int(none) <= LENGTHS["targets"]
+    (as_text,) = lm.generate_until(
+        ask(("Does a hen fly?", {"max_gen_toks": "4", "do_sample": "False"}))
+    )
+    assert as_text == whole
+    with pytest.raises(InputError, match="max_gen_toks='many'; write a number"):
+        lm.generate_until(ask(("A", {"max_gen_toks": "many"})))
     with pytest.raises(
         InputError,
         match="unknown setting in generation_kwargs 'tempratur'. Did you mean 'temperature'",
