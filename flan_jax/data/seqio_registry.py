@@ -8,6 +8,8 @@ flan_jax.data.prepare puts into the stores: `train` each row in a drawn template
 template 3 alone (FLAN's names), and beside a mixture `flan2021` the two parts of each
 leave-one-cluster-out split, `flan2021_without_nli` and `flan2021_nli`.
 
+Rows are FLAN's, or of another row format that begins with PAD, as seqio's converters do.
+
 A conversation's features are `inputs`, all segments but the last, and `targets`, the last one, each
 segment with EOS. seqio's converters have loss on the targets alone; SegmentsFeatureConverter makes
 decoder-only rows with loss on every reply.
@@ -26,7 +28,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax.batch import PAD
 from flan_jax.data.loader import fit_segments
+from flan_jax.data.row_format import FLAN, RowFormat, make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import RenderedExamples, Request, Selection
 from flan_jax.data.token_store import TokenSegment
@@ -66,6 +70,7 @@ def register_seqio(  # noqa: PLR0913 (the settings of DataConfig that seqio task
     eval_prompts: Prompts = ZERO_SHOT,
     maximum_rate: int | None = MAXIMUM_RATE,
     loss_weights: bool = False,
+    row_format: str | RowFormat = "flan",
 ) -> None:
     """Adds all tasks and mixtures to seqio's registries, in place of what it added before.
 
@@ -82,9 +87,11 @@ def register_seqio(  # noqa: PLR0913 (the settings of DataConfig that seqio task
       eval_prompts: how evaluation examples are shown.
       maximum_rate: the largest mixing rate of a task; None for no limit.
       loss_weights: whether tasks have the feature LOSS_WEIGHTS, for SegmentsFeatureConverter.
+      row_format: how prompts and answers stand in a row, see DataConfig.row_format.
 
     Raises:
-      InputError: seqio knows another task or mixture of the same name.
+      InputError: seqio knows another task or mixture of the same name, or seqio's converters cannot
+        write the row format.
     """
     for registry, names in _REGISTERED.items():
         while names:
@@ -93,7 +100,10 @@ def register_seqio(  # noqa: PLR0913 (the settings of DataConfig that seqio task
         return
 
     loaded_tokenizer = load_tokenizer(tokenizer, extra_ids)
-    row_tokenizer = RowTokenizer(loaded_tokenizer)
+    row_tokenizer = RowTokenizer(
+        loaded_tokenizer, make_row_format(row_format, loaded_tokenizer, None)
+    )
+    _check_format(row_tokenizer)
     text_feature = seqio.Feature(seqio_vocabulary(loaded_tokenizer), add_eos=True)
     features = {"inputs": text_feature, "targets": text_feature}
     if loss_weights:
@@ -122,6 +132,17 @@ def register_seqio(  # noqa: PLR0913 (the settings of DataConfig that seqio task
 
     for name in MIXTURES:
         _add_mixtures(name, functools.partial(_mixing_rate, maximum=maximum_rate))
+
+
+def _check_format(row_tokenizer: RowTokenizer) -> None:
+    """Raises InputError unless seqio's converters write rows of this format."""
+    row_tokenizer.check()
+    if row_tokenizer.tokens.start not in (PAD, row_tokenizer.tokenizer.pad_id):
+        raise InputError(
+            f"the row format begins a row with {row_tokenizer.format.start!r}, but seqio's "
+            "converters begin it with the token 0, PAD. Write a RowFormat with start = '{pad}', or "
+            "train with launch/train.py"
+        )
 
 
 def _add_mixtures(name: str, rate: Callable[[seqio.Task], int | float]) -> None:
@@ -249,7 +270,7 @@ class _RenderedExamples(seqio.FunctionDataSource):
     Attributes:
       task: the task.
       row_tokenizer: measures few-shot prompts, and makes the tokens of segments.
-      are_pairs: whether all examples are an input and a target.
+      are_pairs: whether all examples are an input and a target in FLAN's rows.
     """
 
     def __init__(
@@ -264,7 +285,9 @@ class _RenderedExamples(seqio.FunctionDataSource):
     ):
         self.task = task
         self.row_tokenizer = row_tokenizer
-        self.are_pairs = all(renders_pairs(template) for template in task.templates)
+        self.are_pairs = row_tokenizer.format == FLAN and all(
+            renders_pairs(template) for template in task.templates
+        )
         self._selection = selection
         self._prompts = dict.fromkeys(splits, eval_prompts)
         if "train" in splits:

@@ -37,8 +37,9 @@ EOS_TOKENS = (
 )
 PAD_TOKENS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>")
 BOS_TOKENS = ("<s>", "<bos>", "<|begin_of_text|>")
-"""If no file beside tokenizer.json names EOS (PAD, BOS), it is the first of these in its
-vocabulary."""
+UNKNOWN_TOKENS = ("<unk>", "[UNK]")
+"""If no file beside tokenizer.json names EOS (PAD, BOS, the unknown token), it is the first of
+these in its vocabulary."""
 
 
 TextAfter: TypeAlias = Literal["nothing", "special", "text"]
@@ -279,8 +280,7 @@ class HuggingFaceTokenizer:
             for number, token in self._model.get_added_tokens_decoder().items()
             if token.special or is_markup(token.content)
         }
-        unknown = getattr(self._model.model, "unk_token", None)
-        self.unknown_id = self._vocabulary.get(unknown) if unknown else None
+        self.unknown_id = self._unknown_id()
         self.fingerprint = _fingerprint(content, self.eos_id)
 
         # Without PAD (Llama 3) any id will do, as padding is masked; but decode must not skip it
@@ -347,6 +347,13 @@ class HuggingFaceTokenizer:
         state = json.dumps(_state_of(self._model.pre_tokenizer))
         return '"prepend_scheme": "first"' in state
 
+    def _unknown_id(self) -> int | None:
+        """Returns the id that the model gives to characters that it lacks."""
+        model = self._model.model
+        if hasattr(model, "unk_token"):
+            return self._vocabulary.get(model.unk_token)
+        return self._special_id("unk_token", UNKNOWN_TOKENS)  # Unigram does not say
+
     def _leading_id(self) -> int | None:
         """Returns the id that the post-processor puts before a text.
 
@@ -369,7 +376,7 @@ class HuggingFaceTokenizer:
         """Returns the id of a special token; None if there is none.
 
         Args:
-          kind: "eos_token", "bos_token" or "pad_token".
+          kind: "eos_token", "bos_token", "pad_token" or "unk_token".
           usual: texts to look for in the vocabulary if no file beside the tokenizer names one.
 
         Raises:

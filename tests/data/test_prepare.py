@@ -5,8 +5,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
+import tokenizers
 import toy_tasks
 from stores import input_and_target_tokens
 from toy_tasks import KIND, SPELL, FailingRows, Rows, generation
@@ -16,6 +18,7 @@ from flan_jax.data.prepare import prepare
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.store_requests import Request, Selection
 from flan_jax.data.token_store import TOKENS
+from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import render_eval, render_train
 
@@ -377,3 +380,58 @@ def test_ctrl_c_shows_no_tracebacks_of_workers(script, seconds):
     assert program.returncode != 0
     assert err.count("Traceback") <= 1
     assert "KeyboardInterrupt" in err
+
+
+def test_unknown_tokens_are_warned_of_once_a_task(tmp_path, capsys):
+    words = [
+        "does",
+        "a",
+        "cat",
+        "number",
+        "fly",
+        "options",
+        "yes",
+        "no",
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "9",
+        "?",
+        "-",
+        ":",
+    ]
+    model = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel(
+            {word: number for number, word in enumerate(["<unk>", "</s>", *words])},
+            unk_token="<unk>",
+        )
+    )
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    model.add_special_tokens(["<unk>", "</s>"])
+    model.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    requests = [TRAIN, Request(KIND, "test", "eval")]
+    for _ in range(2):  # built, and read from the cache
+        stores = prepare(requests, RowTokenizer(tokenizer), tmp_path / "c", workers=0)
+        warnings = [
+            line
+            for line in capsys.readouterr().err.splitlines()
+            if "unknown to the tokenizer" in line
+        ]
+        assert len(warnings) == 1
+        share = stores[TRAIN.key].meta["unknown_share"]
+        tokens = stores[TRAIN.key].segments.tokens.values
+        assert share == pytest.approx(np.mean(tokens == 0)) and share > 0.1
+        assert f"task 'toy_kind': {share:.1%} of the tokens are unknown" in warnings[0]
+        assert "'D'" in warnings[0] and "'c'" in warnings[0]
+
+
+def test_known_tokens_are_not_warned_of(tokenizer, tmp_path, capsys):
+    prepare([TRAIN], RowTokenizer(tokenizer), tmp_path, workers=0)
+    assert "unknown to the tokenizer" not in capsys.readouterr().err

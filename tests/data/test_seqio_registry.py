@@ -14,6 +14,7 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.loader import Loader
 from flan_jax.data.mixture_data import task_lengths
 from flan_jax.data.prepare import prepare
+from flan_jax.data.row_format import RowFormat
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.seqio_registry import (
     LOSS_WEIGHTS,
@@ -452,3 +453,25 @@ def test_pairs_are_the_same_for_both_decoder_converters(zoo, tokenizer):
     assert set(ours) == set(theirs)
     for name, array in theirs.items():
         np.testing.assert_array_equal(ours[name], array, err_msg=name)
+
+
+def test_other_row_formats(zoo, tokenizer_json, tmp_path):
+    """A format that begins with PAD gives the prepared tokens; others are refused."""
+    tokenizer = load_tokenizer(tokenizer_json({"eos_token": "</s>"}, PAD_FIRST))
+    row_format = RowFormat(start="{pad}", separator="\n", answer_prefix=" ")
+    register_seqio(tokenizer.path, row_format=row_format)
+    request = Request(KIND, "train", "train")
+    rows = RowTokenizer(tokenizer, row_format)
+    (store,) = prepare([request], rows, tmp_path, workers=0).values()
+    inputs, targets = input_and_target_tokens(store)
+    lengths = {"inputs": 999, "targets": 999}
+    expected = [
+        {"inputs": one, "targets": other}
+        for one, other in zip(inputs, targets, strict=True)
+    ]
+    assert theirs("toy_kind", lengths, "train") == expected
+    with pytest.raises(InputError, match="converters begin it with the token 0, PAD"):
+        register_seqio(tokenizer.path, row_format="text")
+
+
+PAD_FIRST = ("<pad>", "</s>", "<unk>")

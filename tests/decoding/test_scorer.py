@@ -15,7 +15,9 @@ from tiny_models import (
 from flan_jax.decoding import scorer as scorer_module
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.prefill import bucket
+from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError
+from flan_jax.parallel.mesh import make_mesh
 from flan_jax.pytrees import map_named
 
 __all__ = ["logits_of"]  # a fixture
@@ -72,6 +74,28 @@ def test_greedy_takes_the_most_probable_token_each_time(name, eos_bias, logits_o
         )
     short = scorer.generate(as_read(name, PROMPTS[:1]), GenerationConfig(3))
     assert token_lists(short) == [expected[0][:3]]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_generation_ends_at_the_first_of_the_stop_ids(beams):
+    prompts = as_read("relative", PROMPTS)
+    config = GenerationConfig(8, num_beams=beams)
+    scorer = make_scorer("relative")
+    whole = token_lists(scorer.generate(prompts, config))
+    stop = whole[0][3]
+    stops = Scorer(
+        MODELS["relative"],
+        scorer.params,
+        make_mesh({"data": 8}),
+        rows=4,
+        stop_ids=(EOS, stop),
+    )
+    written = token_lists(stops.generate(prompts, config))
+    assert all(stop not in tokens for tokens in written)
+    if beams == 1:
+        ends = [tokens.index(stop) if stop in tokens else 8 for tokens in whole]
+        expected = [tokens[:end] for tokens, end in zip(whole, ends, strict=True)]
+        assert written == expected
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", "relative"])
