@@ -175,13 +175,15 @@ def test_what_still_fits_is_shown_in_the_order_of_the_draws():
 
 def test_the_last_exemplars_go_if_the_whole_has_more_tokens_than_its_parts():
     def count_tokens(text):
-        return len(text) + 40 * text.count(BETWEEN + "query")
+        return len(text) + 100 * text.count(BETWEEN + "query")
 
     texts = ask(drawn(shots=6, count_tokens=count_tokens)).split(BETWEEN)
     exemplars = drawn(shots=6, tokens=300, count_tokens=count_tokens)
     prompt = ask(exemplars)
     assert 200 < count_tokens(prompt) <= 300
+    whole = drawn(shots=6, tokens=300, count_tokens=len)
     shown = prompt.split(BETWEEN)
+    assert 1 < len(shown) < len(ask(whole).split(BETWEEN))
     assert shown == [*texts[: len(shown) - 1], "query"]
     assert exemplars.placed == len(shown) - 1
     assert ask(exemplars, "query " * 60) == "query " * 60
