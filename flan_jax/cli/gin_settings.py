@@ -21,10 +21,11 @@ import gin
 import gin.config as gin_config
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.row_format import RowFormat
+from flan_jax.data.row_format import FLAN, RowFormat
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.evaluation.config import EvalConfig
+from flan_jax.json_files import JsonObject
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
@@ -281,7 +282,8 @@ def _say_model(settings: Settings) -> None:
     folder = str(settings.training.warm_start)
     text = (
         f"MODEL from {folder}: {type(settings.model).__name__}, computed in "
-        f"{settings.model.dtype}; TOKENIZER {settings.data.tokenizer}"
+        f"{settings.model.dtype}; TOKENIZER {settings.data.tokenizer}; ROW_FORMAT "
+        f"{_row_format_name(settings)}"
     )
     if settings.model.dtype == "float32":
         stored = model_folder.stored_dtype(folder)
@@ -293,8 +295,15 @@ def _say_model(settings: Settings) -> None:
     _say(text)
 
 
+def _row_format_name(settings: Settings) -> str:
+    row_format, _ = settings.row_format()
+    return row_format if isinstance(row_format, str) else "@RowFormat()"
+
+
 def _use_warm_start(bindings: Sequence[str]) -> bool:
-    """Puts what WARM_START's folder says in the place of @from_warm_start() and a TOKENIZER None.
+    """Puts what WARM_START's folder says in the place of what the gin files leave to it.
+
+    These are a MODEL @from_warm_start(), a TOKENIZER None and a ROW_FORMAT None.
 
     Args:
       bindings: the gin bindings of the command line, which win over what the folder says.
@@ -328,6 +337,8 @@ def _use_warm_start(bindings: Sequence[str]) -> bool:
             tokenizer = _tokenizer_of_folder(warm_start, tokenizer)
         if tokenizer is not None:
             gin.bind_parameter("TOKENIZER/gin.macro.value", tokenizer)
+    if _macro("ROW_FORMAT", absent="") is None and warm_start is not None:
+        _use_row_format(model_folder.default_row_format(warm_start))
     gin_config._CONFIG.pop(("", "flan_jax.from_warm_start"), None)
     return is_from_warm_start and warm_start is not None
 
@@ -430,6 +441,24 @@ def _tokenizer_of_folder(warm_start: str, from_scratch: str | None) -> str | Non
         f"{warm_start} holds no tokenizer (a tokenizer.json or a SentencePiece *.model); copy the "
         "model's own into it, or name it with --gin.TOKENIZER=..."
     )
+
+
+def _use_row_format(row_format: str | JsonObject | None) -> None:
+    """Sets ROW_FORMAT to a name, or to @RowFormat() with texts."""
+    if row_format is None:
+        return
+    value: object = row_format
+    if not isinstance(row_format, str):
+        known = [field.name for field in dataclasses.fields(RowFormat)]
+        for name in row_format:
+            if name not in known:
+                raise unknown_name("field of a row format", name, known)
+        for name, text in row_format.items():
+            gin.bind_parameter(f"RowFormat.{name}", text)
+        value = gin_config.ConfigurableReference("RowFormat", evaluate=True)
+        if RowFormat(**row_format) == FLAN:
+            value = "flan"
+    gin.bind_parameter("ROW_FORMAT/gin.macro.value", value)
 
 
 class LayerWithArguments(functools.partial):

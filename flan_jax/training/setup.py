@@ -106,9 +106,9 @@ def check_warm_start(run_dir: str | Path, settings: Settings) -> None:
         hugging_face.check_config(
             source, settings.model, settings.training.model_changes
         )
-    say_unexpected_settings(settings)
     tokenizer = load_tokenizer(settings.data.tokenizer)
     check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
+    say_unexpected_settings(settings)
 
 
 def say_unexpected_settings(settings: Settings) -> None:

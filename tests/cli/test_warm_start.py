@@ -14,6 +14,7 @@ from flan_jax.cli import (
     program,
     train,
 )
+from flan_jax.data.row_format import RowFormat
 from flan_jax.errors import InputError
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.weights import model_folder
@@ -54,6 +55,7 @@ def load(folder, *bindings, file="flan_mixture.gin"):
 
 def test_the_configuration_of_a_run_does_not_need_the_folder(copied, tmp_path):
     settings, text = load(copied, "from_warm_start.remat = 'full'")
+    assert settings.data.row_format == "text"
     assert settings.model.start_id == BOS
     assert settings.model.remat == "full"
     assert settings.data.tokenizer == str(copied)
@@ -134,7 +136,6 @@ def test_what_is_chosen_and_what_changes_numbers_is_said_once(copied, capsys):
         *SMALL,
         f"--gin.WARM_START={copied}",
         "--gin.from_warm_start.norm_epsilon=1e-3",
-        "--gin.from_warm_start.start_id=None",
         "--gin.from_warm_start.prefix_lm=True",
         "--dry_run",
     ]
@@ -143,20 +144,44 @@ def test_what_is_chosen_and_what_changes_numbers_is_said_once(copied, capsys):
     assert said.count(f"MODEL from {copied}: DecoderConfig, computed in float32") == 1
     assert "--gin.from_warm_start.dtype=bfloat16" in said
     assert said.count("norm_epsilon: 0.001, not 1e-06") == 1
-    assert f"Write DecoderConfig.start_id = {BOS}" in said
     assert "Write DecoderConfig.prefix_lm = False" in said
+
+
+def test_rows_without_the_folders_bos_are_said(llama, capsys):
+    flags = [*SMALL, f"--gin.WARM_START={llama}", "--dry_run"]
+    flags += ["--gin.ROW_FORMAT=flan", "--gin.from_warm_start.start_id=None"]
+    assert program.exit_code(train.main, flags) == 0
+    said = capsys.readouterr().err
+    assert "these rows with token 0" in said
+    assert f"Write DecoderConfig.start_id = {BOS}" in said
+
+
+def test_an_exported_folder_names_its_row_format(copied):
+    texts = {"start": "{bos}", "separator": " => ", "end": "{eos}"}
+    (copied / model_folder.ROW_FORMAT_FILE).write_text(json.dumps(texts))
+    settings, text = load(copied)
+    assert settings.data.row_format == RowFormat(separator=" => ")
+    assert "RowFormat.separator = ' => '" in text
+    assert load(copied, "ROW_FORMAT = 'flan'")[0].data.row_format == "flan"
+
+    wrong = json.dumps(texts | {"seperator": " "})
+    (copied / model_folder.ROW_FORMAT_FILE).write_text(wrong)
+    with pytest.raises(InputError, match="Did you mean 'separator'"):
+        load(copied)
 
 
 def test_another_tokenizer_than_the_folders_is_said(llama, capsys):
     flags = [*SMALL, f"--gin.WARM_START={llama}", "--gin.TOKENIZER=practice"]
-    assert program.exit_code(train.main, [*flags, "--dry_run"]) == 0
+    # That tokenizer has no newline, which plain text would put before an answer.
+    flags += ["--gin.ROW_FORMAT=flan", "--dry_run"]
+    assert program.exit_code(train.main, flags) == 0
     assert "TOKENIZER is practice, and" in capsys.readouterr().err
 
 
 def test_folders_without_a_fitting_tokenizer(copied, refused):
     flags = [*SMALL, f"--gin.WARM_START={copied}", "--dry_run"]
-    save_tokenizer(copied, adds_bos=True, words=3000)
-    assert "has 3004 ids, the model an embedding of 2048" in refused(train.main, *flags)
+    save_tokenizer(copied, adds_bos=True, fillers=3000)
+    assert "has 3260 ids, the model an embedding of 2048" in refused(train.main, *flags)
 
     shutil.copyfile(gin_settings.GIN_FOLDER.parent / "flan_jax/data/practice.model", copied / "tokenizer.model")  # fmt: skip
     assert "two tokenizers that disagree" in refused(train.main, *flags)
@@ -178,6 +203,8 @@ def test_trained_converted_and_evaluated_by_the_folder_alone(llama, tmp_path, ca
     run = tmp_path / "run"
     assert program.exit_code(train.main, [*SMALL, warm_start, f"--run_dir={run}"]) == 0
     assert model_folder.model_of(run) == model_folder.model_of(llama)
+    again, _ = load(run)
+    assert again.data.row_format == RowFormat(start=BOS)
 
     ours = tmp_path / "ours"
     to_ours = [str(llama), str(ours), "--to=flan_jax"]

@@ -104,14 +104,23 @@ def save_model(name, folder, **changes):
     return model
 
 
-def save_tokenizer(folder, *, adds_bos, words=200):
-    """Saves a tokenizer.json of some words, which puts BOS before each text or not."""
+def save_tokenizer(folder, *, adds_bos, fillers=0):
+    """Saves a tokenizer.json of single bytes, which puts BOS before each text or not.
+
+    Args:
+      folder: the folder.
+      adds_bos: whether a text begins with BOS.
+      fillers: further ids, which no text has.
+    """
     special = ["<pad>", "<s>", "</s>", "<unk>"]
-    vocabulary = [*special, *(f"w{number}" for number in range(words))]
-    ids = {token: number for number, token in enumerate(vocabulary)}
-    model = tokenizers.models.WordLevel(ids, unk_token="<unk>")
-    tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    unused = [f"<filler {number}>" for number in range(fillers)]
+    ids = {token: id_ for id_, token in enumerate([*special, *alphabet, *unused])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(ids, merges=[]))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False
+    )
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
     tokenizer.add_special_tokens(special)
     if adds_bos:
         tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
