@@ -28,12 +28,11 @@ class Progress:
         Args:
           label: a short name of the work.
           total: the number of steps.
-          done: steps that were done before; they do not count for the time left.
+          done: steps that were done before.
         """
         self.label = label
         self.total = total
-        self._done_before = done
-        self._start = time.monotonic()
+        self._timed: tuple[int, float] | None = None
         self._last_line = 0.0
         self._console = rich.console.Console(stderr=True)
         self._bar = rich.progress.Progress(
@@ -55,20 +54,32 @@ class Progress:
     def __exit__(self, *exception) -> None:
         self._bar.stop()
 
+    def skip_to(self, done: int) -> None:
+        """Moves the bar over steps that took no work; they do not count for the time left.
+
+        Args:
+          done: the number of finished steps.
+        """
+        self._timed = None
+        self._bar.reset(self._task, total=self.total, completed=done, text="")
+
     def update(self, done: int, text: str = "") -> None:
         """Shows how many steps are done.
 
         A terminal shows a bar. Other outputs get a line every LINE_SECONDS seconds, and one at the
-        end.
+        end. The time left is that of the steps after the first update, since what comes before it
+        is often compiled.
 
         Args:
           done: the number of finished steps.
           text: shown behind the numbers, such as the loss.
         """
+        now = time.monotonic()
+        if self._timed is None:
+            self._timed = done, now
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, text=text)
             return
-        now = time.monotonic()
         is_due = now - self._last_line >= LINE_SECONDS
         if is_due or done >= self.total:
             self._last_line = now
@@ -76,10 +87,11 @@ class Progress:
             print(line.rstrip(), file=sys.stderr, flush=True)
 
     def _time_left(self, done: int, now: float) -> str:
-        """Returns "1:05 left" for 65 seconds; "" if nothing has been done yet, or all is."""
-        if done <= self._done_before or done >= self.total:
+        """Returns "1:05 left" for 65 seconds; "" if that is not known yet, or all is done."""
+        first_done, first_time = self._timed or (done, now)
+        if done <= first_done or done >= self.total:
             return ""
-        seconds_a_step = (now - self._start) / (done - self._done_before)
+        seconds_a_step = (now - first_time) / (done - first_done)
         seconds = seconds_a_step * (self.total - done)
         return f"{seconds // 60:.0f}:{seconds % 60:02.0f} left"
 

@@ -23,6 +23,7 @@ def clock(monkeypatch):
 
 def test_a_log_file_gets_a_line_now_and_then(clock, capsys):
     with Progress("train", total=100, done=20) as bar:
+        clock.now += 50  # compiling, which does not count for the time left
         bar.update(20)
         clock.now += 9
         bar.update(29, "loss 2.1")
@@ -37,12 +38,29 @@ def test_a_log_file_gets_a_line_now_and_then(clock, capsys):
     ]
 
 
+def test_steps_that_took_no_work_do_not_count_for_the_time_left(clock, capsys):
+    """An evaluation that goes on has 900 of 1,000 prompts in its file, and needs 2 s for each."""
+    with Progress("evaluate", total=1000) as bar:
+        for done in range(100, 1000, 100):
+            bar.skip_to(done)
+        clock.now += 20
+        bar.update(910)
+        clock.now += 20
+        bar.update(920)
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluate 910/1000",
+        "evaluate 920/1000    2:40 left",
+    ]
+
+
 def test_a_terminal_gets_a_bar_that_is_removed(monkeypatch):
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with Progress("train", total=3) as bar:
+        bar.update(2, "loss 2.1")
+        bar.skip_to(2)
         bar.update(2, "loss 2.1")
         assert "train 2/3" not in terminal.getvalue()
     assert "2/3" in terminal.getvalue()

@@ -10,6 +10,7 @@ from flan_jax.data.mixture_summary import example_row, summarize_mixture
 from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.progress import table_console
+from flan_jax.reports.mixture import epochs_text
 from flan_jax.run_records import MixtureSummary
 from flan_jax.training.settings import Settings
 from flan_jax.training.setup import prepare_run
@@ -133,7 +134,7 @@ def mixture_table(summary: MixtureSummary) -> rich.table.Table:
             f"{task.filtered:,}",
             f"{task.rate:,}",
             f"{task.share:.1%}",
-            f"{task.epochs:.2f}",
+            epochs_text(task.epochs),
             f"{task.mean_inputs:.0f}",
             f"{task.p95_inputs:.0f}",
             f"{task.mean_targets:.0f}",
@@ -172,8 +173,8 @@ def difference_table(first: MixtureSummary, second: MixtureSummary) -> rich.tabl
             f"{share_before:.2%}" if before else "-",
             f"{share_after:.2%}" if after else "-",
             f"{100 * (share_after - share_before):+.2f}",
-            f"{before.epochs:.2f}" if before else "-",
-            f"{after.epochs:.2f}" if after else "-",
+            epochs_text(before.epochs) if before else "-",
+            epochs_text(after.epochs) if after else "-",
         )
     return table
 

@@ -89,7 +89,10 @@ def _predict(job: EvalJob, predictor: Predictor, journal: Journal) -> EvalOutput
 
         def progress(done: int) -> None:
             stop_together()
-            bar.update(done)
+            if journal.was_cached:
+                bar.skip_to(done)
+            else:
+                bar.update(done)
 
         predictions = predictor.predict(
             job.stores, job.limits, cached=journal.get_or_compute, progress=progress

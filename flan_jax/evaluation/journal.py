@@ -18,6 +18,9 @@ class Journal:
     The file's first line is the identity of the sequence, each further line one result. If the file
     holds another sequence, it is replaced. A half-written last line is ignored. Several processes
     that compute in step all read the file; only the writer appends to it.
+
+    Attributes:
+      was_cached: whether the last result was in the file.
     """
 
     def __init__(self, path: Path, identity: JsonObject, *, is_writer: bool = True):
@@ -41,6 +44,7 @@ class Journal:
         self._path = path
         self._is_writer = is_writer
         self._results = iter(results)
+        self.was_cached = False
 
     def get_or_compute(self, compute: Callable[[], BatchResult]) -> BatchResult:
         """Returns the next result: from the file, or else computed and appended to the file.
@@ -54,6 +58,7 @@ class Journal:
           The result as plain JSON.
         """
         cached = next(self._results, None)
+        self.was_cached = cached is not None
         if cached is not None:
             return cached["result"]
 

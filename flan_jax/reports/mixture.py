@@ -27,6 +27,20 @@ PICTURE_FORMATS = ("png", "svg", "pdf", "html")
 PUBLISHED = "scores on them are not comparable with published ones"
 
 
+def epochs_text(epochs: float) -> str:
+    """Returns a number of epochs as tables show it; a small one is not shown as none.
+
+    >>> [epochs_text(value) for value in (1234.5, 0.5, 0.004, 0.0)]
+    ['1,234.50', '0.50', '<0.01', '0.00']
+
+    Args:
+      epochs: how often each example of a task is drawn, on average.
+    """
+    if 0 < epochs < 0.01:
+        return "<0.01"
+    return f"{epochs:,.2f}"
+
+
 def mixture_section(mixture: MixtureSummary) -> list[html.Block]:
     """Returns the table of a mixture and a text on what its batches hold."""
     return [mixture_table(mixture), html.Paragraph(_packing_text(mixture))]
@@ -47,7 +61,7 @@ def mixture_table(mixture: MixtureSummary) -> html.Table:
                 task.examples,
                 task.rate,
                 html.format_cell(100 * task.share, 2),
-                html.format_cell(task.epochs, 2),
+                epochs_text(task.epochs),
                 task.mean_inputs,
                 task.mean_targets,
                 100 * task.truncated_inputs,
@@ -158,7 +172,7 @@ def draw_mixture(mixture: MixtureSummary, path: str | Path) -> None:
         positions, [100 * task.share for task in tasks], color=colors, height=0.72
     )
     for position, task in enumerate(tasks):
-        text = f" {task.epochs:.2g} epochs"
+        text = f" {epochs_text(task.epochs)} epochs"
         axes.text(
             100 * task.share, position, text, va="center", fontsize=7, color="#555"
         )

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from flan_jax.data.loader import Loader
 from flan_jax.errors import RunFailed
 from flan_jax.models.config import Model, ModelConfig
+from flan_jax.models.params import not_finite_params
 from flan_jax.parallel.sharding import global_batch, use_mesh
 from flan_jax.pytrees import Params
 from flan_jax.training.losses import loss_and_weight
@@ -53,35 +54,45 @@ def check_packing(
 
     Raises:
       PackingError: they are more than rounding explains.
+      RunFailed: loss or gradient are NaN or infinite.
     """
     row = _fullest_row(loader)
     packed = _first_examples(row, EXAMPLES)
-    example_count = _example_count(packed)
     alone = []
-    for segment_id in range(1, example_count + 1):
+    for segment_id in range(1, _example_count(packed) + 1):
         alone.append(_example_alone(packed, segment_id))
 
-    # Both batches have the same shape, whose rows divide over the devices.
-    data_parallel = mesh.shape["data"] * mesh.shape["fsdp"]
-    rows_per_device = -(-example_count // data_parallel)
-    row_count = rows_per_device * data_parallel
-    packed_batch = _batch([packed], row_count)
-    alone_batch = _batch(alone, row_count)
-
-    packed_gradients = _gradients(config, params, packed_batch, mesh)
-    alone_gradients = _gradients(config, params, alone_batch, mesh)
+    packed_gradients = _gradients(config, params, [packed], mesh)
+    alone_gradients = _gradients(config, params, alone, mesh)
     loss, gradient = _differences(packed_gradients, alone_gradients)
     differences = {"loss": float(loss), "gradient": float(gradient)}
 
     limit = TOLERANCE[config.dtype]
-    if not max(differences.values()) <= limit:  # also true of NaN
-        raise PackingError(
-            f"packed examples do not give what they give alone on {jax.devices()[0].platform} "
-            f"(relative differences {differences}, limit {limit}): attention leaks between the "
-            "examples of a row. Training would go wrong silently, so it does not start. Choose "
-            "another attention backend, or train with DataConfig.packing = False"
+    if max(differences.values()) <= limit:
+        return differences
+    if not np.isfinite([float(packed_gradients.norm), *differences.values()]).all():
+        raise RunFailed(_not_finite(config, params, float(packed_gradients.loss)))
+    raise PackingError(
+        f"packed examples do not give what they give alone on {jax.devices()[0].platform} "
+        f"(relative differences {differences}, limit {limit}): attention leaks between the "
+        "examples of a row. Training would go wrong silently, so it does not start. Choose "
+        "another attention backend, or train with DataConfig.packing = False"
+    )
+
+
+def _not_finite(config: ModelConfig, params: Params, loss: float) -> str:
+    """Returns why a run whose first loss or gradient is NaN or infinite does not start."""
+    damaged = not_finite_params(params)
+    if damaged:
+        return (
+            f"these parameters hold NaN or infinite values: {', '.join(damaged)}. Training does "
+            "not start; take another WARM_START"
         )
-    return differences
+    return (
+        f"the loss of the first row is {loss} and its gradient is not finite, although all "
+        f"parameters are: numbers overflow when computed in {config.dtype}. Training does not "
+        "start; write dtype = 'float32' for the model, or take another WARM_START"
+    )
 
 
 def _fullest_row(loader: Loader) -> Row:
@@ -141,15 +152,15 @@ def _batch(rows: list[Row], count: int) -> Row:
 
 
 class _Gradients(NamedTuple):
-    """The mean loss of a batch and a sketch of its gradient.
+    """The summed loss of rows and a sketch of its gradient.
 
     The mean square of the differences of two gradients' products is, in expectation, the squared
     norm of their difference (Alon, Matias and Szegedy 1996). So two gradients, each as large as the
-    parameters, are never in memory at a time.
+    parameters, are never in memory at a time, and the sketch of many rows is the sum of each.
 
     Attributes:
       loss: float32[].
-      norm: float32[], the gradient's norm.
+      norm: float32[], the gradient's norm; of several groups of rows that of the first.
       products: float32[PROJECTIONS], the gradient's products with vectors of random signs.
     """
 
@@ -157,28 +168,40 @@ class _Gradients(NamedTuple):
     norm: jax.Array
     products: jax.Array
 
+    def plus(self, other: "_Gradients") -> "_Gradients":
+        """Returns the sketch of the rows of both."""
+        return _Gradients(
+            self.loss + other.loss, self.norm, self.products + other.products
+        )
+
 
 def _gradients(
-    config: ModelConfig, params: Params, batch: Row, mesh: Mesh
+    config: ModelConfig, params: Params, rows: list[Row], mesh: Mesh
 ) -> _Gradients:
-    """Returns loss and gradient of a batch, without dropout."""
-    row_count = len(batch["decoder_target_tokens"])
-    placed = global_batch(batch, mesh, row_count)
+    """Returns loss and gradient of rows, without dropout.
+
+    Each device computes one row at a time, which takes no more memory than a training step.
+    """
     model = config.build()
+    group_size = mesh.shape["data"] * mesh.shape["fsdp"]
+    groups = []
     with use_mesh(mesh):
-        return _gradient_sketch(model, params, placed)
+        for start in range(0, len(rows), group_size):
+            batch = _batch(rows[start : start + group_size], group_size)
+            placed = global_batch(batch, mesh, group_size)
+            groups.append(_gradient_sketch(model, params, placed))
+    return functools.reduce(_Gradients.plus, groups)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _gradient_sketch(
     model: Model, params: Params, batch: Mapping[str, jax.Array]
 ) -> _Gradients:
-    def mean_loss(params: Params) -> jax.Array:
-        total, sums = loss_and_weight(model, params, batch, z_loss=0.0)
-        return total / sums["weight_sum"]
+    def summed_loss(params: Params) -> jax.Array:
+        total, _ = loss_and_weight(model, params, batch, z_loss=0.0)
+        return total
 
-    loss_and_gradient = jax.value_and_grad(mean_loss)
-    loss, gradient = loss_and_gradient(params)
+    loss, gradient = jax.value_and_grad(summed_loss)(params)
     leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(gradient)]
 
     def product(projection: jax.Array) -> jax.Array:
@@ -220,11 +243,11 @@ def _mix_bits(x: jax.Array) -> jax.Array:
 
 @jax.jit
 def _differences(one: _Gradients, other: _Gradients) -> tuple[jax.Array, jax.Array]:
-    """Returns the differences of loss and gradient, relative to the other's."""
+    """Returns the differences of loss and gradient, relative to the first's."""
     squares = jnp.square(one.products - other.products)
     gradient_difference = jnp.sqrt(jnp.mean(squares))
-    gradient = gradient_difference / other.norm
+    gradient = gradient_difference / one.norm
 
     loss_difference = jnp.abs(one.loss - other.loss)
-    loss = loss_difference / jnp.abs(other.loss)
+    loss = loss_difference / jnp.abs(one.loss)
     return loss, gradient

@@ -110,6 +110,9 @@ def train(
         run.truncate_metrics(int(state.step))
     row_tokens = inputs.data.row_tokenizer.tokens
     loader = Loader(inputs.plan, inputs.data.train, row_tokens)
+    print(
+        "checking that packed examples give the loss that they give alone", flush=True
+    )
     check_packing(settings.model, state.all_params, loader, mesh)
     if is_fresh:
         params_id = manifest.initial_params_id(first_model, training)

@@ -89,7 +89,7 @@ def settings(settings_of):
     "held_out, text", [((), "nothing"), (("cb", "wnli"), "cb, wnli")]
 )
 def test_the_text_on_a_batch(settings, held_out, text):
-    plan, _ = plan_and_summary(settings)
+    _, plan, _ = plan_and_summary(settings)
     summary = summary_of(held_out, rte=1.0)
     first, second, third = batch_text(plan, summary).splitlines()
     assert first == f"held out: {text}"
@@ -101,7 +101,7 @@ def test_the_text_on_a_batch(settings, held_out, text):
 
 
 def test_the_plan_and_the_summary_are_of_the_same_run(settings):
-    plan, summary = plan_and_summary(settings)
+    _, plan, summary = plan_and_summary(settings)
     assert (plan.batch_size, plan.lengths) == (8, {"inputs": 64, "targets": 16})
     assert summary.batch_size == plan.batch_size
     assert summary.lengths == plan.lengths

@@ -4,6 +4,7 @@ from sweep_directory import mixture_summary, mixture_task
 from flan_jax.errors import InputError
 from flan_jax.reports.mixture import (
     draw_mixture,
+    epochs_text,
     generated_rows_note,
     has_real_rows_only,
     mixture_table,
@@ -99,3 +100,17 @@ def test_pictures(tmp_path):
     assert "<svg" in path.read_text() and "<td>rte</td>" in path.read_text()
     with pytest.raises(InputError, match=r"ends in \.png, \.svg, \.pdf or \.html"):
         draw_mixture(summary, tmp_path / "mixture.txt")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"),
+    [
+        (1234.5, "1,234.50"),
+        (0.5, "0.50"),
+        (0.01, "0.01"),
+        (0.004, "<0.01"),
+        (0, "0.00"),
+    ],
+)
+def test_a_small_number_of_epochs_is_not_shown_as_none(epochs, text):
+    assert epochs_text(epochs) == text

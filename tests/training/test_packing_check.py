@@ -3,7 +3,9 @@ import numpy as np
 import optax
 import pytest
 
+from flan_jax import pytrees
 from flan_jax.data.loader import Loader
+from flan_jax.errors import RunFailed
 from flan_jax.models import encoder_decoder
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
@@ -61,8 +63,8 @@ def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
     changed["decoder_loss_weights"][first_target] = 0.0
 
     sketches = [
-        packing_check._gradients(config, params, each, mesh)
-        for each in (batch, changed)
+        packing_check._gradients(config, params, _rows(each), mesh)
+        for each in (changed, batch)
     ]
     gradient, changed_gradient = (
         _gradient(config, params, each) for each in (batch, changed)
@@ -72,18 +74,52 @@ def test_products_with_signs_tell_how_far_two_gradients_are_apart(setting):
     )
     norm = float(optax.tree.norm(changed_gradient))
 
-    assert float(sketches[1].norm) == pytest.approx(norm, rel=1e-4)
+    assert float(sketches[0].norm) == pytest.approx(norm, rel=1e-4)
     _, relative = packing_check._differences(*sketches)
     assert float(relative) > 0.01
     assert float(relative) == pytest.approx(difference / norm, rel=0.6)
 
 
+def _rows(batch):
+    """The rows of a batch, one by one."""
+    count = len(batch["decoder_target_tokens"])
+    return [{name: array[row] for name, array in batch.items()} for row in range(count)]
+
+
+def test_the_sketch_of_many_rows_is_the_sum_of_each(setting):
+    """On a mesh of one device each row is computed by itself; on eight all are at a time."""
+    config, params, loader, mesh = setting
+    rows = _rows(loader.batch(0))
+    on_all = packing_check._gradients(config, params, rows, mesh)
+    one_device = make_mesh({"data": 1}, devices=jax.devices()[:1])
+    params = jax.device_get(params)
+    one_by_one = packing_check._gradients(config, params, rows, one_device)
+    np.testing.assert_allclose(one_by_one.loss, on_all.loss, rtol=1e-5)
+    scale = float(on_all.norm)
+    np.testing.assert_allclose(
+        one_by_one.products, on_all.products, atol=1e-4 * scale, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_with_a_nan_is_not_said_to_leak(setting, value):
+    config, params, loader, mesh = setting
+    params = pytrees.map_named(
+        lambda name, leaf: (
+            leaf.at[0].set(value) if name.endswith("_norm/scale") else leaf
+        ),
+        params,
+    )
+    with pytest.raises(RunFailed, match="these parameters hold NaN .*norm/scale"):
+        packing_check.check_packing(config, params, loader, mesh)
+
+
 def _gradient(config, params, batch):
     def loss(params):
-        total, sums = packing_check.loss_and_weight(
+        total, _ = packing_check.loss_and_weight(
             config.build(), params, batch, z_loss=0.0
         )
-        return total / sums["weight_sum"]
+        return total
 
     batch = {name: jax.numpy.asarray(array) for name, array in batch.items()}
     return jax.grad(loss)(params)
