@@ -311,7 +311,7 @@ def _eval_batch(
       columns: the columns of the store.
 
     Raises:
-      InputError: a target has no tokens.
+      InputError: a target has no tokens, or two options have the same.
     """
     vocab_size = row_tokenizer.tokenizer.vocab_size
     inputs = row_tokenizer.encode_prompts([row.inputs for row in rows])
@@ -321,6 +321,7 @@ def _eval_batch(
 
     all_options = [option for row in rows for option in row.options]
     options = row_tokenizer.encode_answers(all_options)
+    _check_options(rows, options)
     correct_options = [row.correct_options for row in rows]
     references = [row.references for row in rows]
     inputs_text = [row.inputs for row in rows]
@@ -335,6 +336,29 @@ def _eval_batch(
         pa.array(inputs_text, columns.field("inputs_text").type),
     ]
     return pa.record_batch(arrays, columns)
+
+
+def _check_options(
+    rows: Sequence[EvalRow], option_tokens: Sequence[Sequence[int]]
+) -> None:
+    """Raises InputError if two options of a row that read differently have the same tokens.
+
+    Args:
+      rows: rendered examples.
+      option_tokens: the tokens of all options of all rows, one after the other.
+    """
+    remaining = iter(option_tokens)
+    for row in rows:
+        option_of: dict[tuple[int, ...], str] = {}
+        for option in row.options:
+            tokens = tuple(next(remaining))
+            same = option_of.setdefault(tokens, option)
+            if same != option:
+                raise InputError(
+                    f"row {row.example}: the options {same!r} and {option!r} have the same tokens, "
+                    "so that no model can tell them apart. Take a TOKENIZER that has their "
+                    "characters, or return None from fields() to leave the row out"
+                )
 
 
 def _source_columns(rows: Sequence[TrainRow | EvalRow]) -> list[pa.Array]:

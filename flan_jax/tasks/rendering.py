@@ -274,7 +274,10 @@ def _eval_row(
             f"task {task.name!r}, template {index}: the target {targets!r} looks the same for "
             "different options. Let it show {answer}, or mark the template turned_around"
         )
-    indices = [choices.index(answer) for answer in (example["answer"], *answers)]
+    # An option that is listed twice is right at both places.
+    indices = []
+    for answer in (example["answer"], *answers):
+        indices += [i for i, choice in enumerate(choices) if choice == answer]
     correct = tuple(dict.fromkeys(indices))
     return row._replace(
         options=options, correct_option=correct[0], correct_options=correct

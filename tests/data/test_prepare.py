@@ -261,6 +261,21 @@ def test_a_target_that_the_tokenizer_drops(tokenizer, tmp_path):
         )
 
 
+@pytest.mark.parametrize("options", [["no", "yes", "ｙｅｓ"], ["no", "a b", "a  b"]])
+def test_options_that_the_tokenizer_cannot_tell_apart(tokenizer, tmp_path, options):
+    """It normalizes full-width letters and spaces, as T5's does."""
+    fields = {"animal": "cat", "answer": "no", "choices": options}
+    task = generation("alike", lambda row: fields)
+    task = dataclasses.replace(task, options="choices")
+    with pytest.raises(InputError, match="row 0: the options .* the same tokens"):
+        prepare(
+            [Request(task, "test", "eval")],
+            RowTokenizer(tokenizer),
+            tmp_path,
+            workers=0,
+        )
+
+
 def test_a_killed_worker_is_reported_by_its_task(tokenizer, tmp_path):
     killing = dataclasses.replace(KIND, name="killing", fields=toy_tasks.killing_fields)
     requests = [

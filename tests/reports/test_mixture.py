@@ -109,7 +109,7 @@ def test_pictures(tmp_path):
         (0.5, "0.50"),
         (0.01, "0.01"),
         (0.004, "<0.01"),
-        (0, "0.00"),
+        (0.0, "0.00"),
     ],
 )
 def test_a_small_number_of_epochs_is_not_shown_as_none(epochs, text):

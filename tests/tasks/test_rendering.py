@@ -146,11 +146,12 @@ def test_the_answer_is_the_first_of_several_correct_options():
     assert row.references == ("a", "b")
 
 
-def test_an_option_may_be_listed_twice():
+def test_an_option_that_is_listed_twice_is_right_at_both_places():
     fields = {"animal": "cat", "answer": "b", "choices": ["a", "b", "b"]}
     task = dataclasses.replace(generation("x", lambda row: fields), options="choices")
     row = next(render_eval(task, task.source.rows("test")))
-    assert (row.options, row.correct_options) == (("a", "b", "b"), (1,))
+    assert row.options == ("a", "b", "b")
+    assert (row.correct_option, row.correct_options) == (1, (1, 2))
 
 
 def chat(*segments):
