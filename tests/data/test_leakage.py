@@ -324,6 +324,30 @@ def test_the_audits_of_several_runs_are_those_of_each():
         audit_runs([config, dataclasses.replace(config, held_out=None)])
 
 
+def test_each_of_several_runs_has_its_own_tasks_and_caps(zoo):
+    config = zoo(
+        copying("near", "nothing of the kind here", LONG, options=("x", "y")),
+        copying("held", LONG, OTHER, cluster="held", options=("x", "y")),
+        copying("other", OTHER, cluster="other", options=("x", "y")),
+    )
+    changes = ({}, {"held_out": "other"}, {"examples_per_dataset": 1})
+    configs = [dataclasses.replace(config, **each) for each in changes]
+    few = dataclasses.replace(config, eval_examples=1)
+    audits = audit_runs([*configs, few])
+    assert audits[:3] == [audit_mixture(each) for each in configs]
+
+    def counts(audit):
+        return [(f.trained, f.duplicates, f.examples) for f in audit.findings]
+
+    # Held-out rows are those of two splits.
+    assert counts(audits[0]) == [("near", 2, 4), ("other", 2, 4)]
+    assert counts(audits[1]) == [("held", 2, 2)]
+    assert counts(audits[2]) == [("other", 2, 4)]
+    assert counts(audits[3]) == [("near", 2, 2)]
+    assert audits[0].labels == {"held": ("near", "other")}
+    assert audits[1].labels == {"other": ("near", "held")}
+
+
 def test_runs_of_other_prompts_have_the_tasks_that_they_evaluate(zoo):
     held = copying("held", source=OnlyEvaluated((LONG, OTHER)), cluster="held")
     config = zoo(copying("near", LONG), held)

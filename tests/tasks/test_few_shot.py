@@ -52,6 +52,7 @@ def test_exemplars_of_the_querys_template_come_before_the_query():
     for row, query in zip(rows, plain, strict=True):
         *shown, last = row.inputs.split(BETWEEN)
         assert last == query.inputs
+        assert [segment.has_loss for segment in row.segments] == [False, True]
         assert len(set(shown)) == 3
         assert set(shown) <= rendered[row.template]
         assert f"{query.inputs}\n{query.targets}" not in shown
