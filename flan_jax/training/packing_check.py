@@ -30,7 +30,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest relative difference of the loss and of the gradient's norm, by compute dtype.
 
 A leak is of the order of 1."""
-EXAMPLES = 8
+EXAMPLES = 4
 PROJECTIONS = 8
 
 
