@@ -337,10 +337,20 @@ def _use_warm_start(bindings: Sequence[str]) -> bool:
             tokenizer = _tokenizer_of_folder(warm_start, tokenizer)
         if tokenizer is not None:
             gin.bind_parameter("TOKENIZER/gin.macro.value", tokenizer)
-    if _macro("ROW_FORMAT", absent="") is None and warm_start is not None:
+    if _macro("ROW_FORMAT", absent="") is None and _is_there(warm_start):
         _use_row_format(model_folder.default_row_format(warm_start))
     gin_config._CONFIG.pop(("", "flan_jax.from_warm_start"), None)
     return is_from_warm_start and warm_start is not None
+
+
+def _is_there(warm_start: str | None) -> bool:
+    """Returns whether a folder can say something.
+
+    One that is not there is an error of a new run, which says so, and none of a run that goes on.
+    """
+    if warm_start is None:
+        return False
+    return "://" in warm_start or Path(warm_start).expanduser().exists()
 
 
 def _macro(name: str, absent: object = None) -> object:
