@@ -78,7 +78,7 @@ def test_all_answers_are_options(answers):
 
 def test_the_fields_are_those_that_templates_show():
     task = dataclasses.replace(
-        KIND, options="choices", templates=(FormatTemplate("{animal}?"),)
+        KIND, options="choices", templates=(FormatTemplate("Name one.", "{animal}"),)
     )
     shown = {"animal": "jay", "answer": "yes"}
     for fields in (shown, shown | dict.fromkeys(("references", "choices", "options"))):
