@@ -62,6 +62,22 @@ class Phase:
         )
 
 
+def phase_name(phase: Phase, params_id: ParamsId) -> str:
+    """Returns what the terminal calls a phase: its text, but "score" where nothing was trained.
+
+    >>> phase_name(Phase("after", "none"), {"model": {}, "source": {"path": "/models/t5"}})
+    'score-none'
+
+    Args:
+      phase: the phase.
+      params_id: the identity of the parameters that are scored.
+    """
+    is_trained_here = "source" not in params_id
+    if phase.time != "after" or is_trained_here:
+        return str(phase)
+    return f"score-{phase.prompts}" if phase.prompts else "score"
+
+
 BEFORE = Phase("before")
 AFTER = Phase("after")
 DURING = Phase("during")

@@ -22,13 +22,13 @@ from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.reports import run_report
 from flan_jax.run_dir import MANIFEST, Run
-from flan_jax.run_records import AFTER, ParamsId, Phase
+from flan_jax.run_records import AFTER, ParamsId, Phase, phase_name
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.training import manifest
 from flan_jax.training.settings import Settings
 from flan_jax.training.setup import say_unexpected_settings
 from flan_jax.training.train import write_report
-from flan_jax.weights.formats import load_params, source_facts
+from flan_jax.weights.formats import format_of, load_params, source_facts
 from flan_jax.weights.orbax import latest_folder
 
 
@@ -167,6 +167,8 @@ def _of_checkpoint(settings: Settings, source: str, tasks: list[str]) -> Scoring
     data = dataclasses.replace(settings.data, held_out=clusters)
     mesh = make_mesh(settings.training.mesh)
     metadata = manifest.run_metadata(settings.model, data, mesh)
+    if format_of(source) == "flan_jax":
+        metadata["step"] = int(latest_folder(source).name)
     # If the checkpoint is a run of flan_jax, its manifest says what it was trained on.
     source_manifest = read_json(Path(source).expanduser() / MANIFEST) or {}
     trained_tasks = source_manifest.get("mixture", {}).get("tasks", ())
@@ -208,8 +210,9 @@ def _score(
         ]
     if dry_run:
         for job in jobs:
+            name = phase_name(job.phase, scoring.params_id)
             for (task, split), limit in job.limits.items():
-                print(f"{job.phase} {task} {split}: {limit} prompts")
+                print(f"{name} {task} {split}: {limit} prompts")
         return
 
     mesh = make_mesh(settings.training.mesh)

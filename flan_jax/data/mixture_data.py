@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -172,6 +172,8 @@ def prepare_evaluation(
     tasks: Sequence[str],
     prompts: Prompts,
     row_tokenizer: RowTokenizer,
+    *,
+    test_only: Collection[str] = (),
 ) -> dict[StoreKey, TokenStore]:
     """Opens, or prepares, the `validation` and `test` stores of tasks, whether held out or not.
 
@@ -180,6 +182,7 @@ def prepare_evaluation(
       tasks: names of tasks. Those that cannot be evaluated are left out.
       prompts: how examples are shown, instead of config.eval_prompts.
       row_tokenizer: makes the tokens of the stores.
+      test_only: the tasks of which `validation` is not read.
 
     Returns:
       {(task, split): store}, without tasks whose test split could not be prepared.
@@ -191,7 +194,10 @@ def prepare_evaluation(
     """
     check_data(config)
     row_tokenizer.check_lengths(config.lengths)
-    requests = _evaluation_requests(config, tasks, EVAL_SPLITS, prompts)
+    requests: list[Request] = []
+    for name in tasks:
+        splits = ("test",) if name in test_only else EVAL_SPLITS
+        requests += _evaluation_requests(config, [name], splits, prompts)
     stores = _prepare(config, requests, row_tokenizer)
     return {
         (name, split): store
@@ -217,6 +223,32 @@ def evaluation_gaps(tasks: Sequence[str], prompts: Prompts) -> dict[str, str]:
         elif prompts.shots and "train" not in task.splits:
             gaps[name] = "it has no training split to draw exemplars from"
     return gaps
+
+
+def absent_validation(config: DataConfig, tasks: Sequence[str]) -> dict[str, str]:
+    """Returns the tasks whose `validation` examples are not where their source says, and why.
+
+    Tasks that have no validation split are not among them. Many tasks cut theirs off the training
+    file, which somebody who only scores a checkpoint may not have.
+
+    Args:
+      config: has the source.
+      tasks: names of tasks.
+
+    Raises:
+      InputError: a task cannot be read from the source of the settings.
+    """
+    absent: dict[str, str] = {}
+    for name in tasks:
+        task = get_task(name)
+        if "validation" not in task.splits:
+            continue
+        source = resolve_source(task, config.source, config.data_dir)
+        try:
+            source.fingerprint("validation")
+        except InputError as error:
+            absent[name] = str(error)
+    return absent
 
 
 def report_gaps(tasks: Sequence[str], gaps: Mapping[str, str]) -> None:

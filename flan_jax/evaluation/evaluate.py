@@ -16,7 +16,7 @@ from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import stop_together
 from flan_jax.progress import Progress
 from flan_jax.pytrees import Params
-from flan_jax.run_records import ParamsId, Phase, PromptScores
+from flan_jax.run_records import ParamsId, PromptScores, phase_name
 
 WARN_TRUNCATED_PERCENT = 0.5
 
@@ -44,7 +44,8 @@ def evaluate(
     if not multihost.broadcast_from_zero(output is not None):
         predictor = context.predictor(params)
         journal = files.journal(predictor.scorer.rows)
-        output = _predict(job, predictor, journal)
+        phase = phase_name(job.phase, params_id)
+        output = _predict(job, predictor, journal, phase)
         files.publish_shared(output)
 
     if output is not None:  # None in processes that do not read the shared scores.
@@ -78,13 +79,22 @@ def cluster_means(
     return {cluster: float(np.mean(means)) for cluster, means in by_cluster.items()}
 
 
-def _predict(job: EvalJob, predictor: Predictor, journal: Journal) -> EvalOutput:
-    """Predicts all rows of a job with a progress bar, and computes the scores."""
-    label = (
-        f"evaluate {job.phase}"
-        if job.phase.prompts
-        else f"evaluate {job.phase} training"
-    )
+def _predict(
+    job: EvalJob, predictor: Predictor, journal: Journal, phase: str
+) -> EvalOutput:
+    """Predicts all rows of a job with a progress bar, and computes the scores.
+
+    Args:
+      job: the prompts to score.
+      predictor: answers them.
+      journal: keeps the answers of finished batches.
+      phase: what the terminal calls the phase.
+    """
+    label = phase
+    if phase == str(job.phase):
+        label = f"evaluate {phase}"
+        if not job.phase.prompts:
+            label += " training"
     with Progress(label, sum(job.limits.values())) as bar:
 
         def progress(done: int) -> None:
@@ -105,14 +115,14 @@ def _predict(job: EvalJob, predictor: Predictor, journal: Journal) -> EvalOutput
             lines[name].append(json.dumps(content, ensure_ascii=False) + "\n")
 
     scores = summarize_predictions(predictions, job.held_out)
-    _warn_of_truncation(job.phase, scores)
+    _warn_of_truncation(phase, scores)
     return EvalOutput(
         predictions={name: "".join(task_lines) for name, task_lines in lines.items()},
         scores=scores,
     )
 
 
-def _warn_of_truncation(phase: Phase, scores: Mapping[str, PromptScores]) -> None:
+def _warn_of_truncation(phase: str, scores: Mapping[str, PromptScores]) -> None:
     """Prints the tasks whose prompts are often longer than LENGTHS on stderr."""
     truncated = [
         f"{name} {task_scores.truncated:.0f} %"

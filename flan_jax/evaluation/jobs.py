@@ -1,12 +1,14 @@
 """Evaluation jobs: which prompts of which tasks are scored before, during and after training."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import (
     MixtureData,
     StoreKey,
+    absent_validation,
     evaluation_gaps,
     prepare_evaluation,
     report_gaps,
@@ -126,7 +128,8 @@ def job_for_tasks(
     """Prepares any tasks for evaluation, and prints those that cannot be evaluated on stderr.
 
     All test and validation examples are scored; of tasks that were trained on, the first
-    `seen_eval_examples` of the test split.
+    `seen_eval_examples` of the test split. Only few-shot exemplars are read from another split.
+    Tasks whose validation examples are not there are scored without them, and named on stderr.
 
     Args:
       phase: the name of the scores.
@@ -139,19 +142,23 @@ def job_for_tasks(
     Raises:
       InputError: none of the tasks can be evaluated.
     """
-    report_gaps(tasks, evaluation_gaps(tasks, prompts))
-    stores = prepare_evaluation(config, tasks, prompts, row_tokenizer)
+    gaps = evaluation_gaps(tasks, prompts)
+    report_gaps(tasks, gaps)
     held_out = [name for name in tasks if name not in trained_on]
-    scored = {
-        (name, split): store
-        for (name, split), store in stores.items()
-        if name in held_out or split == "test"
-    }
+    absent = absent_validation(config, [name for name in held_out if name not in gaps])
+    if absent:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in absent.items())
+        print(f"without best dev. template:{reasons}", file=sys.stderr, flush=True)
+
+    test_only = {name for name in tasks if name not in held_out or name in absent}
+    stores = prepare_evaluation(
+        config, tasks, prompts, row_tokenizer, test_only=test_only
+    )
     return EvalJob(
         phase=phase,
         prompts=prompts,
-        stores=scored,
-        limits=_limits(scored, held_out, config.seen_eval_examples),
+        stores=stores,
+        limits=_limits(stores, held_out, config.seen_eval_examples),
         held_out=held_out,
         cluster_of=config.cluster_of_each(tasks),
     )

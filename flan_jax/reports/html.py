@@ -130,7 +130,7 @@ class ScoreChange:
     """The headline of a run: its held-out mean before and after training, in large type.
 
     Attributes:
-      before: the mean before training, or "not yet".
+      before: the mean before training, or "not yet"; None to show one number, `after`.
       after: the mean after training, or "not yet".
       label: what the numbers are.
     """

@@ -26,7 +26,7 @@ def predicted_tasks(run_dir: Path) -> set[str]:
 
 
 def task_predictions(
-    run_dir: Path, task: str, *, remark: str, is_open: bool
+    run_dir: Path, task: str, *, remark: str, is_open: bool, is_evaluation: bool = False
 ) -> html.Block:
     """Returns some test examples of a task with the predictions in all phases.
 
@@ -35,11 +35,15 @@ def task_predictions(
       task: the task's name.
       remark: follows the task's name.
       is_open: whether the section is unfolded at first.
+      is_evaluation: whether a checkpoint is scored and nothing is trained.
 
     Raises:
       InputError: a file of predictions is damaged.
     """
-    examples = [answered_prompts(phases) for phases in _sample(run_dir, task)]
+    examples = [
+        answered_prompts(phases, is_evaluation=is_evaluation)
+        for phases in _sample(run_dir, task)
+    ]
     return html.TaskPredictions(
         task=task,
         remark=remark,
@@ -149,13 +153,14 @@ def _sample_lines(path: Path, count: int) -> Iterator[JsonObject]:
 
 
 def answered_prompts(
-    predictions: Mapping[Phase, Prediction],
+    predictions: Mapping[Phase, Prediction], *, is_evaluation: bool = False
 ) -> list[html.AnsweredPrompt]:
     """Returns a test example with its predictions.
 
     Args:
       predictions: the predictions by phase. Those before and after training answer the same
         prompt. Those under further prompts have prompts of their own, which follow.
+      is_evaluation: whether a checkpoint is scored and nothing is trained.
     """
     same_prompt = {
         phase: prediction
@@ -164,21 +169,29 @@ def answered_prompts(
     }
     first = same_prompt.get(AFTER) or same_prompt[BEFORE]
     title = f"test example {first.example}, template {first.template}"
-    prompts = [_answered(title, same_prompt)]
+    prompts = [_answered(title, same_prompt, is_evaluation)]
     for phase, prediction in predictions.items():
         if phase.prompts:
-            title = f"{phase_label(phase)}, template {prediction.template}"
-            prompts.append(_answered(title, {phase: prediction}))
+            label = phase_label(phase, is_evaluation=is_evaluation)
+            title = f"{label}, template {prediction.template}"
+            prompts.append(_answered(title, {phase: prediction}, is_evaluation))
     return prompts
 
 
-def phase_label(phase: Phase) -> str:
-    """Returns "after", or "after, prompts none" under further prompts."""
-    return f"{phase.time}, prompts {phase.prompts}" if phase.prompts else phase.time
+def phase_label(phase: Phase, *, is_evaluation: bool = False) -> str:
+    """Returns "after", or "after, prompts none" under further prompts.
+
+    Args:
+      phase: the phase.
+      is_evaluation: whether a checkpoint is scored and nothing is trained: the labels are then
+        "score" and "score, prompts none".
+    """
+    time = "score" if is_evaluation else phase.time
+    return f"{time}, prompts {phase.prompts}" if phase.prompts else time
 
 
 def _answered(
-    title: str, predictions: Mapping[Phase, Prediction]
+    title: str, predictions: Mapping[Phase, Prediction], is_evaluation: bool
 ) -> html.AnsweredPrompt:
     """Returns a prompt with the predictions of some phases."""
     phases = sorted(predictions, key=str, reverse=True)  # before, after
@@ -191,25 +204,26 @@ def _answered(
     ]
     for phase in phases:
         prediction = predictions[phase]
-        answers.append(
-            html.Answer(
-                label=str(phase), mark=_mark(prediction), text=prediction.prediction
-            )
-        )
+        label = "prediction" if is_evaluation else str(phase)
+        text = prediction.prediction
+        answers.append(html.Answer(label=label, mark=_mark(prediction), text=text))
+    columns = ["log-probability"]
+    if not is_evaluation:
+        columns = [f"log-probability {phase}" for phase in phases]
     return html.AnsweredPrompt(
         title=title,
         prompt=first.inputs,
         options=_options_table(
-            options, [predictions[phase] for phase in phases], phases
+            options, [predictions[phase] for phase in phases], columns
         ),
         answers=answers,
     )
 
 
 def _options_table(
-    options: Sequence[str], predictions: Sequence[Prediction], phases: Sequence[Phase]
+    options: Sequence[str], predictions: Sequence[Prediction], columns: Sequence[str]
 ) -> html.Table | None:
-    """Returns the options with their log-probabilities in each phase; None without options."""
+    """Returns the options with their log-probabilities, a column each; None without options."""
     if not options:
         return None
     first = predictions[0]
@@ -221,8 +235,9 @@ def _options_table(
             scores = prediction.scores or []
             row.append(html.format_cell(scores[index], 2))
         rows.append(row)
-    columns = ["option", "", *(f"log-probability {phase}" for phase in phases)]
-    return html.Table(columns=columns, rows=rows, text_columns=2, bold=[first.answer])
+    return html.Table(
+        columns=["option", "", *columns], rows=rows, text_columns=2, bold=[first.answer]
+    )
 
 
 def _mark(prediction: Prediction) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from flan_jax.json_files import JsonObject
 from flan_jax.reports import figures, html
+from flan_jax.reports.predictions import phase_label
 from flan_jax.reports.scores import ScoreRow
 from flan_jax.run_records import AFTER, BEFORE
 
@@ -29,7 +30,13 @@ DOT_STYLE: figures.Style = {
 }
 
 
-def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html.Figure:
+def score_bars(
+    rows: Sequence[ScoreRow],
+    dot_label: str,
+    *,
+    faint: bool,
+    is_evaluation: bool = False,
+) -> html.Figure:
     """Draws a bar for the score before training and one for the score after it.
 
     The bars are told apart by hatching as well as by tone.
@@ -38,6 +45,7 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
       rows: tasks or clusters.
       dot_label: what a dot on a bar is; a bar is the mean of its dots.
       faint: whether the bars are drawn in light tones.
+      is_evaluation: whether a checkpoint is scored and nothing is trained.
     """
     figure = figures.new_figure(0.75 + 0.52 * len(rows))
     axes = figure.subplots()
@@ -71,17 +79,18 @@ def score_bars(rows: Sequence[ScoreRow], dot_label: str, *, faint: bool) -> html
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.tick_params(axis="y", length=0)
 
-    handles: list[object] = [
-        axes.barh([0], [np.nan], label=f"{phase}: mean", **styles[phase])
-        for phase in phases
-    ]
+    handles: list[object] = []
+    for phase in phases:
+        label = f"{phase_label(phase, is_evaluation=is_evaluation)}: mean"
+        handles.append(axes.barh([0], [np.nan], label=label, **styles[phase]))
     handles.append(axes.scatter([], [], label=dot_label, **DOT_STYLE))
     if any(row.chance is not None for row in rows):
         handles += axes.plot([], [], label="chance", **figures.CHANCE_STYLE)
     figure.legend(
         handles=handles, loc="outside upper right", ncols=4, frameon=False, fontsize=8
     )
-    return figures.to_block(figure, "Scores before and after training, percent")
+    when = "" if is_evaluation else " before and after training"
+    return figures.to_block(figure, f"Scores{when}, percent")
 
 
 def _bar_styles(faint: bool) -> dict:

@@ -46,6 +46,21 @@ class RunFiles(NamedTuple):
         return name if isinstance(name, str) else ", ".join(name)
 
     @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint that is scored: "/runs/a, step 300". None if the directory is a run's."""
+        identity = self.section("identity")
+        if "plan" in identity or "source" not in identity:
+            return None
+        path = identity["source"].get("path", "random parameters")
+        step = self.manifest.get("step")
+        return path if step is None else f"{path}, step {step:,}"
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether the directory holds the scores of a checkpoint, and nothing is trained in it."""
+        return self.checkpoint is not None
+
+    @property
     def row_kinds(self) -> dict[str, str | None]:
         """The kind of the rows of each task that the run trains on or scores."""
         mixtures = [] if self.mixture is None else [self.mixture]

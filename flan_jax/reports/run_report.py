@@ -1,9 +1,11 @@
 """Writes a run's report: report.html, one self-contained page, and a table for the terminal.
 
-It reads files only, so it runs anywhere, also while the run is in progress.
+It reads files only, so it runs anywhere, also while the run is in progress. Where a checkpoint is
+scored and nothing is trained, the report is about the checkpoint's scores alone.
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 import math
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from flan_jax.bootstrap import Interval
 from flan_jax.errors import InputError
-from flan_jax.json_files import write_text
+from flan_jax.json_files import without_keys, write_text
 from flan_jax.reports import html, notes, run_figures
 from flan_jax.reports.mixture import (
     generated_rows_note,
@@ -49,6 +51,19 @@ SCORE_COLUMNS = (
 DETAILS = ("devices", "data", "not_evaluated", "versions", "created")
 """Sections of the manifest that "Run details" shows, beside the model."""
 
+NO_BETTER_THAN_CHANCE = "The score is no better than a blind guess."
+SCORES_EXPLAINED = (
+    "Before and after training: percent, the mean over templates on test examples. 95 % interval: "
+    "bootstrap interval of the latest score, over templates and examples. Best dev. template: the "
+    "test score after training of the template that is best on validation examples. Over "
+    "templates: lowest and highest test score."
+)
+CHECKPOINT_SCORES_EXPLAINED = (
+    "Score: percent, the mean over templates on test examples. 95 % interval: bootstrap interval "
+    "of the score, over templates and examples. Best dev. template: the test score of the template "
+    "that is best on validation examples. Over templates: lowest and highest test score."
+)
+
 
 def write(run_dir: Path) -> Path:
     """Writes report.html from what the run has written so far.
@@ -68,20 +83,24 @@ def write(run_dir: Path) -> Path:
         _held_out_tasks(run),
         _clusters_trained_on(run),
         _scores(run),
-        _training(run),
-        _mixture(run),
-        _predictions(run),
-        _run_details(run),
     ]
+    if not run.is_evaluation:
+        sections += [_training(run), _mixture(run)]
+    sections += [_predictions(run), _run_details(run)]
+
+    title = f"Run {run.path.resolve().name}"
+    if run.is_evaluation:
+        title = f"Scores of {run.checkpoint}"
     path = run.path / REPORT
-    write_text(path, html.page(f"Run {run.path.resolve().name}", sections))
+    write_text(path, html.page(title, sections))
     return path
 
 
 def terminal_summary(run_dir: Path) -> str:
     """Returns the scores as plain text in at most 100 columns.
 
-    The last line is the report's path, whatever its length.
+    The last line is the report's path, whatever its length, and so is the first line of an
+    evaluation, which names the checkpoint.
 
     Args:
       run_dir: the run directory.
@@ -96,7 +115,8 @@ def terminal_summary(run_dir: Path) -> str:
         rows.append((mean.name, mean))
     rows += [(f"trained on: {row.name}", row) for row in _trained_cluster_rows(run)]
 
-    lines = _terminal_table(run, rows) if rows else ["no scores yet"]
+    lines = [f"scores of {run.checkpoint}"] if run.is_evaluation else []
+    lines += _terminal_table(run, rows) if rows else ["no scores yet"]
     if generated_tasks(run.row_kinds):
         lines.append(_terminal_note(run))
     lines.append(f"report: {run.path / REPORT}")
@@ -105,17 +125,22 @@ def terminal_summary(run_dir: Path) -> str:
 
 def _terminal_table(run: RunFiles, rows: Sequence[tuple[str, ScoreRow]]) -> list[str]:
     heading = f"held out: {run.held_out_name or 'nothing'}"
-    table = [[heading, "chance", "before", "after", "best template"]]
+    columns = {"before": BEFORE, "after": AFTER}
+    if run.is_evaluation:
+        heading = "task"
+        columns = {"score": AFTER}
+    table = [[heading, "chance", *columns, "best template"]]
     for label, row in rows:
         best = row.after.best if row.after else None
-        numbers = [row.chance, _mean(row, BEFORE), _mean(row, AFTER), best]
-        table.append([f"  {label}", *map(html.format_cell, numbers)])
+        means = [_mean(row, phase) for phase in columns.values()]
+        cells = map(html.format_cell, [row.chance, *means, best])
+        table.append([f"  {label}", *cells])
 
     width = max(min(len(label), 50) for label, *_ in table)
     lines = []
-    for label, chance, before, after, best in table:
-        numbers_text = f"{chance:>9}{before:>9}{after:>9}{best:>16}"
-        lines.append(f"{html.clip(label, width):<{width}}{numbers_text}")
+    for label, *numbers, best in table:
+        numbers_text = "".join(f"{number:>9}" for number in numbers)
+        lines.append(f"{html.clip(label, width):<{width}}{numbers_text}{best:>16}")
     return lines
 
 
@@ -177,6 +202,8 @@ def _summary(run: RunFiles) -> list[html.Block]:
     note = generated_rows_note(run.row_kinds)
     if note:
         blocks.append(html.Paragraph(note, "note"))
+    if run.is_evaluation:
+        return [*blocks, *_checkpoint_summary(run)]
 
     mean = _held_out_mean(run)
     if mean.scores:
@@ -189,6 +216,34 @@ def _summary(run: RunFiles) -> list[html.Block]:
         blocks.append(change)
     blocks.append(html.Paragraph(f"{_verdict(run, mean)} {_status(run)}".strip()))
     return blocks
+
+
+def _checkpoint_summary(run: RunFiles) -> list[html.Block]:
+    """Returns the mean of a checkpoint over the tasks that it was not trained on."""
+    mean = _held_out_mean(run)
+    if mean.after is None:
+        text = "No task is scored yet."
+        if run.trained_on and not run.held_out:
+            text = "The checkpoint was trained on all tasks that are scored."
+        return [html.Paragraph(text)]
+
+    score = mean.after.mean
+    subject = html.plural(len(run.held_out), "task")
+    if run.trained_on:
+        subject += " that the checkpoint was not trained on"
+    sentences = [
+        f"The mean score of {subject}, over all templates, is {score:.1f}%.",
+        _interval_text(mean.after.interval),
+    ]
+    label = mean.name
+    if mean.chance is not None:
+        label += f", chance {mean.chance:.1f}"
+        sentences.append(f"A blind guess scores {mean.chance:.1f}%.")
+        if mean.is_at_chance:
+            sentences.append(NO_BETTER_THAN_CHANCE)
+    text = " ".join(sentence for sentence in sentences if sentence)
+    headline = html.ScoreChange(before=None, after=score, label=label)
+    return [headline, html.Paragraph(text)]
 
 
 def _verdict(run: RunFiles, mean: ScoreRow) -> str:
@@ -214,7 +269,7 @@ def _verdict(run: RunFiles, mean: ScoreRow) -> str:
     if mean.chance is not None:
         sentences.append(f"A blind guess scores {mean.chance:.1f}%.")
     if mean.before is not None and mean.is_at_chance:
-        sentences.append("The score is no better than a blind guess.")
+        sentences.append(NO_BETTER_THAN_CHANCE)
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -253,20 +308,29 @@ def _status(run: RunFiles) -> str:
 
 
 def _held_out_tasks(run: RunFiles) -> list[html.Block]:
+    if run.is_evaluation and not run.held_out:
+        return []  # the clusters trained on follow
     heading = html.Heading("Held-out tasks")
-    if run.section("data") and run.held_out_name is None:
+    if run.is_evaluation:
+        heading = html.Heading("Tasks not trained on" if run.trained_on else "Tasks")
+    elif run.section("data") and run.held_out_name is None:
         return [heading, html.Paragraph("No cluster is held out.")]
     if not run.held_out:
         return [heading, html.Placeholder("no held-out task is scored")]
     rows = [task_row([task]) for task in run.held_out]
-    return [heading, run_figures.score_bars(rows, "a template", faint=False)]
+    figure = run_figures.score_bars(
+        rows, "a template", faint=False, is_evaluation=run.is_evaluation
+    )
+    return [heading, figure]
 
 
 def _clusters_trained_on(run: RunFiles) -> list[html.Block]:
     rows = _trained_cluster_rows(run)
     if not rows:
         return []
-    figure = run_figures.score_bars(rows, "a task", faint=True)
+    figure = run_figures.score_bars(
+        rows, "a task", faint=True, is_evaluation=run.is_evaluation
+    )
     return [html.Heading("Clusters trained on"), figure]
 
 
@@ -286,20 +350,19 @@ def _scores(run: RunFiles) -> list[html.Block]:
     if run.held_out:
         mean = _held_out_mean(run)
         bold.append(len(run.held_out))
-        names = [mean.name, run.held_out_name, "yes"]
+        clusters = "" if run.is_evaluation else run.held_out_name
+        names = [mean.name, clusters, "yes"]
         rows.insert(len(run.held_out), [*names, *_score_cells(mean, further_phases)])
 
     columns = [*SCORE_COLUMNS, *map(phase_label, further_phases)]
     table = html.Table(
         columns=columns, rows=rows, text_columns=4, bold=bold, dense=True
     )
-    explanation = html.Paragraph(
-        "Before and after training: percent, the mean over templates on test examples. 95 % "
-        "interval: bootstrap interval of the latest score, over templates and examples. Best dev. "
-        "template: the test score after training of the template that is best on validation "
-        "examples. Over templates: lowest and highest test score.",
-        "caption",
-    )
+    explanation = SCORES_EXPLAINED
+    if run.is_evaluation:
+        labels = [phase_label(phase, is_evaluation=True) for phase in further_phases]
+        table = _without_training(table, labels, bool(run.trained_on))
+        explanation = CHECKPOINT_SCORES_EXPLAINED
     remarks = [
         notes.truncated_prompts(tasks),
         notes.tied_prompts(tasks),
@@ -308,9 +371,37 @@ def _scores(run: RunFiles) -> list[html.Block]:
     return [
         heading,
         table,
-        explanation,
+        html.Paragraph(explanation, "caption"),
         *(html.Paragraph(remark, "missing") for remark in remarks if remark),
     ]
+
+
+def _without_training(
+    table: html.Table, further_labels: Sequence[str], has_trained_on: bool
+) -> html.Table:
+    """Returns the table of scores of a checkpoint: without the columns of training.
+
+    Args:
+      table: the table with all columns.
+      further_labels: the headings of the columns behind SCORE_COLUMNS.
+      has_trained_on: whether the checkpoint was trained on some of the tasks.
+    """
+    renamed = {"after": "score", "held out": "not trained on"}
+    left_out = {"before", "change"}
+    if not has_trained_on:
+        left_out.add("held out")
+    shown = [i for i, name in enumerate(SCORE_COLUMNS) if name not in left_out]
+    columns = [renamed.get(SCORE_COLUMNS[i], SCORE_COLUMNS[i]) for i in shown]
+    shown += range(len(SCORE_COLUMNS), len(table.columns))
+    rows = []
+    for row in table.rows:
+        rows.append([row[i] for i in shown])
+    return dataclasses.replace(
+        table,
+        columns=[*columns, *further_labels],
+        rows=rows,
+        text_columns=table.text_columns - ("held out" in left_out),
+    )
 
 
 def _score_cells(row: ScoreRow, further_phases: Sequence[Phase]) -> list[html.Cell]:
@@ -383,25 +474,34 @@ def _predictions(run: RunFiles) -> list[html.Block]:
     for number, task in enumerate(
         sorted(tasks, key=lambda task: (task not in held_out, task))
     ):
-        remark = ", held out" if task in held_out else ""
-        blocks.append(
-            task_predictions(run.path, task, remark=remark, is_open=number == 0)
+        is_marked = task in held_out and not run.is_evaluation
+        block = task_predictions(
+            run.path,
+            task,
+            remark=", held out" if is_marked else "",
+            is_open=number == 0,
+            is_evaluation=run.is_evaluation,
         )
+        blocks.append(block)
     return blocks
 
 
 def _run_details(run: RunFiles) -> list[html.Block]:
     details = {f"model: {key}": value for key, value in run.section("model").items()}
     details |= {key: run.manifest.get(key, {}) for key in DETAILS}
-    result = run.result or {}
-    details["result"] = {key: value for key, value in result.items() if key != "tasks"}
+    if run.is_evaluation:
+        # What a run would train on and hold out.
+        details["data"] = without_keys(run.section("data"), {"mixture", "held_out"})
+        details = {key: value for key, value in details.items() if value != {}}
+    else:
+        details["result"] = without_keys(run.result or {}, {"tasks"})
     rows = [
         (key, _format_value(value) or "not available yet")
         for key, value in details.items()
     ]
     identity = json.dumps(run.section("identity"), indent=2)
     return [
-        html.Heading("Run details"),
+        html.Heading("Details" if run.is_evaluation else "Run details"),
         html.Table(columns=(), rows=rows, text_columns=2),
         html.Folded(CONFIG, [html.Preformatted(run.config)]),
         html.Folded("identity", [html.Preformatted(identity)]),

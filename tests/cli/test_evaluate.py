@@ -1,7 +1,18 @@
 """launch/evaluate.py."""
 
+import itertools
+import json
+
+import jax
+import pytest
+from flax import linen as nn
+from sweep_directory import write_jsonl
+
 import tasks  # noqa: F401 (registers)
 from flan_jax.cli import evaluate, program  # fmt: skip
+from flan_jax.models.params import dummy_batch
+from flan_jax.tasks import task as registry
+from flan_jax.weights import orbax
 
 
 def test_evaluating_a_run_that_never_was(refused, gin_file, tmp_path):
@@ -39,3 +50,64 @@ def test_what_cannot_be_evaluated_is_named(gin_file, capsys, refused, blind):
     assert "Did you mean 'wnli'?" in refused(
         evaluate.main, gin_file, blind, "--tasks=sst2,wnly"
     )
+
+
+@pytest.fixture
+def checkpoint(settings_of, tmp_path):
+    """The flag of a checkpoint with random parameters."""
+    settings, _ = settings_of()
+    initial = settings.model.build().init(
+        jax.random.key(0), dummy_batch(settings.model)
+    )
+    orbax.save_params(tmp_path / "tuned", nn.unbox(initial["params"]))
+    return f"--gin.WARM_START={tmp_path / 'tuned'}"
+
+
+def write_split(folder, task, file, split="test"):
+    """Writes practice rows where SOURCE = 'jsonl' looks for a split."""
+    rows = registry.get_task(task).sandbox.rows(split)
+    (folder / task).mkdir(parents=True, exist_ok=True)
+    write_jsonl(folder / task / f"{file}.jsonl", itertools.islice(rows, 4))
+
+
+def test_a_checkpoint_is_scored_from_its_test_rows_alone(
+    gin_file, checkpoint, tmp_path, capsys
+):
+    # FLAN takes the rows of `validation` from train.jsonl, and those of `test` from validation.jsonl.
+    data = tmp_path / "data"
+    write_split(data, "rte", "validation")
+    flags = [
+        gin_file, checkpoint, "--tasks=rte", "--gin.SOURCE=jsonl",
+        f"--gin.DATA_DIR={data}", f"--run_dir={tmp_path / 'scored'}",
+    ]  # fmt: skip
+    assert program.exit_code(evaluate.main, [*flags, "--dry_run"]) == 0
+    shown = capsys.readouterr()
+    count = 4 * len(registry.get_task("rte").eval_templates)
+    assert shown.out.splitlines() == [f"score rte test: {count} prompts"]
+    assert "without best dev. template:\n  rte: no file" in shown.err
+
+    assert program.exit_code(evaluate.main, flags) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    start = lines.index(f"scores of {tmp_path / 'tuned'}, step 0")
+    assert lines[start + 1].split() == ["task", "chance", "score", "best", "template"]
+    name, _, score, best = lines[start + 2].split()
+    assert (name, best) == ("rte", "-")
+    assert f"score {count}/{count}" in shown.err
+    assert "training" not in shown.err
+    written = json.loads((tmp_path / "scored" / "eval" / "rte.json").read_text())
+    assert score == f"{written['after']['mean']:.1f}"
+    assert written["after"]["best_dev_template"] is None
+
+
+def test_few_shot_exemplars_are_drawn_from_the_train_rows(
+    gin_file, checkpoint, tmp_path, refused, capsys
+):
+    data = tmp_path / "data"
+    write_split(data, "rte", "validation")
+    flags = [
+        gin_file, checkpoint, "--tasks=rte", "--gin.SOURCE=jsonl", "--dry_run",
+        f"--gin.DATA_DIR={data}", "--gin.eval/Prompts.shots=1",
+        "--gin.DataConfig.eval_prompts=@eval/Prompts()",
+    ]  # fmt: skip
+    assert "train.jsonl" in refused(evaluate.main, *flags)

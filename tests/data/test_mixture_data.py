@@ -7,6 +7,7 @@ from toy_tasks import KIND, SPELL, FailingRows, Rows
 from flan_jax.data import mixture_data
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import (
+    absent_validation,
     evaluation_gaps,
     prepare_evaluation,
     prepare_mixture,
@@ -237,6 +238,49 @@ def test_evaluation_without_a_test_store_is_left_out(register, config_of, capsys
     config = config_of(skip_broken=True)
     stores = prepare_evaluation(config, ["toy_kind", "broken"], Prompts(), PRACTICE)
     assert list(stores) == [("toy_kind", "validation"), ("toy_kind", "test")]
+
+
+def test_only_the_splits_that_are_asked_for_are_read(register, config_of):
+    register(KIND, named(SPELL, "tested", source=OnlyTest()))
+    stores = prepare_evaluation(
+        config_of(), ["tested", "toy_kind"], Prompts(), PRACTICE, test_only={"tested"}
+    )
+    assert list(stores) == [
+        ("tested", "test"),
+        ("toy_kind", "validation"),
+        ("toy_kind", "test"),
+    ]
+
+
+def test_validation_examples_that_are_not_there(register, config_of, tmp_path):
+    public = named(
+        KIND,
+        "public",
+        source=Tfds("zoo/kind:1.0.0", validation="train[-2:]", test="test"),
+    )
+    none = named(SPELL, "none", source=Rows(validation=None))
+    register(public, none, KIND)
+    config = config_of(source="jsonl", data_dir=str(tmp_path))
+    file = tmp_path / "public" / "train.jsonl"
+    assert absent_validation(config, ["public", "none", "toy_kind"]) == {
+        "public": f"no file {file} for the validation split; correct the path, which may be a glob"
+    }
+    file.parent.mkdir()
+    file.write_text("{}\n")
+    assert absent_validation(config, ["public"]) == {}
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlyTest(Rows):
+    """Any other split must not be touched."""
+
+    def rows(self, split):
+        assert split == "test"
+        return super().rows(split)
+
+    def fingerprint(self, split):
+        assert split == "test"
+        return super().fingerprint(split)
 
 
 def test_tasks_that_cannot_be_evaluated(register):

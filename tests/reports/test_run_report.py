@@ -200,6 +200,68 @@ def test_further_prompts_stand_beside_before_and_after(tmp_path):
         assert f"<td class=n>{mean}</td>" in page
 
 
+def test_the_scores_of_a_checkpoint_say_nothing_of_training(tmp_path):
+    answered = {"rte-after": [prediction(0, 0, 1)], "cb-after": [prediction(0, 0, 0)]}
+    run = write_run(
+        tmp_path,
+        task("rte", after=scores(60.0, 70.0, interval=(58.0, 72.0))),
+        task("cb", after=scores(41.0, 51.0), after_none=scores(44.5)),
+        predictions=answered,
+        checkpoint="/models/t5",
+        step=1200,
+    )
+    assert run_report.terminal_summary(run).splitlines() == [
+        "scores of /models/t5, step 1,200",
+        "task                chance    score   best template",
+        "  cb                  50.0     46.0            41.0",
+        "  rte                 50.0     65.0            60.0",
+        "  mean of 2 tasks     50.0     55.5            50.5",
+        "practice corpus: not FLAN's datasets",
+        f"report: {run / 'report.html'}",
+    ]
+    page = html(run)
+    assert "<h1>Scores of /models/t5, step 1,200</h1>" in page
+    assert "The mean score of 2 tasks, over all templates, is 55.5%." in page
+    assert '<p class="headline"><b>55.5</b> <span>mean of 2 tasks, chance' in page
+    header = re.findall(r"<th[^>]*>([^<]*)</th>", page)
+    assert header[: header.index("option")] == [
+        "task", "cluster", "metric", "chance", "score", "95 % interval",
+        "best dev. template", "over templates", "examples", "score, prompts none",
+    ]  # fmt: skip
+    wide = max(page.split("<tr"), key=lambda row: row.count("<td"))
+    assert wide.count("<td") == 10
+    shown = re.sub(
+        r"<style>.*?</style>|<svg.*?</svg>|<details>.*", "", page, flags=re.DOTALL
+    )
+    for word in ("before", "after", "training", "held out", "Held-out", "Mixture"):
+        assert word not in shown, word
+    assert "<dt>prediction <b>" in page and ">log-probability<" in page
+    for word in ("not finished", "Not available", "not available"):
+        assert word not in page, word
+
+
+def test_a_checkpoint_scored_on_tasks_that_it_was_trained_on(tmp_path):
+    new = task("rte", after=scores(60.0, chance=None))
+    known = task("boolq", "reading_comp", False, after=scores(88.0))
+    both = write_run(tmp_path / "both", new, known, checkpoint="/runs/a")
+    page = html(both)
+    assert "The mean score of 1 task that the checkpoint was not trained on" in page
+    assert "<th>not trained on</th>" in page and "<td>no</td>" in page
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Tasks not trained on", "Clusters trained on", "Scores", "Example predictions",
+        "Details",
+    ]  # fmt: skip
+    shown = run_report.terminal_summary(both).splitlines()
+    assert shown[0] == "scores of /runs/a"
+    assert shown[-3].startswith("  trained on: reading_comp (1 task)")
+
+    alone = write_run(tmp_path / "known", known, checkpoint="/runs/a")
+    page = html(alone)
+    assert "The checkpoint was trained on all tasks that are scored." in page
+    assert "Tasks not trained on" not in page
+
+
 def test_the_command(tmp_path, capsys):
     run = write_run(tmp_path, task("rte", after=scores(50.0)))
     run_report.main([str(run)])

@@ -75,11 +75,26 @@ def prediction(
     }
 
 
-def manifest(held_out: str | None = "nli", provenance: str = "generated") -> dict:
-    """Returns the content of manifest.json of a run that trains on boolq."""
+def manifest(
+    held_out: str | None = "nli",
+    provenance: str = "generated",
+    checkpoint: str | None = None,
+    step: int | None = None,
+) -> dict:
+    """Returns the content of manifest.json.
+
+    Args:
+      held_out: the held-out cluster.
+      provenance: the kind of the rows that are trained on.
+      checkpoint: the checkpoint that is scored; None for a run that trains on boolq.
+      step: the checkpoint's step.
+    """
     boolq = mixture_task("boolq", "reading_comp", provenance, share=1.0)
-    return {
-        "identity": {"plan": "5f3a"},
+    identity: dict = {"plan": "5f3a"}
+    if checkpoint is not None:
+        identity = {"model": {}, "source": {"path": checkpoint, "files": "5f3a"}}
+    content = {
+        "identity": identity,
         "created": "2026-07-03T09:12:44",
         "versions": {"jax": "0.10.2"},
         "data": {"mixture": "flan", "held_out": held_out, "tokenizer": "spm"},
@@ -91,8 +106,13 @@ def manifest(held_out: str | None = "nli", provenance: str = "generated") -> dic
             "rate": 1e-6,
         },
         "devices": "8 x cpu",
-        "mixture": mixture_summary([boolq], ["rte"], steps=2000),
+        "mixture": {},
     }
+    if checkpoint is None:
+        content["mixture"] = mixture_summary([boolq], ["rte"], steps=2000)
+    if step is not None:
+        content["step"] = step
+    return content
 
 
 def metrics_row(step: int, loss: float = 2.0) -> dict:
@@ -116,7 +136,7 @@ def write_run(
     predictions: Mapping[str, Sequence[dict]] | None = None,
     metrics: Sequence[dict] = (),
     result: dict | None = None,
-    **facts: str | None,
+    **facts: str | int | None,
 ) -> Path:
     """Writes a run directory.
 
