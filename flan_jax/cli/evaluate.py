@@ -90,6 +90,7 @@ def main(command_line: Sequence[str]) -> None:
 
     run_manifest = read_json(Path(run_dir) / MANIFEST) or {}
     if "plan" in run_manifest.get("identity", {}):
+        settings = settings.with_rows_of(run_manifest["identity"])
         scoring = _of_trained_run(settings, run_dir, run_manifest, tasks)
     elif warm_start is not None:
         scoring = _of_checkpoint(settings, warm_start, tasks)

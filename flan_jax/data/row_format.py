@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import NoneType
 from typing import NamedTuple, TypeAlias
 
 from flan_jax.data.chat_template import (
@@ -17,7 +18,11 @@ from flan_jax.data.chat_template import (
     special_token_variables,
 )
 from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.errors import InputError, add_to_registry, look_up
+from flan_jax.errors import InputError, add_to_registry, look_up, unknown_name
+from flan_jax.json_files import JsonObject
+
+NULLABLE = ("start", "between", "prefix_lm")
+"""Fields of a RowFormat that may be None."""
 
 Pieces: TypeAlias = tuple[str | int, ...]
 """A text of a row format: plain texts, and the ids of special tokens between them."""
@@ -102,6 +107,32 @@ def make_row_format(
     if setting.start == "{bos}" and start_id is not None:
         return dataclasses.replace(setting, start=start_id)
     return setting
+
+
+def format_of_json(content: str | JsonObject, source: str) -> str | RowFormat:
+    """Returns the row format that a file names.
+
+    Args:
+      content: a name, or the fields of a RowFormat.
+      source: the file or folder, for errors.
+
+    Raises:
+      InputError: a field is unknown or of another type.
+    """
+    if isinstance(content, str):
+        return content
+    defaults = dataclasses.asdict(RowFormat())
+    for name, value in content.items():
+        if name not in defaults:
+            raise unknown_name(f"field of the row format in {source}", name, defaults)
+        is_text = name not in ("trim_prompts", "trim_answers", "prefix_lm")
+        kinds = (str, int, NoneType) if is_text else (bool, NoneType)
+        if not isinstance(value, kinds) or (name not in NULLABLE and value is None):
+            raise InputError(
+                f"the row format in {source} has {name} = {value!r}; write it again with "
+                "launch/convert.py"
+            )
+    return RowFormat(**content)
 
 
 def _flan_format(tokenizer: Tokenizer, start_id: int | None) -> RowFormat:

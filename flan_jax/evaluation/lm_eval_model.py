@@ -19,7 +19,7 @@ from flan_jax.data.chat_template import (
     render_chat,
     special_token_variables,
 )
-from flan_jax.data.row_format import RowFormat, make_row_format
+from flan_jax.data.row_format import RowFormat, format_of_json, make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.decoding.generation import GenerationConfig
@@ -90,9 +90,7 @@ def _row_format(source: str, tokenizer: Tokenizer, start_id: int | None) -> RowF
     if setting == "chat":
         # The harness puts BOS before each text if the tokenizer does, whatever its template says.
         setting = "text"
-    if not isinstance(setting, str):
-        return RowFormat(**setting)
-    return make_row_format(setting, tokenizer, start_id)
+    return make_row_format(format_of_json(setting, source), tokenizer, start_id)
 
 
 class FlanJaxLM(TemplateLM):

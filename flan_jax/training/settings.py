@@ -2,17 +2,20 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.row_format import RowFormat, make_row_format
+from flan_jax.data.row_format import RowFormat, format_of_json, make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError, check_at_least, unknown_name
 from flan_jax.evaluation.config import EvalConfig
+from flan_jax.json_files import JsonObject
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
+from flan_jax.weights.model_folder import default_row_format
 
 NOT_FINITE = ("stop", "skip")
 
@@ -83,7 +86,26 @@ class Settings:
         """Returns the row format of the run, and why it is this one."""
         if self.data.row_format is not None:
             return self.data.row_format, "ROW_FORMAT"
-        return "flan", "the default"
+        warm_start = self.training.warm_start
+        if warm_start is None or _is_gone(warm_start):
+            # A run that goes on from its checkpoints has its format from its manifest.
+            return "flan", "the default"
+        named = default_row_format(warm_start)
+        if named is None:
+            return "flan", "the default"
+        return format_of_json(named, str(warm_start)), f"the form of {warm_start}"
+
+    def with_rows_of(self, identity: JsonObject) -> "Settings":
+        """Returns the settings with the row format of a run that has begun, where none is set.
+
+        Args:
+          identity: the run's identity; {} of a run that has none.
+        """
+        if self.data.row_format is not None or "row_format" not in identity:
+            return self
+        row_format = format_of_json(identity["row_format"], "the run's manifest.json")
+        data = dataclasses.replace(self.data, row_format=row_format)
+        return dataclasses.replace(self, data=data)
 
     def row_tokenizer(self) -> RowTokenizer:
         """Loads the tokenizer, and returns it with the row format.
@@ -121,3 +143,9 @@ class Settings:
             )
         model = dataclasses.replace(self.model, prefix_lm=setting.prefix_lm)
         return dataclasses.replace(self, model=model)
+
+
+def _is_gone(warm_start: str) -> bool:
+    """Returns whether there is nothing where a local warm start should be."""
+    is_local = "://" not in warm_start
+    return is_local and not Path(warm_start).expanduser().exists()

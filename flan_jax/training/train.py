@@ -65,6 +65,7 @@ def train(
         run = Run(run_dir, is_writer=multihost.is_process_zero())
 
     check_warm_start(run_dir, settings)
+    settings = settings.with_rows_of(run.identity)
     inputs = prepare_run(settings, mesh)
     print(inputs.attention)
     _write_manifest(run, settings, inputs)
