@@ -14,7 +14,7 @@ from flan_jax.data.token_store import TokenStore
 from flan_jax.decoding.generation import GREEDY, GenerationConfig
 from flan_jax.decoding.prefill import bucket
 from flan_jax.decoding.scorer import Scorer
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import unknown_name
 from flan_jax.evaluation.journal import BatchResult
 from flan_jax.run_records import Prediction
 
@@ -154,7 +154,7 @@ class Predictor:
         priors = None
         if unconditional is not None:
             priors = [unconditional[_option_tokens(option)] for option in options]
-        scores = _option_scores(self.scoring, sums, tokens, priors)
+        scores = option_scores(self.scoring, sums, tokens, priors)
         chosen = int(np.argmax(scores))
         texts = [self.row_tokenizer.answer_text(option) for option in options]
 
@@ -248,51 +248,33 @@ class Predictor:
         )
 
 
-def option_scores(prediction: Prediction, scoring: str) -> list[float]:
-    """Returns the values by which rank classification ranks options; the highest is chosen.
-
-    Args:
-      prediction: a prediction by rank classification. It may have been made with another scoring.
-      scoring: "sum" for log P(option | prompt); "mean" for the same divided by the option's number
-        of tokens, with its end; "calibrated" for log P(option | prompt) - log P(option |
-        UNCONDITIONAL_PROMPT) (Brown et al. 2020, section 2.4; PMI_DC of Holtzman et al. 2021).
-
-    Raises:
-      InputError: the scoring is unknown; the prediction is a generated text; or it is "calibrated"
-        and the prediction was made without it.
-    """
-    check_scoring(scoring)
-    if prediction.sums is None or prediction.tokens is None:
-        raise InputError(
-            "the prediction is a generated text and has no options to rank; give a prediction of a "
-            "task with options"
-        )
-    return _option_scores(
-        scoring, prediction.sums, prediction.tokens, prediction.unconditional
-    )
-
-
 def check_scoring(scoring: str) -> None:
     """Raises InputError unless `scoring` is one of SCORINGS."""
     if scoring not in SCORINGS:
         raise unknown_name("EvalConfig.scoring", scoring, SCORINGS)
 
 
-def _option_scores(
+def option_scores(
     scoring: str,
     sums: list[float],
     tokens: list[int],
     unconditional: list[float] | None,
 ) -> list[float]:
+    """Returns the values by which rank classification ranks options; the highest is chosen.
+
+    Args:
+      scoring: "sum" for log P(option | prompt); "mean" for the same divided by the option's number
+        of tokens, with its end; "calibrated" for log P(option | prompt) - log P(option |
+        UNCONDITIONAL_PROMPT) (Brown et al. 2020, section 2.4; PMI_DC of Holtzman et al. 2021).
+      sums: log P(option | prompt) of each option.
+      tokens: the number of tokens of each option.
+      unconditional: log P(option | UNCONDITIONAL_PROMPT) of each option; for "calibrated" alone.
+    """
     if scoring == "sum":
         return sums
     if scoring == "mean":
         return [total / count for total, count in zip(sums, tokens, strict=True)]
-    if unconditional is None:
-        raise InputError(
-            "the prediction holds no unconditional log-probabilities; evaluate again with "
-            "EvalConfig.scoring = 'calibrated'"
-        )
+    assert unconditional is not None, "predict computes it for 'calibrated'"
     return [total - prior for total, prior in zip(sums, unconditional, strict=True)]
 
 

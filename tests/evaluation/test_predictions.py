@@ -8,8 +8,7 @@ from toy_tasks import KIND, SPELL
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
-from flan_jax.errors import InputError
-from flan_jax.evaluation.predictions import Predictor, option_scores
+from flan_jax.evaluation.predictions import Predictor
 from flan_jax.evaluation.summaries import summarize_task
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.tasks.rendering import render_eval
@@ -193,30 +192,6 @@ def test_calibrated_subtracts_what_the_option_scores_after_a_prompt_that_asks_no
     for row, other in zip(calibrated, plain, strict=True):
         assert row.sums == other.sums == other.scores
         assert row.chosen == int(np.argmax(row.scores))
-        # Every ranking can be made again from what is kept of a calibrated one.
-        assert option_scores(row, "sum") == other.scores
-        np.testing.assert_allclose(
-            option_scores(row, "calibrated"), row.scores, atol=1e-4
-        )
-        means = [
-            total / count for total, count in zip(row.sums, row.tokens, strict=True)
-        ]
-        assert option_scores(row, "mean") == means
-    with pytest.raises(
-        InputError,
-        match="holds no unconditional log-probabilities; evaluate again with EvalConfig.scoring",
-    ):
-        option_scores(plain[0], "calibrated")
-
-
-def test_a_generated_text_has_no_option_scores(scorer, stores, tokenizer):
-    row = predict(scorer, {GENERATED: stores[GENERATED]}, tokenizer, {GENERATED: 1})[
-        GENERATED
-    ][0]
-    with pytest.raises(
-        InputError, match="is a generated text and has no options to rank"
-    ):
-        option_scores(row, "sum")
 
 
 def test_each_distinct_option_is_scored_unconditionally_once(stores, tokenizer):
