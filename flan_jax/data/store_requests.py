@@ -1,7 +1,7 @@
 """Requests for token stores: which examples of which task, in which prompts, a store holds."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.token_store import STORE_VERSION, Kind
@@ -56,13 +56,16 @@ class Request:
         """
         source = self.task.source
         provenance = getattr(source, "provenance", None)
+        if isinstance(provenance, Mapping) and "kind" in provenance:
+            return dict(provenance)
+        lack = f"has the `provenance` {provenance!r}, without a 'kind'"
         if provenance is None:
-            raise InputError(
-                f"task {self.task.name!r}: its source {type(source).__name__} has no `provenance`, "
-                "from which reports know where the rows are from. Add it to the class: "
-                "provenance = {'kind': 'files', 'where': 'rows.csv'}"
-            )
-        return provenance
+            lack = "has no `provenance`"
+        raise InputError(
+            f"task {self.task.name!r}: its source {type(source).__name__} {lack}, from which "
+            "reports know where the rows are from. Add it to the class: "
+            "provenance = {'kind': 'files', 'where': 'rows.csv'}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -178,6 +178,10 @@ def test_what_a_source_raises_is_an_input_error(tokenizer):
 
 def test_a_source_says_where_its_rows_are_from(monkeypatch):
     assert TRAIN.provenance == {"kind": "toy", "where": "toy_tasks.Rows"}
+    monkeypatch.setattr(Rows, "provenance", {"where": "rows.csv"})
+    message = "has the `provenance` {'where': 'rows.csv'}, without a 'kind'.*Add it to the class"
+    with pytest.raises(InputError, match=message):
+        _ = TRAIN.provenance
     monkeypatch.delattr(Rows, "provenance")
     message = "'toy_kind': its source Rows has no `provenance`.*Add it to the class"
     with pytest.raises(InputError, match=message):
