@@ -97,9 +97,8 @@ AnyTemplate = Template | SegmentedTemplate
 
 def renders_pairs(template: AnyTemplate) -> TypeGuard[Template]:
     """Returns whether a template gives an input and a target, as opposed to segments."""
-    return hasattr(
-        template, "render"
-    )  # isinstance of a protocol is slow, and this runs for rows
+    # isinstance of a protocol is slow, and this runs for each row.
+    return hasattr(template, "render")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,9 +125,8 @@ def test_drop_by_hand():
     }
     assert drop(["12 yards"], ["13 yards"]) == {"exact_match": 0.0, "f1": 0.0}
     assert drop([["$5.50", "the 5.5"]], ["5.5"]) == {"exact_match": 100.0, "f1": 100.0}
-    assert (
-        drop(["yards"], ["12 yards"])["f1"] == 67.0
-    )  # 2/3, rounded as the official script does
+    # 2/3, rounded as the official script does
+    assert drop(["yards"], ["12 yards"])["f1"] == 67.0
 
 
 DROP_TEXTS = st.text(st.sampled_from("a12.5-$ th,en\n"), max_size=12)

@@ -47,9 +47,8 @@ def test_draws_are_uniform_and_depend_on_everything():
 
     counts = collections.Counter(draws())
     assert sorted(counts) == list(range(10))
-    assert all(
-        850 < count < 1150 for count in counts.values()
-    )  # 1000 +- 5 standard deviations
+    # 1000 +- 5 standard deviations
+    assert all(850 < count < 1150 for count in counts.values())
     assert sum(x == y for x, y in zip(draws(), draws(seed=1), strict=True)) < 1200
     assert sum(x == y for x, y in zip(draws(), draws("b"), strict=True)) < 1200
 

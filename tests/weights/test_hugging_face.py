@@ -104,9 +104,8 @@ def test_bfloat16_files(peers, tmp_path):
 def test_each_device_gets_its_piece(peers, monkeypatch):
     _, folder = peers("qwen3")
     _, whole = load(folder)
-    monkeypatch.setattr(
-        hugging_face, "BLOCK_ROWS", 5
-    )  # several to a piece, the last one shorter
+    # Several to a piece, the last one shorter.
+    monkeypatch.setattr(hugging_face, "BLOCK_ROWS", 5)
     _, split = load(folder, make_mesh({"fsdp": 4, "tensor": 2}))
     kernel = split["decoder"]["layers"]["mlp"]["wi_0"]["kernel"]
     assert {shard.data.shape for shard in kernel.addressable_shards} == {(4, 8, 24)}
