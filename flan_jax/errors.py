@@ -1,4 +1,4 @@
-"""Errors that are meant for the user, the programs' exit codes, and lookups of names."""
+"""Errors that are meant for the user, their wording, exit codes, and lookups of names."""
 
 import difflib
 import errno
@@ -47,7 +47,14 @@ def describe_os_error(error: OSError) -> str:
     return f"the disk is full{where}. Make room; the same command goes on from the last checkpoint."
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+def plural(count: int, noun: str) -> str:
+    """Returns "1 task", "2 tasks", "1,200 tasks"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], advice: str = ""
+) -> InputError:
     """Returns the error for an unknown name: the nearest known name, and all if they are few.
 
     >>> str(unknown_name("cluster", "nlu", ["nli", "misc"]))
@@ -57,6 +64,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
       kind: what the name stands for, such as "task" or "cluster".
       name: the name that the user wrote.
       known: all names that would be accepted.
+      advice: how other names become known; a sentence for a line of its own.
 
     Returns:
       The error, to be raised by the caller.
@@ -70,7 +78,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     names = ", ".join(listed) or "none"
     unlisted = len(known) - len(listed)
     more = f" and {unlisted} more" if unlisted else ""
-    return InputError(f"unknown {kind} {name!r}.{hint} Known: {names}{more}")
+    message = f"unknown {kind} {name!r}.{hint} Known: {names}{more}"
+    return InputError(f"{message}\n{advice}" if advice else message)
 
 
 def look_up(registry: Mapping[str, Value], kind: str, name: str) -> Value:

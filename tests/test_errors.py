@@ -10,6 +10,7 @@ from flan_jax.errors import (
     describe_os_error,
     is_disk_full,
     look_up,
+    plural,
     unknown_name,
 )
 
@@ -36,6 +37,12 @@ def test_other_errors_are_no_full_disk():
     assert not is_disk_full(denied)
     assert not is_disk_full(ValueError("a bug"))
     assert describe_os_error(denied) == "[Errno 13] Permission denied: '/run/file'"
+
+
+def test_unknown_name_says_how_others_become_known():
+    assert str(unknown_name("task", "mine", ["rte"], "Import its module")) == (
+        "unknown task 'mine'. Known: rte\nImport its module"
+    )
 
 
 def test_unknown_name_shows_the_nearest_and_all_if_few():
@@ -80,3 +87,11 @@ def test_check_at_least():
         check_at_least(Config(), steps=1)
     with pytest.raises(InputError, match="Config.cap is 2; it must be at least 3"):
         check_at_least(Config(cap=2), cap=3)
+
+
+def test_plural():
+    assert [plural(count, "run") for count in (0, 1, 1200)] == [
+        "0 runs",
+        "1 run",
+        "1,200 runs",
+    ]

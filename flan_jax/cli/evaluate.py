@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flan_jax.cli import arguments, gin_settings
 from flan_jax.data.config import fixed_lengths
 from flan_jax.data.mixture_data import evaluation_gaps
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural
 from flan_jax.evaluation.config import EvalContext
 from flan_jax.evaluation.evaluate import evaluate
 from flan_jax.evaluation.jobs import job_for_tasks
@@ -213,7 +213,7 @@ def _score(
         for job in jobs:
             name = phase_name(job.phase, scoring.params_id)
             for (task, split), limit in job.limits.items():
-                print(f"{name} {task} {split}: {limit} prompts")
+                print(f"{job.phase} {task} {split}: {plural(limit, 'prompt')}")
         return
 
     mesh = make_mesh(settings.training.mesh)

@@ -17,11 +17,12 @@ import rich.text
 from flan_jax.data.row_format import make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural, unknown_name
+from flan_jax.progress import table_console
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render_segments
 from flan_jax.tasks.sources import SPLITS
-from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
+from flan_jax.tasks.task import TemplatedTask, find_task, resolve_source, task_names
 from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Segment, renders_pairs
 
 FIELD = "cyan"
@@ -166,16 +167,18 @@ class _Inspector:
             answers = f"options: {_joined(task.options)}"
         metrics = ", ".join(metric.__name__ for metric in task.metrics)
         turned_around = sum(template.turned_around for template in self.templates)
-        templates = f"{len(self.templates)} templates, {turned_around} turned around"
+        templates = plural(len(self.templates), "template")
         text = rich.text.Text(task.name, "bold")
         text.append(
-            f" · {task.cluster} · {answers} · {metrics} · {templates}\n", "not bold"
+            f" · {task.cluster} · {answers} · {metrics} · {templates}, "
+            f"{turned_around} turned around\n",
+            "not bold",
         )
         text.append("instruction  ", "not bold")
         for name, style in LEGEND:
             text.append(name, f"not bold {style}")
             text.append("  ", "not bold")
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def print_example(
         self, index: int, number: int, example: Mapping[str, Any]
@@ -228,7 +231,7 @@ class _Inspector:
             end = len(self.row_tokenizer.tokens.prompt_tail)
             cut = ids[limit - end : len(ids) - end] if len(ids) > limit else []
             if cut:
-                count = f"cut, {len(cut)} of {len(ids) - end} tokens: "
+                count = f"cut, {len(cut)} of {plural(len(ids) - end, 'token')}: "
                 text = self.row_tokenizer.spelled(cut)
                 self._print(rich.text.Text(count, "red"), rich.text.Text(text, CUT))
             return
@@ -246,7 +249,8 @@ class _Inspector:
         inputs, targets = self.lengths["inputs"], self.lengths["targets"]
         table = rich.table.Table(
             box=rich.box.SIMPLE_HEAD,
-            title=f"{len(examples)} examples; at most {inputs} input and {targets} target tokens",
+            title=f"{plural(len(examples), 'example')}; at most {inputs} input and {targets} "
+            "target tokens",
             title_justify="left",
         )
         table.add_column("template")
@@ -431,7 +435,15 @@ def _run(flags: argparse.Namespace) -> None:
             importlib.import_module(module)
         except ImportError as error:
             raise InputError(f"--import={module}: {error}") from error
-    task = get_task(flags.task)
+    task = find_task(flags.task)
+    if task is None:
+        raise unknown_name(
+            "task",
+            flags.task,
+            task_names(),
+            "One of your own is known once the module that registers it is imported: "
+            "--import=my_module",
+        )
     source = resolve_source(task, flags.source, flags.data_dir)
     show(
         dataclasses.replace(task, source=source),
@@ -442,7 +454,7 @@ def _run(flags: argparse.Namespace) -> None:
         templates=flags.template,
         rows=flags.rows,
         counted=flags.count,
-        console=rich.console.Console(),
+        console=table_console(),
     )
 
 

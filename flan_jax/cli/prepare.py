@@ -7,6 +7,7 @@ from flan_jax.cli import arguments, gin_settings
 from flan_jax.cli.mixture_tables import print_plan
 from flan_jax.data.leakage import check_leakage
 from flan_jax.data.mixture_data import prepare_mixture
+from flan_jax.errors import plural
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +37,6 @@ def main(command_line: Sequence[str]) -> None:
     )
     examples = sum(len(store) for store in data.train.values())
     print(
-        f"{len(data.train)} tasks with {examples:,} training examples and "
-        f"{len(data.evaluation)} evaluation sets are prepared."
+        f"prepared: {plural(len(data.train), 'task')} with {plural(examples, 'training example')} "
+        f"and {plural(len(data.evaluation), 'evaluation set')}"
     )

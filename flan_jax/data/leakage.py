@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import run_requests
 from flan_jax.data.store_requests import Request
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural
 from flan_jax.tasks.clusters import Split
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render
@@ -211,7 +211,8 @@ def refuse_leaks(leaks: Sequence[Finding]) -> None:
         lines.append(f"  and {len(leaks) - LISTED_LEAKS} more")
     listed = "\n".join(lines)
     raise InputError(
-        f"the training mixture leaks into the held-out tasks in {len(leaks)} ways:\n{listed}\n"
+        f"the training mixture leaks into the held-out tasks in "
+        f"{plural(len(leaks), 'way')}:\n{listed}\n"
         "Take the tasks out of MIXTURE, or raise DataConfig.max_leakage"
     )
 

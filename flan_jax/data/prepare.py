@@ -36,7 +36,7 @@ from flan_jax.data.token_store import (
     write_store,
 )
 from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural
 from flan_jax.json_files import remove_abandoned_folders
 from flan_jax.progress import Progress
 from flan_jax.tasks.rendering import EvalRow, TrainRow
@@ -187,7 +187,7 @@ def build(job: Job) -> int:
     if not batches:
         reason = "there are no rows"
         if rendered.rows_read:
-            reason = f"fields() leaves out all {rendered.rows_read} rows"
+            reason = f"fields() leaves out every row ({rendered.rows_read} read)"
         raise InputError(f"nothing to prepare in the {request.split} split: {reason}")
 
     example_numbers = [batch.column("example").to_numpy() for batch in batches]
@@ -564,7 +564,9 @@ def _finish(
         broken[job.request.key] = f"{type(error).__name__}: {error}"
         rows = 0
     if rows is not None:
-        report_finished(f"{job.request.task.name}/{job.request.split}: {rows} rows")
+        report_finished(
+            f"{job.request.task.name}/{job.request.split}: {plural(rows, 'row')}"
+        )
     return rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural
 from flan_jax.hardware import Device
 
 MESH_AXES = ("data", "fsdp", "tensor")
@@ -104,17 +104,18 @@ def mesh_sizes(
             f"MESH names the axis {', '.join(unknown)}; the axes are {', '.join(MESH_AXES)}"
         )
 
+    here = plural(count, f"{platform} device")
     remaining = count
     for axis, size in given.items():
         if size < 1:
             continue
         if remaining % size:
-            devices = where or f"the {count} {platform} devices"
+            devices = where or f"the {here}"
             if remaining < count:
                 devices += f", of which {remaining} are left for it"
             raise InputError(
-                f"MESH gives the axis {axis!r} {size} devices, which does not divide {devices}. "
-                f"Write a divisor of {remaining}, or -1 for the rest"
+                f"MESH gives the axis {axis!r} {plural(size, 'device')}, which does not divide "
+                f"{devices}. Write a divisor of {remaining}, or -1 for the rest"
             )
         remaining //= size
 
@@ -124,7 +125,7 @@ def mesh_sizes(
         sizes[axes_for_rest[0]] = remaining
     if min(sizes.values()) < 1 or math.prod(sizes.values()) != count:
         raise InputError(
-            f"MESH is {sizes}, which does not multiply to the {count} {platform} devices. Write "
+            f"MESH is {sizes}, which does not multiply to the {here}. Write "
             f"sizes of at least 1 whose product is {count}, or -1 for one of them"
         )
     return sizes
@@ -145,6 +146,7 @@ def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
     divisor = devices * microbatches
     if batch_size < 1 or batch_size % divisor:
         raise InputError(
-            f"BATCH_SIZE {batch_size} does not divide into {microbatches} microbatches over "
-            f"data x fsdp = {devices} devices; use a multiple of {divisor}"
+            f"BATCH_SIZE {batch_size} does not divide over TrainConfig.microbatches = "
+            f"{microbatches} and data x fsdp = {plural(devices, 'device')}; use a multiple of "
+            f"{divisor}"
         )

@@ -12,7 +12,7 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, plural, unknown_name
 from flan_jax.hardware import CHIPS, Number, chip_of, is_torus, memory_of
 from flan_jax.parallel.mesh import make_mesh
 
@@ -122,7 +122,7 @@ def mesh_on(shape: Mapping[str, int] | None, target: Target) -> Mesh:
     Raises:
       InputError: the axes do not fit the devices; the message names the target.
     """
-    description = f"{target.name}: it has {len(target.devices)} devices"
+    description = f"{target.name}: it has {plural(len(target.devices), 'device')}"
     return make_mesh(shape, target.devices, description)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from flan_jax.errors import DONE, SAVED, InputError
+from flan_jax.errors import DONE, SAVED, InputError, plural
 from flan_jax.json_files import read_json, write_json
 from flan_jax.sweeps.sweep_dir import (
     BASE,
@@ -79,7 +79,7 @@ class LocalEngine:
             raise InputError(f"--slots={slots}: at least one run at a time")
         if len(devices) % slots:
             raise InputError(
-                f"{len(devices)} devices cannot be shared out evenly among {slots} slots"
+                f"{plural(len(devices), 'device')} cannot be shared out evenly among {slots} slots"
             )
         self.sweep_dir = sweep_dir
         self.slots = slots

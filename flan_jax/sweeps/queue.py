@@ -412,7 +412,7 @@ def _remarks(batch: Batch, engine: QueueEngine) -> Iterator[str]:
     )
     if batch.later:
         yield (
-            f"{len(batch.later)} runs start from the base model, and {engine.name} cannot make a "
+            f"runs that start from the base model: {len(batch.later)}. {engine.name} cannot make a "
             "job wait for another: give the same command again when --status says that the base is "
             "finished"
         )

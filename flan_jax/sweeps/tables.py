@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import rich.box
 import rich.table
 
+from flan_jax.errors import plural
 from flan_jax.json_files import JsonObject, read_json, read_jsonl
 from flan_jax.run_dir import METRICS, RESULT
 from flan_jax.sweeps import queue
@@ -32,8 +33,8 @@ def listing(plan: Plan) -> rich.table.Table:
     peak = measured_flops_per_second()
     rate = peak * EFFICIENCY
     table = _table(
-        f"{len(plan.runs)} runs; times: {EFFICIENCY:.0%} of this machine's {peak / 1e9:,.0f} "
-        "GFLOP/s in matrix products"
+        f"{plural(len(plan.runs), 'run')}; times: {EFFICIENCY:.0%} of this machine's "
+        f"{peak / 1e9:,.0f} GFLOP/s in matrix products"
     )
     for name in ("index", "id", "run"):
         table.add_column(name)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import TemplatedTask
 from flan_jax.tasks.templates import AnyTemplate, Template, renders_pairs
@@ -67,8 +67,9 @@ class Exemplars:
 
         if len(self._pool) <= self._shots:
             raise InputError(
-                f"task {task.name!r} has {len(self._pool)} training examples; {self._shots} "
-                f"exemplars beside the query need {self._shots + 1}. Ask for fewer shots"
+                f"task {task.name!r} has {plural(len(self._pool), 'training example')}; "
+                f"{plural(self._shots, 'exemplar')} and the query need {self._shots + 1}. Ask "
+                "for fewer shots"
             )
         first_indices = range(min(100, len(self._pool)))
         shortest = min(self._exemplar(index, 0)[1] for index in first_indices)

@@ -98,7 +98,11 @@ def mixture_or_task(name: str) -> list[TemplatedTask]:
         task = find_task(name)
         if task is None:
             raise unknown_name(
-                "mixture or task", name, [*MIXTURES, *COLLECTIONS, *task_names()]
+                "mixture or task",
+                name,
+                [*MIXTURES, *COLLECTIONS, *task_names()],
+                "One of your own is known once the module that registers it is imported in a gin "
+                "file: import my_module",
             )
         return [task]
     if not tasks:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import tensorboardX
 
-from flan_jax.errors import RunFailed
+from flan_jax.errors import RunFailed, plural
 from flan_jax.hardware import CHIPS, Number, chip_of
 from flan_jax.json_files import read_jsonl
 from flan_jax.progress import show_means
@@ -118,7 +118,7 @@ class Log:
         skipped = int(total.get("skipped", 0))
         if skipped == len(fetched):
             raise NotFinite(
-                f"the loss was not finite in any of the {len(fetched)} steps before step {step}; "
+                f"the loss was not finite in {plural(skipped, 'step')} up to step {step}; "
                 "all were skipped. Lower LEARNING_RATE, or lengthen the warm-up"
             )
         weight = total["weight_sum"]

@@ -48,6 +48,19 @@ def test_every_template_is_shown_with_its_tokens():
     assert "5 examples; at most 64 input and 16 target tokens" in text
 
 
+def test_the_header_is_one_line_also_where_there_is_no_terminal(capsys):
+    assert inspect_task.main(["openbookqa", "--count=1", "--template=0"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "openbookqa · reading_comp · options: choices · accuracy · 10 templates, 3 turned around"
+    )
+
+
+def test_one_of_something_is_written_as_one():
+    text = shown(dataclasses.replace(KIND, templates=KIND.templates[:1]), counted=1)
+    assert "1 template, 0 turned around" in text
+    assert "1 example; at most 64 input and 16 target tokens" in text
+
+
 def test_instruction_fields_and_options_differ_in_color():
     text = inspect_task.color_parts(
         KIND.templates[0], "", KIND.example({"animal": "cat", "number": 0})
@@ -105,6 +118,7 @@ def lengthening(row):
     "flags, message",
     [
         (["rtee"], "unknown task 'rtee'. Did you mean 'rte'?"),
+        (["mine"], "the module that registers it is imported: --import=my_module"),
         (["rte", "--template=10"], "has no template 10; its templates are 0 to 9"),
         (
             ["rte", "--import=no_such_module"],

@@ -13,7 +13,7 @@ from flan_jax.training import manifest
 def test_leakage(gin_file, capsys, refused, leaking):
     said = refused(leakage.main, gin_file, "leaking", "--held_out=nli")
     assert said.startswith(
-        "the training mixture leaks into the held-out tasks in 1 ways:\n  rte <- rte_again: the same source"
+        "the training mixture leaks into the held-out tasks in 1 way:\n  rte <- rte_again: the same source"
     )
     assert (
         program.exit_code(leakage.main, [gin_file, "leaking", "--held_out=sentiment"])

@@ -17,8 +17,7 @@ def test_data_is_prepared_where_the_cache_is(gin_file, capsys, tmp_path):
     assert program.exit_code(prepare.main, [gin_file]) == 0
     output = capsys.readouterr()
     assert (
-        "1 tasks with 20 training examples and 1 evaluation sets are prepared."
-        in output.out
+        "prepared: 1 task with 20 training examples and 1 evaluation set" in output.out
     )
     assert "practice corpus" in output.err
     assert len(list((tmp_path / "cache" / "flan_jax").rglob("tokens.arrow"))) == 2

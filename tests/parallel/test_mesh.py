@@ -78,7 +78,7 @@ def test_every_microbatch_divides_over_the_mesh():
     check_batch(8, 2, mesh)
     check_batch(12, 1, mesh)
     message = (
-        "BATCH_SIZE 12 does not divide into 2 microbatches over data x fsdp = 4 devices; "
+        "BATCH_SIZE 12 does not divide over TrainConfig.microbatches = 2 and data x fsdp = 4 devices; "
         "use a multiple of 8"
     )
     with pytest.raises(InputError, match=message):

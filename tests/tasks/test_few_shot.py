@@ -218,8 +218,7 @@ def test_exemplars_are_pairs():
 
 def test_too_few_examples():
     with pytest.raises(
-        InputError,
-        match="has 13 training examples; 13 exemplars beside the query need 14",
+        InputError, match="has 13 training examples; 13 exemplars and the query need 14"
     ):
         drawn(shots=13, task=SPELL)
     assert drawn(shots=12, task=SPELL)
