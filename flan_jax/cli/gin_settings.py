@@ -13,7 +13,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,23 +39,23 @@ from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights import model_folder
 from flan_jax.weights.formats import format_of
 
-MACROS = (
-    "MIXTURE",
-    "HELD_OUT",
-    "SOURCE",
-    "DATA_DIR",
-    "TOKENIZER",
-    "MODEL",
-    "WARM_START",
-    "STEPS",
-    "BATCH_SIZE",
-    "LENGTHS",
-    "ROW_FORMAT",
-    "LEARNING_RATE",
-    "SEED",
-    "MESH",
-)
-"""The macros that gin/train.gin distributes over the settings."""
+MACROS = {
+    "MIXTURE": "'flan2021'",
+    "HELD_OUT": "'nli'",
+    "SOURCE": "'tfds'",
+    "DATA_DIR": "'/data/tfds'",
+    "TOKENIZER": "'practice'",
+    "MODEL": "@EncoderDecoderConfig()",
+    "WARM_START": "'/models/t5'",
+    "STEPS": "1000",
+    "BATCH_SIZE": "128",
+    "LENGTHS": "{'inputs': 1024, 'targets': 256}",
+    "ROW_FORMAT": "'flan'",
+    "LEARNING_RATE": "1e-3",
+    "SEED": "0",
+    "MESH": "{'data': -1}",
+}
+"""The macros that gin/train.gin distributes over the settings, with an example of each value."""
 GIN_FOLDER = Path(__file__).resolve().parents[2] / "gin"
 
 Configurable = TypeVar("Configurable", bound=Callable[..., Any])
@@ -625,10 +625,7 @@ def _type_checked(configurable: Callable[..., Any]) -> Callable[..., Any]:
     def make(**values: object) -> object:
         for name, value in values.items():
             if name in hints and not _fits(value, hints[name]):
-                raise InputError(
-                    f"{configurable.__name__}.{name} is {value!r}; it must be "
-                    f"{_type_text(hints[name])}"
-                )
+                raise _wrong_type(configurable.__name__, name, value, hints[name])
         return configurable(**values)
 
     # gin looks for the names of parameters where __wrapped__ leads.
@@ -636,6 +633,29 @@ def _type_checked(configurable: Callable[..., Any]) -> Callable[..., Any]:
     wrapper.__wrapped__ = configurable.__init__
     wrapper.__signature__ = inspect.signature(configurable)
     return make
+
+
+def _wrong_type(
+    configurable: str, parameter: str, value: object, hint: object
+) -> InputError:
+    """Returns the error for a value of another type than the field's.
+
+    It names the macro where the value comes from one, as that is what the user has written.
+
+    Args:
+      configurable: the name of the class.
+      parameter: the name of its field.
+      value: the value.
+      hint: the field's annotation.
+    """
+    bindings = gin_config.get_bindings(configurable, resolve_references=False)
+    binding = str(bindings.get(parameter))
+    macro = binding.removeprefix("%")
+    name = macro if binding.startswith("%") else f"{configurable}.{parameter}"
+    message = f"{name} is {value!r}; it must be {_type_text(hint)}"
+    if name in MACROS:
+        message += f". Write it as in {name} = {MACROS[name]}"
+    return InputError(message)
 
 
 def _type_text(hint: object) -> str:
@@ -646,7 +666,7 @@ def _type_text(hint: object) -> str:
 
 
 def _fits(value: object, hint: object) -> bool:
-    """Returns whether a value is of the type that a field is annotated with."""
+    """Returns whether a value, with all that it holds, is of the type of a field's annotation."""
     if hint is Any:
         return True
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -654,8 +674,13 @@ def _fits(value: object, hint: object) -> bool:
     kind: Any = typing.get_origin(hint) or hint
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    members = typing.get_args(hint)
     if kind in (tuple, Sequence):
-        return isinstance(value, (list, tuple))
+        is_sequence = isinstance(value, (list, tuple))
+        return is_sequence and all(_fits(item, members[0]) for item in value)
+    if kind is Mapping and isinstance(value, Mapping):
+        keys_fit = all(_fits(key, members[0]) for key in value)
+        return keys_fit and all(_fits(item, members[1]) for item in value.values())
     return isinstance(value, kind)
 
 
