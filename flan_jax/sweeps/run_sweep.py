@@ -12,7 +12,7 @@ from pathlib import Path
 import rich.console
 
 from flan_jax.data.leakage import Audit, audit_runs
-from flan_jax.errors import DONE, SAVED, InputError
+from flan_jax.errors import DONE, SAVED, InputError, plural
 from flan_jax.json_files import write_json
 from flan_jax.parallel import multihost
 from flan_jax.reports import sweep_report
@@ -117,7 +117,8 @@ def work(
 
     if plan.base is not None and not is_finished(sweep_dir, plan.base):
         console.print(
-            f"{plan.base.name}: {plan.base.steps:,} steps, the model that all runs start from"
+            f"{plan.base.name}: {plural(plan.base.steps, 'step')}, the model that all runs start "
+            "from"
         )
         for run, code in engine.work([plan.base]):
             console.print(_how_it_ended(sweep_dir, run, code))
@@ -159,8 +160,8 @@ def _start_audits(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
     future: concurrent.futures.Future[list[Audit]] = concurrent.futures.Future()
 
     def audit() -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         try:
+            lower_priority()
             future.set_result(audit_runs(configs))
         except Exception as error:  # noqa: BLE001 (raised again where the result is asked for)
             future.set_exception(error)
@@ -177,6 +178,13 @@ def _start_audits(sweep_dir: Path, plan: Plan) -> Callable[[], None]:
 
     threading.Thread(target=audit, daemon=True).start()
     return keep
+
+
+def lower_priority() -> None:
+    """Gives this thread LOW_PRIORITY, unless its priority is lower: not every user may raise it."""
+    thread = threading.get_native_id()
+    niceness = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, max(niceness, LOW_PRIORITY))
 
 
 def _lacks_audit(sweep_dir: Path, plan: Plan, run: PlannedRun) -> bool:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import threading
 
 import pytest
 from toy_sweeps import BASE, GIN_FILES, PLAN, RUNS, WITH_BASE, end, write
@@ -222,3 +224,22 @@ def test_a_finished_run_is_not_done_again(tmp_path, refused_settings):
     before = read_status(tmp_path, RUNS[0])
     run_sweep.run_one(tmp_path, RUNS[0], refused_settings, "")
     assert read_status(tmp_path, RUNS[0]) == before
+
+
+@pytest.mark.parametrize("niceness", [0, run_sweep.LOW_PRIORITY + 3])
+def test_the_priority_of_the_audit_is_never_raised(niceness):
+    """A user without rights may not raise it, so that a sweep under nice would not end."""
+    priorities = []
+
+    def audit():
+        thread = threading.get_native_id()
+        current = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, max(current, niceness))
+        run_sweep.lower_priority()
+        priorities.append((current, os.getpriority(os.PRIO_PROCESS, thread)))
+
+    thread = threading.Thread(target=audit)
+    thread.start()
+    thread.join()
+    ((current, priority),) = priorities
+    assert priority == max(current, niceness, run_sweep.LOW_PRIORITY)
