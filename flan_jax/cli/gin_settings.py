@@ -21,7 +21,7 @@ import gin
 import gin.config as gin_config
 
 from flan_jax.data.config import DataConfig
-from flan_jax.data.row_format import FLAN, RowFormat
+from flan_jax.data.row_format import FLAN, RowFormat, format_of_json
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.evaluation.config import EvalConfig
@@ -337,20 +337,11 @@ def _use_warm_start(bindings: Sequence[str]) -> bool:
             tokenizer = _tokenizer_of_folder(warm_start, tokenizer)
         if tokenizer is not None:
             gin.bind_parameter("TOKENIZER/gin.macro.value", tokenizer)
-    if _macro("ROW_FORMAT", absent="") is None and _is_there(warm_start):
-        _use_row_format(model_folder.default_row_format(warm_start))
+    is_left = _macro("ROW_FORMAT", absent="") is None
+    if is_left and warm_start is not None and not model_folder.is_gone(warm_start):
+        _use_row_format(model_folder.default_row_format(warm_start), warm_start)
     gin_config._CONFIG.pop(("", "flan_jax.from_warm_start"), None)
     return is_from_warm_start and warm_start is not None
-
-
-def _is_there(warm_start: str | None) -> bool:
-    """Returns whether a folder can say something.
-
-    One that is not there is an error of a new run, which says so, and none of a run that goes on.
-    """
-    if warm_start is None:
-        return False
-    return "://" in warm_start or Path(warm_start).expanduser().exists()
 
 
 def _macro(name: str, absent: object = None) -> object:
@@ -453,21 +444,17 @@ def _tokenizer_of_folder(warm_start: str, from_scratch: str | None) -> str | Non
     )
 
 
-def _use_row_format(row_format: str | JsonObject | None) -> None:
+def _use_row_format(row_format: str | JsonObject | None, warm_start: str) -> None:
     """Sets ROW_FORMAT to a name, or to @RowFormat() with texts."""
     if row_format is None:
         return
-    value: object = row_format
-    if not isinstance(row_format, str):
-        known = [field.name for field in dataclasses.fields(RowFormat)]
-        for name in row_format:
-            if name not in known:
-                raise unknown_name("field of a row format", name, known)
+    value: object = format_of_json(row_format, warm_start)
+    if value == FLAN:
+        value = "flan"
+    elif not isinstance(row_format, str):
         for name, text in row_format.items():
             gin.bind_parameter(f"RowFormat.{name}", text)
         value = gin_config.ConfigurableReference("RowFormat", evaluate=True)
-        if RowFormat(**row_format) == FLAN:
-            value = "flan"
     gin.bind_parameter("ROW_FORMAT/gin.macro.value", value)
 
 

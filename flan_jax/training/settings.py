@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from flan_jax.data.config import DataConfig
 from flan_jax.data.row_format import RowFormat, format_of_json, make_row_format
@@ -15,7 +14,7 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
-from flan_jax.weights.model_folder import default_row_format
+from flan_jax.weights.model_folder import default_row_format, is_gone
 
 NOT_FINITE = ("stop", "skip")
 
@@ -84,16 +83,15 @@ class Settings:
 
     def row_format(self) -> tuple[str | RowFormat, str]:
         """Returns the row format of the run, and why it is this one."""
-        if self.data.row_format is not None:
-            return self.data.row_format, "ROW_FORMAT"
+        setting = self.data.row_format
+        if setting is None:
+            return "flan", "the default"
         warm_start = self.training.warm_start
-        if warm_start is None or _is_gone(warm_start):
-            # A run that goes on from its checkpoints has its format from its manifest.
-            return "flan", "the default"
-        named = default_row_format(warm_start)
-        if named is None:
-            return "flan", "the default"
-        return format_of_json(named, str(warm_start)), f"the form of {warm_start}"
+        if warm_start is not None and not is_gone(warm_start):
+            named = default_row_format(warm_start)
+            if named is not None and format_of_json(named, warm_start) == setting:
+                return setting, f"the form of {warm_start}"
+        return setting, "ROW_FORMAT"
 
     def with_rows_of(self, identity: JsonObject) -> "Settings":
         """Returns the settings with the row format of a run that has begun, where none is set.
@@ -143,9 +141,3 @@ class Settings:
             )
         model = dataclasses.replace(self.model, prefix_lm=setting.prefix_lm)
         return dataclasses.replace(self, model=model)
-
-
-def _is_gone(warm_start: str) -> bool:
-    """Returns whether there is nothing where a local warm start should be."""
-    is_local = "://" not in warm_start
-    return is_local and not Path(warm_start).expanduser().exists()

@@ -105,6 +105,18 @@ def default_row_format(warm_start: str | Path | None) -> str | JsonObject | None
     return "chat" if has_template else "text"
 
 
+def is_gone(warm_start: str | Path) -> bool:
+    """Returns whether there is nothing where a local warm start should be.
+
+    A run that goes on from its checkpoints does not need it any more.
+
+    Args:
+      warm_start: as in `model_of`.
+    """
+    is_local = "://" not in str(warm_start)
+    return is_local and not Path(warm_start).expanduser().exists()
+
+
 def unexpected_settings(
     warm_start: str | Path,
     config: ModelConfig,

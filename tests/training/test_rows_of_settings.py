@@ -102,12 +102,16 @@ def test_a_damaged_format_of_a_folder(folder, fields, message):
         load(folder).row_tokenizer()
 
 
-def test_a_run_that_has_begun_keeps_its_format(folder):
+def test_a_run_that_has_begun_needs_the_folder_no_more(folder, tmp_path):
+    """Its format is in its manifest."""
     settings = load(folder)
-    written = dataclasses.asdict(settings.row_tokenizer().format)
-    (folder / "chat_template.jinja").unlink()
-    going_on = settings.with_rows_of(json.loads(json.dumps({"row_format": written})))
-    assert dataclasses.asdict(going_on.row_tokenizer().format) == written
-    assert settings.with_rows_of({}) is settings
+    written = json.loads(
+        json.dumps(dataclasses.asdict(settings.row_tokenizer().format))
+    )
+    gone = load(folder, f"WARM_START = '{tmp_path / 'gone'}'")
+    assert gone.row_format() == ("flan", "the default")
+    going_on = gone.with_rows_of({"row_format": written})
+    assert going_on.row_tokenizer().format == settings.row_tokenizer().format
+    assert gone.with_rows_of({}) is gone
     named = load(folder, "ROW_FORMAT = 'flan'")
     assert named.with_rows_of({"row_format": written}).row_tokenizer().format == FLAN
