@@ -213,7 +213,7 @@ def _score(
         for job in jobs:
             name = phase_name(job.phase, scoring.params_id)
             for (task, split), limit in job.limits.items():
-                print(f"{job.phase} {task} {split}: {plural(limit, 'prompt')}")
+                print(f"{name} {task} {split}: {plural(limit, 'prompt')}")
         return
 
     mesh = make_mesh(settings.training.mesh)

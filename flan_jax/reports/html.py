@@ -283,11 +283,6 @@ def format_cell(value: Cell, digits: int = 1) -> str:
     return f"{value:,.{digits}f}"
 
 
-def plural(count: int, noun: str) -> str:
-    """Returns "1 task", "2 tasks"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def signed(value: float | None) -> str | None:
     """Returns a difference in points, such as "+1.2"; None for None."""
     return None if value is None else f"{value:+.1f}"

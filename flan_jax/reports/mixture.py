@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural
 from flan_jax.json_files import write_text
 from flan_jax.reports import figures, html
 from flan_jax.run_records import MixtureSummary, TaskScores
@@ -82,7 +82,7 @@ def _packing_text(mixture: MixtureSummary) -> str:
         )
         filled.append(f"{100 * share:.1f}% of the {positions}")
     return (
-        f"Packing fills {' and '.join(filled)}. A batch of {mixture.batch_size:,} rows has "
+        f"Packing fills {' and '.join(filled)}. A batch of {plural(mixture.batch_size, 'row')} has "
         f"{mixture.examples_per_batch:,.0f} examples and "
         f"{mixture.supervised_tokens_per_batch:,.0f} supervised tokens on average. Epochs: how "
         "often an example is drawn during the whole training, on average. Mean lengths are in "

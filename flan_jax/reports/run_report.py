@@ -4,7 +4,6 @@ It reads files only, so it runs anywhere, also while the run is in progress. Whe
 scored and nothing is trained, the report is about the checkpoint's scores alone.
 """
 
-import argparse
 import dataclasses
 import itertools
 import json
@@ -14,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flan_jax.bootstrap import Interval
-from flan_jax.errors import InputError
+from flan_jax.errors import plural
 from flan_jax.json_files import without_keys, write_text
 from flan_jax.reports import html, notes, run_figures
+from flan_jax.reports.command import rewrite_report
 from flan_jax.reports.mixture import (
     generated_rows_note,
     generated_tasks,
@@ -178,13 +178,13 @@ def _mean_of_tasks(tasks: Sequence[TaskScores], name: str) -> ScoreRow:
 
 def _held_out_mean(run: RunFiles) -> ScoreRow:
     count = len(_comparable(run.held_out))
-    return _mean_of_tasks(run.held_out, f"mean of {html.plural(count, 'task')}")
+    return _mean_of_tasks(run.held_out, f"mean of {plural(count, 'task')}")
 
 
 def _trained_cluster_rows(run: RunFiles) -> list[ScoreRow]:
     """Returns the means of the clusters that the run trains on."""
     return [
-        _mean_of_tasks(tasks, f"{cluster} ({html.plural(len(tasks), 'task')})")
+        _mean_of_tasks(tasks, f"{cluster} ({plural(len(tasks), 'task')})")
         for cluster, tasks in run.trained_on.items()
     ]
 
@@ -228,7 +228,7 @@ def _checkpoint_summary(run: RunFiles) -> list[html.Block]:
         return [html.Paragraph(text)]
 
     score = mean.after.mean
-    subject = html.plural(len(run.held_out), "task")
+    subject = plural(len(run.held_out), "task")
     if run.trained_on:
         subject += " that the checkpoint was not trained on"
     sentences = [
@@ -258,7 +258,7 @@ def _verdict(run: RunFiles, mean: ScoreRow) -> str:
 
     total = len(run.held_out)
     count = len(_comparable(run.held_out))
-    tasks = html.plural(total, "task")
+    tasks = plural(total, "task")
     if count < total:
         tasks = f"{count} of {tasks}"
     subject = f"On the held-out cluster {run.held_out_name} the mean score of {tasks}"
@@ -301,7 +301,8 @@ def _interval_text(interval: Interval) -> str:
 def _status(run: RunFiles) -> str:
     if run.result is not None:
         minutes = run.result.get("seconds", 0) / 60
-        return f"The run is finished: {run.result['step']:,} steps in {minutes:,.1f} minutes."
+        steps = plural(run.result["step"], "step")
+        return f"The run is finished: {steps} in {minutes:,.1f} minutes."
     step = run.metrics[-1]["step"] if run.metrics else 0
     steps = f"{run.mixture.steps:,}" if run.mixture else "?"
     return f"The run is not finished: step {step:,} of {steps} is logged."
@@ -520,16 +521,8 @@ def _format_value(value: object) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Rewrites a run's report: the program `python -m flan_jax.reports.run_report RUN_DIR`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flan_jax.reports.run_report",
-        description="Rewrites a run's report.html.",
-    )
-    parser.add_argument("run_dir", type=Path)
-    try:
-        print(write(parser.parse_args(arguments).run_dir))
-    except InputError as error:
-        parser.exit(2, f"{error}\n")
+    """Rewrites a run's report: `python -m flan_jax.reports.run_report RUN_DIR`."""
+    rewrite_report("run_report", write, arguments)
 
 
 if __name__ == "__main__":

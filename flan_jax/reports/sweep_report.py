@@ -3,14 +3,14 @@
 It reads files only, so it runs anywhere, also while the sweep is in progress.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from flan_jax.bootstrap import Interval
-from flan_jax.errors import InputError
+from flan_jax.errors import plural
 from flan_jax.json_files import write_text
 from flan_jax.reports import html, notes, sweep_figures, sweep_runs
+from flan_jax.reports.command import rewrite_report
 from flan_jax.reports.mixture import generated_rows_note
 from flan_jax.reports.scores import (
     SIGNIFICANT,
@@ -121,7 +121,7 @@ def _summary(results: Results) -> list[html.Block]:
     counts = ", ".join(
         f"{states.count(state)} {state}" for state in sorted(set(states))
     )
-    runs = html.plural(len(states), "run")
+    runs = plural(len(states), "run")
     blocks: list[html.Block] = [
         html.Paragraph(f"{runs}: {counts}.{_headline_text(sweep)}")
     ]
@@ -191,7 +191,7 @@ def _verdict(compared: Sequence[Cluster]) -> str:
     ]
 
     text = (
-        f"Tuned is above untuned on {len(above)} of {html.plural(len(means), 'held-out cluster')}, "
+        f"Tuned is above untuned on {len(above)} of {plural(len(means), 'held-out cluster')}, "
         f"significantly (p < {SIGNIFICANT}, paired) on {_count_significant(above)}"
     )
     if below:
@@ -480,15 +480,7 @@ def _result_cells(phase: Phase, scores: PromptScores) -> list[html.Cell]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Rewrites a sweep's report: `python -m flan_jax.reports.sweep_report SWEEP_DIR`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flan_jax.reports.sweep_report",
-        description="Rewrites a sweep's report.",
-    )
-    parser.add_argument("sweep_dir", type=Path)
-    try:
-        print(write(parser.parse_args(arguments).sweep_dir))
-    except InputError as error:
-        parser.exit(2, f"{error}\n")
+    rewrite_report("sweep_report", write, arguments)
 
 
 if __name__ == "__main__":

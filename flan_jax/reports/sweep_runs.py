@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from flan_jax.errors import plural
 from flan_jax.reports import html, sweep_figures
 from flan_jax.reports.mixture import (
     generated_rows_note,
@@ -113,7 +114,7 @@ def learning_curves(results: Results) -> list[html.Block]:
     if not losses:
         return [heading, html.Placeholder("no training step is logged")]
     evaluated = _means_during_training(results)
-    caption = f"Training loss of {html.plural(len(losses), 'run')}"
+    caption = f"Training loss of {plural(len(losses), 'run')}"
     if evaluated:
         caption += "; held-out clusters scored during training, mean over runs"
     blocks = [
@@ -287,7 +288,7 @@ def mixture(results: Results) -> list[html.Block]:
 def _folded_if_long(table: html.Table) -> html.Block:
     if len(table.rows) <= MAX_ROWS:
         return table
-    return html.Folded(f"{len(table.rows)} runs", [table])
+    return html.Folded(plural(len(table.rows), "run"), [table])
 
 
 def leakage(results: Results) -> list[html.Block]:
