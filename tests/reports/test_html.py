@@ -82,11 +82,3 @@ def test_cells(cell, text):
 def test_a_long_text_is_clipped():
     assert html.clip("abcdef", 4) == "abc…"
     assert html.clip("abcd", 4) == "abcd"
-
-
-def test_plural():
-    assert [html.plural(count, "run") for count in (0, 1, 1200)] == [
-        "0 runs",
-        "1 run",
-        "1,200 runs",
-    ]
