@@ -7,11 +7,13 @@ from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.leakage import check_leakage
 from flan_jax.data.mixture_data import MixtureData, prepare_mixture
 from flan_jax.data.mixture_summary import example_row, summarize_mixture
+from flan_jax.errors import plural
 from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.progress import table_console
 from flan_jax.reports.mixture import epochs_text
 from flan_jax.run_records import MixtureSummary
+from flan_jax.training.flops import step_flops
 from flan_jax.training.settings import Settings
 from flan_jax.training.setup import prepare_run
 
@@ -27,11 +29,13 @@ def print_plan(settings: Settings) -> None:
     summary = inputs.summary
 
     parameters = count_params(settings.model)
-    flops_per_step = settings.model.train_flops(plan.batch_size, plan.lengths)
+    flops_per_step = step_flops(
+        settings.model, plan.batch_size, plan.lengths, settings.training.trainable
+    )
     steps = summary.steps
     model_line = (
         f"{parameters:,} parameters; {flops_per_step / 1e9:,.1f} GFLOP a step, "
-        f"{flops_per_step * steps / 1e15:,.3f} PFLOP in {steps:,} steps"
+        f"{flops_per_step * steps / 1e15:,.3f} PFLOP in {plural(steps, 'step')}"
     )
     mesh_line = f"mesh: {dict(inputs.mesh.shape)}"
     console = table_console()
@@ -91,7 +95,7 @@ def batch_text(plan: MixturePlan, summary: MixtureSummary) -> str:
     return (
         f"held out: {held_out}\n"
         f"{examples:.1f} examples and {supervised:,.0f} supervised tokens in a batch of "
-        f"{plan.batch_size} rows of {plan.lengths['inputs']} input and "
+        f"{plural(plan.batch_size, 'row')} of {plan.lengths['inputs']} input and "
         f"{plan.lengths['targets']} target tokens\n"
         f"filled with real tokens: {filled}"
     )
@@ -109,7 +113,7 @@ def mixture_table(summary: MixtureSummary) -> rich.table.Table:
     Returns:
       The table, to be printed by rich.
     """
-    table = _table(f"Mixture, {summary.steps:,} steps")
+    table = _table(f"Mixture, {plural(summary.steps, 'step')}")
     table.add_column("task")
     table.add_column("cluster")
     for name in (

@@ -172,6 +172,32 @@ class ModelConfig(abc.ABC):
           supervised: tokens of the batch with loss; None for what the lengths let expect, D a row.
         """
 
+    def matmul_tokens(
+        self,
+        path: str,
+        rows: int,
+        lengths: Mapping[str, int],
+        supervised: int | None = None,
+    ) -> int:
+        """Returns how many tokens of a batch a parameter multiplies; 0 if it is no matrix.
+
+        Args:
+          path: the parameter's path, "decoder/layers/mlp/wo/kernel".
+          rows: rows of the batch.
+          lengths: tokens of a row, {"inputs": E, "targets": D}; padding counts.
+          supervised: tokens of the batch with loss; None for what the lengths let expect, D a row.
+        """
+        if self.is_head(path):
+            return rows * lengths["targets"] if supervised is None else supervised
+        is_matrix = path.endswith("/kernel")
+        return rows * (lengths["inputs"] + lengths["targets"]) if is_matrix else 0
+
+    def is_head(self, path: str) -> bool:
+        """Returns whether the parameter of this path is the matrix that makes the logits."""
+        if self.logits_via_embedding:
+            return path == "token_embedder/embedding"
+        return path == "decoder/logits_dense/kernel"
+
     def embedder(self) -> Embed:
         """Returns the token embedding.
 

@@ -11,6 +11,7 @@ Parameter tree (unrolled; under `scan_layers` the layers lie stacked in "layers"
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -111,6 +112,21 @@ class EncoderDecoderConfig(ModelConfig):
             + self.num_decoder_layers * decoder_pairs
         )
         return rows * (6 * products + 12 * pairs * self.joined_kv)
+
+    def matmul_tokens(
+        self,
+        path: str,
+        rows: int,
+        lengths: Mapping[str, int],
+        supervised: int | None = None,
+    ) -> int:
+        """Returns the tokens of the encoder or the decoder, see ModelConfig.matmul_tokens."""
+        if not (self.is_head(path) or path.endswith("/kernel")):
+            return 0
+        reads_encoder = re.search(
+            r"^encoder/|encoder_decoder_attention/(key|value)/", path
+        )
+        return rows * lengths["inputs" if reads_encoder else "targets"]
 
 
 @flax.struct.dataclass

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from flan_jax.batch import EOS, batch_spec
 from flan_jax.data.config import fixed_lengths
-from flan_jax.decoding.generation import GenerationConfig
+from flan_jax.decoding.generation import GREEDY, GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import RunFailed
 from flan_jax.hardware import Number
@@ -27,6 +27,7 @@ from flan_jax.preflight.hlo import Collectives, collectives
 from flan_jax.preflight.target import Target, mesh_on
 from flan_jax.pytrees import Tree
 from flan_jax.tasks.mixtures import mixture_or_task
+from flan_jax.training.flops import step_flops
 from flan_jax.training.optimizers import OptimizerConfig
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.setup import check_devices
@@ -55,6 +56,7 @@ class Job:
       eval_rows: prompts of an evaluation's batch.
       lengths: tokens of a row, {"inputs": E, "targets": D}.
       generates: whether there are tasks without options, whose answers an evaluation generates.
+      generation: how it generates them, as in EvalConfig.generation.
     """
 
     model: ModelConfig
@@ -64,11 +66,19 @@ class Job:
     eval_rows: int
     lengths: dict[str, int]
     generates: bool = True
+    generation: GenerationConfig = GREEDY
 
     @property
     def step_flops(self) -> int:
         """FLOPs of one training step on all devices together, counted from the model."""
-        return self.model.train_flops(self.batch_rows, self.lengths)
+        return step_flops(
+            self.model, self.batch_rows, self.lengths, self.training.trainable
+        )
+
+    @property
+    def answers(self) -> GenerationConfig:
+        """How answers are generated, with the length that an evaluation gives them."""
+        return self.generation.with_default_length(self.lengths["targets"])
 
 
 class Compiled(NamedTuple):
@@ -131,6 +141,7 @@ def job_from_settings(settings: Settings) -> Job:
         eval_rows=settings.evaluation.rows,
         lengths=lengths,
         generates=any(task.options is None for task in tasks),
+        generation=settings.evaluation.generation,
     )
 
 
@@ -194,7 +205,9 @@ def compile_option_scoring(job: Job, target: Target) -> Compiled:
 
 
 def compile_generation(job: Job, target: Target) -> Compiled:
-    """Compiles greedy generation with a KV cache, under the conditions of compile_option_scoring.
+    """Compiles the generation of answers, under the conditions of compile_option_scoring.
+
+    It is greedy, or samples, or searches with beams, as the job says, with a KV cache.
 
     Args:
       job: what to compile.
@@ -228,10 +241,10 @@ def _option_scoring(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Pro
 def _generation(job: Job, mesh: Mesh, state: TrainState, batch: Tree) -> Program:
     scorer = _scorer(job, mesh, state)
     prompts = [_longest_prompt(job)] * scorer.rows
-    config = GenerationConfig(job.lengths["targets"])
-    function, arrays = scorer.generation_program(prompts, config, range(scorer.rows))
+    streams = range(scorer.rows)
+    function, arrays = scorer.generation_program(prompts, job.answers, streams)
     batch_shapes = _shapes_in_rows(arrays, mesh)
-    return function, (state.all_params, batch_shapes, config.array_settings())
+    return function, (state.all_params, batch_shapes, job.answers.array_settings())
 
 
 def _longest_prompt(job: Job) -> np.ndarray:

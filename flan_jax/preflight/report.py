@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from flan_jax.errors import plural
 from flan_jax.hardware import CHIPS, GIB, MIB, Number
 from flan_jax.models.params import count_params
 from flan_jax.preflight.compile import (
@@ -122,10 +123,10 @@ def format_job(job: Job) -> str:
     run_petaflops = job.step_flops * training.steps / 1e15
     text = (
         f"{count_params(model):,} parameters, computed in {model.dtype}, remat '{model.remat}'; a "
-        f"batch of {job.batch_rows} rows of {job.lengths['inputs']} input and "
+        f"batch of {plural(job.batch_rows, 'row')} of {job.lengths['inputs']} input and "
         f"{job.lengths['targets']} target tokens, microbatches {training.microbatches}\n"
-        f"{step_teraflops:,.3f} TFLOP per step, {run_petaflops:,.3f} PFLOP in {training.steps:,} "
-        "steps (counted from the model)"
+        f"{step_teraflops:,.3f} TFLOP per step, {run_petaflops:,.3f} PFLOP in "
+        f"{plural(training.steps, 'step')} (counted from the model)"
     )
     if model.dtype != "bfloat16":
         name = type(model).__name__
@@ -201,8 +202,8 @@ def format_collectives(compiled: Compiled, target: Target) -> Iterator[str]:
         )
     if collectives.unknown_loops:
         yield (
-            f"  {collectives.unknown_loops} loops with collectives do not say how often they run "
-            "and are counted once: more bytes are sent than this, and the step takes longer"
+            "  loops with collectives that do not say how often they run and are counted once: "
+            f"{collectives.unknown_loops}; more bytes are sent than this, and the step takes longer"
         )
 
 
@@ -238,7 +239,7 @@ def format_time(
     if sweep is not None:
         ratio = sweep.flops / (job.step_flops * steps)
         yield (
-            f"the sweep of {sweep.runs:,} runs, {ratio:,.1f} times this run's FLOPs: "
+            f"the sweep of {plural(sweep.runs, 'run')}, {ratio:,.1f} times this run's FLOPs: "
             f"{format_hours(seconds, ratio * steps, target, prices)}"
         )
 
@@ -276,15 +277,14 @@ def format_evaluation(job: Job, target: Target) -> Iterator[str]:
         "rank classification": compile_option_scoring
     }
     if job.generates:
-        name = f"generation of up to {job.lengths['targets']} tokens"
-        programs[name] = compile_generation
+        programs[_generation_name(job)] = compile_generation
 
     for name, compile_program in programs.items():
         compiled = compile_program(job, target)
         shards = compiled.mesh["data"] * compiled.mesh["fsdp"]
         rows = -(-job.eval_rows // shards) * shards  # as many as Scorer takes
         yield (
-            f"evaluation step, {name} for {rows} prompts, compiled in "
+            f"evaluation step, {name} for {plural(rows, 'prompt')}, compiled in "
             f"{compiled.compile_seconds:.0f} s"
         )
         yield format_memory(compiled, target)
@@ -294,11 +294,22 @@ def format_evaluation(job: Job, target: Target) -> Iterator[str]:
                 if rows > shards
                 else ""
             )
+            if compile_program is compile_generation and job.generation.num_beams > 1:
+                fewer += "fewer beams (GenerationConfig.num_beams), "
             yield (
                 f"Write {fewer}shorter LENGTHS, or a MESH with a higher tensor-parallel degree or "
                 "more fsdp"
             )
             raise does_not_fit(compiled, target)
+
+
+def _generation_name(job: Job) -> str:
+    """Returns "generation of up to 48 tokens", and how it is done where that is not greedily."""
+    config = job.answers
+    name = f"generation of up to {plural(config.new_tokens, 'token')}"
+    if config.num_beams > 1:
+        return f"{name} with {config.num_beams} beams"
+    return f"{name} by sampling" if config.temperature > 0 else name
 
 
 def format_memory_reductions(job: Job, target: Target) -> Iterator[str]:
@@ -338,7 +349,7 @@ def format_search(
       DoesNotFit: no mesh fits.
     """
     mesh_count = len(list(meshes(len(target.devices) // target.slices)))
-    yield f"searching {mesh_count} meshes, each under remat policies until one fits"
+    yield f"meshes to search: {mesh_count}, each under remat policies until one fits"
     results: list[Compiled] = []
     for compiled in search(job, target):
         results.append(compiled)
@@ -369,8 +380,8 @@ def format_cost(
     serial = format_seconds(seconds.serial_seconds)
     hours = format_hours(seconds, steps, target, prices)
     return (
-        f"{overlapped} per step if everything overlaps, {serial} if nothing does; {steps:,} steps: "
-        f"{hours}"
+        f"{overlapped} per step if everything overlaps, {serial} if nothing does; "
+        f"{plural(steps, 'step')}: {hours}"
     )
 
 

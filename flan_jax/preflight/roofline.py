@@ -58,7 +58,8 @@ class Roofline(NamedTuple):
 def estimate(compiled: Compiled, target: Target) -> Roofline | None:
     """Returns a lower bound of the time of a training step.
 
-    FLOPs are the model's, and a third more where remat is 'full': the forward pass is done twice.
+    FLOPs are the model's, and where remat is 'full' those of a second forward pass, a third of what
+    training all parameters takes. What a registered remat policy recomputes is not counted.
     The memory traffic is a lower bound: the update reads and writes the state, temporaries are
     written and read once, and each microbatch reads the weights twice, and a third time under
     'full'.
@@ -77,7 +78,7 @@ def estimate(compiled: Compiled, target: Target) -> Roofline | None:
     flops: Number = job.step_flops
     weight_reads = 2
     if job.model.remat == "full":
-        flops *= 4 / 3
+        flops += job.model.train_flops(job.batch_rows, job.lengths) / 3
         weight_reads = 3
 
     bytes_per_weight = 2 if job.model.dtype == "bfloat16" else 4

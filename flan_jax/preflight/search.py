@@ -7,13 +7,14 @@ from typing import NamedTuple, TypeAlias
 
 from flan_jax.errors import InputError
 from flan_jax.hardware import Number
+from flan_jax.models.config import REMAT_POLICIES
 from flan_jax.parallel.mesh import SLICES, check_batch
 from flan_jax.preflight.compile import Compiled, Job, abstract_inputs, compile_for
 from flan_jax.preflight.roofline import estimate
 from flan_jax.preflight.target import Target, mesh_on
 
 REMAT = ("none", "minimal", "full")
-"""Remat policies, from the fastest to the one that needs least memory."""
+"""The built-in remat policies, from the fastest to the one that needs least memory."""
 TENSOR_PARALLEL_DEGREES = (1, 2, 4, 8)
 """Sizes of the mesh axis tensor that a search tries."""
 
@@ -152,7 +153,7 @@ def meshes(count: int) -> Iterator[MeshShape]:
 
 
 def search(job: Job, target: Target) -> Iterator[Compiled]:
-    """Compiles a job on each mesh, under remat policies until one fits.
+    """Compiles a job on each mesh, under remat policies until one fits, and under registered ones.
 
     Meshes that do not divide the model or the batch are left out.
 
@@ -169,12 +170,24 @@ def search(job: Job, target: Target) -> Iterator[Compiled]:
         except InputError:
             continue
 
-        for policy in REMAT:
+        for policy in _policies():
             compiled = compile_for(with_remat(on_mesh, policy), target)
             yield compiled
             argument_bytes = compiled.state_bytes + compiled.batch_bytes
-            if compiled.fits(target) or argument_bytes > target.memory:
+            is_enough = compiled.fits(target) and policy in REMAT
+            if is_enough or argument_bytes > target.memory:
                 break
+
+
+def _policies() -> list[str]:
+    """Returns all remat policies: those that a user has registered follow the fastest one.
+
+    Their place between "none" and "full" is not known, so where "none" does not fit all of them are
+    compiled, whether they fit or not.
+    """
+    registered = [name for name in REMAT_POLICIES if name not in REMAT]
+    fastest, *others = REMAT
+    return [fastest, *registered, *others]
 
 
 def ranked(results: Sequence[Compiled], target: Target) -> list[Compiled]:

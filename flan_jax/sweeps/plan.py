@@ -23,6 +23,7 @@ from flan_jax.tasks.fingerprints import fingerprint
 from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.sources import Jsonl
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
+from flan_jax.training.flops import step_flops
 from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import source_facts
 
@@ -233,6 +234,7 @@ def _planned_run(
     values = [
         f"{axis.rpartition('.')[2]}={_as_text(value)}" for axis, value in point.items()
     ]
+    flops = step_flops(settings.model, batch_size, lengths, settings.training.trainable)
     return PlannedRun(
         index=index,
         id=run_hash,
@@ -242,7 +244,7 @@ def _planned_run(
         directory=f"{folder}/{run_hash}",
         steps=steps,
         tokens=steps * batch_size * sum(lengths.values()),
-        flops=float(steps * settings.model.train_flops(batch_size, lengths)),
+        flops=float(steps * flops),
         disk=_checkpoint_bytes(settings),
     )
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from flan_jax.batch import Batch
 from flan_jax.data.loader import Loader, prefetch
 from flan_jax.data.mixture_data import MixtureData
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, plural
 from flan_jax.evaluation.config import EvalContext
 from flan_jax.evaluation.evaluate import cluster_means
 from flan_jax.evaluation.jobs import job_during_training
@@ -27,6 +27,7 @@ from flan_jax.progress import Progress, show
 from flan_jax.pytrees import Params
 from flan_jax.run_dir import Run
 from flan_jax.training.checkpoints import Checkpoints
+from flan_jax.training.flops import step_flops
 from flan_jax.training.metrics_log import Log, Metrics, mean_loss, seconds_at_peak
 from flan_jax.training.settings import TrainConfig
 from flan_jax.training.state import TrainState
@@ -122,7 +123,13 @@ def train_loop(
     device_kinds = [device.device_kind for device in loop.mesh.devices.flat]
 
     def peak_seconds(supervised: int) -> float | None:
-        flops = loop.model.train_flops(plan.batch_size, plan.lengths, supervised)
+        flops = step_flops(
+            loop.model,
+            plan.batch_size,
+            plan.lengths,
+            config.trainable,
+            supervised=supervised,
+        )
         return seconds_at_peak(flops, device_kinds)
 
     log = Log(
@@ -320,7 +327,7 @@ def profiled_steps(text: str, steps: int) -> range:
     first, last = map(int, span.groups()) if span else (0, 0)
     if not 1 <= first <= last <= steps:
         raise InputError(
-            f"--profile={text} is not a span of this run's {steps} steps; write the first and the "
-            "last, e.g. --profile=10:12"
+            f"--profile={text} is not a span of this run's {plural(steps, 'step')}; write the "
+            "first and the last, e.g. --profile=10:12"
         )
     return range(first - 1, last)

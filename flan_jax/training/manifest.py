@@ -21,6 +21,7 @@ from flan_jax.models.config import ModelConfig, config_fields
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
 from flan_jax.run_records import AFTER, MixtureSummary, TaskScores, read_all_task_scores
+from flan_jax.training.flops import step_flops
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights.formats import source_facts
 
@@ -143,6 +144,8 @@ def run_metadata(
     config: DataConfig,
     mesh: Mesh,
     mixture: MixtureSummary | None = None,
+    *,
+    trainable: str | None = None,
 ) -> dict[str, object]:
     """Returns the run's metadata: versions, data, model, devices, mesh, mixture.
 
@@ -151,10 +154,11 @@ def run_metadata(
       config: the settings of the data.
       mesh: the devices of the run.
       mixture: the mixture in numbers, see summarize_mixture; None if nothing is trained.
+      trainable: regex of the parameters that are trained; None: all.
     """
     model_facts = config_fields(model) | {"parameters": count_params(model)}
     if mixture is not None:
-        flops = model.train_flops(config.batch_size, mixture.lengths)
+        flops = step_flops(model, config.batch_size, mixture.lengths, trainable)
         model_facts["flops_per_step"] = flops
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

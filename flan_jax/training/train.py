@@ -151,7 +151,11 @@ def write_report(run: Run) -> Path | None:
 
 def _write_manifest(run: Run, settings: Settings, inputs: RunInputs) -> None:
     metadata = manifest.run_metadata(
-        settings.model, settings.data, inputs.mesh, inputs.summary
+        settings.model,
+        settings.data,
+        inputs.mesh,
+        inputs.summary,
+        trainable=settings.training.trainable,
     )
     metadata["not_evaluated"] = inputs.data.not_evaluated
     run.write_manifest(inputs.identity, metadata, ignored=EXECUTION_SETTINGS)

@@ -9,6 +9,7 @@ from preflight_jobs import DECODER, MODEL, make_job, make_target, v4_slice
 
 from flan_jax.cli import gin_settings
 from flan_jax.decoding import scorer
+from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError
 from flan_jax.preflight.compile import (
     abstract_inputs,
@@ -76,6 +77,32 @@ def test_generation_holds_its_cache_split_as_the_heads_are(model, copies):
     assert (
         compiled.state_bytes == compile_option_scoring(job, make_target()).state_bytes
     )
+
+
+def test_beams_need_more_memory_than_greedy_generation():
+    """A beam has a KV cache of its own; the length of the answers is that of the configuration."""
+    job = dataclasses.replace(
+        make_job(), lengths={"inputs": 16, "targets": 512}, eval_rows=64
+    )
+    greedy = compile_generation(job, make_target())
+    beams = GenerationConfig(num_beams=4)
+    four = dataclasses.replace(job, generation=beams)
+    short = dataclasses.replace(
+        job, generation=dataclasses.replace(beams, max_length=64)
+    )
+    bytes_of_four = compile_generation(four, make_target()).temporary_bytes
+    assert bytes_of_four > 3 * greedy.temporary_bytes
+    assert compile_generation(short, make_target()).temporary_bytes < bytes_of_four / 4
+
+
+def test_the_job_of_a_run_has_its_generation_settings():
+    bindings = [
+        "EvalConfig.generation = @GenerationConfig()",
+        "GenerationConfig.num_beams = 3",
+    ]
+    settings = gin_settings.load_settings(["flan_mixture.gin"], bindings)
+    job = job_from_settings(settings)
+    assert (job.answers.num_beams, job.answers.new_tokens) == (3, 48)
 
 
 def test_collectives_grow_with_the_scanned_layers():

@@ -25,8 +25,16 @@ def test_an_evaluation_that_does_not_fit_is_said(step, monkeypatch, capsys):
         return Compiled(job, mesh, 0, 0, 2**30, None, 0.0)
 
     monkeypatch.setattr(f"flan_jax.preflight.report.{step}", compile_job)
-    assert program.exit_code(preflight.main, ["--gin_file=flan_mixture.gin"]) == 1
+    beams = [
+        "--gin.EvalConfig.generation=@GenerationConfig()",
+        "--gin.GenerationConfig.num_beams=2",
+    ]
+    flags = ["--gin_file=flan_mixture.gin", *beams]
+    assert program.exit_code(preflight.main, flags) == 1
     printed = capsys.readouterr()
+    for_beams = step == "compile_generation"
+    assert ("up to 48 tokens with 2 beams" in printed.out) == for_beams
+    assert ("fewer beams (GenerationConfig.num_beams)" in printed.out) == for_beams
     assert "FITS: headroom" in printed.out
     assert "--gin.EvalConfig.rows=8" in printed.out
     assert "DOES NOT FIT" in printed.err

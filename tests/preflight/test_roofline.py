@@ -1,5 +1,7 @@
 """Known answers of the roofline model, and the table of prices."""
 
+import dataclasses
+
 import pytest
 from preflight_jobs import MODEL, make_job, make_target
 
@@ -60,6 +62,27 @@ def test_estimate_counts_the_models_flops():
     assert seconds["full"].compute == pytest.approx(4 / 3 * seconds["none"].compute)
     assert seconds["none"].ici == 0.0
     assert seconds["full"].memory > seconds["none"].memory > 2 * 1100 / 1200e9
+
+
+def test_frozen_parameters_take_less_and_full_remat_adds_one_forward_pass():
+    job = make_job()
+    training = dataclasses.replace(job.training, trainable="scale$")
+    frozen = dataclasses.replace(job, training=training)
+    whole = MODEL.train_flops(16, job.lengths)
+    assert job.step_flops == whole
+    assert 0.5 * whole < frozen.step_flops < 0.75 * whole
+    compiled = Compiled(
+        job=with_remat(frozen, "full"),
+        mesh={"data": 8, "fsdp": 1, "tensor": 1},
+        state_bytes=1000,
+        batch_bytes=0,
+        temporary_bytes=100,
+        collectives=Collectives([], unknown_loops=0),
+        compile_seconds=1.0,
+    )
+    seconds = estimate(compiled, make_target(chip="v4"))
+    expected = (frozen.step_flops + whole / 3) / 8 / 275e12
+    assert seconds.compute == pytest.approx(expected)
 
 
 def test_every_tpu_has_a_price():

@@ -3,8 +3,10 @@
 import dataclasses
 import math
 
+import jax
 from preflight_jobs import MODEL, make_job, make_target
 
+from flan_jax.models.config import REMAT_POLICIES, register_remat_policy
 from flan_jax.preflight.compile import Compiled
 from flan_jax.preflight.hlo import Collectives
 from flan_jax.preflight.search import meshes, ranked, search, what_would_fit
@@ -101,3 +103,22 @@ def test_search_keeps_the_least_remat_that_fits(monkeypatch):
     # Two heads do not divide over a tensor-parallel degree of four.
     assert points == 3 * [(1, "none"), (1, "minimal")] + 3 * [(2, "none")]
     assert [result.needed_bytes for result in ranked(results, target)] == 6 * [50]
+
+
+def test_search_compiles_every_registered_policy_where_none_does_not_fit(monkeypatch):
+    bytes_under = {"none": 100, "offload": 55, "names": 70, "minimal": 50, "full": 25}
+    policies = dict(REMAT_POLICIES)
+    monkeypatch.setattr("flan_jax.models.config.REMAT_POLICIES", policies)
+    monkeypatch.setattr("flan_jax.preflight.search.REMAT_POLICIES", policies)
+    for name in ("offload", "names"):
+        register_remat_policy(name, jax.checkpoint_policies.dots_saveable)
+    needed = compile_with(lambda job: bytes_under[job.model.remat])
+    monkeypatch.setattr("flan_jax.preflight.search.compile_for", needed)
+
+    def tried_under(memory):
+        results = search(make_job(), make_target(1, memory=memory))
+        return [result.job.model.remat for result in results]
+
+    assert tried_under(100) == ["none"]
+    assert tried_under(60) == ["none", "offload", "names", "minimal"]
+    assert tried_under(30) == ["none", "offload", "names", "minimal", "full"]
