@@ -1,11 +1,16 @@
 """The program launch/convert.py: copies a model's weights into another format."""
 
 import argparse
+import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from flan_jax.cli.gin_settings import load_model
-from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file
+from flan_jax.data.exported_tokenizer import exported_files
+from flan_jax.data.row_format import RowFormat, format_of_json, make_row_format
+from flan_jax.data.row_tokenizer import RowTokenizer
+from flan_jax.data.tokenizers import Tokenizer, load_tokenizer, tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import abstract_params_on, check_vocabulary, count_params
@@ -17,9 +22,15 @@ from flan_jax.weights.formats import (
     load_params,
     save_params,
 )
-from flan_jax.weights.hugging_face import copy_tokenizer_files
+from flan_jax.weights.hugging_face import (
+    ROW_FORMAT_FILE,
+    Companions,
+    copy_tokenizer_files,
+    describe_model,
+)
 from flan_jax.weights.model_folder import (
     default_row_format,
+    longest_row,
     model_of,
     tokenizer_of,
     write_manifest,
@@ -81,7 +92,9 @@ def main(command_line: Sequence[str]) -> None:
         original = flags.source
     # Before the weights are read: this may be the work of hours.
     check_target(flags.target)
-    tokenizer = _tokenizer(flags, original, config)
+    companions = {}
+    if flags.to == "hugging_face":
+        companions = _companions(flags, original, config)
 
     mesh = make_mesh({"fsdp": -1})
     params = load_params(flags.source, config, abstract_params_on(config, mesh))
@@ -92,10 +105,10 @@ def main(command_line: Sequence[str]) -> None:
         params,
         dtype=flags.dtype,
         original=original,
-        tokenizer=tokenizer,
+        companions=companions,
     )
     if flags.to == "flan_jax":
-        _name_model(flags, source_format, config, tokenizer)
+        _name_model(flags, source_format, config)
     print(f"{count_params(config):,} parameters are in {flags.target}")
 
 
@@ -116,29 +129,55 @@ def _model_config(source: str, gin_files: Sequence[str] | None) -> ModelConfig:
 
 
 def _name_model(
-    flags: argparse.Namespace,
-    source_format: str,
-    config: ModelConfig,
-    tokenizer: str | None,
+    flags: argparse.Namespace, source_format: str, config: ModelConfig
 ) -> None:
     """Makes a folder in our own format say what model it is of, and which tokenizer it has."""
-    if tokenizer is None and source_format == "hugging_face":
+    tokenizer = flags.tokenizer
+    if tokenizer is not None:
+        tokenizer = str(tokenizer_file(tokenizer))
+        check_vocabulary(config, tokenizer, load_tokenizer(tokenizer).vocab_size)
+    elif source_format == "hugging_face":
         copy_tokenizer_files(flags.source, flags.target)
-    elif tokenizer is None:
+    else:
         tokenizer = tokenizer_of(flags.source)
     row_format = default_row_format(flags.source)
     write_manifest(flags.target, config, tokenizer, row_format)
 
 
-def _tokenizer(
+def _companions(
     flags: argparse.Namespace, original: str | None, config: ModelConfig
-) -> str | None:
-    """Returns the tokenizer file to write: the one asked for, or that of the run."""
-    tokenizer = flags.tokenizer
-    if tokenizer is None and original is None and flags.to == "hugging_face":
-        tokenizer = tokenizer_of(flags.source)
-    if tokenizer is None:
-        return None
-    file = str(tokenizer_file(tokenizer))
-    check_vocabulary(config, file, load_tokenizer(file).vocab_size)
-    return file
+) -> Companions:
+    """Returns the files by which a Hugging Face folder writes prompts as the model reads them.
+
+    Those of a Hugging Face folder are kept as they are.
+    """
+    family, _ = describe_model(config, original)
+    is_copy = original == flags.source and flags.tokenizer is None
+    if is_copy:
+        return {}
+    path = flags.tokenizer or tokenizer_of(flags.source)
+    if path is None and original is not None:
+        path = tokenizer_of(original)
+    if path is None:
+        print(
+            f"{flags.source} names no tokenizer, so that {flags.target} has none: give --tokenizer "
+            "to make it a folder that takes text",
+            file=sys.stderr,
+        )
+        return {}
+    tokenizer = load_tokenizer(path)
+    check_vocabulary(config, tokenizer.path, tokenizer.vocab_size)
+    row_format = _row_format(flags.source, tokenizer, config)
+    rows = RowTokenizer(tokenizer, row_format, config.architecture)
+    longest = None
+    if original is None and getattr(config, "rope_scaling", None) is None:
+        longest = longest_row(flags.source)
+    companions = exported_files(rows, family.model_type, longest)
+    companions[ROW_FORMAT_FILE] = dataclasses.asdict(row_format)
+    return companions
+
+
+def _row_format(source: str, tokenizer: Tokenizer, config: ModelConfig) -> RowFormat:
+    """Returns the row format that the model in `source` is used to."""
+    setting = format_of_json(default_row_format(source) or "flan", source)
+    return make_row_format(setting, tokenizer, getattr(config, "start_id", None))

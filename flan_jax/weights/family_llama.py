@@ -160,7 +160,7 @@ def write_decoder(config: DecoderConfig) -> dict[str, Any]:
     activation = config.mlp_activations[0]
     if activation == "gelu":
         activation = "gelu_pytorch_tanh"
-    return {
+    written = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.emb_dim,
         "num_attention_heads": config.num_heads,
@@ -176,6 +176,12 @@ def write_decoder(config: DecoderConfig) -> dict[str, Any]:
         "rms_norm_eps": config.norm_epsilon,
         "tie_word_embeddings": config.logits_via_embedding,
     }
+    original_max_position = rotary.get("original_max_position_embeddings")
+    if original_max_position is not None:
+        # transformers 4 takes YaRN's factor from this.
+        longest = rotary["factor"] * original_max_position
+        written["max_position_embeddings"] = round(longest)
+    return written
 
 
 def _read_rope_scaling(

@@ -90,7 +90,7 @@ def save_params(
     *,
     dtype: str = "float32",
     original: str | Path | None = None,
-    tokenizer: str | Path | None = None,
+    companions: hugging_face.Companions | None = None,
 ) -> None:
     """Writes parameters in one of FORMATS.
 
@@ -101,7 +101,7 @@ def save_params(
       params: its parameters.
       dtype: for Hugging Face folders: how to store them.
       original: for Hugging Face folders: the one that the model came from.
-      tokenizer: for Hugging Face folders: a tokenizer's file.
+      companions: for Hugging Face folders: a tokenizer's files.
 
     Raises:
       InputError: the folder exists, the format is unknown, or it cannot hold the model.
@@ -110,7 +110,12 @@ def save_params(
     check_target(target)
     if kind == "hugging_face":
         hugging_face.save_params(
-            target, config, params, dtype=dtype, original=original, tokenizer=tokenizer
+            target,
+            config,
+            params,
+            dtype=dtype,
+            original=original,
+            companions=companions,
         )
     elif kind == "t5x":
         t5x.save_params(target, params, step=0)

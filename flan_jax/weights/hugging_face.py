@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import jax
 import ml_dtypes
@@ -46,6 +47,9 @@ from flan_jax.weights.shapes import (
     unstacked_shapes,
 )
 
+Companions: TypeAlias = Mapping[str, JsonObject | Path]
+"""Files beside a model's weights: {name: content, or a file to copy}."""
+
 READERS = 2
 """Threads that read parameters side by side: most of the work is copying."""
 BLOCK_ROWS = 256
@@ -64,6 +68,8 @@ DTYPES = {
     "float16": np.dtype(np.float16),
 }
 GENERATION_FILE = "generation_config.json"
+ROW_FORMAT_FILE = "row_format.json"
+"""File of an exported folder: the name of its row format, or an object of the format's texts."""
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -74,6 +80,7 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    ROW_FORMAT_FILE,
 )
 
 
@@ -195,7 +202,7 @@ def save_params(
     *,
     dtype: str = "float32",
     original: str | Path | None = None,
-    tokenizer: str | Path | None = None,
+    companions: Companions | None = None,
 ) -> None:
     """Writes a folder that transformers and vLLM load: config.json, weights, the tokenizer's files.
 
@@ -208,20 +215,25 @@ def save_params(
       dtype: how to store them, a name in DTYPES.
       original: the folder that the model came from, whose config.json, tokenizer and generation
         settings are kept. Without it, config.json is of the first family with the model's features.
-      tokenizer: a tokenizer's file to store in place of the original's.
+      companions: the files of a tokenizer, which are stored in place of the original's. Entries of
+        a config.json are added to those of the model. A SentencePiece model gets its family's name.
 
     Raises:
       InputError: the folder exists, the dtype is unknown or cannot hold the weights, or the model
-        is not the original's or of no known family.
+        is not the original's, of no known family or reads prompts in both directions.
       OSError: the disk is full.
     """
     target = Path(folder).expanduser()
     if target.exists():
         raise InputError(f"{target} exists already; name a folder that does not")
     stored_dtype = look_up(DTYPES, "dtype", dtype)
-    family, model_json = _describe_model(config, original)
+    family, model_json = describe_model(config, original)
+    others = dict(companions or {})
+    companion_settings = others.pop(CONFIG_FILE, {})
+    assert isinstance(companion_settings, Mapping)
     config_json = {
         **model_json,
+        **companion_settings,
         "architectures": [family.architecture],
         "model_type": family.model_type,
         "dtype": dtype,
@@ -231,7 +243,9 @@ def save_params(
     with atomic_folder(target) as partial:
         config_text = json.dumps(config_json, indent=2) + "\n"
         (partial / CONFIG_FILE).write_text(config_text)
-        _copy_tokenizer(partial, family, original, tokenizer)
+        if original is not None:
+            copy_tokenizer_files(original, partial, is_used=not others)
+        _write_companions(partial, family, others)
         _write_tensors(partial, family, params, stored_dtype)
 
 
@@ -379,10 +393,26 @@ def _read_into(
         out[:, start - first : stop - first] = block.T
 
 
-def _describe_model(
+def describe_model(
     config: ModelConfig, original: str | Path | None
 ) -> tuple[Family, JsonObject]:
-    """Returns the family of a model that is written, and its config.json."""
+    """Returns the family of a model that is to be written, and its config.json.
+
+    Args:
+      config: the model.
+      original: the folder that it came from, or None.
+
+    Raises:
+      InputError: the model is not the original's, of no known family or reads prompts in both
+        directions.
+    """
+    if getattr(config, "prefix_lm", False):
+        raise InputError(
+            "the tokens of a prompt attend to one another in both directions in this model "
+            "(prefix_lm), and no decoder of Hugging Face does that: the exported one would answer "
+            "otherwise. Take --to=flan_jax, or train with DecoderConfig.prefix_lm = False. A "
+            "--gin_file that sets it exports the weights all the same"
+        )
     if original is None:
         family = family_of(config)
         return family, family.write(config)
@@ -469,33 +499,28 @@ def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     return cast
 
 
-def _copy_tokenizer(
-    folder: Path,
-    family: Family,
-    original: str | Path | None,
-    tokenizer: str | Path | None,
+def _write_companions(folder: Path, family: Family, companions: Companions) -> None:
+    for name, content in companions.items():
+        if isinstance(content, Path):
+            is_sentencepiece = content.suffix == ".model"
+            file = family.sentencepiece_file if is_sentencepiece else name
+            shutil.copyfile(content, folder / file)
+        else:
+            text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+def copy_tokenizer_files(
+    source: str | Path, target: str | Path, *, is_used: bool = True
 ) -> None:
-    """Copies the generation settings of `original`, and its tokenizer or the file `tokenizer`."""
-    if original is not None:
-        _copy_files(Path(original).expanduser(), folder, [GENERATION_FILE])
-    if original is not None and tokenizer is None:
-        _copy_files(Path(original).expanduser(), folder, TOKENIZER_FILES)
-    if tokenizer is not None:
-        file = Path(tokenizer).expanduser()
-        is_sentencepiece = file.suffix == ".model"
-        name = family.sentencepiece_file if is_sentencepiece else "tokenizer.json"
-        shutil.copyfile(file, folder / name)
-        _copy_files(file.parent, folder, ["tokenizer_config.json"])
-
-
-def copy_tokenizer_files(source: str | Path, target: str | Path) -> None:
-    """Copies a folder's tokenizer and generation settings into another folder.
+    """Copies a folder's generation settings into another folder, and its tokenizer.
 
     Args:
       source: a Hugging Face folder.
       target: a folder, which is not made one of Hugging Face by it.
+      is_used: whether its tokenizer is the target's.
     """
-    names = (GENERATION_FILE, *TOKENIZER_FILES)
+    names = (GENERATION_FILE, *(TOKENIZER_FILES if is_used else ()))
     _copy_files(Path(source).expanduser(), Path(target).expanduser(), names)
 
 

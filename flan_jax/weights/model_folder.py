@@ -16,12 +16,10 @@ from flan_jax.run_dir import MANIFEST
 from flan_jax.weights import hugging_face
 from flan_jax.weights.families import differences
 from flan_jax.weights.formats import format_of
+from flan_jax.weights.hugging_face import ROW_FORMAT_FILE
 from flan_jax.weights.safetensors_folder import CONFIG_FILE
 
 CONFIG_CLASSES = {cls.__name__: cls for cls in (EncoderDecoderConfig, DecoderConfig)}
-
-ROW_FORMAT_FILE = "row_format.json"
-"""File of an exported folder: the name of its row format, or an object of the format's texts."""
 
 
 def model_of(warm_start: str | Path) -> ModelConfig | None:
@@ -115,6 +113,18 @@ def is_gone(warm_start: str | Path) -> bool:
     """
     is_local = "://" not in str(warm_start)
     return is_local and not Path(warm_start).expanduser().exists()
+
+
+def longest_row(warm_start: str | Path) -> int | None:
+    """Returns the tokens of the rows that a run trained on, or None where it is not known.
+
+    Args:
+      warm_start: as in `model_of`.
+    """
+    if format_of(warm_start) != "flan_jax":
+        return None
+    lengths = _manifest(warm_start).get("mixture", {}).get("lengths", {})
+    return sum(lengths.values()) or None
 
 
 def unexpected_settings(

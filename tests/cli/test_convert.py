@@ -63,7 +63,10 @@ def folder(request, tmp_path):
     config = MODELS[request.param]
     params = params_of(config)
     hugging_face.save_params(
-        tmp_path / "theirs", config, params, tokenizer=PRACTICE_MODEL
+        tmp_path / "theirs",
+        config,
+        params,
+        companions={"tokenizer.model": PRACTICE_MODEL},
     )
     return request.param, tmp_path / "theirs", params
 
@@ -94,7 +97,13 @@ def test_there_and_back_again(folder, tmp_path, capsys):
         "model.safetensors",
         "spiece.model" if name == "t5" else "tokenizer.model",
     }
-    assert {file.name for file in (tmp_path / "back").iterdir()} == names
+    answering = {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "row_format.json",
+    }
+    assert {file.name for file in (tmp_path / "back").iterdir()} == names | answering
     for file in names - {"config.json"}:
         assert (tmp_path / "back" / file).read_bytes() == (theirs / file).read_bytes()
 
@@ -223,7 +232,7 @@ def test_another_tokenizer_leaves_out_the_originals(folder, tmp_path):
         MODELS[name],
         params,
         original=theirs,
-        tokenizer=PRACTICE_MODEL,
+        companions={"tokenizer.model": PRACTICE_MODEL},
     )
     names = {file.name for file in (tmp_path / "out").iterdir()} - {
         "config.json",

@@ -77,7 +77,7 @@ def test_settings_of_hugging_face_folders_are_passed_on(tmp_path):
         LLAMA,
         random_params(LLAMA),
         dtype="bfloat16",
-        tokenizer=tokenizer,
+        companions={"tokenizer.json": tokenizer},
     )
     assert '"dtype": "bfloat16"' in (tmp_path / "out" / "config.json").read_text()
     assert (tmp_path / "out" / "tokenizer.json").read_text() == "{}"

@@ -28,6 +28,7 @@ from transformers_models import (
 )
 
 from flan_jax.errors import InputError
+from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights import hugging_face
@@ -309,9 +310,29 @@ def test_nothing_is_overwritten_or_half_written(peers, tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match="exists already"):
         hugging_face.save_params(tmp_path / "there", config, params)
-    monkeypatch.setattr(hugging_face, "_copy_tokenizer", lambda *_: 1 / 0)
+    monkeypatch.setattr(hugging_face, "_write_companions", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         hugging_face.save_params(tmp_path / "out", config, params)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     with pytest.raises(InputError, match="unknown dtype 'float8'"):
         hugging_face.save_params(tmp_path / "out", config, params, dtype="float8")
+
+
+def test_a_decoder_that_reads_prompts_in_both_directions_has_no_counterpart(tmp_path):
+    config = DecoderConfig(
+        vocab_size=32,
+        emb_dim=8,
+        num_heads=2,
+        head_dim=4,
+        mlp_dim=12,
+        num_layers=1,
+        position="rope",
+        query_scale=0.5,
+        mlp_activations=("silu", "linear"),
+    )
+    with pytest.raises(InputError, match=r"prefix_lm.*flan_jax.*prefix_lm = False"):
+        hugging_face.save_params(tmp_path / "out", config, {})
+    assert not (tmp_path / "out").exists()
+    causal = dataclasses.replace(config, prefix_lm=False)
+    family, _ = hugging_face.describe_model(causal, None)
+    assert family.model_type == "llama"
