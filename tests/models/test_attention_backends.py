@@ -152,6 +152,18 @@ def test_a_kernel_gives_the_outputs_and_gradients_of_xla(backend, kv_heads, form
     assert_close(actual, expected, 1e-4)
 
 
+@pytest.mark.parametrize("length", [256, 640, 1280])
+def test_parts_of_a_causal_row_change_nothing(length, monkeypatch):
+    """With one part all queries are given all keys."""
+    segment_ids = packed([length // 2, 1, length // 3], [length], length=length)
+    mask = mask_of(segment_ids, window=200)
+    arrays = heads(segment_ids, number=2, kv_heads=1)
+    bias = jax.random.normal(jax.random.key(5), (1, 2, length, length))
+    actual = outputs_and_gradients(arrays, mask, "xla", bias)
+    monkeypatch.setattr(attention_backends, "CAUSAL_PARTS", 1)
+    assert_close(actual, outputs_and_gradients(arrays, mask, "xla", bias))
+
+
 @pytest.mark.parametrize("kv_heads", [4, 1])
 def test_cudnn_is_given_mask_and_bias(kv_heads):
     segment_ids = packed([10, 1, 20], [32], length=32)
