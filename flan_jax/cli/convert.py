@@ -15,12 +15,14 @@ from flan_jax.errors import InputError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.params import abstract_params_on, check_vocabulary, count_params
 from flan_jax.parallel.mesh import make_mesh
+from flan_jax.weights import t5x
 from flan_jax.weights.formats import (
     FORMATS,
     check_target,
     format_of,
     load_params,
     save_params,
+    step_of,
 )
 from flan_jax.weights.hugging_face import (
     ROW_FORMAT_FILE,
@@ -95,6 +97,7 @@ def main(command_line: Sequence[str]) -> None:
     companions = {}
     if flags.to == "hugging_face":
         companions = _companions(flags, original, config)
+    step = step_of(flags.source)
 
     mesh = make_mesh({"fsdp": -1})
     params = load_params(flags.source, config, abstract_params_on(config, mesh))
@@ -103,6 +106,7 @@ def main(command_line: Sequence[str]) -> None:
         flags.to,
         config,
         params,
+        step=step,
         dtype=flags.dtype,
         original=original,
         companions=companions,
@@ -110,6 +114,13 @@ def main(command_line: Sequence[str]) -> None:
     if flags.to == "flan_jax":
         _name_model(flags, source_format, config)
     print(f"{count_params(config):,} parameters are in {flags.target}")
+    if flags.to == "t5x":
+        checkpoint = Path(flags.target).expanduser().absolute() / f"checkpoint_{step}"
+        print(
+            "They have no optimizer state. T5X trains on from them, with a new state, by\n"
+            f"{t5x.restore_settings(checkpoint)}",
+            end="",
+        )
 
 
 def _model_config(source: str, gin_files: Sequence[str] | None) -> ModelConfig:

@@ -64,7 +64,7 @@ MACRO_TEXTS = {
     "MODEL": "`@from_warm_start()`: what `WARM_START`'s folder says (the default); or a model "
     "configuration, `@EncoderDecoderConfig()` or `@DecoderConfig()`",
     "WARM_START": "where the first parameters come from: a run directory, a Hugging Face folder, "
-    "a T5X checkpoint",
+    "a T5X checkpoint. The optimizer starts anew, where T5X itself goes on with its moments",
     "STEPS": "optimizer updates",
     "BATCH_SIZE": "packed rows of a batch",
     "LENGTHS": "tokens of a row: `{'inputs': 1024, 'targets': 256}`; targets may be `'fit'`",

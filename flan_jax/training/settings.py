@@ -27,7 +27,9 @@ class TrainConfig:
       steps: number of optimizer updates.
       seed: seed of the random parameters and of dropout.
       warm_start: where the first parameters come from: a run directory, a Hugging Face folder or a
-        T5X checkpoint. None: random parameters.
+        T5X checkpoint. None: random parameters. Only parameters are taken: the optimizer starts
+        anew and steps count from 0, where T5X itself goes on with the checkpoint's moments and
+        step.
       model_changes: settings of MODEL that may differ from those in WARM_START's config.json, as
         from_warm_start names them; any other difference is refused.
       trainable: regex of parameter paths (re.search in "decoder/layers/mlp/wo/kernel"); the

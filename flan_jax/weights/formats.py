@@ -6,6 +6,7 @@ The modules of the formats have a `load_params` and a `save_params` each; those 
 import hashlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Unpack
 
 from etils import epath
 
@@ -88,9 +89,8 @@ def save_params(
     config: ModelConfig,
     params: Params,
     *,
-    dtype: str = "float32",
-    original: str | Path | None = None,
-    companions: hugging_face.Companions | None = None,
+    step: int = 0,
+    **options: Unpack[hugging_face.SaveOptions],
 ) -> None:
     """Writes parameters in one of FORMATS.
 
@@ -99,9 +99,8 @@ def save_params(
       kind: the format.
       config: the model.
       params: its parameters.
-      dtype: for Hugging Face folders: how to store them.
-      original: for Hugging Face folders: the one that the model came from.
-      companions: for Hugging Face folders: a tokenizer's files.
+      step: for T5X checkpoints: the step that they are of.
+      **options: for Hugging Face folders: see `hugging_face.save_params`.
 
     Raises:
       InputError: the folder exists, the format is unknown, or it cannot hold the model.
@@ -109,16 +108,9 @@ def save_params(
     """
     check_target(target)
     if kind == "hugging_face":
-        hugging_face.save_params(
-            target,
-            config,
-            params,
-            dtype=dtype,
-            original=original,
-            companions=companions,
-        )
+        hugging_face.save_params(target, config, params, **options)
     elif kind == "t5x":
-        t5x.save_params(target, params, step=0)
+        t5x.save_params(target, params, step)
     elif kind == "flan_jax":
         orbax.save_params(target, params)
     else:
@@ -165,6 +157,21 @@ def format_of(source: str | Path) -> str:
     return "flan_jax"
 
 
+def step_of(source: str | Path) -> int:
+    """Returns the step of the parameters in `source`; 0 for a Hugging Face folder.
+
+    Args:
+      source: a run directory, a Hugging Face folder or a T5X checkpoint.
+
+    Raises:
+      InputError: there are no parameters in `source`.
+    """
+    kind = format_of(source)
+    if kind == "flan_jax":
+        return int(latest_folder(source).name)
+    return t5x.step_of(source) if kind == "t5x" else 0
+
+
 def source_facts(source: str | Path) -> dict[str, str]:
     """Returns what identifies the parameters in `source`: its path, and a hash of its files.
 
@@ -185,7 +192,8 @@ def source_facts(source: str | Path) -> dict[str, str]:
     lines = []
     for file in _files(root):
         status = file.stat()
-        lines.append(f"{file.relative_to(root)} {status.length} {status.mtime}")
+        name = file.name if file == root else file.relative_to(root)
+        lines.append(f"{name} {status.length} {status.mtime}")
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     path = str(source)
@@ -211,10 +219,10 @@ def check_target(target: str | Path) -> None:
         raise InputError(f"{target} exists already; name a folder that does not")
 
 
-def _files(folder: epath.Path) -> Iterator[epath.Path]:
-    """Yields all files below a folder, sorted by path."""
-    for child in sorted(folder.iterdir()):
-        if child.is_dir():
-            yield from _files(child)
-        else:
-            yield child
+def _files(path: epath.Path) -> Iterator[epath.Path]:
+    """Yields all files below a folder, sorted by path; a file alone is its own."""
+    if not path.is_dir():
+        yield path
+        return
+    for child in sorted(path.iterdir()):
+        yield from _files(child)

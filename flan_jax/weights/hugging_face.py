@@ -7,19 +7,24 @@ are float32 in memory, whatever the files hold.
 import concurrent.futures
 import dataclasses
 import errno
+import functools
 import json
+import math
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from flan_jax.errors import InputError, is_disk_full, look_up
+from flan_jax.hardware import Device
 from flan_jax.json_files import JsonObject, atomic_folder
 from flan_jax.models.config import ModelConfig
 from flan_jax.pytrees import Params, named_leaves
@@ -31,6 +36,7 @@ from flan_jax.weights.family import (
     check_numbers,
     hf_names,
 )
+from flan_jax.weights.finite import is_finite, refuse_damaged
 from flan_jax.weights.safetensors_folder import (
     CONFIG_FILE,
     INDEX_FILE,
@@ -38,8 +44,10 @@ from flan_jax.weights.safetensors_folder import (
     TensorFolder,
 )
 from flan_jax.weights.shapes import (
+    Bounds,
     LazyArray,
     Shapes,
+    device_bounds,
     is_stacked,
     layer_names,
     shape_differences,
@@ -52,9 +60,12 @@ Companions: TypeAlias = Mapping[str, JsonObject | Path]
 
 READERS = 2
 """Threads that read parameters side by side: most of the work is copying."""
+BLOCK_BYTES = 4 * 2**20
+"""Parameters are read in blocks of this size, which are copied into their place: what is read at a
+time is memory beside the model."""
 BLOCK_ROWS = 256
-"""Rows that are read and transposed at a time, so that they stay in the processor's cache. A whole
-tensor at once takes twice as long."""
+"""Rows that are transposed at a time, so that they stay in the processor's cache. More at once take
+twice as long."""
 FILE_BYTES = 5 * 10**9
 """Weights are split into files of this size, as transformers splits them."""
 
@@ -82,6 +93,14 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     ROW_FORMAT_FILE,
 )
+
+
+class SaveOptions(TypedDict, total=False):
+    """Options of `save_params`, which says what they mean."""
+
+    dtype: str
+    original: str | Path | None
+    companions: Companions | None
 
 
 def read_config(folder: str | Path) -> ModelConfig:
@@ -162,7 +181,7 @@ def load_params(
 ) -> Params:
     """Returns the weights in a folder as float32 parameters.
 
-    Beside the parameters, host memory holds the parts of READERS arrays at a time.
+    Beside the parameters, host memory holds READERS blocks at a time.
 
     Args:
       folder: a Hugging Face folder.
@@ -171,8 +190,8 @@ def load_params(
       changes: settings that may differ from config.json.
 
     Raises:
-      InputError: config.json describes another model, or tensors are missing, unknown or of
-        another shape.
+      InputError: config.json describes another model, tensors are missing, unknown, of another
+        shape or not finite, or copies of the embedding differ.
     """
     tensors = TensorFolder(folder)
     family, _ = _read_family(tensors)
@@ -183,13 +202,17 @@ def load_params(
     names, aliases = _tensor_names(family, config, tensors, shapes)
     _check_tensors(tensors, aliases, names, shapes)
 
-    # The largest first: when nearly all is placed, what is read beside it is small.
-    order = sorted(leaves, key=lambda name: -leaves[name].size)
+    if tensors.note is not None:
+        print(tensors.note, file=sys.stderr, flush=True)
+    _check_copies(tensors, names[EMBEDDING].name, aliases)
+
+    damaged: list[str] = []
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         arrays = pool.map(
-            lambda name: _place(tensors, name, leaves[name], names), order
+            lambda name: _place(tensors, name, leaves[name], names, damaged), leaves
         )
-        placed = dict(zip(order, arrays, strict=True))
+        placed = dict(zip(leaves, arrays, strict=True))
+    refuse_damaged(damaged, tensors.folder)
     return jax.tree.unflatten(
         jax.tree.structure(like), [placed[name] for name in leaves]
     )
@@ -328,8 +351,49 @@ def _check_tensors(
     if problems:
         raise InputError(
             f"the weights in {tensors.folder} are not of the model in its {CONFIG_FILE}: "
-            f"{'; '.join(problems)}. Copy the folder again"
+            f"{'; '.join(problems)}. Copy the folder again; if tensors are unknown or of another "
+            f"shape in the original, too, its {CONFIG_FILE} is of another model"
         )
+
+
+def _check_copies(tensors: TensorFolder, table: str, aliases: set[str]) -> None:
+    """Raises InputError if the embedding is stored more than once, with different numbers.
+
+    Args:
+      tensors: the folder.
+      table: the tensor that is read.
+      aliases: tensors that may repeat it.
+    """
+    for alias in sorted(aliases & tensors.names() - {table}):
+        if _are_equal(tensors, table, alias):
+            continue
+        advice = (
+            "Keep the one that the model was trained with, under the name "
+            f"{table}, and save the model again"
+        )
+        if alias == HEAD_TENSOR:
+            advice = (
+                f'If the model has a head of its own, write "tie_word_embeddings": false into '
+                f"{CONFIG_FILE}; if it has none, leave {alias} out and save the model again"
+            )
+        raise InputError(
+            f"{tensors.folder} holds {table} and {alias}, which are one tensor in the model of its "
+            f"{CONFIG_FILE} (tied), with different numbers. {advice}"
+        )
+
+
+def _are_equal(tensors: TensorFolder, one: str, other: str) -> bool:
+    """Returns whether two tensors hold the same numbers; both are read in blocks."""
+    shape = tensors.shape(one)
+    if tensors.shape(other) != shape:
+        return False
+    bounds = tuple((0, size) for size in shape)
+    for block in _split(bounds, axes=[0]):
+        rows = slice(*block[0])
+        values = [tensors.get_slice(name)[rows] for name in (one, other)]
+        if not np.array_equal(*values, equal_nan=True):
+            return False
+    return True
 
 
 def _place(
@@ -337,60 +401,118 @@ def _place(
     name: str,
     leaf: jax.ShapeDtypeStruct | jax.Array,
     names: Mapping[str, HfName],
+    damaged: list[str],
 ) -> jax.Array:
-    """Returns one parameter. The part of each device is read separately."""
+    """Returns one parameter. The part of each device is read separately.
+
+    Args:
+      tensors: the folder.
+      name: the parameter.
+      leaf: its shape and sharding.
+      names: the tensor of each parameter, with layers one by one.
+      damaged: gets the names of the tensors that hold numbers which are not finite.
+    """
     shape = tuple(leaf.shape)
     layers = [names[layer] for layer in layer_names(name, shape)]
+    axes = _split_axes(name, layers[0])
 
-    def read_part(index: tuple[slice, ...] | None) -> np.ndarray:
-        assert index is not None
+    def read(bounds: Bounds) -> np.ndarray:
+        block = np.empty([stop - start for start, stop in bounds], np.float32)
+        index = tuple(slice(start, stop) for start, stop in bounds)
         if not is_stacked(name):
-            return _read(tensors, layers[0], index)
-        part_shape = [
-            len(range(size)[part]) for size, part in zip(shape, index, strict=True)
-        ]
-        part = np.empty(part_shape, np.float32)
-        for out, layer in zip(part, layers[index[0]], strict=True):
-            _read_into(out, tensors, layer, index[1:])
-        return part
+            _read_into(block, tensors, layers[0], index, damaged)
+            return block
+        for out, layer in zip(block, layers[index[0]], strict=True):
+            _read_into(out, tensors, layer, index[1:], damaged)
+        return block
 
-    array = jax.make_array_from_callback(shape, leaf.sharding, read_part)
-    # Placing goes on after the call, and holds the parts till it is done: they would add up.
-    return jax.block_until_ready(array)
+    parts: dict[Bounds, jax.Array] = {}
+    placed = []
+    for device, bounds in device_bounds(leaf).items():
+        if bounds not in parts:
+            parts[bounds] = _assemble(bounds, axes, read, device)
+        placed.append(jax.device_put(parts[bounds], device))
+    return jax.make_array_from_single_device_arrays(shape, leaf.sharding, placed)
 
 
-def _read(
-    tensors: TensorFolder, tensor: HfName, index: tuple[slice, ...]
-) -> np.ndarray:
-    """Returns a part of a tensor, in our orientation, as float32."""
-    if not tensor.transposed:
-        part = tensors.get_slice(tensor.name)[index]
-        return part.astype(np.float32, copy=False)
+def _split_axes(name: str, tensor: HfName) -> list[int]:
+    """Returns the axes along which a parameter is split into blocks: layers, then the file's rows.
 
-    shape = tensors.shape(tensor.name)[::-1]
-    part_shape = [
-        len(range(size)[part]) for size, part in zip(shape, index, strict=True)
-    ]
-    out = np.empty(part_shape, np.float32)
-    _read_into(out, tensors, tensor, index)
-    return out
+    A tensor that is transposed has its rows on our last axis.
+    """
+    if is_stacked(name):
+        return [0, 2 if tensor.transposed else 1]
+    return [1 if tensor.transposed else 0]
+
+
+def _assemble(
+    bounds: Bounds,
+    axes: Sequence[int],
+    read: Callable[[Bounds], np.ndarray],
+    device: Device,
+) -> jax.Array:
+    """Returns a part of a parameter on a device, written into its place block by block."""
+    blocks = list(_split(bounds, axes))
+    if len(blocks) == 1:
+        return jax.block_until_ready(jax.device_put(read(bounds), device))
+
+    shape = tuple(stop - start for start, stop in bounds)
+    part = jnp.zeros(shape, np.float32, device=device)
+    for block in blocks:
+        starts = [start for start, _ in block]
+        offsets = np.subtract(starts, [start for start, _ in bounds])
+        values = jax.device_put(read(block), device)
+        # The next block is read when this one's memory is free again: blocks would add up.
+        part = jax.block_until_ready(_write_block(part, values, offsets))
+    return part
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _write_block(part: jax.Array, block: jax.Array, offsets: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice(part, block, list(offsets))
+
+
+def _split(bounds: Bounds, axes: Sequence[int]) -> Iterator[Bounds]:
+    """Yields the blocks of a part, of at most BLOCK_BYTES in float32 if a row is not more.
+
+    Args:
+      bounds: the part.
+      axes: the axes to split; each one only if the ones before it are not enough.
+    """
+    part_bytes = 4 * math.prod(stop - start for start, stop in bounds)
+    if part_bytes <= BLOCK_BYTES or not axes:
+        yield bounds
+        return
+
+    axis = axes[0]
+    first, last = bounds[axis]
+    step = max(1, BLOCK_BYTES * (last - first) // part_bytes)
+    for start in range(first, last, step):
+        block = list(bounds)
+        block[axis] = (start, min(start + step, last))
+        yield from _split(tuple(block), axes[1:])
 
 
 def _read_into(
-    out: np.ndarray, tensors: TensorFolder, tensor: HfName, index: tuple[slice, ...]
+    out: np.ndarray,
+    tensors: TensorFolder,
+    tensor: HfName,
+    index: tuple[slice, ...],
+    damaged: list[str],
 ) -> None:
     """Reads the part of a tensor that `index` selects, in our orientation, into `out`."""
     stored = tensors.get_slice(tensor.name)
-    if not tensor.transposed:
-        out[...] = stored[index]
-        return
-
-    columns, rows = index
-    first, last, _ = rows.indices(tensors.shape(tensor.name)[0])
-    for start in range(first, last, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, last)
-        block = stored[start:stop, columns]
-        out[:, start - first : stop - first] = block.T
+    with np.errstate(over="ignore"):  # of float64, which would be infinite here
+        if tensor.transposed:
+            columns, rows = index
+            for start in range(rows.start, rows.stop, BLOCK_ROWS):
+                stop = min(start + BLOCK_ROWS, rows.stop)
+                block = stored[start:stop, columns]
+                out[:, start - rows.start : stop - rows.start] = block.T
+        else:
+            out[...] = stored[index]
+    if not is_finite(out):
+        damaged.append(tensor.name)
 
 
 def describe_model(

@@ -21,14 +21,20 @@ from flan_jax.errors import InputError, RunFailed, is_disk_full
 from flan_jax.json_files import JsonObject, read_json
 from flan_jax.parallel import multihost
 from flan_jax.pytrees import Params, Tree, named_leaves, restack_layers
-from flan_jax.weights.shapes import Shape, Shapes, is_stacked, shape_differences
+from flan_jax.weights.finite import check_params
+from flan_jax.weights.shapes import (
+    Bounds,
+    Shape,
+    Shapes,
+    device_bounds,
+    is_stacked,
+    shape_differences,
+)
 
 ITEMS = ("params", "rest")
 VISIBLE_WITHIN_SECONDS = 60
 """How long a process waits for a checkpoint of another process to appear on the shared disk."""
 
-Bounds: TypeAlias = tuple[tuple[int, int], ...]
-"""(start, stop) of each dimension of a part of an array."""
 MeshAxes: TypeAlias = tuple[object, ...]
 """The mesh axes that each dimension of an array is split over."""
 
@@ -49,11 +55,13 @@ def load_params(source: str | Path, like: Params) -> Params:
       like: arrays, or shapes with shardings; each parameter is placed as its leaf here.
 
     Raises:
-      InputError: there is no checkpoint, or it is of another model.
+      InputError: there is no checkpoint, it is of another model, or it holds numbers that are not
+        finite.
     """
     folder = latest_folder(source)
     step = multihost.broadcast_from_zero(int(folder.name))
     restored = restore(folder.parent, step, {"params": like})
+    check_params(restored["params"], folder)
     return restored["params"]
 
 
@@ -74,14 +82,17 @@ def latest_folder(source: str | Path) -> Path:
             f"there is no folder {folder} to take parameters from. Give a run directory"
         )
 
-    names = [path.name for path in folder.iterdir()]
-    steps = [int(name) for name in names if name.isdigit()]
-    if not steps:
+    numbered = [path for path in folder.iterdir() if path.name.isdecimal()]
+    checkpoints = [path for path in numbered if (path / "params").exists()]
+    if not checkpoints:
+        found = ""
+        if numbered:
+            found = f" {numbered[0].name}/ is not one: it has no params/."
         raise InputError(
-            f"{folder} holds no finished checkpoint to take parameters from. Give the directory of "
-            "a run that has saved one"
+            f"{folder} holds no finished checkpoint of a run to take parameters from.{found} Give "
+            "the directory of a run that has saved one"
         )
-    return folder / str(max(steps))
+    return max(checkpoints, key=lambda path: int(path.name))
 
 
 def frozen_params_id(source: str | Path) -> JsonObject | None:
@@ -305,16 +316,7 @@ def _local_bounds(leaf: jax.ShapeDtypeStruct) -> set[Bounds]:
     if leaf.sharding is None:
         return {tuple((0, size) for size in leaf.shape)}
 
-    indices = leaf.sharding.addressable_devices_indices_map(leaf.shape)
-    all_bounds = set()
-    for index in indices.values():
-        assert index is not None
-        bounds = []
-        for dimension, size in zip(index, leaf.shape, strict=True):
-            start, stop, _ = dimension.indices(size)
-            bounds.append((start, stop))
-        all_bounds.add(tuple(bounds))
-    return all_bounds
+    return set(device_bounds(leaf).values())
 
 
 def _wait_until_visible(checkpoint: Path) -> None:

@@ -1,7 +1,7 @@
 """Partial reads of the tensors in a Hugging Face folder."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -57,6 +57,7 @@ class TensorFolder:
     Attributes:
       folder: the folder.
       config: config.json.
+      note: for the user, which of two sets of weights is read; None if there is one.
     """
 
     def __init__(self, folder: str | Path):
@@ -75,6 +76,7 @@ class TensorFolder:
                 "folder that save_pretrained wrote"
             )
         self.config: JsonObject = read_json_object(self.folder / CONFIG_FILE)
+        self.note: str | None = None
         self._headers: dict[str, dict[str, Header]] = {}
 
         stored = {
@@ -123,21 +125,61 @@ class TensorFolder:
         # model; with one for each tensor they are gone when the tensor is.
         return _open(self.folder / stored.file).get_slice(stored.name)
 
-    def _weight_map(self) -> JsonObject:
+    def _weight_map(self) -> dict[str, str]:
         """Returns {name of a tensor: the file that holds it}."""
+        has_single_file = (self.folder / SINGLE_FILE).is_file()
         if (self.folder / INDEX_FILE).is_file():
-            weight_map = read_json_object(self.folder / INDEX_FILE).get("weight_map")
-            if not isinstance(weight_map, dict) or not weight_map:
-                raise InputError(
-                    f"{self.folder / INDEX_FILE} has no weight_map; copy it again"
-                )
-            return weight_map
+            weight_map = self._read_index()
+            if not has_single_file or SINGLE_FILE in weight_map.values():
+                return weight_map
+            self._compare_with_single_file(weight_map)
+        elif not has_single_file:
+            raise InputError(
+                f"{self.folder} has neither {SINGLE_FILE} nor {INDEX_FILE}. Weights in other "
+                "formats: load them with transformers and save them with save_pretrained"
+            )
+        return dict.fromkeys(self._file_headers(SINGLE_FILE), SINGLE_FILE)
 
-        if (self.folder / SINGLE_FILE).is_file():
-            return dict.fromkeys(self._file_headers(SINGLE_FILE), SINGLE_FILE)
-        raise InputError(
-            f"{self.folder} has neither {SINGLE_FILE} nor {INDEX_FILE}. Weights in other formats: "
-            "load them with transformers and save them with save_pretrained"
+    def _read_index(self) -> dict[str, str]:
+        """Returns the index's weight_map, whose files all lie in the folder."""
+        index = self.folder / INDEX_FILE
+        weight_map = read_json_object(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise InputError(f"{index} has no weight_map; copy it again")
+        for name, file in weight_map.items():
+            if not _is_inside(file):
+                raise InputError(
+                    f"{index} says that {name} lies in {file!r}, which is not the name of a file "
+                    "in this folder. Put all files into one folder, and their names into the index"
+                )
+        return weight_map
+
+    def _compare_with_single_file(self, weight_map: dict[str, str]) -> None:
+        """Decides between a whole file and the files of an index, which lie side by side."""
+        whole = self._file_headers(SINGLE_FILE)
+        files = sorted(set(weight_map.values()))
+        missing = [file for file in files if not (self.folder / file).is_file()]
+        if missing:
+            self.note = (
+                f"{self.folder}: read {SINGLE_FILE}. {INDEX_FILE} is stale: its file {missing[0]} "
+                "is not there"
+            )
+            return
+
+        split: dict[str, Header] = {}
+        for file in files:
+            split |= self._file_headers(file)
+        differing = [name for name in whole if whole[name] != split.get(name)]
+        differing += [name for name in split if name not in whole]
+        if differing:
+            raise InputError(
+                f"{self.folder} holds the weights twice, in {SINGLE_FILE} and in the files of "
+                f"{INDEX_FILE}, and these differ in {len(differing)} tensors, {differing[0]} among "
+                "them. Delete the ones that are not wanted"
+            )
+        self.note = (
+            f"{self.folder} holds the weights twice: read {SINGLE_FILE}, as transformers does, and "
+            f"not the files of {INDEX_FILE}. Delete the ones that are not wanted"
         )
 
     def _header(self, name: str) -> Header:
@@ -171,6 +213,14 @@ def _open(file: Path) -> safe_open:
         ) from error
 
 
+def _is_inside(file: object) -> bool:
+    """Returns whether a file's name leads to no place outside of the folder."""
+    if not isinstance(file, str) or not file:
+        return False
+    path = PurePosixPath(file)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in file
+
+
 def _text_tensors(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Returns the tensors of the text model in a Gemma3ForConditionalGeneration, by its names.
 
@@ -181,6 +231,12 @@ def _text_tensors(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     for name, tensor in stored.items():
         if VISION_TENSORS.match(name):
             continue
-        name = re.sub(r"^model\.language_model\.", "model.", name)
-        text_tensors[name.removeprefix("language_model.")] = tensor
+        text_name = re.sub(r"^model\.language_model\.", "model.", name)
+        text_name = text_name.removeprefix("language_model.")
+        if text_name in text_tensors:
+            raise InputError(
+                f"{name} and {text_tensors[text_name].name} are both {text_name} of the text "
+                "model. Save the model again with transformers"
+            )
+        text_tensors[text_name] = tensor
     return text_tensors

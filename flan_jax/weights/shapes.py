@@ -6,7 +6,7 @@ keep each layer by itself: "encoder/layers_0/mlp/wo/kernel", "encoder/layers_1/m
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -14,12 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.errors import InputError
+from flan_jax.hardware import Device
 from flan_jax.pytrees import Params, named_leaves
 
 Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = Mapping[str, Shape]
+Bounds: TypeAlias = tuple[tuple[int, int], ...]
+"""(start, stop) of each dimension of a part of an array."""
 
 STACKED = re.compile(r"(^|/)layers/")
+MAX_LAYERS = 10_000
+"""Stacked layers that a file may have. Beyond, its shapes are damaged."""
 LISTED_NAMES = 3
 """How many parameters an error lists of each kind of difference."""
 
@@ -85,7 +90,7 @@ def unstacked_shapes(shapes: Shapes, layer_axis: int = 0) -> dict[str, Shape]:
       layer_axis: the axis of stacked parameters that counts layers.
 
     Raises:
-      InputError: a stacked parameter lacks this axis.
+      InputError: a stacked parameter lacks this axis, or has more than MAX_LAYERS layers.
     """
     unstacked: dict[str, Shape] = {}
     for name, shape in shapes.items():
@@ -96,6 +101,11 @@ def unstacked_shapes(shapes: Shapes, layer_axis: int = 0) -> dict[str, Shape]:
             raise InputError(
                 f"{name} is {shape}: its layers should be stacked on axis {layer_axis}, which it "
                 "lacks. Give a checkpoint with stacked layers, or with its layers one by one"
+            )
+        if shape[layer_axis] > MAX_LAYERS:
+            raise InputError(
+                f"{name} is {shape}: no model has {shape[layer_axis]:,} layers, which it has on "
+                f"axis {layer_axis}. Copy the checkpoint again, or correct the model's sizes"
             )
         layer_shape = shape[:layer_axis] + shape[layer_axis + 1 :]
         for layer in range(shape[layer_axis]):
@@ -149,13 +159,36 @@ def shape_differences(saved: Shapes, expected: Shapes) -> list[str]:
         "parameters of another shape": reshaped,
     }
     return [
-        f"{kind} ({len(names)}): {_first(names)}"
+        f"{kind} ({len(names)}): {list_names(names)}"
         for kind, names in kinds.items()
         if names
     ]
 
 
-def _first(names: list[str]) -> str:
+def device_bounds(leaf: jax.ShapeDtypeStruct | jax.Array) -> dict[Device, Bounds]:
+    """Returns the part of an array that each device of this process holds.
+
+    Args:
+      leaf: the array, or its shape, with a sharding.
+
+    Returns:
+      The bounds of the part, by device. Devices that hold the same part have equal bounds.
+    """
+    assert leaf.sharding is not None
+    indices = leaf.sharding.addressable_devices_indices_map(tuple(leaf.shape))
+    parts = {}
+    for device, index in indices.items():
+        assert index is not None
+        bounds = []
+        for dimension, size in zip(index, leaf.shape, strict=True):
+            start, stop, _ = dimension.indices(size)
+            bounds.append((start, stop))
+        parts[device] = tuple(bounds)
+    return parts
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Returns the first LISTED_NAMES names as a text, with dots if there are more."""
     ending = " ..." if len(names) > LISTED_NAMES else ""
     return ", ".join(names[:LISTED_NAMES]) + ending
 

@@ -10,7 +10,8 @@ native: {"version": 3, "optimizer": {"state": ..., "target": ...}}. A tensorstor
     a made-up gs:// bucket).
 orbax: {"state": ..., "target": ...} in checkpoint_N/state/, or within "optimizer".
     "PLACEHOLDER://name" stands for an array. Today's orbax leaves `checkpoint` out and keeps the
-    tree in `_METADATA` alone.
+    tree in `_METADATA` alone. With OCDBT, which is today's default, there are no folders of arrays:
+    all of them lie in one key-value store, which `manifest.ocdbt` opens.
 
 Sources: google-research/t5x, t5x/checkpoints.py, checkpoint_utils.py, state_utils.py and testdata/.
 Only "target" is ever opened: checkpoints are often copied without their optimizer's state.
@@ -18,8 +19,8 @@ Only "target" is ever opened: checkpoints are often copied without their optimiz
 Layers: T5X stores them one by one, as layers_0, layers_1 ..., or scanned, stacked along axis 1
 under "layers" (param_scan_axis = 1).
 
-Not supported: other scan axes, relative position biases of each layer (scalable_t5, umT5), bfloat16
-stored as uint16 (version 2), orbax's OCDBT and zarr3, which T5X does not write.
+Not supported: other scan axes, scalable_t5's parameters, relative position biases of each layer
+(umT5), bfloat16 stored as uint16 (version 2), orbax's zarr3, which T5X does not write.
 """
 
 import errno
@@ -40,8 +41,10 @@ from flax import serialization, traverse_util
 from flan_jax.errors import InputError, is_disk_full
 from flan_jax.json_files import atomic_folder
 from flan_jax.pytrees import Params, named_leaves
+from flan_jax.weights.finite import is_finite, refuse_damaged
 from flan_jax.weights.shapes import (
     Shape,
+    Shapes,
     is_stacked,
     layer_name,
     shape_differences,
@@ -56,12 +59,17 @@ CHUNK_BYTES = 64 * 2**20
 """The largest chunk of an array that is written, as in T5X."""
 
 INDEX_FILES = ("checkpoint", "_METADATA")
+OCDBT_FILE = "manifest.ocdbt"
 INDEX_FILE = re.compile(r"(.+\.)?checkpoint(_\d+)?")
 CHECKPOINT_FOLDER = re.compile(r"checkpoint_(\d+)")
 UNFINISHED = re.compile(r"\.tmp-|\.orbax-checkpoint-tmp")
 PLACEHOLDER = "PLACEHOLDER://"
+DAMAGED_INDEX = (ValueError, TypeError, KeyError, AttributeError, SyntaxError)
+"""What flax and NumPy raise for an index with bytes that were changed."""
 UNSTACKED_LAYER = re.compile(r"(^|/)layers_\d+/")
 BIAS_OF_EACH_LAYER = re.compile(r"layers_\d+/(relpos_bias|relative_posemb)/")
+NESTED_STACK = re.compile(r"^(encoder/encoder|decoder/decoder)/")
+ATTENTION_KERNEL = re.compile(r"attention/(query|key|value|out)/kernel$")
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Leaf: TypeAlias = jax.Array | jax.ShapeDtypeStruct
@@ -160,9 +168,10 @@ def read_arrays(folder: PathLike) -> dict[str, StoredArray]:
         index = _read_index(checkpoint / "checkpoint")
 
     # All at once: opening reads a small file for each array, and these may lie far away.
+    store = _key_value_store(checkpoint)
     opening = {}
     for name, leaf in _target(checkpoint, index).items():
-        opening[name] = _open(checkpoint, leaf)
+        opening[name] = _open(store, leaf)
 
     arrays = {}
     for name, stored in opening.items():
@@ -173,6 +182,7 @@ def read_arrays(folder: PathLike) -> dict[str, StoredArray]:
             raise InputError(
                 f"the checkpoint {checkpoint} lacks the array {name} ({error}). Copy it again"
             ) from None
+        _check_chunks(checkpoint, name, stored)
         arrays[name] = StoredArray(name, stored)
         if arrays[name].dtype == np.uint16:
             raise InputError(
@@ -195,8 +205,8 @@ def load_params(folder: PathLike, like: Params) -> Params:
         checkpoint.
 
     Raises:
-      InputError: the checkpoint cannot be read, or parameters are missing, unknown or of another
-        shape.
+      InputError: the checkpoint cannot be read, or parameters are missing, unknown, of another
+        shape or not finite.
     """
     arrays = read_arrays(folder)
     leaves = named_leaves(like)
@@ -209,9 +219,11 @@ def load_params(folder: PathLike, like: Params) -> Params:
         groups.setdefault(stacked_name, []).append(name)
 
     placed = {}
+    damaged: list[str] = []
     for stacked_name, names in groups.items():
         group = {name: leaves[name] for name in names}
-        placed |= _load_group(stacked_name, group, arrays)
+        placed |= _load_group(stacked_name, group, arrays, damaged)
+    refuse_damaged(damaged, os.fspath(folder))
     return jax.tree.unflatten(
         jax.tree.structure(like), [placed[name] for name in leaves]
     )
@@ -220,9 +232,8 @@ def load_params(folder: PathLike, like: Params) -> Params:
 def save_params(folder: PathLike, params: Params, step: int) -> Path:
     """Writes parameters as a T5X checkpoint in the native layout.
 
-    Layers are stored one by one, and dtypes stay as they are. There is no optimizer state: T5X
-    starts training from the checkpoint with `fallback_to_scratch`, or evaluates and infers. The
-    checkpoint appears once it is complete.
+    Layers are stored one by one, and dtypes stay as they are. There is no optimizer state: see
+    `restore_settings`. The checkpoint appears once it is complete.
 
     Args:
       folder: the local folder around checkpoints.
@@ -261,6 +272,39 @@ def save_params(folder: PathLike, params: Params, step: int) -> Path:
             ) from error
         raise
     return checkpoint
+
+
+def restore_settings(checkpoint: PathLike) -> str:
+    """Returns the gin settings with which T5X trains on from a checkpoint without optimizer state.
+
+    Without the last two, T5X looks for the optimizer's state in the checkpoint and fails. Its step
+    counts from 0 then, as the step is part of the state.
+
+    Args:
+      checkpoint: the checkpoint_N that `save_params` wrote.
+    """
+    name = "utils.RestoreCheckpointConfig"
+    return (
+        f"    {name}.path = {os.fspath(checkpoint)!r}\n"
+        f"    {name}.mode = 'specific'\n"
+        f"    {name}.fallback_to_scratch = True\n"
+        f"    {name}.assignment_map = ((r'state.*', None),)\n"
+    )
+
+
+def step_of(source: PathLike) -> int:
+    """Returns the step of a T5X checkpoint: the number in its name; 0 if there is none.
+
+    Args:
+      source: as for `read_arrays`.
+    """
+    root = epath.Path(source).expanduser()
+    path = _find_checkpoint(root) if root.is_dir() else root
+    for name in (path.name, path.parent.name):
+        step = re.search(r"checkpoint_(\d+)$", name)
+        if step is not None:
+            return int(step.group(1))
+    return 0
 
 
 def _find_checkpoint(root: epath.Path) -> epath.Path:
@@ -331,7 +375,7 @@ def _read_index(path: epath.Path) -> Index:
         )
     try:
         index = serialization.msgpack_restore(content)
-    except (ValueError, TypeError) as error:
+    except DAMAGED_INDEX as error:
         raise InputError(
             f"the index {path} is truncated or damaged ({error}). Copy it again"
         ) from None
@@ -351,18 +395,18 @@ def _read_orbax_metadata(checkpoint: epath.Path) -> Index:
         for entry in metadata["tree_metadata"].values():
             keys = tuple(str(key["key"]) for key in entry["key_metadata"])
             index[keys] = PLACEHOLDER + ".".join(keys)
-    except (ValueError, KeyError, TypeError) as error:
+        tree = traverse_util.unflatten_dict(index)
+    except DAMAGED_INDEX as error:
         raise InputError(
             f"{path} is truncated or damaged ({error!r}). Copy it again"
         ) from None
 
-    for flag, layout in (("use_ocdbt", "OCDBT"), ("use_zarr3", "zarr3")):
-        if metadata.get(flag):
-            raise InputError(
-                f"{checkpoint} is an orbax checkpoint in {layout}, which T5X does not write; it "
-                "was not read. Give a checkpoint that T5X wrote"
-            )
-    return traverse_util.unflatten_dict(index)
+    if metadata.get("use_zarr3"):
+        raise InputError(
+            f"{checkpoint} is an orbax checkpoint in zarr3, which T5X does not write; it was not "
+            "read. Give a checkpoint that T5X wrote"
+        )
+    return tree
 
 
 def _target(checkpoint: epath.Path, index: Index) -> dict[str, np.ndarray | str]:
@@ -383,7 +427,12 @@ def _target(checkpoint: epath.Path, index: Index) -> dict[str, np.ndarray | str]
             "wrote"
         )
 
-    leaves = traverse_util.flatten_dict(target, is_leaf=_is_spec, sep="/")
+    try:
+        leaves = traverse_util.flatten_dict(target, is_leaf=_is_spec, sep="/")
+    except DAMAGED_INDEX as error:
+        raise InputError(
+            f"the index of {checkpoint} is damaged ({error}). Copy it again"
+        ) from None
     return {name: _parse_leaf(checkpoint, name, leaf) for name, leaf in leaves.items()}
 
 
@@ -405,6 +454,11 @@ def _parse_leaf(checkpoint: epath.Path, name: str, leaf: object) -> np.ndarray |
             f"the index of {checkpoint} has {leaf!r} for {name}, which is neither an array nor "
             "where one lies. Give a checkpoint that T5X wrote"
         )
+    if folder == ".." or "/" in folder or "\0" in folder:
+        raise InputError(
+            f"the index of {checkpoint} says that {name} lies in {folder!r}, which is not the name "
+            "of a folder beside it; nothing was read. Give a checkpoint that T5X wrote"
+        )
     return folder
 
 
@@ -418,23 +472,51 @@ def _spec_folder(spec: Mapping[str, Any]) -> str | None:
     return PurePosixPath(path).name if isinstance(path, str) else None
 
 
-def _open(checkpoint: epath.Path, leaf: np.ndarray | str) -> np.ndarray | ts.Future:
+def _key_value_store(checkpoint: epath.Path) -> ts.KvStore.Spec:
+    """Returns the key-value store of a checkpoint's arrays: its folder, or the OCDBT there."""
+    path = os.fspath(checkpoint) + "/"
+    if "://" in path:
+        folder = ts.KvStore.Spec(path)
+    else:
+        folder = ts.KvStore.Spec(
+            {"driver": "file", "path": os.path.abspath(path) + "/"}
+        )
+    if not (checkpoint / OCDBT_FILE).exists():
+        return folder
+    return ts.KvStore.Spec({"driver": "ocdbt", "base": folder.to_json()})
+
+
+def _open(store: ts.KvStore.Spec, leaf: np.ndarray | str) -> np.ndarray | ts.Future:
     """Returns an array as it is; for the name of a folder, the future of its zarr array."""
     if isinstance(leaf, np.ndarray):
         return leaf
-    path = os.fspath(checkpoint / leaf)
-    kvstore: str | dict[str, str] = path
-    if "://" not in path:
-        kvstore = {"driver": "file", "path": os.path.abspath(path)}
     spec = {
         "driver": "zarr",
-        "kvstore": kvstore,
+        "kvstore": (store / f"{leaf}/").to_json(),
         # A missing chunk is an error and not zeros: T5X gives no fill value, and without one
         # tensorstore writes chunks of zeros as well (google/tensorstore#28, December 2021; an older
         # checkpoint may lack some).
         "fill_missing_data_reads": False,
     }
     return ts.open(spec, open=True, read=True)
+
+
+def _check_chunks(
+    checkpoint: epath.Path, name: str, stored: np.ndarray | ts.TensorStore
+) -> None:
+    """Raises InputError if an array lies in chunks that are larger than itself.
+
+    tensorstore allocates a whole chunk to read a part of it, and aborts the process if it cannot.
+    """
+    if isinstance(stored, np.ndarray):
+        return
+    sides = stored.chunk_layout.read_chunk.shape or ()  # None for a scalar
+    chunk = tuple(side or 0 for side in sides)
+    if any(side > max(size, 1) for side, size in zip(chunk, stored.shape, strict=True)):
+        raise InputError(
+            f"the array {name} of {checkpoint} is {stored.shape}, in chunks of {chunk}: its "
+            ".zarray is damaged. Copy it again"
+        )
 
 
 def _check_shapes(
@@ -451,6 +533,13 @@ def _check_shapes(
     if not problems:
         return
 
+    layout = _scalable_t5(saved)
+    if layout:
+        raise InputError(
+            f"the T5X checkpoint in {os.fspath(folder)} is of scalable_t5 ({layout}), whose models "
+            "are other ones than those of T5X's examples/t5: each layer has its own relative "
+            "position bias. Give a checkpoint that was trained with examples/t5/network.py"
+        )
     unknown = [name for name in saved if name not in expected]
     if any(BIAS_OF_EACH_LAYER.search(name) for name in unknown):
         problems.append(
@@ -463,15 +552,42 @@ def _check_shapes(
     )
 
 
+def _scalable_t5(saved: Shapes) -> str:
+    """Returns what in a checkpoint is scalable_t5's way; "" if nothing is."""
+    signs = []
+    if any(NESTED_STACK.search(name) for name in saved):
+        signs.append("stacks nested as encoder/encoder")
+    kernels = [saved[name] for name in saved if ATTENTION_KERNEL.search(name)]
+    if any(len(shape) == 3 for shape in kernels):
+        signs.append("separate axes for heads and their dimensions")
+    return ", ".join(signs)
+
+
 def _load_group(
-    stacked_name: str, leaves: Mapping[str, Leaf], arrays: Mapping[str, StoredArray]
+    stacked_name: str,
+    leaves: Mapping[str, Leaf],
+    arrays: Mapping[str, StoredArray],
+    damaged: list[str],
 ) -> dict[str, jax.Array]:
     """Loads the leaves of one parameter: the leaf `stacked_name`, or its layers.
 
     What was read is freed at the return, before anything else is read.
+
+    Args:
+      stacked_name: the name that the parameter has with stacked layers.
+      leaves: the leaves to load, by name.
+      arrays: the arrays of the checkpoint.
+      damaged: gets the names of arrays whose numbers are not finite.
     """
+
+    def read(name: str) -> np.ndarray:
+        value = arrays[name].read()
+        if not is_finite(value):
+            damaged.append(name)
+        return value
+
     if stacked_name in arrays:
-        value = arrays[stacked_name].read()
+        value = read(stacked_name)
         if is_stacked(stacked_name):
             value = np.moveaxis(value, SCAN_AXIS, 0)
         if stacked_name in leaves:
@@ -485,9 +601,9 @@ def _load_group(
         leaf = leaves[stacked_name]
         value = np.empty(leaf.shape, leaf.dtype)
         for layer in range(len(value)):
-            value[layer] = arrays[layer_name(stacked_name, layer)].read()
+            value[layer] = read(layer_name(stacked_name, layer))
         return {stacked_name: _place(value, leaf)}
-    return {name: _place(arrays[name].read(), leaf) for name, leaf in leaves.items()}
+    return {name: _place(read(name), leaf) for name, leaf in leaves.items()}
 
 
 def _place(value: np.ndarray, leaf: Leaf) -> jax.Array:

@@ -118,7 +118,7 @@ def blind(tmp_path, monkeypatch):
     mixtures.register_mixture(
         mixtures.Mixture("dim", ("untested", "around", "wnli", "sst2"))
     )
-    (tmp_path / "run" / "checkpoints" / "3").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "3" / "params").mkdir(parents=True)
     return f"--gin.WARM_START={tmp_path / 'run'}"
 
 

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from flax import serialization, traverse_util
 
 from flan_jax.cli import convert, program, train
 from flan_jax.data.tokenizers import PRACTICE_MODEL
@@ -14,8 +15,9 @@ from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.optimizers import adamw
 from flan_jax.training.state import init_state
-from flan_jax.weights import hugging_face
-from flan_jax.weights.orbax import load_params
+from flan_jax.weights import formats, hugging_face, t5x
+from flan_jax.weights.orbax import load_params, save_params
+from flan_jax.weights.shapes import unstacked_arrays
 
 SIZES = {
     "vocab_size": 2048,
@@ -108,30 +110,28 @@ def test_there_and_back_again(folder, tmp_path, capsys):
         assert (tmp_path / "back" / file).read_bytes() == (theirs / file).read_bytes()
 
 
-@pytest.mark.parametrize("to", ["t5x"])
-def test_by_way_of_t5x(to, tmp_path):
+def converted(*flags):
+    assert program.exit_code(convert.main, [str(flag) for flag in flags]) == 0
+
+
+def test_by_way_of_t5x(tmp_path, capsys):
+    """T5X gets the run's step, and the settings without which it fails are printed."""
     config = MODELS["t5"]
     params = params_of(config)
-    hugging_face.save_params(tmp_path / "theirs", config, params)
+    save_params(tmp_path / "run", params)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (checkpoints / "0").rename(checkpoints / "12")
     (tmp_path / "model.gin").write_text(GIN["t5"])
-    assert (
-        program.exit_code(
-            convert.main,
-            [str(tmp_path / "theirs"), str(tmp_path / "t5x"), f"--to={to}"],
-        )
-        == 0
+    model = f"--gin_file={tmp_path / 'model.gin'}"
+    converted(tmp_path / "run", tmp_path / "t5x", "--to=t5x", model)
+    assert t5x.restore_settings(tmp_path / "t5x" / "checkpoint_12") in (
+        capsys.readouterr().out
     )
-    assert (
-        program.exit_code(
-            convert.main,
-            [
-                str(tmp_path / "t5x"),
-                str(tmp_path / "back"),
-                f"--gin_file={tmp_path / 'model.gin'}",
-            ],
-        )
-        == 0
-    )
+    converted(tmp_path / "t5x", tmp_path / "again", "--to=t5x", model)
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["checkpoint_12"]
+
+    converted(tmp_path / "again", tmp_path / "back", model)
+    assert "assignment_map" not in capsys.readouterr().out.split("in ")[-1]
     equal(
         hugging_face.load_params(
             tmp_path / "back", config, abstract_params_on(config, make_mesh())
@@ -140,11 +140,22 @@ def test_by_way_of_t5x(to, tmp_path):
     )
 
 
-def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch):
-    name, theirs, params = folder
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "run.gin").write_text(
+@pytest.mark.parametrize("to", formats.FORMATS)
+def test_a_damaged_model_is_not_converted(tmp_path, capsys, to):
+    params = params_of(MODELS["llama"])
+    norm = params["decoder"]["decoder_norm"]
+    norm["scale"] = norm["scale"].at[3].set(np.nan)
+    hugging_face.save_params(tmp_path / "theirs", MODELS["llama"], params)
+    flags = [str(tmp_path / "theirs"), str(tmp_path / "out"), f"--to={to}"]
+    assert program.exit_code(convert.main, flags) == 2
+    assert "hold NaN or infinite numbers: model.norm.weight" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def run_gin(tmp_path, name):
+    """Writes the gin file of a run of one step with practice rows."""
+    file = tmp_path / "run.gin"
+    file.write_text(
         f"include 'train.gin'\nimport tasks\n{GIN[name]}"
         "MIXTURE = 'cb'\nSOURCE = 'sandbox'\nTOKENIZER = 'practice'\n"
         "LENGTHS = {'inputs': 64, 'targets': 16}\n"
@@ -152,9 +163,43 @@ def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch
         "DataConfig.workers = 0\nDataConfig.examples_per_dataset = 20\n"
         "DataConfig.eval_examples = 4\nDataConfig.seen_eval_examples = 2\n"
     )
+    return file
+
+
+def test_a_run_starts_from_a_t5x_checkpoint_of_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    params = params_of(MODELS["t5"])
+    layers = {array.name: array.read() for array in unstacked_arrays(params)}
+    target = traverse_util.unflatten_dict(layers, sep="/")
+    checkpoint = {"version": 3, "optimizer": {"target": target}}
+    (tmp_path / "checkpoint").write_bytes(serialization.to_bytes(checkpoint))
+    flags = [
+        f"--gin_file={run_gin(tmp_path, 't5')}",
+        f"--gin.WARM_START={tmp_path / 'checkpoint'}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        assert program.exit_code(train.main, flags) == 0
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    like = abstract_params_on(MODELS["t5"], make_mesh())
+    tuned = load_params(tmp_path / "run", like)
+    moved = [
+        np.abs(np.asarray(a) - np.asarray(b)).max()
+        for a, b in zip(*map(jax.tree.leaves, (tuned, params)), strict=True)
+    ]
+    assert 0 < max(moved) < 0.2
+
+
+def test_a_run_starts_from_a_folder_and_leaves_one(folder, tmp_path, monkeypatch):
+    name, theirs, params = folder
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     before = jax.config.jax_compilation_cache_dir
     flags = [
-        f"--gin_file={tmp_path / 'run.gin'}",
+        f"--gin_file={run_gin(tmp_path, name)}",
         f"--gin.WARM_START={theirs}",
         "--gin.ROW_FORMAT=flan",  # the tokenizer has no newline, which plain text would need
         f"--run_dir={tmp_path / 'run'}",

@@ -6,6 +6,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from flax import serialization
 from same_trees import assert_same
 
 from flan_jax.errors import InputError
@@ -16,7 +17,7 @@ from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.adafactor import adafactor
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training.state import warm_state
-from flan_jax.weights import formats
+from flan_jax.weights import formats, t5x
 from flan_jax.weights.formats import (
     FORMATS,
     check_target,
@@ -24,6 +25,7 @@ from flan_jax.weights.formats import (
     load_params,
     save_params,
     source_facts,
+    step_of,
 )
 
 SIZES = {
@@ -167,6 +169,33 @@ def test_frozen_parameters_are_loaded_from_the_warm_start(tmp_path):
     (tmp_path / "base" / "checkpoints" / "0" / "new").write_text("")
     with pytest.raises(InputError, match="those of .*base, which has changed since"):
         load_params(tmp_path / "run", config, like)
+
+
+def test_the_step_of_parameters_in_each_format(tmp_path):
+    params = random_params(T5)
+    t5x.save_params(tmp_path / "t5x", params, 30)
+    assert step_of(tmp_path / "t5x") == 30
+    assert step_of(tmp_path / "t5x" / "checkpoint_30" / "checkpoint") == 30
+    save_params(tmp_path / "theirs", "hugging_face", T5, params)
+    assert step_of(tmp_path / "theirs") == 0
+    save_params(tmp_path / "run", "flan_jax", T5, params)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (checkpoints / "0").rename(checkpoints / "120")
+    assert step_of(tmp_path / "run") == 120
+    save_params(tmp_path / "out", "t5x", T5, params, step=120)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint_120"]
+
+
+def test_a_t5x_checkpoint_of_one_file_has_an_identity(tmp_path):
+    params = jax.tree.map(np.asarray, random_params(T5))
+    path = tmp_path / "tiny.checkpoint_9"
+    path.write_bytes(serialization.to_bytes({"optimizer": {"target": params}}))
+    facts = source_facts(path)
+    assert facts["path"] == str(path)
+    assert facts == source_facts(str(path))
+    assert step_of(path) == 9
+    path.write_bytes(path.read_bytes() + b"more")
+    assert source_facts(path)["files"] != facts["files"]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from same_trees import assert_same
 from transformers_models import (
     PEERS,
     TOKENS,
@@ -102,15 +103,25 @@ def test_bfloat16_files(peers, tmp_path):
         assert read(before, name).tobytes() == read(after, name).tobytes()
 
 
-def test_each_device_gets_its_piece(peers, monkeypatch):
+@pytest.mark.parametrize("block_bytes", [100, 700, 4 * 2**20])
+def test_each_device_gets_its_piece_in_blocks_of_any_size(
+    peers, monkeypatch, block_bytes
+):
+    """Blocks are a row, some rows, some layers or all of a piece; the last one is shorter."""
     _, folder = peers("qwen3")
     _, whole = load(folder)
-    # Several to a piece, the last one shorter.
+    monkeypatch.setattr(hugging_face, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(hugging_face, "BLOCK_ROWS", 5)
-    _, split = load(folder, make_mesh({"fsdp": 4, "tensor": 2}))
+    mesh = make_mesh({"fsdp": 4, "tensor": 2})
+    _, unrolled = load(folder, mesh, scan_layers=False)
+    for layer in range(4):
+        one = unrolled["decoder"][f"layers_{layer}"]
+        stacked = whole["decoder"]["layers"]
+        assert_same(one, jax.tree.map(lambda leaf: leaf[layer], stacked))  # noqa: B023
+    _, split = load(folder, mesh)
+    assert_same(split, whole)
     kernel = split["decoder"]["layers"]["mlp"]["wi_0"]["kernel"]
     assert {shard.data.shape for shard in kernel.addressable_shards} == {(4, 8, 24)}
-    jax.tree.map(np.testing.assert_array_equal, whole, split)
 
 
 def test_several_files(peers, tmp_path, monkeypatch):
@@ -218,6 +229,96 @@ def test_a_shared_table_is_found_under_each_of_its_names(
     table = read(TensorFolder(folder), kept)
     _, params = load(copy_with(folder, tmp_path / "x", **{kept: None, now: table}))
     jax.tree.map(np.testing.assert_array_equal, params, load(folder)[1])
+
+
+@pytest.mark.parametrize(
+    "name, table, copy",
+    [
+        ("t5_1_0", "shared.weight", "encoder.embed_tokens.weight"),
+        ("t5_1_0", "shared.weight", "lm_head.weight"),
+        ("t5_1_1", "shared.weight", "decoder.embed_tokens.weight"),
+        ("llama_tied", "model.embed_tokens.weight", "lm_head.weight"),
+    ],
+)
+def test_a_tied_table_may_be_repeated_but_not_contradicted(
+    peers, tmp_path, monkeypatch, name, table, copy
+):
+    monkeypatch.setattr(hugging_face, "BLOCK_BYTES", 1000)
+    _, folder = peers(name)
+    array = read(TensorFolder(folder), table)
+    _, params = load(copy_with(folder, tmp_path / "same", **{copy: array.copy()}))
+    assert_same(params, load(folder)[1])
+
+    other = array.copy()
+    other[-1, -1] += 1e-3
+    advice = "write .tie_word_embeddings.: false" if "lm_head" in copy else "Keep the"
+    with pytest.raises(
+        InputError, match=f"holds {table} and {copy}, .* different numbers. .*{advice}"
+    ):
+        load(copy_with(folder, tmp_path / "other", **{copy: other}))
+    shorter = rf"holds {table} and {copy}, .* different|{copy} .* is \(95, 24\)"
+    with pytest.raises(InputError, match=shorter):
+        load(copy_with(folder, tmp_path / "cut", **{copy: array[:-1]}))
+
+
+def test_a_head_of_its_own_is_kept_where_config_json_says_so(peers, tmp_path):
+    model, folder = peers("llama_tied")
+    head = np.random.default_rng(1).normal(size=(96, 32)).astype(np.float32)
+    target = copy_with(folder, tmp_path / "x", **{"lm_head.weight": head})
+    content = json.loads((target / "config.json").read_text())
+    content["tie_word_embeddings"] = False
+    (target / "config.json").write_text(json.dumps(content))
+    config, params = load(target)
+    assert not config.logits_via_embedding
+    np.testing.assert_array_equal(params["decoder"]["logits_dense"]["kernel"], head.T)
+    theirs = type(model).from_pretrained(target).eval()
+    wanted = their_logits(theirs, TOKENS)
+    assert (
+        np.abs(our_logits(config, params, TOKENS) - wanted).max()
+        <= 1e-4 * np.abs(wanted).max()
+    )
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("scan_layers", [True, False])
+def test_tensors_that_are_not_finite_are_named(peers, tmp_path, number, scan_layers):
+    _, folder = peers("llama")
+    tensors = TensorFolder(folder)
+    names = ["model.layers.2.mlp.up_proj.weight", "model.norm.weight"]
+    changes = {}
+    for name in names:
+        changes[name] = read(tensors, name).copy()
+        changes[name].flat[3] = number
+    target = copy_with(folder, tmp_path / "x", **changes)
+    with pytest.raises(InputError, match="2 of the weights in .*/x hold NaN") as error:
+        load(target, scan_layers=scan_layers)
+    assert f": {names[0]}, {names[1]}. " in str(error.value)
+
+
+def test_large_numbers_are_finite(peers, tmp_path):
+    """Their sum is not."""
+    _, folder = peers("llama")
+    norm = np.full(32, 3e38, np.float32)
+    _, params = load(copy_with(folder, tmp_path / "x", **{"model.norm.weight": norm}))
+    np.testing.assert_array_equal(params["decoder"]["decoder_norm"]["scale"], norm)
+
+
+def test_float64_beyond_float32_is_not_finite(peers, tmp_path):
+    _, folder = peers("llama")
+    target = copy_with(
+        folder, tmp_path / "x", **{"model.norm.weight": np.full(32, 1e300)}
+    )
+    with pytest.raises(InputError, match=r"infinite numbers: model.norm.weight\."):
+        load(target)
+
+
+def test_which_of_two_sets_of_weights_is_read_is_said(peers, tmp_path, capsys):
+    _, folder = peers("llama")
+    target = copy_with(folder, tmp_path / "x")
+    index = {"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}
+    (target / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert_same(load(target)[1], load(folder)[1])
+    assert capsys.readouterr().err.count("read model.safetensors. model.safeten") == 1
 
 
 def test_tensors_that_no_model_uses_are_passed_over(peers, tmp_path):

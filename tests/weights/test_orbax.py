@@ -86,6 +86,30 @@ def test_parameters_from_nowhere_are_an_error(tmp_path):
         load_params(tmp_path / "run", like)
 
 
+def test_a_folder_of_bare_step_numbers_is_no_run(tmp_path):
+    """Other programs number their folders, too; `\u00b2` is a digit, but no number."""
+    for name in ("100", "200", "\u00b2"):
+        (tmp_path / "other" / name / "items").mkdir(parents=True)
+    with pytest.raises(
+        InputError, match=r"no finished checkpoint of a run .* [12]00/ is not one"
+    ):
+        load_params(tmp_path / "other", one_by_one())
+
+    params = one_by_one()
+    save_at(tmp_path / "run", 7, params)
+    (tmp_path / "run" / "checkpoints" / "300" / "items").mkdir(parents=True)
+    assert_same(load_params(tmp_path / "run", params), params)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_parameters_that_are_not_finite_are_named(tmp_path, number):
+    params = one_by_one()
+    params["layers_1"]["kernel"] = params["layers_1"]["kernel"].at[3, 1].set(number)
+    save_params(tmp_path, params)
+    with pytest.raises(InputError, match=r"NaN or infinite numbers: layers_1/kernel\."):
+        load_params(tmp_path, one_by_one())
+
+
 def test_parameters_are_placed_and_cast_as_in_like(tmp_path):
     params = one_by_one()
     save_params(tmp_path, params)

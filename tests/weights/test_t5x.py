@@ -1,8 +1,11 @@
 """T5X checkpoints: written and read in both layouts, and what is refused."""
 
+import ast
+import dataclasses
 import functools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -28,7 +31,14 @@ from flan_jax.models.params import abstract_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.sharding import param_shardings
 from flan_jax.pytrees import map_named, named_leaves
-from flan_jax.weights.t5x import is_checkpoint, load_params, read_arrays, save_params
+from flan_jax.weights.t5x import (
+    is_checkpoint,
+    load_params,
+    read_arrays,
+    restore_settings,
+    save_params,
+    step_of,
+)
 
 SIZES = {
     "vocab_size": 48,
@@ -103,10 +113,10 @@ def params_of(config):
     return map_named(value, like(config))
 
 
-def t5x_target(scanned):
+def t5x_arrays(config):
     """{name: array} as T5X keeps it: one by one, or with the layers on axis 1."""
     arrays = {}
-    for name, leaf in named_leaves(like(STACKED if scanned else UNROLLED)).items():
+    for name, leaf in named_leaves(like(config)).items():
         if "/layers/" in name:
             layers = [
                 value_of(name, leaf.shape[1:], layer) for layer in range(leaf.shape[0])
@@ -115,6 +125,10 @@ def t5x_target(scanned):
         else:
             arrays[name] = value_of(layer_of(name)[0], leaf.shape, layer_of(name)[1])
     return arrays
+
+
+def t5x_target(scanned):
+    return t5x_arrays(STACKED if scanned else UNROLLED)
 
 
 # How T5X itself registers specs with flax (checkpoints.py, register_ts_spec_for_serialization).
@@ -285,22 +299,70 @@ def test_an_orbax_checkpoint_of_t5x(tmp_path, scanned, item, wrapper):
     assert_same(load_params(tmp_path, like(STACKED)), params_of(STACKED))
 
 
-@pytest.mark.parametrize("item", ["state", "."])
-def test_a_checkpoint_by_the_orbax_of_today(tmp_path, item):
-    tree = {
-        "state": {"step": np.int32(5)},
-        "target": traverse_util.unflatten_dict(t5x_target(False), sep="/"),
+def train_state(arrays, step=5):
+    """The tree of T5X's TrainState.state_dict() with Adafactor: a matrix has two factors."""
+    slots = {}
+    for name, array in arrays.items():
+        factors = {"v": np.zeros(1, np.float32), "m": None}
+        if array.ndim > 1:
+            factors["v_row"] = array.mean(axis=-1)
+            factors["v_col"] = array.mean(axis=-2)
+        slots |= {f"{name}/{factor}": value for factor, value in factors.items()}
+    states = traverse_util.unflatten_dict(slots, sep="/")
+    return {
+        "state": {"step": np.int32(step), "param_states": states},
+        "target": traverse_util.unflatten_dict(arrays, sep="/"),
     }
-    writer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False))
-    writer.save(tmp_path / "checkpoint_5" / item, tree)
+
+
+@pytest.mark.parametrize("item", ["state", "."])
+@pytest.mark.parametrize("use_ocdbt", [False, True])
+def test_a_checkpoint_by_the_orbax_of_today(tmp_path, item, use_ocdbt):
+    writer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=use_ocdbt))
+    writer.save(tmp_path / "checkpoint_5" / item, train_state(t5x_target(False)))
     assert_same(load_params(tmp_path, like(STACKED)), params_of(STACKED))
-    shutil.rmtree(tmp_path / "checkpoint_5")
+
+
+T5X_MODELS = {
+    "encoder-decoder, unrolled": UNROLLED,
+    "encoder-decoder, scanned": STACKED,
+    "decoder, unrolled": DecoderConfig(num_layers=3, scan_layers=False, **SIZES),
+    "decoder, scanned": DecoderConfig(num_layers=3, scan_layers=True, **SIZES),
+}
+
+
+@pytest.mark.parametrize("name", T5X_MODELS)
+def test_what_t5x_writes_by_default_today(tmp_path, name):
+    """Orbax's manager with T5X's names of steps and items, each item by OCDBT."""
+    config = T5X_MODELS[name]
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=True)
+    options = ocp.CheckpointManagerOptions(step_prefix="checkpoint")
+    checkpointers = {"state": ocp.Checkpointer(handler)}
+    with ocp.CheckpointManager(tmp_path, checkpointers, options) as manager:
+        for step in (5, 20):
+            manager.save(step, {"state": train_state(t5x_arrays(config), step)})
+    assert (tmp_path / "checkpoint_20" / "state" / "manifest.ocdbt").is_file()
+    assert not list(tmp_path.rglob("target.*"))
+
+    assert is_checkpoint(tmp_path)
+    assert step_of(tmp_path) == 20
+    assert step_of(tmp_path / "checkpoint_5") == 5
+    assert_same(load_params(tmp_path, like(config)), params_of(config))
+    other = dataclasses.replace(config, scan_layers=not config.scan_layers)
+    assert_same(load_params(tmp_path, like(other)), params_of(other))
+
+
+def test_a_damaged_ocdbt_is_an_error(tmp_path):
     writer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True))
-    writer.save(tmp_path / "checkpoint_5" / item, tree)
-    with pytest.raises(
-        InputError, match=r"checkpoint_5.* is an orbax checkpoint in OCDBT"
-    ):
-        read_arrays(tmp_path)
+    place = tmp_path / "checkpoint_5" / "state"
+    writer.save(place, train_state(t5x_target(False)))
+    for file in place.glob("ocdbt.process_0/d/*"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"checkpoint.* lacks the array|is truncated"):
+        load_params(tmp_path, like(UNROLLED))
+    (place / "manifest.ocdbt").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"checkpoint.* lacks the array"):
+        load_params(tmp_path, like(UNROLLED))
 
 
 def test_specs_of_a_bucket_are_resolved_beside_the_index(tmp_path):
@@ -482,6 +544,13 @@ def test_no_checkpoint_is_an_error(tmp_path):
     ("content", "message"),
     [
         (
+            serialization.msgpack_serialize(
+                {"target": {"a": {"__msgpack_chunked_array__": True}}}
+            ),
+            "truncated or damaged",
+        ),
+        (serialization.msgpack_serialize({"target": {1: 2.0}}), "is damaged"),
+        (
             b'model_checkpoint_path: "model.ckpt-1"',
             "belongs to a TensorFlow checkpoint",
         ),
@@ -547,7 +616,38 @@ def test_a_bad_index_is_an_error(tmp_path, content, message):
         read_arrays(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"tree_metadata": {"a": {}}}'])
+def test_an_index_with_changed_bytes_is_read_or_refused(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = {"a": np.ones((3, 2), np.float32), "b": {"c": np.ones(3)}}
+    index = {"version": 3, "optimizer": {"target": arrays}}
+    path = tmp_path / "checkpoint"
+    whole = serialization.to_bytes(index)
+    refused = 0
+    for _ in range(500):
+        content = np.frombuffer(whole, np.uint8).copy()
+        places = generator.integers(len(content), size=3)
+        content[places] = generator.integers(256, size=3)
+        path.write_bytes(content.tobytes())
+        try:
+            read_arrays(path)
+        except InputError:
+            refused += 1
+    assert 200 < refused < 500
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"tree_metadata": {"a": {}}}',
+        (
+            '{"tree_metadata": {"a": {"key_metadata": [{"key": "target"}]},'
+            ' "b": {"key_metadata": [{"key": "target"}, {"key": "b"}]}}}'
+        ),
+    ],
+)
 def test_bad_orbax_metadata_is_an_error(tmp_path, content):
     (tmp_path / "checkpoint_1" / "state").mkdir(parents=True)
     (tmp_path / "checkpoint_1" / "state" / "_METADATA").write_text(content)
@@ -664,6 +764,80 @@ def test_position_biases_of_each_layer_are_named_as_not_supported(
         load_params(tmp_path, like(UNROLLED))
 
 
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("scanned", [True, False])
+def test_scalable_t5_is_named_when_it_is_refused(tmp_path, nested, scanned):
+    """Its attention keeps heads and their dimensions apart; newer ones nest the stacks."""
+    arrays = {}
+    for name, array in t5x_target(scanned).items():
+        if name.endswith(("query/kernel", "key/kernel", "value/kernel")):
+            array = array.reshape(*array.shape[:-1], 2, 8)
+        if nested:
+            name = re.sub(r"^(encoder|decoder)/layers", r"\1/\1/layers", name)
+        arrays[name] = array
+    native(tmp_path, arrays)
+    signs = "encoder/encoder, separate axes" if nested else "separate axes for heads"
+    with pytest.raises(InputError, match=rf"is of scalable_t5 \(.*{signs}"):
+        load_params(tmp_path, like(STACKED))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("here", MODELS)
+@pytest.mark.parametrize("scanned", [False, True])
+def test_arrays_that_are_not_finite_are_named(tmp_path, scanned, here, number):
+    arrays = t5x_target(scanned)
+    name = (
+        "encoder/layers/mlp/wo/kernel" if scanned else "encoder/layers_1/mlp/wo/kernel"
+    )
+    arrays[name].flat[-1] = number
+    arrays["decoder/decoder_norm/scale"][0] = number
+    native(tmp_path, arrays)
+    with pytest.raises(
+        InputError, match="2 of the weights .* NaN or infinite"
+    ) as error:
+        load_params(tmp_path, like(MODELS[here]))
+    assert f"decoder/decoder_norm/scale, {name}. " in str(error.value)
+
+
+@pytest.mark.parametrize("folder", ["../else/target.a", "/etc/passwd", "..", "a/b"])
+def test_an_index_that_points_out_of_the_checkpoint_is_refused(tmp_path, folder):
+    (tmp_path / "else").mkdir()
+    np.save(tmp_path / "else" / "target.a", np.ones(3))
+    place = tmp_path / "checkpoint_1"
+    place.mkdir()
+    index = {"target": {"a": f"PLACEHOLDER://{folder}"}}
+    (place / "checkpoint").write_bytes(serialization.msgpack_serialize(index))
+    with pytest.raises(InputError, match="not the name of a folder beside it"):
+        read_arrays(tmp_path)
+
+
+def test_a_checkpoint_of_absurd_sizes_is_refused_at_once(tmp_path):
+    """Files of some bytes that claim to hold a billion layers, or 10^12 numbers."""
+    for name, shape in (
+        ("encoder/layers/mlp/wo/kernel", [16, 10**9, 24]),
+        ("encoder/encoder_norm/scale", [10**12]),
+    ):
+        arrays = t5x_target(True)
+        native(tmp_path / name, arrays)
+        (file,) = (tmp_path / name).rglob(f"target.{name.replace('/', '.')}/.zarray")
+        metadata = json.loads(file.read_text())
+        file.write_text(json.dumps(metadata | {"shape": shape, "chunks": shape}))
+        with pytest.raises(
+            InputError, match=r"1,000,000,000 layers|is \(1000000000000,\)"
+        ):
+            load_params(tmp_path / name, like(STACKED))
+
+
+def test_chunks_of_absurd_sizes_are_refused_at_once(tmp_path):
+    arrays = t5x_target(True)
+    native(tmp_path, arrays)
+    (file,) = tmp_path.rglob("target.encoder.encoder_norm.scale/.zarray")
+    metadata = json.loads(file.read_text())
+    file.write_text(json.dumps(metadata | {"chunks": [10**13]}))
+    with pytest.raises(InputError, match=r"encoder_norm/scale .* chunks of \(10000000"):
+        load_params(tmp_path, like(STACKED))
+
+
 def test_a_scanned_parameter_without_its_axis_is_an_error(tmp_path):
     native(
         tmp_path, {"encoder/layers/pre_mlp_layer_norm/scale": np.ones(3, np.float32)}
@@ -673,6 +847,18 @@ def test_a_scanned_parameter_without_its_axis_is_an_error(tmp_path):
         match=r"encoder/layers/\S+ is \(3,\): its layers should be stacked on axis 1",
     ):
         load_params(tmp_path, like(STACKED))
+
+
+def test_the_settings_for_t5x_are_gin_and_name_the_checkpoint(tmp_path):
+    settings = restore_settings(tmp_path / "checkpoint_7")
+    lines = [line.strip().split(" = ") for line in settings.splitlines()]
+    values = {name: ast.literal_eval(value) for name, value in lines}
+    assert values == {
+        "utils.RestoreCheckpointConfig.path": str(tmp_path / "checkpoint_7"),
+        "utils.RestoreCheckpointConfig.mode": "specific",
+        "utils.RestoreCheckpointConfig.fallback_to_scratch": True,
+        "utils.RestoreCheckpointConfig.assignment_map": (("state.*", None),),
+    }
 
 
 def test_a_step_that_is_there_is_never_written_over(tmp_path):
