@@ -87,4 +87,6 @@ def test_training_takes_three_times_the_products_of_a_forward_pass(
     forward = jax.make_jaxpr(config.build().apply)({"params": params}, batch)
     # Position biases are looked up with a product of one-hot vectors over the buckets.
     flops = product_flops(forward.jaxpr, config.relative_attention_num_buckets)
-    assert config.train_flops(2, lengths) == 3 * flops
+    # This forward pass computes the logits of all positions.
+    positions = batch["decoder_target_tokens"].size
+    assert config.train_flops(2, lengths, supervised=positions) == 3 * flops
