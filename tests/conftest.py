@@ -24,11 +24,16 @@ COMPILATION_CACHE = pathlib.Path(tempfile.gettempdir(), "flan_jax_test_cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
+import hypothesis
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from flan_jax.batch import batch_spec
+
+# An example that is slow on a busy machine, or that imports a module first, is no fault.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def simulated(
 
 
 @given(VALUES.filter(lambda values: values.size > 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_interval_contains_the_mean_and_lies_within_the_values(values):
     interval = bootstrap(values, resamples=200)
     assert interval.mean == pytest.approx(values.mean())
@@ -46,7 +46,7 @@ def test_the_interval_contains_the_mean_and_lies_within_the_values(values):
 
 
 @given(VALUES.filter(lambda values: values.size > 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_same_arguments_give_the_same_numbers(values):
     assert bootstrap(values, resamples=200) == bootstrap(values.tolist(), resamples=200)
 
@@ -228,13 +228,13 @@ def test_seeds_are_drawn_once_for_all_tasks():
 
 
 @given(SHAPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_runs_without_any_difference_have_a_p_value_of_one(shape):
     assert sign_flip(np.zeros(shape)) == 1.0
 
 
 @given(VALUES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_p_value_does_not_depend_on_the_order_of_the_runs(values):
     differences = values - 50
     assert sign_flip(differences) == pytest.approx(sign_flip(-differences), abs=1e-3)

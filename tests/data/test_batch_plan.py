@@ -110,7 +110,7 @@ def test_the_oldest_segments_of_a_conversation_are_left_out():
     assert inputs.tolist() == [64, 2 + 21 + 41, 64, 0]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     examples=st.lists(
         st.lists(st.integers(0, 20), min_size=1, max_size=6), min_size=1, max_size=20
@@ -223,11 +223,7 @@ def test_what_finds_no_room_goes_to_the_next_block():
     assert in_second_block.total() == placed_at_once.total() + placed_late
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     counts=st.lists(st.integers(1, 400), min_size=1, max_size=6),
     seed=st.integers(0, 1000),
@@ -307,7 +303,7 @@ def test_there_is_no_step_before_the_first():
         make_plan().rows(-1)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     examples=st.integers(1, 60), renderings=st.integers(1, 5), rate=st.integers(1, 60)
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stores import segment_batch, write_segments
 
@@ -57,7 +57,6 @@ def examples_of(store):
     ]
 
 
-@settings(deadline=None)
 @given(EXAMPLES, st.integers(1, 4), st.sampled_from([1000, 65_536, 65_537]))
 def test_what_is_written_is_read(examples, pieces, vocab_size):
     with tempfile.TemporaryDirectory() as folder:

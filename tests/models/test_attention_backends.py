@@ -177,7 +177,7 @@ def test_cudnn_is_given_mask_and_bias(kv_heads):
         assert_close(actual, expected, 3e-2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.lists(st.integers(1, 60), max_size=9), min_size=2, max_size=2))
 @pytest.mark.parametrize("backend", ["pallas", "splash"])
 def test_however_a_row_is_packed(backend, rows):

@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stores import input_and_target_tokens
 from toy_tasks import CHAT, KIND, SPELL, Rows
@@ -145,7 +145,6 @@ def test_a_row_is_not_its_own_exemplar_even_if_its_fields_differ():
     assert shown_to_others
 
 
-@settings(deadline=None)
 @given(tokens=st.integers(25, 80), shots=st.integers(1, 16))
 def test_whole_exemplars_are_dropped_to_fit(tokens, shots):
     rows, plain, exemplars = train(tokens=tokens, shots=shots, renderings=1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from toy_tasks import KIND
@@ -132,7 +132,6 @@ def test_drop_by_hand():
 DROP_TEXTS = st.text(st.sampled_from("a12.5-$ th,en\n"), max_size=12)
 
 
-@settings(deadline=None)  # its first import takes a second
 @given(DROP_TEXTS, DROP_TEXTS)
 def test_drop_is_the_lm_evaluation_harness_copy_of_the_official_script(
     target, prediction
