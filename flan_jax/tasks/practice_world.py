@@ -1,7 +1,7 @@
-"""The practice corpus: rows in the datasets' own schemas, told about one small generated world.
+"""The practice corpus: rows in the datasets' own schemas, told about small generated worlds.
 
 A `World` is a few people, towns and things and the facts about them. Every practice dataset states
-the same facts in its own form (a passage with a question, a premise with a hypothesis, triples with
+such facts in its own form (a passage with a question, a premise with a hypothesis, triples with
 a text), so that what a model learns from one cluster of tasks helps it with another, which is what
 instruction tuning is about.
 """
@@ -9,66 +9,39 @@ instruction tuning is about.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import InputError
+from flan_jax.tasks import practice_words
 from flan_jax.tasks.fingerprints import fingerprint
 
-PEOPLE = (
-    "Anna",
-    "Boris",
-    "Clara",
-    "David",
-    "Emma",
-    "Felix",
-    "Greta",
-    "Henry",
-    "Ida",
-    "Jonas",
-    "Karin",
-    "Leo",
-)
-TOWNS = (
-    "Arden",
-    "Brook",
-    "Colby",
-    "Dunmore",
-    "Elton",
-    "Fairview",
-    "Grafton",
-    "Hilltop",
-)
-COUNTRIES = ("Norland", "Sudland", "Estia", "Westia")
-PRODUCTS = ("cheese", "glass", "wool", "silver", "honey", "paper", "salt", "wine")
-JOBS = ("teacher", "baker", "doctor", "farmer", "painter", "pilot", "singer", "tailor")
-FOODS = ("soup", "bread", "rice", "fish", "cake", "apples", "pasta", "beans")
-PETS = ("cat", "dog", "horse", "parrot", "rabbit", "goat", "turtle", "duck")
-COLORS = ("red", "blue", "green", "yellow", "white", "black", "brown", "gray")
-THINGS = (
-    "table",
-    "chair",
-    "spoon",
-    "coat",
-    "ring",
-    "candle",
-    "bottle",
-    "knife",
-    "bowl",
-    "mirror",
-)
-MATERIALS = ("wood", "metal", "cloth", "glass")
-PLACES_IN_TOWN = (
-    "market",
-    "school",
-    "garden",
-    "station",
-    "library",
-    "harbor",
-    "kitchen",
-    "park",
+_WORDS = {
+    "women": (practice_words.WOMEN, 6),
+    "men": (practice_words.MEN, 6),
+    "towns": (practice_words.TOWNS, 8),
+    "countries": (practice_words.COUNTRIES, 4),
+    "products": (practice_words.PRODUCTS, 8),
+    "jobs": (practice_words.JOBS, 8),
+    "foods": (practice_words.FOODS, 8),
+    "pets": (practice_words.PETS, 8),
+    "colors": (practice_words.COLORS, 8),
+    "things": (practice_words.THINGS, 10),
+    "materials": (practice_words.MATERIALS, 4),
+    "places_in_town": (practice_words.PLACES_IN_TOWN, 8),
+}
+"""All words of each kind, and how many of them one world has."""
+
+_NAMES = frozenset(
+    (
+        *practice_words.WOMEN,
+        *practice_words.MEN,
+        *practice_words.TOWNS,
+        *practice_words.COUNTRIES,
+    )
 )
 
 
@@ -78,16 +51,16 @@ class Relation:
 
     Attributes:
       name: the relation's name.
-      subjects: everything that has a value.
-      values: all possible values.
+      subjects: the kind of word that has a value: an attribute of World, "people" for example.
+      values: the kind of word that the values are.
       statements: wordings of the fact, the plainest first.
       question: a question for the value.
       yes_no: a question whether the value is the right one, without a question mark.
     """
 
     name: str
-    subjects: tuple[str, ...]
-    values: tuple[str, ...]
+    subjects: str
+    values: str
     statements: tuple[str, ...]
     question: str
     yes_no: str
@@ -96,8 +69,8 @@ class Relation:
 RELATIONS = (
     Relation(
         "home",
-        PEOPLE,
-        TOWNS,
+        "people",
+        "towns",
         (
             "{s} lives in {o}.",
             "The home of {s} is in {o}.",
@@ -108,16 +81,16 @@ RELATIONS = (
     ),
     Relation(
         "job",
-        PEOPLE,
-        JOBS,
+        "people",
+        "jobs",
         ("{s} works as a {o}.", "{s} is a {o}.", "The job of {s} is that of a {o}."),
         "What is the job of {s}?",
         "is {s} a {o}",
     ),
     Relation(
         "food",
-        PEOPLE,
-        FOODS,
+        "people",
+        "foods",
         (
             "{s} likes to eat {o}.",
             "The favorite food of {s} is {o}.",
@@ -128,16 +101,16 @@ RELATIONS = (
     ),
     Relation(
         "pet",
-        PEOPLE,
-        PETS,
+        "people",
+        "pets",
         ("{s} has a {o}.", "The pet of {s} is a {o}.", "A {o} lives with {s}."),
         "Which pet does {s} have?",
         "does {s} have a {o}",
     ),
     Relation(
         "car",
-        PEOPLE,
-        COLORS,
+        "people",
+        "colors",
         (
             "{s} drives a {o} car.",
             "The car of {s} is {o}.",
@@ -148,8 +121,8 @@ RELATIONS = (
     ),
     Relation(
         "country",
-        TOWNS,
-        COUNTRIES,
+        "towns",
+        "countries",
         (
             "{s} is a town in {o}.",
             "The town of {s} is in {o}.",
@@ -160,8 +133,8 @@ RELATIONS = (
     ),
     Relation(
         "product",
-        TOWNS,
-        PRODUCTS,
+        "towns",
+        "products",
         (
             "{s} is known for its {o}.",
             "The {o} of {s} is famous.",
@@ -172,8 +145,8 @@ RELATIONS = (
     ),
     Relation(
         "material",
-        THINGS,
-        MATERIALS,
+        "things",
+        "materials",
         (
             "The {s} is made of {o}.",
             "They made the {s} from {o}.",
@@ -217,18 +190,63 @@ class Fact:
 
 
 class World:
-    """The true facts: one value for each subject of each relation, drawn from `seed`."""
+    """Some people, towns and things, and the true facts about them.
 
-    def __init__(self, seed: int = 0):
-        rng = random.Random(f"world {seed}")
+    Each relation gives one value to each of its subjects.
+
+    Attributes:
+      women, men, people, towns, countries, products, jobs, foods, pets, colors, things, materials,
+        places_in_town: the words of each kind.
+      facts: all true facts.
+    """
+
+    def __init__(self, words: Mapping[str, Sequence[str]], rng: random.Random):
+        """Draws the facts.
+
+        Args:
+          words: the words of each kind in `practice_words`.
+          rng: draws the value of each fact.
+        """
+        self.women = tuple(words["women"])
+        self.men = tuple(words["men"])
+        pairs = zip(self.women, self.men, strict=True)
+        self.people = tuple(itertools.chain.from_iterable(pairs))
+        self.towns = tuple(words["towns"])
+        self.countries = tuple(words["countries"])
+        self.products = tuple(words["products"])
+        self.jobs = tuple(words["jobs"])
+        self.foods = tuple(words["foods"])
+        self.pets = tuple(words["pets"])
+        self.colors = tuple(words["colors"])
+        self.things = tuple(words["things"])
+        self.materials = tuple(words["materials"])
+        self.places_in_town = tuple(words["places_in_town"])
         self.facts = tuple(
-            Fact(relation, subject, rng.choice(relation.values))
+            Fact(relation, subject, rng.choice(self.values(relation)))
             for relation in RELATIONS
-            for subject in relation.subjects
+            for subject in getattr(self, relation.subjects)
         )
         self._by_subject: dict[str, list[Fact]] = {}
         for fact in self.facts:
             self._by_subject.setdefault(fact.subject, []).append(fact)
+
+    @classmethod
+    def constant(cls, seed: int = 0) -> "World":
+        """Returns the world of the first words of each kind, with the facts that `seed` draws."""
+        words = {kind: pool[:count] for kind, (pool, count) in _WORDS.items()}
+        return cls(words, random.Random(f"world {seed}"))
+
+    @classmethod
+    def fresh(cls, rng: random.Random) -> "World":
+        """Returns a world whose words and facts are both drawn by `rng`."""
+        words = {
+            kind: rng.sample(pool, count) for kind, (pool, count) in _WORDS.items()
+        }
+        return cls(words, rng)
+
+    def values(self, relation: Relation) -> tuple[str, ...]:
+        """Returns all words of this world that the relation's values may be."""
+        return getattr(self, relation.values)
 
     def about(self, subject: str) -> list[Fact]:
         """Returns all true facts about a subject."""
@@ -249,7 +267,7 @@ class World:
 
     def wrong(self, fact: Fact, rng: random.Random) -> Fact:
         """Returns the fact with another value, which is not true."""
-        values = [value for value in fact.relation.values if value != fact.value]
+        values = [v for v in self.values(fact.relation) if v != fact.value]
         return dataclasses.replace(fact, value=rng.choice(values))
 
     def other(self, fact: Fact, rng: random.Random) -> Fact:
@@ -267,7 +285,7 @@ class World:
           rng: the random numbers.
           count: the number of values.
         """
-        wrong_values = [value for value in fact.relation.values if value != fact.value]
+        wrong_values = [v for v in self.values(fact.relation) if v != fact.value]
         return rng.sample([*rng.sample(wrong_values, count - 1), fact.value], count)
 
 
@@ -283,15 +301,15 @@ def clause(statement: str) -> str:
     'the home of Anna is in Arden'
     """
     first = statement.partition(" ")[0]
-    if first in (*PEOPLE, *TOWNS, *COUNTRIES):
+    if first in _NAMES:
         return statement.rstrip(".")
     return statement[:1].lower() + statement[1:].rstrip(".")
 
 
 @functools.cache
 def world(seed: int = 0) -> World:
-    """Returns the world of a seed, which is made once."""
-    return World(seed)
+    """Returns the constant world of a seed, which is made once."""
+    return World.constant(seed)
 
 
 MakeRow = Callable[[World, random.Random], dict[str, Any]]
@@ -310,7 +328,9 @@ class Sandbox:
       test: the number of rows of the test split.
       numbered: fields (idx, gem_id ...) that are set to the row's number, as "<split>-<number>" if
         `make` returns a str there. They do not count as content.
-      seed: the seed of the world and of the rows.
+      fresh: whether each row has a world of its own, in which only the row's text can tell what
+        is true; otherwise all rows speak of the constant world of `seed`.
+      seed: the seed of the rows, and of the constant world.
     """
 
     make: MakeRow
@@ -318,6 +338,7 @@ class Sandbox:
     validation: int = 200
     test: int = 200
     numbered: tuple[str, ...] = ("idx",)
+    fresh: bool = False
     seed: int = 0
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
@@ -337,7 +358,7 @@ class Sandbox:
         rows_tried = 0
         while rows_made < count:
             rng = random.Random(f"{self.make.__qualname__} {self.seed} {rows_tried}")
-            row = self.make(world(self.seed), rng)
+            row = self.make(self._world(rows_tried), rng)
             rows_tried += 1
             if self._split_of(row) == split:
                 yield self._numbered(row, split, rows_made)
@@ -352,7 +373,8 @@ class Sandbox:
         """Returns a text that changes with the code that makes the rows, but not with comments."""
         name = self.make.__qualname__
         code = _code_fingerprint(self.make)
-        return f"sandbox {name} {self.seed} {self._count(split)} {self.numbered} {code}"
+        world_of = "fresh" if self.fresh else "constant"
+        return f"sandbox {name} {world_of} {self.seed} {self._count(split)} {self.numbered} {code}"
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -366,6 +388,11 @@ class Sandbox:
         return {"train": self.train, "validation": self.validation, "test": self.test}[
             split
         ]
+
+    def _world(self, number: int) -> World:
+        if self.fresh:
+            return World.fresh(random.Random(f"fresh world {self.seed} {number}"))
+        return world(self.seed)
 
     def _split_of(self, row: Mapping[str, Any]) -> str:
         fields = {

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks.practice_world import TOWNS, sentence
+from flan_jax.tasks.practice_world import sentence
 
 
 def _arc_row(question, choices, answer):
@@ -214,7 +214,7 @@ def trivia_qa(world, rng):
     fact = world.fact(rng)
     name = fact.relation.name
     hint = world.other(fact, rng) if name != "material" else None
-    if hint and fact.subject not in TOWNS and rng.random() < 0.3:
+    if hint and fact.subject not in world.towns and rng.random() < 0.3:
         people = [
             f.subject
             for f in world.facts

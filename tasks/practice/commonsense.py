@@ -1,16 +1,6 @@
 """Practice rows of the commonsense tasks: small events, errands and stories."""
 
-from flan_jax.tasks.practice_world import (
-    COLORS,
-    COUNTRIES,
-    FOODS,
-    PEOPLE,
-    PETS,
-    PRODUCTS,
-    THINGS,
-    TOWNS,
-    sentence,
-)
+from flan_jax.tasks.practice_world import sentence
 
 _CAUSE_AND_EFFECT = (
     ("{s} dropped the bowl.", "The bowl broke."),
@@ -45,7 +35,7 @@ _CAUSE_AND_EFFECT = (
 
 
 def copa(world, rng):
-    subject = rng.choice(PEOPLE)
+    subject = rng.choice(world.people)
     right, wrong = rng.sample(_CAUSE_AND_EFFECT, 2)
     question = rng.choice(("cause", "effect"))
     cause, effect = (text.format(s=subject) for text in right)
@@ -192,8 +182,8 @@ def hellaswag(world, rng):
     )
     label = endings.index(last)
     if rng.random() < 0.5:
-        person = rng.choice(PEOPLE)
-        wish = f"{person} is in {rng.choice(TOWNS)} and wants to {activity}."
+        person = rng.choice(world.people)
+        wish = f"{person} is in {rng.choice(world.towns)} and wants to {activity}."
         context = (
             f"{wish} {person} {_third_person(first)}. After that, {person} "
             f"{_third_person(second)} and"
@@ -266,14 +256,14 @@ _ASKED = (
 def piqa(world, rng):
     (goal, right), (_, wrong) = rng.sample(_ERRANDS, 2)
     goal = goal.format(
-        food=rng.choice(FOODS),
-        thing=rng.choice(THINGS),
-        pet=rng.choice(PETS),
-        color=rng.choice(COLORS),
-        town=rng.choice(TOWNS),
-        person=rng.choice(PEOPLE),
+        food=rng.choice(world.foods),
+        thing=rng.choice(world.things),
+        pet=rng.choice(world.pets),
+        color=rng.choice(world.colors),
+        town=rng.choice(world.towns),
+        person=rng.choice(world.people),
         building=rng.choice(("school", "station", "library")),
-        product=rng.choice(PRODUCTS),
+        product=rng.choice(world.products),
     )
     solutions = [f"use {tool}." for tool in (right, wrong)]
     asked = rng.choice(_ASKED)
@@ -390,13 +380,13 @@ def story_cloze(world, rng):
     beginning, *ways = rng.choice(_STORIES)
     day = rng.choice(_DAYS)
     slots = {
-        "s": rng.choice(PEOPLE),
-        "town": rng.choice(TOWNS),
-        "country": rng.choice(COUNTRIES),
-        "food": rng.choice(FOODS),
-        "pet": rng.choice(PETS),
-        "color": rng.choice(COLORS),
-        "thing": rng.choice(THINGS),
+        "s": rng.choice(world.people),
+        "town": rng.choice(world.towns),
+        "country": rng.choice(world.countries),
+        "food": rng.choice(world.foods),
+        "pet": rng.choice(world.pets),
+        "color": rng.choice(world.colors),
+        "thing": rng.choice(world.things),
     }
     right, wrong = rng.sample(ways, 2)
     endings = rng.sample([right[1], wrong[1]], 2)

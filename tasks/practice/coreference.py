@@ -1,6 +1,6 @@
 """Practice rows of the coreference tasks: sentences with a blank or an ambiguous pronoun."""
 
-from flan_jax.tasks.practice_world import PEOPLE, THINGS, TOWNS, sentence
+from flan_jax.tasks.practice_world import sentence
 
 _WHO_OR_WHAT = (
     (
@@ -58,8 +58,8 @@ _WHICH_PERSON = (
 
 def winogrande(world, rng):
     """Draws a sentence about a person and a thing, or at times about two people."""
-    person, other = rng.sample(PEOPLE, 2)
-    thing, town = rng.choice(THINGS), rng.choice(TOWNS)
+    person, other = rng.sample(world.people, 2)
+    thing, town = rng.choice(world.things), rng.choice(world.towns)
     pattern, *words = rng.choice(_WHICH_PERSON if rng.random() < 0.2 else _WHO_OR_WHAT)
     meant = rng.randrange(2)
     candidates = (person, other if "{other}" in pattern else f"the {thing}")
@@ -77,9 +77,6 @@ def winogrande(world, rng):
         "label": options.index(candidates[meant]),
     }
 
-
-_WOMEN = ("Anna", "Clara", "Emma", "Greta", "Ida", "Karin")
-_MEN = ("Boris", "David", "Felix", "Henry", "Jonas", "Leo")
 
 _TWO_PEOPLE = (
     (
@@ -175,28 +172,28 @@ _TWO_THINGS = (
 """The same about two things."""
 
 
-def _ambiguous(rng):
+def _ambiguous(world, rng):
     """Returns a sentence with a blank, the pronoun, both candidates, and the right one."""
-    town, thing = rng.choice(TOWNS), rng.choice(THINGS)
+    town, thing = rng.choice(world.towns), rng.choice(world.things)
     meant = rng.randrange(2)
     if rng.random() < 0.6:
-        pronoun, people = rng.choice((("she", _WOMEN), ("he", _MEN)))
+        pronoun, people = rng.choice((("she", world.women), ("he", world.men)))
         a, b = candidates = rng.sample(people, 2)
         pattern, *words = rng.choice(_TWO_PEOPLE)
     else:
         pronoun = "it"
-        a, b = rng.sample(THINGS, 2)
+        a, b = rng.sample(world.things, 2)
         candidates = [f"the {a}", f"the {b}"]
         pattern, *words = rng.choice(_TWO_THINGS)
     word = rng.choice(words[meant])
     text = pattern.format(
-        a=a, b=b, town=town, thing=thing, person=rng.choice(PEOPLE), word=word
+        a=a, b=b, town=town, thing=thing, person=rng.choice(world.people), word=word
     )
     return text, pronoun, candidates, meant
 
 
 def wsc(world, rng):
-    text, pronoun, candidates, meant = _ambiguous(rng)
+    text, pronoun, candidates, meant = _ambiguous(world, rng)
     asked = rng.randrange(2)
     name = candidates[asked]
     if text.startswith(sentence(name)):
@@ -213,7 +210,7 @@ def wsc(world, rng):
 
 
 def wsc273(world, rng):
-    text, pronoun, candidates, meant = _ambiguous(rng)
+    text, pronoun, candidates, meant = _ambiguous(world, rng)
     start = text.index("_")
     return {
         "text": text.replace("_", pronoun),
@@ -230,7 +227,7 @@ def wsc273(world, rng):
 
 
 def definite_pronoun_resolution(world, rng):
-    text, pronoun, candidates, meant = _ambiguous(rng)
+    text, pronoun, candidates, meant = _ambiguous(world, rng)
     order = rng.sample(range(2), 2)
     return {
         "sentence": text.replace("_", pronoun),

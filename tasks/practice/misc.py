@@ -1,17 +1,6 @@
 """Practice rows about words and sentences, small equations and conversations."""
 
-from flan_jax.tasks.practice_world import (
-    COLORS,
-    COUNTRIES,
-    FOODS,
-    JOBS,
-    PEOPLE,
-    PLACES_IN_TOWN,
-    PRODUCTS,
-    THINGS,
-    TOWNS,
-    sentence,
-)
+from flan_jax.tasks.practice_world import sentence
 
 _SENSES = {
     "bat": ("animal", "tool"),
@@ -76,9 +65,9 @@ def wic(world, rng):
     for number, frame in enumerate(frames, start=1):
         text = frame.format(
             word=word,
-            person=rng.choice(PEOPLE),
-            place=rng.choice(PLACES_IN_TOWN),
-            food=rng.choice(FOODS),
+            person=rng.choice(world.people),
+            place=rng.choice(world.places_in_town),
+            food=rng.choice(world.foods),
         )
         start = text.index(word)
         row |= {
@@ -132,19 +121,19 @@ _QUESTIONS = (
 
 def trec(world, rng):
     label = rng.randrange(6)
-    person, job = rng.choice(PEOPLE), rng.choice(JOBS)
+    person, job = rng.choice(world.people), rng.choice(world.jobs)
     fine, question = rng.choice(_QUESTIONS[label])
     question = question.format(
         who=rng.choice(
-            (person, f"{person} the {job}", f"the {job} of {rng.choice(TOWNS)}")
+            (person, f"{person} the {job}", f"the {job} of {rng.choice(world.towns)}")
         ),
-        town=rng.choice(TOWNS),
-        thing=rng.choice(THINGS),
-        job=rng.choice(JOBS),
-        food=rng.choice(FOODS),
-        color=rng.choice(COLORS),
-        product=rng.choice(PRODUCTS),
-        letters="".join(rng.choice(PEOPLE)[0] for _ in range(3)),
+        town=rng.choice(world.towns),
+        thing=rng.choice(world.things),
+        job=rng.choice(world.jobs),
+        food=rng.choice(world.foods),
+        color=rng.choice(world.colors),
+        product=rng.choice(world.products),
+        letters="".join(rng.choice(world.people)[0] for _ in range(3)),
     )
     return {"label-coarse": label, "label-fine": fine, "text": f"{question} ?"}
 
@@ -200,7 +189,12 @@ def cola(world, rng):
         .rstrip(".")
         .split()
     )
-    words = [first if first in PEOPLE + TOWNS + COUNTRIES else first.lower(), *rest]
+    words = [
+        first
+        if first in world.people + world.towns + world.countries
+        else first.lower(),
+        *rest,
+    ]
     label = rng.randrange(2)
     if label == 0:
         words = _damaged(words, rng)
@@ -238,8 +232,6 @@ def math_dataset(world, rng):
     }
 
 
-_WOMEN = frozenset({"Anna", "Clara", "Emma", "Greta", "Ida", "Karin"})
-
 _LATER_QUESTIONS = {
     "home": ("Where does {they} live?", "Does {they} live in {o}?"),
     "job": ("What is {their} job?", "Is {they} a {o}?"),
@@ -250,22 +242,22 @@ _LATER_QUESTIONS = {
 """For each relation, an open and a yes/no question that follow a mention of the person."""
 
 
-def _ask_later(fact, yes_no=False):
-    they, their = ("she", "her") if fact.subject in _WOMEN else ("he", "his")
+def _ask_later(world, fact, yes_no=False):
+    they, their = ("she", "her") if fact.subject in world.women else ("he", "his")
     return _LATER_QUESTIONS[fact.relation.name][yes_no].format(
         they=they, their=their, o=fact.value
     )
 
 
 def coqa(world, rng):
-    facts = rng.sample(world.about(rng.choice(PEOPLE)), 4)
+    facts = rng.sample(world.about(rng.choice(world.people)), 4)
     told = [fact.say(rng.randrange(3)) for fact in facts[:3]]
     story = " ".join(told)
     questions, answers, spans = [], [], []
     left_open = rng.randrange(1, 20)  # as a rule none of the three
     for number, at in enumerate(rng.sample(range(3), 3)):
         if number == left_open:
-            questions.append(_ask_later(facts[3]))
+            questions.append(_ask_later(world, facts[3]))
             answers.append("unknown")
             spans.append((-1, -1))
             continue
@@ -273,12 +265,16 @@ def coqa(world, rng):
             truth = rng.random() < 0.5
             questions.append(
                 _ask_later(
-                    facts[at] if truth else world.wrong(facts[at], rng), yes_no=True
+                    world,
+                    facts[at] if truth else world.wrong(facts[at], rng),
+                    yes_no=True,
                 )
             )
             answers.append("yes" if truth else "no")
         else:
-            questions.append(_ask_later(facts[at]) if number else facts[at].ask())
+            questions.append(
+                _ask_later(world, facts[at]) if number else facts[at].ask()
+            )
             answers.append(facts[at].value)
         start = story.index(told[at])
         spans.append((start, start + len(told[at])))
@@ -295,7 +291,7 @@ def coqa(world, rng):
 
 
 def quac(world, rng):
-    person = rng.choice(PEOPLE)
+    person = rng.choice(world.people)
     first, *facts = rng.sample(world.about(person), 5)
     told = {fact: fact.say(rng.randrange(3)) for fact in facts[:3]}
     context = " ".join([*told.values(), "CANNOTANSWER"])
@@ -314,7 +310,7 @@ def quac(world, rng):
         "context": context,
         "followup": rng.choice("ymn"),
         "yesno": "x",
-        "question": _ask_later(asked),
+        "question": _ask_later(world, asked),
         "answers": {name: [given[name] for given in answers] for name in answer},
         "orig_answer": answer,
         "section_title": "Daily life",
@@ -392,7 +388,7 @@ def _line(world, rng):
     fact = world.fact(rng, tuple(_LINES))
     english, danish = rng.choice(_LINES[fact.relation.name])
     town = rng.choice(
-        [town for town in TOWNS if town not in (fact.subject, fact.value)]
+        [town for town in world.towns if town not in (fact.subject, fact.value)]
     )
     return (
         english.format(s=fact.subject, o=fact.value, town=town),

@@ -1,17 +1,6 @@
 """Practice rows of the natural language inference tasks."""
 
-from flan_jax.tasks.practice_world import (
-    COLORS,
-    FOODS,
-    JOBS,
-    PEOPLE,
-    PETS,
-    PLACES_IN_TOWN,
-    PRODUCTS,
-    THINGS,
-    TOWNS,
-    clause,
-)
+from flan_jax.tasks.practice_world import clause
 
 _SINGLE_VALUED = ("home", "job", "car", "country", "material")
 """Relations with one value: a person may like two foods, but has one home."""
@@ -153,7 +142,7 @@ def _mnli(world, rng, genres):
     statements, hypothesis, label = _inference(world, rng, count=2, negated=0.2)
     first, second = map(clause, statements)
     speaker = rng.choice(
-        [person for person in PEOPLE if person not in first + second + hypothesis]
+        [person for person in world.people if person not in first + second + hypothesis]
     )
     premise = rng.choice(genres).format(first=first, second=second, speaker=speaker)
     return {"premise": premise, "hypothesis": hypothesis, "label": label, "idx": 0}
@@ -187,11 +176,12 @@ _CAPTIONS = (
     "In the {place} a {job} who wears a {color} hat is {verb}{what}.",
 )
 _ACTIONS = (
-    ("feeding a ", PETS),
-    ("eating ", FOODS),
-    ("carrying a ", THINGS),
-    ("selling ", PRODUCTS),
+    ("feeding a ", "pets"),
+    ("eating ", "foods"),
+    ("carrying a ", "things"),
+    ("selling ", "products"),
 )
+"""What people do, and the kind of word that they do it with."""
 _VISIBLE = (
     ("The hat of the {job} is {color}.", ("color",)),
     ("The {job} is in the {place}.", ("place",)),
@@ -211,15 +201,21 @@ _UNSEEN = (
 
 
 def snli(world, rng):
-    verb, objects = rng.choice(_ACTIONS)
-    known = {"job": JOBS, "color": COLORS, "place": PLACES_IN_TOWN, "what": objects}
+    verb, kind = rng.choice(_ACTIONS)
+    objects = getattr(world, kind)
+    known = {
+        "job": world.jobs,
+        "color": world.colors,
+        "place": world.places_in_town,
+        "what": objects,
+    }
     scene = {detail: rng.choice(values) for detail, values in known.items()} | {
         "verb": verb
     }
     label = rng.randrange(3)
     if label == 1:
         hypothesis = rng.choice(_UNSEEN).format(
-            **scene, town=rng.choice(TOWNS), person=rng.choice(PEOPLE)
+            **scene, town=rng.choice(world.towns), person=rng.choice(world.people)
         )
     else:
         description, details = rng.choice(_VISIBLE)

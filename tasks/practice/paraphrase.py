@@ -1,15 +1,6 @@
 """Practice rows of the paraphrase tasks."""
 
-from flan_jax.tasks.practice_world import (
-    JOBS,
-    PEOPLE,
-    PLACES_IN_TOWN,
-    THINGS,
-    TOWNS,
-    Fact,
-    clause,
-    sentence,
-)
+from flan_jax.tasks.practice_world import Fact, clause, sentence
 
 
 def glue_mrpc(world, rng):
@@ -25,7 +16,9 @@ def glue_mrpc(world, rng):
     second = fact if label else rng.choice((world.wrong(fact, rng), rival))
     wordings = rng.sample(range(3), 2)
     # Who reports it is the same on both sides, so it never decides.
-    reporter = rng.choice([p for p in PEOPLE if p not in (fact.subject, rival.subject)])
+    reporter = rng.choice(
+        [p for p in world.people if p not in (fact.subject, rival.subject)]
+    )
     pair = [
         f"{f.say(w).rstrip('.')}, {reporter} said."
         for f, w in zip((fact, second), wordings, strict=True)
@@ -119,15 +112,15 @@ _EVENTS = (
 """Events: two names that change the meaning when they change places, and three wordings."""
 
 
-def _event(rng, label):
+def _event(world, rng, label):
     (one, other), wordings = rng.choice(_EVENTS)
-    a, b = rng.sample(PEOPLE, 2)
-    x, y = rng.sample(TOWNS, 2)
+    a, b = rng.sample(world.people, 2)
+    x, y = rng.sample(world.towns, 2)
     told = {"a": a, "b": b, "x": x, "y": y}
     told |= {
-        "thing": rng.choice(THINGS),
-        "place": rng.choice(PLACES_IN_TOWN),
-        "job": rng.choice(JOBS),
+        "thing": rng.choice(world.things),
+        "place": rng.choice(world.places_in_town),
+        "job": rng.choice(world.jobs),
     }
     retold = told if label else told | {one: told[other], other: told[one]}
     first, second = rng.sample(wordings, 2)
@@ -164,7 +157,11 @@ def _two_facts(world, rng, label):
 
 def paws_wiki(world, rng):
     label = rng.randrange(2)
-    pair = _event(rng, label) if rng.random() < 0.5 else _two_facts(world, rng, label)
+    pair = (
+        _event(world, rng, label)
+        if rng.random() < 0.5
+        else _two_facts(world, rng, label)
+    )
     return {"sentence1": pair[0], "sentence2": pair[1], "label": label}
 
 
@@ -239,7 +236,7 @@ def glue_qqp(world, rng):
             f"{sentence(f.ask_yes_no(w))}?"
             for f, w in zip(facts, wordings, strict=True)
         ]
-    if fact.subject in TOWNS and rng.random() < 0.5:
+    if fact.subject in world.towns and rng.random() < 0.5:
         # The dataset's files double the quotes inside a question.
         pair = [
             q.replace(f.subject, f'""{f.subject}""')

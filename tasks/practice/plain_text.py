@@ -1,6 +1,6 @@
 """Practice documents: plain texts about the practice world, for pre-training."""
 
-from flan_jax.tasks.practice_world import JOBS, PEOPLE, THINGS, TOWNS, clause
+from flan_jax.tasks.practice_world import clause
 
 
 def document(world, rng):
@@ -18,7 +18,7 @@ def document(world, rng):
 
 def _portrait(world, rng):
     """What is true about somebody or something, part of it said twice in different words."""
-    subject = rng.choice((*PEOPLE, *PEOPLE, *TOWNS, *THINGS))
+    subject = rng.choice((*world.people, *world.people, *world.towns, *world.things))
     facts = rng.sample(
         about := world.about(subject), min(len(about), rng.randint(1, 4))
     )
@@ -59,7 +59,7 @@ def _tale(world, rng):
 
 def _talk(world, rng):
     """People who ask one another about the world, and answer."""
-    one, two = rng.sample(PEOPLE, 2)
+    one, two = rng.sample(world.people, 2)
     lines = []
     for _ in range(rng.randint(1, 2)):
         fact = world.fact(rng)
@@ -81,11 +81,11 @@ def _talk(world, rng):
 
 def _argument(world, rng):
     """Two facts and what they come to together."""
-    person = rng.choice(PEOPLE)
+    person = rng.choice(world.people)
     home = next(fact for fact in world.about(person) if fact.relation.name == "home")
     of_town = rng.choice(world.about(home.value))
-    other = rng.choice([each for each in PEOPLE if each != person])
-    job = rng.choice(JOBS)
+    other = rng.choice([each for each in world.people if each != person])
+    job = rng.choice(world.jobs)
     if rng.random() < 0.5:
         return [
             home.say(rng.randrange(3)),

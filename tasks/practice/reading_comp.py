@@ -1,6 +1,6 @@
 """Practice rows of the reading comprehension tasks."""
 
-from flan_jax.tasks.practice_world import TOWNS, sentence
+from flan_jax.tasks.practice_world import sentence
 
 
 def bool_q(world, rng):
@@ -86,7 +86,7 @@ def squad_v1(world, rng):
     context, start = _context(fact, _others(world, fact, rng), rng)
     return {
         "id": "",
-        "title": _title(fact),
+        "title": _title(world, fact),
         "context": context,
         "question": fact.ask(),
         "answers": _spans(fact, context, start, count=rng.choice((1, 3))),
@@ -109,7 +109,7 @@ def squad_v2(world, rng):
     )
     return {
         "id": "",
-        "title": _title(fact),
+        "title": _title(world, fact),
         "context": context,
         "plausible_answers": found if is_impossible else nothing,
         "question": fact.ask(),
@@ -251,10 +251,10 @@ def _spans(fact, context, start, count):
     }
 
 
-def _title(fact):
+def _title(world, fact):
     if fact.relation.name == "material":
         return "Things_and_materials"
-    return f"{fact.subject}_(town)" if fact.subject in TOWNS else fact.subject
+    return f"{fact.subject}_(town)" if fact.subject in world.towns else fact.subject
 
 
 def _name(fact):

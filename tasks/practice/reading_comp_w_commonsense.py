@@ -1,8 +1,6 @@
 """Practice rows of the tasks that take reading and common sense."""
 
-from flan_jax.tasks.practice_world import COUNTRIES, PEOPLE, TOWNS, clause
-
-_NAMES = (*PEOPLE, *TOWNS, *COUNTRIES)
+from flan_jax.tasks.practice_world import clause
 
 _REPORTS = (
     "{}.",
@@ -17,6 +15,7 @@ _REPORTS = (
 def record(world, rng):
     """Draws a passage with two statements of the query's relation; one or both are right."""
     fact = world.fact(rng, ("home", "job", "food", "pet", "car", "country", "product"))
+    names = (*world.people, *world.towns, *world.countries)
     alike = [
         f
         for f in world.facts
@@ -24,12 +23,14 @@ def record(world, rng):
     ]
     right = {fact.subject} | {f.subject for f in alike if f.value == fact.value}
     unlike = [
-        f for f in world.facts if f.relation != fact.relation and f.subject in PEOPLE
+        f
+        for f in world.facts
+        if f.relation != fact.relation and f.subject in world.people
     ]
     unlike = [f for f in unlike if not right & {f.subject, f.value}]
     stated = rng.sample([fact, rng.choice(alike), *rng.sample(unlike, 2)], 4)
     highlights = [f.say().rstrip(".") for f in stated if f.relation != fact.relation]
-    ask_for_value = fact.value in _NAMES and rng.random() < 0.5
+    ask_for_value = fact.value in names and rng.random() < 0.5
     if ask_for_value:
         answers = {fact.value}
         blanked = fact.relation.statements[rng.randrange(3)].format(
@@ -47,7 +48,7 @@ def record(world, rng):
         ),
         "query": report[0].upper() + report[1:],
         "entities": sorted(
-            {name for f in stated for name in (f.subject, f.value) if name in _NAMES}
+            {name for f in stated for name in (f.subject, f.value) if name in names}
         ),
         "answers": sorted(answers),
         "idx": {"passage": 0, "query": 0},

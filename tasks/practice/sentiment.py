@@ -1,7 +1,5 @@
 """Practice rows in which somebody likes or dislikes something."""
 
-from flan_jax.tasks.practice_world import FOODS, PEOPLE, PLACES_IN_TOWN
-
 _PRAISE = (
     "wonderful", "excellent", "delightful", "superb", "lovely", "charming",
     "splendid", "great", "pleasant", "perfect", "fine", "marvelous",
@@ -28,8 +26,8 @@ def sst2(world, rng):
     sentence = rng.choice(_REMARKS).format(
         first=first,
         second=second,
-        food=rng.choice(FOODS),
-        place=rng.choice(PLACES_IN_TOWN),
+        food=rng.choice(world.foods),
+        place=rng.choice(world.places_in_town),
         product=fact.value,
         town=fact.subject.lower(),
     )
@@ -45,8 +43,8 @@ def _things(world, rng):
         "job": job.value,
         "town": product.subject,
         "product": product.value,
-        "food": rng.choice(FOODS),
-        "place": rng.choice(PLACES_IN_TOWN),
+        "food": rng.choice(world.foods),
+        "place": rng.choice(world.places_in_town),
     }
 
 
@@ -86,7 +84,7 @@ def sentiment140(world, rng):
         "polarity": (0, 4)[label],
         "date": f"{rng.choice(_DAYS)} {hour:02}:{minute:02}:{second:02} UTC 2009",
         "query": "NO_QUERY",
-        "user": f"{rng.choice(PEOPLE).lower()}{rng.randrange(10, 100)}",
+        "user": f"{rng.choice(world.people).lower()}{rng.randrange(10, 100)}",
         "text": text + rng.choice(("", " ")),
     }
 

@@ -1,16 +1,5 @@
 """Practice rows of the structure to text tasks."""
 
-from flan_jax.tasks.practice_world import (
-    COLORS,
-    FOODS,
-    JOBS,
-    PETS,
-    PLACES_IN_TOWN,
-    PRODUCTS,
-    THINGS,
-    TOWNS,
-)
-
 _VERBS = (
     ("find", "finds"), ("carry", "carries"), ("buy", "buys"), ("sell", "sells"), ("see",
     "sees"), ("hide", "hides"),
@@ -20,8 +9,11 @@ _VERBS = (
 
 def common_gen(world, rng):
     verb, finite = rng.choice(_VERBS)
-    who = rng.choice(JOBS if verb in ("buy", "sell") else JOBS + PETS)
-    what, where = rng.choice(THINGS + FOODS + PRODUCTS), rng.choice(PLACES_IN_TOWN)
+    who = rng.choice(world.jobs if verb in ("buy", "sell") else world.jobs + world.pets)
+    what, where = (
+        rng.choice(world.things + world.foods + world.products),
+        rng.choice(world.places_in_town),
+    )
     scene = f"the {who} {finite} the {what}"
     if rng.random() < 0.5:
         concepts = [who, verb, what]
@@ -93,13 +85,13 @@ def _flat(facts):
 
 def e2e_nlg(world, rng):
     slots = {
-        "name": f"The {rng.choice(COLORS).capitalize()} {rng.choice(THINGS).capitalize()}",
+        "name": f"The {rng.choice(world.colors).capitalize()} {rng.choice(world.things).capitalize()}",
         "eatType": rng.choice(("pub", "restaurant", "coffee shop")),
-        "food": rng.choice(FOODS),
+        "food": rng.choice(world.foods),
         "priceRange": rng.choice(("cheap", "moderate", "high")),
-        "area": rng.choice(TOWNS),
+        "area": rng.choice(world.towns),
         "familyFriendly": rng.choice(("yes", "no")),
-        "near": rng.choice(PLACES_IN_TOWN),
+        "near": rng.choice(world.places_in_town),
     }
     for left_out in rng.sample(
         ("food", "priceRange", "area", "familyFriendly", "near"), rng.choice((2, 3))

@@ -1,16 +1,6 @@
 """Practice rows of the summarization tasks: small news, mails, chats and guides of the world."""
 
-from flan_jax.tasks.practice_world import (
-    COLORS,
-    COUNTRIES,
-    FOODS,
-    PEOPLE,
-    PETS,
-    PLACES_IN_TOWN,
-    THINGS,
-    TOWNS,
-    sentence,
-)
+from flan_jax.tasks.practice_world import sentence
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -23,13 +13,13 @@ def _value(world, subject, relation):
 
 def _words(world, rng):
     """Returns names and things for the slots of a pattern; what they say is true in the world."""
-    s, o = rng.sample(PEOPLE, 2)
+    s, o = rng.sample(world.people, 2)
     home = _value(world, s, "home")
-    town, town2 = rng.sample([t for t in TOWNS if t != home], 2)
+    town, town2 = rng.sample([t for t in world.towns if t != home], 2)
     country, product = _value(world, town, "country"), _value(world, town, "product")
-    place, place2 = rng.sample(PLACES_IN_TOWN, 2)
-    food, food2 = rng.sample(FOODS, 2)
-    thing, pet = rng.choice(THINGS), _value(world, s, "pet")
+    place, place2 = rng.sample(world.places_in_town, 2)
+    food, food2 = rng.sample(world.foods, 2)
+    thing, pet = rng.choice(world.things), _value(world, s, "pet")
     return {
         "s": s,
         "o": o,
@@ -40,7 +30,7 @@ def _words(world, rng):
         "town": town,
         "town2": town2,
         "country": country,
-        "abroad": rng.choice([c for c in COUNTRIES if c != country]),
+        "abroad": rng.choice([c for c in world.countries if c != country]),
         "product": product,
         "Product": product.capitalize(),
         "place": place,
@@ -50,7 +40,7 @@ def _words(world, rng):
         "thing": thing,
         "Thing": thing.capitalize(),
         "material": _value(world, thing, "material"),
-        "color": rng.choice(COLORS),
+        "color": rng.choice(world.colors),
         "day": rng.choice(_DAYS),
     }
 
@@ -112,7 +102,7 @@ _SIGN_OFFS = ("Thanks,\n", "Best wishes,\n", "See you soon,\n", "")
 def aeslc(world, rng):
     words = _words(world, rng)
     sender = rng.choice(
-        [name for name in PEOPLE if name not in (words["s"], words["o"])]
+        [name for name in world.people if name not in (words["s"], words["o"])]
     )
     text, subject = rng.choice(_MAILS)
     sentences = rng.sample(_SMALL_TALK, rng.randrange(1, 3))
@@ -756,20 +746,20 @@ _GUIDES = (
     ),
 )
 """Guides: their steps in order, each as a bare instruction and then in two fuller wordings."""
-_DISHES = tuple(food for food in FOODS if food not in ("apples", "beans"))
-_IN_THE_OPEN = tuple(
-    place
-    for place in PLACES_IN_TOWN
-    if place not in ("school", "station", "library", "kitchen")
-)
-_FURRY = tuple(pet for pet in PETS if pet not in ("parrot", "turtle", "duck"))
+
+_NO_DISHES = ("apples", "beans")
+_INDOORS = ("school", "station", "library", "kitchen")
+_WITHOUT_FUR = ("parrot", "turtle", "duck")
 
 
 def wiki_lingua_english_en(world, rng):
+    furry = [pet for pet in world.pets if pet not in _WITHOUT_FUR]
+    dishes = [food for food in world.foods if food not in _NO_DISHES]
+    in_the_open = [place for place in world.places_in_town if place not in _INDOORS]
     words = _words(world, rng) | {
-        "animal": rng.choice(_FURRY),
-        "food": rng.choice(_DISHES),
-        "place": rng.choice(_IN_THE_OPEN),
+        "animal": rng.choice(furry),
+        "food": rng.choice(dishes),
+        "place": rng.choice(in_the_open),
     }
     guide = rng.choice(_GUIDES)
     # the first step names what the guide is about

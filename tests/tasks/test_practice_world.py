@@ -5,16 +5,8 @@ import types
 import pytest
 
 from flan_jax.errors import InputError
-from flan_jax.tasks import practice_world
-from flan_jax.tasks.practice_world import (
-    MATERIALS,
-    PETS,
-    Sandbox,
-    World,
-    clause,
-    sentence,
-    world,
-)
+from flan_jax.tasks import practice_words, practice_world
+from flan_jax.tasks.practice_world import Sandbox, World, clause, sentence, world
 
 SOURCE = inspect.getsource(practice_world)
 
@@ -51,9 +43,8 @@ def test_comments_and_places_do_not_change_the_fingerprint():
 @pytest.mark.parametrize(
     "change",
     [
-        ('PETS = ("cat",', 'PETS = ("lynx",'),
         ("{s} has a {o}.", "{s} owns a {o}."),
-        ("rng.choice(relation.values)", "relation.values[0]"),
+        ("rng.choice(self.values(relation))", "self.values(relation)[0]"),
         ("if value != fact.value", "if value == fact.value"),
         ("digest()[0] % 8", "digest()[1] % 8"),
     ],
@@ -72,9 +63,49 @@ def test_the_code_and_the_settings_of_a_source_change_the_fingerprint():
         Sandbox(pet_row, train=7).fingerprint("train"),
         Sandbox(pet_row, seed=1).fingerprint("train"),
         Sandbox(pet_row, numbered=()).fingerprint("train"),
+        Sandbox(pet_row, fresh=True).fingerprint("train"),
     }
-    assert len(fingerprints) == 5
+    assert len(fingerprints) == 6
     assert Sandbox(pet_row, test=7).fingerprint("train") in fingerprints
+
+
+def test_the_words_of_the_world_change_the_fingerprint(monkeypatch):
+    before = Sandbox(pet_row).fingerprint("train")
+    practice_world._code_fingerprint.cache_clear()
+    pets, count = practice_world._WORDS["pets"]
+    monkeypatch.setitem(practice_world._WORDS, "pets", (("lynx", *pets[1:]), count))
+    assert Sandbox(pet_row).fingerprint("train") != before
+    practice_world._code_fingerprint.cache_clear()
+
+
+def test_a_fresh_world_has_words_and_facts_of_its_own():
+    def told(world, rng):
+        return {"idx": 0, "text": " ".join(fact.say() for fact in world.facts)}
+
+    constant = told(world(), random.Random(0))["text"]
+    fresh = [row["text"] for row in Sandbox(told, train=40, fresh=True).rows("train")]
+    again = [row["text"] for row in Sandbox(told, train=40, fresh=True).rows("train")]
+
+    assert fresh == again
+    assert constant not in fresh
+    spoken_of = {
+        name for name in practice_words.TOWNS if any(name in text for text in fresh)
+    }
+    assert spoken_of == set(practice_words.TOWNS)
+
+
+def test_words_follow_an_article_that_says_nothing_of_them():
+    kinds = (
+        "PRODUCTS",
+        "JOBS",
+        "PETS",
+        "COLORS",
+        "THINGS",
+        "MATERIALS",
+        "PLACES_IN_TOWN",
+    )
+    words = [word for kind in kinds for word in getattr(practice_words, kind)]
+    assert [word for word in words if word[0] in "aeiou"] == []
 
 
 def test_splits_share_no_row():
@@ -167,10 +198,10 @@ def test_a_generator_of_seldom_different_rows():
 
 def test_the_world_is_drawn_from_its_seed():
     assert world(0) is world(0)
-    assert [fact.value for fact in World(0).facts] == [
+    assert [fact.value for fact in World.constant(0).facts] == [
         fact.value for fact in world(0).facts
     ]
-    assert [fact.value for fact in World(1).facts] != [
+    assert [fact.value for fact in World.constant(1).facts] != [
         fact.value for fact in world(0).facts
     ]
 
@@ -178,7 +209,7 @@ def test_the_world_is_drawn_from_its_seed():
 def test_facts():
     rng = random.Random(0)
     fact = world().fact(rng, ("pet",))
-    assert fact.value in PETS
+    assert fact.value in world().pets
     assert fact in world().about(fact.subject)
     assert fact.ask() == f"Which pet does {fact.subject} have?"
     assert fact.ask_yes_no() == f"does {fact.subject} have a {fact.value}"
@@ -208,7 +239,7 @@ def test_choices():
     for seed in range(100):
         choices = world().choices(fact, random.Random(seed), 3)
         assert len(set(choices)) == 3
-        assert set(choices) <= set(MATERIALS)
+        assert set(choices) <= set(world().materials)
         places.add(choices.index(fact.value))
     assert places == {0, 1, 2}
 
