@@ -45,7 +45,7 @@ def test_comments_and_places_do_not_change_the_fingerprint():
     [
         ("{s} has a {o}.", "{s} owns a {o}."),
         ("rng.choice(self.values(relation))", "self.values(relation)[0]"),
-        ("if value != fact.value", "if value == fact.value"),
+        ("if v != fact.value", "if v == fact.value"),
         ("digest()[0] % 8", "digest()[1] % 8"),
     ],
 )
