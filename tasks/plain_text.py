@@ -1,6 +1,7 @@
-"""Plain text to pre-train a model on: a task that is in no mixture of FLAN.
+"""Plain text to pre-train a model on: tasks that are in no mixture of FLAN.
 
-Set MIXTURE = 'plain_text' in a gin file that imports this module.
+`plain_text` tells of one constant world, `documents` of a new world in every document. Set
+MIXTURE = 'plain_text' or 'documents' in a gin file that imports this module.
 """
 
 from flan_jax.tasks import (
@@ -11,6 +12,7 @@ from flan_jax.tasks import (
 )
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
+from tasks.practice import documents
 from tasks.practice import plain_text as practice
 
 PLAIN_TEXT = TemplatedTask(
@@ -24,11 +26,19 @@ PLAIN_TEXT = TemplatedTask(
 )
 
 
-def _find(name: str) -> TemplatedTask | None:
-    return PLAIN_TEXT if name == PLAIN_TEXT.name else None
+DOCUMENTS = TemplatedTask(
+    name="documents",
+    cluster="plain_text",
+    title="Documents",
+    source=Sandbox(documents.document, train=400_000, fresh=True),
+    fields=lambda row: {"beginning": row["beginning"], "answer": row["rest"]},
+    metrics=(rouge,),
+    templates=(FormatTemplate("{beginning}"),),
+)
 
+_TASKS = {task.name: task for task in (PLAIN_TEXT, DOCUMENTS)}
 
-# A collection, not a registered task: a mixture of all registered tasks is of instructions alone.
+# A collection, not registered tasks: a mixture of all registered tasks is of instructions alone.
 register_collection(
-    Collection(name="plain_texts", names=lambda: (PLAIN_TEXT.name,), find=_find)
+    Collection(name="plain_texts", names=lambda: tuple(_TASKS), find=_TASKS.get)
 )

@@ -92,3 +92,20 @@ PLACES_IN_TOWN = (
     "pharmacy", "pier", "playground", "pool", "river", "square", "stadium", "temple", "theater",
     "tower", "zoo",
 )  # fmt: skip
+
+SPORTS = (
+    "tennis", "football", "chess", "golf", "hockey", "rugby", "cricket", "volleyball", "handball",
+    "basketball", "baseball", "badminton", "bowling", "polo", "squash", "billiards",
+)  # fmt: skip
+DRINKS = (
+    "milk", "water", "juice", "lemonade", "cocoa", "beer", "cider", "coffee", "tea", "wine",
+    "mineral water", "apple juice", "buttermilk", "ginger ale", "punch", "soda",
+)  # fmt: skip
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
+NUMBERS = (
+    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "twenty", "thirty", "forty", "fifty", "ninety",
+)  # fmt: skip

@@ -32,6 +32,10 @@ _WORDS = {
     "things": (practice_words.THINGS, 10),
     "materials": (practice_words.MATERIALS, 4),
     "places_in_town": (practice_words.PLACES_IN_TOWN, 8),
+    "sports": (practice_words.SPORTS, 6),
+    "drinks": (practice_words.DRINKS, 6),
+    "months": (practice_words.MONTHS, 6),
+    "numbers": (practice_words.NUMBERS, 6),
 }
 """All words of each kind, and how many of them one world has."""
 
@@ -41,6 +45,7 @@ _NAMES = frozenset(
         *practice_words.MEN,
         *practice_words.TOWNS,
         *practice_words.COUNTRIES,
+        *practice_words.MONTHS,
     )
 )
 
@@ -196,7 +201,7 @@ class World:
 
     Attributes:
       women, men, people, towns, countries, products, jobs, foods, pets, colors, things, materials,
-        places_in_town: the words of each kind.
+        places_in_town, sports, drinks, months, numbers: the words of each kind.
       facts: all true facts.
     """
 
@@ -221,6 +226,10 @@ class World:
         self.things = tuple(words["things"])
         self.materials = tuple(words["materials"])
         self.places_in_town = tuple(words["places_in_town"])
+        self.sports = tuple(words["sports"])
+        self.drinks = tuple(words["drinks"])
+        self.months = tuple(words["months"])
+        self.numbers = tuple(words["numbers"])
         self.facts = tuple(
             Fact(relation, subject, rng.choice(self.values(relation)))
             for relation in RELATIONS

@@ -83,8 +83,8 @@ def test_a_fresh_world_has_words_and_facts_of_its_own():
         return {"idx": 0, "text": " ".join(fact.say() for fact in world.facts)}
 
     constant = told(world(), random.Random(0))["text"]
-    fresh = [row["text"] for row in Sandbox(told, train=40, fresh=True).rows("train")]
-    again = [row["text"] for row in Sandbox(told, train=40, fresh=True).rows("train")]
+    fresh = [row["text"] for row in Sandbox(told, train=150, fresh=True).rows("train")]
+    again = [row["text"] for row in Sandbox(told, train=150, fresh=True).rows("train")]
 
     assert fresh == again
     assert constant not in fresh

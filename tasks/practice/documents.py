@@ -1,0 +1,522 @@
+"""Practice documents: the plain text that a base model of the practice worlds is trained on.
+
+Most documents have a world of their own, so that only reading tells what is true in them; the rest
+tell what is true in the constant world, which closed-book questions are about. What the tasks ask
+for occurs here as people would write or say it: questions and answers, what follows and what does
+not, other words for the same, choices, tables, short versions, translations, moods. No text has
+the form of a template.
+"""
+
+import itertools
+
+from flan_jax.tasks import practice_world
+from flan_jax.tasks.practice_world import Fact, clause, sentence
+from tasks.practice.wordings import TOPICS
+
+_CONSTANT_SHARE = 0.15
+"""The share of documents about the constant world."""
+
+
+def document(world, rng):
+    """A text of a few sentences, cut in two between two words."""
+    if rng.random() < _CONSTANT_SHARE:
+        text = _known_facts(practice_world.world(), rng)
+    else:
+        text = _reading(world, rng)
+    words = text.split(" ")
+    cut = rng.randrange(len(words) // 5 + 1, len(words) - len(words) // 5)
+    return {"beginning": " ".join(words[:cut]), "rest": " ".join(words[cut:]), "idx": 0}
+
+
+def _known_facts(world, rng):
+    """What is true in the constant world: each fact in two wordings or with its question."""
+    topics = [topic for topic in TOPICS if topic.relation in practice_world.RELATIONS]
+    topic_of = {topic.relation: topic for topic in topics}
+    pieces = []
+    subject = rng.choice((*world.people, *world.people, *world.towns, *world.things))
+    about = world.about(subject)
+    for fact in rng.sample(about, min(len(about), rng.randint(2, 4))):
+        topic = topic_of[fact.relation]
+        if rng.random() < 0.5:
+            pieces += topic.say_twice(fact, rng)
+        else:
+            pieces.append(topic.say(fact, rng))
+            pieces.append(rng.choice(_ANSWERED)(_Told(topic, fact, world), [], rng))
+    opener = rng.choice(
+        ("As everybody knows,", "It is well known:", "Here is what we know.", "")
+    )
+    return " ".join([opener, *pieces]).strip()
+
+
+class _Told:
+    """A fact that a document states, with what can be asked about it."""
+
+    def __init__(self, topic, fact, world):
+        self.topic = topic
+        self.fact = fact
+        self.world = world
+
+    def other_values(self, rng, count):
+        """Returns other values of the relation; none is the value or the subject of the fact."""
+        taken = (self.fact.value, self.fact.subject)
+        values = [v for v in self.world.values(self.fact.relation) if v not in taken]
+        return rng.sample(values, min(count, len(values)))
+
+    def wrong(self, rng):
+        """Returns the fact with another value."""
+        (value,) = self.other_values(rng, 1)
+        return Fact(self.fact.relation, self.fact.subject, value)
+
+
+def _draw_told(world, rng, count):
+    """Draws facts to state: no subject has two of a relation, and at times two share a subject."""
+    told = []
+    seen = set()
+    subject_of = {}
+    while len(told) < count:
+        topic = rng.choice(TOPICS)
+        kind = topic.relation.subjects
+        subjects = getattr(world, kind)
+        if kind in subject_of and rng.random() < 0.4:
+            subject = subject_of[kind]
+        else:
+            subject = rng.choice(subjects)
+        values = [value for value in world.values(topic.relation) if value != subject]
+        fact = Fact(topic.relation, subject, rng.choice(values))
+        if (subject, topic) in seen:
+            continue
+        seen.add((subject, topic))
+        subject_of[kind] = subject
+        told.append(_Told(topic, fact, world))
+        if len(told) < count and rng.random() < 0.4:
+            rival = _rival(topic, fact, world, rng)
+            if rival is not None and (rival.subject, topic) not in seen:
+                seen.add((rival.subject, topic))
+                told.append(_Told(topic, rival, world))
+    return told
+
+
+def _rival(topic, fact, world, rng):
+    """Returns a fact of the same relation about another subject, with another value."""
+    taken = (fact.subject, fact.value)
+    subjects = [s for s in getattr(world, topic.relation.subjects) if s not in taken]
+    values = [v for v in world.values(topic.relation) if v not in taken]
+    subject = rng.choice(subjects)
+    values = [value for value in values if value != subject]
+    return Fact(topic.relation, subject, rng.choice(values)) if values else None
+
+
+_OPENERS = (
+    "",
+    "",
+    "",
+    "Here is a story.",
+    "This was in the paper.",
+    "Listen to this.",
+    "We have some news.",
+    "Let me tell you something.",
+    "I read this in a book.",
+    "These are the facts.",
+)
+
+
+def _reading(world, rng):
+    """Facts of a world of their own, and then things that only their reader can say."""
+    told = _draw_told(world, rng, rng.randint(1, 5))
+    stated = [each.topic.say(each.fact, rng) for each in told]
+    opener = rng.choice(_OPENERS)
+    shape = rng.random()
+    if shape < 0.12:
+        statement = _table(told, rng)
+    elif shape < 0.2:
+        statement = _short_version(told, rng)
+    else:
+        statement = " ".join(stated)
+    pieces = [opener, statement] if opener else [statement]
+    for _ in range(rng.randint(1, 4)):
+        each = rng.choice(told)
+        make = rng.choice(_FOLLOW_UPS)
+        pieces.append(make(each, told, rng))
+    joiner = "\n" if rng.random() < 0.25 else " "
+    return joiner.join(pieces)
+
+
+def _table(told, rng):
+    """Facts as a table, and what it says in sentences, in one order or the other."""
+    lines = []
+    for subject, group in itertools.groupby(told, key=lambda each: each.fact.subject):
+        lines.append(
+            rng.choice((f"Name: {subject}", f"About {subject}", f"{subject}:"))
+        )
+        lines += [f"{each.topic.label}: {each.fact.value}" for each in group]
+    table = rng.choice(("\n", ", ", " | ")).join(lines)
+    text = " ".join(each.topic.say(each.fact, rng) for each in told)
+    bridge = rng.choice(
+        ("In words:", "This table says:", "That means:", "To say it in sentences:")
+    )
+    if rng.random() < 0.7:
+        return f"{table}\n{bridge} {text}"
+    return f"{text}\nAs a table:\n{table}"
+
+
+def _short_version(told, rng):
+    """A text with asides, and its main point."""
+    asides = rng.sample(_ASIDES, min(2, len(told) + 1))
+    first, *rest = told
+    text = [first.topic.say(first.fact, rng), asides[0]]
+    text += [each.topic.say(each.fact, rng) for each in rest[:2]]
+    text += asides[1:]
+    bridge = rng.choice(
+        (
+            "In short:",
+            "To sum up:",
+            "The main point is this:",
+            "In a few words:",
+            "The headline:",
+        )
+    )
+    main = [each.topic.say(each.fact, rng) for each in told[: 1 + (len(told) > 2)]]
+    return f"{' '.join(text)} {bridge} {' '.join(main)}"
+
+
+_ASIDES = (
+    "It rained all day.",
+    "Nobody was surprised.",
+    "The neighbors talked about it for a long time.",
+    "That was last year.",
+    "We heard about it on the radio.",
+    "There was nothing else to report.",
+    "More people came later.",
+    "The weather was fine.",
+    "It is a long story.",
+    "We met an old friend on the way.",
+)
+
+
+# Answers to questions.
+
+
+def _name(world, rng, told):
+    """Returns somebody whom the document says nothing about."""
+    used = {word for each in told for word in (each.fact.subject, each.fact.value)}
+    return rng.choice([name for name in world.people if name not in used])
+
+
+def _answer(each, told, rng):
+    """An open question, answered."""
+    fact = each.fact
+    if rng.random() < 0.35:
+        alike = [o for o in told if (o.topic, o.fact.value) == (each.topic, fact.value)]
+        if len(alike) == 1:
+            question, answer = each.topic.ask_back(fact, rng), fact.subject
+            return _question_and_answer(each, told, question, answer, rng)
+    return _question_and_answer(each, told, each.topic.ask(fact, rng), fact.value, rng)
+
+
+def _question_and_answer(each, told, question, answer, rng):
+    name = _name(each.world, rng, told)
+    frames = (
+        f"{question} {sentence(answer)}.",
+        f'"{question}" asked {name}. The answer is {answer}.',
+        f'"{question}" "{sentence(answer)}," said {name}.',
+        f"Question: {question} Answer: {answer}",
+        f"{question}\n{answer}",
+        f"{name} asked: {question} Somebody said: {answer}.",
+    )
+    return rng.choice(frames)
+
+
+def _yes_no(each, told, rng):
+    """A question whether something is true, answered with yes or no, or with a doubt."""
+    kind = rng.choice(("yes", "no", "yes", "no", "open"))
+    if kind == "open":
+        return _nobody_knows(each, told, rng)
+    fact = each.fact if kind == "yes" else each.wrong(rng)
+    question = sentence(each.topic.ask_yes_no(fact, rng))
+    name = _name(each.world, rng, told)
+    answer = sentence(kind)
+    frames = (
+        f"{question}? {answer}.",
+        f'"{question}?" asked {name}. The answer is {kind}.',
+        f'"{question}?" "{answer}," said {name}.',
+        f"Question: {question}? Answer: {kind}",
+        f"{question}?\n{kind}",
+        f"{question}, yes or no? {answer}.",
+        f"{name} wants to know: {question[:1].lower()}{question[1:]}? We have to say {kind}.",
+    )
+    return rng.choice(frames)
+
+
+def _true_false(each, told, rng):
+    """What is true or false by the text."""
+    true = rng.random() < 0.5
+    said = each.topic.say(each.fact if true else each.wrong(rng), rng)
+    inner = clause(said)
+    word = rng.choice(
+        (("true", "false"), ("right", "wrong"), ("correct", "not correct"))
+    )[not true]
+    frames = (
+        f"So it is {word} that {inner}.",
+        f"That {inner} is {word}.",
+        f"Is this true or false? {said} It is {'true' if true else 'false'}.",
+        f"{said} This is {word}.",
+        f"By what we read, it is {word} that {inner}.",
+        f"Somebody says that {inner}. That is {word}.",
+    )
+    return rng.choice(frames)
+
+
+def _follows(each, told, rng):
+    """What follows from the text, what it rules out, and what it leaves open."""
+    kind = rng.choice(("yes", "no", "open"))
+    if kind == "open":
+        return _nobody_knows(each, told, rng)
+    said = each.topic.say(each.fact if kind == "yes" else each.wrong(rng), rng)
+    inner = clause(said)
+    if kind == "yes":
+        frames = (
+            f"From this it follows that {inner}.",
+            f"We can be sure that {inner}.",
+            f"Does it follow that {inner}? Yes.",
+            f"We can conclude that {inner}.",
+            f"If that is so, then {inner}.",
+            f"The text supports it: {inner}.",
+        )
+    else:
+        frames = (
+            f"From this it does not follow that {inner}. It is not so.",
+            f"It cannot be that {inner}.",
+            f"Does it follow that {inner}? No.",
+            f"To say that {inner} would be against the text.",
+            f"Those who think that {inner} are mistaken.",
+        )
+    return rng.choice(frames)
+
+
+def _nobody_knows(each, told, rng):
+    """Something about which the text says nothing."""
+    subjects = {(o.fact.subject, o.topic) for o in told}
+    same_kind = [
+        t for t in TOPICS if t.relation.subjects == each.topic.relation.subjects
+    ]
+    unsaid = [t for t in same_kind if (each.fact.subject, t) not in subjects]
+    if not unsaid:
+        return _answer(each, told, rng)
+    topic = rng.choice(unsaid)
+    values = [v for v in each.world.values(topic.relation) if v != each.fact.subject]
+    fact = Fact(topic.relation, each.fact.subject, rng.choice(values))
+    inner = clause(topic.say(fact, rng))
+    question = topic.ask_yes_no(fact, rng)
+    frames = (
+        f"Whether {inner}, nobody can say.",
+        f"Is it so that {inner}? It is not possible to tell.",
+        f"{sentence(question)}? It's impossible to say.",
+        f"We cannot know whether {inner}.",
+        f"{topic.ask(fact, rng)} The text does not say.",
+        f"{sentence(question)}, yes or no? We do not know.",
+        f"Maybe {inner}, and maybe not.",
+    )
+    return rng.choice(frames)
+
+
+# The same in other words.
+
+
+def _other_words(each, told, rng):
+    """A fact again, in other words."""
+    said = each.topic.say(each.fact, rng)
+    opener = rng.choice(
+        (
+            "In other words,",
+            "That is,",
+            "To say it again,",
+            "This means that",
+            "To put it another way,",
+            "It comes to the same to say that",
+        )
+    )
+    return f"{opener} {clause(said)}."
+
+
+def _same_meaning(each, told, rng):
+    """Two sentences, and whether they mean the same."""
+    same = rng.random() < 0.5
+    if same:
+        one, other = each.topic.say_twice(each.fact, rng)
+    else:
+        one = each.topic.say(each.fact, rng)
+        other = each.topic.say(each.wrong(rng), rng)
+    frames = (
+        (f'"{one}" "{other}" These two sentences mean the same.', f'"{one}" "{other}" These two sentences do not mean the same.'),
+        (f"To say that {clause(one)} is the same as to say that {clause(other)}.", f"To say that {clause(one)} is not the same as to say that {clause(other)}."),
+        (f"{one} {other} Do both say the same? Yes.", f"{one} {other} Do both say the same? No."),
+        (f"One says: {one} The other says: {other} They agree.", f"One says: {one} The other says: {other} They do not agree."),
+    )  # fmt: skip
+    return rng.choice(frames)[not same]
+
+
+# Choices.
+
+
+def _choice(each, told, rng):
+    """Several possible answers, one of them right."""
+    fact = each.fact
+    options = [fact.value, *each.other_values(rng, rng.randint(1, 3))]
+    rng.shuffle(options)
+    question = each.topic.ask(fact, rng)
+    name = _name(each.world, rng, told)
+    listed = "\n".join(f"- {option}" for option in options)
+    in_a_row = f"{', '.join(options[:-1])} or {options[-1]}"
+    frames = (
+        f"{question} {sentence(in_a_row)}? It is {fact.value}.",
+        f"{question}\n{listed}\nThe right one is this: {fact.value}",
+        f"{question} Choose from these:\n{listed}\n{fact.value}",
+        f"{name} had a choice between {in_a_row} and took the right answer, {fact.value}.",
+        f"There are {len(options)} options: {in_a_row}. {question} {sentence(fact.value)}.",
+        f"{question}\n{listed}\n{name} picked {fact.value}.",
+    )
+    return rng.choice(frames)
+
+
+def _yes_no_choice(each, told, rng):
+    """A list of possible answers, yes and no among them, and the right one."""
+    kind = rng.choice(("yes", "no"))
+    fact = each.fact if kind == "yes" else each.wrong(rng)
+    words = rng.choice((("yes", "no"), ("true", "false"), ("right", "wrong")))
+    right = words[kind == "no"]
+    if words[0] == "yes":
+        question = f"{sentence(each.topic.ask_yes_no(fact, rng))}?"
+    else:
+        question = f"{each.topic.say(fact, rng)} Is that {words[0]}?"
+    options = rng.sample(words, 2)
+    if rng.random() < 0.3:
+        options.insert(
+            rng.randrange(3), rng.choice(("nobody knows", "it is not possible to tell"))
+        )
+    listed = "\n".join(f"- {option}" for option in options)
+    frames = (
+        f"{question}\n{listed}\nThe right one is this: {right}",
+        f"{question} Choose from these:\n{listed}\n{right}",
+        f"{question} {sentence(', '.join(options))}: the answer is {right}.",
+        f"{question}\n{listed}\n{right}",
+    )
+    return rng.choice(frames)
+
+
+# What people feel, and who is meant.
+
+_GOOD = (
+    "wonderful", "excellent", "delightful", "lovely", "charming", "splendid", "great", "pleasant",
+    "perfect", "fine", "marvelous", "superb", "beautiful", "good", "nice", "brilliant",
+)  # fmt: skip
+_BAD = (
+    "awful", "terrible", "dreadful", "boring", "disappointing", "poor", "horrible", "dull", "bad",
+    "miserable", "worthless", "unpleasant", "ugly", "weak", "sad", "tiresome",
+)  # fmt: skip
+_LIKED = (
+    "{s} liked it very much.",
+    "{s} was happy.",
+    "{s} would do it again.",
+    "It was a positive surprise for {s}.",
+    "{s} was full of praise.",
+    "{s} smiled.",
+)
+_DISLIKED = (
+    "{s} did not like it at all.",
+    "{s} was angry.",
+    "{s} will never do it again.",
+    "It was a negative surprise for {s}.",
+    "{s} had nothing good to say.",
+    "{s} was sad.",
+)
+
+
+def _mood(each, told, rng):
+    """What somebody found good or bad, and how that person felt."""
+    name = _name(each.world, rng, told)
+    good = rng.random() < 0.5
+    first, second = rng.sample(_GOOD if good else _BAD, 2)
+    what = rng.choice(
+        (
+            "book",
+            "film",
+            "song",
+            "meal",
+            "trip",
+            "town",
+            "day",
+            "play",
+            "house",
+            "evening",
+        )
+    )
+    article = "an" if first[0] in "aeiou" else "a"
+    said = rng.choice(
+        (
+            f"What {article} {first} {what}!",
+            f"The {what} was {first}.",
+            f'"The {what} is {first} and {second}," said {name}.',
+            f"{name} called the {what} {first}.",
+            f"For {name} it was {article} {first} {what}.",
+        )
+    )
+    felt = rng.choice(_LIKED if good else _DISLIKED).format(s=name)
+    if rng.random() < 0.3:
+        felt = f"Did {name} like it? {'Yes' if good else 'No'}."
+    return f"{said} {felt}"
+
+
+def _who_is_meant(each, told, rng):
+    """Somebody did something to somebody else: who is it that is meant?"""
+    woman = rng.random() < 0.5
+    one, two = rng.sample(each.world.women if woman else each.world.men, 2)
+    she = "she" if woman else "he"
+    thing = rng.choice(each.world.things)
+    what, meant, again = rng.choice(
+        (
+            (f"{one} thanked {two} because {she} had helped.", two, "had helped"),
+            (f"{one} thanked {two} because {she} had received help.", one, "had received help"),
+            (f"{one} sold {two} the {thing} because {she} needed money.", one, "needed money"),
+            (f"{one} sold {two} the {thing} because {she} needed one.", two, "needed one"),
+            (f"{one} waited for {two} because {she} was late.", two, "was late"),
+            (f"{one} waited for {two} because {she} was early.", one, "was early"),
+            (f"{one} gave {two} lessons because {she} knew so much.", one, "knew so much"),
+            (f"{one} gave {two} lessons because {she} was a beginner.", two, "was a beginner"),
+            (f"{one} beat {two} in the race, and {she} was proud.", one, "was proud"),
+            (f"{one} beat {two} in the race, and {she} was sad.", two, "was sad"),
+            (f"{one} asked {two}, but {she} got no answer.", one, "got no answer"),
+            (f"{one} asked {two}, but {she} kept silent.", two, "kept silent"),
+            (f"{one} lent {two} the {thing}, and then {she} brought it back.", two, "brought it back"),
+            (f"{one} lent {two} the {thing}, and then {she} got it back.", one, "got it back"),
+        )
+    )  # fmt: skip
+    other = two if meant == one else one
+    frames = (
+        f"{what} It was {meant} who {again}.",
+        f'{what} By "{she}" they mean {meant}.',
+        f"{what} Who {again}? {meant}.",
+        f"{what} So it was {meant}, not {other}.",
+        f"{what} Was it {other} who {again}? No, {meant}.",
+    )
+    return rng.choice(frames)
+
+
+_ANSWERED = (_answer, _answer, _yes_no, _true_false, _other_words, _choice)
+_FOLLOW_UPS = (
+    _answer,
+    _answer,
+    _yes_no,
+    _yes_no,
+    _true_false,
+    _true_false,
+    _follows,
+    _follows,
+    _nobody_knows,
+    _other_words,
+    _same_meaning,
+    _choice,
+    _choice,
+    _yes_no_choice,
+    _mood,
+    _who_is_meant,
+)
