@@ -1,6 +1,6 @@
 """Closed-book question answering: what does the model know without a text to read?"""
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import exact_match, token_f1, trivia_qa
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import closed_book_qa as practice
@@ -14,6 +14,8 @@ def _arc_fields(row):
     answer = choices[letters.index(row["answerKey"])]
     return {"question": row["question"].strip(), "choices": choices, "answer": answer}
 
+
+_ARC_CLOZE = ClozeTemplate("Question: {question}\nAnswer: {answer}")
 
 ARC_EASY = register(
     TemplatedTask(
@@ -30,6 +32,8 @@ ARC_EASY = register(
         sandbox=Sandbox(practice.arc_easy, train=2051, numbered=("id",)),
         fields=_arc_fields,
         options="choices",
+        cloze=_ARC_CLOZE,
+        premise=("question",),
         templates=(
             FormatTemplate("{question}\n\nMark the one that is right.\n\n{options}"),
             FormatTemplate(
@@ -89,6 +93,8 @@ ARC_CHALLENGE = register(
         sandbox=Sandbox(practice.arc_challenge, train=919, numbered=("id",)),
         fields=_arc_fields,
         options="choices",
+        cloze=_ARC_CLOZE,
+        premise=("question",),
         templates=(
             FormatTemplate(
                 "{question}\n\nOne of these is correct, and three are not.\n\n{options}"

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import commonsense as practice
 
@@ -36,6 +36,8 @@ COPA = register(
         sandbox=Sandbox(practice.copa, train=1500, validation=50),
         fields=_copa_fields,
         options="choices",
+        cloze=ClozeTemplate("{opening} {answer}"),
+        premise=("premise", "opening"),
         templates=(
             FormatTemplate(
                 "{premise}\n\nWhat was the {question} of this?\n\n{options}"
@@ -112,6 +114,8 @@ HELLASWAG = register(
         sandbox=Sandbox(practice.hellaswag, numbered=()),
         fields=_hellaswag_fields,
         options="endings",
+        cloze=ClozeTemplate("{context} {answer}"),
+        premise=("context",),
         templates=(
             FormatTemplate("{context}\n\nHow does this go on?\n\n{options}"),
             FormatTemplate(
@@ -183,6 +187,8 @@ PIQA = register(
         sandbox=Sandbox(practice.piqa, validation=100, numbered=("id",)),
         fields=_piqa_fields,
         options="solutions",
+        cloze=ClozeTemplate("{goal} {answer}"),
+        premise=("goal",),
         templates=(
             FormatTemplate("{goal}\n\nWhich of these would work?\n\n{options}"),
             FormatTemplate(
@@ -256,6 +262,8 @@ STORY_CLOZE = register(
         sandbox=Sandbox(practice.story_cloze, train=1670),
         fields=_story_cloze_fields,
         options="endings",
+        cloze=ClozeTemplate("{context} {answer}"),
+        premise=("context",),
         templates=(
             FormatTemplate("{context}\n\nHow does the story end?\n\n{options}"),
             FormatTemplate(

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import coreference as practice
 
@@ -45,6 +45,8 @@ WINOGRANDE = register(
         sandbox=Sandbox(practice.winogrande),
         fields=_winogrande_fields,
         options="endings",
+        cloze=ClozeTemplate("{context} {answer}"),
+        premise=("context",),
         templates=(
             FormatTemplate("{context}\n\nWhat comes next?\n\n{options}"),
             FormatTemplate(
@@ -109,6 +111,11 @@ WSC = register(
         sandbox=Sandbox(practice.wsc, train=504, validation=50),
         fields=_wsc_fields,
         options=("no", "yes"),
+        cloze=ClozeTemplate(
+            '{context} By "{text2}" they {answer} "{text1}".',
+            {"no": "do not mean", "yes": "mean"},
+        ),
+        premise=("context",),
         templates=(
             FormatTemplate(
                 '{context}\n\nIn the text above, does "{text2}" refer to "{text1}"?\n\n{options}'
@@ -196,6 +203,8 @@ WSC273 = register(
         sandbox=Sandbox(practice.wsc273, train=200),
         fields=_wsc273_fields,
         options="endings",
+        cloze=ClozeTemplate("{context} {answer}"),
+        premise=("context",),
         templates=(
             FormatTemplate(
                 "{context}\n\nChoose the words that complete this text.\n\n{options}"
@@ -271,6 +280,8 @@ DEFINITE_PRONOUN_RESOLUTION = register(
         sandbox=Sandbox(practice.definite_pronoun_resolution, train=1120),
         fields=_definite_pronoun_resolution_fields,
         options="candidates",
+        cloze=ClozeTemplate('{sentence} By "{pronoun}" they mean {answer}.'),
+        premise=("sentence",),
         templates=(
             FormatTemplate(
                 '{sentence}\n\nWho or what is meant by "{pronoun}"?\n\n{options}'

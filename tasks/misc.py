@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import (
     accuracy,
     edit_similarity,
@@ -41,6 +41,10 @@ WIC = register(
         sandbox=Sandbox(practice.wic),
         fields=_wic_fields,
         options=_WIC_OPTIONS,
+        cloze=ClozeTemplate(
+            '{sentence1} {sentence2} In these two sentences "{word}" has {answer}.'
+        ),
+        premise=("sentence1",),
         templates=(
             FormatTemplate(
                 '{sentence1}\n{sentence2}\n\nWhat does "{word}" have in these two sentences?\n\n'
@@ -123,6 +127,17 @@ TREC = register(
         sandbox=Sandbox(practice.trec, train=2000),
         fields=_trec_fields,
         options=_TREC_OPTIONS,
+        cloze=ClozeTemplate(
+            '"{question}" To answer this, one has to name {answer}.',
+            {
+                "description": "a description",
+                "entity": "a thing",
+                "abbreviation": "an abbreviation",
+                "human": "a person",
+                "numeric": "a number",
+                "location": "a place",
+            },
+        ),
         templates=(
             FormatTemplate(
                 "{question}\n\nWhat kind of answer does this ask for?\n\n{options}"
@@ -195,6 +210,10 @@ COLA = register(
         fields=_cola_fields,
         options=_COLA_OPTIONS,
         metrics=(accuracy, matthews),
+        cloze=ClozeTemplate(
+            '"{sentence}" To anybody who speaks English, this sentence sounds {answer}.',
+            {"unacceptable": "wrong", "acceptable": "right"},
+        ),
         templates=(
             FormatTemplate(
                 "{sentence}\n\nIs the grammar of this sentence acceptable in English?\n\n{options}"

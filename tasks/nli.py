@@ -1,6 +1,6 @@
 """Natural language inference: does one text follow from another?"""
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, mean_f1
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import nli as practice
@@ -32,6 +32,11 @@ RTE = register(
         sandbox=Sandbox(practice.rte, train=2290),
         fields=_rte_fields,
         options=("yes", "no"),
+        cloze=ClozeTemplate(
+            "{premise} Somebody says: {hypothesis} That is {answer}.",
+            {"yes": "true", "no": "false"},
+        ),
+        premise=("premise",),
         templates=(
             FormatTemplate(
                 "{premise}\n\nGoing by the paragraph above, is this true? {hypothesis}\n\n{options}"
@@ -140,6 +145,11 @@ _ANLI_TEMPLATES = (
     ),
 )
 
+_ANLI_CLOZE = ClozeTemplate(
+    "{context} Somebody says: {hypothesis} Is that so? {answer}.",
+    {"It's impossible to say": "It is not possible to tell"},
+)
+
 ANLI_R1 = register(
     TemplatedTask(
         name="anli_r1",
@@ -152,6 +162,8 @@ ANLI_R1 = register(
         sandbox=Sandbox(practice.anli_r1, numbered=("uid",)),
         fields=_anli_fields,
         options=_ANLI_OPTIONS,
+        cloze=_ANLI_CLOZE,
+        premise=("context",),
         templates=_ANLI_TEMPLATES,
     )
 )
@@ -168,6 +180,8 @@ ANLI_R2 = register(
         sandbox=Sandbox(practice.anli_r2, numbered=("uid",)),
         fields=_anli_fields,
         options=_ANLI_OPTIONS,
+        cloze=_ANLI_CLOZE,
+        premise=("context",),
         templates=_ANLI_TEMPLATES,
     )
 )
@@ -184,6 +198,8 @@ ANLI_R3 = register(
         sandbox=Sandbox(practice.anli_r3, numbered=("uid",)),
         fields=_anli_fields,
         options=_ANLI_OPTIONS,
+        cloze=_ANLI_CLOZE,
+        premise=("context",),
         templates=_ANLI_TEMPLATES,
     )
 )
@@ -211,6 +227,11 @@ CB = register(
         fields=_cb_fields,
         options=_CB_OPTIONS,
         metrics=(accuracy, mean_f1),
+        cloze=ClozeTemplate(
+            "{premise} Is it so that {hypothesis}? {answer}.",
+            {"It's impossible to say": "It is not possible to tell"},
+        ),
+        premise=("premise",),
         templates=(
             FormatTemplate(
                 "{premise}\n\nFrom this alone, would you say that {hypothesis}?\n\n{options}"
@@ -311,6 +332,15 @@ _MNLI_TEMPLATES = (
     ),
 )
 
+_MNLI_CLOZE = ClozeTemplate(
+    "{premise}\nSomebody says: {hypothesis} Is that so? {answer}.",
+    {
+        "yes": "Yes",
+        "it is not possible to tell": "It is not possible to tell",
+        "no": "No",
+    },
+)
+
 MNLI_MATCHED = register(
     TemplatedTask(
         name="mnli_matched",
@@ -326,6 +356,8 @@ MNLI_MATCHED = register(
         sandbox=Sandbox(practice.mnli_matched),
         fields=_mnli_fields,
         options=_THREE_WAY,
+        cloze=_MNLI_CLOZE,
+        premise=("premise",),
         templates=_MNLI_TEMPLATES,
     )
 )
@@ -345,6 +377,8 @@ MNLI_MISMATCHED = register(
         sandbox=Sandbox(practice.mnli_mismatched),
         fields=_mnli_fields,
         options=_THREE_WAY,
+        cloze=_MNLI_CLOZE,
+        premise=("premise",),
         templates=_MNLI_TEMPLATES,
     )
 )
@@ -368,6 +402,11 @@ QNLI = register(
         sandbox=Sandbox(practice.qnli),
         fields=_qnli_fields,
         options=("yes", "no"),
+        cloze=ClozeTemplate(
+            "The question was: {question} Somebody replied: {sentence} That {answer} the question.",
+            {"yes": "answers", "no": "does not answer"},
+        ),
+        premise=("sentence",),
         templates=(
             FormatTemplate(
                 "Question: {question}\nSentence: {sentence}\n\nDoes the sentence answer the "
@@ -440,6 +479,11 @@ WNLI = register(
         sandbox=Sandbox(practice.wnli, train=605, validation=30),
         fields=_wnli_fields,
         options=("no", "yes"),
+        cloze=ClozeTemplate(
+            "{sentence1} In other words: {sentence2} To say so is {answer}.",
+            {"no": "wrong", "yes": "right"},
+        ),
+        premise=("sentence1",),
         templates=(
             FormatTemplate(
                 "{sentence1}\n\nIs this a correct reading of it? {sentence2}\n\n{options}"
@@ -500,6 +544,15 @@ SNLI = register(
         sandbox=Sandbox(practice.snli),
         fields=_snli_fields,
         options=_THREE_WAY,
+        cloze=ClozeTemplate(
+            "{premise} Somebody who was there says: {hypothesis} Is that so? {answer}.",
+            {
+                "yes": "Yes",
+                "it is not possible to tell": "It is not possible to tell",
+                "no": "No",
+            },
+        ),
+        premise=("premise",),
         templates=(
             FormatTemplate(
                 "A scene: {premise}\nA second description of it: {hypothesis}\n\n"

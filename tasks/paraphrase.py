@@ -1,6 +1,6 @@
 """Paraphrase: how much do two sentences say the same?"""
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, pearson_spearman, yes_f1
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import paraphrase as practice
@@ -39,6 +39,11 @@ GLUE_MRPC = register(
         fields=_glue_mrpc_fields,
         options=_NO_YES,
         metrics=(accuracy, yes_f1),
+        cloze=ClozeTemplate(
+            '"{sentence1}" "{sentence2}" These two sentences {answer} the same.',
+            {"no": "do not mean", "yes": "mean"},
+        ),
+        premise=("sentence1",),
         templates=(
             FormatTemplate(
                 "{sentence1}\n{sentence2}\n\nDo these two sentences have the same meaning?\n\n"
@@ -100,6 +105,11 @@ PAWS_WIKI = register(
         sandbox=Sandbox(practice.paws_wiki),
         fields=_paws_wiki_fields,
         options=_NO_YES,
+        cloze=ClozeTemplate(
+            "One says: {sentence1} The other says: {sentence2} They {answer}.",
+            {"no": "do not agree", "yes": "agree"},
+        ),
+        premise=("sentence1",),
         templates=(
             FormatTemplate(
                 "Sentence 1: {sentence1}\nSentence 2: {sentence2}\n\nAre these sentences "
@@ -188,6 +198,11 @@ GLUE_QQP = register(
         fields=_glue_qqp_fields,
         options=_NO_YES,
         metrics=(accuracy, yes_f1),
+        cloze=ClozeTemplate(
+            '"{question1}" "{question2}" These two people {answer} the same thing.',
+            {"no": "do not want to know", "yes": "want to know"},
+        ),
+        premise=("question1",),
         templates=(
             FormatTemplate(
                 "First question: {question1}\nSecond question: {question2}\n\n"
@@ -260,6 +275,18 @@ STSB = register(
         fields=_stsb_fields,
         options=("0", "1", "2", "3", "4", "5"),
         metrics=(accuracy, pearson_spearman),
+        cloze=ClozeTemplate(
+            "{sentence1} {sentence2} Of five points for how alike they are, the two sentences get {answer}.",
+            {
+                "0": "zero",
+                "1": "one",
+                "2": "two",
+                "3": "three",
+                "4": "four",
+                "5": "five",
+            },
+        ),
+        premise=("sentence1",),
         templates=(
             FormatTemplate(
                 "Rate how similar in meaning these sentences are, from 0 (unrelated) to 5 "

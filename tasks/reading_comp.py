@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import accuracy, drop, exact_match, token_f1, yes_f1
 from flan_jax.tasks.practice_world import Sandbox, sentence
 from tasks.practice import reading_comp as practice
@@ -34,6 +34,10 @@ BOOL_Q = register(
         sandbox=Sandbox(practice.bool_q),
         fields=_bool_q_fields,
         options=("no", "yes"),
+        cloze=ClozeTemplate(
+            '{title}\n{passage}\n"{question}?" somebody asks. The answer is {answer}.'
+        ),
+        premise=("title", "passage"),
         templates=(
             FormatTemplate(
                 "{title}\n\n{passage}\n\nQuestion: {question}?\n\n{options}"
@@ -379,6 +383,11 @@ MULTIRC = register(
         fields=_multirc_fields,
         options=("no", "yes"),
         metrics=(accuracy, yes_f1),
+        cloze=ClozeTemplate(
+            "{paragraph}\n{question} Somebody answers: {response} That is {answer}.",
+            {"no": "wrong", "yes": "right"},
+        ),
+        premise=("paragraph",),
         templates=(
             FormatTemplate(
                 "{paragraph}\n\nQuestion: {question}\n\nProposed answer: {response}\n\nIs the "
@@ -472,6 +481,8 @@ OPENBOOKQA = register(
         sandbox=Sandbox(practice.openbookqa),
         fields=_openbookqa_fields,
         options="choices",
+        cloze=ClozeTemplate("{fact} {question} {answer}"),
+        premise=("fact",),
         templates=(
             # Without facts, the two templates that show one begin with their second line.
             FormatTemplate(

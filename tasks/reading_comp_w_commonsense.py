@@ -1,6 +1,6 @@
 """Reading comprehension with commonsense: the text alone does not give the answer."""
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import reading_comp_w_commonsense as practice
 
@@ -39,6 +39,8 @@ RECORD = register(
         sandbox=Sandbox(practice.record, numbered=()),
         fields=_record_fields,
         options="choices",
+        cloze=ClozeTemplate("{passage}\n{opening} {answer}"),
+        premise=("passage",),
         templates=(
             FormatTemplate(
                 "{passage}\n\n{opening}\n\nComplete the last sentence.\n\n{options}"
@@ -123,6 +125,8 @@ COSMOS_QA = register(
         sandbox=Sandbox(practice.cosmos_qa, numbered=("id",)),
         fields=_cosmos_qa_fields,
         options="choices",
+        cloze=ClozeTemplate("{context}\n{question} {answer}"),
+        premise=("context",),
         templates=(
             FormatTemplate(
                 "{context}\n\nQuestion: {question}\n\nWhich answer is the most plausible?\n\n"

@@ -3,7 +3,7 @@
 import html
 import re
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import sentiment as practice
 
@@ -30,6 +30,10 @@ SST2 = register(
         sandbox=Sandbox(practice.sst2, train=2000),
         fields=_sst2_fields,
         options=_OPTIONS,
+        cloze=ClozeTemplate(
+            "{sentence}\nAll in all, it was {answer}.",
+            {"negative": "terrible", "positive": "great"},
+        ),
         templates=(
             FormatTemplate(
                 "{sentence}\n\nIs the tone of this review snippet negative or positive?\n\n"
@@ -107,6 +111,9 @@ SENTIMENT140 = register(
         sandbox=Sandbox(practice.sentiment140),
         fields=_sentiment140_fields,
         options=_OPTIONS,
+        cloze=ClozeTemplate(
+            "{text}\nI am so {answer}.", {"negative": "unhappy", "positive": "happy"}
+        ),
         templates=(
             FormatTemplate(
                 "{text}\n\nWhat is the sentiment of this tweet?\n\n{options}"
@@ -179,6 +186,10 @@ IMDB_REVIEWS = register(
         sandbox=Sandbox(practice.imdb_reviews),
         fields=_imdb_reviews_fields,
         options=_OPTIONS,
+        cloze=ClozeTemplate(
+            "{review}\nIn short, the film was {answer}.",
+            {"negative": "awful", "positive": "wonderful"},
+        ),
         templates=(
             FormatTemplate(
                 "{review}\n\nWhat is this reviewer's verdict on the film?\n\n{options}"
@@ -258,6 +269,10 @@ YELP_POLARITY_REVIEWS = register(
         sandbox=Sandbox(practice.yelp_polarity_reviews),
         fields=_yelp_polarity_reviews_fields,
         options=_OPTIONS,
+        cloze=ClozeTemplate(
+            "{review}\nThat is to say, my visit was {answer}.",
+            {"negative": "terrible", "positive": "great"},
+        ),
         templates=(
             FormatTemplate(
                 "{review}\n\nWas this customer's experience negative or positive?\n\n{options}"

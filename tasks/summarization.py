@@ -3,7 +3,7 @@
 import html
 import re
 
-from flan_jax.tasks import FormatTemplate, TemplatedTask, Tfds, register
+from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.practice import summarization as practice
@@ -730,6 +730,15 @@ AG_NEWS_SUBSET = register(
         sandbox=Sandbox(practice.ag_news_subset),
         fields=_ag_news_subset_fields,
         options=_AG_NEWS_OPTIONS,
+        cloze=ClozeTemplate(
+            "{title}\n{text}\nThis was in the part of the paper on {answer}.",
+            {
+                "World": "the world",
+                "Sports": "sports",
+                "Business": "business",
+                "Science/Tech": "science and technology",
+            },
+        ),
         templates=(
             FormatTemplate(
                 "{title}\n\n{text}\n\nWhat is the topic of this news item?\n\n{options}"

@@ -397,7 +397,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--targets", type=int, default=48, help="target tokens of a row (default 48)"
     )
     parser.add_argument(
-        "--instructions", default="natural", help="natural, none or dataset_name"
+        "--instructions",
+        default="natural",
+        help="natural, none, dataset_name, cloze or hypothesis_only",
     )
     parser.add_argument(
         "--no_options", action="store_true", help="leave the options suffix out"

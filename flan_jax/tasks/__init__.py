@@ -11,9 +11,10 @@ from flan_jax.tasks.mixtures import Mixture, register_mixture
 from flan_jax.tasks.prompts import Prompts, register_instructions
 from flan_jax.tasks.sources import Jsonl, Tfds
 from flan_jax.tasks.task import Collection, TemplatedTask, register, register_collection
-from flan_jax.tasks.templates import FormatTemplate, Template
+from flan_jax.tasks.templates import ClozeTemplate, FormatTemplate, Template
 
 __all__ = [
+    "ClozeTemplate",
     "Collection",
     "FormatTemplate",
     "Jsonl",

@@ -7,7 +7,14 @@ from typing import TypeAlias
 from flan_jax.errors import InputError, add_to_registry, check_at_least, look_up
 from flan_jax.tasks.clusters import CLUSTER_TITLES
 from flan_jax.tasks.task import TemplatedTask
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate, FormatTemplate, escape_braces
+from flan_jax.tasks.templates import (
+    OPTIONS,
+    AnyTemplate,
+    BlankedTemplate,
+    FormatTemplate,
+    escape_braces,
+    renders_pairs,
+)
 
 MAX_SHOTS = 16
 """FLAN's largest number of exemplars (section 4.4)."""
@@ -19,8 +26,9 @@ class Prompts:
 
     Attributes:
       instructions: "natural" for the task's templates; "none" for its bare fields, one a line;
-        "dataset_name" for these behind "[cluster: dataset]" (FLAN, section 4.2); or a name that was
-        given to `register_instructions`.
+        "dataset_name" for these behind "[cluster: dataset]" (FLAN, section 4.2); "cloze" for the
+        task's cloze, a text that the answer completes; "hypothesis_only" for its templates without
+        the fields of its premise; or a name that was given to `register_instructions`.
       options: whether the options suffix is shown.
       templates: how many of a task's first templates are used; None for all.
       only: the index of a template that is used alone.
@@ -147,6 +155,57 @@ def dataset_name(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ..
     return (_bare_template(task, [f"{label} {first}".rstrip(), *others]),)
 
 
+def cloze(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ...]:
+    """Returns one template: the task's cloze (Brown et al. 2020, appendix G, has GPT-3's).
+
+    Args:
+      task: the task.
+      prompts: not used; all kinds of instructions have the same signature.
+
+    Returns:
+      One template.
+
+    Raises:
+      InputError: the task has no cloze.
+    """
+    if task.cloze is None:
+        raise InputError(
+            f"task {task.name!r} has no cloze; write one in TemplatedTask.cloze, such as "
+            "ClozeTemplate('{premise} So it is {answer}.')"
+        )
+    return (task.cloze,)
+
+
+def hypothesis_only(task: TemplatedTask, prompts: Prompts) -> tuple[AnyTemplate, ...]:
+    """Returns the task's templates without the fields of its premise (Poliak et al. 2018).
+
+    Args:
+      task: the task.
+      prompts: as for `natural_instructions`.
+
+    Returns:
+      The templates.
+
+    Raises:
+      InputError: the task does not say which fields are its premise, or a template gives no input
+        and target.
+    """
+    if not task.premise:
+        raise InputError(
+            f"task {task.name!r} does not say what its premise is; name the fields in "
+            "TemplatedTask.premise"
+        )
+    templates: list[AnyTemplate] = []
+    for template in natural_instructions(task, prompts):
+        if not renders_pairs(template):
+            raise InputError(
+                f"task {task.name!r} cannot be shown without its premise: "
+                f"{type(template).__name__} does not give an input and a target"
+            )
+        templates.append(BlankedTemplate(template, task.premise))
+    return tuple(templates)
+
+
 def _bare_template(task: TemplatedTask, lines: list[str]) -> FormatTemplate:
     if task.options is not None:
         lines = [*lines, f"{{{OPTIONS}}}"]
@@ -172,6 +231,9 @@ def _bare_fields(task: TemplatedTask) -> list[str]:
 def _without_options(task: TemplatedTask, template: AnyTemplate) -> AnyTemplate:
     if OPTIONS not in template.fields:
         return template
+    if isinstance(template, BlankedTemplate):
+        inner = _without_options(task, template.template)
+        return dataclasses.replace(template, template=inner)
     without_options = getattr(template, "without_options", None)
     if without_options is None:
         raise InputError(
@@ -185,3 +247,5 @@ def _without_options(task: TemplatedTask, template: AnyTemplate) -> AnyTemplate:
 register_instructions("natural", natural_instructions)
 register_instructions("none", no_instructions)
 register_instructions("dataset_name", dataset_name)
+register_instructions("cloze", cloze)
+register_instructions("hypothesis_only", hypothesis_only)

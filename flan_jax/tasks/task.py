@@ -9,7 +9,7 @@ from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.tasks.metrics import MetricFn, accuracy, check_metrics
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import SPLITS, Source, Tfds, check_source
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate, Fields
+from flan_jax.tasks.templates import OPTIONS, AnyTemplate, ClozeTemplate, Fields
 
 Row = Mapping[str, Any]
 
@@ -38,6 +38,10 @@ class TemplatedTask:
       dataset: the dataset, if several tasks are its configurations: none of them is trained on
         while another is held out.
       bare: the fields to show where no template is; (): those in the input of the first template.
+      cloze: how a language model that follows no instructions is asked (`Prompts.instructions =
+        'cloze'`, and the controls of a held-out task); None for none.
+      premise: the fields without which nobody should know the answer. They are left out under
+        `Prompts.instructions = 'hypothesis_only'`, which shows what the rest gives away.
     """
 
     name: str
@@ -51,6 +55,8 @@ class TemplatedTask:
     title: str = ""
     dataset: str = ""
     bare: tuple[str, ...] = ()
+    cloze: ClozeTemplate | None = None
+    premise: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*", self.name):
@@ -83,10 +89,35 @@ class TemplatedTask:
             raise InputError(
                 f"task {self.name!r}: options is empty; write None for a generation task"
             )
+        self._check_cloze()
         try:
             check_metrics(self.metrics, self.options)
         except InputError as error:
             raise InputError(f"task {self.name!r}: {error}") from None
+
+    def _check_cloze(self) -> None:
+        """Raises InputError if the cloze has words for what is no answer, or two have one word."""
+        if self.cloze is None:
+            return
+        if self.options is None:
+            raise InputError(
+                f"task {self.name!r} has a cloze, but no options: a cloze is for ranking options. "
+                "Set TemplatedTask.options, or cloze=None"
+            )
+        if not isinstance(self.options, tuple):
+            return
+        unknown = sorted(self.cloze.words.keys() - set(self.options))
+        if unknown:
+            raise InputError(
+                f"task {self.name!r}: its cloze has words for {unknown}, which are not among the "
+                f"options {list(self.options)}"
+            )
+        words = [self.cloze.words.get(option, option) for option in self.options]
+        if len(set(words)) < len(set(self.options)):
+            raise InputError(
+                f"task {self.name!r}: its cloze writes {words} for the options "
+                f"{list(self.options)}; give each option a word of its own"
+            )
 
     @property
     def eval_templates(self) -> tuple[int, ...]:
@@ -112,10 +143,12 @@ class TemplatedTask:
         shown: set[str] = set()
         for template in self.templates:
             shown |= template.fields
+        if self.cloze is not None:
+            shown |= self.cloze.fields
         not_for_templates = {"answer", "references", OPTIONS}
         if isinstance(self.options, str):
             not_for_templates.add(self.options)
-        missing = sorted(shown - example.keys())
+        missing = sorted((shown | set(self.premise)) - example.keys())
         unused = sorted(example.keys() - shown - not_for_templates)
         if missing or unused:
             raise InputError(

@@ -12,6 +12,8 @@ Fields = Mapping[str, str | Sequence[str]]
 
 OPTIONS = "options"
 """The field name that renders as the options suffix (FLAN, section 2.3)."""
+ANSWER = "answer"
+"""The field that every task has."""
 
 
 @runtime_checkable
@@ -170,6 +172,113 @@ class FormatTemplate:
             else:
                 pattern += f"{{{name}}}"
         return dataclasses.replace(self, inputs=pattern.lstrip("\n"))
+
+
+@dataclasses.dataclass(frozen=True)
+class ClozeTemplate:
+    r"""A text without an instruction, of which the answer is a part (Brown et al. 2020).
+
+    It is how a language model that follows no instructions is asked. The text before `{answer}` is
+    the input. The answer and what follows it are the target, so that the whole continuation is
+    scored.
+
+    >>> ClozeTemplate("{premise} So it is {answer} that {claim}", {"yes": "true", "no": "false"}
+    ...     ).render({"premise": "It rains.", "claim": "it is wet.", "answer": "yes"})
+    ('It rains. So it is', 'true that it is wet.')
+
+    Attributes:
+      text: the pattern, with one `{answer}` and without `{options}`.
+      words: the word that stands for an answer in the text. Answers that are not in it stay as they
+        are.
+    """
+
+    text: str
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        names = _field_names(self.text)
+        if names.count(ANSWER) != 1 or OPTIONS in names:
+            raise InputError(
+                f"the cloze {self.text!r} shows the fields {', '.join(names) or 'none'}; it is a "
+                "text that shows {answer} once and does not list {options}"
+            )
+        if self.text.startswith(f"{{{ANSWER}}}"):
+            raise InputError(
+                f"the cloze {self.text!r} begins with the answer, so that the prompt is empty; "
+                "write some text before {answer}"
+            )
+
+    @property
+    def turned_around(self) -> bool:
+        """False: it asks for the answer."""
+        return False
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of all fields in the text, `answer` among them."""
+        return frozenset(_field_names(self.text))
+
+    @property
+    def input_fields(self) -> tuple[str, ...]:
+        """The fields before the answer in their order."""
+        inputs, _ = self._patterns
+        return _field_names(inputs)
+
+    def render(self, fields: Fields) -> tuple[str, str]:
+        """Returns (inputs, targets), both stripped of outer white space.
+
+        Args:
+          fields: the task's fields of one example.
+
+        Raises:
+          InputError: a field is missing or is not a text.
+        """
+        _, target_pattern = self._patterns
+        answer = fields[ANSWER]
+        word = self.words.get(answer, answer) if isinstance(answer, str) else answer
+        inputs = "".join(text for text, _ in self.input_parts(fields))
+        target_parts = _fill(target_pattern, {**fields, ANSWER: word})
+        targets = "".join(text for text, _ in target_parts)
+        return inputs.strip(), targets.strip()
+
+    def input_parts(self, fields: Fields) -> list[tuple[str, str | None]]:
+        """Returns the input, not stripped, as [(text, name of its field or None), ...]."""
+        inputs, _ = self._patterns
+        return _fill(inputs, fields)
+
+    @property
+    def _patterns(self) -> tuple[str, str]:
+        """The pattern before the answer, and the pattern from the answer on."""
+        slot = f"{{{ANSWER}}}"
+        before, _, after = self.text.partition(slot)
+        return before, slot + after
+
+
+@dataclasses.dataclass(frozen=True)
+class BlankedTemplate:
+    """Another template, with nothing in place of some fields.
+
+    Attributes:
+      template: the template.
+      blank: the fields that are shown as empty texts.
+    """
+
+    template: Template
+    blank: tuple[str, ...]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of the template."""
+        return self.template.fields
+
+    @property
+    def turned_around(self) -> bool:
+        """As of the template."""
+        return self.template.turned_around
+
+    def render(self, fields: Fields) -> tuple[str, str]:
+        """Returns (inputs, targets) of one example, see Template.render."""
+        return self.template.render({**fields, **dict.fromkeys(self.blank, "")})
 
 
 def escape_braces(text: str) -> str:

@@ -112,6 +112,43 @@ def test_practice_rows_in_every_template(name):
             assert not re.search(r"\?\?|[!?] ?\?(?!\w)|\{|\}", inputs + targets), inputs
 
 
+def _asked_fields(task):
+    """The fields that all templates show that ask for the answer, without the list of options."""
+    asking = [set(t.fields) for t in task.templates if not t.turned_around]
+    return set.intersection(*asking) - {OPTIONS}
+
+
+@pytest.mark.parametrize("name", [name for name in FLAN if FLAN[name].options])
+def test_a_task_with_options_has_a_cloze_that_lists_none(name):
+    task = FLAN[name]
+    assert _asked_fields(task) <= task.cloze.fields
+    assert not re.search(r"  | \n|\n\n|\?\?|\.\.| [,.;:?!]", task.cloze.text)
+    for row in practice_rows(task, 25) + practice_rows(task, 5, "test"):
+        example = task.example(row)
+        continuations = set()
+        for option in example[OPTIONS]:
+            inputs, targets = task.cloze.render({**example, "answer": option})
+            text = f"{inputs} {targets}"
+            assert "OPTIONS" not in text
+            assert inputs and targets
+            # One instruction may list the options in words; a cloze shows one of them.
+            assert text.count(task.cloze.words.get(option, option)) >= 1
+            continuations.add(targets)
+            for field in task.cloze.fields - {"answer"}:
+                assert example[field].strip() in text
+        assert len(continuations) == len(set(example[OPTIONS]))
+
+
+def test_premises_are_fields_that_an_instruction_shows():
+    with_premise = [task for task in FLAN.values() if task.premise]
+    assert {task.name for task in with_premise if task.cluster == "nli"} == {
+        task.name for task in FLAN.values() if task.cluster == "nli"
+    }
+    for task in with_premise:
+        shown = set().union(*(template.fields for template in task.templates))
+        assert set(task.premise) <= shown, task.name
+
+
 @every_task
 def test_unlabelled_rows_are_left_out(name):
     """TFDS gives -1 as the label of rows without one: it must not pick the last option."""

@@ -8,7 +8,7 @@ from flan_jax.errors import InputError
 from flan_jax.tasks import prompts as prompts_module
 from flan_jax.tasks.prompts import Prompts, register_instructions
 from flan_jax.tasks.rendering import render_eval, render_train
-from flan_jax.tasks.templates import OPTIONS, FormatTemplate, Template
+from flan_jax.tasks.templates import OPTIONS, ClozeTemplate, FormatTemplate, Template
 
 PAIR = dataclasses.replace(
     KIND,
@@ -37,6 +37,25 @@ def inputs(**settings):
         template.render(FIELDS)[0]
         for template in Prompts(**settings).templates_for(PAIR)
     ]
+
+
+def test_cloze_is_the_tasks_cloze():
+    cloze = ClozeTemplate("{premise} So {hypothesis} That is {answer}.", {"yes": "so"})
+    task = dataclasses.replace(PAIR, cloze=cloze)
+    assert Prompts(instructions="cloze").templates_for(task) == (cloze,)
+    with pytest.raises(InputError, match=r"no cloze.*TemplatedTask\.cloze"):
+        Prompts(instructions="cloze").templates_for(PAIR)
+
+
+@pytest.mark.parametrize("options", [True, False])
+def test_hypothesis_only_leaves_the_premise_out(options):
+    task = dataclasses.replace(PAIR, premise=("premise",))
+    prompts = Prompts(instructions="hypothesis_only", options=options, templates=1)
+    (template,) = prompts.templates_for(task)
+    suffix = "\n\nOPTIONS:\n- no\n- yes" if options else ""
+    assert template.render(FIELDS) == (f"Read  Then It is wet. and ?{suffix}", "yes")
+    with pytest.raises(InputError, match=r"TemplatedTask\.premise"):
+        prompts.templates_for(PAIR)
 
 
 def test_natural_is_the_tasks_templates():

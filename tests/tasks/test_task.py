@@ -9,7 +9,7 @@ from flan_jax.tasks import task as tasks
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import Jsonl, Tfds
 from flan_jax.tasks.task import get_task, register, resolve_source
-from flan_jax.tasks.templates import FormatTemplate
+from flan_jax.tasks.templates import ClozeTemplate, FormatTemplate
 
 
 @pytest.fixture
@@ -184,3 +184,25 @@ def test_values_of_a_wrong_type(attribute, value, message):
     object.__setattr__(task, attribute, value)
     with pytest.raises(InputError, match=message):
         task.__post_init__()
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "message"),
+    [
+        (KIND, {"maybe": "perhaps"}, r"words for \['maybe'\]"),
+        (KIND, {"yes": "no"}, "a word of its own"),
+        (SPELL, {}, "but no options"),
+    ],
+)
+def test_a_cloze_that_does_not_fit_the_options_is_refused(task, words, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(task, cloze=ClozeTemplate("It is {answer}.", words))
+
+
+def test_fields_of_cloze_and_premise_are_checked():
+    task = dataclasses.replace(
+        KIND, cloze=ClozeTemplate("{beast}: {answer}"), premise=("place",)
+    )
+    example = task.example({"animal": "jay", "number": 8})
+    with pytest.raises(InputError, match="does not give: beast, place"):
+        task.check_fields(example)

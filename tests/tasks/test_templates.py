@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import InputError
 from flan_jax.tasks.templates import (
+    BlankedTemplate,
+    ClozeTemplate,
     FormatTemplate,
     Template,
     escape_braces,
@@ -109,3 +111,34 @@ def test_only_texts_are_shown():
 def test_targets_need_a_field():
     with pytest.raises(InputError, match="has no {field}"):
         FormatTemplate("{premise}", "yes")
+
+
+def test_a_cloze_is_cut_at_its_answer():
+    cloze = ClozeTemplate(
+        " {premise} So it is {answer} that {claim} ", {"yes": "true", "no": "false"}
+    )
+    fields = {"premise": "It rains.", "claim": "it is wet.", "answer": "no"}
+    assert cloze.render(fields) == ("It rains. So it is", "false that it is wet.")
+    assert cloze.fields == {"premise", "answer", "claim"}
+    assert cloze.input_fields == ("premise",)
+    assert isinstance(cloze, Template)
+
+
+def test_an_answer_without_a_word_of_its_own_stays_as_it_is():
+    cloze = ClozeTemplate("It {answer}.", {"yes": "does"})
+    assert cloze.render({"answer": "snows"}) == ("It", "snows.")
+
+
+@pytest.mark.parametrize(
+    "text", ["It rains.", "{answer} or {answer}", "{options} so {answer}", "{answer}."]
+)
+def test_a_text_that_is_no_cloze_is_refused(text):
+    with pytest.raises(InputError, match="answer"):
+        ClozeTemplate(text)
+
+
+def test_blanked_fields_are_shown_as_nothing():
+    template = FormatTemplate("{premise}\nSo is it wet?\n{options}")
+    blanked = BlankedTemplate(template, ("premise",))
+    assert blanked.render(FIELDS) == ("So is it wet?\nOPTIONS:\n- yes\n- no", "yes")
+    assert blanked.fields == template.fields
