@@ -68,7 +68,7 @@ class _Told:
         return Fact(self.fact.relation, self.fact.subject, value)
 
 
-def _draw_told(world, rng, count):
+def draw_told(world, rng, count):
     """Draws facts to state: no subject has two of a relation, and at times two share a subject."""
     told = []
     seen = set()
@@ -122,7 +122,7 @@ _OPENERS = (
 
 def _reading(world, rng):
     """Facts of a world of their own, and then things that only their reader can say."""
-    told = _draw_told(world, rng, rng.randint(1, 5))
+    told = draw_told(world, rng, rng.randint(1, 5))
     stated = [each.topic.say(each.fact, rng) for each in told]
     opener = rng.choice(_OPENERS)
     shape = rng.random()

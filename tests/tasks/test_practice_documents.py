@@ -7,7 +7,7 @@ import pytest
 
 import tasks  # noqa: F401
 from flan_jax.tasks.practice_world import World
-from tasks.plain_text import DOCUMENTS
+from tasks.plain_text import BASE_SKILLS, DOCUMENTS
 from tasks.practice.wordings import TOPIC_OF, TOPICS
 
 
@@ -55,3 +55,16 @@ def test_an_answer_cannot_be_told_from_its_words_alone(rows):
     ):
         share = text.count(one) / (text.count(one) + text.count(other))
         assert 0.35 < share < 0.65, (one, share)
+
+
+@pytest.mark.parametrize("task", BASE_SKILLS, ids=lambda task: task.name)
+def test_a_skill_of_the_base_has_one_right_option_at_no_fixed_place(task):
+    rows = list(itertools.islice(task.source.rows("train"), 1000))
+    assert all(len(set(row["options"])) == len(row["options"]) for row in rows)
+    places = [row["options"].index(row["answer"]) for row in rows]
+    chance = 1 / len(rows[0]["options"])
+    assert all(
+        abs(places.count(place) / len(rows) - chance) < 0.06 for place in set(places)
+    )
+    for row in rows[:50]:
+        assert task.fields(row)["answer"] == row["answer"]

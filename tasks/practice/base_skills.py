@@ -1,0 +1,67 @@
+"""What a base model must be able to do before it is worth tuning, asked in its own wording.
+
+Each row is the beginning of a document as `documents` writes it, up to an answer. No row is an
+instruction, and no option is listed unless copying one is what is asked for.
+"""
+
+from flan_jax.tasks.practice_world import clause, sentence
+from tasks.practice.documents import draw_told
+
+
+def _stated(told, rng):
+    return " ".join(each.topic.say(each.fact, rng) for each in told)
+
+
+def answer(world, rng):
+    """A question for a value that the text states; the options are four values."""
+    told = draw_told(world, rng, 3)
+    each = rng.choice(told)
+    options = [each.fact.value, *each.other_values(rng, 3)]
+    question = each.topic.ask(each.fact, rng)
+    return {
+        "text": f"{_stated(told, rng)} Question: {question} Answer:",
+        "options": tuple(rng.sample(options, len(options))),
+        "answer": each.fact.value,
+    }
+
+
+def yes_no(world, rng):
+    """A question whether something that the text states, or contradicts, is true."""
+    told = draw_told(world, rng, 3)
+    each = rng.choice(told)
+    true = rng.random() < 0.5
+    asked = each.fact if true else each.wrong(rng)
+    question = sentence(each.topic.ask_yes_no(asked, rng))
+    return {
+        "text": f"{_stated(told, rng)} Question: {question}? Answer:",
+        "options": ("yes", "no"),
+        "answer": "yes" if true else "no",
+    }
+
+
+def true_false(world, rng):
+    """A statement that the text makes in other words, or contradicts."""
+    told = draw_told(world, rng, 3)
+    each = rng.choice(told)
+    true = rng.random() < 0.5
+    said = each.topic.say(each.fact if true else each.wrong(rng), rng)
+    return {
+        "text": f"{_stated(told, rng)} Somebody says that {clause(said)}. That is",
+        "options": ("right", "wrong"),
+        "answer": "right" if true else "wrong",
+    }
+
+
+def choice(world, rng):
+    """A question with its possible answers in a list, of which the text states one."""
+    told = draw_told(world, rng, 3)
+    each = rng.choice(told)
+    options = [each.fact.value, *each.other_values(rng, 3)]
+    options = tuple(rng.sample(options, len(options)))
+    listed = "\n".join(f"- {option}" for option in options)
+    question = each.topic.ask(each.fact, rng)
+    return {
+        "text": f"{_stated(told, rng)} {question}\n{listed}\nThe right one is this:",
+        "options": options,
+        "answer": each.fact.value,
+    }
