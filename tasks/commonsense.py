@@ -33,7 +33,9 @@ COPA = register(
             validation="train[-50:]",
             test="validation",
         ),
-        sandbox=Sandbox(practice.copa, train=1500, validation=50),
+        sandbox=Sandbox(
+            practice.copa, train=1500, validation=50, splits_knowledge=True
+        ),
         fields=_copa_fields,
         options="choices",
         cloze=ClozeTemplate("{opening} {answer}"),
@@ -111,7 +113,7 @@ HELLASWAG = register(
             validation="train[-200:]",
             test="validation",
         ),
-        sandbox=Sandbox(practice.hellaswag, numbered=()),
+        sandbox=Sandbox(practice.hellaswag, numbered=(), splits_knowledge=True),
         fields=_hellaswag_fields,
         options="endings",
         cloze=ClozeTemplate("{context} {answer}"),
@@ -184,7 +186,9 @@ PIQA = register(
             validation="train[-100:]",
             test="validation",
         ),
-        sandbox=Sandbox(practice.piqa, validation=100, numbered=("id",)),
+        sandbox=Sandbox(
+            practice.piqa, validation=100, numbered=("id",), splits_knowledge=True
+        ),
         fields=_piqa_fields,
         options="solutions",
         cloze=ClozeTemplate("{goal} {answer}"),
@@ -259,7 +263,7 @@ STORY_CLOZE = register(
             validation="validation[-200:]",
             test="test",
         ),
-        sandbox=Sandbox(practice.story_cloze, train=1670),
+        sandbox=Sandbox(practice.story_cloze, train=1670, splits_knowledge=True),
         fields=_story_cloze_fields,
         options="endings",
         cloze=ClozeTemplate("{context} {answer}"),

@@ -27,7 +27,7 @@ SST2 = register(
             validation="train[-200:]",
             test="validation",
         ),
-        sandbox=Sandbox(practice.sst2, train=2000),
+        sandbox=Sandbox(practice.sst2, train=2000, splits_knowledge=True),
         fields=_sst2_fields,
         options=_OPTIONS,
         cloze=ClozeTemplate(
@@ -108,7 +108,7 @@ SENTIMENT140 = register(
             validation="train[-200:]",
             test="test",
         ),
-        sandbox=Sandbox(practice.sentiment140),
+        sandbox=Sandbox(practice.sentiment140, splits_knowledge=True),
         fields=_sentiment140_fields,
         options=_OPTIONS,
         cloze=ClozeTemplate(
@@ -183,7 +183,7 @@ IMDB_REVIEWS = register(
             validation="train[-200:]",
             test="test",
         ),
-        sandbox=Sandbox(practice.imdb_reviews),
+        sandbox=Sandbox(practice.imdb_reviews, splits_knowledge=True),
         fields=_imdb_reviews_fields,
         options=_OPTIONS,
         cloze=ClozeTemplate(
@@ -266,7 +266,7 @@ YELP_POLARITY_REVIEWS = register(
             validation="train[-200:]",
             test="test",
         ),
-        sandbox=Sandbox(practice.yelp_polarity_reviews),
+        sandbox=Sandbox(practice.yelp_polarity_reviews, splits_knowledge=True),
         fields=_yelp_polarity_reviews_fields,
         options=_OPTIONS,
         cloze=ClozeTemplate(

@@ -423,6 +423,7 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
             practice.opinion_abstracts_rotten_tomatoes,
             validation=100,
             numbered=("_movie_id",),
+            splits_knowledge=True,
         ),
         fields=_rotten_tomatoes_fields,
         metrics=(rouge,),

@@ -51,9 +51,9 @@ PRODUCTS = (
 JOBS = (
     "teacher", "baker", "doctor", "farmer", "painter", "pilot", "singer", "tailor", "barber",
     "builder", "butcher", "carpenter", "clerk", "cook", "dancer", "dentist", "diver", "driver",
-    "fisherman", "gardener", "guard", "guide", "hunter", "jeweler", "joiner", "judge", "lawyer",
+    "florist", "gardener", "guard", "guide", "hunter", "jeweler", "joiner", "judge", "lawyer",
     "librarian", "mason", "mechanic", "miller", "miner", "nurse", "plumber", "poet", "porter",
-    "postman", "potter", "printer", "reporter", "roofer", "sailor", "sculptor", "shepherd",
+    "courier", "potter", "printer", "reporter", "roofer", "sailor", "sculptor", "shepherd",
     "shoemaker", "smith", "soldier", "vet", "waiter", "weaver", "welder", "writer",
 )  # fmt: skip
 FOODS = (
@@ -109,3 +109,56 @@ NUMBERS = (
     "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "twenty", "thirty", "forty", "fifty", "ninety",
 )  # fmt: skip
+
+# Some of the words, for sentences that do not fit all of them.
+
+LAND_PETS = (
+    "cat", "dog", "horse", "rabbit", "goat", "donkey", "ferret", "pony", "sheep",
+)  # fmt: skip
+"""Pets with fur that can be taken for a walk, wear a tag and run away."""
+
+DISHES = (
+    "soup", "rice", "fish", "pasta", "cabbage", "chicken", "corn", "ham", "lamb", "porridge",
+    "spinach", "stew",
+)  # fmt: skip
+"""Foods that are cooked with salt and stand in the singular."""
+
+PORTABLE_THINGS = (
+    "chair", "spoon", "coat", "ring", "candle", "bottle", "knife", "bowl", "mirror", "basket",
+    "bell", "belt", "blanket", "box", "brush", "bucket", "cage", "clock", "comb", "cup", "drum",
+    "fan", "flag", "flute", "fork", "glove", "hammer", "hat", "jar", "jug", "kettle", "key",
+    "ladder", "lamp", "lock", "mask", "mug", "needle", "pan", "plate", "pot", "purse", "rake",
+    "razor", "saddle", "saw", "scarf", "shield", "shovel", "spade", "statue", "stool", "sword",
+    "tray", "trunk", "vase", "wheel", "whistle",
+)  # fmt: skip
+"""Things that can be lost, lent and sent."""
+
+VESSELS = (
+    "spoon", "bottle", "knife", "bowl", "bucket", "cup", "fork", "jar", "jug", "kettle", "lid",
+    "mug", "pan", "plate", "pot", "tray", "vase",
+)  # fmt: skip
+"""Things that are washed in the kitchen."""
+
+PAINTABLE_THINGS = (
+    "table", "chair", "bowl", "bench", "box", "bucket", "cage", "desk", "door", "drum", "fence",
+    "gate", "ladder", "lamp", "mask", "shelf", "shield", "sign", "stool", "tray", "trunk",
+    "vase", "wheel",
+)  # fmt: skip
+"""Things that look like new when they are painted."""
+
+MEETING_PLACES = (
+    "market", "school", "garden", "station", "library", "harbor", "park", "bakery", "bank",
+    "church", "castle", "cinema", "factory", "gym", "hospital", "hotel", "museum", "palace",
+    "pharmacy", "playground", "square", "stadium", "temple", "theater", "tower", "zoo",
+)  # fmt: skip
+"""Places that a town builds, and in which, or at which, people meet."""
+
+BUILDINGS = (
+    "school", "station", "library", "bakery", "bank", "barn", "church", "castle", "cinema",
+    "factory", "gym", "hospital", "hotel", "mill", "museum", "palace", "pharmacy", "temple",
+    "theater", "tower",
+)  # fmt: skip
+"""Places that have a door, floors and a roof."""
+
+OPEN_PLACES = ("market", "garden", "harbor", "park", "forest", "playground", "square")
+"""Places in the open air, "in" which one can walk."""

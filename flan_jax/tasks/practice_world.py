@@ -13,11 +13,13 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from flan_jax.errors import InputError
 from flan_jax.tasks import practice_words
 from flan_jax.tasks.fingerprints import fingerprint
+
+Knowledge = TypeVar("Knowledge")
 
 _WORDS = {
     "women": (practice_words.WOMEN, 6),
@@ -321,7 +323,40 @@ def world(seed: int = 0) -> World:
     return World.constant(seed)
 
 
-MakeRow = Callable[[World, random.Random], dict[str, Any]]
+def split_knowledge(
+    table: Mapping[str, Sequence[Knowledge]],
+) -> dict[str, dict[str, tuple[Knowledge, ...]]]:
+    """Divides everyday knowledge among the splits, so that no split's rows teach another's.
+
+    Of each topic a quarter is for test and an eighth for validation. A hash of the items decides
+    which, so that it is a random choice that is always the same.
+
+    Args:
+      table: the items of each topic, texts or tuples of texts.
+
+    Returns:
+      The items of each topic in each split.
+    """
+    parts = {split: {} for split in ("train", "validation", "test")}
+    for topic, items in table.items():
+        order = sorted(
+            items, key=lambda item: hashlib.sha256(repr(item).encode()).digest()
+        )
+        test = len(items) // 4
+        validation = test + len(items) // 8
+        parts["test"][topic] = tuple(order[:test])
+        parts["validation"][topic] = tuple(order[test:validation])
+        parts["train"][topic] = tuple(order[validation:])
+    return parts
+
+
+def draw_among(words: Sequence[str], fitting: Sequence[str], rng: random.Random) -> str:
+    """Draws one of a world's words that fit a sentence; any fitting word if it has none."""
+    return rng.choice([word for word in words if word in fitting] or fitting)
+
+
+MakeRow = Callable[..., dict[str, Any]]
+"""A function of a world and random numbers, and for some sources of a split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -329,6 +364,7 @@ class Sandbox:
     """A source of practice rows. Any number of rows may be asked for.
 
     A hash of a row's content decides which split it belongs to: the three splits share no row.
+    Where rows call for everyday knowledge, the splits share none of that either.
 
     Attributes:
       make: draws one row in the dataset's TFDS schema.
@@ -338,7 +374,10 @@ class Sandbox:
       numbered: fields (idx, gem_id ...) that are set to the row's number, as "<split>-<number>" if
         `make` returns a str there. They do not count as content.
       fresh: whether each row has a world of its own, in which only the row's text can tell what
-        is true; otherwise all rows speak of the constant world of `seed`.
+        is true; otherwise all rows speak of the constant world of `seed`. Closed-book questions
+        need the constant world: its facts are what a base model can have read.
+      splits_knowledge: whether `make` takes the split as a third argument and draws from the
+        split's own part of the knowledge, see `split_knowledge`. All its rows are then the split's.
       seed: the seed of the rows, and of the constant world.
     """
 
@@ -348,6 +387,7 @@ class Sandbox:
     test: int = 200
     numbered: tuple[str, ...] = ("idx",)
     fresh: bool = False
+    splits_knowledge: bool = False
     seed: int = 0
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
@@ -366,10 +406,9 @@ class Sandbox:
         rows_made = 0
         rows_tried = 0
         while rows_made < count:
-            rng = random.Random(f"{self.make.__qualname__} {self.seed} {rows_tried}")
-            row = self.make(self._world(rows_tried), rng)
+            row = self._draw(split, rows_tried)
             rows_tried += 1
-            if self._split_of(row) == split:
+            if self.splits_knowledge or self._split_of(row) == split:
                 yield self._numbered(row, split, rows_made)
                 rows_made += 1
             elif rows_tried > 1000 * (rows_made + 10):
@@ -383,7 +422,11 @@ class Sandbox:
         name = self.make.__qualname__
         code = _code_fingerprint(self.make)
         world_of = "fresh" if self.fresh else "constant"
-        return f"sandbox {name} {world_of} {self.seed} {self._count(split)} {self.numbered} {code}"
+        knowledge = f" of {split}" if self.splits_knowledge else ""
+        return (
+            f"sandbox {name} {world_of}{knowledge} {self.seed} {self._count(split)} "
+            f"{self.numbered} {code}"
+        )
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -398,7 +441,15 @@ class Sandbox:
             split
         ]
 
-    def _world(self, number: int) -> World:
+    def _draw(self, split: str, number: int) -> dict[str, Any]:
+        if not self.splits_knowledge:
+            rng = random.Random(f"{self.make.__qualname__} {self.seed} {number}")
+            return self.make(self._world(str(number)), rng)
+        name = f"{split} {number}"
+        rng = random.Random(f"{self.make.__qualname__} {self.seed} {name}")
+        return self.make(self._world(name), rng, split)
+
+    def _world(self, number: str) -> World:
         if self.fresh:
             return World.fresh(random.Random(f"fresh world {self.seed} {number}"))
         return world(self.seed)
@@ -424,4 +475,5 @@ class Sandbox:
 @functools.cache
 def _code_fingerprint(make: MakeRow) -> str:
     """The rows depend on the code of `make`, of the world that it draws from, and of Sandbox."""
-    return fingerprint(make, World, Sandbox, follow=(make.__module__, World.__module__))
+    modules = (make.__module__, World.__module__, practice_words.__name__)
+    return fingerprint(make, World, Sandbox, follow=modules)

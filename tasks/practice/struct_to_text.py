@@ -1,5 +1,7 @@
 """Practice rows of the structure to text tasks."""
 
+from flan_jax.tasks import practice_words
+
 _VERBS = (
     ("find", "finds"), ("carry", "carries"), ("buy", "buys"), ("sell", "sells"), ("see",
     "sees"), ("hide", "hides"),
@@ -9,7 +11,8 @@ _VERBS = (
 
 def common_gen(world, rng):
     verb, finite = rng.choice(_VERBS)
-    who = rng.choice(world.jobs if verb in ("buy", "sell") else world.jobs + world.pets)
+    animals = [pet for pet in world.pets if pet in practice_words.LAND_PETS]
+    who = rng.choice([*world.jobs, *(animals if verb not in ("buy", "sell") else ())])
     what, where = (
         rng.choice(world.things + world.foods + world.products),
         rng.choice(world.places_in_town),

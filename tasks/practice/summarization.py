@@ -1,6 +1,8 @@
 """Practice rows of the summarization tasks: small news, mails, chats and guides of the world."""
 
-from flan_jax.tasks.practice_world import sentence
+from flan_jax.tasks import practice_words
+from flan_jax.tasks.practice_world import draw_among, sentence, split_knowledge
+from tasks.practice import everyday
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -17,9 +19,12 @@ def _words(world, rng):
     home = _value(world, s, "home")
     town, town2 = rng.sample([t for t in world.towns if t != home], 2)
     country, product = _value(world, town, "country"), _value(world, town, "product")
-    place, place2 = rng.sample(world.places_in_town, 2)
+    place = draw_among(world.places_in_town, practice_words.MEETING_PLACES, rng)
+    other_places = [p for p in practice_words.MEETING_PLACES if p != place]
+    place2 = draw_among(world.places_in_town, other_places, rng)
     food, food2 = rng.sample(world.foods, 2)
-    thing, pet = rng.choice(world.things), _value(world, s, "pet")
+    portable = [t for t in world.things if t in practice_words.PORTABLE_THINGS]
+    thing, pet = rng.choice(portable or world.things), _value(world, s, "pet")
     return {
         "s": s,
         "o": o,
@@ -37,6 +42,8 @@ def _words(world, rng):
         "place2": place2,
         "food": food,
         "food2": food2,
+        "dish": draw_among(world.foods, practice_words.DISHES, rng),
+        "animal": draw_among(world.pets, practice_words.LAND_PETS, rng),
         "thing": thing,
         "Thing": thing.capitalize(),
         "material": _value(world, thing, "material"),
@@ -65,7 +72,7 @@ _MAILS = (
         "Price of your {thing}",
     ),
     (
-        "We are having {food} for dinner on {day} and would like you to come.",
+        "We are having {dish} for dinner on {day} and would like you to come.",
         "Dinner on {day}",
     ),
     (
@@ -250,8 +257,8 @@ _STORIES = (
     (
         "A new {place} for {home}",
         (
-            "The doors of the new {place} are open. It was {s} who welcomed the people of {home} "
-            "there on {day}."
+            "The ribbon at the new {place} has been cut. It was {s} who welcomed the people of "
+            "{home} there on {day}."
         ),
         "{s}, a {job}, has opened a new {place} in {home}.",
     ),
@@ -305,8 +312,7 @@ def newsroom(world, rng):
 
 
 _ASPECTS = ("acting", "music", "humor", "dialogue", "scenery", "camera work")
-_PRAISE = ("superb", "wonderful", "splendid", "great", "lovely")
-_BLAME = ("poor", "weak", "tiresome", "dreadful", "bland")
+_OPINION_WORDS = split_knowledge(everyday.OPINION_WORDS)
 _REVIEWS = (
     "The {aspect} of {movie} is {word}.",
     "I found the {aspect} {word}.",
@@ -321,7 +327,7 @@ _NEUTRAL_REVIEWS = (
 )
 
 
-def opinion_abstracts_rotten_tomatoes(world, rng):
+def opinion_abstracts_rotten_tomatoes(world, rng, split):
     words = _words(world, rng)
     movie = rng.choice(
         ("The {color} {thing}", "{s} and the {pet}", "A {job} in {town}")
@@ -330,13 +336,14 @@ def opinion_abstracts_rotten_tomatoes(world, rng):
         word if word in ("and", "the", "in") else sentence(word)
         for word in movie.split()
     )
+    opinions = _OPINION_WORDS[split]
     first, second = rng.sample(_ASPECTS, 2)
     good = {first: rng.random() < 0.6, second: rng.random() < 0.4}
     reviews = [
         rng.choice(_REVIEWS).format(
             movie=movie,
             aspect=aspect,
-            word=rng.choice(_PRAISE if good[aspect] else _BLAME),
+            word=rng.choice(opinions["praise" if good[aspect] else "blame"]),
         )
         for aspect in (first, second)
         for _ in range(rng.choice((1, 2, 2)))
@@ -489,11 +496,11 @@ _CHATS = (
     ),
     (
         (
-            "{s}: My {pet} has run away!\n{o}: I saw it near the {place} just now\n{s}: Thank "
+            "{s}: My {animal} has run away!\n{o}: I saw it near the {place} just now\n{s}: Thank "
             "you!! "
             "I'm on my way <file_gif>"
         ),
-        "{o} saw {s}'s {pet} near the {place}.",
+        "{o} saw {s}'s {animal} near the {place}.",
     ),
     (
         (
@@ -552,7 +559,7 @@ _EVENTS = (
     ),
     (
         (
-            "The judges in {town} tried {food} from ten kitchens on {day}. They liked what {s} had "
+            "The judges in {town} tried {dish} from ten kitchens on {day}. They liked what {s} had "
             "made best."
         ),
         "{o} came second.",
@@ -617,7 +624,7 @@ _NEWS = (
             "Traders in {abroad} paid more on {day} as {town} had less to sell.",
         ),
         (
-            "{Product} Maker to Cut Jobs",
+            "{Product} Firm to Cut Jobs",
             "The company from {town} has lost money and will close a factory in {town2}.",
         ),
         (
@@ -692,9 +699,9 @@ _GUIDES = (
     ),
     (
         (
-            "Buy {food} in {town}.",
-            "The shops of {town} have the best {food}, so start there.",
-            "Go to {town} if you want good {food}.",
+            "Buy {dish} in {town}.",
+            "The shops of {town} have the best {dish}, so start there.",
+            "Go to {town} if you want good {dish}.",
         ),
         (
             "Heat up the kitchen stove.",
@@ -721,7 +728,7 @@ _GUIDES = (
         (
             "Give the {animal} some {food}.",
             "A hungry {animal} will not listen to you. Offer it {food}.",
-            "With a little {food} you can win the heart of any {animal}.",
+            "With some {food} you can win the heart of any {animal}.",
         ),
         (
             "Speak in a low voice.",
@@ -747,19 +754,13 @@ _GUIDES = (
 )
 """Guides: their steps in order, each as a bare instruction and then in two fuller wordings."""
 
-_NO_DISHES = ("apples", "beans")
-_INDOORS = ("school", "station", "library", "kitchen")
-_WITHOUT_FUR = ("parrot", "turtle", "duck")
-
 
 def wiki_lingua_english_en(world, rng):
-    furry = [pet for pet in world.pets if pet not in _WITHOUT_FUR]
-    dishes = [food for food in world.foods if food not in _NO_DISHES]
-    in_the_open = [place for place in world.places_in_town if place not in _INDOORS]
+    open_places = practice_words.OPEN_PLACES
+    paintable = practice_words.PAINTABLE_THINGS
     words = _words(world, rng) | {
-        "animal": rng.choice(furry),
-        "food": rng.choice(dishes),
-        "place": rng.choice(in_the_open),
+        "place": draw_among(world.places_in_town, open_places, rng),
+        "thing": draw_among(world.things, paintable, rng),
     }
     guide = rng.choice(_GUIDES)
     # the first step names what the guide is about
