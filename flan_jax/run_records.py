@@ -125,15 +125,21 @@ class PromptScores:
       interval: 95 % bootstrap confidence interval of the mean (flan_jax.bootstrap).
       standard_error: bootstrap standard error of the mean.
       values: [templates][examples], the headline metric of each example; an entry is None where the
-        template was not rendered for the example. None for metrics of a whole set, and for tasks
-        that were trained on.
+        template was not rendered for the example. For a metric of groups, [templates][groups]: the
+        whole groups, in the order of their first examples. None for metrics of a whole set, and for
+        tasks that were trained on.
       best_dev_template: the template that is best on the validation split, and its test score.
       chance: the expected score of a uniformly random choice; None for generation.
       majority: the score of always giving the most frequent correct answer; None for generation.
       examples: the number of examples of the test split.
+      groups: the number of groups whose examples were all scored, which metrics of groups count;
+        None for a task without groups.
+      partial_groups: the number of groups that a cap cuts, which metrics of groups leave out. If
+        there are no others, the metrics of groups are absent.
       truncated: percentage of test prompts that were longer than the model's input length.
       ties: percentage of test prompts where several options have the highest score; None for
-        generation. Each of n such options counts 1/n.
+        generation. Each of n such options counts 1/n; in a metric of groups, each way of choosing
+        among the best options of all its examples counts the same.
       templates: all metrics of each template.
     """
 
@@ -148,6 +154,8 @@ class PromptScores:
     chance: float | None = None
     majority: float | None = None
     examples: int | None = None
+    groups: int | None = None
+    partial_groups: int | None = None
     truncated: float | None = None
     ties: float | None = None
     templates: tuple[TemplateMetrics, ...]
@@ -209,6 +217,8 @@ class PromptScores:
             chance=_number(content.get("chance")),
             majority=_number(content.get("majority")),
             examples=_integer(content.get("examples")),
+            groups=_integer(content.get("groups")),
+            partial_groups=_integer(content.get("partial_groups")),
             truncated=_number(content.get("truncated")),
             ties=_number(content.get("ties")),
             templates=templates,
@@ -493,6 +503,8 @@ class Prediction:
       right: the indices of all correct options; empty for generation.
       inputs: the prompt.
       references: the correct answers as text.
+      group: the name of the example's group; None for a task without groups.
+      group_rows: the number of examples of this group in the split, scored or not.
       truncated: whether the model saw the prompt, or an option, without its end.
       prediction: the chosen option's text, or the generated text.
       chosen: the index of the chosen option, the first of those with the highest score.
@@ -510,6 +522,8 @@ class Prediction:
     right: list[int]
     inputs: str
     references: list[str]
+    group: str | None = None
+    group_rows: int | None = None
     truncated: bool = False
     prediction: str
     chosen: int | None = None

@@ -28,6 +28,8 @@ SCORES = {
     "chance": 25.0,
     "majority": 30.0,
     "examples": 2,
+    "groups": 5,
+    "partial_groups": 1,
     "truncated": 0.0,
     "ties": 12.5,
     "templates": [

@@ -166,11 +166,12 @@ class _Inspector:
         else:
             answers = f"options: {_joined(task.options)}"
         metrics = ", ".join(metric.__name__ for metric in task.metrics)
+        groups = "" if task.group is None else f" · grouped by {task.group}"
         turned_around = sum(template.turned_around for template in self.templates)
         templates = plural(len(self.templates), "template")
         text = rich.text.Text(task.name, "bold")
         text.append(
-            f" · {task.cluster} · {answers} · {metrics} · {templates}, "
+            f" · {task.cluster} · {answers}{groups} · {metrics} · {templates}, "
             f"{turned_around} turned around\n",
             "not bold",
         )

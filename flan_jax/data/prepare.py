@@ -334,6 +334,8 @@ def _eval_batch(
         pa.array(correct_options, columns.field("correct_options").type),
         pa.array(references, columns.field("references").type),
         pa.array(inputs_text, columns.field("inputs_text").type),
+        pa.array([row.group for row in rows], columns.field("group").type),
+        pa.array([row.group_rows for row in rows], pa.int32()),
     ]
     return pa.record_batch(arrays, columns)
 

@@ -1,6 +1,7 @@
 """Requests for token stores: which examples of which task, in which prompts, a store holds."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 
 from flan_jax.data.row_tokenizer import RowTokenizer
@@ -14,6 +15,7 @@ from flan_jax.tasks.rendering import (
     ZERO_SHOT,
     EvalRow,
     TrainRow,
+    count_group_rows,
     kept_examples,
     render_eval,
     render_train,
@@ -136,6 +138,7 @@ def store_fingerprint(
         task.fields,
         request.prompts.templates_for(task),
         task.options,
+        task.group,
         task.source.fingerprint(check_split(request.split)),
         request.kind,
         selection.fingerprint_fields(request),
@@ -188,6 +191,7 @@ class RenderedExamples:
             prompts=request.prompts,
             split=request.split,
             exemplars=self._exemplars,
+            group_rows=self._group_rows,
         )
 
     @property
@@ -202,6 +206,14 @@ class RenderedExamples:
         if exemplars is None or not exemplars.prompts:
             return 0.0
         return exemplars.placed / exemplars.prompts
+
+    @functools.cached_property
+    def _group_rows(self) -> dict[str, int] | None:
+        """The size of each group in the whole split, whatever the cap; None without groups."""
+        task = self._request.task
+        if task.group is None:
+            return None
+        return count_group_rows(task, _SourceRows(task.source, self._request.split))
 
     def _draw_exemplars(self) -> Exemplars:
         task = self._request.task

@@ -20,7 +20,7 @@ import pyarrow as pa
 from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject, atomic_folder, write_json
 
-STORE_VERSION = 5
+STORE_VERSION = 6
 """Part of every fingerprint. Raise it when templates, rendering or this layout give other tokens
 for the same task."""
 TOKENS, META = "tokens.arrow", "meta.json"
@@ -199,6 +199,14 @@ class TokenStore:
         """Returns the texts of all correct answers, at least one. Eval stores only."""
         return self._rows.column("references")[row].as_py()
 
+    def group(self, row: int) -> str | None:
+        """Returns the name of the row's group; None without groups. Eval stores only."""
+        return self._rows.column("group")[row].as_py()
+
+    def group_rows(self, row: int) -> int | None:
+        """Returns the size of the row's group in the split, as EvalRow has it. Eval stores only."""
+        return self._rows.column("group_rows")[row].as_py()
+
     def inputs_text(self, row: int) -> str:
         """Returns the rendered prompt. Eval stores only."""
         return self._rows.column("inputs_text")[row].as_py()
@@ -252,6 +260,8 @@ def schema(kind: Kind, vocab_size: int) -> pa.Schema:
             ("correct_options", pa.large_list(pa.int16())),
             ("references", pa.large_list(pa.large_string())),
             ("inputs_text", pa.large_string()),
+            ("group", pa.large_string()),
+            ("group_rows", pa.int32()),
         ]
     )
 

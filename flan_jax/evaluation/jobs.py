@@ -1,5 +1,6 @@
 """Evaluation jobs: which prompts of which tasks are scored before, during and after training."""
 
+import collections
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ from flan_jax.data.token_store import TokenStore
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.run_records import DURING, Phase, Time
+from flan_jax.tasks.metrics import find_metric
 from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.task import get_task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,31 @@ class EvalJob:
     limits: Mapping[StoreKey, int]
     held_out: Sequence[str]
     cluster_of: Mapping[str, str]
+
+    def __post_init__(self):
+        for key in self.stores:
+            self._check_whole_groups(key)
+
+    def _check_whole_groups(self, key: StoreKey) -> None:
+        """Raises InputError if the headline metric of a task needs whole groups and has none."""
+        name, split = key
+        headline = find_metric(get_task(name).metrics[0])
+        if not headline.mean_of_groups:
+            return
+        store = self.stores[key]
+        limit = self.limits[key]
+        scored = collections.Counter(
+            (store.templates[row], store.group(row)) for row in range(limit)
+        )
+        for row in range(limit):
+            if scored[store.templates[row], store.group(row)] == store.group_rows(row):
+                return
+        raise InputError(
+            f"task {name!r}: {headline.name} scores whole groups, but of the {split} split so few "
+            f"examples are scored that each group is cut; {store.group(0)!r} has "
+            f"{store.group_rows(0)} of them. Raise DataConfig.eval_examples, "
+            "DataConfig.seen_eval_examples or EvalConfig.during_examples"
+        )
 
     @property
     def tasks(self) -> list[str]:

@@ -235,6 +235,8 @@ class Predictor:
             right=store.correct_options(row),
             inputs=store.inputs_text(row),
             references=store.references(row),
+            group=store.group(row),
+            group_rows=store.group_rows(row),
             truncated=self._is_truncated(item),
             **answer,
         )

@@ -2,6 +2,9 @@
 
 import collections
 import dataclasses
+import itertools
+import math
+import random
 import zlib
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
+from flan_jax.errors import InputError
 from flan_jax.run_records import (
     Prediction,
     PromptScores,
@@ -17,6 +21,10 @@ from flan_jax.run_records import (
 )
 from flan_jax.tasks.metrics import MetricFn, find_metric
 from flan_jax.tasks.task import TemplatedTask, get_task
+
+MAX_TIED_CHOICES = 64
+"""Ways of choosing among tied options of a group that are scored; if there are more, so many of
+them are drawn."""
 
 
 def summarize_predictions(
@@ -50,13 +58,17 @@ def summarize_task(
 ) -> PromptScores:
     """Computes the scores of one task. PromptScores says what each of them is.
 
-    The interval is over other templates and examples (flan_jax.bootstrap.bootstrap). For a metric
-    of a whole set the metric is recomputed on resampled examples if it is registered with a
-    resample function; otherwise the interval is over templates alone. A single value has none.
+    The interval is over other templates and examples (flan_jax.bootstrap.bootstrap), for a metric
+    of groups over templates and groups. For a metric of a whole set the metric is recomputed on
+    resampled examples if it is registered with a resample function; otherwise the interval is over
+    templates alone. A single value has none.
 
     Args:
       task: the task.
       predictions: its predictions by split; "test" must be one of them.
+
+    Raises:
+      InputError: the headline metric is one of groups, and a split has no whole group.
     """
     by_split: dict[str, dict[int, _TemplateResult]] = {}
     for split, rows in predictions.items():
@@ -68,7 +80,7 @@ def summarize_task(
     percentiles = np.percentile(headlines, [25, 50, 75])
     low_quartile, median, high_quartile = percentiles.tolist()
 
-    values = _example_values(templates)
+    values = _unit_values(templates)
     if values is None:
         json_values = None
         interval = _interval_of_set_metric(task, templates)
@@ -81,10 +93,17 @@ def summarize_task(
     majority = None
     ties = None
     if task.options is not None:
-        chance = _chance(test_rows)
+        chance = _chance(task, test_rows)
         majority = _majority(task, templates[0].rows)
         is_tie = [len(row.best_options) > 1 for row in test_rows]
         ties = 100 * sum(is_tie) / len(test_rows)
+
+    groups = None
+    partial_groups = None
+    if task.group is not None:
+        first_rows = templates[0].rows
+        groups = len(whole_groups(first_rows))
+        partial_groups = len({row.group for row in first_rows}) - groups
 
     truncated = [row.truncated for row in test_rows]
     truncated_percent = 100 * sum(truncated) / len(test_rows)
@@ -101,6 +120,8 @@ def summarize_task(
         chance=chance,
         majority=majority,
         examples=len(examples),
+        groups=groups,
+        partial_groups=partial_groups,
         truncated=truncated_percent,
         ties=ties,
         templates=_template_metrics(by_split),
@@ -113,12 +134,13 @@ class _TemplateResult(NamedTuple):
     Attributes:
       rows: the predictions.
       metrics: all metrics by name, the headline metric first.
-      values: the headline metric of each row; None for a metric of a whole set.
+      values: the headline metric of each example by its number, or of each whole group by the
+        number of its first example; None for a metric of a whole set.
     """
 
     rows: Sequence[Prediction]
     metrics: Mapping[str, float]
-    values: Sequence[float] | None
+    values: Mapping[int, float] | None
 
     @property
     def headline(self) -> float:
@@ -140,29 +162,73 @@ def _score_templates(
 def _score_rows(task: TemplatedTask, rows: Sequence[Prediction]) -> _TemplateResult:
     """Computes all metrics of a task on predictions.
 
-    Where n options have the highest score, a mean over examples counts each of them 1/n. A metric
-    of a whole set sees one of them, which `_drawn_option` draws.
+    Where n options have the highest score, a mean over examples counts each of them 1/n. A mean
+    over groups is, likewise, the expected value if each example chose one of its best options at
+    random: an exact match of two examples with two best options each counts 1/4. A metric of a
+    whole set sees one of the options, which `_drawn_option` draws.
+
+    A metric of groups counts whole groups alone. If there are none, it is left out.
+
+    Raises:
+      InputError: the headline metric is one of groups, and there are no whole groups.
     """
     metrics: dict[str, float] = {}
-    headline_values: list[float] | None = None
-    for metric in task.metrics:
-        if not find_metric(metric).mean_of_examples:
+    headline_values: dict[int, float] | None = None
+    for function in task.metrics:
+        metric = find_metric(function)
+        if not metric.mean_of_examples and not metric.mean_of_groups:
             targets, texts = _targets_and_texts(task, rows)
-            scores = metric(targets, texts)
+            scores = function(targets, texts)
             metrics |= {name: float(value) for name, value in scores.items()}
             continue
 
-        by_example = [_mean_over_ties(task, row, metric) for row in rows]
-        is_headline = not metrics
+        is_headline = function == task.metrics[0]
+        if metric.mean_of_examples:
+            by_unit = {row.example: _score_example(task, row, function) for row in rows}
+        else:
+            groups = whole_groups(rows)
+            if not groups and is_headline:
+                raise InputError(
+                    f"task {task.name!r}: {metric.name} scores whole groups, and none of the "
+                    f"{len(rows)} examples' groups is whole. Score more examples"
+                )
+            by_unit = {
+                group[0].example: _score_group(task, group, function)
+                for group in groups.values()
+            }
         if is_headline:
-            headline_values = [_first_value(scores) for scores in by_example]
-        for name in by_example[0]:
-            values = [scores[name] for scores in by_example]
-            metrics[name] = float(np.mean(values))
+            headline_values = {
+                unit: _first_value(scores) for unit, scores in by_unit.items()
+            }
+        metrics |= _mean_scores(list(by_unit.values()))
     return _TemplateResult(rows, metrics, headline_values)
 
 
-def _mean_over_ties(
+def whole_groups(rows: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """Returns the groups whose examples were all scored, {group: its predictions}.
+
+    Args:
+      rows: predictions under one template. A cap may have cut some of the groups.
+
+    Raises:
+      InputError: a prediction has no group.
+    """
+    groups: dict[str, list[Prediction]] = {}
+    for row in rows:
+        if row.group is None:
+            raise InputError(
+                f"the prediction of example {row.example} names no group, which a metric of groups "
+                "needs. Evaluate again: it is from before the task had groups"
+            )
+        groups.setdefault(row.group, []).append(row)
+    return {
+        name: group
+        for name, group in groups.items()
+        if len(group) == group[0].group_rows
+    }
+
+
+def _score_example(
     task: TemplatedTask, row: Prediction, metric: MetricFn
 ) -> dict[str, float]:
     """Returns the metric of one prediction, the mean over the options that are equally good."""
@@ -172,8 +238,39 @@ def _mean_over_ties(
     results = []
     for option in row.best_options:
         results.append(metric([target], [_option_text(task, option)]))
-    means = {}
-    for name in results[0]:
+    return _mean_scores(results)
+
+
+def _score_group(
+    task: TemplatedTask, rows: Sequence[Prediction], metric: MetricFn
+) -> dict[str, float]:
+    """Returns the metric of one group, the mean over the choices that are equally good."""
+    targets = [{"group": row.group, "value": _target(task, row)} for row in rows]
+    if task.options is None:
+        return metric(targets, [{"value": row.prediction} for row in rows])
+    results = []
+    for options in _tied_choices(rows):
+        predictions = [{"value": _option_text(task, option)} for option in options]
+        results.append(metric(targets, predictions))
+    return _mean_scores(results)
+
+
+def _tied_choices(rows: Sequence[Prediction]) -> list[tuple[int, ...]]:
+    """Returns the ways of choosing one of the best options of each row, all or some drawn ones."""
+    best_options = [row.best_options for row in rows]
+    if math.prod(map(len, best_options)) <= MAX_TIED_CHOICES:
+        return list(itertools.product(*best_options))
+    rng = random.Random(f"{rows[0].example}/{rows[0].template}")
+    return [
+        tuple(rng.choice(options) for options in best_options)
+        for _ in range(MAX_TIED_CHOICES)
+    ]
+
+
+def _mean_scores(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the mean of each metric; {} without results."""
+    means: dict[str, float] = {}
+    for name in results[0] if results else ():
         means[name] = float(np.mean([scores[name] for scores in results]))
     return means
 
@@ -244,8 +341,18 @@ def _template_metrics(
     return tuple(entries)
 
 
-def _chance(rows: Sequence[Prediction]) -> float:
-    """Returns the expected accuracy of a uniformly random choice, in percent."""
+def _chance(task: TemplatedTask, rows: Sequence[Prediction]) -> float:
+    """Returns the expected score of a uniformly random choice, in percent.
+
+    It is the expected accuracy, unless the headline metric is one of groups.
+    """
+    if find_metric(task.metrics[0]).mean_of_groups:
+        all_tied = [
+            dataclasses.replace(row, chosen=0, scores=[0.0] * len(row.options or ()))
+            for row in rows
+        ]
+        templates = _score_templates(task, all_tied).values()
+        return float(np.mean([template.headline for template in templates]))
     chances = []
     for row in rows:
         option_count = len(row.options or ())
@@ -265,24 +372,24 @@ def _majority(task: TemplatedTask, rows: Sequence[Prediction]) -> float:
     return _score_rows(task, constant).headline
 
 
-def _example_values(templates: Sequence[_TemplateResult]) -> np.ndarray | None:
-    """Returns the headline metric of each example.
+def _unit_values(templates: Sequence[_TemplateResult]) -> np.ndarray | None:
+    """Returns the headline metric of each example, or of each whole group.
 
     Returns:
-      float64[templates, examples], NaN where a template was not rendered for an example; None for
-      a metric of a whole set.
+      float64[templates, examples or groups], NaN where a template was not rendered for an example;
+      None for a metric of a whole set.
     """
-    examples: set[int] = set()
+    units: set[int] = set()
     for template in templates:
-        examples.update(row.example for row in template.rows)
-    columns = {example: column for column, example in enumerate(sorted(examples))}
+        if template.values is None:
+            return None
+        units.update(template.values)
+    columns = {unit: column for column, unit in enumerate(sorted(units))}
 
     values = np.full((len(templates), len(columns)), np.nan)
     for index, template in enumerate(templates):
-        if template.values is None:
-            return None
-        template_columns = [columns[row.example] for row in template.rows]
-        values[index, template_columns] = template.values
+        for unit, value in (template.values or {}).items():
+            values[index, columns[unit]] = value
     return values
 
 

@@ -42,6 +42,35 @@ def tied_prompts(tasks: Iterable[TaskScores]) -> str | None:
     return f"Ties (n options have the highest score; each counts 1/n): {named}."
 
 
+def partial_groups(tasks: Iterable[TaskScores]) -> str | None:
+    """Returns a sentence that names the tasks some of whose groups a cap on examples cuts.
+
+    Each is named with the number of groups that are cut, the largest over phases.
+
+    Args:
+      tasks: the scores of tasks, from one run or several.
+
+    Returns:
+      The sentence; None if there is no such task.
+    """
+    cut: dict[str, tuple[int, int]] = {}
+    for task in tasks:
+        for scores in task.scores.values():
+            if scores.partial_groups:
+                groups = (scores.groups or 0) + scores.partial_groups
+                entry = (scores.partial_groups, groups)
+                cut[task.task] = max(entry, cut.get(task.task, entry))
+    if not cut:
+        return None
+    named = [
+        f"{task} {part} of {groups}" for task, (part, groups) in sorted(cut.items())
+    ]
+    return (
+        "Groups that a cap on examples cuts (metrics of groups leave them out): "
+        f"{', '.join(named)}."
+    )
+
+
 def _tasks_with_percentages(
     tasks: Iterable[TaskScores], percentage: Callable[[PromptScores], float | None]
 ) -> str:

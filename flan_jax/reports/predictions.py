@@ -169,6 +169,8 @@ def answered_prompts(
     }
     first = same_prompt.get(AFTER) or same_prompt[BEFORE]
     title = f"test example {first.example}, template {first.template}"
+    if first.group is not None:
+        title += f", group {first.group}"
     prompts = [_answered(title, same_prompt, is_evaluation)]
     for phase, prediction in predictions.items():
         if phase.prompts:

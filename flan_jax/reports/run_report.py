@@ -29,7 +29,7 @@ from flan_jax.reports.predictions import (
     task_predictions,
 )
 from flan_jax.reports.run_files import CONFIG, RunFiles, read_run
-from flan_jax.reports.scores import ScoreRow, mean_row, task_row
+from flan_jax.reports.scores import ScoreRow, format_metrics, mean_row, task_row
 from flan_jax.run_dir import MANIFEST
 from flan_jax.run_records import AFTER, BEFORE, Phase, TaskScores
 
@@ -47,6 +47,7 @@ SCORE_COLUMNS = (
     "best dev. template",
     "over templates",
     "examples",
+    "other metrics",
 )
 DETAILS = ("devices", "data", "not_evaluated", "versions", "created")
 """Sections of the manifest that "Run details" shows, beside the model."""
@@ -56,12 +57,14 @@ SCORES_EXPLAINED = (
     "Before and after training: percent, the mean over templates on test examples. 95 % interval: "
     "bootstrap interval of the latest score, over templates and examples. Best dev. template: the "
     "test score after training of the template that is best on validation examples. Over "
-    "templates: lowest and highest test score."
+    "templates: lowest and highest test score. Other metrics: of the latest score, means over "
+    "templates."
 )
 CHECKPOINT_SCORES_EXPLAINED = (
     "Score: percent, the mean over templates on test examples. 95 % interval: bootstrap interval "
     "of the score, over templates and examples. Best dev. template: the test score of the template "
-    "that is best on validation examples. Over templates: lowest and highest test score."
+    "that is best on validation examples. Over templates: lowest and highest test score. Other "
+    "metrics: means over templates."
 )
 
 
@@ -367,6 +370,7 @@ def _scores(run: RunFiles) -> list[html.Block]:
     remarks = [
         notes.truncated_prompts(tasks),
         notes.tied_prompts(tasks),
+        notes.partial_groups(tasks),
         notes.tasks_without_scores(run.section("not_evaluated")),
     ]
     return [
@@ -425,6 +429,7 @@ def _score_cells(row: ScoreRow, further_phases: Sequence[Phase]) -> list[html.Ce
         row.after.best if row.after else None,
         "" if is_mean else lowest_to_highest,
         "" if is_mean else row.examples,
+        "" if is_mean else format_metrics(row.latest),
         *(_mean(row, phase) for phase in further_phases),
     ]
 

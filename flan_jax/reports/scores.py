@@ -353,6 +353,12 @@ def _contributions(values: np.ndarray) -> np.ndarray:
     return sums / (seeds * templates)
 
 
+def format_metrics(score: Score | None) -> str:
+    """Returns the further metrics as "yes_f1 61.2, group_exact_match 20.0"; "" without them."""
+    metrics = {} if score is None else score.other_metrics
+    return ", ".join(f"{name} {value:.1f}" for name, value in metrics.items())
+
+
 def format_interval(interval: Interval) -> str:
     """Returns "65.0 [60.1, 69.9]", or "65.0" if the interval is not known."""
     if math.isnan(interval.low):

@@ -17,6 +17,7 @@ from flan_jax.reports.scores import (
     Score,
     ScoreRow,
     format_interval,
+    format_metrics,
     format_p_value,
 )
 from flan_jax.reports.sweep_axes import axis_sections
@@ -311,6 +312,7 @@ def _gaps(sweep: Sweep) -> list[html.Block]:
         else None,
         notes.truncated_prompts(tasks),
         notes.tied_prompts(tasks),
+        notes.partial_groups(tasks),
         notes.tasks_without_scores(sweep_runs.tasks_without_scores(sweep)),
     ]
     blocks += [html.Paragraph(remark, "missing") for remark in remarks if remark]
@@ -381,17 +383,13 @@ def _dataset_cells(row: ScoreRow) -> list[html.Cell]:
     size = ""
     if row.latest is not None and row.examples is not None:
         size = f"{row.examples:,} \u00d7 {len(row.latest.parts)}"
-    others = ""
-    if row.after is not None:
-        metrics = row.after.other_metrics.items()
-        others = ", ".join(f"{name} {score:.1f}" for name, score in metrics)
     return [
         row.metric or "",
         *_score_cells(row),
         _median_cell(row.after),
         row.after.best if row.after else None,
         size,
-        others,
+        format_metrics(row.after),
     ]
 
 

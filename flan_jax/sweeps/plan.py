@@ -322,6 +322,8 @@ _FINGERPRINTS: dict[str, str] = {}
 
 def _task_fingerprint(task: TemplatedTask) -> str:
     if task.name not in _FINGERPRINTS:
+        # Absent without groups, so that tasks from before they existed stay the same.
+        group = () if task.group is None else (task.group,)
         _FINGERPRINTS[task.name] = fingerprint(
             task.name,
             task.fields,
@@ -330,6 +332,7 @@ def _task_fingerprint(task: TemplatedTask) -> str:
             task.metrics,
             task.source,
             task.sandbox,
+            *group,
             follow=getattr(task.fields, "__module__", ""),
         )
     return _FINGERPRINTS[task.name]

@@ -123,7 +123,7 @@ class Exemplars:
                 break
             row_number, fields = self._pool[index]
             is_query = split == "train" and row_number == number
-            if not is_query and fields != example:
+            if not is_query and self._texts(fields) != self._texts(example):
                 indices.append(index)
 
         if not self._mixed_templates or self._templates[template].turned_around:
@@ -132,6 +132,13 @@ class Exemplars:
             i for i, other in enumerate(self._templates) if not other.turned_around
         ]
         return [(index, rng.choice(asking)) for index in indices]
+
+    def _texts(self, fields: Example) -> Example:
+        """Returns the fields without the name of the group, unless templates show it."""
+        hidden = self._task.group
+        if hidden is None or any(hidden in t.fields for t in self._templates):
+            return fields
+        return {name: value for name, value in fields.items() if name != hidden}
 
     def _exemplar(self, pool_index: int, template: int) -> tuple[str, int]:
         """Returns the text of an exemplar, with the targets on a new line, and its tokens."""

@@ -3,6 +3,10 @@
 All values are percentages, 0 to 100. Predictions are texts. A target is a text or, where several
 answers are right, a list of texts; the best match counts.
 
+A metric of groups scores the examples of a group together, for example all answers to a question.
+It has the signature of T5's `mean_group_metric`: a target is {"group": its group, "value": what
+other metrics have as the target}, and a prediction is {"value": text}.
+
 METRICS holds what evaluation must know of a metric beside its function: how its confidence
 interval over examples is computed, and which tasks it can score. Add one with `register_metric`.
 """
@@ -13,7 +17,7 @@ import functools
 import math
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -38,8 +42,10 @@ class Metric:
     Attributes:
       function: computes the metric. Its first value is the one that is reported with an interval.
       mean_of_examples: whether the value of many examples is the mean of the value of each.
+      mean_of_groups: whether it is a metric of groups, whose value on many groups is the mean of
+        the value on each. It is for tasks with TemplatedTask.group. Its interval is over groups.
       resample: for a metric of a whole set, gives its value on resampled examples. A metric with
-        neither has an interval over templates alone.
+        none of the three has an interval over templates alone.
       answers: "texts" if it compares texts, so that it cannot score options that differ by example;
         "fixed_options" if it needs the same options for all examples; "any" otherwise.
       check_options: raises InputError for fixed options that the metric cannot score.
@@ -47,15 +53,22 @@ class Metric:
 
     function: MetricFn
     mean_of_examples: bool = False
+    mean_of_groups: bool = False
     resample: Resample | None = None
     answers: Literal["any", "texts", "fixed_options"] = "any"
     check_options: Callable[[tuple[str, ...]], object] | None = None
 
     def __post_init__(self):
-        if self.mean_of_examples and self.resample is not None:
+        intervals = {
+            "is a mean of examples": self.mean_of_examples,
+            "is a mean of groups": self.mean_of_groups,
+            "has a resample function": self.resample is not None,
+        }
+        given = [name for name, is_given in intervals.items() if is_given]
+        if len(given) > 1:
             raise InputError(
-                f"metric {self.name!r} is a mean of examples and has a resample function too: its "
-                "interval would be computed in two ways. Give one of them"
+                f"metric {self.name!r} {' and '.join(given)}: its interval would be computed in "
+                f"{len(given)} ways. Give one of them"
             )
 
     @property
@@ -72,6 +85,7 @@ def register_metric(
     function: MetricFn,
     *,
     mean_of_examples: bool = False,
+    mean_of_groups: bool = False,
     resample: Resample | None = None,
     answers: Literal["any", "texts", "fixed_options"] = "any",
     check_options: Callable[[tuple[str, ...]], object] | None = None,
@@ -81,10 +95,12 @@ def register_metric(
     >>> register_metric(word_overlap, mean_of_examples=True)
     >>> register_metric(macro_f1, resample=recompute(macro_f1), answers="fixed_options")
     >>> register_metric(chrf, resample=sum_statistics(chrf_statistics, chrf_of))
+    >>> register_metric(f1_by_question, mean_of_groups=True)
 
     Args:
       function: (targets, predictions) -> {name: value}.
       mean_of_examples: see Metric, as for the other arguments.
+      mean_of_groups: see Metric.
       resample: see Metric; `recompute` and `sum_statistics` make one.
       answers: see Metric.
       check_options: see Metric.
@@ -98,6 +114,7 @@ def register_metric(
     metric = Metric(
         function=function,
         mean_of_examples=mean_of_examples,
+        mean_of_groups=mean_of_groups,
         resample=resample,
         answers=answers,
         check_options=check_options,
@@ -156,18 +173,27 @@ def sum_statistics(
 
 
 def check_metrics(
-    metrics: Sequence[MetricFn], options: tuple[str, ...] | str | None
+    metrics: Sequence[MetricFn],
+    options: tuple[str, ...] | str | None,
+    group: str | None = None,
 ) -> None:
     """Checks that metrics can score a task.
 
     Args:
       metrics: the task's metrics.
       options: the task's options, see TemplatedTask.options.
+      group: the field that names the group of a row, see TemplatedTask.group.
 
     Raises:
-      InputError: a metric cannot score a task with these options.
+      InputError: a metric cannot score a task with these options, or without groups.
     """
     for metric in map(find_metric, metrics):
+        if metric.mean_of_groups and group is None:
+            raise InputError(
+                f"{metric.name} scores groups of rows, but the task does not say which rows belong "
+                "together. Set TemplatedTask.group to the field that names a row's group, or use "
+                "accuracy"
+            )
         if metric.answers == "fixed_options" and not isinstance(options, tuple):
             raise InputError(
                 f"{metric.name} is a metric of fixed options, a tuple; here they are {options!r}. "
@@ -396,6 +422,70 @@ def matthews(targets: Sequence, predictions: Sequence) -> Scores:
     return {"matthews": 100.0 * _correlation(x, y)}
 
 
+def group_exact_match(targets: Sequence, predictions: Sequence) -> Scores:
+    """Share of the groups whose predictions all equal their target exactly.
+
+    For MultiRC, whose groups are the answers to one question, it is SuperGLUE's EM (Wang et al.
+    2019, section 3.2), beside F1a, which is `yes_f1`. It is T5's mean_group_metric(all_match).
+
+    >>> group_exact_match(
+    ...     [{"group": 1, "value": "a"}, {"group": 1, "value": "b"}, {"group": 2, "value": "b"}],
+    ...     [{"value": "a"}, {"value": "a"}, {"value": "b"}])
+    {'group_exact_match': 50.0}
+
+    Args:
+      targets: {"group": group, "value": a text or a sequence of equally good ones} for each
+        example; the examples of a group may lie apart.
+      predictions: {"value": text} for each example.
+
+    Returns:
+      {"group_exact_match": mean over the groups in percent}.
+    """
+    is_right = []
+    for group in split_groups(targets, predictions).values():
+        is_right.append(accuracy(*group)["accuracy"] == 100.0)
+    return {"group_exact_match": 100.0 * float(np.mean(is_right))}
+
+
+def split_groups(
+    targets: Sequence, predictions: Sequence
+) -> dict[Hashable, tuple[list, list[str]]]:
+    """Splits the arguments of a metric of groups by group.
+
+    >>> split_groups(
+    ...     [{"group": "a", "value": "yes"}, {"group": "b", "value": "no"}],
+    ...     [{"value": "yes"}, {"value": "yes"}])
+    {'a': (['yes'], ['yes']), 'b': (['no'], ['yes'])}
+
+    Args:
+      targets: {"group": group, "value": target} for each example.
+      predictions: {"value": text} for each example.
+
+    Returns:
+      {group: (targets, predictions) as other metrics have them}, in the order of the first example
+      of each group.
+
+    Raises:
+      InputError: targets or predictions are not of this form, or a group is not hashable.
+    """
+    groups: dict[Hashable, tuple[list, list[str]]] = {}
+    for target, prediction in _pairs(targets, predictions):
+        _check_group_keys("target", target, ("group", "value"))
+        _check_group_keys("prediction", prediction, ("value",))
+        name = target["group"]
+        try:
+            hash(name)
+        except TypeError as error:
+            raise InputError(
+                f"the group {name!r} is no key to group examples by ({error}). Write a text or a "
+                "number"
+            ) from None
+        values, texts = groups.setdefault(name, ([], []))
+        values.append(target["value"])
+        texts.append(prediction["value"])
+    return groups
+
+
 def edit_similarity(targets: Sequence, predictions: Sequence) -> Scores:
     """100 minus the Levenshtein distance in percent of the longer text's length, in characters."""
     from rapidfuzz.distance import Levenshtein
@@ -589,6 +679,16 @@ def _check_lengths(targets: Sequence, predictions: Sequence) -> None:
         raise InputError("there are no predictions to score")
 
 
+def _check_group_keys(side: str, value: object, keys: tuple[str, ...]) -> None:
+    if isinstance(value, Mapping) and all(key in value for key in keys):
+        return
+    form = ", ".join(f"{key!r}: ..." for key in keys)
+    raise InputError(
+        f"a {side} of a metric of groups is {{{form}}}, not {value!r}. Register the metric with "
+        "mean_of_groups=True, and set TemplatedTask.group"
+    )
+
+
 def _pairs(targets: Sequence, predictions: Sequence) -> list[tuple]:
     """Returns [(target, prediction), ...]."""
     _check_lengths(targets, predictions)
@@ -734,6 +834,7 @@ register_metric(exact_match, mean_of_examples=True, answers="texts")
 register_metric(token_f1, mean_of_examples=True, answers="texts")
 register_metric(trivia_qa, mean_of_examples=True, answers="texts")
 register_metric(drop, mean_of_examples=True, answers="texts")
+register_metric(group_exact_match, mean_of_groups=True)
 register_metric(edit_similarity, mean_of_examples=True, answers="texts")
 register_metric(rouge, mean_of_examples=True, answers="texts")
 register_metric(rouge_stemmed, mean_of_examples=True, answers="texts")

@@ -1,5 +1,6 @@
 """Rows become text: training examples in drawn templates, evaluation examples in all of them."""
 
+import collections
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
@@ -60,6 +61,9 @@ class EvalRow(NamedTuple):
       correct_option: the first of `correct_options`; -1 for a generation task.
       correct_options: the indices of all options that are correct.
       references: all correct targets, at least one.
+      group: the name of the row's group; None for a task without groups.
+      group_rows: the number of rows of this group that the task keeps in the split; None without
+        groups. If fewer are scored, a cap has cut the group.
     """
 
     example: int
@@ -70,6 +74,8 @@ class EvalRow(NamedTuple):
     correct_option: int
     correct_options: tuple[int, ...]
     references: tuple[str, ...]
+    group: str | None = None
+    group_rows: int | None = None
 
 
 def render_train(  # noqa: PLR0913 (as render_eval, and the mixture's settings)
@@ -136,6 +142,7 @@ def render_eval(
     prompts: Prompts = ZERO_SHOT,
     split: str = "test",
     exemplars: Exemplars | None = None,
+    group_rows: Mapping[str, int] | None = None,
 ) -> Iterator[EvalRow]:
     """Renders each row that the task keeps in every template that asks for the answer.
 
@@ -146,10 +153,16 @@ def render_eval(
       prompts: how examples are shown.
       split: the split that the rows are from.
       exemplars: few-shot exemplars, drawn from the train split.
+      group_rows: the size of each group, see count_group_rows; for a task with groups.
 
     Raises:
       InputError: all templates are turned around, or a row cannot be rendered.
     """
+    if task.group is not None and group_rows is None:
+        raise InputError(
+            f"task {task.name!r} has groups, whose sizes are not given: which ones a cap cuts is "
+            "not known. Pass group_rows=count_group_rows(task, rows)"
+        )
     templates = {}
     for index, template in enumerate(prompts.templates_for(task)):
         if not template.turned_around:
@@ -171,7 +184,25 @@ def render_eval(
                     template=index,
                 )
                 row = row._replace(inputs=prompt)
+            if task.group is not None and group_rows is not None:
+                group = example[task.group]
+                row = row._replace(group=group, group_rows=group_rows[group])
             yield row
+
+
+def count_group_rows(task: TemplatedTask, rows: Iterable[Row]) -> dict[str, int]:
+    """Returns {group: the number of its rows that the task keeps}.
+
+    Args:
+      task: a task with groups.
+      rows: all rows of a split.
+
+    Raises:
+      InputError: a row is not as the task expects it; the message names task and row.
+    """
+    assert task.group is not None
+    examples = kept_examples(task, rows, None)
+    return collections.Counter(example[task.group] for _, example in examples)
 
 
 def kept_examples(

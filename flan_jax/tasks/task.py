@@ -1,6 +1,7 @@
 """A templated task is plain data: where its rows are, how a row becomes fields, which templates."""
 
 import dataclasses
+import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,6 +34,8 @@ class TemplatedTask:
       options: for classification, the fixed options, or the name of the field that lists them for
         each row; the answer must be one of them. None for generation.
       metrics: the metrics; the first value of the first one is the headline metric.
+      group: the field that names the group of a row, such as the question that several rows answer,
+        by a text or a whole number. Metrics of groups score the rows of a group together.
       sandbox: generated practice rows, read instead of a Tfds source when SOURCE is 'sandbox'.
       title: the dataset's name in print.
       dataset: the dataset, if several tasks are its configurations: none of them is trained on
@@ -51,6 +54,7 @@ class TemplatedTask:
     templates: tuple[AnyTemplate, ...]
     options: tuple[str, ...] | str | None = None
     metrics: tuple[MetricFn, ...] = (accuracy,)
+    group: str | None = None
     sandbox: Sandbox | None = None
     title: str = ""
     dataset: str = ""
@@ -91,7 +95,7 @@ class TemplatedTask:
             )
         self._check_cloze()
         try:
-            check_metrics(self.metrics, self.options)
+            check_metrics(self.metrics, self.options, self.group)
         except InputError as error:
             raise InputError(f"task {self.name!r}: {error}") from None
 
@@ -148,6 +152,8 @@ class TemplatedTask:
         not_for_templates = {"answer", "references", OPTIONS}
         if isinstance(self.options, str):
             not_for_templates.add(self.options)
+        if self.group is not None:
+            not_for_templates.add(self.group)
         missing = sorted((shown | set(self.premise)) - example.keys())
         unused = sorted(example.keys() - shown - not_for_templates)
         if missing or unused:
@@ -164,7 +170,7 @@ class TemplatedTask:
           row: a row of the source.
 
         Raises:
-          InputError: the answer is missing or not among the options.
+          InputError: the answer is missing or not among the options, or the group is missing.
         """
         fields = self.fields(row)
         if fields is None:
@@ -174,6 +180,8 @@ class TemplatedTask:
             raise InputError(
                 f"task {self.name!r}: fields() gave no 'answer', only {', '.join(sorted(example))}"
             )
+        if self.group is not None:
+            example[self.group] = self._group(example)
         if self.options is None:
             return example
         options = self._options(example)
@@ -186,6 +194,25 @@ class TemplatedTask:
                     "out"
                 )
         return example
+
+    def _group(self, example: Mapping[str, Any]) -> str:
+        """Returns the name of a row's group."""
+        assert self.group is not None
+        if self.group not in example:
+            raise InputError(
+                f"task {self.name!r}: the group of a row is in the field {self.group!r}, which "
+                f"fields() did not give, only {', '.join(sorted(example))}. Return it from "
+                "fields(), or name another field"
+            )
+        group = example[self.group]
+        is_number = isinstance(group, numbers.Integral) and not isinstance(group, bool)
+        if is_number or (isinstance(group, str) and group):
+            return str(group)
+        raise InputError(
+            f"task {self.name!r}: {group!r} ({type(group).__name__}) cannot name the group of a "
+            f"row. Let fields() return a text or a whole number as {self.group!r}, for example "
+            "f'{paragraph}/{question}'"
+        )
 
     def _options(self, example: Mapping[str, Any]) -> tuple[str, ...]:
         if not isinstance(self.options, str):

@@ -3,7 +3,7 @@ import io
 
 import pytest
 import rich.console
-from toy_tasks import CHAT, KIND, SPELL
+from toy_tasks import CHAT, HERD, KIND, SPELL
 
 from flan_jax.cli import inspect_task
 from flan_jax.data.row_tokenizer import RowTokenizer
@@ -184,3 +184,7 @@ def test_a_conversation_is_shown_by_segments():
         lengths={"inputs": sum(inputs), "targets": 16},
     )
     assert (counts.mean_inputs, counts.cut_inputs) == (sum(inputs), 0)
+
+
+def test_the_header_names_the_field_of_the_group():
+    assert " · options: no, yes · grouped by herd · accuracy, group_ex" in shown(HERD)

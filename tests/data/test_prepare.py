@@ -11,7 +11,7 @@ import pytest
 import tokenizers
 import toy_tasks
 from stores import input_and_target_tokens
-from toy_tasks import KIND, SPELL, FailingRows, Rows, generation
+from toy_tasks import HERD, KIND, SPELL, FailingRows, Rows, generation
 
 from flan_jax.data import prepare as prepare_module
 from flan_jax.data.prepare import prepare
@@ -82,6 +82,29 @@ def test_eval_stores(tokenizer, tmp_path):
             assert options == [with_eos(tokenizer, text) for text in row.options]
             assert store.references(i) == list(row.references)
             assert store.inputs_text(i) == row.inputs
+
+
+@pytest.mark.parametrize("cap", [3, None])
+def test_the_groups_of_an_eval_store(tokenizer, tmp_path, cap):
+    """Groups have their size in the split; finding it counts no row as left out."""
+    request = Request(HERD, "test", "eval")
+    selection = Selection(max_eval_examples=cap)
+    (store,) = prepare(
+        [request], RowTokenizer(tokenizer), tmp_path, selection=selection, workers=0
+    ).values()
+    groups = [(store.group(row), store.group_rows(row)) for row in range(len(store))]
+    sizes = {"666": 1, "667": 3, "668": 2, "669": 3, "670": 2, "671": 3, "672": 3}
+    everything = [(name, size) for name, size in sizes.items() for _ in range(2 * size)]
+    assert groups == everything[: len(store)]
+    assert (store.meta["examples"], store.meta["filtered"]) == (
+        (17, 3) if cap is None else (3, 0)
+    )
+
+
+def test_a_store_without_groups(tokenizer, tmp_path):
+    request = Request(KIND, "test", "eval")
+    (store,) = prepare([request], RowTokenizer(tokenizer), tmp_path, workers=0).values()
+    assert (store.group(0), store.group_rows(0)) == (None, None)
 
 
 def test_many_batches_are_one_store(tokenizer, tmp_path, monkeypatch):

@@ -87,6 +87,7 @@ def test_which_settings_change_the_fingerprint(tokenizer, request_, changes, is_
         ({"source": Rows(21)}, True),
         ({"fields": lambda row: kind_fields(row)}, True),
         ({"name": "other"}, True),
+        ({"group": "animal"}, True),
     ],
 )
 def test_which_changes_of_a_task_change_the_fingerprint(tokenizer, changes, is_other):

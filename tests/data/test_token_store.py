@@ -116,6 +116,8 @@ def test_eval_columns(tmp_path):
             pa.array([[1, 0], [], [0]], columns.field("correct_options").type),
             pa.array([["a"], ["b", "ü"], ["c"]], columns.field("references").type),
             pa.array(["x", "y\n", "z"], columns.field("inputs_text").type),
+            pa.array(["g/1", None, "ü"], columns.field("group").type),
+            pa.array([4, None, 1], pa.int32()),
         ],
         columns,
     )
@@ -130,6 +132,8 @@ def test_eval_columns(tmp_path):
     assert [store.correct_options(row) for row in (0, 1, 5)] == [[1, 0], [], [0]]
     assert store.references(4) == ["b", "ü"]
     assert store.inputs_text(1) == "y\n"
+    assert [store.group(row) for row in (0, 1, 5)] == ["g/1", None, "ü"]
+    assert [store.group_rows(row) for row in (0, 1, 5)] == [4, None, 1]
 
 
 def test_meta(tmp_path):

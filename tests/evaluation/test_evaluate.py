@@ -1,12 +1,19 @@
 import dataclasses
+import importlib
+import sys
 
+import numpy as np
 import pytest
 from toy_evaluation import PARAMS_ID, ROWS, Killed, MortalScorer, is_complete
 from toy_tasks import KIND, SPELL
 
+from flan_jax.data.prepare import prepare
+from flan_jax.data.row_tokenizer import RowTokenizer
+from flan_jax.data.store_requests import Request
 from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.evaluation.evaluate import cluster_means, evaluate
 from flan_jax.evaluation.jobs import (
+    EvalJob,
     job_during_training,
     jobs_after_training,
     jobs_before_training,
@@ -15,6 +22,9 @@ from flan_jax.evaluation.summaries import summarize_task
 from flan_jax.json_files import read_json, read_jsonl
 from flan_jax.run_records import AFTER, Prediction
 from flan_jax.tasks.clusters import CLUSTER_VIEWS, ClusterView
+from flan_jax.tasks.metrics import METRICS
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.task import TASKS
 
 
 def test_scores_are_written_beside_those_of_before(
@@ -177,3 +187,93 @@ def test_scores_and_means_are_grouped_by_the_view_of_the_data(
     evaluate(context, after, PARAMS_ID, params)
     kind, spell = (read_json(tmp_path / "eval" / f"{name}.json") for name in ROWS)
     assert (kind["cluster"], spell["cluster"]) == ("animals", "language")
+
+
+USERS_MODULE = """
+import dataclasses
+
+from toy_tasks import HERD
+
+from flan_jax.tasks import register, register_metric
+from flan_jax.tasks.metrics import accuracy, group_exact_match, split_groups
+
+
+def squared_accuracy(targets, predictions):
+    squares = []
+    for group in split_groups(targets, predictions).values():
+        squares.append((accuracy(*group)["accuracy"] / 100) ** 2)
+    return {"squared_accuracy": 100 * sum(squares) / len(squares)}
+
+
+register_metric(squared_accuracy, mean_of_groups=True)
+metrics = (squared_accuracy, accuracy, group_exact_match)
+TASK = register(dataclasses.replace(HERD, name="my_herd", metrics=metrics))
+"""
+
+
+@pytest.fixture
+def users_task(tmp_path, monkeypatch):
+    """A task with groups and a metric of groups from a module outside of the project."""
+    (tmp_path / "my_herd_task.py").write_text(USERS_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    task = importlib.import_module("my_herd_task").TASK
+    yield task
+    del sys.modules["my_herd_task"], TASKS["my_herd"], METRICS["squared_accuracy"]
+
+
+def test_a_users_task_with_groups_is_scored_and_resumed(
+    tmp_path, users_task, tokenizer, params, make_context
+):
+    (store,) = prepare(
+        [Request(users_task, "test", "eval")],
+        RowTokenizer(tokenizer),
+        tmp_path / "cache",
+        workers=0,
+        progress=False,
+    ).values()
+    # The last of the groups of 1, 3, 2, 3, 2, 3 and 3 examples is cut, in both templates.
+    job = EvalJob(
+        phase=AFTER,
+        prompts=Prompts(),
+        stores={("my_herd", "test"): store},
+        limits={("my_herd", "test"): 2 * 16},
+        held_out=("my_herd",),
+        cluster_of={"my_herd": "zoo"},
+    )
+    folders = {}
+    for name, lives in (("whole", 10**9), ("killed", 2)):
+        folders[name] = tmp_path / name
+        context = make_context(folders[name])
+        MortalScorer.lives = lives
+        if name == "killed":
+            with pytest.raises(Killed):
+                evaluate(context, job, PARAMS_ID, params)
+            MortalScorer.lives = 10**9
+        evaluate(context, job, PARAMS_ID, params)
+    for file in ("eval/my_herd.json", "predictions/my_herd-after.jsonl"):
+        whole, killed = (folder / file for folder in folders.values())
+        assert whole.read_bytes() == killed.read_bytes()
+
+    rows = list(read_jsonl(folders["killed"] / "predictions" / "my_herd-after.jsonl"))
+    predictions = [Prediction.from_json(row) for row in rows]
+    assert [(row["group"], row["group_rows"]) for row in rows[:3]] == [
+        ("666", 1),
+        ("666", 1),
+        ("667", 3),
+    ]
+    scores = read_json(folders["killed"] / "eval" / "my_herd.json")["after"]
+    assert (scores["metric"], scores["groups"]) == ("squared_accuracy", 6)
+    assert (scores["partial_groups"], scores["examples"]) == (1, 16)
+    assert np.shape(scores["values"]) == (2, 6)
+    for entry in scores["templates"]:
+        in_template = [row for row in predictions if row.template == entry["template"]]
+        shares = []
+        for group in ("666", "667", "668", "669", "670", "671"):
+            right = [p.chosen in p.right for p in in_template if p.group == group]
+            shares.append(np.mean(right))
+        assert entry["test"]["squared_accuracy"] == pytest.approx(
+            100 * np.mean(np.square(shares))
+        )
+        assert entry["test"]["group_exact_match"] == pytest.approx(
+            100 * np.mean([share == 1 for share in shares])
+        )

@@ -3,14 +3,22 @@ import json
 
 import numpy as np
 import pytest
-from toy_tasks import KIND, SPELL
+from toy_tasks import HERD, KIND, SPELL
 
 from flan_jax.bootstrap import bootstrap
 from flan_jax.errors import InputError
 from flan_jax.evaluation.summaries import summarize_predictions, summarize_task
 from flan_jax.run_records import Prediction, TemplateScore
 from flan_jax.tasks import metrics
-from flan_jax.tasks.metrics import accuracy, bleu, edit_similarity, matthews, yes_f1
+from flan_jax.tasks.metrics import (
+    accuracy,
+    bleu,
+    edit_similarity,
+    group_exact_match,
+    matthews,
+    split_groups,
+    yes_f1,
+)
 from flan_jax.tasks.task import TASKS
 
 CHOOSE = dataclasses.replace(KIND, options="choices")
@@ -79,6 +87,8 @@ def test_the_scores_of_a_ranked_task():
         "chance": 50.0,
         "majority": 25.0,  # each position is right once in four
         "examples": 4,
+        "groups": None,
+        "partial_groups": None,
         "truncated": 0.0,
         "ties": 0.0,
         "values": values,
@@ -304,3 +314,163 @@ def test_a_user_metric_of_a_whole_set_has_an_interval_over_examples(monkeypatch)
     low, high = summary.interval
     assert low < summary.mean < high
     assert summary.values is None
+
+
+BY_HERD = dataclasses.replace(HERD, metrics=(group_exact_match, accuracy))
+"""A task whose headline metric is one of groups."""
+
+
+def in_groups(*groups, template=0):
+    """Predictions of groups, each a list of (right, chosen) or of (right, scores)."""
+    rows = []
+    for name, group in enumerate(groups):
+        for right, answer in group:
+            example = len(rows)
+            if isinstance(answer, list):
+                row = scored(example, right, answer)
+                row = dataclasses.replace(row, template=template)
+            else:
+                row = ranked(example, template, right, answer)
+            rows.append(
+                dataclasses.replace(row, group=f"herd {name}", group_rows=len(group))
+            )
+    return rows
+
+
+def test_metrics_of_groups_beside_others():
+    """Two of three groups are right in template 0, where 5 of 6 rows are, and none in 1."""
+    rows = in_groups([(1, 1), (0, 0)], [(0, 0), (0, 1), (1, 1)], [(1, 1)])
+    rows += in_groups([(1, 0), (0, 0)], [(0, 0), (0, 1), (1, 1)], [(1, 0)], template=1)
+    summary = summarize_task(HERD, {"test": rows})
+    assert [entry.splits["test"] for entry in summary.templates] == [
+        {
+            "accuracy": pytest.approx(500 / 6),
+            "group_exact_match": pytest.approx(200 / 3),
+        },
+        {"accuracy": 50.0, "group_exact_match": 0.0},
+    ]
+    assert summary.further_metrics == {"group_exact_match": pytest.approx(100 / 3)}
+    assert (summary.groups, summary.partial_groups, summary.examples) == (3, 0, 6)
+    # What is scored beside a metric of groups is the same as without it.
+    alone = summarize_task(
+        dataclasses.replace(KIND, metrics=(accuracy,)), {"test": rows}
+    )
+    assert (summary.mean, summary.interval) == (alone.mean, alone.interval)
+    assert summary.values == alone.values
+
+
+def test_the_rows_of_a_group_may_lie_apart():
+    rows = in_groups([(1, 1), (0, 0)], [(0, 0), (0, 1)], [(1, 1)])
+    rows = [rows[i] for i in (2, 0, 4, 3, 1)]
+    summary = summarize_task(BY_HERD, {"test": rows})
+    assert summary.values == [[100.0, 0.0, 100.0]]
+
+
+def test_the_interval_of_a_metric_of_groups_is_over_groups():
+    """Twenty groups of ten rows: their mean is as uncertain as that of twenty rows."""
+    groups = [[(0, 0)] * 9 + [(0, int(number % 2))] for number in range(20)]
+    templates = [*in_groups(*groups), *in_groups(*groups, template=1)]
+    summary = summarize_task(BY_HERD, {"test": templates})
+    values = [[100.0, 0.0] * 10] * 2
+    expected = bootstrap(values)
+    assert summary.values == values
+    assert (summary.mean, summary.metric) == (50.0, "group_exact_match")
+    assert summary.interval == (expected.low, expected.high)
+    assert summary.standard_error == expected.standard_error
+    assert summary.standard_error == pytest.approx(100 * 0.5 / np.sqrt(20), rel=0.1)
+
+
+def test_a_tied_group_counts_the_share_of_its_choices_that_are_right():
+    """Each row counts 1/n as it does in accuracy, so that a group counts their product."""
+    tie = [-1.0, -1.0]
+    rows = in_groups(
+        [(0, tie)],
+        [(0, tie), (1, tie)],
+        [(0, tie), (0, [-1.0, -2.0])],
+        [(0, tie), (0, [-2.0, -1.0])],
+        [([0, 1], tie), (0, tie)],
+    )
+    task = dataclasses.replace(BY_HERD, options="choices")
+    summary = summarize_task(task, {"test": rows})
+    assert summary.values == [[50.0, 25.0, 50.0, 0.0, 50.0]]
+    (entry,) = summary.templates
+    assert entry.splits["test"]["accuracy"] == pytest.approx(500 / 9)
+    assert summary.ties == pytest.approx(100 * 7 / 9)
+
+
+def test_many_tied_rows_of_a_group_are_drawn():
+    """Of 2**7 choices 64 are drawn, the same ones each time; right are a share of 1/2."""
+
+    def first_is_right(targets, predictions):
+        share = float(targets[0]["value"] == predictions[0]["value"])
+        return {"first_is_right": 100 * share}
+
+    group = [(0, [0.0, 0.0])] * 7
+    rows = in_groups(*[group] * 20)
+    task = dataclasses.replace(HERD, metrics=(first_is_right,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+        metrics.register_metric(first_is_right, mean_of_groups=True)
+        summary = summarize_task(task, {"test": rows})
+        assert summary == summarize_task(task, {"test": rows})
+    assert summary.mean == pytest.approx(50, abs=5)
+    assert len(set(summary.values[0])) > 1
+
+
+def test_chance_and_majority_of_a_metric_of_groups():
+    """Groups of one and two rows of two options: a blind guess is right in 1/2 and 1/4."""
+    rows = in_groups([(0, 1)], [(0, 1), (0, 1)], [(0, 0), (1, 1)])
+    summary = summarize_task(BY_HERD, {"test": rows})
+    assert summary.chance == pytest.approx(100 * (1 / 2 + 1 / 4 + 1 / 4) / 3)
+    # Always "no" is right in the first two groups.
+    assert summary.majority == pytest.approx(200 / 3)
+    assert summary.mean == pytest.approx(100 / 3)
+
+
+def test_a_group_that_a_cap_cuts_does_not_count():
+    rows = in_groups([(1, 1), (0, 0)], [(0, 1)], [(1, 1), (0, 0), (1, 0)])[:-1]
+    summary = summarize_task(HERD, {"test": rows})
+    (entry,) = summary.templates
+    assert entry.splits["test"] == {"accuracy": 80.0, "group_exact_match": 50.0}
+    assert (summary.groups, summary.partial_groups, summary.examples) == (2, 1, 5)
+    assert summarize_task(BY_HERD, {"test": rows}).values == [[100.0, 0.0]]
+
+
+def test_without_whole_groups_their_metric_is_absent_or_refused():
+    rows = in_groups([(1, 1), (0, 0)])[:1]
+    summary = summarize_task(HERD, {"test": rows})
+    assert summary.templates[0].splits == {"test": {"accuracy": 100.0}}
+    assert (summary.groups, summary.partial_groups) == (0, 1)
+    with pytest.raises(InputError, match="none of the 1 examples' groups is whole"):
+        summarize_task(BY_HERD, {"test": rows})
+
+
+def test_predictions_from_before_a_task_had_groups():
+    rows = [ranked(3, 0, 1, 1)]
+    with pytest.raises(InputError, match="example 3 names no group.* Evaluate again"):
+        summarize_task(HERD, {"test": rows})
+
+
+def test_groups_of_generated_answers():
+    task = dataclasses.replace(SPELL, group="herd", metrics=(group_exact_match,))
+    rows = [
+        dataclasses.replace(
+            generated(i, 0, ["a", "A"], text), group=str(i // 2), group_rows=2
+        )
+        for i, text in enumerate(["a", "A", "a", "b"])
+    ]
+    assert summarize_task(task, {"test": rows}).values == [[100.0, 0.0]]
+
+
+def test_a_users_metric_of_groups(monkeypatch):
+    def yes_f1_by_group(targets, predictions):
+        groups = split_groups(targets, predictions).values()
+        return {"f1m": float(np.mean([yes_f1(*group)["yes_f1"] for group in groups]))}
+
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+    metrics.register_metric(yes_f1_by_group, mean_of_groups=True)
+    task = dataclasses.replace(HERD, metrics=(yes_f1_by_group, group_exact_match))
+    rows = in_groups([(1, 1), (1, 0)], [(1, 1), (0, 1), (0, 0)])
+    summary = summarize_task(task, {"test": rows})
+    assert summary.values == [[pytest.approx(200 / 3, abs=1e-4)] * 2]
+    assert summary.further_metrics == {"group_exact_match": 0.0}

@@ -1,7 +1,12 @@
 import pytest
 from run_directory import scores, task
 
-from flan_jax.reports.notes import tasks_without_scores, tied_prompts, truncated_prompts
+from flan_jax.reports.notes import (
+    partial_groups,
+    tasks_without_scores,
+    tied_prompts,
+    truncated_prompts,
+)
 from flan_jax.run_records import TaskScores
 
 
@@ -50,6 +55,23 @@ def test_tasks_with_ties_are_named():
         "Ties (n options have the highest score; each counts 1/n): cb 12 %."
     )
     assert tied_prompts([task_scores("sst2", after=0.0)]) is None
+
+
+def test_tasks_with_groups_that_a_cap_cuts_are_named():
+    """The most over phases; records without groups, and of whole groups alone, are not named."""
+
+    def of_groups(groups, partial):
+        return scores(50.0) | {"groups": groups, "partial_groups": partial}
+
+    cut = task("multirc", before=of_groups(12, 1), after=of_groups(0, 2))
+    whole = task("herd", after=of_groups(50, 0))
+    plain = task("cb", after=scores(50.0))
+    tasks = [TaskScores.from_json(record) for record in (whole, cut, plain)]
+    assert partial_groups(tasks) == (
+        "Groups that a cap on examples cuts (metrics of groups leave them out): "
+        "multirc 2 of 2."
+    )
+    assert partial_groups([tasks[0], tasks[2]]) is None
 
 
 def test_tasks_without_scores_are_named_with_the_reason():

@@ -226,10 +226,10 @@ def test_the_scores_of_a_checkpoint_say_nothing_of_training(tmp_path):
     header = re.findall(r"<th[^>]*>([^<]*)</th>", page)
     assert header[: header.index("option")] == [
         "task", "cluster", "metric", "chance", "score", "95 % interval",
-        "best dev. template", "over templates", "examples", "score, prompts none",
+        "best dev. template", "over templates", "examples", "other metrics", "score, prompts none",
     ]  # fmt: skip
     wide = max(page.split("<tr"), key=lambda row: row.count("<td"))
-    assert wide.count("<td") == 10
+    assert wide.count("<td") == 11
     shown = re.sub(
         r"<style>.*?</style>|<svg.*?</svg>|<details>.*", "", page, flags=re.DOTALL
     )
@@ -289,3 +289,20 @@ assert "matplotlib.figure" in sys.modules
 assert not {"jax", "tensorflow", "seqio", "flax", "matplotlib.pyplot"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script, str(run)], check=True)
+
+
+def test_other_metrics_and_groups_are_shown(tmp_path):
+    after = scores(60.0, 70.0)
+    for entry, matches in zip(after["templates"], (20.0, 31.0), strict=True):
+        entry["test"]["group_exact_match"] = matches
+    after |= {"groups": 12, "partial_groups": 1}
+    answered = prediction(7, 0, 1) | {"group": "3/1", "group_rows": 4}
+    run = write_run(
+        tmp_path,
+        task("multirc", "reading_comp", after=after),
+        predictions={"multirc-after": [answered]},
+    )
+    page = html(run)
+    assert "<td class=n>group_exact_match 25.5</td>" in page
+    assert "metrics of groups leave them out): multirc 1 of 13." in page
+    assert "test example 7, template 0, group 3/1" in page

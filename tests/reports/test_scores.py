@@ -6,7 +6,9 @@ from run_directory import scores, task
 
 from flan_jax.bootstrap import Interval, bootstrap
 from flan_jax.reports.scores import (
+    Score,
     format_interval,
+    format_metrics,
     format_p_value,
     mean_row,
     paired_p_value,
@@ -144,3 +146,9 @@ def test_texts():
         "< 0.001",
         "0.042",
     ]
+
+
+def test_other_metrics_as_text():
+    score = Score([], other_metrics={"yes_f1": 61.24, "group_exact_match": 20.0})
+    assert format_metrics(score) == "yes_f1 61.2, group_exact_match 20.0"
+    assert format_metrics(Score([])) == format_metrics(None) == ""

@@ -13,6 +13,7 @@ from flan_jax.errors import InputError
 from flan_jax.tasks.few_shot import BETWEEN, Exemplars
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import kept_examples, render_eval, render_train
+from flan_jax.tasks.templates import FormatTemplate
 
 MANY = dataclasses.replace(KIND, source=Rows(60))
 
@@ -266,3 +267,31 @@ def test_no_train_split(tokenizer, tmp_path):
             tmp_path,
             workers=0,
         )
+
+
+def test_an_exemplar_differs_from_the_query_in_more_than_the_group():
+    """Groups that no template shows do not count; where one shows them, they do."""
+
+    def fields(group):
+        return {
+            "animal": "jay",
+            "answer": "yes",
+            "options": ("no", "yes"),
+            "herd": group,
+        }
+
+    def draw(task):
+        pool = [(number, fields(str(number))) for number in range(9)]
+        exemplars = Exemplars(
+            task, pool, Prompts(shots=2), count_tokens=words, tokens=99, seed=0
+        )
+        query, _ = task.templates[0].render(fields("x"))
+        prompt = exemplars.prompt(
+            query, split="test", number=0, example=fields("x"), template=0
+        )
+        return prompt.removesuffix(query)
+
+    task = dataclasses.replace(KIND, group="herd", templates=KIND.templates[:1])
+    assert draw(task) == ""
+    shown = FormatTemplate("Does the {animal} of herd {herd} fly?\n{options}")
+    assert draw(dataclasses.replace(task, templates=(shown,))).count("herd") == 2

@@ -24,6 +24,7 @@ from flan_jax.tasks.metrics import (
     edit_similarity,
     exact_match,
     find_metric,
+    group_exact_match,
     macro_f1,
     macro_recall,
     matthews,
@@ -35,6 +36,7 @@ from flan_jax.tasks.metrics import (
     rouge_l,
     rouge_l_stemmed,
     rouge_stemmed,
+    split_groups,
     sum_statistics,
     token_f1,
     trivia_qa,
@@ -439,9 +441,10 @@ def word_count(targets, predictions):
 
 
 def test_all_metrics_have_intervals_over_examples():
-    assert {
-        metric.name for metric in METRICS.values() if not metric.mean_of_examples
-    } == {
+    assert {metric.name for metric in METRICS.values() if metric.mean_of_groups} == {
+        "group_exact_match"
+    }
+    assert {metric.name for metric in METRICS.values() if metric.resample} == {
         "bleu",
         "macro_f1",
         "macro_recall",
@@ -451,7 +454,8 @@ def test_all_metrics_have_intervals_over_examples():
         "yes_f1",
     }
     for metric in METRICS.values():
-        assert metric.mean_of_examples == (metric.resample is None)
+        is_mean = metric.mean_of_examples or metric.mean_of_groups
+        assert is_mean == (metric.resample is None)
 
 
 @pytest.mark.parametrize(
@@ -491,7 +495,7 @@ def test_the_options_that_a_metric_can_score(registry):
         names = set()
         for name, metric in METRICS.items():
             try:
-                check_metrics((metric.function,), options)
+                check_metrics((metric.function,), options, group="question")
             except InputError:
                 names.add(name)
         return names
@@ -526,6 +530,13 @@ def test_a_metric_with_two_intervals_is_refused(registry):
         )
 
 
+@pytest.mark.parametrize("other", ["mean_of_examples", "resample"])
+def test_a_metric_of_groups_with_another_interval_is_refused(registry, other):
+    interval = True if other == "mean_of_examples" else recompute(word_count)
+    with pytest.raises(InputError, match="is a mean of groups.* in 2 ways. Give one"):
+        register_metric(word_count, mean_of_groups=True, **{other: interval})
+
+
 def test_two_metrics_of_one_name_are_refused(registry):
     register_metric(word_count)
     with pytest.raises(InputError, match="two metrics are named 'word_count'"):
@@ -543,3 +554,69 @@ def test_constant_and_extreme_numbers_have_finite_correlations(recwarn):
     assert extreme["spearman"] == pytest.approx(100.0)
     assert math.isfinite(extreme["pearson"])
     assert not recwarn
+
+
+def grouped(*rows):
+    """(targets, predictions) of a metric of groups, from (group, target, prediction)."""
+    targets = [{"group": group, "value": target} for group, target, _ in rows]
+    return targets, [{"value": text} for _, _, text in rows]
+
+
+def test_a_group_matches_if_all_of_its_rows_do():
+    rows = grouped(
+        ("a", "yes", "yes"),
+        ("b", "no", "yes"),
+        ("a", "no", "no"),
+        ("c", ["2", "two"], "two"),
+        ("b", "no", "no"),
+        (7, "x", "X"),
+    )
+    assert group_exact_match(*rows) == {"group_exact_match": 50.0}
+    assert split_groups(*rows) == {
+        "a": (["yes", "no"], ["yes", "no"]),
+        "b": (["no", "no"], ["yes", "no"]),
+        "c": ([["2", "two"]], ["two"]),
+        7: (["x"], ["X"]),
+    }
+
+
+@given(ANSWERS, st.data())
+def test_the_match_of_groups_is_t5s(pairs, data):
+    """T5's mean_group_metric(all_match): the mean over groups of whether the lists are equal."""
+    groups = [data.draw(st.integers(0, 3)) for _ in pairs]
+    rows = [(group, *pair) for group, pair in zip(groups, pairs, strict=True)]
+    matches = []
+    for group in set(groups):
+        targets = [target for name, target, _ in rows if name == group]
+        predictions = [text for name, _, text in rows if name == group]
+        matches.append(np.array_equal(targets, predictions))
+    expected = 100 * np.mean(matches)
+    assert group_exact_match(*grouped(*rows))["group_exact_match"] == pytest.approx(
+        expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "match"),
+    [
+        ("yes", {"value": "yes"}, "a target of a metric of groups is .* not 'yes'"),
+        ({"value": "yes"}, {"value": "yes"}, "{'group': ..., 'value': ...}, not"),
+        ({"group": 1, "value": "yes"}, "yes", "a prediction .* {'value': ...}, not"),
+        (
+            {"group": [1], "value": "x"},
+            {"value": "x"},
+            r"group \[1\] .*unhashable type",
+        ),
+        ({"group": (0, [1]), "value": "x"}, {"value": "x"}, "unhashable.*Write a text"),
+    ],
+)
+def test_what_is_not_of_a_group(target, prediction, match):
+    with pytest.raises(InputError, match=match):
+        group_exact_match([target], [prediction])
+
+
+def test_a_metric_of_groups_needs_a_task_with_groups():
+    with pytest.raises(
+        InputError, match="'toy_kind': group_exact_match .*Set TemplatedTask.group"
+    ):
+        dataclasses.replace(KIND, metrics=(accuracy, group_exact_match))

@@ -4,12 +4,13 @@ import itertools
 
 import pytest
 import toy_tasks
-from toy_tasks import CHAT, KIND, SPELL, generation
+from toy_tasks import CHAT, HERD, KIND, SPELL, generation
 
 from flan_jax.errors import InputError
 from flan_jax.tasks.rendering import (
     EvalRow,
     TrainRow,
+    count_group_rows,
     drawn_templates,
     render_eval,
     render_train,
@@ -286,3 +287,25 @@ def test_bad_counts():
         next(render_train(KIND, [], renderings=0))
     with pytest.raises(InputError, match="^0 examples of a dataset"):
         next(render_train(KIND, [], cap=0))
+
+
+def test_a_cap_does_not_change_the_size_of_a_group():
+    rows = list(HERD.source.rows("test"))
+    sizes = count_group_rows(HERD, rows)
+    assert list(sizes.values()) == [1, 3, 2, 3, 2, 3, 3]
+    rendered = list(render_eval(HERD, rows, max_examples=3, group_rows=sizes))
+    assert [(row.template, row.group, row.group_rows) for row in rendered] == [
+        (0, "666", 1),
+        (1, "666", 1),
+        (0, "667", 3),
+        (1, "667", 3),
+        (0, "667", 3),
+        (1, "667", 3),
+    ]
+    plain = list(render_eval(KIND, rows, max_examples=3))
+    assert [row._replace(group=None, group_rows=None) for row in rendered] == plain
+
+
+def test_groups_of_unknown_size():
+    with pytest.raises(InputError, match="'toy_herd' has groups.*count_group_rows"):
+        next(render_eval(HERD, HERD.source.rows("test")))

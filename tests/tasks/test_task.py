@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 
+import numpy as np
 import pytest
 from toy_tasks import KIND, SPELL, Rows
 
@@ -206,3 +207,41 @@ def test_fields_of_cloze_and_premise_are_checked():
     example = task.example({"animal": "jay", "number": 8})
     with pytest.raises(InputError, match="does not give: beast, place"):
         task.check_fields(example)
+
+
+def in_group(**fields):
+    """The fields of a row of a task with groups, whose field `herd` names the group."""
+    task = dataclasses.replace(
+        KIND, group="herd", fields=lambda row: {"animal": "jay", "answer": "yes", **row}
+    )
+    return task.example(fields)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"), [("3/7", "3/7"), (7, "7"), (np.int32(7), "7"), (0, "0")]
+)
+def test_a_group_is_named_by_a_text_or_a_whole_number(group, name):
+    assert in_group(herd=group)["herd"] == name
+
+
+@pytest.mark.parametrize(
+    "group", [None, "", True, 1.5, (1, 2), [1, 2], {"paragraph": 1}]
+)
+def test_what_cannot_name_a_group(group):
+    with pytest.raises(InputError, match=r"'toy_kind': .* cannot name the group of a"):
+        in_group(herd=group)
+
+
+def test_rows_without_the_field_of_the_group():
+    with pytest.raises(
+        InputError, match="the field 'herd', which fields.* only animal, answer. Return"
+    ):
+        in_group()
+
+
+def test_templates_need_not_show_the_group():
+    task = dataclasses.replace(KIND, group="herd")
+    fields = {"animal": "jay", "answer": "yes", "options": ("no", "yes"), "herd": "7"}
+    task.check_fields(fields)
+    with pytest.raises(InputError, match="that no template names: herd"):
+        KIND.check_fields(fields)
