@@ -8,6 +8,9 @@ flan_jax.data.prepare puts into the stores: `train` each row in a drawn template
 template 3 alone (FLAN's names), and beside a mixture `flan2021` the two parts of each
 leave-one-cluster-out split, `flan2021_without_nli` and `flan2021_nli`.
 
+A task with groups has T5's convention for metrics of groups: its postprocessor makes targets
+{"group": ..., "value": text} and predictions {"value": text}. A group is within one template.
+
 Rows are FLAN's, or of another row format that begins with PAD, as seqio's converters do.
 
 A conversation's features are `inputs`, all segments but the last, and `targets`, the last one, each
@@ -17,12 +20,15 @@ decoder-only rows with loss on every reply.
 After the import, a task that was added with seqio.TaskRegistry.add can be named in our mixtures.
 """
 
+import collections
 import dataclasses
 import functools
 import importlib
 import importlib.util
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import seqio
@@ -38,6 +44,7 @@ from flan_jax.data.tokenizers import Tokenizer, load_tokenizer
 from flan_jax.errors import InputError
 from flan_jax.tasks.clusters import leave_one_cluster_out
 from flan_jax.tasks.fingerprints import fingerprint
+from flan_jax.tasks.metrics import MetricFn, Scores, find_metric
 from flan_jax.tasks.mixtures import MAXIMUM_RATE, MIXTURES, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.rendering import ZERO_SHOT, EvalRow, TrainRow
@@ -55,6 +62,11 @@ SEQIO_CLUSTER = "seqio"
 """The cluster of seqio's own tasks in our mixtures."""
 LOSS_WEIGHTS = "inputs_loss_weights"
 """The feature that is 1 where a token of `inputs` has loss."""
+GROUP_FEATURES = {
+    "group": tf.TensorSpec((), tf.string),
+    "group_rows": tf.TensorSpec((), tf.int32),
+}
+"""The features of evaluation examples of a task with groups, see EvalRow."""
 UNLIMITED = 2**31
 """Tokens of a feature whose length seqio does not limit."""
 
@@ -200,14 +212,72 @@ def _add_task(
         preprocessors = [
             functools.partial(_segment_features, row_tokenizer=examples.row_tokenizer)
         ]
+    metrics = list(examples.task.metrics)
+    postprocess = None
+    if examples.task.group is not None:
+        metrics = [_metric_of_group_values(metric) for metric in metrics]
+        postprocess = _group_value
     _add(
         seqio.TaskRegistry,
         name,
         source=examples,
         output_features=features,
         preprocessors=preprocessors,
-        metric_fns=list(examples.task.metrics),
+        postprocess_fn=postprocess,
+        metric_fns=metrics,
     )
+
+
+def _group_value(
+    text: str, example: Mapping[str, Any] | None = None, is_target: bool = False
+) -> dict[str, object]:
+    """Returns a target or a prediction in T5's form, the postprocessor of a task with groups.
+
+    >>> _group_value("yes", {"group": b"3 0/5", "group_rows": 4}, is_target=True)
+    {'value': 'yes', 'group': '3 0/5', 'group_rows': 4}
+
+    Args:
+      text: the decoded target or prediction.
+      example: the example of the evaluation split.
+      is_target: whether the text is the target.
+    """
+    if not is_target:
+        return {"value": text}
+    assert example is not None
+    group = np.asarray(example["group"]).item().decode("utf-8")
+    return {"value": text, "group": group, "group_rows": int(example["group_rows"])}
+
+
+def _metric_of_group_values(metric: MetricFn) -> MetricFn:
+    """Returns a metric of a task with groups that has targets and predictions of `_group_value`.
+
+    As in our evaluation, a metric of groups sees whole groups alone.
+    """
+
+    @functools.wraps(metric)
+    def of_values(targets: Sequence, predictions: Sequence) -> Scores:
+        texts = [prediction["value"] for prediction in predictions]
+        return metric([target["value"] for target in targets], texts)
+
+    @functools.wraps(metric)
+    def of_groups(targets: Sequence, predictions: Sequence) -> Scores:
+        scored = collections.Counter(target["group"] for target in targets)
+        is_whole = [scored[t["group"]] == t["group_rows"] for t in targets]
+        if not any(is_whole):
+            name = find_metric(metric).name
+            print(
+                f"{name} is left out: it scores whole groups, and all are cut. Evaluate more "
+                "examples",
+                file=sys.stderr,
+                flush=True,
+            )
+            return {}
+        return metric(
+            list(itertools.compress(targets, is_whole)),
+            list(itertools.compress(predictions, is_whole)),
+        )
+
+    return of_groups if find_metric(metric).mean_of_groups else of_values
 
 
 def _without_loss_on_inputs(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -259,7 +329,9 @@ def _segment_features(
         arrays = tf.numpy_function(join, arguments, [tf.int32] * 3)
         for array in arrays:
             array.set_shape([None])
-        return dict(zip(("inputs", "targets", LOSS_WEIGHTS), arrays, strict=True))
+        names = ("inputs", "targets", LOSS_WEIGHTS)
+        group = {name: example[name] for name in GROUP_FEATURES if name in example}
+        return dict(zip(names, arrays, strict=True)) | group
 
     return dataset.map(features, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -332,25 +404,28 @@ class _RenderedExamples(seqio.FunctionDataSource):
         self, split: str, shuffle_files: bool, seed: int | None = None
     ) -> tf.data.Dataset:
         """Returns the examples in their order. seqio shuffles them itself where that is asked."""
+        has_groups = self.task.group is not None and split != "train"
+        group_features = GROUP_FEATURES if has_groups else {}
         if self.are_pairs:
             text = tf.TensorSpec((), tf.string)
             return tf.data.Dataset.from_generator(
                 functools.partial(self._pairs, split),
-                output_signature={"inputs": text, "targets": text},
+                output_signature={"inputs": text, "targets": text, **group_features},
             )
         return tf.data.Dataset.from_generator(
             functools.partial(self._segments, split),
             output_signature={
                 "texts": tf.TensorSpec([None], tf.string),
                 "has_loss": tf.TensorSpec([None], tf.bool),
+                **group_features,
             },
         )
 
-    def _pairs(self, split: str) -> Iterator[dict[str, str]]:
+    def _pairs(self, split: str) -> Iterator[dict[str, Any]]:
         for row in self._rendered(split):
-            yield {"inputs": row.inputs, "targets": row.targets}
+            yield {"inputs": row.inputs, "targets": row.targets, **_group_features(row)}
 
-    def _segments(self, split: str) -> Iterator[dict[str, list]]:
+    def _segments(self, split: str) -> Iterator[dict[str, Any]]:
         for row in self._rendered(split):
             if isinstance(row, TrainRow):
                 segments = row.segments
@@ -359,12 +434,23 @@ class _RenderedExamples(seqio.FunctionDataSource):
             yield {
                 "texts": [segment.text for segment in segments],
                 "has_loss": [segment.has_loss for segment in segments],
+                **_group_features(row),
             }
 
     def _rendered(self, split: str) -> Iterator[TrainRow | EvalRow]:
         kind = "train" if split == "train" else "eval"
         request = Request(self.task, split, kind, self._prompts[split])
         return iter(RenderedExamples(request, self._selection, self.row_tokenizer))
+
+
+def _group_features(row: TrainRow | EvalRow) -> dict[str, Any]:
+    """Returns the features of GROUP_FEATURES; {} without groups.
+
+    The group's name begins with the template, as a split has each row in every template.
+    """
+    if isinstance(row, TrainRow) or row.group is None:
+        return {}
+    return {"group": f"{row.template} {row.group}", "group_rows": row.group_rows}
 
 
 class SegmentsFeatureConverter(seqio.PrefixLMFeatureConverter):

@@ -6,7 +6,7 @@ import pytest
 import seqio
 import tensorflow as tf
 from stores import input_and_target_tokens
-from toy_tasks import CHAT, KIND, SPELL, Rows
+from toy_tasks import CHAT, HERD, KIND, SPELL, Rows, herd_fields
 
 import tasks  # noqa: F401 (registers)
 from flan_jax.data import seqio_registry
@@ -25,6 +25,7 @@ from flan_jax.data.seqio_registry import (
 from flan_jax.data.store_requests import Request, Selection
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
+from flan_jax.tasks import metrics as metrics_module
 from flan_jax.tasks import mixtures
 from flan_jax.tasks import task as tasks_module
 from flan_jax.tasks.clusters import leave_one_cluster_out
@@ -302,6 +303,96 @@ def test_seqios_evaluator(zoo, tokenizer):
 
     metrics, _ = evaluator.evaluate(compute_metrics=True, step=0, predict_fn=predict)
     assert metrics.result()[task.name]["accuracy"] == 100.0
+
+
+def t5_mean_group_metric(targets, predictions):
+    """T5's mean_group_metric(all_match): it reads the keys "group" and "value" alone."""
+    groups = {}
+    for target, prediction in zip(targets, predictions, strict=True):
+        pair = (target["value"], prediction["value"])
+        groups.setdefault(target["group"], []).append(pair)
+    matches = [all(t == p for t, p in pairs) for pairs in groups.values()]
+    return {"t5": 100 * np.mean(matches)}
+
+
+def evaluate_herd(tokenizer, flip, *, task="toy_herd", row_format="flan", cap=None):
+    """seqio's scores of HERD; the examples of the positions in `flip` are answered wrongly."""
+    selection = Selection(max_eval_examples=cap)
+    register_seqio(tokenizer.path, selection=selection, row_format=row_format)
+    evaluator = seqio.Evaluator(
+        task,
+        seqio.EncDecFeatureConverter(pack=False),
+        eval_split="test",
+        sequence_length={"inputs": 64, "targets": 32},
+    )
+    answers = {}
+    for answer in ("no", "yes", "It is no.", "It is yes."):
+        answers[answer] = [*tokenizer.encode(answer), tokenizer.eos_id]
+    wrong = dict(zip(answers, ("yes", "no", "It is yes.", "It is no."), strict=True))
+
+    def predict(dataset):  # an enumerated dataset
+        predictions = []
+        for i, example in dataset.as_numpy_iterator():
+            tokens = example["decoder_target_tokens"].tolist()
+            if i in flip:
+                tokens = answers[wrong[tokenizer.decode(tokens)]]
+            predictions.append((i, (tokens + [0] * 32)[:32]))
+        return predictions
+
+    metrics, _ = evaluator.evaluate(compute_metrics=True, step=0, predict_fn=predict)
+    return metrics.result()[task]
+
+
+OWN_FORMAT = RowFormat(
+    start="{pad}", separator="{eos}", joint="{eos}", trim_prompts=True
+)
+
+
+@pytest.mark.parametrize("row_format", ["flan", OWN_FORMAT])
+def test_metrics_of_groups_in_seqio(registries, tokenizer, monkeypatch, row_format):
+    """Groups of 1, 3, 2, 3, 2, 3 and 3 rows, each in two templates: 14 groups.
+
+    Wrong are a row of template 0 in the first group, and two of template 1 in the second.
+    """
+    metrics = (*HERD.metrics, t5_mean_group_metric)
+    monkeypatch.setattr(metrics_module, "METRICS", dict(metrics_module.METRICS))
+    metrics_module.register_metric(t5_mean_group_metric, mean_of_groups=True)
+    registries[0]["toy_herd"] = dataclasses.replace(HERD, metrics=metrics)
+    scores = evaluate_herd(tokenizer, {0, 3, 5}, row_format=row_format)
+    assert scores == {
+        "accuracy": pytest.approx(100 * 31 / 34),
+        "group_exact_match": pytest.approx(100 * 12 / 14),
+        "t5": pytest.approx(100 * 12 / 14),
+    }
+    # In one template the first group alone is wrong.
+    alone = evaluate_herd(tokenizer, {0}, task="toy_herd_type_0", row_format=row_format)
+    assert alone["group_exact_match"] == alone["t5"] == pytest.approx(100 * 6 / 7)
+
+
+def test_a_group_that_a_cap_cuts_does_not_count_in_seqio(registries, tokenizer):
+    registries[0]["toy_herd"] = HERD
+    scores = evaluate_herd(tokenizer, {3, 5}, cap=2)
+    assert scores == {"accuracy": 75.0, "group_exact_match": 100.0}
+
+
+def test_without_whole_groups_their_metric_is_absent_in_seqio(
+    registries, tokenizer, capsys
+):
+    late = dataclasses.replace(HERD, fields=lambda row: herd_from(row, 2001))
+    registries[0]["toy_herd"] = late
+    assert evaluate_herd(tokenizer, set(), cap=2) == {"accuracy": 100.0}
+    assert "group_exact_match is left out: it scores whole" in capsys.readouterr().err
+
+
+def herd_from(row, first):
+    return herd_fields(row) if row["number"] >= first else None
+
+
+def test_groups_are_no_obstacle_to_a_mixture(zoo, tokenizer):
+    zoo[0]["toy_herd"] = HERD
+    register_seqio(tokenizer.path)
+    for split in ("train", "test"):
+        assert theirs("toy_zoo", LENGTHS, split, limit=30)
 
 
 def test_a_seqio_task_in_a_mixture_of_ours(zoo, tokenizer, tmp_path):
