@@ -4,7 +4,14 @@ import re
 from urllib.parse import unquote
 
 from flan_jax.tasks import ClozeTemplate, FormatTemplate, TemplatedTask, Tfds, register
-from flan_jax.tasks.metrics import accuracy, drop, exact_match, token_f1, yes_f1
+from flan_jax.tasks.metrics import (
+    accuracy,
+    drop,
+    exact_match,
+    group_exact_match,
+    token_f1,
+    yes_f1,
+)
 from flan_jax.tasks.practice_world import Sandbox, sentence
 from tasks.practice import reading_comp as practice
 
@@ -359,9 +366,11 @@ def _multirc_fields(row):
     response = row["answer"].strip()
     if row["label"] not in (0, 1) or not response:
         return None
+    idx = row["idx"]
     return {
         "paragraph": row["paragraph"].strip(),
         "question": row["question"].strip(),
+        "question_id": f"{idx['paragraph']}/{idx['question']}",
         "response": response,
         "answer": ("no", "yes")[row["label"]],
     }
@@ -378,11 +387,12 @@ MULTIRC = register(
             validation="train[-200:]",
             test="validation",
         ),
-        # its idx is not one number but three, so the rows are not numbered
+        # its idx is not one number but three, which the practice rows set themselves
         sandbox=Sandbox(practice.multirc, numbered=()),
         fields=_multirc_fields,
         options=("no", "yes"),
-        metrics=(accuracy, yes_f1),
+        metrics=(accuracy, yes_f1, group_exact_match),
+        group="question_id",
         cloze=ClozeTemplate(
             "{paragraph}\n{question} Somebody answers: {response} That is {answer}.",
             {"no": "wrong", "yes": "right"},

@@ -13,7 +13,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from flan_jax.errors import InputError
 from flan_jax.tasks import practice_words
@@ -355,7 +355,9 @@ def draw_among(words: Sequence[str], fitting: Sequence[str], rng: random.Random)
     return rng.choice([word for word in words if word in fitting] or fitting)
 
 
-MakeRow = Callable[..., dict[str, Any]]
+Made: TypeAlias = dict[str, Any] | list[dict[str, Any]]
+"""A row, or several rows that belong together."""
+MakeRow = Callable[..., Made]
 """A function of a world and random numbers, and for some sources of a split."""
 
 
@@ -367,15 +369,16 @@ class Sandbox:
     Where rows call for everyday knowledge, the splits share none of that either.
 
     Attributes:
-      make: draws one row in the dataset's TFDS schema.
+      make: draws one row in the dataset's TFDS schema, or a list of rows that belong together, for
+        example all answers to a question; they are in one split, one after the other.
       train: the number of rows of the train split.
       validation: the number of rows of the validation split.
       test: the number of rows of the test split.
       numbered: fields (idx, gem_id ...) that are set to the row's number, as "<split>-<number>" if
         `make` returns a str there. They do not count as content.
-      fresh: whether each row has a world of its own, in which only the row's text can tell what
-        is true; otherwise all rows speak of the constant world of `seed`. Closed-book questions
-        need the constant world: its facts are what a base model can have read.
+      fresh: whether each row, or list of rows, has a world of its own, in which only the row's text
+        can tell what is true; otherwise all rows speak of the constant world of `seed`. Closed-book
+        questions need the constant world: its facts are what a base model can have read.
       splits_knowledge: whether `make` takes the split as a third argument and draws from the
         split's own part of the knowledge, see `split_knowledge`. All its rows are then the split's.
       seed: the seed of the rows, and of the constant world.
@@ -406,11 +409,13 @@ class Sandbox:
         rows_made = 0
         rows_tried = 0
         while rows_made < count:
-            row = self._draw(split, rows_tried)
+            made = self._draw(split, rows_tried)
             rows_tried += 1
-            if self.splits_knowledge or self._split_of(row) == split:
-                yield self._numbered(row, split, rows_made)
-                rows_made += 1
+            if self.splits_knowledge or self._split_of(made) == split:
+                drawn = made if isinstance(made, list) else [made]
+                for row in drawn[: count - rows_made]:
+                    yield self._numbered(row, split, rows_made)
+                    rows_made += 1
             elif rows_tried > 1000 * (rows_made + 10):
                 raise InputError(
                     f"{self.make.__qualname__} draws too few different rows to fill the {split} "
@@ -441,7 +446,7 @@ class Sandbox:
             split
         ]
 
-    def _draw(self, split: str, number: int) -> dict[str, Any]:
+    def _draw(self, split: str, number: int) -> Made:
         if not self.splits_knowledge:
             rng = random.Random(f"{self.make.__qualname__} {self.seed} {number}")
             return self.make(self._world(str(number)), rng)
@@ -454,13 +459,18 @@ class Sandbox:
             return World.fresh(random.Random(f"fresh world {self.seed} {number}"))
         return world(self.seed)
 
-    def _split_of(self, row: Mapping[str, Any]) -> str:
-        fields = {
-            name: value for name, value in row.items() if name not in self.numbered
-        }
+    def _split_of(self, made: Made) -> str:
+        if isinstance(made, list):
+            fields = [self._content(row) for row in made]
+        else:
+            fields = self._content(made)
         content = json.dumps(fields, sort_keys=True)
         bucket = hashlib.sha256(content.encode()).digest()[0] % 8
         return ("validation", "test")[bucket] if bucket < 2 else "train"
+
+    def _content(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the fields of a row that are not numbers of the row."""
+        return {name: value for name, value in row.items() if name not in self.numbered}
 
     def _numbered(self, row: dict[str, Any], split: str, number: int) -> dict[str, Any]:
         numbers = {}

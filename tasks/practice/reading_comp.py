@@ -1,5 +1,7 @@
 """Practice rows of the reading comprehension tasks."""
 
+import zlib
+
 from flan_jax.tasks.practice_world import sentence
 
 
@@ -187,28 +189,41 @@ _MONTHS = (
 
 
 def multirc(world, rng):
+    """Draws a question about a paragraph with four different answers, a row each."""
     fact = world.fact(rng)
     somebody_else = _same_relation(world, fact, rng)
     paragraph, _ = _context(fact, [*_others(world, fact, rng), somebody_else], rng)
-    label = rng.randrange(2)
-    claim = fact if label == 1 else world.wrong(fact, rng)
-    question, answer = rng.choice(
-        (
-            (fact.ask(), sentence(claim.value)),
-            (fact.ask(), claim.say(rng.randrange(3))),
-            (
-                f"What does the text say about {_name(fact)}?",
-                claim.say(rng.randrange(3)),
-            ),
-        )
-    )
-    return {
-        "paragraph": paragraph,
-        "question": question,
-        "answer": answer,
-        "idx": {"paragraph": 0, "question": 0, "answer": 0},
-        "label": label,
-    }
+    asks_for_value = rng.random() < 2 / 3
+    about = f"What does the text say about {_name(fact)}?"
+    question = fact.ask() if asks_for_value else about
+
+    labels = {}
+    while len(labels) < 4:
+        label = rng.randrange(2)
+        claim = fact if label == 1 else world.wrong(fact, rng)
+        answer = claim.say(rng.randrange(3))
+        if asks_for_value and rng.random() < 0.5:
+            answer = sentence(claim.value)
+        labels[answer] = label
+    return [
+        {
+            "paragraph": paragraph,
+            "question": question,
+            "answer": answer,
+            "idx": {
+                "paragraph": _text_number(paragraph),
+                "question": _text_number(question),
+                "answer": number,
+            },
+            "label": label,
+        }
+        for number, (answer, label) in enumerate(labels.items())
+    ]
+
+
+def _text_number(text):
+    """Returns a number that stands for a text, an int32 that is not negative."""
+    return zlib.crc32(text.encode()) >> 1
 
 
 def _same_relation(world, fact, rng):

@@ -1,5 +1,7 @@
 """Rows as the real datasets have them, and the fields that tasks make of them."""
 
+import dataclasses
+
 import pytest
 
 import tasks  # noqa: F401 (registers)
@@ -250,3 +252,22 @@ def test_multirc_takes_the_answer_of_its_own_row():
         row | {"idx": {"paragraph": 0, "question": 1, "answer": 2}}
     )
     assert (example["response"], example["answer"]) == ("Ann", "yes")
+    assert example["question_id"] == "0/1"
+
+
+def test_practice_questions_of_multirc_have_four_different_answers():
+    task = get_task("multirc")
+    questions = {}
+    for row in dataclasses.replace(task.sandbox, train=400).rows("train"):
+        example = task.example(row)
+        questions.setdefault(example["question_id"], []).append(example)
+    assert len(questions) == 100
+    for answers in questions.values():
+        assert len({example["response"] for example in answers}) == 4
+        asked = {(example["paragraph"], example["question"]) for example in answers}
+        assert len(asked) == 1
+    right = [
+        sum(example["answer"] == "yes" for example in answers)
+        for answers in questions.values()
+    ]
+    assert {0, 1, 2, 3} <= set(right)

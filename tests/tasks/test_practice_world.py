@@ -257,3 +257,26 @@ def test_clause():
     assert (
         clause("Norland is the country of Arden.") == "Norland is the country of Arden"
     )
+
+
+def test_rows_that_are_drawn_together_are_in_one_split():
+    def herd(world, rng):
+        name = f"herd {rng.randrange(10**6)}"
+        return [{"idx": 0, "text": name, "label": label} for label in range(3)]
+
+    source = Sandbox(herd, train=30, validation=12, test=7)
+    herds = {}
+    for split in ("train", "validation", "test"):
+        rows = list(source.rows(split))
+        assert [row["idx"] for row in rows] == list(range(len(rows)))
+        assert [row["label"] for row in rows] == [i % 3 for i in range(len(rows))]
+        herds[split] = [row["text"] for row in rows[::3]]
+        assert [row["text"] for row in rows] == [
+            name for name in herds[split] for _ in range(3)
+        ][: len(rows)]
+    assert {split: len(names) for split, names in herds.items()} == {
+        "train": 10,
+        "validation": 4,
+        "test": 3,
+    }
+    assert len({name for names in herds.values() for name in names}) == 17
