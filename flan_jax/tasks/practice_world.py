@@ -82,6 +82,8 @@ RELATIONS = (
             "{s} lives in {o}.",
             "The home of {s} is in {o}.",
             "{o} is the town where {s} lives.",
+            "{s} has a house in {o}.",
+            "{s} comes from {o}.",
         ),
         "Where does {s} live?",
         "does {s} live in {o}",
@@ -90,7 +92,13 @@ RELATIONS = (
         "job",
         "people",
         "jobs",
-        ("{s} works as a {o}.", "{s} is a {o}.", "The job of {s} is that of a {o}."),
+        (
+            "{s} works as a {o}.",
+            "{s} is a {o}.",
+            "The job of {s} is that of a {o}.",
+            "{s} earns money as a {o}.",
+            "By trade {s} is a {o}.",
+        ),
         "What is the job of {s}?",
         "is {s} a {o}",
     ),
@@ -102,6 +110,8 @@ RELATIONS = (
             "{s} likes to eat {o}.",
             "The favorite food of {s} is {o}.",
             "What {s} likes to eat is {o}.",
+            "{s} is fond of {o}.",
+            "Nothing tastes better to {s} than {o}.",
         ),
         "What does {s} like to eat?",
         "does {s} like to eat {o}",
@@ -110,7 +120,13 @@ RELATIONS = (
         "pet",
         "people",
         "pets",
-        ("{s} has a {o}.", "The pet of {s} is a {o}.", "A {o} lives with {s}."),
+        (
+            "{s} has a {o}.",
+            "The pet of {s} is a {o}.",
+            "A {o} lives with {s}.",
+            "{s} looks after a {o}.",
+            "{s} lives with a {o}.",
+        ),
         "Which pet does {s} have?",
         "does {s} have a {o}",
     ),
@@ -122,6 +138,8 @@ RELATIONS = (
             "{s} drives a {o} car.",
             "The car of {s} is {o}.",
             "{s} has a car that is {o}.",
+            "The {o} car belongs to {s}.",
+            "{s} likes to drive a {o} car.",
         ),
         "What color is the car of {s}?",
         "is the car of {s} {o}",
@@ -134,6 +152,8 @@ RELATIONS = (
             "{s} is a town in {o}.",
             "The town of {s} is in {o}.",
             "{o} is the country of {s}.",
+            "{s} lies in {o}.",
+            "{s} belongs to {o}.",
         ),
         "In which country is {s}?",
         "is {s} in {o}",
@@ -146,6 +166,8 @@ RELATIONS = (
             "{s} is known for its {o}.",
             "The {o} of {s} is famous.",
             "People buy {o} in {s}.",
+            "{s} sells a lot of {o}.",
+            "The best {o} comes from {s}.",
         ),
         "What is {s} known for?",
         "is {s} known for its {o}",
@@ -158,6 +180,8 @@ RELATIONS = (
             "The {s} is made of {o}.",
             "They made the {s} from {o}.",
             "{o} is what the {s} is made of.",
+            "Somebody made the {s} out of {o}.",
+            "The material of the {s} is {o}.",
         ),
         "What is the {s} made of?",
         "is the {s} made of {o}",
@@ -178,6 +202,19 @@ class Fact:
         return sentence(
             self.relation.statements[wording].format(s=self.subject, o=self.value)
         )
+
+    def say_any(self, rng: random.Random) -> str:
+        """Returns one of the relation's statements, drawn by `rng`."""
+        return self.say(rng.randrange(len(self.relation.statements)))
+
+    def wordings(self, rng: random.Random, count: int) -> list[int]:
+        """Draws the indices of different statements of the relation.
+
+        Args:
+          rng: the random numbers.
+          count: the number of statements.
+        """
+        return rng.sample(range(len(self.relation.statements)), count)
 
     def ask(self) -> str:
         """Returns the question for the value."""
@@ -232,11 +269,15 @@ class World:
         self.drinks = tuple(words["drinks"])
         self.months = tuple(words["months"])
         self.numbers = tuple(words["numbers"])
-        self.facts = tuple(
-            Fact(relation, subject, rng.choice(self.values(relation)))
-            for relation in RELATIONS
-            for subject in getattr(self, relation.subjects)
-        )
+        facts = []
+        for relation in RELATIONS:
+            subjects = getattr(self, relation.subjects)
+            values = _spread(self.values(relation), len(subjects), rng)
+            facts += [
+                Fact(relation, subject, value)
+                for subject, value in zip(subjects, values, strict=True)
+            ]
+        self.facts = tuple(facts)
         self._by_subject: dict[str, list[Fact]] = {}
         for fact in self.facts:
             self._by_subject.setdefault(fact.subject, []).append(fact)
@@ -288,6 +329,51 @@ class World:
             facts = [f for f in self.facts if f.relation == fact.relation and f != fact]
         return rng.choice(facts)
 
+    def contrasting(
+        self, rng: random.Random, count: int, relations: Sequence[str] | None = None
+    ) -> list[Fact]:
+        """Draws true facts of one relation, no two of which share a subject or a value.
+
+        A text that states several of them says who has which value, so that the words alone do
+        not answer a question about one of them.
+
+        Args:
+          rng: the random numbers.
+          count: the number of facts.
+          relations: names of relations to choose from; None for all.
+        """
+        by_relation: dict[str, list[Fact]] = {}
+        for fact in rng.sample(self.facts, len(self.facts)):
+            facts = by_relation.setdefault(fact.relation.name, [])
+            if fact.value not in [other.value for other in facts]:
+                facts.append(fact)
+        names = [
+            relation.name
+            for relation in RELATIONS
+            if (relations is None or relation.name in relations)
+            and len(by_relation[relation.name]) >= count
+        ]
+        return by_relation[rng.choice(names)][:count]
+
+    def asides(
+        self, rng: random.Random, facts: Sequence[Fact], count: int
+    ) -> list[Fact]:
+        """Draws true facts of relations that `facts` are not of.
+
+        Args:
+          rng: the random numbers.
+          facts: facts of one relation.
+          count: the number of facts. They are about the subjects of `facts` as far as those have
+            other relations.
+        """
+        relation = facts[0].relation
+        subjects = [fact.subject for fact in facts]
+        candidates = [fact for fact in self.facts if fact.relation != relation]
+        about = [fact for fact in candidates if fact.subject in subjects]
+        rest = [fact for fact in candidates if fact.subject not in subjects]
+        chosen = rng.sample(about, min(count, len(about)))
+        return chosen + rng.sample(rest, count - len(chosen))
+
     def choices(self, fact: Fact, rng: random.Random, count: int) -> list[str]:
         """Returns different values of the fact's relation in random order, one of them true.
 
@@ -298,6 +384,14 @@ class World:
         """
         wrong_values = [v for v in self.values(fact.relation) if v != fact.value]
         return rng.sample([*rng.sample(wrong_values, count - 1), fact.value], count)
+
+
+def _spread(values: Sequence[str], count: int, rng: random.Random) -> list[str]:
+    """Draws `count` values in random order, none of them twice before each has come once."""
+    drawn: list[str] = []
+    while len(drawn) < count:
+        drawn += rng.sample(values, len(values))
+    return drawn[:count]
 
 
 def sentence(text: str) -> str:

@@ -1,77 +1,122 @@
-"""Practice rows of the coreference tasks: sentences with a blank or an ambiguous pronoun."""
+"""Practice rows of the coreference tasks: sentences with a blank or an ambiguous pronoun.
+
+Each pattern has two orders of the candidates, and both candidates are of one kind. So neither a
+candidate's name, nor its place in the sentence, nor the words after the blank alone tell which is
+meant.
+"""
+
+import re
 
 from flan_jax.tasks.practice_world import sentence
 
-_WHO_OR_WHAT = (
+_PEOPLE_COMPARED = (
     (
-        "{person} carried the {thing} to {town} until _ was {word}.",
-        ("tired", "hungry"),
-        ("broken", "lost"),
+        (
+            "{a} gave {b} the {thing} because _ {word} it.",
+            "{b} got the {thing} from {a} because _ {word} it.",
+        ),
+        ("did not need", "had no use for"),
+        ("asked for", "wanted to have"),
     ),
     (
-        "{person} took the {thing} home from {town} because _ was {word}.",
-        ("sure to need it", "afraid of thieves"),
-        ("in need of repair", "broken"),
+        (
+            "{a} ran faster than {b} on the way to {town}, so _ was {word}.",
+            "{b} ran slower than {a} on the way to {town}, so _ was {word}.",
+        ),
+        ("there first", "the first to arrive"),
+        ("there last", "the last to arrive"),
     ),
     (
-        "{person} washed the {thing} in {town} when _ was {word}.",
-        ("bored", "alone"),
-        ("dirty", "dusty"),
+        (
+            "{a} followed {b} to {town} because _ {word} the way.",
+            "{b} led {a} to {town} because _ {word} the way.",
+        ),
+        ("did not know", "had forgotten"),
+        ("could show", "knew"),
     ),
     (
-        "{person} forgot the {thing} in {town} because _ was {word}.",
-        ("in a hurry", "tired"),
-        ("out of sight", "hard to see"),
+        (
+            "{a} is older than {b}, so _ {word}.",
+            "{b} is younger than {a}, so _ {word}.",
+        ),
+        ("was born first", "went to school first"),
+        ("was born later", "went to school later"),
     ),
     (
-        "{person} bought the {thing} in {town} as _ was {word}.",
-        ("rich", "in need of one"),
-        ("cheap", "on sale"),
+        (
+            "{a} cooks better than {b}, so _ {word}.",
+            "{b} cooks worse than {a}, so _ {word}.",
+        ),
+        ("gives the lessons", "won the contest of cooks"),
+        ("takes the lessons", "lost the contest of cooks"),
     ),
     (
-        "{person} looked for the {thing} all over {town} until _ was {word}.",
-        ("hungry", "worn out"),
-        ("found", "back in its place"),
+        (
+            "{a} spent more on {food} than {b} because _ had {word} guests.",
+            "{b} spent less on {food} than {a} because _ had {word} guests.",
+        ),
+        ("many", "a lot of"),
+        ("few", "hardly any"),
+    ),
+    (
+        (
+            "{a} earns more than {b} in {town}, so _ can spend {word}.",
+            "{b} earns less than {a} in {town}, so _ can spend {word}.",
+        ),
+        ("a lot", "more"),
+        ("little", "less"),
     ),
 )
-"""(sentence, words by which the blank is the person, words by which it is the thing)."""
+"""((sentence that begins with a, the same that begins with b), words by which the blank is a, words
+by which it is b)."""
 
-_WHICH_PERSON = (
+_THINGS_COMPARED = (
     (
-        "{person} gave {other} the {thing} because _ {word} it.",
-        ("did not need",),
-        ("asked for",),
+        (
+            "The {a} did not fit into the {b} because _ was too {word}.",
+            "The {b} could not hold the {a} because _ was too {word}.",
+        ),
+        ("big", "wide"),
+        ("small", "narrow"),
     ),
     (
-        "{person} ran faster than {other} on the way to {town}, so _ was the {word} one there.",
-        ("first",),
-        ("last",),
+        (
+            "The {a} costs more than the {b}, so {person} thinks that _ is {word}.",
+            "The {b} costs less than the {a}, so {person} thinks that _ is {word}.",
+        ),
+        ("too expensive", "of more value"),
+        ("cheap", "of less value"),
     ),
     (
-        "{person} followed {other} to {town} because _ {word} the way.",
-        ("did not know",),
-        ("could show",),
+        (
+            "{person} broke the {b} with the {a} because _ was so {word}.",
+            "{person} hit the {a} against the {b}, which broke because _ was so {word}.",
+        ),
+        ("hard", "heavy"),
+        ("thin", "fragile"),
+    ),
+    (
+        (
+            "The {a} was made before the {b}, so in {town} _ is called the {word} one.",
+            "The {b} was made after the {a}, so in {town} _ is called the {word} one.",
+        ),
+        ("old", "earlier"),
+        ("new", "later"),
     ),
 )
-"""The same with two people: the first list means the first of them."""
+"""The same about two things."""
 
 
 def winogrande(world, rng):
-    """Draws a sentence about a person and a thing, or at times about two people."""
-    person, other = rng.sample(world.people, 2)
-    thing, town = rng.choice(world.things), rng.choice(world.towns)
-    pattern, *words = rng.choice(_WHICH_PERSON if rng.random() < 0.2 else _WHO_OR_WHAT)
-    meant = rng.randrange(2)
-    candidates = (person, other if "{other}" in pattern else f"the {thing}")
+    if rng.random() < 0.6:
+        people, patterns = world.people, _PEOPLE_COMPARED
+    else:
+        people, patterns = None, _THINGS_COMPARED
+    orders, *words = rng.choice(patterns)
+    text, candidates, meant = _filled(world, rng, orders, words, people)
     options = rng.sample(candidates, 2)
     return {
-        "sentence": pattern.format(
-            person=person,
-            other=other,
-            thing=thing,
-            town=town,
-            word=rng.choice(words[meant]),
-        ),
+        "sentence": text,
         "option1": options[0],
         "option2": options[1],
         "label": options.index(candidates[meant]),
@@ -80,91 +125,142 @@ def winogrande(world, rng):
 
 _TWO_PEOPLE = (
     (
-        "{a} thanked {b} in {town} because _ had {word}.",
+        (
+            "{a} thanked {b} in {town} because _ had {word}.",
+            "{b} was thanked by {a} in {town} because _ had {word}.",
+        ),
         ("received help", "got a present"),
-        ("been so kind", "helped"),
+        ("been so kind", "given help"),
     ),
     (
-        "{a} asked {b} about the {thing}, but _ {word}.",
-        ("got no answer",),
+        (
+            "{a} asked {b} about the {thing}, but _ {word}.",
+            "{b} was asked about the {thing} by {a}, but _ {word}.",
+        ),
+        ("got no answer", "learned nothing"),
         ("did not answer", "kept silent"),
     ),
     (
-        "{a} gave {b} lessons in {town} because _ {word}.",
+        (
+            "{a} gave {b} lessons in {town} because _ {word}.",
+            "{b} took lessons from {a} in {town} because _ {word}.",
+        ),
         ("was a good teacher", "knew so much"),
         ("was a beginner", "had much to learn"),
     ),
     (
-        "{a} could not carry {b} as far as {town} because _ was too {word}.",
+        (
+            "{a} could not carry {b} as far as {town} because _ was too {word}.",
+            "{b} could not be carried by {a} as far as {town} because _ was too {word}.",
+        ),
         ("weak", "small and thin"),
         ("heavy", "big"),
     ),
     (
-        "{a} sold {b} the {thing} because _ {word}.",
+        (
+            "{a} sold {b} the {thing} because _ {word}.",
+            "{b} bought the {thing} from {a} because _ {word}.",
+        ),
         ("needed money", "wanted to get rid of it"),
-        ("needed one", "offered a good price"),
+        ("needed one", "wanted to own one"),
     ),
     (
-        "{a} waited for {b} at the station of {town} because _ was {word}.",
-        ("early",),
+        (
+            "{a} waited for {b} at the station of {town} because _ was {word}.",
+            "{b} made {a} wait at the station of {town} because _ was {word}.",
+        ),
+        ("early", "there too soon"),
         ("late", "delayed"),
     ),
     (
-        "{a} hid the {thing} from {b}, but _ {word}.",
+        (
+            "{a} hid the {thing} from {b}, but _ {word}.",
+            "{b} did not see where {a} hid the {thing}, but _ {word}.",
+        ),
         ("gave it back in the end", "told where it was"),
         ("found it", "discovered where it was"),
     ),
     (
-        "{a} lent {b} the {thing} for a day, and then _ {word}.",
+        (
+            "{a} lent {b} the {thing} for a day, and then _ {word}.",
+            "{b} borrowed the {thing} from {a} for a day, and then _ {word}.",
+        ),
         ("asked for it", "got it back"),
         ("returned it", "brought it back"),
     ),
     (
-        "{a} beat {b} in the race to {town}, and _ was {word}.",
+        (
+            "{a} beat {b} in the race to {town}, and _ was {word}.",
+            "{b} lost the race to {town} against {a}, and _ was {word}.",
+        ),
         ("proud", "the winner"),
         ("sad", "the loser"),
     ),
     (
-        "{a} paid {b} for the {thing}, and _ {word}.",
+        (
+            "{a} paid {b} for the {thing}, and _ {word}.",
+            "{b} got money from {a} for the {thing}, and _ {word}.",
+        ),
         ("took it home", "went off with it"),
-        ("counted the money",),
+        ("counted the money", "put the coins away"),
     ),
 )
-"""As above, about two women or two men: the first list means the first of them."""
+"""As above, about two women or two men."""
 
 _TWO_THINGS = (
     (
-        "Nobody sees the {a} under the {b} because _ is too {word}.",
+        (
+            "Nobody sees the {a} under the {b} because _ is too {word}.",
+            "The {b} hides the {a} because _ is too {word}.",
+        ),
         ("small", "flat"),
         ("big", "wide"),
     ),
     (
-        "{person} chose the {a} over the {b} because _ was {word}.",
+        (
+            "{person} chose the {a} over the {b} because _ was {word}.",
+            "{person} left the {b} and took the {a} because _ was {word}.",
+        ),
         ("cheaper", "prettier"),
         ("uglier", "more expensive"),
     ),
     (
-        "{person} cleaned the {a} before the {b} because _ was {word}.",
+        (
+            "{person} cleaned the {a} before the {b} because _ was {word}.",
+            "{person} cleaned the {b} after the {a} because _ was {word}.",
+        ),
         ("dirtier", "needed first"),
-        ("needed later", "needed last"),
+        ("cleaner", "needed later"),
     ),
     (
-        "The {a} stood on top of the {b} in {town}, so _ was {word}.",
-        ("at the top",),
-        ("at the bottom", "underneath"),
+        (
+            "The {a} stood on top of the {b} in {town}, so _ was {word}.",
+            "The {b} stood right under the {a} in {town}, so _ was {word}.",
+        ),
+        ("at the top", "higher up"),
+        ("at the bottom", "lower down"),
     ),
     (
-        "The {a} stands behind the {b}, so _ is {word}.",
+        (
+            "The {a} stands behind the {b}, so _ is {word}.",
+            "The {b} stands in front of the {a}, so _ is {word}.",
+        ),
         ("hard to see", "half hidden"),
         ("easy to see", "in the way"),
     ),
     (
-        "{person} gave away the {a} but kept the {b} because _ was {word}.",
+        (
+            "{person} gave away the {a} but kept the {b} because _ was {word}.",
+            "{person} kept the {b} but gave away the {a} because _ was {word}.",
+        ),
         ("of no use", "no longer needed"),
         ("too useful", "still needed"),
     ),
     (
-        "{person} replaced the {a} with the {b} because _ was {word}.",
+        (
+            "{person} replaced the {a} with the {b} because _ was {word}.",
+            "{person} put the {b} in the place of the {a} because _ was {word}.",
+        ),
         ("broken", "worn out"),
         ("brand new", "of better quality"),
     ),
@@ -172,37 +268,63 @@ _TWO_THINGS = (
 """The same about two things."""
 
 
-def _ambiguous(world, rng):
-    """Returns a sentence with a blank, the pronoun, both candidates, and the right one."""
-    town, thing = rng.choice(world.towns), rng.choice(world.things)
+def _filled(world, rng, orders, words, people):
+    """Fills a pattern with words of the world.
+
+    Args:
+      world: the world.
+      rng: the random numbers.
+      orders: the two forms of a sentence.
+      words: the words by which the first and the second candidate is meant.
+      people: the people to draw the candidates from, or None for two things.
+
+    Returns:
+      The sentence with a blank, both candidates, and the index of the one that is meant.
+    """
     meant = rng.randrange(2)
-    if rng.random() < 0.6:
-        pronoun, people = rng.choice((("she", world.women), ("he", world.men)))
+    if people:
         a, b = candidates = rng.sample(people, 2)
-        pattern, *words = rng.choice(_TWO_PEOPLE)
     else:
-        pronoun = "it"
         a, b = rng.sample(world.things, 2)
         candidates = [f"the {a}", f"the {b}"]
-        pattern, *words = rng.choice(_TWO_THINGS)
-    word = rng.choice(words[meant])
-    text = pattern.format(
-        a=a, b=b, town=town, thing=thing, person=rng.choice(world.people), word=word
+    text = rng.choice(orders).format(
+        a=a,
+        b=b,
+        town=rng.choice(world.towns),
+        thing=rng.choice(world.things),
+        food=rng.choice(world.foods),
+        person=rng.choice(world.people),
+        word=rng.choice(words[meant]),
     )
+    return text, candidates, meant
+
+
+def _ambiguous(world, rng):
+    """Returns a sentence with a blank, the pronoun, both candidates, and the right one."""
+    if rng.random() < 0.6:
+        pronoun, people = rng.choice((("she", world.women), ("he", world.men)))
+        orders, *words = rng.choice(_TWO_PEOPLE)
+    else:
+        pronoun, people = "it", None
+        orders, *words = rng.choice(_TWO_THINGS)
+    text, candidates, meant = _filled(world, rng, orders, words, people)
     return text, pronoun, candidates, meant
+
+
+def _words_before(text, at):
+    return len(text[:at].split())
 
 
 def wsc(world, rng):
     text, pronoun, candidates, meant = _ambiguous(world, rng)
     asked = rng.randrange(2)
-    name = candidates[asked]
-    if text.startswith(sentence(name)):
-        name = sentence(name)
+    # A whole word: "the pan" is not in "the pancake".
+    name = re.search(rf"\b{candidates[asked]}\b", text, flags=re.IGNORECASE)
     return {
         "text": text.replace("_", pronoun),
-        "span1_index": len(text[: text.index(name)].split()),
-        "span1_text": name,
-        "span2_index": len(text[: text.index("_")].split()),
+        "span1_index": _words_before(text, name.start()),
+        "span1_text": name.group(),
+        "span2_index": _words_before(text, text.index("_")),
         "span2_text": pronoun,
         "idx": 0,
         "label": int(asked == meant),
@@ -212,16 +334,17 @@ def wsc(world, rng):
 def wsc273(world, rng):
     text, pronoun, candidates, meant = _ambiguous(world, rng)
     start = text.index("_")
+    options = rng.sample(candidates, 2)
     return {
         "text": text.replace("_", pronoun),
-        "option1": sentence(candidates[0]),
-        "option1_normalized": candidates[0],
-        "option2": sentence(candidates[1]),
-        "option2_normalized": candidates[1],
+        "option1": sentence(options[0]),
+        "option1_normalized": options[0],
+        "option2": sentence(options[1]),
+        "option2_normalized": options[1],
         "pronoun_start": start,
         "pronoun_end": start + len(pronoun),
         "pronoun_text": pronoun,
-        "label": meant,
+        "label": options.index(candidates[meant]),
         "idx": 0,
     }
 

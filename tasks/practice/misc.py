@@ -1,6 +1,9 @@
 """Practice rows about words and sentences, small equations and conversations."""
 
-from flan_jax.tasks.practice_world import sentence
+import dataclasses
+import re
+
+from flan_jax.tasks.practice_world import clause, sentence
 
 _SENSES = {
     "bat": ("animal", "tool"),
@@ -14,6 +17,8 @@ _SENSES = {
     "rabbit": ("animal", "food"),
     "turkey": ("animal", "food"),
     "calf": ("animal", "body"),
+    "kidney": ("food", "body"),
+    "tongue": ("food", "body"),
     "liver": ("food", "body"),
     "chest": ("body", "tool"),
     "nail": ("body", "tool"),
@@ -25,10 +30,14 @@ _FRAMES = {
         "{person} saw a hungry {word} near the {place}.",
         "A young {word} slept behind the {place}.",
         "{person} is afraid of the angry {word}.",
+        "{person} took a photo of a wild {word}.",
+        "The cry of a {word} woke {person} at night.",
     ),
     "tool": (
         "{person} had to repair the {word}.",
-        "The {word} in the {place} is made of metal.",
+        "The {word} near the {place} is made of metal.",
+        "{person} lent the {word} to a worker.",
+        "The {word} that {person} uses is made in a factory.",
         "{person} paid ten coins for a new {word}.",
         "{person} found rust on the {word}.",
     ),
@@ -37,12 +46,16 @@ _FRAMES = {
         "There is {word} with {food} for dinner.",
         "{person} likes the taste of {word}.",
         "They cooked {word} and {food} in the kitchen.",
+        "{person} ordered {word} and {food} in a restaurant.",
+        "The recipe says that {word} goes well with {food}.",
     ),
     "body": (
         "{person} felt a pain in the {word}.",
         "The doctor looked at the {word} of {person}.",
         "{person} could not work because of a sore {word}.",
-        "A fall in the {place} hurt the {word} of {person}.",
+        "A fall near the {place} hurt the {word} of {person}.",
+        "{person} has a scar on the {word}.",
+        "An X-ray of the {word} of {person} was taken.",
     ),
 }
 
@@ -50,26 +63,20 @@ _FRAMES = {
 def wic(world, rng):
     word = rng.choice(tuple(_SENSES))
     label = rng.randrange(2)
-    first = rng.choice(_SENSES[word])
-    second = (
-        first
-        if label == 1
-        else next(sense for sense in _SENSES[word] if sense != first)
-    )
-    frames = (
-        rng.sample(_FRAMES[first], 2)
-        if label == 1
-        else [rng.choice(_FRAMES[s]) for s in (first, second)]
-    )
+    first, second = rng.sample(_SENSES[word], 2)
+    if label == 1:
+        frames = rng.sample(_FRAMES[first], 2)
+    else:
+        frames = [rng.choice(_FRAMES[first]), rng.choice(_FRAMES[second])]
     row = {"word": word, "label": label, "idx": 0}
     for number, frame in enumerate(frames, start=1):
         text = frame.format(
             word=word,
             person=rng.choice(world.people),
             place=rng.choice(world.places_in_town),
-            food=rng.choice(world.foods),
+            food=rng.choice([food for food in world.foods if food != word]),
         )
-        start = text.index(word)
+        start = re.search(rf"\b{word}\b", text).start()
         row |= {
             f"sentence{number}": text,
             f"start{number}": start,
@@ -146,13 +153,15 @@ _SURROUNDINGS = (
 )  # fmt: skip
 
 _OTHER_NUMBER = {
-    "is": "are", "lives": "live", "works": "work", "has": "have", "drives": "drive",
-    "likes": "like", "buy": "buys",
+    "is": "are", "are": "is", "lives": "live", "live": "lives", "works": "work", "has": "have",
+    "have": "has", "drives": "drive", "likes": "like", "like": "likes", "buy": "buys",
+    "buys": "buy",
 }  # fmt: skip
 
 _NEEDED = frozenset(
-    {"is", "of", "to", "lives", "works", "has", "drives", "likes", "made", "buy"}
-)
+    {"is", "are", "of", "to", "lives", "live", "works", "has", "have", "drives", "likes", "like",
+     "made", "buy", "buys"}
+)  # fmt: skip
 """Words that no statement can lose, except for the "of" in "the town of Arden"."""
 
 _NOT_LAST = frozenset({"a", "the", "of", "in", "from", "with", "as"})
@@ -181,20 +190,27 @@ def _damaged(words, rng):
     return [*words[:at], words[at], *words[at:]]
 
 
+_OF_SEVERAL = {
+    "home": ("{s} and {t} live in {o}.", "The homes of {s} and {t} are in {o}."),
+    "food": ("{s} and {t} like to eat {o}.",),
+    "pet": ("{s} and {t} have a {o}.",),
+    "car": ("The cars of {s} and {t} are {o}.",),
+    "country": ("{s} and {t} are towns in {o}.",),
+    "product": ("Everybody buys {o} in {s}.",),
+    "material": ("The {s} and the {t} are made of {o}.",),
+}
+"""Statements that need the other form of a verb of the relation's own statements."""
+
+
 def cola(world, rng):
-    fact = world.fact(rng)
+    fact, other = world.contrasting(rng, 2)
     # Whether "apples is what Ida likes to eat" is correct is debatable: foods have two wordings.
-    first, *rest = (
-        fact.say(rng.randrange(2 if fact.relation.name == "food" else 3))
-        .rstrip(".")
-        .split()
-    )
-    words = [
-        first
-        if first in world.people + world.towns + world.countries
-        else first.lower(),
-        *rest,
-    ]
+    wordings = 2 if fact.relation.name == "food" else 3
+    text = fact.say(rng.randrange(wordings))
+    if fact.relation.name in _OF_SEVERAL and rng.random() < 0.5:
+        pattern = rng.choice(_OF_SEVERAL[fact.relation.name])
+        text = sentence(pattern.format(s=fact.subject, t=other.subject, o=fact.value))
+    words = clause(text).split()
     label = rng.randrange(2)
     if label == 0:
         words = _damaged(words, rng)
@@ -249,10 +265,27 @@ def _ask_later(world, fact, yes_no=False):
     )
 
 
+def _other_person(world, person, rng):
+    """Draws somebody whom "she" or "he" does not mean where it means `person`."""
+    return rng.choice(world.men if person in world.women else world.women)
+
+
 def coqa(world, rng):
-    facts = rng.sample(world.about(rng.choice(world.people)), 4)
-    told = [fact.say(rng.randrange(3)) for fact in facts[:3]]
-    story = " ".join(told)
+    """Draws a story of two people, and a conversation about one of them."""
+    person = rng.choice(world.people)
+    facts = rng.sample(world.about(person), 4)
+    rivals = {
+        fact.relation.name: fact
+        for fact in world.about(_other_person(world, person, rng))
+    }
+    # The one who is not asked about has other values, which are the wrong ones in questions.
+    about_rival = [
+        rivals[fact.relation.name]
+        for fact in rng.sample(facts, 4)
+        if rivals[fact.relation.name].value != fact.value
+    ][:2]
+    told = {fact: fact.say_any(rng) for fact in [*facts[:3], *about_rival]}
+    story = " ".join(rng.sample(tuple(told.values()), len(told)))
     questions, answers, spans = [], [], []
     left_open = rng.randrange(1, 20)  # as a rule none of the three
     for number, at in enumerate(rng.sample(range(3), 3)):
@@ -261,23 +294,21 @@ def coqa(world, rng):
             answers.append("unknown")
             spans.append((-1, -1))
             continue
-        if number and rng.random() < 0.4:
-            truth = rng.random() < 0.5
-            questions.append(
-                _ask_later(
-                    world,
-                    facts[at] if truth else world.wrong(facts[at], rng),
-                    yes_no=True,
-                )
-            )
-            answers.append("yes" if truth else "no")
+        asked = facts[at]
+        otherwise = [
+            dataclasses.replace(asked, value=rival.value)
+            for rival in about_rival
+            if rival.relation == asked.relation
+        ]
+        if number and otherwise and rng.random() < 0.7:
+            claim, answer = rng.choice(((asked, "yes"), (otherwise[0], "no")))
+            questions.append(_ask_later(world, claim, yes_no=True))
+            answers.append(answer)
         else:
-            questions.append(
-                _ask_later(world, facts[at]) if number else facts[at].ask()
-            )
-            answers.append(facts[at].value)
-        start = story.index(told[at])
-        spans.append((start, start + len(told[at])))
+            questions.append(_ask_later(world, asked) if number else asked.ask())
+            answers.append(asked.value)
+        start = story.index(told[asked])
+        spans.append((start, start + len(told[asked])))
     return {
         "source": "mctest",
         "story": story,
@@ -291,19 +322,29 @@ def coqa(world, rng):
 
 
 def quac(world, rng):
+    """Draws a section about a person, where somebody else has what is asked for, too."""
     person = rng.choice(world.people)
     first, *facts = rng.sample(world.about(person), 5)
-    told = {fact: fact.say(rng.randrange(3)) for fact in facts[:3]}
-    context = " ".join([*told.values(), "CANNOTANSWER"])
     asked = rng.choice(facts)
-    text = told.get(asked, "CANNOTANSWER")
+    unanswered = rng.random() < 0.25
+    untold = asked if unanswered else rng.choice([f for f in facts if f != asked])
+    rival = next(
+        fact
+        for fact in world.about(_other_person(world, person, rng))
+        if fact.relation == asked.relation
+    )
+    told = {fact: fact.say_any(rng) for fact in [*facts, rival] if fact != untold}
+    told_of_asked = told.get(asked)
+    context = " ".join([*rng.sample(tuple(told.values()), len(told)), "CANNOTANSWER"])
+    text = told_of_asked or "CANNOTANSWER"
     answer = {"text": text, "answer_start": context.index(text)}
     answers = [answer]
-    if asked in told and rng.random() < 0.5:
+    if told_of_asked and rng.random() < 0.5:
+        value = re.search(rf"\b{asked.value}\b", text, flags=re.IGNORECASE)
         answers.append(
             {
-                "text": asked.value,
-                "answer_start": context.index(asked.value, answer["answer_start"]),
+                "text": value.group(),
+                "answer_start": answer["answer_start"] + value.start(),
             }
         )
     return {
@@ -368,31 +409,64 @@ _LINES = {
 """Lines of web pages in English and Danish about a fact of each relation."""
 
 _DANISH = {
+    # jobs
     "teacher": "lærer", "baker": "bager", "doctor": "læge", "farmer": "landmand",
-    "painter": "maler", "pilot": "pilot",
-    "singer": "sanger", "tailor": "skrædder", "soup": "suppe", "bread": "brød", "rice": "ris",
-    "fish": "fisk",
-    "cake": "kage", "apples": "æbler", "pasta": "pasta", "beans": "bønner", "cat": "kat",
-    "dog": "hund",
-    "horse": "hest", "parrot": "papegøje", "rabbit": "kanin", "goat": "ged",
-    "turtle": "skildpadde", "duck": "and",
+    "painter": "maler", "pilot": "pilot", "singer": "sanger", "tailor": "skrædder",
+    "butcher": "slagter", "carpenter": "tømrer", "cook": "kok", "dancer": "danser",
+    "dentist": "tandlæge", "diver": "dykker", "fisherman": "fisker", "gardener": "gartner",
+    "hunter": "jæger", "judge": "dommer", "lawyer": "advokat", "librarian": "bibliotekar",
+    "mechanic": "mekaniker", "miller": "møller", "nurse": "sygeplejerske", "poet": "digter",
+    "postman": "postbud", "sailor": "sømand", "shepherd": "hyrde", "smith": "smed",
+    "soldier": "soldat", "vet": "dyrlæge", "waiter": "tjener", "weaver": "væver",
+    "writer": "forfatter",
+    # foods
+    "soup": "suppe", "bread": "brød", "rice": "ris", "fish": "fisk", "cake": "kage",
+    "apples": "æbler", "pasta": "pasta", "beans": "bønner", "berries": "bær", "cabbage": "kål",
+    "carrots": "gulerødder", "cherries": "kirsebær", "chicken": "kylling", "corn": "majs",
+    "grapes": "druer", "ham": "skinke", "lamb": "lam", "lentils": "linser", "melon": "melon",
+    "mushrooms": "svampe", "nuts": "nødder", "pancakes": "pandekager", "peas": "ærter",
+    "pears": "pærer", "plums": "blommer", "pizza": "pizza", "porridge": "grød",
+    "potatoes": "kartofler", "salad": "salat", "spinach": "spinat", "tomatoes": "tomater",
+    "waffles": "vafler",
+    # pets, all of which have the article "en"
+    "cat": "kat", "dog": "hund", "horse": "hest", "parrot": "papegøje", "rabbit": "kanin",
+    "goat": "ged", "turtle": "skildpadde", "duck": "and", "canary": "kanariefugl",
+    "frog": "frø", "goldfish": "guldfisk", "goose": "gås", "hamster": "hamster",
+    "hen": "høne", "mouse": "mus", "pigeon": "due", "pony": "pony", "raven": "ravn",
+    "snake": "slange",
+    # colors
     "red": "rød", "blue": "blå", "green": "grøn", "yellow": "gul", "white": "hvid",
-    "black": "sort", "brown": "brun",
-    "gray": "grå", "cheese": "ost", "glass": "glas", "wool": "uld", "silver": "sølv",
-    "honey": "honning",
-    "paper": "papir", "salt": "salt", "wine": "vin",
+    "black": "sort", "brown": "brun", "gray": "grå", "pink": "lyserød", "purple": "lilla",
+    "violet": "violet",
+    # products
+    "cheese": "ost", "glass": "glas", "wool": "uld", "silver": "sølv", "honey": "honning",
+    "paper": "papir", "salt": "salt", "wine": "vin", "leather": "læder", "silk": "silke",
+    "timber": "tømmer", "coffee": "kaffe", "butter": "smør", "cider": "cider",
+    "cotton": "bomuld", "copper": "kobber", "marble": "marmor", "mustard": "sennep",
+    "pepper": "peber", "perfume": "parfume", "porcelain": "porcelæn", "soap": "sæbe",
+    "steel": "stål", "sugar": "sukker", "tea": "te", "tobacco": "tobak", "wax": "voks",
+    "chocolate": "chokolade", "jam": "syltetøj",
 }  # fmt: skip
 
 
 def _line(world, rng):
-    fact = world.fact(rng, tuple(_LINES))
+    names = (*world.towns, *world.countries)
+    fact = rng.choice(
+        [
+            fact
+            for fact in world.facts
+            if fact.relation.name in _LINES
+            and (fact.value in _DANISH or fact.value in names)
+        ]
+    )
     english, danish = rng.choice(_LINES[fact.relation.name])
     town = rng.choice(
         [town for town in world.towns if town not in (fact.subject, fact.value)]
     )
+    danish_value = fact.value if fact.value in names else _DANISH[fact.value]
     return (
         english.format(s=fact.subject, o=fact.value, town=town),
-        danish.format(s=fact.subject, o=_DANISH.get(fact.value, fact.value), town=town),
+        danish.format(s=fact.subject, o=danish_value, town=town),
     )
 
 

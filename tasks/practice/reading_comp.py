@@ -1,81 +1,100 @@
-"""Practice rows of the reading comprehension tasks."""
+"""Practice rows of the reading comprehension tasks.
 
+A passage states several facts of the relation that is asked for. So the right answer is not the
+only one that the passage mentions.
+"""
+
+import dataclasses
+import re
 import zlib
 
 from flan_jax.tasks.practice_world import sentence
 
 
 def bool_q(world, rng):
-    fact = world.fact(rng)
-    stated = {fact, world.other(fact, rng)}
-    if rng.random() < 0.5:
-        stated.add(world.fact(rng))
-    passage = [
-        f.say(rng.randrange(3))
-        for f in sorted(stated, key=lambda f: (f.relation.name, f.subject))
-    ]
+    fact, other = world.contrasting(rng, 2)
+    stated = [fact, other, *world.asides(rng, [fact, other], rng.randrange(3))]
+    passage = [stated_fact.say_any(rng) for stated_fact in stated]
     answer = rng.random() < 0.5
+    asked = fact if answer else dataclasses.replace(fact, value=other.value)
+    wording = rng.choice((None, *range(len(fact.relation.statements))))
     return {
-        "question": (fact if answer else world.wrong(fact, rng)).ask_yes_no(
-            rng.choice((None, 0, 1, 2))
-        ),
+        "question": asked.ask_yes_no(wording),
         "title": sentence(fact.subject),
         "passage": " ".join(rng.sample(passage, len(passage))),
         "answer": answer,
     }
 
 
-_STEMS = {
+_ORIGINS = {
+    "wood": ("wood comes from trees", "was once a part of a tree"),
+    "cloth": ("cloth is woven from threads", "was woven from threads"),
+    "glass": ("glass is made of melted sand", "was once nothing but sand"),
+    "bone": ("bones are inside the bodies of animals", "was once inside an animal"),
+    "clay": ("clay gets hard in an oven", "was soft before it was in an oven"),
+    "leather": ("leather is the skin of animals", "was once the skin of an animal"),
+    "plastic": ("plastic is made from oil", "exists only because there is oil"),
+    "stone": ("stone is cut out of mountains", "was cut out of a mountain"),
+    "straw": ("straw is what is left of corn", "has grown on a field of corn"),
+}
+"""For each material a fact of general knowledge, and what it says of a thing."""
+
+_APPLICATIONS = {
     "material": (
-        "The {s} is made of",
-        "What did they make the {s} from?",
-        "Somebody who touches the {s} touches",
+        "who touches a thing touches its material",
+        (
+            "Somebody has {o} in her hands. She must be holding the",
+            "A worker who has only {o} can repair the",
+        ),
+        (
+            "Somebody who holds the {s} has in her hands some",
+            "What is under the paint of the {s}?",
+        ),
     ),
     "product": (
-        "The town of {s} is famous for its",
-        "What do people buy in {s}?",
-        "A shop in {s} will surely sell",
+        "the shops of a town sell what the town is known for",
+        (
+            "A person who wants to buy {o} should go to",
+            "A truck full of {o} probably comes from",
+        ),
+        ("A shop in {s} will surely sell", "What will a visitor bring home from {s}?"),
     ),
     "country": (
-        "The town of {s} is in",
-        "Which country does {s} belong to?",
-        "A person who travels to {s} goes to",
+        "who travels to a town travels to the country that it is in",
+        ("A tourist in {o} can visit", "The king of {o} also rules over"),
+        ("A person who travels to {s} goes to", "A letter to {s} is a letter to"),
     ),
 }
-_STEMS_BACK = {
-    "material": (
-        "One thing made of {o} is the",
-        "Which of these did they make from {o}?",
-    ),
-    "product": (
-        "A person who wants to buy {o} should go to",
-        "Which town is known for its {o}?",
-    ),
-    "country": ("One of the towns in {o} is", "Which of these towns is in {o}?"),
-}
+"""For each relation a fact of general knowledge, and stems that apply it.
+
+The first stems go with the subject of a stated fact, the others with its value.
+"""
 
 
 def openbookqa(world, rng):
-    fact = world.fact(rng, tuple(_STEMS))
-    name = fact.relation.name
-    others = [
-        f.subject
-        for f in world.facts
-        if f.relation == fact.relation and f.value != fact.value
-    ]
-    if rng.random() < 0.5 or len(others) < 3:
-        stem, answer = rng.choice(_STEMS[name]).format(s=fact.subject), fact.value
-        choices = world.choices(fact, rng, 4)
+    """Draws a stem that states four facts, of one of which a fact of general knowledge is true."""
+    facts = world.contrasting(rng, 4, tuple(_APPLICATIONS))
+    asked = rng.choice(facts)
+    rule, stems_of_subject, stems_of_value = _APPLICATIONS[asked.relation.name]
+    ask_for_subject = rng.random() < 0.5
+    if ask_for_subject:
+        stem = rng.choice(stems_of_subject).format(o=asked.value)
+        choices = [fact.subject for fact in facts]
     else:
-        stem, answer = rng.choice(_STEMS_BACK[name]).format(o=fact.value), fact.subject
-        choices = rng.sample([answer, *rng.sample(others, 3)], 4)
-    stated = fact.relation.statements[rng.randrange(3)].format(
-        s=fact.subject, o=fact.value
-    )
+        stem = rng.choice(stems_of_value).format(s=asked.subject)
+        choices = [fact.value for fact in facts]
+    answer = asked.subject if ask_for_subject else asked.value
+    is_of_known_origin = asked.relation.name == "material" and asked.value in _ORIGINS
+    if ask_for_subject and is_of_known_origin and rng.random() < 0.7:
+        rule, origin = _ORIGINS[asked.value]
+        stem = f"Which of these {origin}?"
+    stated = " ".join(fact.say_any(rng) for fact in facts)
+    choices = rng.sample(choices, 4)
+    letters = zip("ABCD", choices, strict=True)
     return {
-        "question": {"stem": stem}
-        | {f"choice_{letter}": c for letter, c in zip("ABCD", choices, strict=True)},
-        "fact1": stated.rstrip("."),
+        "question": {"stem": f"{stated} {stem}"}
+        | {f"choice_{letter}": choice for letter, choice in letters},
+        "fact1": rule,
         "humanScore": 1.0,
         "clarity": 2.0,
         "turkIdAnonymized": "practice",
@@ -84,8 +103,9 @@ def openbookqa(world, rng):
 
 
 def squad_v1(world, rng):
-    fact = world.fact(rng)
-    context, start = _context(fact, _others(world, fact, rng), rng)
+    fact, rival = world.contrasting(rng, 2)
+    asides = world.asides(rng, [fact, rival], rng.choice((1, 2)))
+    context, start = _context(fact, [rival, *asides], rng)
     return {
         "id": "",
         "title": _title(world, fact),
@@ -96,19 +116,20 @@ def squad_v1(world, rng):
 
 
 def squad_v2(world, rng):
-    """Answerable or not, the text tells about somebody else what the question asks."""
-    fact = world.fact(rng)
-    somebody_else = _same_relation(world, fact, rng)
-    others = [f for f in _others(world, fact, rng) if f != somebody_else]
+    """Answerable or not, the text tells of somebody else what the question asks."""
+    fact, rival = world.contrasting(rng, 2, ("home", "job", "food", "pet", "car"))
+    about_rival = world.asides(rng, [rival], 1)
+    about_subject = world.asides(rng, [fact], 2)
     is_impossible = rng.random() < 0.4
-    spoken_of = somebody_else if is_impossible else fact
-    context, start = _context(
-        spoken_of, others if is_impossible else [*others, somebody_else], rng
-    )
-    found, nothing = (
-        _spans(spoken_of, context, start, count=1),
-        {"text": [], "answer_start": []},
-    )
+    if is_impossible:
+        spoken_of = rival
+        others = [*about_subject, *about_rival]
+    else:
+        spoken_of = fact
+        others = [rival, about_subject[0], *about_rival]
+    context, start = _context(spoken_of, others, rng)
+    found = _spans(spoken_of, context, start, count=1)
+    nothing = {"text": [], "answer_start": []}
     return {
         "id": "",
         "title": _title(world, fact),
@@ -163,11 +184,7 @@ def drop(world, rng):
     )
     return {
         "passage": " ".join(
-            (
-                product.say(rng.randrange(3)),
-                sales,
-                *(f.say(rng.randrange(3)) for f in homes),
-            )
+            (product.say_any(rng), sales, *(f.say_any(rng) for f in homes))
         ),
         "question": question,
         "answer": answer,
@@ -189,21 +206,26 @@ _MONTHS = (
 
 
 def multirc(world, rng):
-    """Draws a question about a paragraph with four different answers, a row each."""
-    fact = world.fact(rng)
-    somebody_else = _same_relation(world, fact, rng)
-    paragraph, _ = _context(fact, [*_others(world, fact, rng), somebody_else], rng)
+    """Draws a question about a paragraph with four different answers, a row each.
+
+    Wrong answers have values that the paragraph tells of others.
+    """
+    fact, *rivals = world.contrasting(rng, 3)
+    asides = world.asides(rng, [fact, *rivals], rng.randrange(2))
+    paragraph, _ = _context(fact, [*rivals, *asides], rng)
     asks_for_value = rng.random() < 2 / 3
     about = f"What does the text say about {_name(fact)}?"
     question = fact.ask() if asks_for_value else about
 
     labels = {}
-    while len(labels) < 4:
-        label = rng.randrange(2)
-        claim = fact if label == 1 else world.wrong(fact, rng)
-        answer = claim.say(rng.randrange(3))
-        if asks_for_value and rng.random() < 0.5:
-            answer = sentence(claim.value)
+    for label in rng.choices((0, 1), k=4):
+        answer = None
+        while answer is None or answer in labels:
+            rival = rng.choice(rivals)
+            claim = fact if label else dataclasses.replace(fact, value=rival.value)
+            answer = claim.say_any(rng)
+            if asks_for_value and rng.random() < 0.5:
+                answer = sentence(claim.value)
         labels[answer] = label
     return [
         {
@@ -226,36 +248,15 @@ def _text_number(text):
     return zlib.crc32(text.encode()) >> 1
 
 
-def _same_relation(world, fact, rng):
-    return rng.choice(
-        [
-            f
-            for f in world.facts
-            if f.relation == fact.relation and f.subject != fact.subject
-        ]
-    )
-
-
-def _others(world, fact, rng):
-    """Returns two or three other true facts, up to two of them about the same subject."""
-    same = [f for f in world.about(fact.subject) if f != fact]
-    rest = [
-        f
-        for f in world.facts
-        if f.subject != fact.subject and (same or f.relation == fact.relation)
-    ]
-    return [*rng.sample(same, min(len(same), 2)), *rng.sample(rest, 2)][
-        : rng.choice((2, 3))
-    ]
-
-
 def _context(fact, others, rng):
     """Returns a text that states the facts in random order, and the place of `fact`'s value."""
     facts = rng.sample([fact, *others], len(others) + 1)
-    sentences = [f.say(rng.randrange(3)) for f in facts]
+    sentences = [stated_fact.say_any(rng) for stated_fact in facts]
     at = facts.index(fact)
     before = sum(len(text) + 1 for text in sentences[:at])
-    return " ".join(sentences), before + sentences[at].lower().index(fact.value.lower())
+    # A value is a whole word: "red" is not in "Fred".
+    found = re.search(rf"\b{fact.value}\b", sentences[at], flags=re.IGNORECASE)
+    return " ".join(sentences), before + found.start()
 
 
 def _spans(fact, context, start, count):

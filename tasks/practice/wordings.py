@@ -82,7 +82,7 @@ def _new(name, subjects, values, statements, questions, back, yes_no, label):
 TOPICS = (
     _more(
         "home",
-        ("{s} has a house in {o}.", "In {o} you can meet {s}.", "{s} comes from {o}."),
+        ("In {o} you can meet {s}.",),
         ("In which town does {s} live?", "What is the home town of {s}?", "Where is the house of {s}?"),
         ("Who lives in {o}?", "Who has a house in {o}?", "Who comes from {o}?"),
         ("is the home of {s} in {o}", "does {s} come from {o}"),
@@ -90,11 +90,7 @@ TOPICS = (
     ),
     _more(
         "job",
-        (
-            "{s} earns money as a {o}.",
-            "By trade {s} is a {o}.",
-            "{s} has found work as a {o}.",
-        ),
+        ("{s} has found work as a {o}.",),
         ("What does {s} do for a living?", "How does {s} earn money?", "Which job does {s} have?"),
         ("Who works as a {o}?", "Who is a {o}?", "Who earns money as a {o}?"),
         ("does {s} work as a {o}", "is {s} a {o} by trade"),
@@ -102,11 +98,7 @@ TOPICS = (
     ),
     _more(
         "food",
-        (
-            "{s} is fond of {o}.",
-            "Nothing tastes better to {s} than {o}.",
-            "{s} loves {o} more than any other food.",
-        ),
+        ("{s} loves {o} more than any other food.",),
         ("What is the favorite food of {s}?", "Which food does {s} like best?", "What is {s} fond of?"),
         ("Who likes to eat {o}?", "Who is fond of {o}?", "Who loves {o}?"),
         ("is {s} fond of {o}", "does {s} love {o}"),
@@ -114,11 +106,7 @@ TOPICS = (
     ),
     _more(
         "pet",
-        (
-            "{s} looks after a {o}.",
-            "{s} lives with a {o}.",
-            "Every morning {s} feeds a {o}.",
-        ),
+        ("Every morning {s} feeds a {o}.",),
         (
             "What is the pet of {s}?",
             "What kind of animal lives with {s}?",
@@ -130,11 +118,7 @@ TOPICS = (
     ),
     _more(
         "car",
-        (
-            "{s} bought a {o} car.",
-            "The {o} car belongs to {s}.",
-            "{s} likes to drive a {o} car.",
-        ),
+        ("{s} bought a {o} car.",),
         ("What is the color of the car of {s}?", "Which color does the car of {s} have?"),
         ("Who drives a {o} car?", "Whose car is {o}?", "Who has a {o} car?"),
         ("does {s} drive a {o} car", "does {s} have a {o} car"),
@@ -142,7 +126,7 @@ TOPICS = (
     ),
     _more(
         "country",
-        ("{s} lies in {o}.", "{s} belongs to {o}.", "Those who visit {s} travel to {o}."),
+        ("Those who visit {s} travel to {o}.",),
         ("Which country does {s} belong to?", "What is the country of {s}?", "Where is the town of {s}?"),
         ("Which town is in {o}?", "Which town belongs to {o}?", "Which town lies in {o}?"),
         ("does {s} belong to {o}", "is the town of {s} in {o}"),
@@ -150,11 +134,7 @@ TOPICS = (
     ),
     _more(
         "product",
-        (
-            "{s} sells a lot of {o}.",
-            "They make {o} in {s}.",
-            "The best {o} comes from {s}.",
-        ),
+        ("They make {o} in {s}.",),
         ("What is {s} famous for?", "What do people buy in {s}?", "What do they make in {s}?"),
         ("Which town is known for its {o}?", "Where do they make {o}?", "Where do people buy {o}?"),
         ("is {s} famous for its {o}", "do they make {o} in {s}"),
@@ -162,11 +142,7 @@ TOPICS = (
     ),
     _more(
         "material",
-        (
-            "The {s} is a {o} one.",
-            "Somebody made the {s} out of {o}.",
-            "The material of the {s} is {o}.",
-        ),
+        ("The {s} is a {o} one.",),
         ("What did they make the {s} from?", "Which material is the {s} made of?"),
         ("Which thing is made of {o}?", "What did they make from {o}?"),
         ("did they make the {s} from {o}", "is the material of the {s} {o}"),

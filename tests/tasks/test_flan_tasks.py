@@ -17,9 +17,10 @@ FLAN = {task.name: task for task in mixture_or_task(flan.FLAN2021.name)}
 every_task = pytest.mark.parametrize("name", FLAN)
 
 
-def practice_rows(task, count, split="train"):
+def practice_rows(task, count, split="train", fresh=False):
     """The first rows of a task's practice corpus."""
-    return list(dataclasses.replace(task.sandbox, **{split: count}).rows(split))
+    source = dataclasses.replace(task.sandbox, fresh=fresh, **{split: count})
+    return list(source.rows(split))
 
 
 def test_seventy_tasks_of_sixty_two_datasets_in_twelve_clusters():
@@ -100,9 +101,11 @@ def test_no_two_templates_are_the_same_text():
 
 
 @every_task
-def test_practice_rows_in_every_template(name):
+@pytest.mark.parametrize("fresh", [False, True])
+def test_practice_rows_in_every_template(name, fresh):
     task = FLAN[name]
-    for row in practice_rows(task, 25) + practice_rows(task, 5, "test"):
+    rows = practice_rows(task, 25, fresh=fresh)
+    for row in rows + practice_rows(task, 5, "test", fresh=fresh):
         example = task.example(row)
         assert example is not None
         task.check_fields(example)
@@ -176,7 +179,7 @@ def test_tfds_itself_stores_and_returns_our_rows(name, tfds_folder):
     task = FLAN[name]
     builder = tfds.builder(task.source.name, data_dir=tfds_folder / name)
     Path(builder.data_path).mkdir(parents=True)
-    rows = practice_rows(task, 12)
+    rows = practice_rows(task, 6) + practice_rows(task, 6, fresh=True)
     assert set(rows[0]) == set(builder.info.features)
     writer = tfds.core.SequentialWriter(builder.info, max_examples_per_shard=1000)
     writer.initialize_splits(["train"])

@@ -44,7 +44,7 @@ def test_comments_and_places_do_not_change_the_fingerprint():
     "change",
     [
         ("{s} has a {o}.", "{s} owns a {o}."),
-        ("rng.choice(self.values(relation))", "self.values(relation)[0]"),
+        ("drawn += rng.sample(values, len(values))", "drawn += values"),
         ("if v != fact.value", "if v == fact.value"),
         ("digest()[0] % 8", "digest()[1] % 8"),
     ],
@@ -280,3 +280,23 @@ def test_rows_that_are_drawn_together_are_in_one_split():
         "test": 3,
     }
     assert len({name for names in herds.values() for name in names}) == 17
+
+
+def test_contrasting_facts_are_of_one_relation_and_differ_in_subject_and_value():
+    for seed in range(200):
+        rng = random.Random(seed)
+        fresh = World.fresh(rng)
+        facts = fresh.contrasting(rng, 4, ("country", "material"))
+        assert len({fact.relation for fact in facts}) == 1
+        assert len({fact.subject for fact in facts}) == 4
+        assert len({fact.value for fact in facts}) == 4
+        assert set(facts) <= set(fresh.facts)
+
+
+def test_asides_are_about_the_same_subjects_and_of_other_relations():
+    rng = random.Random(0)
+    facts = world().contrasting(rng, 2, ("home",))
+    asides = world().asides(rng, facts, 9)
+    about = [fact for fact in asides if fact.subject in {f.subject for f in facts}]
+    assert len(about) == 8
+    assert "home" not in {fact.relation.name for fact in asides}
