@@ -1,11 +1,11 @@
-"""Log-probabilities of several options of each prompt, with the prompt read once.
+"""Scores of several options of each prompt, with the prompt read once.
 
 In shapes, B are rows, D is the padded length of a decoder row, O are options, A is the padded
 length of an option, V the vocabulary.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,19 @@ from flan_jax.pytrees import Params
 
 Options: TypeAlias = Sequence[Sequence[np.ndarray]]
 """The options of each prompt, as token arrays with their end."""
+
+
+class OptionScores(NamedTuple):
+    """What a model says of options or of their tokens.
+
+    Attributes:
+      log_probs: float32, in nats.
+      is_greedy: bool of the same shape, whether greedy decoding gives these tokens: each is the
+        most probable one, and the first of several that are; None if it was not asked for.
+    """
+
+    log_probs: jax.Array
+    is_greedy: jax.Array | None
 
 
 def packed_option_batch(
@@ -63,13 +76,23 @@ def packed_option_batch(
     return batch
 
 
-def packed_option_log_probs(
-    model: Model, params: Params, batch: dict[str, jax.Array]
-) -> jax.Array:
-    """Computes the log-probability of each target token of a `packed_option_batch`.
+def packed_option_scores(
+    model: Model,
+    params: Params,
+    batch: dict[str, jax.Array],
+    *,
+    with_greedy: bool = False,
+) -> OptionScores:
+    """Scores each target token of a `packed_option_batch`.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: the batch.
+      with_greedy: whether is_greedy is computed.
 
     Returns:
-      float32[B, D], in nats.
+      The scores of the tokens, [B, D].
     """
     variables = {"params": params}
     segment_ids = batch["decoder_segment_ids"]
@@ -85,7 +108,7 @@ def packed_option_log_probs(
         method="decode_hidden",
     )
     logits = model.apply(variables, hidden, method="logits")
-    return _log_probs(logits, batch["decoder_target_tokens"])
+    return _token_scores(logits, batch["decoder_target_tokens"], with_greedy)
 
 
 def cached_option_batch(
@@ -121,47 +144,78 @@ def cached_option_batch(
     return batch
 
 
-def cached_option_sums(
-    model: Model, params: Params, batch: dict[str, jax.Array]
-) -> jax.Array:
-    """Computes the log-probability of each option of a `cached_option_batch`.
+def cached_option_scores(
+    model: Model,
+    params: Params,
+    batch: dict[str, jax.Array],
+    *,
+    with_greedy: bool = False,
+) -> OptionScores:
+    """Scores each option of a `cached_option_batch`.
 
     The prompts are read into the cache once. Each option overwrites the one before in the cache. It
     attends to the prompt and to its own tokens alone, because what is left of a longer option lies
     at later positions.
 
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: the batch.
+      with_greedy: whether is_greedy is computed.
+
     Returns:
-      float32[B, O], the sum over the option's tokens, in nats.
+      The scores of the options, [B, O]: the sum over an option's tokens, and whether all of them
+      are greedy.
     """
     options = batch["answers"]
     lengths = batch["answer_lengths"]
     state = prefill(model, params, batch, options.shape[2] - 1)
     first_log_probs = jax.nn.log_softmax(state.logits)
+    first_greedy = jnp.argmax(state.logits, axis=-1) if with_greedy else None
 
     def score_option(
-        number: jax.Array, carry: tuple[jax.Array, DecodeState]
-    ) -> tuple[jax.Array, DecodeState]:
-        sums, state = carry
+        number: jax.Array, carry: tuple[OptionScores, DecodeState]
+    ) -> tuple[OptionScores, DecodeState]:
+        scores, state = carry
         tokens = options[:, number]
         hidden, cache = decode_tokens(model, params, state, tokens[:, :-1], index=0)
         logits = model.apply({"params": params}, hidden, method="logits")
         first = jnp.take_along_axis(first_log_probs, tokens[:, :1], axis=1)
-        rest = _log_probs(logits, tokens[:, 1:])
-        log_probs = jnp.concatenate([first, rest], axis=1)
+        rest = _token_scores(logits, tokens[:, 1:], with_greedy)
+        log_probs = jnp.concatenate([first, rest.log_probs], axis=1)
         is_token = jnp.arange(log_probs.shape[1])[None] < lengths[:, number, None]
         option_sums = jnp.sum(jnp.where(is_token, log_probs, 0.0), axis=1)
-        return sums.at[:, number].set(option_sums), state.replace(cache=cache)
+        sums = scores.log_probs.at[:, number].set(option_sums)
 
-    sums = jnp.zeros(lengths.shape, jnp.float32)
+        flags = scores.is_greedy
+        if with_greedy:
+            assert flags is not None
+            assert first_greedy is not None and rest.is_greedy is not None
+            is_first_greedy = tokens[:, :1] == first_greedy[:, None]
+            are_greedy = jnp.concatenate([is_first_greedy, rest.is_greedy], axis=1)
+            is_option_greedy = jnp.all(are_greedy | ~is_token, axis=1)
+            flags = flags.at[:, number].set(is_option_greedy)
+        return OptionScores(sums, flags), state.replace(cache=cache)
+
+    nothing = OptionScores(
+        jnp.zeros(lengths.shape, jnp.float32),
+        jnp.zeros(lengths.shape, bool) if with_greedy else None,
+    )
     rounds = jnp.max(batch["rounds"])
-    sums, _ = jax.lax.fori_loop(0, rounds, score_option, (sums, state))
-    return sums
+    scores, _ = jax.lax.fori_loop(0, rounds, score_option, (nothing, state))
+    return scores
 
 
-def _log_probs(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Returns the log-probabilities of int32[B, N] targets under float32[B, N, V] logits."""
+def _token_scores(
+    logits: jax.Array, targets: jax.Array, with_greedy: bool
+) -> OptionScores:
+    """Returns the scores of int32[B, N] targets under float32[B, N, V] logits."""
     at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)
-    return at_target[..., 0] - jax.nn.logsumexp(logits, axis=-1)
+    log_probs = at_target[..., 0] - jax.nn.logsumexp(logits, axis=-1)
+    is_greedy = None
+    if with_greedy:
+        is_greedy = jnp.argmax(logits, axis=-1) == targets
+    return OptionScores(log_probs, is_greedy)
 
 
 def _small_bucket(length: int) -> int:

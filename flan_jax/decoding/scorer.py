@@ -18,10 +18,11 @@ from flan_jax.decoding.generation import (
 )
 from flan_jax.decoding.option_scoring import (
     Options,
+    OptionScores,
     cached_option_batch,
-    cached_option_sums,
+    cached_option_scores,
     packed_option_batch,
-    packed_option_log_probs,
+    packed_option_scores,
 )
 from flan_jax.decoding.prefill import bucket, prompt_batch
 from flan_jax.errors import InputError
@@ -30,10 +31,10 @@ from flan_jax.models.config import Model, ModelConfig
 from flan_jax.models.params import not_finite_params
 from flan_jax.parallel import multihost
 from flan_jax.parallel.sharding import global_batch, replicated, use_mesh
-from flan_jax.pytrees import Params
+from flan_jax.pytrees import Params, Tree
 
-Program: TypeAlias = Callable[..., jax.Array]
-"""A function under jax.jit: (params, batch, ...) -> array."""
+Program: TypeAlias = Callable[..., Tree]
+"""A function under jax.jit: (params, batch, ...) -> an array or OptionScores."""
 
 
 class Scorer:
@@ -97,41 +98,94 @@ class Scorer:
           InputError: a prompt or an option has no tokens, or a prompt has no options, or the
             model's results are NaN or infinite.
         """
+        return [sums for sums, _ in self._score_options(prompts, options)]
+
+    def log_probs_and_greedy(
+        self, prompts: Sequence[np.ndarray], options: Options
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Computes the log-probability of each option, and whether it is greedy.
+
+        Args:
+          prompts: token arrays.
+          options: the options of each prompt, token arrays.
+
+        Returns:
+          For each prompt (float32[options] as of `log_probs`, bool[options]). An option is greedy
+          if each of its tokens is the most probable one, and the first of several that are.
+
+        Raises:
+          InputError: as `log_probs`.
+        """
+        results: list[tuple[np.ndarray, np.ndarray]] = []
+        for sums, is_greedy in self._score_options(prompts, options, with_greedy=True):
+            assert is_greedy is not None  # it was asked for
+            results.append((sums, is_greedy))
+        return results
+
+    def _score_options(
+        self,
+        prompts: Sequence[np.ndarray],
+        options: Options,
+        *,
+        with_greedy: bool = False,
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Returns (the sums, is_greedy or None) of the options of each prompt."""
         _check_options(options)
-        results: list[np.ndarray] = [np.zeros(0, np.float32)] * len(prompts)
+        nothing = (np.zeros(0, np.float32), None)
+        results: list[tuple[np.ndarray, np.ndarray | None]] = [nothing] * len(prompts)
         for indices in self._batches(prompts):
             batch_prompts = [prompts[i] for i in indices]
             batch_options = [options[i] for i in indices]
-            program, batch = self.option_scoring_program(batch_prompts, batch_options)
-            sums = np.asarray(self._run(program, batch))
+            program, batch = self.option_scoring_program(
+                batch_prompts, batch_options, with_greedy=with_greedy
+            )
+            scores: OptionScores = self._run(program, batch)
+            sums = np.asarray(scores.log_probs)
+            greedy = None if scores.is_greedy is None else np.asarray(scores.is_greedy)
             if self.architecture == "encoder_decoder":
-                sums = _sum_segments(batch["decoder_segment_ids"], sums)
-            for i, row_sums in zip(indices, sums, strict=False):
-                option_sums = row_sums[: len(options[i])].astype(np.float32)
+                segment_ids = batch["decoder_segment_ids"]
+                sums = _sum_segments(segment_ids, sums)
+                if greedy is not None:
+                    misses = _sum_segments(segment_ids, ~greedy)
+                    greedy = [row_misses == 0 for row_misses in misses]
+
+            for row, i in enumerate(indices):
+                count = len(options[i])
+                option_sums = sums[row][:count].astype(np.float32)
                 if not np.isfinite(option_sums).all():
                     raise self._not_finite()
-                results[i] = option_sums
+                results[i] = (
+                    option_sums,
+                    None if greedy is None else greedy[row][:count],
+                )
         return results
 
     def option_scoring_program(
-        self, prompts: Sequence[np.ndarray], options: Options
+        self,
+        prompts: Sequence[np.ndarray],
+        options: Options,
+        *,
+        with_greedy: bool = False,
     ) -> tuple[Program, dict[str, np.ndarray]]:
         """Returns what `log_probs` runs on one batch.
 
         Args:
           prompts: at most `rows` token arrays.
           options: the options of each prompt.
+          with_greedy: whether the program also says which options are greedy.
 
         Returns:
-          (the program, its batch). The program's arguments are the parameters and the batch.
+          (the program, its batch). The program's arguments are the parameters and the batch; it
+          returns OptionScores, of tokens for an encoder-decoder and of options for a decoder.
         """
         if self.architecture == "encoder_decoder":
-            function = packed_option_log_probs
+            function = packed_option_scores
             batch = packed_option_batch(prompts, options, self.rows)
         else:
-            function = cached_option_sums
+            function = cached_option_scores
             batch = cached_option_batch(prompts, options, self.rows)
-        return _compiled(function, self.model, self.mesh), batch
+        program = _compiled(function, self.model, self.mesh, with_greedy=with_greedy)
+        return program, batch
 
     def generate(
         self,
@@ -257,7 +311,7 @@ class Scorer:
 
     def _run(
         self, program: Program, batch: dict[str, np.ndarray], *arguments: object
-    ) -> jax.Array:
+    ) -> Tree:
         placed = global_batch(batch, self.mesh, self.rows)
         with use_mesh(self.mesh):
             return program(self.params, placed, *arguments)
@@ -273,17 +327,17 @@ def _check_options(options: Options) -> None:
             )
 
 
-def _sum_segments(segment_ids: np.ndarray, log_probs: np.ndarray) -> list[np.ndarray]:
-    """Sums the log-probabilities of each segment of a row; padding, segment 0, is left out."""
+def _sum_segments(segment_ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+    """Sums the values of each segment of a row; padding, segment 0, is left out."""
     sums: list[np.ndarray] = []
-    for row_ids, row_log_probs in zip(segment_ids, log_probs, strict=True):
-        sums.append(np.bincount(row_ids, row_log_probs)[1:])
+    for row_ids, row_values in zip(segment_ids, values, strict=True):
+        sums.append(np.bincount(row_ids, row_values)[1:])
     return sums
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(
-    function: Callable[..., jax.Array], model: Model, mesh: Mesh, **static: object
+    function: Callable[..., Tree], model: Model, mesh: Mesh, **static: object
 ) -> Program:
     """Returns the function under jax.jit.
 

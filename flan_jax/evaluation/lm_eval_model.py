@@ -220,6 +220,7 @@ class FlanJaxLM(TemplateLM):
 
         Returns:
           (log P(continuation | context), whether greedy decoding gives the continuation) of each.
+          Of several tokens that are most probable greedy decoding takes the first.
 
         Raises:
           InputError: a continuation does not fit into the model's length.
@@ -233,23 +234,16 @@ class FlanJaxLM(TemplateLM):
 
         prompts: list[np.ndarray] = []
         answers: list[list[np.ndarray]] = []
-        longest = 0
         for context, numbers in by_context.items():
             continuations = [requests[number][2] for number in numbers]
-            longest = max(longest, *map(len, continuations))
             prompts.append(np.array(context, np.int32))
             answers.append([np.array(tokens, np.int32) for tokens in continuations])
-        sums = self._scorer.log_probs(prompts, answers)
-        greedy = self._greedy_tokens(prompts, longest)
+        scores = self._scorer.log_probs_and_greedy(prompts, answers)
 
         results = [(0.0, False)] * len(requests)
-        for group, numbers in enumerate(by_context.values()):
-            greedy_tokens = greedy[group]
+        for numbers, (sums, is_greedy) in zip(by_context.values(), scores, strict=True):
             for position, number in enumerate(numbers):
-                answer = answers[group][position]
-                log_prob = float(sums[group][position])
-                is_greedy = np.array_equal(greedy_tokens[: len(answer)], answer)
-                results[number] = (log_prob, is_greedy)
+                results[number] = (float(sums[position]), bool(is_greedy[position]))
         return results
 
     def loglikelihood_rolling(
@@ -343,13 +337,6 @@ class FlanJaxLM(TemplateLM):
                 "with its context. Continuations are never cut; give longer lengths"
             )
         return context[-room:]
-
-    def _greedy_tokens(
-        self, prompts: Sequence[np.ndarray], length: int
-    ) -> list[np.ndarray]:
-        """Returns the greedy continuations with the token that ends them."""
-        generated = self._scorer.generate(prompts, GenerationConfig(length))
-        return [np.append(tokens, self._scorer.stop_ids[0]) for tokens in generated]
 
 
 def _arguments(request: Instance) -> tuple[Any, ...]:

@@ -170,6 +170,9 @@ CALLS = {
     "ranking": lambda scorer, prompts: scorer.log_probs(
         prompts, [tokens([[6, EOS], [7, EOS]])] * len(prompts)
     ),
+    "ranking with greedy flags": lambda scorer, prompts: scorer.log_probs_and_greedy(
+        prompts, [tokens([[6, EOS], [7, EOS]])] * len(prompts)
+    ),
     "greedy": lambda scorer, prompts: scorer.generate(prompts, GenerationConfig(4)),
     "sampling": lambda scorer, prompts: scorer.generate(
         prompts, GenerationConfig(4, temperature=1.0, top_k=3)

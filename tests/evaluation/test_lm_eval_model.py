@@ -162,7 +162,17 @@ def test_a_continuation_is_greedy_when_decoding_gives_it(lm, scorer):
         results += lm._loglikelihood_tokens([request, other])
         expected += [True, False]
     assert [is_greedy for _, is_greedy in results] == expected
+    assert {type(is_greedy) for _, is_greedy in results} == {bool}
     assert all(log_prob < 0 for log_prob, _ in results)
+
+
+def test_log_likelihoods_generate_no_text(lm, scorer, monkeypatch):
+    def generate(*args):
+        raise AssertionError("text was generated")
+
+    monkeypatch.setattr(scorer, "generate", generate)
+    (result,) = lm.loglikelihood(ask(("Does a hen fly?", " yes")))
+    assert result[0] < 0
 
 
 def test_long_contexts_lose_their_beginning(lm, scorer):
