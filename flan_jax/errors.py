@@ -2,9 +2,13 @@
 
 import difflib
 import errno
+import inspect
+import math
+import numbers
+import operator
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import TypeGuard, TypeVar
 
 DONE, ERROR, BAD_INPUT, SAVED = 0, 1, 2, 42
 """Exit codes. SAVED: run the same command again to go on."""
@@ -120,8 +124,24 @@ def add_to_registry(
     return value
 
 
+SEEDS = 2**32
+"""Seeds are whole numbers below this: jax.random gives a larger one the numbers of another."""
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Returns whether a value is a whole number; True and False are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Returns whether a value is a number that is neither NaN nor infinite; True is none."""
+    if isinstance(value, numbers.Integral):
+        return is_whole(value)
+    return isinstance(value, numbers.Real) and math.isfinite(float(value))
+
+
 def check_at_least(settings: object, **least: int) -> None:
-    """Checks that numeric settings are not below their least value; None is allowed.
+    """Checks that settings are whole numbers, not below their least value; None is allowed.
 
     >>> check_at_least(TrainConfig(steps=0, seed=0), steps=1)
     InputError: TrainConfig.steps is 0; it must be at least 1
@@ -131,11 +151,104 @@ def check_at_least(settings: object, **least: int) -> None:
       **least: the least value of each setting, by its name.
 
     Raises:
-      InputError: a setting is below its least value.
+      InputError: a setting is no whole number, or below its least value.
     """
     for name, limit in least.items():
         value = getattr(settings, name)
-        if value is not None and value < limit:
+        if value is None:
+            continue
+        full_name = f"{type(settings).__name__}.{name}"
+        if not is_whole(value):
             raise InputError(
-                f"{type(settings).__name__}.{name} is {value}; it must be at least {limit}"
+                f"{full_name} is {value!r}; it must be a whole number of at least {limit}"
             )
+        if value < limit:
+            raise InputError(f"{full_name} is {value}; it must be at least {limit}")
+
+
+def check_seed(settings: object) -> None:
+    """Raises InputError unless the field `seed` of a configuration class is a seed."""
+    seed = vars(settings)["seed"]
+    if not is_whole(seed) or not 0 <= seed < SEEDS:
+        raise InputError(
+            f"{type(settings).__name__}.seed is {seed!r}; write a whole number from 0 to below "
+            "2**32"
+        )
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Checks that a setting is a finite number in a range.
+
+    >>> check_number("OptimizerConfig.learning_rate", -1, least=0.0)
+    InputError: OptimizerConfig.learning_rate is -1; it must be a number of at least 0
+
+    Args:
+      name: the setting.
+      value: its value.
+      least: the least number that is allowed; None for no limit, as for the others.
+      above: the largest number that is not allowed, with all below it.
+      most: the largest number that is allowed.
+      below: the least number that is not allowed, with all above it.
+
+    Raises:
+      InputError: it is none: NaN, infinite, out of the range, a text, True.
+    """
+    number = value if is_number(value) else math.nan
+    fits = not math.isnan(number)
+    texts = []
+    for text, limit, compare in (
+        ("of at least", least, operator.ge),
+        ("above", above, operator.gt),
+        ("up to", most, operator.le),
+        ("below", below, operator.lt),
+    ):
+        if limit is not None:
+            texts.append(f"{text} {limit:g}")
+            fits = fits and compare(number, limit)
+    if not fits:
+        allowed = " ".join(["a number", " and ".join(texts)]).strip()
+        raise InputError(f"{name} is {value!r}; it must be {allowed}")
+
+
+def check_call(
+    function: object, name: str, arguments: Sequence[str], keywords: Sequence[str] = ()
+) -> None:
+    """Checks that a user's function can be called as it will be, without calling it.
+
+    A function that takes other arguments would fail later, far from where it was given.
+
+    >>> check_call(lambda task: (), "the instructions 'mine'", ["task", "prompts"])
+    InputError: the instructions 'mine' will be called with (task, prompts), but takes (task): too
+    many positional arguments. Write a function of (task, prompts)
+
+    Args:
+      function: the function, bound if it is a method.
+      name: what it is, for the message.
+      arguments: the positional arguments of the call.
+      keywords: the keyword arguments of the call.
+
+    Raises:
+      InputError: it is no function, or takes other arguments.
+    """
+    call = ", ".join([*arguments, *(f"{keyword}=..." for keyword in keywords)])
+    if not callable(function):
+        raise InputError(f"{name} is {function!r}; write a function of ({call})")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions in C do not say it
+        return
+    try:
+        signature.bind(*arguments, **dict.fromkeys(keywords))
+    except TypeError as error:
+        raise InputError(
+            f"{name} will be called with ({call}), but takes {signature}: {error}. Write a "
+            f"function of ({call})"
+        ) from None

@@ -26,7 +26,7 @@ from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.errors import InputError, add_to_registry, unknown_name
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.json_files import JsonObject
-from flan_jax.models.config import ModelConfig
+from flan_jax.models.config import ModelConfig, check_model_config
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.sweeps.engines import ENGINES
@@ -169,7 +169,6 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
             _check_set(macro)
         _check_model_is_named()
         settings = _make(Settings)
-        _check_model(settings.model)
         model = _with_arguments(settings.model)
         settings = dataclasses.replace(settings, model=model).with_prefix_of_rows()
     if is_folders:
@@ -267,7 +266,7 @@ def load_model(gin_files: Sequence[str]) -> ModelConfig:
         _check_set("MODEL")
         gin.parse_config("_model_alone.model = %MODEL")
         model = _make(_model_alone)
-        _check_model(model)
+        check_model_config(model)
         return _with_arguments(model)
 
 
@@ -499,15 +498,7 @@ def _check_model_is_named() -> None:
     """Raises InputError if MODEL is a plain value and not a configuration, as in MODEL = 'big'."""
     value = gin.query_parameter("MODEL/gin.macro.value")
     if not isinstance(value, gin_config.ConfigurableReference):
-        _check_model(value)
-
-
-def _check_model(model: object) -> None:
-    if not hasattr(model, "architecture"):
-        raise InputError(
-            f"MODEL is {model!r}; write MODEL = @from_warm_start(), @EncoderDecoderConfig() or "
-            "@DecoderConfig()"
-        )
+        check_model_config(value)
 
 
 _known_to_gin: dict[str, Callable[..., Any]] = {}

@@ -18,7 +18,13 @@ from flan_jax.data.chat_template import (
     special_token_variables,
 )
 from flan_jax.data.tokenizers import Tokenizer
-from flan_jax.errors import InputError, add_to_registry, look_up, unknown_name
+from flan_jax.errors import (
+    InputError,
+    add_to_registry,
+    check_call,
+    look_up,
+    unknown_name,
+)
 from flan_jax.json_files import JsonObject
 
 NULLABLE = ("start", "between", "prefix_lm")
@@ -83,8 +89,9 @@ def register_row_format(name: str, make: FormatMaker) -> None:
       make: makes the format for a tokenizer and the start token of a model's family.
 
     Raises:
-      InputError: another format has this name.
+      InputError: another format has this name, or `make` does not take these two.
     """
+    check_call(make, f"row format {name!r}", ["tokenizer", "start_id"])
     add_to_registry(ROW_FORMATS, "row format", name, make)
 
 

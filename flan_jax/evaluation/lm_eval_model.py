@@ -26,7 +26,7 @@ from flan_jax.decoding.generation import GenerationConfig
 from flan_jax.decoding.scorer import Scorer
 from flan_jax.errors import InputError, unknown_name
 from flan_jax.json_files import JsonObject
-from flan_jax.models.config import ModelConfig
+from flan_jax.models.config import ModelConfig, check_model_config
 from flan_jax.models.params import abstract_params_on, check_vocabulary
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.weights.formats import load_params
@@ -70,6 +70,7 @@ def from_checkpoint(
     if model is None or tokenizer is None:
         missing = "model" if model is None else "tokenizer"
         raise InputError(f"{source} does not name its {missing}; give it as {missing}=")
+    check_model_config(model)
     loaded_tokenizer = load_tokenizer(tokenizer)
     device_mesh = make_mesh(mesh)
     check_vocabulary(model, loaded_tokenizer.path, loaded_tokenizer.vocab_size)

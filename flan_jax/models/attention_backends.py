@@ -32,7 +32,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import batch_spec
-from flan_jax.errors import InputError, add_to_registry, look_up
+from flan_jax.errors import InputError, add_to_registry, check_call, look_up
 from flan_jax.hardware import Device
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import softcapped
@@ -364,7 +364,14 @@ BACKENDS = {
 
 
 def register_attention_backend(name: str, backend: Backend) -> None:
-    """Adds a backend that ModelConfig.attention_backend can name."""
+    """Adds a backend that ModelConfig.attention_backend can name.
+
+    Raises:
+      InputError: another backend has this name, or its `run` takes other arguments than it gets.
+    """
+    arguments = ["query", "key", "value"]
+    keywords = ["mask", "bias", "softcap"]
+    check_call(backend.run, f"attention backend {name!r}: run", arguments, keywords)
     add_to_registry(BACKENDS, "attention backend", name, backend)
 
 

@@ -3,15 +3,24 @@
 import abc
 import dataclasses
 import functools
+import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
 from flan_jax.batch import Architecture, Batch
-from flan_jax.errors import InputError, add_to_registry, look_up, unknown_name
+from flan_jax.errors import (
+    InputError,
+    add_to_registry,
+    check_call,
+    is_number,
+    is_whole,
+    look_up,
+    unknown_name,
+)
 from flan_jax.models.layers import Dense, Embed, Hidden
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -37,7 +46,14 @@ the layer.
 
 
 def register_remat_policy(name: str, policy: Callable[..., bool]) -> None:
-    """Adds a policy (see jax.checkpoint_policies) that ModelConfig.remat can name."""
+    """Adds a policy (see jax.checkpoint_policies) that ModelConfig.remat can name.
+
+    Raises:
+      InputError: another policy has this name, or it cannot be called as jax.checkpoint will.
+    """
+    check_call(
+        policy, f"remat policy {name!r}", ["primitive", "operand"], ["parameter"]
+    )
     add_to_registry(REMAT_POLICIES, "remat policy", name, policy)
 
 
@@ -238,6 +254,108 @@ class ModelConfig(abc.ABC):
 EXECUTION_SETTINGS = ("attention_backend", "microbatches", "remat", "scan_layers")
 """Settings that change how a result is computed, not the result: fields of a model's configuration,
 and TrainConfig.microbatches. A run that has begun may go on with other values of them."""
+
+
+_READ_FIELDS = (
+    "vocab_size",
+    "dtype",
+    "logits_softcap",
+    "logits_via_embedding",
+    "computes_supervised_logits_only",
+    "attention_backend",
+    "num_heads",
+    "head_dim",
+    "remat",
+    "scan_layers",
+)
+"""Attributes of a model's configuration that are read outside of the model itself."""
+
+_CALLED_METHODS: dict[str, tuple[str, ...]] = {
+    "build": (),
+    "train_flops": ("rows", "lengths", "supervised"),
+    "matmul_tokens": ("path", "rows", "lengths", "supervised"),
+}
+"""Methods of a model's configuration that are called, with their arguments."""
+
+
+_Call: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""(the positional arguments, the keyword arguments) of a call."""
+
+_MODEL_METHODS: dict[str, _Call] = {
+    "__call__": (("batch",), ()),
+    "hidden": (("batch",), ("deterministic",)),
+    "logits": (("hidden",), ()),
+    "head_kernel": ((), ()),
+}
+"""Methods of a model of either architecture that are called."""
+
+_DECODING_METHODS: dict[str, dict[str, _Call]] = {
+    "decoder": {
+        "decode_hidden": (
+            ("tokens",),
+            ("positions", "segment_ids", "cache_length", "prefix"),
+        )
+    },
+    "encoder_decoder": {
+        "encode": (("batch",), ()),
+        "decode_hidden": (
+            ("encoded", "encoder_segment_ids", "tokens"),
+            ("positions", "segment_ids", "cross_segment_ids", "cache_length"),
+        ),
+    },
+}
+"""Further methods of a model, by its architecture."""
+
+
+def check_model_config(model: Any) -> None:  # noqa: ANN401 (a user's class)
+    """Checks that a configuration of a user's own has what will be read and called of it.
+
+    So has the model that it builds. Otherwise it would fail when training has begun, or later.
+
+    Args:
+      model: what is given as MODEL.
+
+    Raises:
+      InputError: it is no configuration of a model, it lacks a member, or a method of it or of its
+        model takes other arguments.
+    """
+    if not hasattr(model, "architecture"):
+        raise InputError(
+            f"MODEL is {model!r}; write MODEL = @from_warm_start(), @EncoderDecoderConfig() or "
+            "@DecoderConfig()"
+        )
+    name = type(model).__name__
+    missing = [
+        member
+        for member in (*_READ_FIELDS, *_CALLED_METHODS)
+        if not hasattr(model, member)
+    ]
+    if missing or not dataclasses.is_dataclass(type(model)):
+        lack = f"has no {', '.join(missing)}" if missing else "is no dataclass"
+        raise InputError(
+            f"MODEL is a {name}, which {lack}. Write it as a frozen dataclass that derives from "
+            "flan_jax.models.config.ModelConfig"
+        )
+    architecture = model.architecture
+    if architecture not in typing.get_args(Architecture):
+        raise unknown_name(
+            f"{name}.architecture", architecture, typing.get_args(Architecture)
+        )
+    for method, arguments in _CALLED_METHODS.items():
+        check_call(getattr(model, method), f"{name}.{method}", arguments)
+
+    module = model.build()
+    calls = _MODEL_METHODS | _DECODING_METHODS[architecture]
+    missing = [method for method in calls if not hasattr(module, method)]
+    if missing:
+        raise InputError(
+            f"{name}.build() returns a {type(module).__name__}, which has no "
+            f"{', '.join(missing)}. Write a flax.linen module with the methods of "
+            "flan_jax.models.config.Model"
+        )
+    for method, (arguments, keywords) in calls.items():
+        method_name = f"{type(module).__name__}.{method}"
+        check_call(getattr(module, method), method_name, arguments, keywords)
 
 
 def config_fields(config: ModelConfig) -> dict[str, object]:

@@ -3,6 +3,7 @@
 submitted.jsonl in the sweep's directory says which run was submitted as which job.
 """
 
+import inspect
 import json
 import re
 import shlex
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from flan_jax.errors import InputError, add_to_registry
+from flan_jax.errors import InputError, add_to_registry, check_call
 from flan_jax.json_files import read_jsonl, write_text
 from flan_jax.sweeps.local_engine import ABLATE, lock
 from flan_jax.sweeps.sweep_dir import (
@@ -95,6 +96,14 @@ ENGINES: dict[str, type[Any]] = {}
 
 Engine = TypeVar("Engine", bound=type)
 
+_METHODS: dict[str, list[str]] = {
+    "check": ["sweep_dir"],
+    "files": ["sweep_dir", "runs"],
+    "commands": ["sweep_dir", "runs", "after"],
+    "queued": [],
+}
+"""The methods of QueueEngine, with their arguments."""
+
 
 def register_engine(engine: Engine) -> Engine:
     """Adds a launch engine; usable as a decorator of its class.
@@ -108,7 +117,8 @@ def register_engine(engine: Engine) -> Engine:
       The same class.
 
     Raises:
-      InputError: another engine has this name, or the class lacks a member of QueueEngine.
+      InputError: another engine has this name, the class lacks a member of QueueEngine, or a method
+        takes other arguments than it gets.
     """
     needed = ("name", "install", "orders", "check", "files", "commands", "queued")
     missing = [member for member in needed if not hasattr(engine, member)]
@@ -117,6 +127,12 @@ def register_engine(engine: Engine) -> Engine:
             f"the launch engine {engine.__name__} has no {', '.join(missing)}. An engine needs all "
             "of flan_jax.sweeps.queue.QueueEngine"
         )
+    for method, arguments in _METHODS.items():
+        function = getattr(engine, method)
+        # A function in a class becomes a method, which is given the instance, too.
+        is_method = inspect.isfunction(inspect.getattr_static(engine, method))
+        given = ["self", *arguments] if is_method else arguments
+        check_call(function, f"launch engine {engine.__name__}.{method}", given)
     name: str = vars(engine)["name"]
     add_to_registry(ENGINES, "engine", name, engine)
     return engine

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from flan_jax.errors import InputError, add_to_registry
+from flan_jax.errors import InputError, add_to_registry, check_call
 
 if TYPE_CHECKING:
     from sacrebleu.metrics import BLEU  # pyright: ignore
@@ -70,6 +70,13 @@ class Metric:
                 f"metric {self.name!r} {' and '.join(given)}: its interval would be computed in "
                 f"{len(given)} ways. Give one of them"
             )
+        name = f"metric {self.name!r}"
+        sequences = ["targets", "predictions"]
+        check_call(self.function, name, sequences)
+        if self.resample is not None:
+            check_call(self.resample, f"{name}: resample", sequences)
+        if self.check_options is not None:
+            check_call(self.check_options, f"{name}: check_options", ["options"])
 
     @property
     def name(self) -> str:

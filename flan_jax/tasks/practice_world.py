@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, check_call
 from flan_jax.tasks import practice_words
 from flan_jax.tasks.fingerprints import fingerprint
 
@@ -486,6 +486,12 @@ class Sandbox:
     fresh: bool = False
     splits_knowledge: bool = False
     seed: int = 0
+
+    def __post_init__(self):
+        arguments = ["world", "rng"]
+        if self.splits_knowledge:
+            arguments.append("split")
+        check_call(self.make, "Sandbox.make", arguments)
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         """Yields the rows of a split, see Source.rows.

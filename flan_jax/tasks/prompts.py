@@ -4,7 +4,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias
 
-from flan_jax.errors import InputError, add_to_registry, check_at_least, look_up
+from flan_jax.errors import (
+    InputError,
+    add_to_registry,
+    check_at_least,
+    check_call,
+    is_whole,
+    look_up,
+)
 from flan_jax.tasks.clusters import CLUSTER_TITLES
 from flan_jax.tasks.task import TemplatedTask
 from flan_jax.tasks.templates import (
@@ -93,8 +100,9 @@ def register_instructions(name: str, function: InstructionsFn) -> InstructionsFn
       The function.
 
     Raises:
-      InputError: the name is taken.
+      InputError: the name is taken, or the function does not take a task and prompts.
     """
+    check_call(function, f"instructions {name!r}", ["task", "prompts"])
     return add_to_registry(INSTRUCTIONS, "instruction", name, function)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, check_call, unknown_name
 
 SPLITS = ("train", "validation", "test")
 """The splits of a task. Evaluation reports on `test`; `validation` picks the best template."""
@@ -53,7 +53,15 @@ class Source(Protocol):
 
 
 def check_source(task_name: str, source: object) -> None:
-    """Raises InputError if an object lacks a member of Source, naming the task that it is for."""
+    """Checks that an object has the members of Source.
+
+    Args:
+      task_name: the task that it is for, for the message.
+      source: the source.
+
+    Raises:
+      InputError: it lacks a member, or a method of it does not take a split.
+    """
     for member in ("rows", "fingerprint", "provenance"):
         if not hasattr(source, member):
             raise InputError(
@@ -61,6 +69,9 @@ def check_source(task_name: str, source: object) -> None:
                 f"{member}. A source needs rows(split), fingerprint(split) and the property "
                 "provenance, as in flan_jax.tasks.sources.Source"
             )
+    for method in ("rows", "fingerprint"):
+        name = f"task {task_name!r}: {type(source).__name__}.{method}"
+        check_call(getattr(source, method), name, ["split"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flan_jax.errors import InputError, add_to_registry, unknown_name
+from flan_jax.errors import InputError, add_to_registry, check_call, unknown_name
 from flan_jax.tasks.metrics import MetricFn, accuracy, check_metrics
 from flan_jax.tasks.practice_world import Sandbox
 from flan_jax.tasks.sources import SPLITS, Source, Tfds, check_source
-from flan_jax.tasks.templates import OPTIONS, AnyTemplate, ClozeTemplate, Fields
+from flan_jax.tasks.templates import (
+    OPTIONS,
+    AnyTemplate,
+    ClozeTemplate,
+    Fields,
+    check_template,
+)
 
 Row = Mapping[str, Any]
 
@@ -80,10 +86,13 @@ class TemplatedTask:
                 f"task {self.name!r} is in no cluster; name one, of the paper's or of your own"
             )
         check_source(self.name, self.source)
+        check_call(self.fields, f"task {self.name!r}: fields", ["row"])
         if not self.templates:
             raise InputError(
                 f"task {self.name!r} has no templates; give it at least one"
             )
+        for template in self.templates:
+            check_template(self.name, template)
         if self.options is None and any(OPTIONS in t.fields for t in self.templates):
             raise InputError(
                 f"task {self.name!r}: a template shows {{options}}, but the task names no options. "
@@ -282,8 +291,14 @@ def register_collection(collection: Collection) -> Collection:
     """Adds a collection to the registry and returns it.
 
     Raises:
-      InputError: another collection has this name.
+      InputError: another collection has this name, or a function of it takes other arguments than
+        it gets.
     """
+    name = f"collection {collection.name!r}"
+    check_call(collection.names, f"{name}: names", [])
+    check_call(collection.find, f"{name}: find", ["name"])
+    for grouping, groups in collection.groupings.items():
+        check_call(groups, f"{name}: grouping {grouping!r}", [])
     return add_to_registry(COLLECTIONS, "collection", collection.name, collection)
 
 

@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, check_call
 
 Fields = Mapping[str, str | Sequence[str]]
 
@@ -95,6 +95,28 @@ class SegmentedTemplate(Protocol):
 
 
 AnyTemplate = Template | SegmentedTemplate
+
+
+def check_template(task_name: str, template: object) -> None:
+    """Checks that an object has the members of Template or of SegmentedTemplate.
+
+    Args:
+      task_name: the task that it is for, for the message.
+      template: the template.
+
+    Raises:
+      InputError: it lacks a member, or a method of it does not take the fields of an example.
+    """
+    name = f"task {task_name!r}: its template of the class {type(template).__name__}"
+    method = "render" if hasattr(template, "render") else "segments"
+    for member in ("fields", "turned_around", method):
+        if not hasattr(template, member):
+            lack = "render or segments" if member == "segments" else member
+            raise InputError(
+                f"{name} has no {lack}. A template needs fields, turned_around and render(fields), "
+                "as flan_jax.tasks.templates.Template, or segments(fields)"
+            )
+    check_call(getattr(template, method), f"{name}: {method}", ["fields"])
 
 
 def renders_pairs(template: AnyTemplate) -> TypeGuard[Template]:

@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import optax
 
 from flan_jax import pytrees
-from flan_jax.errors import InputError, add_to_registry, look_up
+from flan_jax.errors import (
+    InputError,
+    add_to_registry,
+    check_at_least,
+    check_call,
+    check_number,
+    look_up,
+)
 from flan_jax.pytrees import Params
 from flan_jax.training.adafactor import Schedule, adafactor
 
@@ -147,8 +154,9 @@ def register_optimizer(name: str, build: OptimizerBuilder) -> None:
       build: maps a schedule, and OptimizerConfig.settings as keywords, to an optimizer.
 
     Raises:
-      InputError: another optimizer has this name.
+      InputError: another optimizer has this name, or `build` does not take a schedule.
     """
+    check_call(build, f"optimizer {name!r}", ["schedule"])
     add_to_registry(OPTIMIZERS, "optimizer", name, build)
 
 
@@ -160,8 +168,10 @@ def register_schedule(name: str, build: ScheduleBuilder) -> None:
       build: maps learning rate, warm-up steps and total steps to a function from step to rate.
 
     Raises:
-      InputError: another schedule has this name.
+      InputError: another schedule has this name, or `build` does not take these three.
     """
+    arguments = ["learning_rate", "warmup_steps", "total_steps"]
+    check_call(build, f"schedule {name!r}", arguments)
     add_to_registry(SCHEDULES, "schedule", name, build)
 
 

@@ -7,10 +7,16 @@ from flan_jax.data.config import DataConfig
 from flan_jax.data.row_format import RowFormat, format_of_json, make_row_format
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
-from flan_jax.errors import InputError, check_at_least, unknown_name
+from flan_jax.errors import (
+    InputError,
+    check_at_least,
+    check_number,
+    check_seed,
+    unknown_name,
+)
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.json_files import JsonObject
-from flan_jax.models.config import ModelConfig
+from flan_jax.models.config import ModelConfig, check_model_config
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.training.checkpoints import CheckpointConfig
 from flan_jax.training.optimizers import OptimizerConfig
@@ -74,6 +80,9 @@ class Settings:
       training: the training loop.
       checkpoints: when checkpoints are saved and which are kept.
       evaluation: which scores are computed, and when.
+
+    Raises:
+      InputError: the model is of a class that does not have what a run needs of it.
     """
 
     data: DataConfig
@@ -82,6 +91,9 @@ class Settings:
     training: TrainConfig
     checkpoints: CheckpointConfig
     evaluation: EvalConfig
+
+    def __post_init__(self):
+        check_model_config(self.model)
 
     def row_format(self) -> tuple[str | RowFormat, str]:
         """Returns the row format of the run, and why it is this one."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from flan_jax.errors import InputError, add_to_registry
+from flan_jax.errors import InputError, add_to_registry, check_call
 from flan_jax.json_files import JsonObject
 from flan_jax.models.config import ModelConfig
 
@@ -119,8 +119,12 @@ def register_family(family: Family) -> Family:
       The same family.
 
     Raises:
-      InputError: another family has its model_type.
+      InputError: another family has its model_type, or `read` or `write` takes other arguments than
+        it gets.
     """
+    name = f"model family {family.model_type!r}"
+    check_call(family.read, f"{name}: read", ["config_json", "has_head"])
+    check_call(family.write, f"{name}: write", ["config"])
     add_to_registry(FAMILIES, "model_type", family.model_type, family)
     return family
 

@@ -7,7 +7,13 @@ import pytest
 import sentencepiece
 from chat_folders import write_chat_folder
 
-from flan_jax.data.row_format import FLAN, RowFormat, make_row_format
+from flan_jax.data.row_format import (
+    FLAN,
+    ROW_FORMATS,
+    RowFormat,
+    make_row_format,
+    register_row_format,
+)
 from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.data.tokenizers import load_tokenizer
 from flan_jax.errors import InputError
@@ -243,3 +249,11 @@ def test_added_tokens_beside_a_sentencepiece_model(sentencepiece_file, tmp_path)
     assert size not in tokenizer.encode("no <|im_start|>")
     ids = [*tokenizer.encode("no"), size, size + 2]
     assert tokenizer.decode(ids) == "nohen"
+
+
+def test_a_format_that_takes_other_arguments_is_refused():
+    with pytest.raises(
+        InputError, match=r"row format 'mine' .* \(tokenizer, start_id\)"
+    ):
+        register_row_format("mine", lambda tokenizer: FLAN)
+    assert "mine" not in ROW_FORMATS

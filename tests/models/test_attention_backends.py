@@ -573,3 +573,10 @@ def test_rows_that_do_not_divide_over_the_mesh_are_refused():
         ),
     ):
         attend(*heads(segment_ids), mask=mask_of(segment_ids), backend="splash")
+
+
+def test_a_backend_that_takes_other_arguments_is_refused():
+    backend = attention_backends.Backend(run=lambda query, key, value, mask: query)
+    with pytest.raises(InputError, match="'mine': run .*, bias=..., softcap=...., but"):
+        attention_backends.register_attention_backend("mine", backend)
+    assert "mine" not in attention_backends.BACKENDS

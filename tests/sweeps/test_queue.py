@@ -196,3 +196,17 @@ def test_an_engine_that_lacks_members_is_refused():
     with pytest.raises(InputError, match="Incomplete has no orders, check, files, com"):
         queue.register_engine(Incomplete)
     assert "incomplete" not in queue.ENGINES
+
+
+def test_an_engine_whose_method_takes_other_arguments_is_refused():
+    class Otherwise(SlurmEngine):
+        name = "otherwise"
+
+        def commands(self, sweep_dir, runs):
+            return []
+
+    with pytest.raises(
+        InputError, match=r"Otherwise.commands .* runs, after\), but takes"
+    ):
+        queue.register_engine(Otherwise)
+    assert "otherwise" not in queue.ENGINES

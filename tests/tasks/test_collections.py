@@ -219,3 +219,23 @@ def test_unknown_groupings(toy):
 def test_two_collections_of_one_name(toy):
     with pytest.raises(InputError, match="two collections are named 'toys'"):
         register_collection(Collection(name="toys", names=list, find=toy.find))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": lambda prefix: []}, r"names will be called with \(\), but"),
+        ({"find": lambda: None}, r"find will be called with \(name\), but"),
+        (
+            {"groupings": {"a": lambda name: {}}},
+            r"grouping 'a' will be called with \(\)",
+        ),
+    ],
+)
+def test_a_collection_whose_functions_take_other_arguments_is_refused(change, message):
+    collection = Collection(
+        **{"name": "mine", "names": list, "find": lambda name: None} | change
+    )
+    with pytest.raises(InputError, match=message):
+        register_collection(collection)
+    assert "mine" not in registry.COLLECTIONS

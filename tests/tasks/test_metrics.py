@@ -620,3 +620,17 @@ def test_a_metric_of_groups_needs_a_task_with_groups():
         InputError, match="'toy_kind': group_exact_match .*Set TemplatedTask.group"
     ):
         dataclasses.replace(KIND, metrics=(accuracy, group_exact_match))
+
+
+def test_a_metric_that_takes_other_arguments_is_refused(registry):
+    def mine(targets):
+        return {"mine": 0.0}
+
+    with pytest.raises(
+        InputError, match=r"metric 'mine' .* \(targets, predictions\), but"
+    ):
+        register_metric(mine)
+    with pytest.raises(InputError, match="resample will be called with"):
+        register_metric(accuracy, resample=lambda targets: mine)
+    with pytest.raises(InputError, match="check_options will be called with"):
+        register_metric(accuracy, check_options=lambda: None)

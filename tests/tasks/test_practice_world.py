@@ -300,3 +300,10 @@ def test_asides_are_about_the_same_subjects_and_of_other_relations():
     about = [fact for fact in asides if fact.subject in {f.subject for f in facts}]
     assert len(about) == 8
     assert "home" not in {fact.relation.name for fact in asides}
+
+
+def test_a_maker_of_rows_takes_the_world_and_random_numbers():
+    with pytest.raises(
+        InputError, match=r"Sandbox.make will be called with \(world, rng"
+    ):
+        Sandbox(lambda rng: {})

@@ -412,3 +412,19 @@ def test_a_source_that_lacks_a_member_is_refused(member):
     with pytest.raises(InputError, match=message):
         check_source("mine", source)
     check_source("mine", Jsonl(train="x.jsonl"))
+
+
+def test_a_source_whose_methods_take_other_arguments_is_refused():
+    class Rows:
+        provenance = {"kind": "mine"}  # noqa: RUF012
+
+        def rows(self):
+            return iter(())
+
+        def fingerprint(self, split):
+            return split
+
+    with pytest.raises(
+        InputError, match=r"'mine': Rows.rows will be called with \(spli"
+    ):
+        check_source("mine", Rows())

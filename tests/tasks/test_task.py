@@ -245,3 +245,30 @@ def test_templates_need_not_show_the_group():
     task.check_fields(fields)
     with pytest.raises(InputError, match="that no template names: herd"):
         KIND.check_fields(fields)
+
+
+class RenderedOtherwise:
+    fields = frozenset({"answer"})
+    turned_around = False
+
+    def render(self):
+        return "", ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"fields": lambda row, split: None},
+            r"fields will be called with \(row\), but",
+        ),
+        (
+            {"templates": (RenderedOtherwise(),)},
+            r"render will be called with \(fields\)",
+        ),
+        ({"metrics": (lambda targets: {},)}, r"called with \(targets, predictions\)"),
+    ],
+)
+def test_what_a_task_calls_takes_its_arguments(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(KIND, **change)

@@ -8,6 +8,7 @@ from flan_jax.tasks.templates import (
     ClozeTemplate,
     FormatTemplate,
     Template,
+    check_template,
     escape_braces,
     options_suffix,
 )
@@ -142,3 +143,16 @@ def test_blanked_fields_are_shown_as_nothing():
     blanked = BlankedTemplate(template, ("premise",))
     assert blanked.render(FIELDS) == ("So is it wet?\nOPTIONS:\n- yes\n- no", "yes")
     assert blanked.fields == template.fields
+
+
+class OnlyRendered:
+    def render(self, fields):
+        return "", ""
+
+
+def test_a_template_that_lacks_a_member_is_refused():
+    for template, name in ((OnlyRendered(), "OnlyRendered"), (3, "int")):
+        with pytest.raises(
+            InputError, match=f"of the class {name} has no fields. A te"
+        ):
+            check_template("mine", template)

@@ -105,3 +105,17 @@ def test_tensor_names_of_a_family():
         InputError, match="llama models have no parameter for encoder/x"
     ):
         hf_names(LLAMA, ["encoder/x"])
+
+
+def test_a_family_whose_functions_take_other_arguments_is_refused(toy_family):
+    for change, message in (
+        (
+            {"read": lambda config_json: TOY},
+            r"read will be called with \(config_json, h",
+        ),
+        ({"write": lambda *, config: {}}, r"write will be called with \(config\), but"),
+    ):
+        other = dataclasses.replace(toy_family, model_type="other", **change)
+        with pytest.raises(InputError, match=f"'other': {message}"):
+            register_family(other)
+    assert "other" not in family.FAMILIES
