@@ -10,7 +10,14 @@ import numpy as np
 from flan_jax.data.batch_plan import TaskLengths
 from flan_jax.data.row_format import RowFormat
 from flan_jax.data.store_requests import Selection
-from flan_jax.errors import InputError, check_at_least, unknown_name
+from flan_jax.errors import (
+    InputError,
+    check_at_least,
+    check_number,
+    check_seed,
+    is_whole,
+    unknown_name,
+)
 from flan_jax.tasks.clusters import Split, cluster_view, hold_out
 from flan_jax.tasks.mixtures import EXAMPLES_PER_DATASET, MAXIMUM_RATE, mixture_or_task
 from flan_jax.tasks.prompts import Prompts
@@ -95,7 +102,17 @@ class DataConfig:
             eval_examples=1,
             seen_eval_examples=1,
             renderings=1,
+            maximum_rate=1,
+            workers=0,
         )
+        if not is_whole(self.batch_size):  # how large it must be depends on the mesh
+            raise InputError(f"BATCH_SIZE is {self.batch_size!r}; write a whole number")
+        check_seed(self)
+        check_number("DataConfig.temperature", self.temperature, least=1.0)
+        if self.max_leakage is not None:
+            check_number(
+                "DataConfig.max_leakage", self.max_leakage, least=0.0, most=1.0
+            )
         if self.source not in SOURCES:
             raise unknown_name("SOURCE", self.source, SOURCES)
         cluster_view(self.clusters)
@@ -172,8 +189,8 @@ def check_lengths(lengths: Mapping[str, int | str]) -> None:
     """
     inputs, targets = lengths.get("inputs"), lengths.get("targets")
     has_both_sides = set(lengths) == {"inputs", "targets"}
-    inputs_fit = isinstance(inputs, int) and inputs >= 1
-    targets_fit = targets == "fit" or (isinstance(targets, int) and targets >= 2)
+    inputs_fit = is_whole(inputs) and inputs >= 1
+    targets_fit = targets == "fit" or (is_whole(targets) and targets >= 2)
     if not (has_both_sides and inputs_fit and targets_fit):
         raise InputError(
             f"LENGTHS is {dict(lengths)}; write the tokens of a row, {{'inputs': 1024, 'targets': "

@@ -4,7 +4,6 @@ In shapes, B are rows, K are beams, L is the padded number of new tokens, V the 
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -21,7 +20,7 @@ from flan_jax.decoding.prefill import (
     repeat_rows,
     unroll_layers,
 )
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, check_seed, is_number
 from flan_jax.models.config import Model
 from flan_jax.pytrees import Params
 
@@ -62,27 +61,23 @@ class GenerationConfig:
 
     def __post_init__(self):
         self._check_integers()
-        if not 0.0 <= self.temperature < math.inf:
+        if not (is_number(self.temperature) and self.temperature >= 0.0):
             raise InputError(
                 f"GenerationConfig.temperature is {self.temperature}; write 0.0 (greedy) or more"
             )
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+        is_top_p = is_number(self.top_p) and 0.0 < self.top_p <= 1.0
+        if self.top_p is not None and not is_top_p:
             raise InputError(
                 f"GenerationConfig.top_p is {self.top_p}; write a probability above 0.0, up to 1.0"
             )
-        if not math.isfinite(self.length_penalty):
+        if not is_number(self.length_penalty):
             raise InputError(
                 f"GenerationConfig.length_penalty is {self.length_penalty}; write a number"
             )
         self._check_combination()
 
     def _check_integers(self):
-        for name, least in (
-            ("max_length", 1),
-            ("num_beams", 1),
-            ("seed", 0),
-            ("top_k", 1),
-        ):
+        for name, least in (("max_length", 1), ("num_beams", 1), ("top_k", 1)):
             value = getattr(self, name)
             if value is None and name in ("max_length", "top_k"):
                 continue
@@ -92,10 +87,7 @@ class GenerationConfig:
                     f"GenerationConfig.{name} is {value!r}; write a whole number of at least "
                     f"{least}"
                 )
-        if self.seed >= 2**32:
-            raise InputError(
-                f"GenerationConfig.seed is {self.seed}; write a whole number below 2**32"
-            )
+        check_seed(self)
 
     def _check_combination(self):
         is_sampling = self.temperature > 0

@@ -25,7 +25,7 @@ from flan_jax.decoding.option_scoring import (
     packed_option_scores,
 )
 from flan_jax.decoding.prefill import bucket, prompt_batch
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, is_whole
 from flan_jax.hardware import memory_of
 from flan_jax.models.config import Model, ModelConfig
 from flan_jax.models.params import not_finite_params
@@ -67,7 +67,12 @@ class Scorer:
           mesh: the device mesh.
           rows: the rows of a batch; rounded up to a multiple of the mesh's data and fsdp axes.
           stop_ids: the tokens that end a text, at least one.
+
+        Raises:
+          InputError: `rows` is no whole number of at least 1.
         """
+        if not is_whole(rows) or rows < 1:
+            raise InputError(f"rows is {rows!r}; write a whole number of at least 1")
         row_shards = mesh.shape["data"] * mesh.shape["fsdp"]
         self.architecture: Architecture = config.architecture
         self.model = config.build()

@@ -118,11 +118,11 @@ class ModelConfig(abc.ABC):
 
     def _check_count(self, name: str) -> None:
         value = getattr(self, name)
-        if not isinstance(value, int) or value < 1:
+        if not is_whole(value) or value < 1:
             raise InputError(f"{name} is {value!r}; write a whole number of at least 1")
 
     def _check_rates_and_names(self) -> None:
-        if not 0.0 <= self.dropout_rate < 1.0:
+        if not (is_number(self.dropout_rate) and 0.0 <= self.dropout_rate < 1.0):
             raise InputError(
                 f"dropout_rate is {self.dropout_rate}; write the fraction to drop, from 0.0 to "
                 "below 1.0"
@@ -144,8 +144,8 @@ class ModelConfig(abc.ABC):
             value = getattr(self, name)
             if value is None:
                 continue
-            if not value > 0:
-                raise InputError(f"{name} is {value}; write a number above 0")
+            if not (is_number(value) and value > 0):
+                raise InputError(f"{name} is {value!r}; write a number above 0")
             object.__setattr__(self, name, float(value))
 
     def _check_buckets(self) -> None:

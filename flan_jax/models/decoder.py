@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import Batch
-from flan_jax.errors import InputError, unknown_name
+from flan_jax.errors import InputError, check_number, is_whole, unknown_name
 from flan_jax.models import rope
 from flan_jax.models.attention import Attention, CacheStep, cache_step
 from flan_jax.models.attention_backends import AttentionMask, Bias, check_config
@@ -132,7 +132,15 @@ class DecoderConfig(ModelConfig):
             "rope_local_max_wavelength",
             "norm_epsilon",
         )
+        check_number("norm_offset", self.norm_offset)
         object.__setattr__(self, "norm_offset", float(self.norm_offset))
+        if self.start_id is not None and not (
+            is_whole(self.start_id) and 0 <= self.start_id < self.vocab_size
+        ):
+            raise InputError(
+                f"start_id is {self.start_id!r}; write the id of a token, below vocab_size = "
+                f"{self.vocab_size}"
+            )
         if self.num_heads % self.kv_heads:
             raise InputError(
                 f"num_heads={self.num_heads} heads of queries cannot share "

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from flan_jax.errors import InputError, look_up
+from flan_jax.errors import InputError, is_number, look_up
 
 Frequencies: TypeAlias = Float[np.ndarray, " half"]
 """Radians per position, for each pair of channels."""
@@ -194,7 +194,7 @@ def check_scaling(scaling: Scaling) -> None:
         )
     for name in required:
         value = scaling[name]
-        if not isinstance(value, int | float) or not value > 0:
+        if not (is_number(value) and value > 0):
             raise InputError(
                 f"{name} of rope_scaling is {value!r}; write a number above 0"
             )

@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
-from flan_jax.errors import InputError, plural
+from flan_jax.errors import InputError, is_whole, plural
 from flan_jax.hardware import Device
 
 MESH_AXES = ("data", "fsdp", "tensor")
@@ -104,6 +104,12 @@ def mesh_sizes(
             f"MESH names the axis {', '.join(unknown)}; the axes are {', '.join(MESH_AXES)}"
         )
 
+    for axis, size in given.items():
+        if not is_whole(size):
+            raise InputError(
+                f"MESH gives the axis {axis!r} {size!r} devices; write a whole number, or -1 for "
+                "the rest"
+            )
     here = plural(count, f"{platform} device")
     remaining = count
     for axis, size in given.items():

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from flan_jax.errors import InputError, add_to_registry, unknown_name
+from flan_jax.errors import InputError, add_to_registry, is_number, unknown_name
 from flan_jax.tasks.task import (
     COLLECTIONS,
     TASKS,
@@ -141,11 +141,11 @@ def mixing_rates(
         raise InputError(
             f"no training examples in: {', '.join(empty)}. Leave them out of the mixture"
         )
-    if maximum is not None and maximum < 1:
+    if maximum is not None and not (is_number(maximum) and maximum >= 1):
         raise InputError(
             f"the mixing-rate maximum is {maximum}; it must be at least 1, or None for no maximum"
         )
-    if not temperature >= 1:
+    if not (is_number(temperature) and temperature >= 1):
         raise InputError(
             f"the mixing temperature is {temperature}; it must be at least 1, which is "
             "proportional mixing"
@@ -176,7 +176,9 @@ def _check_weights(
             f"trained on: {', '.join(foreign) or 'none'}. Give each task trained on its weight"
         )
     wrong = sorted(
-        name for name, weight in weights.items() if not 0 < weight < math.inf
+        name
+        for name, weight in weights.items()
+        if not (is_number(weight) and weight > 0)
     )
     if wrong:
         raise InputError(

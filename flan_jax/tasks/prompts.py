@@ -55,8 +55,8 @@ class Prompts:
 
     def __post_init__(self):
         look_up(INSTRUCTIONS, "Prompts.instructions", self.instructions)
-        check_at_least(self, templates=1, exemplar_tokens=1)
-        if not 0 <= self.shots <= MAX_SHOTS:
+        check_at_least(self, templates=1, exemplar_tokens=1, only=0)
+        if not (is_whole(self.shots) and 0 <= self.shots <= MAX_SHOTS):
             raise InputError(
                 f"Prompts.shots is {self.shots}; exemplars are between 0 (zero-shot) and "
                 f"{MAX_SHOTS}"

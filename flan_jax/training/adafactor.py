@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float
 
 from flan_jax import pytrees
-from flan_jax.errors import InputError
+from flan_jax.errors import InputError, check_number, is_whole
 from flan_jax.pytrees import Params, Tree
 
 Schedule = optax.Schedule | float
@@ -91,7 +91,28 @@ def adafactor(  # noqa: PLR0913 (the arguments of optax.adafactor)
         rate, as in optax; None: no decay.
       epsilon1: is added to squared gradients.
       epsilon2: least scale of a parameter.
+
+    Raises:
+      InputError: a setting is no number, or out of its range.
     """
+    name = "adafactor's"
+    if not is_whole(min_dim_size_to_factor):
+        raise InputError(
+            f"{name} min_dim_size_to_factor is {min_dim_size_to_factor!r}; it must be a whole "
+            "number"
+        )
+    if not isinstance(multiply_by_parameter_scale, bool):
+        raise InputError(
+            f"{name} multiply_by_parameter_scale is {multiply_by_parameter_scale!r}; it must be "
+            "True or False"
+        )
+    check_number(f"{name} decay_rate", decay_rate, least=0.0)
+    if clipping_threshold is not None:
+        check_number(f"{name} clipping_threshold", clipping_threshold, above=0.0)
+    if weight_decay_rate is not None:
+        check_number(f"{name} weight_decay_rate", weight_decay_rate, least=0.0)
+    check_number(f"{name} epsilon1", epsilon1, least=0.0)
+    check_number(f"{name} epsilon2", epsilon2, least=0.0)
     settings = _Settings(
         min_dim_size_to_factor=min_dim_size_to_factor,
         decay_rate=decay_rate,

@@ -40,7 +40,14 @@ def adamw(
       b2: decay of the second moments.
       eps: is added to the root of the second moments.
       weight_decay: is multiplied by the learning rate.
+
+    Raises:
+      InputError: a setting is no number, or out of its range.
     """
+    for name, decay in (("b1", b1), ("b2", b2)):
+        check_number(f"adamw's {name}", decay, least=0.0, below=1.0)
+    check_number("adamw's eps", eps, least=0.0)
+    check_number("adamw's weight_decay", weight_decay, least=0.0)
     return optax.adamw(
         learning_rate,
         b1=b1,
@@ -196,6 +203,8 @@ class OptimizerConfig:
     def __post_init__(self):
         look_up(OPTIMIZERS, "optimizer", self.name)
         look_up(SCHEDULES, "schedule", self.schedule)
+        check_number("OptimizerConfig.learning_rate", self.learning_rate, least=0.0)
+        check_at_least(self, warmup_steps=0)
 
     @property
     def depends_on_steps(self) -> bool:

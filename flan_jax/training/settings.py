@@ -67,6 +67,8 @@ class TrainConfig:
         if self.not_finite not in NOT_FINITE:
             raise unknown_name("TrainConfig.not_finite", self.not_finite, NOT_FINITE)
         check_at_least(self, steps=1, microbatches=1, log_every=1, stall_seconds=1)
+        check_seed(self)
+        check_number("TrainConfig.z_loss", self.z_loss, least=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

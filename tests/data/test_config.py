@@ -231,3 +231,32 @@ def test_targets_fit_the_mixing_rates_not_the_sizes():
     assert fit_lengths(lengths, tasks, {"a": 300, "b": 300})["targets"] == 72
     # With rate 1 of 3001, task a is beyond the percentile, and 10 * 2.003 tokens come with a row.
     assert fit_lengths(lengths, tasks, {"a": 1, "b": 3000})["targets"] == 24
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("seed", [-1, 2**32, True]),
+        ("maximum_rate", [0, True]),
+        ("workers", [-1, True]),
+        ("temperature", [0.5, float("nan"), float("inf")]),
+        ("max_leakage", [-0.1, 1.1, float("nan")]),
+    ],
+)
+def test_numbers(field, values):
+    for value in values:
+        with pytest.raises(InputError, match=f"DataConfig.{field} is"):
+            dataclasses.replace(CONFIG, **{field: value})
+
+
+def test_true_is_no_number_of_rows():
+    with pytest.raises(InputError, match="BATCH_SIZE is True; write a whole number"):
+        dataclasses.replace(CONFIG, batch_size=True)
+
+
+@pytest.mark.parametrize(
+    "lengths", [{"inputs": True, "targets": 8}, {"inputs": 8, "targets": True}]
+)
+def test_true_is_no_length(lengths):
+    with pytest.raises(InputError, match="LENGTHS is"):
+        check_lengths(lengths)

@@ -199,8 +199,11 @@ def test_the_length_is_that_of_the_caller_unless_it_is_set():
         ({"temperature": 1.0, "num_beams": 2}, "beam search does not sample"),
         ({"length_penalty": 0.6}, "length_penalty=0.6 but num_beams=1"),
         ({"num_beams": 2, "length_penalty": float("inf")}, "length_penalty is inf"),
-        ({"seed": -1}, "seed is -1; write a whole number of at least 0"),
-        ({"seed": 2**32}, "write a whole number below"),
+        ({"seed": -1}, "seed is -1; write a whole number from 0 to below 2**32"),
+        ({"seed": 2**32}, "write a whole number from 0 to below 2**32"),
+        ({"temperature": True}, "temperature is True"),
+        ({"temperature": 1.0, "top_p": True}, "top_p is True"),
+        ({"num_beams": 2, "length_penalty": True}, "length_penalty is True"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, message):

@@ -5,8 +5,13 @@ import json
 import pytest
 
 from flan_jax.errors import InputError
-from flan_jax.models.config import callable_name, config_fields
-from flan_jax.models.decoder import DecoderConfig
+from flan_jax.models.config import (
+    callable_name,
+    check_model_config,
+    config_fields,
+    register_remat_policy,
+)
+from flan_jax.models.decoder import DecoderConfig, DecoderOnly
 from flan_jax.models.layers import Dense
 
 SIZES = {
@@ -78,3 +83,90 @@ def test_the_fields_are_json_without_default_callables():
 def test_a_config_that_cannot_be_built_is_refused(wrong, message, make_config):
     with pytest.raises(InputError, match=message):
         make_config(**wrong)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TwoArguments(DecoderConfig):
+    def train_flops(self, rows, lengths):
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoModel(DecoderConfig):
+    def build(self):
+        return object()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoArchitecture(DecoderConfig):
+    architecture = "decoder_only"
+
+
+class NotDerived:
+    architecture = "decoder"
+    vocab_size = 64
+
+
+class OtherHidden(DecoderOnly):
+    def hidden(self, batch):
+        return super().hidden(batch)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OtherModel(DecoderConfig):
+    def build(self):
+        return OtherHidden(self)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("big", "MODEL is 'big'; write MODEL = @from_warm_start"),
+        (NotDerived(), "is a NotDerived, which has no dtype, .*derives from flan_jax"),
+        (NoArchitecture(**SIZES), "unknown NoArchitecture.architecture 'decoder_only'"),
+        (
+            TwoArguments(**SIZES),
+            (
+                r"TwoArguments.train_flops will be called with \(rows, lengths, supervised\), "
+                r"but takes \(rows, lengths\): too many positional arguments"
+            ),
+        ),
+        (
+            NoModel(**SIZES),
+            r"NoModel.build\(\) returns a object, which has no __call__",
+        ),
+        (
+            OtherModel(**SIZES),
+            r"OtherHidden.hidden will be called with \(batch, determ",
+        ),
+    ],
+)
+def test_a_users_configuration_has_what_is_called_of_it(model, message):
+    with pytest.raises(InputError, match=message):
+        check_model_config(model)
+
+
+def test_the_projects_configurations_pass(make_config):
+    check_model_config(make_config())
+
+
+def test_a_remat_policy_that_takes_other_arguments_is_refused():
+    with pytest.raises(InputError, match="remat policy 'mine' will be called with"):
+        register_remat_policy("mine", lambda primitive: True)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("emb_dim", [True, 0]),
+        ("dropout_rate", [-0.1, 1.0, float("nan")]),
+        ("logits_softcap", [0, True, float("inf"), float("nan")]),
+        ("norm_epsilon", [0, True, float("inf")]),
+        ("norm_offset", [True, float("nan")]),
+        ("start_id", [-1, 64, True]),
+    ],
+)
+def test_numbers_of_a_model(field, values):
+    for value in values:
+        with pytest.raises(InputError, match=field):
+            DecoderConfig(**SIZES | {field: value})

@@ -288,3 +288,18 @@ def test_the_least_settings():
 def test_a_template_that_is_not_there():
     with pytest.raises(InputError, match="no template 3; its templates are 0 to 2"):
         Prompts(only=3).templates_for(KIND)
+
+
+def test_instructions_that_take_other_arguments_are_refused():
+    with pytest.raises(
+        InputError, match=r"instructions 'mine' .* \(task, prompts\), but"
+    ):
+        register_instructions("mine", lambda task: task.templates)
+    assert "mine" not in prompts_module.INSTRUCTIONS
+
+
+@pytest.mark.parametrize("name", ["templates", "only", "shots", "exemplar_tokens"])
+def test_counts_are_whole_numbers(name):
+    for value in (True, -1):
+        with pytest.raises(InputError, match=f"Prompts.{name} is {value}"):
+            Prompts(**{name: value})

@@ -123,3 +123,63 @@ def test_schedules_that_depend_on_the_number_of_steps(monkeypatch, schedule, dep
     monkeypatch.setattr(optimizers, "SCHEDULES", of_mine)
     config = optimizers.OptimizerConfig(learning_rate=0.1, schedule=schedule)
     assert config.depends_on_steps is depends
+
+
+BAD_FLOATS = [-1.0, -1e-9, float("nan"), float("inf")]
+
+
+@pytest.mark.parametrize("rate", BAD_FLOATS)
+def test_the_learning_rate_is_a_number_from_zero(rate):
+    assert optimizers.OptimizerConfig(learning_rate=0.0).learning_rate == 0
+    with pytest.raises(
+        InputError, match="OptimizerConfig.learning_rate is .*a number of at least 0"
+    ):
+        optimizers.OptimizerConfig(learning_rate=rate)
+
+
+@pytest.mark.parametrize("steps", [-1, True])
+def test_the_warm_up_is_a_whole_number_of_steps(steps):
+    with pytest.raises(InputError, match="OptimizerConfig.warmup_steps is"):
+        optimizers.OptimizerConfig(learning_rate=1.0, warmup_steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("adamw", "b1"),
+        ("adamw", "b2"),
+        ("adamw", "eps"),
+        ("adamw", "weight_decay"),
+        ("adafactor", "decay_rate"),
+        ("adafactor", "clipping_threshold"),
+        ("adafactor", "weight_decay_rate"),
+        ("adafactor", "epsilon1"),
+        ("adafactor", "epsilon2"),
+    ],
+)
+@pytest.mark.parametrize("value", BAD_FLOATS)
+def test_settings_of_an_optimizer_are_numbers_in_their_range(name, setting, value):
+    config = optimizers.OptimizerConfig(
+        learning_rate=1.0, name=name, settings={setting: value}
+    )
+    with pytest.raises(InputError, match=f"{name}'s {setting} is .*a number"):
+        config.build(10)
+
+
+def test_other_settings_of_an_optimizer():
+    with pytest.raises(InputError, match="adamw's b1 is 1.0; .* and below 1"):
+        optimizers.adamw(0.1, b1=1.0)
+    with pytest.raises(
+        InputError, match="min_dim_size_to_factor is True; it must be a"
+    ):
+        optimizers.adafactor(0.1, min_dim_size_to_factor=True)
+
+
+def test_a_builder_that_takes_other_arguments_is_refused():
+    with pytest.raises(InputError, match="optimizer 'mine' will be called with .sched"):
+        optimizers.register_optimizer("mine", lambda: optax.sgd(0.1))
+    with pytest.raises(
+        InputError, match="schedule 'mine' .*, warmup_steps, total_steps"
+    ):
+        optimizers.register_schedule("mine", lambda rate, warmup_steps: rate)
+    assert "mine" not in {*optimizers.OPTIMIZERS, *optimizers.SCHEDULES}

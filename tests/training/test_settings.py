@@ -37,3 +37,22 @@ def test_a_changed_setting_is_checked_again():
         dataclasses.replace(config, microbatches=0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.microbatches = 0
+
+
+@pytest.mark.parametrize("value", [-1.0, -1e-9, float("nan"), float("inf")])
+def test_the_z_loss_is_a_number_from_zero(value):
+    assert TrainConfig(steps=1, seed=0, z_loss=0.0).z_loss == 0
+    with pytest.raises(InputError, match="TrainConfig.z_loss is .* of at least 0"):
+        TrainConfig(steps=1, seed=0, z_loss=value)
+
+
+@pytest.mark.parametrize("name", ["steps", "microbatches", "log_every"])
+def test_true_is_no_count(name):
+    with pytest.raises(InputError, match=f"TrainConfig.{name} is True; .*whole number"):
+        TrainConfig(**{"steps": 1, "seed": 0, name: True})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, True])
+def test_the_seed_is_one_that_no_other_seed_equals(seed):
+    with pytest.raises(InputError, match="TrainConfig.seed is .*from 0 to below"):
+        TrainConfig(steps=1, seed=seed)
