@@ -4,6 +4,7 @@ import dataclasses
 import dis
 import functools
 import hashlib
+import inspect
 import re
 import sys
 import sysconfig
@@ -18,14 +19,24 @@ _INSTALLED = tuple(
         for kind in ("stdlib", "platstdlib", "purelib", "platlib")
     }
 )
+_FLAGS = (
+    inspect.CO_VARARGS
+    | inspect.CO_VARKEYWORDS
+    | inspect.CO_GENERATOR
+    | inspect.CO_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+)
+"""The flags of a code object that change what a call of it does. Others tell whether there is a
+docstring, or where it was defined."""
 _LOADS_CONSTANT = {dis.opmap.get("LOAD_CONST"), dis.opmap.get("RETURN_CONST")}
 
 
 def fingerprint(*values: object, follow: str | tuple[str, ...] = ()) -> str:
     """Returns a hash of plain data, dataclasses and functions that is the same in all processes.
 
-    A function counts with its bytecode, constants, defaults and closure, and with the functions and
-    values that it names, in turn. Line numbers, comments and docstrings do not count.
+    A function counts with its bytecode, what its exception handlers cover, its arguments,
+    constants, defaults and closure, and with the functions and values that it names, in turn. Line
+    numbers, comments, docstrings and the names of local variables do not count.
     Installed packages and flan_jax itself count by the names alone; the version of token stores,
     flan_jax.data.token_store.STORE_VERSION, is for changes of these. Another Python version
     compiles to other bytecode and so to another fingerprint.
@@ -143,10 +154,15 @@ class _Description:
     def _code_object(self, code: types.CodeType) -> str:
         parts = (
             code.co_code,
+            # Which instructions lie in a try block is told here alone.
+            code.co_exceptiontable,
             code.co_names,
             _constants(code),
             code.co_argcount,
+            code.co_posonlyargcount,
             code.co_kwonlyargcount,
+            code.co_flags & _FLAGS,
+            _argument_names(code),
         )
         return self._describe_all(parts)
 
@@ -183,6 +199,11 @@ def _constants(code: types.CodeType) -> tuple[object, ...]:
         opcode in _LOADS_CONSTANT and arg == 0 for opcode, arg in instructions
     )
     return constants if is_loaded else (None, *constants[1:])
+
+
+def _argument_names(code: types.CodeType) -> tuple[str, ...]:
+    """Returns the names that a caller may give arguments by; other local names do not count."""
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _names(code: types.CodeType) -> list[str]:

@@ -128,10 +128,70 @@ def adder(number):
         (lambda a: 1, lambda a, b: 1),
         (lambda a: 1, lambda a, *, b: 1),
         (lambda a, b: 1, lambda a, *, b: 1),
+        (lambda a: 1, lambda *a: 1),
+        (lambda a: 1, lambda **a: 1),
+        (lambda *a: a, lambda **a: a),
+        (lambda a: 1, lambda a, *b: 1),
+        (lambda a: 1, lambda a, /: 1),
+        # fields(**row) gives them by name.
+        (lambda a, b: a + b, lambda b, a: b + a),
+        (lambda *, a, b: a + b, lambda *, b, a: b + a),
     ],
 )
 def test_arguments_count(one, other):
     assert fingerprint(one) != fingerprint(other)
+
+
+PARSE = """
+def fields(row):
+    try:
+        number = int(row["x"])
+        number += int(row["y"])
+    except ValueError:
+        number = 0
+    return {"answer": number}
+"""
+PARSE_ONE = """
+def fields(row):
+    try:
+        number = int(row["x"])
+    except ValueError:
+        number = 0
+    else:
+        number += int(row["y"])
+    return {"answer": number}
+"""
+
+
+def compiled(source):
+    namespace = types.ModuleType("toy_module").__dict__
+    exec(compile(source, "toy_module.py", "exec"), namespace)  # noqa: S102
+    return namespace["fields"]
+
+
+def test_what_an_exception_handler_covers_counts():
+    """Between try and else a line has the same bytecode."""
+    both, one = compiled(PARSE), compiled(PARSE_ONE)
+    row = {"x": "1", "y": "b"}
+    assert both(row) == {"answer": 0}
+    with pytest.raises(ValueError, match="invalid literal"):
+        one(row)
+    assert fingerprint(both) != fingerprint(one)
+    moved = compiled(PARSE.replace("    except", "    # Neither.\n    except"))
+    assert fingerprint(both) == fingerprint(moved)
+
+
+def test_names_of_local_variables_do_not_count():
+    one = function(("inner = lambda text: helper(text)", "inner = lambda t: helper(t)"))
+    assert fingerprint(one) != fingerprint(function())  # an argument's name
+    local = function(
+        ("    shape = Shape()\n", "    figure = Shape()\n"),
+        (
+            "[shape.area(), shape.height, shape.corners,",
+            "[figure.area(), figure.height, figure.corners,",
+        ),
+    )
+    assert fingerprint(local) == fingerprint(function())
 
 
 def test_the_functions_that_are_used_of_a_module_count(monkeypatch):
