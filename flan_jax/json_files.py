@@ -1,6 +1,7 @@
 """JSON files, and files and folders that appear whole or not at all."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -117,6 +118,51 @@ def without_keys(content: JsonObject, names: Collection[str]) -> dict[str, Any]:
                 without_keys(value, names) if isinstance(value, Mapping) else value
             )
     return rest
+
+
+def default_fields(cls: type) -> dict[str, Any]:
+    """Returns the fields of a dataclass that have a default, at their default, as JSON has them.
+
+    Fields whose default is a callable are left out.
+
+    >>> default_fields(OptimizerConfig)
+    {'name': 'adafactor', 'schedule': 'constant', 'warmup_steps': 0, 'settings': {}}
+
+    Args:
+      cls: a dataclass.
+    """
+    defaults: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        value = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        if value is not dataclasses.MISSING and not callable(value):
+            defaults[field.name] = value
+    return json.loads(json.dumps(defaults))
+
+
+def fill_missing(
+    content: JsonObject, defaults: Mapping[str, JsonObject]
+) -> dict[str, Any]:
+    """Returns a JSON object in which the objects inside it have what they lack.
+
+    >>> fill_missing({"model": {"emb_dim": 8}}, {"model": {"remat": "none"}})
+    {'model': {'remat': 'none', 'emb_dim': 8}}
+
+    Args:
+      content: a JSON object.
+      defaults: fields by the object's path, "model" or "weights.model". An object that is not
+        there is not made.
+    """
+    filled = dict(content)
+    for path, fields in defaults.items():
+        name, _, rest = path.partition(".")
+        part = filled.get(name)
+        if isinstance(part, Mapping):
+            filled[name] = (
+                fill_missing(part, {rest: fields}) if rest else {**fields, **part}
+            )
+    return filled
 
 
 def as_json(content: object) -> str:

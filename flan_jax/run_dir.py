@@ -7,7 +7,7 @@ It holds config.gin, manifest.json, metrics.jsonl, checkpoints/, eval/, predicti
 import fcntl
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ class Run:
         metadata: JsonObject,
         *,
         ignored: Collection[str] = (),
+        complete: Callable[[JsonObject], JsonObject] = dict,
     ) -> None:
         """Writes manifest.json, keeping the identity that the run began with.
 
@@ -88,6 +89,8 @@ class Run:
           identity: what must stay the same while the run goes on.
           metadata: what else a reader wants to know; replaced every time.
           ignored: keys of the identity, at any depth, that may change.
+          complete: returns an identity with what it lacks at its default, so that a run goes on
+            which began before there was a setting.
 
         Raises:
           InputError: the directory holds a run of another identity; the message names what differs.
@@ -96,9 +99,9 @@ class Run:
             return
         begun = self.identity
         if begun:
-            before = without_keys(begun, ignored)
-            now = without_keys(json.loads(json.dumps(identity)), ignored)
-            self._check_same(before, now)
+            before = complete(begun)
+            now = complete(json.loads(json.dumps(identity)))
+            self._check_same(without_keys(before, ignored), without_keys(now, ignored))
         self.write_json(MANIFEST, {"identity": begun or identity, **metadata})
 
     def _check_same(self, before: JsonObject, now: JsonObject) -> None:

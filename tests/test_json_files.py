@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -13,6 +14,8 @@ from flan_jax.errors import InputError
 from flan_jax.json_files import (
     append_jsonl,
     atomic_folder,
+    default_fields,
+    fill_missing,
     is_process_alive,
     read_json,
     read_json_object,
@@ -214,3 +217,25 @@ def test_a_zombie_is_not_alive():
     assert not is_process_alive(process.pid)  # ended, and not waited for yet
     process.wait()
     assert not is_process_alive(process.pid)
+
+
+def test_fields_at_their_default():
+    @dataclasses.dataclass
+    class Toy:
+        size: int
+        names: tuple = ("a", "b")
+        made_by: object = print
+        extra: dict = dataclasses.field(default_factory=dict)
+
+    assert default_fields(Toy) == {"names": ["a", "b"], "extra": {}}
+
+
+def test_what_is_missing_is_filled_in_objects_that_are_there():
+    model = {"remat": "none", "width": 8}
+    defaults = {"model": model, "prompts": {"shots": 0}, "weights.model": model}
+    content = {"model": {"width": 16}, "weights": {"model": {}, "seed": 3}}
+    assert fill_missing(content, defaults) == {
+        "model": {"remat": "none", "width": 16},
+        "weights": {"model": model, "seed": 3},
+    }
+    assert content == {"model": {"width": 16}, "weights": {"model": {}, "seed": 3}}

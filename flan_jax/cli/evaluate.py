@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -123,15 +124,16 @@ def _check_same_run(settings: Settings, run_dir: str, run_manifest: JsonObject) 
     """Raises InputError unless the settings are those that the run was trained with."""
     trained = dict(run_manifest["data"])
     asked = {name: getattr(settings.data, name) for name in trained}
-    trained["model"] = without_keys(
-        run_manifest["identity"]["model"], EXECUTION_SETTINGS
-    )
-    asked["model"] = without_keys(config_fields(settings.model), EXECUTION_SETTINGS)
-    trained["warm_start"] = run_manifest["identity"]["warm_start"]
-    asked["warm_start"] = settings.training.warm_start
-    if "row_format" in run_manifest["identity"]:
-        trained["row_format"] = run_manifest["identity"]["row_format"]
-        asked["row_format"] = dataclasses.asdict(settings.row_tokenizer().format)
+    identity = {
+        "model": config_fields(settings.model),
+        "warm_start": settings.training.warm_start,
+        "row_format": dataclasses.asdict(settings.row_tokenizer().format),
+    }
+    for values, fields in ((trained, run_manifest["identity"]), (asked, identity)):
+        complete = manifest.complete_identity(fields, settings.model)
+        values["model"] = without_keys(complete["model"], EXECUTION_SETTINGS)
+        values["warm_start"] = complete["warm_start"]
+        values["row_format"] = complete["row_format"]
     asked = json.loads(json.dumps(asked))  # tuples become lists, as in the manifest
     changes = [
         f"    {name}: {trained[name]} in the run, {asked[name]} now"
@@ -253,7 +255,10 @@ def _write_manifest(run: Run, settings: Settings, scoring: Scoring) -> None:
     gaps = evaluation_gaps(scoring.tasks, settings.data.eval_prompts)
     metadata["not_evaluated"] = metadata.get("not_evaluated", {}) | gaps
     run.write_manifest(
-        scoring.manifest["identity"], metadata, ignored=EXECUTION_SETTINGS
+        scoring.manifest["identity"],
+        metadata,
+        ignored=EXECUTION_SETTINGS,
+        complete=functools.partial(manifest.complete_identity, model=settings.model),
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flan_jax.data.row_format import FLAN
-from flan_jax.decoding.generation import GREEDY
+from flan_jax.data.row_format import FLAN, RowFormat
+from flan_jax.decoding.generation import GREEDY, GenerationConfig
 from flan_jax.errors import InputError
 from flan_jax.evaluation.config import EvalContext
 from flan_jax.evaluation.jobs import EvalJob
@@ -16,6 +16,8 @@ from flan_jax.evaluation.journal import Journal
 from flan_jax.json_files import (
     JsonObject,
     atomic_folder,
+    default_fields,
+    fill_missing,
     read_json,
     without_keys,
     write_json,
@@ -33,6 +35,7 @@ from flan_jax.run_records import (
     scores_file,
     write_task_scores,
 )
+from flan_jax.tasks.prompts import Prompts
 
 VERSION = 2
 """Part of the identity of scores. Raise it when equal inputs give other scores."""
@@ -71,6 +74,12 @@ class ScoreFiles:
         self._job = job
         self._identity = _identity(context, job, params_id)
         self._untuned_dir = context.config.untuned_dir
+        self._defaults = {
+            "prompts": default_fields(Prompts),
+            "generation": default_fields(GenerationConfig),
+            "row_format": default_fields(RowFormat),
+            "weights.model": default_fields(type(context.model)),
+        }
 
     def complete(self) -> bool:
         """Returns whether the run holds everything that `write` would write."""
@@ -178,9 +187,17 @@ class ScoreFiles:
 
     def _same_conditions(self, written: JsonObject) -> bool:
         """Returns whether the conditions of written scores agree in all that changes scores."""
-        ours = without_keys(self._identity["conditions"], EXECUTION_SETTINGS)
-        theirs = without_keys(written.get("conditions", {}), EXECUTION_SETTINGS)
+        ours = self._comparable(self._identity["conditions"])
+        theirs = self._comparable(written.get("conditions", {}))
         return ours == theirs
+
+    def _comparable(self, conditions: JsonObject) -> JsonObject:
+        """Returns the conditions that change scores.
+
+        Scores from before there was a setting were made with its default.
+        """
+        filled = fill_missing(conditions, self._defaults)
+        return without_keys(filled, EXECUTION_SETTINGS)
 
     def _has_scores(self, task: str) -> bool:
         record = read_task_scores(scores_file(self._run.path, task))

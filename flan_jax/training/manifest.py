@@ -16,12 +16,14 @@ from jax.sharding import Mesh
 from flan_jax.data.batch_plan import MixturePlan
 from flan_jax.data.config import DataConfig
 from flan_jax.data.mixture_data import MixtureData
-from flan_jax.json_files import JsonObject, read_jsonl
+from flan_jax.data.row_format import FLAN, RowFormat
+from flan_jax.json_files import JsonObject, default_fields, fill_missing, read_jsonl
 from flan_jax.models.config import ModelConfig, config_fields
 from flan_jax.models.params import count_params
 from flan_jax.run_dir import Run
 from flan_jax.run_records import AFTER, MixtureSummary, TaskScores, read_all_task_scores
 from flan_jax.training.flops import step_flops
+from flan_jax.training.optimizers import OptimizerConfig
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights.formats import source_facts
 
@@ -74,6 +76,30 @@ def identity(
     if frozen is not None:
         content["frozen"] = frozen
     return content
+
+
+def complete_identity(identity: JsonObject, model: ModelConfig) -> dict[str, Any]:
+    """Returns an identity with what it lacks at its default.
+
+    Where a setting was added since a run began, the run had its default: a run goes on as long as
+    nothing else differs.
+
+    Args:
+      identity: the identity of a run, or of the parameters that an evaluation scores.
+      model: the model's configuration, whose class has the defaults.
+    """
+    training = default_fields(TrainConfig)
+    names = ("warm_start", "microbatches", "z_loss")
+    complete: dict[str, Any] = {name: training[name] for name in names}
+    # Before there was ROW_FORMAT all rows were FLAN's.
+    complete["row_format"] = dataclasses.asdict(FLAN)
+    complete |= identity
+    defaults = {
+        "model": default_fields(type(model)),
+        "optimizer": default_fields(OptimizerConfig),
+        "row_format": default_fields(RowFormat),
+    }
+    return fill_missing(complete, defaults)
 
 
 def frozen_params_id(training: TrainConfig) -> dict[str, object] | None:

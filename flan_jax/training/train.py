@@ -1,6 +1,7 @@
 """Training: `train` does the steps of a run from top to bottom."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -158,7 +159,12 @@ def _write_manifest(run: Run, settings: Settings, inputs: RunInputs) -> None:
         trainable=settings.training.trainable,
     )
     metadata["not_evaluated"] = inputs.data.not_evaluated
-    run.write_manifest(inputs.identity, metadata, ignored=EXECUTION_SETTINGS)
+    run.write_manifest(
+        inputs.identity,
+        metadata,
+        ignored=EXECUTION_SETTINGS,
+        complete=functools.partial(manifest.complete_identity, model=settings.model),
+    )
 
 
 def _first_model(model: ModelConfig, identity: JsonObject) -> ModelConfig:
@@ -166,7 +172,8 @@ def _first_model(model: ModelConfig, identity: JsonObject) -> ModelConfig:
 
     Random parameters depend on it: nn.scan draws other numbers than layers one by one.
     """
-    return dataclasses.replace(model, scan_layers=identity["model"]["scan_layers"])
+    first_fields = manifest.complete_identity(identity, model)["model"]
+    return dataclasses.replace(model, scan_layers=first_fields["scan_layers"])
 
 
 def is_finished(

@@ -1,5 +1,6 @@
 """launch/evaluate.py."""
 
+import dataclasses
 import itertools
 import json
 
@@ -10,6 +11,8 @@ from sweep_directory import write_jsonl
 
 import tasks  # noqa: F401 (registers)
 from flan_jax.cli import evaluate, program  # fmt: skip
+from flan_jax.errors import InputError
+from flan_jax.models.config import config_fields
 from flan_jax.models.params import dummy_batch
 from flan_jax.tasks import task as registry
 from flan_jax.weights import orbax
@@ -111,3 +114,20 @@ def test_few_shot_exemplars_are_drawn_from_the_train_rows(
         "--gin.DataConfig.eval_prompts=@eval/Prompts()",
     ]  # fmt: skip
     assert "train.jsonl" in refused(evaluate.main, *flags)
+
+
+def test_a_run_from_before_a_setting_is_scored_with_its_default(settings_of):
+    settings, _ = settings_of()
+    identity = {
+        "model": config_fields(settings.model),
+        "warm_start": None,
+        "row_format": dataclasses.asdict(settings.row_tokenizer().format),
+    }
+    data = {"mixture": "rte", "tokenizer": "practice"}
+    manifest = json.loads(json.dumps({"data": data, "identity": identity}))
+    del manifest["identity"]["model"]["logits_softcap"]
+    del manifest["identity"]["row_format"]["prefix_lm"]
+    evaluate._check_same_run(settings, "run", manifest)
+    manifest["identity"]["model"]["dropout_rate"] = 0.5
+    with pytest.raises(InputError, match="run holds a run of other settings"):
+        evaluate._check_same_run(settings, "run", manifest)

@@ -10,7 +10,8 @@ from flan_jax.evaluation.config import EvalConfig
 from flan_jax.evaluation.evaluate import evaluate
 from flan_jax.evaluation.jobs import jobs_after_training, jobs_before_training
 from flan_jax.evaluation.score_files import delete_other_scores, scored_params_id
-from flan_jax.json_files import read_json
+from flan_jax.json_files import read_json, write_json
+from flan_jax.models.config import config_fields
 from flan_jax.run_dir import Run
 from flan_jax.run_records import AFTER, BEFORE
 from flan_jax.tasks.prompts import Prompts
@@ -129,6 +130,30 @@ def test_greedy_generation_is_not_part_of_the_conditions(
     evaluate(context, job, PARAMS_ID, params)
     conditions = read_json(tmp_path / "predictions" / "before.json")["conditions"]
     assert list(conditions) == ["version", "weights", "prompts", "scoring", "lengths"]
+
+
+def test_scores_from_before_a_setting_were_made_with_its_default(
+    tmp_path, data, params, make_context
+):
+    context = make_context(tmp_path)
+    (job,) = jobs_before_training(data, context.config)
+    model_id = {"model": config_fields(context.model), "source": {"seed": 0}}
+    evaluate(context, job, model_id, params)
+    file = tmp_path / "predictions" / "before.json"
+    for group, name in (("prompts", "shots"), ("weights", "logits_softcap")):
+        content = read_json(file)
+        fields = content["conditions"][group]
+        fields = fields.get("model", fields)
+        assert name in fields
+        del fields[name]
+        write_json(file, content)
+        assert is_complete(context, job, model_id)
+
+    with_shots = dataclasses.replace(job, prompts=Prompts(shots=1))
+    assert not is_complete(context, with_shots, model_id)
+    other_model = dataclasses.replace(context.model, logits_softcap=30.0)
+    other_id = model_id | {"model": config_fields(other_model)}
+    assert not is_complete(context, job, other_id)
 
 
 def test_scores_before_training_are_shared_by_runs_with_the_same_start(
