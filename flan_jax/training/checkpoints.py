@@ -20,6 +20,7 @@ from flan_jax.weights.orbax import (
     frozen_params_id,
     open_manager,
     restore,
+    save_step,
     translate_save_errors,
 )
 
@@ -125,9 +126,10 @@ class Checkpoints:
             self.wait()
         skips = self._skips_failures and not must
         with self._reported(skips), translate_save_errors(self._manager.directory):
-            self._manager.save(
+            save_step(
+                self._manager,
                 int(state.step),
-                args=ocp.args.Composite(**items),
+                ocp.args.Composite(**items),
                 metrics={"loss": loss},
             )
 

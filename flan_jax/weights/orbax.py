@@ -116,15 +116,47 @@ def save_params(folder: str | Path, params: Params) -> None:
       params: the parameters.
 
     Raises:
+      InputError: the folder holds checkpoints already.
       OSError: the disk is full.
       CheckpointFailed: it could not be saved for another reason.
     """
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
     checkpoints = Path(folder).expanduser() / "checkpoints"
     with open_manager(checkpoints, options) as manager, translate_save_errors(folder):
+        latest = multihost.broadcast_from_zero(manager.latest_step())
+        if latest is not None:
+            raise InputError(
+                f"{checkpoints} holds checkpoint {latest} already, and readers take the latest; "
+                "name a folder without checkpoints"
+            )
         items = ocp.args.Composite(params=ocp.args.StandardSave(params))
-        manager.save(0, args=items)
+        save_step(manager, 0, items)
         manager.wait_until_finished()
+
+
+def save_step(
+    manager: ocp.CheckpointManager,
+    step: int,
+    items: ocp.args.Composite,
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """Saves a checkpoint, or begins to, if the manager saves asynchronously.
+
+    Args:
+      manager: the folder of checkpoints.
+      step: the checkpoint's step.
+      items: what it holds.
+      metrics: what decides which checkpoints are best.
+
+    Raises:
+      CheckpointFailed: nothing is saved, as there is a checkpoint of this step or of a later one.
+    """
+    is_saved = manager.save(step, args=items, metrics=metrics)
+    if not is_saved:
+        raise CheckpointFailed(
+            f"the checkpoint of step {step} was not saved in {manager.directory}, which holds one "
+            f"of step {manager.latest_step()}"
+        )
 
 
 @contextlib.contextmanager
@@ -140,6 +172,8 @@ def translate_save_errors(folder: str | os.PathLike[str]) -> Iterator[None]:
     """
     try:
         yield
+    except (InputError, RunFailed):  # they are ours
+        raise
     except (ValueError, RuntimeError) as error:
         if is_disk_full(error):
             raise OSError(

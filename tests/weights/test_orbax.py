@@ -7,6 +7,7 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from same_trees import assert_same
@@ -21,8 +22,10 @@ from flan_jax.weights.orbax import (
     frozen_params_id,
     latest_folder,
     load_params,
+    open_manager,
     restore,
     save_params,
+    save_step,
     translate_save_errors,
 )
 
@@ -162,6 +165,29 @@ def test_a_checkpoint_on_a_disk_of_another_host_is_an_error(tmp_path, monkeypatc
 def test_a_checkpoint_of_all_parameters_has_no_frozen_ones(tmp_path):
     save_params(tmp_path, one_by_one())
     assert frozen_params_id(tmp_path) is None
+
+
+@pytest.mark.parametrize("step", [0, 7])
+def test_parameters_are_not_saved_beside_others(tmp_path, step):
+    """A reader takes the latest, and orbax saves nothing before it."""
+    first = one_by_one(1)
+    save_at(tmp_path / "run", step, first)
+    with pytest.raises(
+        InputError, match=f"run/checkpoints holds checkpoint {step} alr"
+    ):
+        save_params(tmp_path / "run", one_by_one(2))
+    assert_same(load_params(tmp_path / "run", first), first)
+
+
+def test_what_orbax_does_not_save_is_an_error(tmp_path):
+    folder = tmp_path / "checkpoints"
+    save_at(tmp_path, 7, one_by_one())
+    items = ocp.args.Composite(params=ocp.args.StandardSave(one_by_one()))
+    with open_manager(folder, ocp.CheckpointManagerOptions()) as manager:
+        with pytest.raises(CheckpointFailed, match="step 3 was not saved .* step 7"):
+            save_step(manager, 3, items)
+        save_step(manager, 8, items)
+    assert latest_folder(tmp_path).name == "8"
 
 
 def test_a_full_disk_is_said_to_be_full(tmp_path):
