@@ -13,12 +13,13 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import gin
 import gin.config as gin_config
+import gin.config_parser as gin_parser
 
 from flan_jax.data.config import DataConfig
 from flan_jax.data.row_format import FLAN, RowFormat, format_of_json
@@ -161,16 +162,20 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
     """
     with _gin_errors_explained():
         _parse(gin_files, bindings)
+        written = _written_settings(gin_files, bindings)
+        references = _references()
         for macro in MACROS:
             if macro not in ("MODEL", "TOKENIZER"):
                 _check_set(macro)
-        is_folders = _use_warm_start(bindings)
+        is_folders = _use_warm_start(bindings, written)
         for macro in ("TOKENIZER", "MODEL"):
             _check_set(macro)
         _check_model_is_named()
         settings = _make(Settings)
         model = _with_arguments(settings.model)
         settings = dataclasses.replace(settings, model=model).with_prefix_of_rows()
+        for text in _unread_settings(written, references, settings.model):
+            _say(text)
     if is_folders:
         _say_model(settings)
     return settings
@@ -262,7 +267,7 @@ def load_model(gin_files: Sequence[str]) -> ModelConfig:
     """
     with _gin_errors_explained():
         _parse(gin_files, [])
-        _use_warm_start([])
+        _use_warm_start([], [])
         _check_set("MODEL")
         gin.parse_config("_model_alone.model = %MODEL")
         model = _make(_model_alone)
@@ -299,13 +304,179 @@ def _row_format_name(settings: Settings) -> str:
     return row_format if isinstance(row_format, str) else "@RowFormat()"
 
 
-def _use_warm_start(bindings: Sequence[str]) -> bool:
+class _Written(NamedTuple):
+    """A setting as the user wrote it.
+
+    Attributes:
+      scope: "train" in train/Prompts.shots = 5.
+      configurable: "Prompts"; "" for a macro.
+      name: "shots", or the name of a macro.
+      value: its value; references are not resolved.
+      place: where it stands, for messages.
+    """
+
+    scope: str
+    configurable: str
+    name: str
+    value: object
+    place: str
+
+    @property
+    def text(self) -> str:
+        """The setting's name and place."""
+        name = f"{self.configurable}.{self.name}" if self.configurable else self.name
+        scope = f"{self.scope}/" if self.scope else ""
+        return f"{scope}{name} ({self.place})"
+
+
+def _written_settings(
+    gin_files: Sequence[str], bindings: Sequence[str]
+) -> list[_Written]:
+    """Returns the settings that the user wrote.
+
+    Those of the project's own gin files are not among them, nor those of a whole configuration that
+    gin wrote, a run's config.gin: both have settings for what a run may not have.
+
+    Args:
+      gin_files: the gin files, which gin has read without an error.
+      bindings: the gin bindings of the command line.
+    """
+    written = [
+        setting for file in gin_files for setting in _written_in_file(_find(file))
+    ]
+    for text in bindings:
+        written += _written_in_text(text, None)
+    return written
+
+
+def _written_in_file(file: str) -> Iterator[_Written]:
+    """Yields the settings of a gin file and of the files that it includes."""
+    if Path(file).resolve().is_relative_to(GIN_FOLDER):
+        return
+    content = Path(file).read_text(encoding="utf-8")
+    if re.search(r"^# Macros:\n# =+$", content, re.MULTILINE):
+        return  # gin.config_str wrote it
+    yield from _written_in_text(content, file)
+
+
+def _written_in_text(content: str, file: str | None) -> Iterator[_Written]:
+    """Yields the settings of gin text, and of the files that it includes.
+
+    Args:
+      content: the text.
+      file: the file that it is from; None for the command line.
+    """
+    parser = gin_parser.ConfigParser(content, gin_config.ParserDelegate(True))
+    for statement in parser:
+        if isinstance(statement, gin_parser.IncludeStatement):
+            yield from _written_in_file(_included_file(statement.filename))
+        elif isinstance(statement, gin_parser.BindingStatement):
+            scope, selector, name, value, location = statement
+            place = "the command line"
+            if file is not None:
+                place = f"{file}, line {location.line_num}"
+            if name:
+                configurable = selector.rpartition(".")[2]
+                yield _Written(scope, configurable, name, value, place)
+            else:
+                yield _Written("", "", selector, value, place)
+
+
+def _included_file(file: str) -> str:
+    """Returns where gin finds a file that another includes."""
+    prefixes = [""] if os.path.isabs(file) else gin_config._LOCATION_PREFIXES
+    candidates = [os.path.join(prefix, file) for prefix in prefixes]
+    # A file of a Python package, which gin reads too, is not looked into.
+    return next(filter(os.path.isfile, candidates), str(GIN_FOLDER))
+
+
+def _references() -> set[str]:
+    """Returns the names of the macros, and of the classes, that some setting refers to."""
+    names = set()
+    for reference in gin_config.iterate_references(gin_config._CONFIG):
+        is_macro = reference.selector == "gin.macro"
+        name = "/".join(reference.scopes) if is_macro else reference.selector
+        names.add(name.rpartition(".")[2])
+    return names
+
+
+_READ_ELSEWHERE = ("AblationConfig", "from_warm_start")
+"""Configurables that load_settings does not make: a sweep's, and one with rules of its own."""
+
+_WHERE_IT_IS_NAMED = {
+    "GenerationConfig": "EvalConfig.generation = @GenerationConfig()",
+    "RowFormat": "ROW_FORMAT = @RowFormat()",
+}
+"""What makes a configurable that no gin file makes by itself."""
+
+
+def _unread_settings(
+    written: Sequence[_Written], references: Collection[str], model: ModelConfig
+) -> Iterator[str]:
+    """Yields a line for each setting that was written and not read.
+
+    To be called when gin has made the settings. Configurables of a user's own are left out, as
+    other programs may read them, but for model configurations.
+
+    Args:
+      written: the settings that the user wrote.
+      references: the names that settings refer to.
+      model: the model that was made.
+    """
+    made = {
+        (scope, selector.rpartition(".")[2])
+        for scope, selector in gin_config._OPERATIVE_CONFIG
+    }
+    for setting in written:
+        name = setting.configurable
+        if not name:
+            if setting.name not in references and setting.name not in MACROS:
+                near = difflib.get_close_matches(setting.name, MACROS, n=1)
+                hint = f". Did you mean {near[0]}?" if near else ""
+                yield (
+                    f"{setting.text} is not read: no setting refers to "
+                    f"%{setting.name}{hint}"
+                )
+            continue
+
+        configurable = CONFIGURABLES.get(name)
+        if configurable is None or name in _READ_ELSEWHERE:
+            continue
+        is_model = inspect.isclass(configurable) and issubclass(
+            configurable, ModelConfig
+        )
+        if not is_model and not configurable.__module__.startswith("flan_jax."):
+            continue
+        is_layer = name in references and not _is_settings_class(configurable)
+        if is_layer or _is_made(setting, made):
+            continue
+        if is_model:
+            reason = f"MODEL is of the class {type(model).__name__}"
+        else:
+            scope = f"{setting.scope}/" if setting.scope else ""
+            reason = f"no setting is @{scope}{name}()"
+            if not scope and name in _WHERE_IT_IS_NAMED:
+                reason += f". Write {_WHERE_IT_IS_NAMED[name]} too"
+        yield f"{setting.text} is not read: {reason}"
+
+
+def _is_made(setting: _Written, made: Collection[tuple[str, str]]) -> bool:
+    """Returns whether a configurable was made in the scope of a setting, or in one inside it."""
+    return any(
+        name == setting.configurable
+        and (not setting.scope or f"{scope}/".startswith(f"{setting.scope}/"))
+        for scope, name in made
+    )
+
+
+def _use_warm_start(bindings: Sequence[str], written: Sequence[_Written]) -> bool:
     """Puts what WARM_START's folder says in the place of what the gin files leave to it.
 
     These are a MODEL @from_warm_start(), a TOKENIZER None and a ROW_FORMAT None.
 
     Args:
       bindings: the gin bindings of the command line, which win over what the folder says.
+      written: the settings that the user wrote; those that are not read are said.
 
     Returns:
       Whether MODEL is now the folder's.
@@ -318,7 +489,9 @@ def _use_warm_start(bindings: Sequence[str]) -> bool:
     is_from_warm_start = _class_of_reference(_macro("MODEL")) == "from_warm_start"
     if is_from_warm_start:
         if warm_start is not None:
-            model = _model_of_folder(warm_start, model, values, bindings)
+            model = _model_of_folder(
+                warm_start, model, values, bindings=bindings, written=written
+            )
         elif values:
             raise InputError(
                 f"from_warm_start.{min(values)} is set, but there is no WARM_START; name a folder "
@@ -331,6 +504,8 @@ def _use_warm_start(bindings: Sequence[str]) -> bool:
                 "--gin_file=models/t5_1_1_small.gin"
             )
         gin.bind_parameter("MODEL/gin.macro.value", model)
+    else:
+        _say_unread_changes(written)
     if _macro("TOKENIZER", absent="") is None:
         if warm_start is not None:
             tokenizer = _tokenizer_of_folder(warm_start, tokenizer)
@@ -362,7 +537,9 @@ def _model_of_folder(
     warm_start: str,
     from_scratch: object,
     changes: dict[str, object],
+    *,
     bindings: Sequence[str],
+    written: Sequence[_Written],
 ) -> object:
     """Sets the parameters of the configuration that a folder names, and returns gin's reference.
 
@@ -372,6 +549,7 @@ def _model_of_folder(
         are its own; those of another class change the folder's.
       changes: parameters of from_warm_start, which change the folder's.
       bindings: gin bindings of the command line, which change the folder's, too.
+      written: the settings that the user wrote.
     """
     model = model_folder.model_of(warm_start)
     if model is None:
@@ -387,6 +565,8 @@ def _model_of_folder(
     if _class_of_reference(from_scratch) != cls:
         in_files = gin_config.get_bindings(cls, resolve_references=False)
         changes = dict(in_files) | changes
+    else:
+        _say_unread_sizes(model, written, warm_start)
     known = [field.name for field in dataclasses.fields(model)]
     for name in changes:
         if name not in known:
@@ -405,6 +585,39 @@ def _model_of_folder(
     if changed:
         gin.bind_parameter("TrainConfig.model_changes", tuple(sorted(changed)))
     return gin_config.ConfigurableReference(cls, evaluate=True)
+
+
+def _say_unread_changes(written: Sequence[_Written]) -> None:
+    """Prints which settings of from_warm_start are not read, as MODEL is another."""
+    model = _class_of_reference(_macro("MODEL")) or "MODEL"
+    for setting in written:
+        is_change = setting.name not in inspect.signature(from_warm_start).parameters
+        if setting.configurable == "from_warm_start" and is_change:
+            _say(
+                f"{setting.text} is not read: MODEL is not @from_warm_start(). Write "
+                f"{model}.{setting.name}"
+            )
+
+
+def _say_unread_sizes(
+    model: ModelConfig, written: Sequence[_Written], warm_start: str
+) -> None:
+    """Prints which settings are of the model without a warm start alone, and differ from its own.
+
+    Args:
+      model: the model of the warm start's folder.
+      written: the settings that the user wrote. Those on the command line change the folder's.
+      warm_start: the folder.
+    """
+    cls = type(model).__name__
+    for setting in written:
+        if setting.configurable != cls or setting.place == "the command line":
+            continue
+        if getattr(model, setting.name, None) != setting.value:
+            _say(
+                f"{setting.text} is not read: the model is that of {warm_start}. To change it, "
+                f"write from_warm_start.{setting.name} = {setting.value!r}"
+            )
 
 
 def _bind_fields(model: ModelConfig) -> None:

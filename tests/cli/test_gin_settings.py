@@ -7,7 +7,9 @@ import pytest
 from flan_jax.cli import ablate, gin_settings, prepare, program
 from flan_jax.errors import InputError
 from flan_jax.models.config import config_fields
+from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.tasks import Prompts
+from flan_jax.weights import model_folder
 
 MODULE = """
 import dataclasses
@@ -220,3 +222,125 @@ def test_a_module_that_is_not_found(refused, tmp_path):
     )
     assert said.startswith("No module named 'no_such_module'")
     assert "Modules are looked for in" in said
+
+
+@pytest.fixture
+def said(tmp_path, capsys):
+    """said(text, *bindings): the lines that are printed where a gin file has this text."""
+
+    def load(text, *bindings):
+        gin_settings._say.cache_clear()
+        file = tmp_path / "mine.gin"
+        file.write_text(text)
+        gin_settings.load_settings([str(file)], bindings)
+        lines = capsys.readouterr().err.splitlines()
+        return [line.replace(f"{file}, line ", "") for line in lines]
+
+    return load
+
+
+MIXTURE = "include 'flan_mixture.gin'\n"
+
+
+def test_settings_that_are_not_read_are_said(said):
+    lines = said(
+        f"{MIXTURE}GenerationConfig.temperature = 0.5\nRowFormat.end = 'x'\n"
+        "tran/Prompts.shots = 2\nSTEP = 5\nDecoderConfig.remat = 'full'\n"
+        "flan_jax.DecoderConfig.dtype = 'bfloat16'\nEncoderDecoderConfig.remat = 'full'"
+    )
+    assert lines == [
+        (
+            "GenerationConfig.temperature (2) is not read: no setting is @GenerationConfig(). Write "
+            "EvalConfig.generation = @GenerationConfig() too"
+        ),
+        (
+            "RowFormat.end (3) is not read: no setting is @RowFormat(). Write "
+            "ROW_FORMAT = @RowFormat() too"
+        ),
+        "tran/Prompts.shots (4) is not read: no setting is @tran/Prompts()",
+        "STEP (5) is not read: no setting refers to %STEP. Did you mean STEPS?",
+        "DecoderConfig.remat (6) is not read: MODEL is of the class EncoderDecoderConfig",
+        "DecoderConfig.dtype (7) is not read: MODEL is of the class EncoderDecoderConfig",
+    ]
+
+
+def test_settings_of_the_command_line_that_are_not_read_are_said(said):
+    assert said(
+        MIXTURE, "GenerationConfig.seed = 1", "DecoderConfig.remat = 'full'"
+    ) == [
+        (
+            "GenerationConfig.seed (the command line) is not read: no setting is "
+            "@GenerationConfig(). Write EvalConfig.generation = @GenerationConfig() too"
+        ),
+        "DecoderConfig.remat (the command line) is not read: MODEL is of the class EncoderDecoderConfig",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "Prompts.shots = 2\ntrain/Prompts.shots = 3\nEvalConfig.more = {'few': @few/Prompts()}\n"
+            "few/Prompts.shots = 4\n"
+        ),
+        "RATE = 1e-3\nLEARNING_RATE = %RATE\n",
+        "EvalConfig.generation = @GenerationConfig()\nGenerationConfig.temperature = 0.5\n",
+        "ROW_FORMAT = @RowFormat()\nRowFormat.end = '{eos}'\n",
+        # A sweep's settings are for another program.
+        "include 'few_shot.gin'\nVALUES = [1, 2]\nAblationConfig.axes = {'SEED': %VALUES}\n",
+        "include 'models/llama_nano.gin'\nDecoderConfig.remat = 'full'\nTOKENIZER = 'practice'\n",
+    ],
+)
+def test_nothing_is_said_of_settings_that_are_read(said, text):
+    assert said(MIXTURE + text) == []
+
+
+def test_nothing_is_said_of_a_runs_own_configuration(said):
+    _, text = gin_settings.resolve(
+        ["few_shot.gin", "models/llama_nano.gin"], ["TOKENIZER = 'practice'"]
+    )
+    assert "EncoderDecoderConfig." in text and "AblationConfig." in text
+    assert said(text) == []
+
+
+def test_the_arguments_of_a_users_layer_are_read(users_module, capsys):
+    gin_settings.load_settings([users_module], ["DoubledDense.use_bias = True"])
+    assert capsys.readouterr().err == ""
+
+
+def test_sizes_of_the_model_without_a_warm_start_are_said_with_one(said, tmp_path):
+    """They are not the folder's, and silently would not be applied."""
+    run = tmp_path / "run"
+    (run / "checkpoints" / "3" / "params").mkdir(parents=True)
+    model = EncoderDecoderConfig(
+        vocab_size=2048,
+        emb_dim=16,
+        num_heads=2,
+        head_dim=8,
+        mlp_dim=16,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+    )
+    model_folder.write_manifest(run, model, "practice", None)
+    warm_start = f"WARM_START = {str(run)!r}"
+    sizes = (
+        "EncoderDecoderConfig.dropout_rate = 0.0\nEncoderDecoderConfig.emb_dim = 16\n"
+    )
+    lines = said(MIXTURE + sizes, warm_start)
+    assert lines[:-1] == [
+        (
+            f"EncoderDecoderConfig.dropout_rate (2) is not read: the model is that of {run}. To "
+            "change it, write from_warm_start.dropout_rate = 0.0"
+        )
+    ]
+    assert lines[-1].startswith(f"MODEL from {run}")
+
+    change = "from_warm_start.dropout_rate = 0.0\n"
+    assert len(said(MIXTURE + change, warm_start)) == 1
+    named = "include 'models/llama_nano.gin'\n"
+    assert said(MIXTURE + named + change, warm_start) == [
+        (
+            "from_warm_start.dropout_rate (3) is not read: MODEL is not @from_warm_start(). Write "
+            "DecoderConfig.dropout_rate"
+        )
+    ]
