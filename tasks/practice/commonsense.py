@@ -57,10 +57,10 @@ def hellaswag(world, rng, split):
         person = rng.choice(world.people)
         wish = f"{person} is in {rng.choice(world.towns)} and wants to {activity}."
         context = (
-            f"{wish} {person} {_third_person(first)}. After that, {person} "
-            f"{_third_person(second)} and"
+            f"{wish} {person} {third_person(first)}. After that, {person} "
+            f"{third_person(second)} and"
         )
-        endings = [f"{_third_person(ending)}." for ending in endings]
+        endings = [f"{third_person(ending)}." for ending in endings]
         source = "activitynet"
     else:
         context = (
@@ -79,7 +79,7 @@ def hellaswag(world, rng, split):
     }
 
 
-def _third_person(step):
+def third_person(step):
     """Puts the step's verb into the third person: "dry the dog" is "dries the dog"."""
     verb, space, rest = step.partition(" ")
     if verb.endswith("y") and verb[-2] not in "aeiou":
@@ -91,7 +91,7 @@ def _third_person(step):
     return verb + space + rest
 
 
-def _slots(world, rng):
+def everyday_words(world, rng):
     """Draws the words that the texts of `everyday` leave open."""
     buildings = practice_words.BUILDINGS
     return {
@@ -122,7 +122,7 @@ _ASKED = (
 
 def piqa(world, rng, split):
     (goal, right), (_, wrong) = _from_topics(_ERRANDS[split], rng, 2)
-    goal = goal.format(**_slots(world, rng))
+    goal = goal.format(**everyday_words(world, rng))
     solutions = [f"use {tool}." for tool in (right, wrong)]
     asked = rng.choice(_ASKED)
     if not asked.endswith("can"):
@@ -149,7 +149,7 @@ _DAYS = (
 def story_cloze(world, rng, split):
     beginning, *ways = rng.choice(_STORIES[split]["stories"])
     day = rng.choice(_DAYS)
-    slots = _slots(world, rng)
+    slots = everyday_words(world, rng)
     right, wrong = rng.sample(ways, 2)
     endings = rng.sample([right[1], wrong[1]], 2)
     return {

@@ -1,26 +1,39 @@
 """Practice documents: the plain text that a base model of the practice worlds is trained on.
 
-Most documents have a world of their own, so that only reading tells what is true in them; the rest
-tell what is true in the constant world, which closed-book questions are about. What the tasks ask
-for occurs here as people would write or say it: questions and answers, what follows and what does
-not, other words for the same, choices, tables, short versions, translations, moods. No text has
-the form of a template.
+Most documents have a world of their own, so that only reading tells what is true in them. Others
+tell what is true in the constant world, which closed-book questions are about, or everyday
+knowledge (`knowledge.py`). What the tasks ask for occurs here as people would write or say it:
+questions and answers, what follows and what does not, other words for the same, choices, tables,
+short versions, translations, moods. Small scenes (`scenes.py`) use the words of the templates where
+people use them. No text has the form of a template.
 """
 
 import itertools
 
 from flan_jax.tasks import practice_world
 from flan_jax.tasks.practice_world import Fact, clause, sentence
+from tasks.practice import everyday
+from tasks.practice.knowledge import knowledge
+from tasks.practice.scenes import scene
 from tasks.practice.wordings import TOPICS
 
-_CONSTANT_SHARE = 0.15
-"""The share of documents about the constant world."""
+_SHARES = {"reading": 0.6, "constant": 0.15, "scene": 0.1, "knowledge": 0.15}
+"""The share of each kind of document."""
+_SCENE_BESIDE = 0.1
+"""The share of reading documents that have a scene beside the facts."""
 
 
 def document(world, rng):
     """A text of a few sentences, cut in two between two words."""
-    if rng.random() < _CONSTANT_SHARE:
+    (kind,) = rng.choices(list(_SHARES), _SHARES.values())
+    if kind == "constant":
         text = _known_facts(practice_world.world(), rng)
+    elif kind == "scene":
+        text = scene(world, rng)
+    elif kind == "knowledge":
+        text = knowledge(world, rng)
+    elif rng.random() < _SCENE_BESIDE:
+        text = "\n".join(rng.sample((_reading(world, rng), scene(world, rng)), 2))
     else:
         text = _reading(world, rng)
     words = text.split(" ")
@@ -45,6 +58,8 @@ def _known_facts(world, rng):
     opener = rng.choice(
         ("As everybody knows,", "It is well known:", "Here is what we know.", "")
     )
+    if opener.endswith(","):
+        pieces[0] = f"{clause(pieces[0])}."
     return " ".join([opener, *pieces]).strip()
 
 
@@ -367,12 +382,13 @@ def _choice(each, told, rng):
     name = _name(each.world, rng, told)
     listed = "\n".join(f"- {option}" for option in options)
     in_a_row = f"{', '.join(options[:-1])} or {options[-1]}"
+    listed_all = f"{', '.join(options[:-1])} and {options[-1]}"
     frames = (
-        f"{question} {sentence(in_a_row)}? It is {fact.value}.",
+        f"{question} {sentence(in_a_row)}? The answer is {fact.value}.",
         f"{question}\n{listed}\nThe right one is this: {fact.value}",
         f"{question} Choose from these:\n{listed}\n{fact.value}",
-        f"{name} had a choice between {in_a_row} and took the right answer, {fact.value}.",
-        f"There are {len(options)} options: {in_a_row}. {question} {sentence(fact.value)}.",
+        f"{name} had the choice of {listed_all} and took the right answer, {fact.value}.",
+        f"There are {len(options)} options: {listed_all}. {question} {sentence(fact.value)}.",
         f"{question}\n{listed}\n{name} picked {fact.value}.",
     )
     return rng.choice(frames)
@@ -405,14 +421,6 @@ def _yes_no_choice(each, told, rng):
 
 # What people feel, and who is meant.
 
-_GOOD = (
-    "wonderful", "excellent", "delightful", "lovely", "charming", "splendid", "great", "pleasant",
-    "perfect", "fine", "marvelous", "superb", "beautiful", "good", "nice", "brilliant",
-)  # fmt: skip
-_BAD = (
-    "awful", "terrible", "dreadful", "boring", "disappointing", "poor", "horrible", "dull", "bad",
-    "miserable", "worthless", "unpleasant", "ugly", "weak", "sad", "tiresome",
-)  # fmt: skip
 _LIKED = (
     "{s} liked it very much.",
     "{s} was happy.",
@@ -435,7 +443,7 @@ def _mood(each, told, rng):
     """What somebody found good or bad, and how that person felt."""
     name = _name(each.world, rng, told)
     good = rng.random() < 0.5
-    first, second = rng.sample(_GOOD if good else _BAD, 2)
+    first, second = rng.sample(everyday.OPINION_WORDS["praise" if good else "blame"], 2)
     what = rng.choice(
         (
             "book",

@@ -151,7 +151,7 @@ def test_no_option_is_right_more_often_than_wrong(name, options):
 
 
 def test_slots_are_known_and_items_are_told_once():
-    known = set(commonsense._slots(World.constant(), random.Random(0)))
+    known = set(commonsense.everyday_words(World.constant(), random.Random(0)))
     for table in TABLES:
         for text in texts_in(table):
             assert {
