@@ -257,7 +257,7 @@ def _spelled(rows: RowTokenizer, text: str, name: str) -> str:
 
 def _spelling(rows: RowTokenizer, number: int, name: str) -> str:
     """Returns the spelling of a special token."""
-    for spelling, special in rows.tokenizer.special_tokens.items():
+    for spelling, special in rows.tokenizer.format_tokens.items():
         if special == number:
             return spelling
     raise InputError(

@@ -167,7 +167,7 @@ def _chat_format(tokenizer: Tokenizer, start_id: int | None) -> RowFormat:
         )
     variables = special_token_variables(folder)
     spelling_of = {
-        number: spelling for spelling, number in tokenizer.special_tokens.items()
+        number: spelling for spelling, number in tokenizer.format_tokens.items()
     }
     if tokenizer.eos_id in spelling_of:
         variables.setdefault("eos_token", spelling_of[tokenizer.eos_id])
@@ -202,7 +202,7 @@ def _chat_format(tokenizer: Tokenizer, start_id: int | None) -> RowFormat:
 
 def _split_after_special(text: str, tokenizer: Tokenizer) -> tuple[str, str]:
     """Splits a text behind its first special token; ("", text) if it has none."""
-    match = re.search(_special_pattern(tokenizer.special_tokens), text)
+    match = re.search(_special_pattern(tokenizer.format_tokens), text)
     stop = match.end() if match else 0
     return text[:stop], text[stop:]
 
@@ -251,7 +251,7 @@ def parse_format_text(text: str, tokenizer: Tokenizer, field: str) -> Pieces:
     Raises:
       InputError: the tokenizer has no such token.
     """
-    ids: dict[str, int | None] = dict(tokenizer.special_tokens)
+    ids: dict[str, int | None] = dict(tokenizer.format_tokens)
     ids |= {"{bos}": tokenizer.bos_id, "{eos}": tokenizer.eos_id}
     ids["{pad}"] = tokenizer.pad_id
     pieces: list[str | int] = []

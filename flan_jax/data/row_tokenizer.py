@@ -135,7 +135,7 @@ class RowTokenizer:
         Args:
           text: the text.
         """
-        special = self.tokenizer.special_tokens
+        special = self.tokenizer.format_tokens
         tokens: list[int] = []
         after: TextAfter = "nothing"
         for part in split_at_spellings(text, special):
@@ -198,7 +198,7 @@ class RowTokenizer:
         """
         spellings = {
             number: spelling
-            for spelling, number in self.tokenizer.special_tokens.items()
+            for spelling, number in self.tokenizer.format_tokens.items()
         }
         parts = []
         for is_special, group in itertools.groupby(ids, spellings.__contains__):

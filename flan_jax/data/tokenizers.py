@@ -51,7 +51,8 @@ EncodeBatch: TypeAlias = Callable[[Sequence[str], TextAfter], list[list[int]]]
 class Tokenizer(Protocol):
     """Converts text to token ids and back.
 
-    A text that spells a special token stays text: encode("</s>") is not EOS.
+    A text that spells a special token stays text: encode("</s>") is not EOS. Other tokens that a
+    tokenizer takes whole, such as Gemma's <table>, are tokens of text.
 
     Attributes:
       path: the file that it was loaded from.
@@ -63,8 +64,9 @@ class Tokenizer(Protocol):
       leading_id: the id that the tokenizer itself puts before a text; None if it puts none.
       stop_ids: the ids that end a text according to the files beside the tokenizer; EOS is first.
       unknown_id: the id that stands for characters without a token; None if there are none.
-      special_tokens: the ids of the special tokens, by their spelling. Tokens that were added for
-        whitespace or for words are not special.
+      special_tokens: the ids of the special tokens, by their spelling. No text becomes one of them.
+      format_tokens: those, and the other tokens that a row format can name: markup that was added
+        to the vocabulary, such as <think>.
       fingerprint: a hash of all that decides which ids a text has.
     """
 
@@ -78,6 +80,7 @@ class Tokenizer(Protocol):
     stop_ids: tuple[int, ...]
     unknown_id: int | None
     special_tokens: Mapping[str, int]
+    format_tokens: Mapping[str, int]
     fingerprint: str
 
     def encode(self, text: str) -> list[int]:
@@ -134,11 +137,13 @@ class SentencePieceTokenizer:
         self.leading_id = self.bos_id if adds_bos else None
         self.stop_ids = _stop_ids(path, self.eos_id, self.vocab_size)
         self.unknown_id = self._model.unk_id() if self._model.unk_id() >= 0 else None
+        self.format_tokens: Mapping[str, int] = self._format_pieces()
         self.special_tokens: Mapping[str, int] = self._special_pieces()
         # A model without PAD (Llama's) can take any id: padding is masked by its segment id.
         self.pad_id = max(self._model.pad_id(), PAD)
         added = json.dumps(self._added, sort_keys=True).encode() if self._added else b""
-        self.fingerprint = _fingerprint(content + added, extra_ids)
+        of_text = _tokens_of_text(self.format_tokens, self.special_tokens)
+        self.fingerprint = _fingerprint(content + added + of_text, extra_ids)
         if self.eos_id < 0:
             raise InputError(
                 f"{path} defines no end-of-sequence piece; train it with eos_id=1"
@@ -202,16 +207,31 @@ class SentencePieceTokenizer:
                 added[text] = id_
         return added
 
-    def _special_pieces(self) -> dict[str, int]:
-        """Returns the control pieces, and the user-defined ones that are no text."""
-        special = {}
+    def _format_pieces(self) -> dict[str, int]:
+        """Returns the control pieces, and markup that the user defined or that files add."""
+        tokens = {}
         for number, piece in enumerate(self._proto.pieces):
             text = piece.piece.replace("▁", " ").strip()
             is_defined = piece.type == piece.USER_DEFINED and is_markup(text)
             if piece.type == piece.CONTROL or is_defined:
-                special[text] = number
+                tokens[text] = number
         marked = {text: id_ for text, id_ in self._added.items() if is_markup(text)}
-        return special | marked
+        return tokens | marked
+
+    def _special_pieces(self) -> dict[str, int]:
+        """Returns the control pieces, sentinels, and what files name or add.
+
+        Other pieces that the user defined are tokens of text: SentencePiece takes them whole.
+        """
+        named = _named_special_tokens(self.path)
+        first_added = len(self._proto.pieces) - self.extra_ids
+        special = {}
+        for text, number in self.format_tokens.items():
+            is_named = text in named or number in self.stop_ids
+            is_control = number >= first_added or self._model.is_control(number)
+            if is_named or is_control:
+                special[text] = number
+        return special
 
     def _encode(self, texts: Sequence[str], after: TextAfter) -> list[list[int]]:
         """Returns the ids of texts, in which spellings are special tokens."""
@@ -275,18 +295,16 @@ class HuggingFaceTokenizer:
         self.bos_id = self._special_id("bos_token", BOS_TOKENS)
         self.leading_id = self._leading_id()
         self.stop_ids = _stop_ids(path, self.eos_id, self.vocab_size)
-        self.special_tokens: Mapping[str, int] = {
-            token.content: number
-            for number, token in self._model.get_added_tokens_decoder().items()
-            if token.special or is_markup(token.content)
-        }
-        self.unknown_id = self._unknown_id()
-        self.fingerprint = _fingerprint(content, self.eos_id)
-
         # Without PAD (Llama 3) any id will do, as padding is masked; but decode must not skip it
         # then, because it is also a token of real text.
         self._padding = self._special_id("pad_token", PAD_TOKENS)
         self.pad_id = PAD if self._padding is None else self._padding
+
+        self.special_tokens: Mapping[str, int] = self._special_tokens()
+        self.format_tokens: Mapping[str, int] = self._format_tokens()
+        self.unknown_id = self._unknown_id()
+        of_text = _tokens_of_text(self.format_tokens, self.special_tokens)
+        self.fingerprint = _fingerprint(content + of_text, self.eos_id)
 
     def __reduce__(self):
         return _load_once, (self.path, 0)
@@ -346,6 +364,24 @@ class HuggingFaceTokenizer:
         """Whether only the first text of a row gets a space, and none after a special token."""
         state = json.dumps(_state_of(self._model.pre_tokenizer))
         return '"prepend_scheme": "first"' in state
+
+    def _special_tokens(self) -> dict[str, int]:
+        """Returns the added tokens that tokenizer.json or a file beside it calls special."""
+        named = _named_special_tokens(self.path)
+        named_ids = {self.bos_id, self._padding, *self.stop_ids}
+        return {
+            token.content: number
+            for number, token in self._model.get_added_tokens_decoder().items()
+            if token.special or token.content in named or number in named_ids
+        }
+
+    def _format_tokens(self) -> dict[str, int]:
+        """Returns the special tokens, and markup that was added."""
+        return {
+            token.content: number
+            for number, token in self._model.get_added_tokens_decoder().items()
+            if token.content in self.special_tokens or is_markup(token.content)
+        }
 
     def _unknown_id(self) -> int | None:
         """Returns the id that the model gives to characters that it lacks."""
@@ -629,6 +665,40 @@ def _beside(path: str, name: str) -> dict[str, Any]:
     """Returns the JSON object in the file of this name beside a tokenizer; {} if there is none."""
     file = Path(path).with_name(name)
     return read_json_object(file) if file.exists() else {}
+
+
+def _named_special_tokens(path: str) -> set[str]:
+    """Returns the spellings of the tokens that the files beside a tokenizer call special."""
+    named: list[object] = []
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        content = _beside(path, name)
+        named += [token for key, token in content.items() if key.endswith("_token")]
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            named += _members(content.get(key))
+        named += [
+            token
+            for token in _members(content.get("added_tokens_decoder"))
+            if isinstance(token, dict) and token.get("special")
+        ]
+    spellings = [
+        token.get("content") if isinstance(token, dict) else token for token in named
+    ]
+    return {spelling for spelling in spellings if isinstance(spelling, str)}
+
+
+def _members(collection: object) -> list[object]:
+    """Returns the values of a JSON object or array; none of anything else."""
+    if isinstance(collection, dict):
+        return list(collection.values())
+    return list(collection) if isinstance(collection, list) else []
+
+
+def _tokens_of_text(
+    format_tokens: Mapping[str, int], special_tokens: Mapping[str, int]
+) -> bytes:
+    """Returns, for the fingerprint, the tokens that a row format can name and text becomes."""
+    of_text = sorted(set(format_tokens) - set(special_tokens))
+    return json.dumps(of_text).encode() if of_text else b""
 
 
 def is_markup(spelling: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import sentencepiece
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer
 
 from flan_jax.data import tokenizers
 from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file, train_tokenizer
@@ -239,6 +240,73 @@ def test_tokenizer_json_is_read_as_transformers_reads_it(tokenizer_json):
     for text in set(MIXED) - set(known):
         ids = ours.encode(text)
         assert not {0, 1, 2, 3} & set(ids) and ours.decode(ids) == text
+
+
+WITH_MARKUP = (
+    "a <table>\n<h1>Does it fly?</h1></table> b",
+    "<table><table>",
+    " <h1> fox",
+    "<tab le>",
+)
+
+
+def test_added_tokens_that_are_not_special_are_tokens_of_text(tokenizer_json):
+    """As in transformers; those that a file calls special stay text there and here."""
+    transformers = pytest.importorskip("transformers")
+    named = {"additional_special_tokens": ["<turn>"], "eos_token": "</s>"}
+    folder = tokenizer_json({**named, "tokenizer_class": "PreTrainedTokenizerFast"})
+    model = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    before = load_tokenizer(folder)
+    markup = ("<table>", "</table>", "<h1>", "</h1>", "<turn>")
+    model.add_tokens([AddedToken(text, normalized=False) for text in markup])
+    model.add_special_tokens(["<|im_end|>"])
+    model.save(str(folder / "tokenizer.json"))
+
+    ours = load_tokenizer(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(
+        folder, split_special_tokens=True
+    )
+    for text in WITH_MARKUP:
+        ids = theirs(text, add_special_tokens=False)["input_ids"]
+        assert ours.encode(text) == ids, text
+        assert ours.decode(ids) == text
+    assert ours.encode("<table>") == [model.token_to_id("<table>")]
+    assert set(ours.format_tokens) - set(ours.special_tokens) == set(markup[:4])
+    for spelling in ("<turn>", "<|im_end|>", "</s>"):
+        special_id = ours.special_tokens[spelling]
+        assert special_id == theirs.convert_tokens_to_ids(spelling)
+        text = f"<h1>a{spelling}<table>"
+        ids = ours.encode(text)
+        assert special_id not in ids and ours.decode(ids) == text
+        assert ids[0] == model.token_to_id("<h1>")
+        assert ids[-1] == model.token_to_id("<table>")
+    assert ours.fingerprint != before.fingerprint
+
+
+def test_what_a_sentencepiece_model_takes_whole_is_text_unless_a_file_says_special(
+    texts, tmp_path
+):
+    markup = ["<table>", "<turn>"]
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=made,
+        vocab_size=400,
+        hard_vocab_limit=False,
+        user_defined_symbols=markup,
+        minloglevel=2,
+    )
+    (tmp_path / "a.model").write_bytes(made.getvalue())
+    plain = load_tokenizer(tmp_path)
+    for text in markup:
+        assert plain.format_tokens[text] in plain.encode(f"a {text}")
+        assert text not in plain.special_tokens
+    named = {"added_tokens_decoder": {"4": {"content": "<turn>", "special": True}}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
+    tok = load_tokenizer(tmp_path)
+    assert tok.special_tokens["<turn>"] not in tok.encode("a <turn>")
+    assert tok.encode("a <table>") == plain.encode("a <table>")
+    assert tok.fingerprint != plain.fingerprint
 
 
 SENTENCEPIECE = {
