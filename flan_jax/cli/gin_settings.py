@@ -21,6 +21,7 @@ import gin
 import gin.config as gin_config
 import gin.config_parser as gin_parser
 
+from flan_jax.batch import Architecture
 from flan_jax.data.config import DataConfig
 from flan_jax.data.row_format import FLAN, RowFormat, format_of_json
 from flan_jax.decoding.generation import GenerationConfig
@@ -35,7 +36,7 @@ from flan_jax.sweeps.plan import AblationConfig
 from flan_jax.sweeps.queue import QueueEngine
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.training.checkpoints import CheckpointConfig
-from flan_jax.training.optimizers import OptimizerConfig
+from flan_jax.training.optimizers import TUNING_RATES, OptimizerConfig
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights import model_folder
 from flan_jax.weights.formats import format_of
@@ -57,6 +58,8 @@ MACROS = {
     "MESH": "{'data': -1}",
 }
 """The macros that gin/train.gin distributes over the settings, with an example of each value."""
+LEFT_TO_WARM_START = ("TOKENIZER", "MODEL", "LEARNING_RATE")
+"""Macros that must have a value once WARM_START has given its own."""
 GIN_FOLDER = Path(__file__).resolve().parents[2] / "gin"
 
 Configurable = TypeVar("Configurable", bound=Callable[..., Any])
@@ -107,6 +110,7 @@ def from_warm_start(
     warm_start: str | None = None,
     from_scratch: ModelConfig | None = None,
     from_scratch_tokenizer: str | None = None,
+    from_scratch_learning_rate: float | None = None,
     **changes: object,
 ) -> ModelConfig:
     """MODEL = @from_warm_start(): the model, and without a TOKENIZER the tokenizer, of WARM_START.
@@ -118,6 +122,7 @@ def from_warm_start(
       warm_start: a run directory or a Hugging Face folder.
       from_scratch: MODEL where there is no WARM_START.
       from_scratch_tokenizer: TOKENIZER where there is no WARM_START.
+      from_scratch_learning_rate: LEARNING_RATE where there is no WARM_START.
       **changes: settings of the model that differ from the folder's.
     """
     raise InputError(
@@ -165,10 +170,10 @@ def load_settings(gin_files: Sequence[str], bindings: Sequence[str]) -> Settings
         written = _written_settings(gin_files, bindings)
         references = _references()
         for macro in MACROS:
-            if macro not in ("MODEL", "TOKENIZER"):
+            if macro not in LEFT_TO_WARM_START:
                 _check_set(macro)
         is_folders = _use_warm_start(bindings, written)
-        for macro in ("TOKENIZER", "MODEL"):
+        for macro in LEFT_TO_WARM_START:
             _check_set(macro)
         _check_model_is_named()
         settings = _make(Settings)
@@ -287,7 +292,7 @@ def _say_model(settings: Settings) -> None:
     text = (
         f"MODEL from {folder}: {type(settings.model).__name__}, computed in "
         f"{settings.model.dtype}; TOKENIZER {settings.data.tokenizer}; ROW_FORMAT "
-        f"{_row_format_name(settings)}"
+        f"{_row_format_name(settings)}; LEARNING_RATE {settings.optimizer.learning_rate:g}"
     )
     if settings.model.dtype == "float32":
         stored = model_folder.stored_dtype(folder)
@@ -472,7 +477,7 @@ def _is_made(setting: _Written, made: Collection[tuple[str, str]]) -> bool:
 def _use_warm_start(bindings: Sequence[str], written: Sequence[_Written]) -> bool:
     """Puts what WARM_START's folder says in the place of what the gin files leave to it.
 
-    These are a MODEL @from_warm_start(), a TOKENIZER None and a ROW_FORMAT None.
+    These are a MODEL @from_warm_start(), and a TOKENIZER, a ROW_FORMAT and a LEARNING_RATE of None.
 
     Args:
       bindings: the gin bindings of the command line, which win over what the folder says.
@@ -485,6 +490,7 @@ def _use_warm_start(bindings: Sequence[str], written: Sequence[_Written]) -> boo
     warm_start = copy.deepcopy(values.pop("warm_start", None))  # resolves a macro
     model = values.pop("from_scratch", None)
     tokenizer = values.pop("from_scratch_tokenizer", None)
+    learning_rate = values.pop("from_scratch_learning_rate", None)
 
     is_from_warm_start = _class_of_reference(_macro("MODEL")) == "from_warm_start"
     if is_from_warm_start:
@@ -514,6 +520,7 @@ def _use_warm_start(bindings: Sequence[str], written: Sequence[_Written]) -> boo
     is_left = _macro("ROW_FORMAT", absent="") is None
     if is_left and warm_start is not None and not model_folder.is_gone(warm_start):
         _use_row_format(model_folder.default_row_format(warm_start), warm_start)
+    _use_learning_rate(learning_rate)
     gin_config._CONFIG.pop(("", "flan_jax.from_warm_start"), None)
     return is_from_warm_start and warm_start is not None
 
@@ -654,6 +661,34 @@ def _tokenizer_of_folder(warm_start: str, from_scratch: str | None) -> str | Non
         f"{warm_start} holds no tokenizer (a tokenizer.json or a SentencePiece *.model); copy the "
         "model's own into it, or name it with --gin.TOKENIZER=..."
     )
+
+
+def _use_learning_rate(from_scratch: float | None) -> None:
+    """Sets a LEARNING_RATE of None: for random parameters, or for tuning a WARM_START."""
+    if _macro("LEARNING_RATE", absent="") is not None:
+        return
+    # The base of a sweep is a warm start, too, though its folder is not there yet.
+    has_warm_start = _macro("WARM_START") is not None
+    rate = _tuning_rate() if has_warm_start else from_scratch
+    gin.bind_parameter("LEARNING_RATE/gin.macro.value", rate)
+
+
+def _tuning_rate() -> float | None:
+    """Returns the rate at which models like MODEL are tuned by Adafactor; None if not known."""
+    optimizer = gin_config.get_bindings("OptimizerConfig", resolve_references=False)
+    if optimizer.get("name", OptimizerConfig.name) != "adafactor":
+        return None
+    if optimizer.get("schedule", OptimizerConfig.schedule) != "constant":
+        return None
+    cls = CONFIGURABLES.get(_class_of_reference(_macro("MODEL")) or "")
+    known: dict[type[ModelConfig], Architecture] = {
+        EncoderDecoderConfig: "encoder_decoder",
+        DecoderConfig: "decoder",
+    }
+    for base, architecture in known.items():
+        if inspect.isclass(cls) and issubclass(cls, base):
+            return TUNING_RATES[architecture]
+    return None
 
 
 def _use_row_format(row_format: str | JsonObject | None, warm_start: str) -> None:
@@ -913,6 +948,12 @@ def _check_set(macro: str) -> None:
         raise InputError(
             f"the gin macro {macro} is set in none of the gin files; write --gin.{macro}=value"
         ) from None
+    if macro == "LEARNING_RATE" and value is None:
+        raise InputError(
+            "the gin macro LEARNING_RATE has no value, and a usual one is known only for tuning "
+            "the model of a WARM_START with Adafactor at a constant rate; write "
+            "--gin.LEARNING_RATE=value, or set it in a gin file"
+        )
     if str(value) == "%gin.REQUIRED" or (macro == "TOKENIZER" and value is None):
         raise InputError(
             f"the gin macro {macro} has no value yet; write --gin.{macro}=value, or set it in a "

@@ -32,7 +32,12 @@ A run's settings are gin files, read one after the other, and flags, which win o
 - `MODEL = @from_warm_start()` takes sizes, BOS, dtype and tied tables from the config.json of a
   Hugging Face folder, or from the manifest.json of a run. `--gin.from_warm_start.remat=full`
   changes a setting of it; one that changes numbers is said on stderr. Without a `WARM_START` MODEL
-  is `from_warm_start.from_scratch`, and TOKENIZER `from_warm_start.from_scratch_tokenizer`.
+  is `from_warm_start.from_scratch`, TOKENIZER `from_warm_start.from_scratch_tokenizer` and
+  LEARNING_RATE `from_warm_start.from_scratch_learning_rate`.
+- With a `WARM_START`, LEARNING_RATE is the usual constant rate at which Adafactor tunes a trained
+  model: 1e-3 for encoder-decoders (T5X's finetune.gin, T0), 3e-5 for decoders (FLAN). A much higher
+  one is said on stderr. With another optimizer or schedule it has to be set; `launch/README.md`
+  has AdamW's settings.
 - A class is written with `@`: `MODEL = @DecoderConfig()` makes one; a layer is named without the
   brackets, `DecoderConfig.dense = @MyDense`. In a shell it needs quotes:
   `"--gin.EvalConfig.generation=@GenerationConfig()" --gin.GenerationConfig.num_beams=4`.
@@ -70,7 +75,8 @@ MACRO_TEXTS = {
     "LENGTHS": "tokens of a row: `{'inputs': 1024, 'targets': 256}`; targets may be `'fit'`",
     "ROW_FORMAT": "how prompts and answers stand in a row: `flan`, `text`, `chat` or "
     "`@RowFormat()`; by default as WARM_START says",
-    "LEARNING_RATE": "the peak learning rate",
+    "LEARNING_RATE": "the peak learning rate; None: the usual one for tuning WARM_START's kind of "
+    "model with Adafactor",
     "SEED": "the seed of initial parameters, dropout and the order of examples",
     "MESH": "devices by axis: `{'data': 2, 'fsdp': 2, 'tensor': 2}`; -1 is the rest",
 }

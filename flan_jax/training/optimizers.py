@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from flan_jax import pytrees
+from flan_jax.batch import Architecture
 from flan_jax.errors import (
     InputError,
     add_to_registry,
@@ -129,6 +130,12 @@ def rsqrt(
 
     return schedule
 
+
+TUNING_RATES: dict[Architecture, float] = {"encoder_decoder": 1e-3, "decoder": 3e-5}
+"""Adafactor's constant rates for trained models: T5X's finetune.gin and T0 tune T5 at 1e-3, FLAN
+(Wei et al. 2021, section 2.4) its decoder at 3e-5."""
+HIGH_RATE = 5.0
+"""Above so many times the usual rate a run says so."""
 
 OptimizerBuilder = Callable[..., optax.GradientTransformation]
 """(schedule, **OptimizerConfig.settings) -> optimizer."""

@@ -19,6 +19,7 @@ from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch
 from flan_jax.run_records import MixtureSummary
 from flan_jax.training import manifest
+from flan_jax.training.optimizers import HIGH_RATE, TUNING_RATES
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.state import split_trainable
 from flan_jax.training.step import check_options
@@ -109,6 +110,25 @@ def check_warm_start(run_dir: str | Path, settings: Settings) -> None:
     tokenizer = load_tokenizer(settings.data.tokenizer)
     check_vocabulary(settings.model, tokenizer.path, tokenizer.vocab_size)
     say_unexpected_settings(settings)
+    _say_high_rate(settings)
+
+
+def _say_high_rate(settings: Settings) -> None:
+    """Prints on stderr if a trained model is to be tuned at a rate for random parameters."""
+    optimizer = settings.optimizer
+    if optimizer.name != "adafactor" or optimizer.schedule == "rsqrt":
+        return
+    architecture = settings.model.architecture
+    rate, usual = optimizer.learning_rate, TUNING_RATES[architecture]
+    if rate > HIGH_RATE * usual:
+        kind = architecture.replace("_", "-")
+        print(
+            f"LEARNING_RATE is {rate:g}, and Adafactor tunes a trained {kind} at about {usual:g}: "
+            "at a rate for random parameters it forgets what it has learned. Leave LEARNING_RATE "
+            f"out to take {usual:g}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def say_unexpected_settings(settings: Settings) -> None:
