@@ -16,7 +16,10 @@ from flan_jax.cli import (
 )
 from flan_jax.data.row_format import RowFormat
 from flan_jax.errors import InputError
+from flan_jax.models.config import config_fields
 from flan_jax.models.decoder import DecoderConfig
+from flan_jax.tasks import mixtures
+from flan_jax.training.optimizers import TUNING_RATES
 from flan_jax.weights import model_folder
 
 pytest.importorskip("transformers")
@@ -93,6 +96,36 @@ def test_without_a_warm_start_the_first_run_is_the_practice_model():
     assert settings.model == gin_settings.load_model(["models/t5_nano.gin"])
     assert settings.data.tokenizer == "practice"
     assert settings.training.model_changes == ()
+
+
+def test_the_learning_rate_of_a_kind_of_model(llama, tmp_path):
+    """LEARNING_RATE is for tuning where there is a WARM_START, unless it is set."""
+
+    def rate(*files, **macros):
+        bindings = [f"{name} = {value!r}" for name, value in macros.items()]
+        settings = gin_settings.load_settings(["flan_mixture.gin", *files], bindings)
+        return settings.optimizer.learning_rate
+
+    save_model("t5", tmp_path / "t5")
+    assert rate() == 1e-2
+    assert rate(WARM_START=str(llama)) == TUNING_RATES["decoder"] == 3e-5
+    t5 = str(tmp_path / "t5")
+    assert rate(WARM_START=t5) == TUNING_RATES["encoder_decoder"] == 1e-3
+    # MODEL decides, as for a checkpoint of T5X, which names none.
+    assert rate("models/llama_nano.gin", WARM_START=t5) == 3e-5
+    assert rate(WARM_START=t5, LEARNING_RATE=0.5) == 0.5
+    with pytest.raises(InputError, match="LEARNING_RATE has no value"):
+        load(llama, "OptimizerConfig.name = 'adamw'")
+    (tmp_path / "own.gin").write_text("include 'flan_mixture.gin'\nLEARNING_RATE = 0.1")
+    assert load(llama, file=str(tmp_path / "own.gin"))[0].optimizer.learning_rate == 0.1
+
+
+@pytest.mark.parametrize(("rate", "is_said"), [(1e-4, False), (1e-2, True)])
+def test_a_rate_for_random_parameters_is_said(rate, is_said, llama, capsys):
+    flags = [*SMALL, f"--gin.WARM_START={llama}", f"--gin.LEARNING_RATE={rate}"]
+    assert program.exit_code(train.main, [*flags, "--dry_run"]) == 0
+    said = capsys.readouterr().err
+    assert (f"LEARNING_RATE is {rate:g}, and Adafactor tunes a trained decoder at about 3e-05" in said) == is_said  # fmt: skip
 
 
 def test_a_named_model_wins(llama):
@@ -221,6 +254,69 @@ def test_trained_converted_and_evaluated_by_the_folder_alone(llama, tmp_path, ca
         assert program.exit_code(evaluate.main, [*flags, "--tasks=cb"]) == 0
         scores.append(json.loads((target / "eval" / "cb.json").read_text())["after"])
     assert scores[0] == scores[1] == scores[2]
+    capsys.readouterr()
+
+
+CHAT_TEMPLATE = """\
+{%- for message in messages %}
+{{- bos_token if loop.first else '' }}[{{ message['role'] }}]
+{{- message['content'] + (eos_token if message['role'] == 'assistant' else '') }}
+{%- endfor %}
+{%- if add_generation_prompt %}[assistant]{% endif %}"""
+
+
+@pytest.fixture
+def two_tasks(monkeypatch):
+    """The name of a mixture of one task to train on and one of natural language inference."""
+    monkeypatch.setattr(mixtures, "MIXTURES", dict(mixtures.MIXTURES))
+    return mixtures.register_mixture(mixtures.Mixture("two_tasks", ("cb", "trec"))).name
+
+
+@pytest.mark.parametrize(
+    ("name", "row_format"),
+    [("llama", "text"), ("llama3", "chat"), ("stories", "text"), ("mt5", "flan")],
+)
+def test_a_run_from_an_export_begins_where_the_exported_run_ended(
+    name, row_format, two_tasks, tmp_path, capsys
+):
+    """Nothing but the exported folder is given: model, tokenizer and row format are in it."""
+    folder, exported = tmp_path / name, tmp_path / "exported"
+    save_model(name, folder)
+    if row_format == "chat":
+        (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+
+    def run(warm_start, run_dir):
+        flags = [
+            *SMALL,
+            f"--gin.MIXTURE={two_tasks}",
+            "--gin.HELD_OUT=nli",
+            "--gin.STEPS=2",
+            "--gin.DataConfig.eval_examples=3",
+            f"--gin.WARM_START={warm_start}",
+            f"--run_dir={run_dir}",
+        ]
+        assert program.exit_code(train.main, flags) == 0
+        return load(run_dir)[0]
+
+    def predictions(run_dir, phase):
+        """The answers, with the log-probability of each option."""
+        text = (tmp_path / run_dir / "predictions" / f"cb-{phase}.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    assert load(folder)[0].data.row_format == row_format
+    first = run(folder, tmp_path / "first")
+    arguments = [str(tmp_path / "first"), str(exported), f"--original={folder}"]
+    assert program.exit_code(convert.main, arguments) == 0
+
+    second = run(exported, tmp_path / "second")
+    assert predictions("second", "before") == predictions("first", "after")
+    assert predictions("first", "before") != predictions("first", "after")
+    assert config_fields(second.model) == config_fields(first.model)
+    for text in ("Is it raining?", "é 日本 🙂\n- yes", " a  b</s> "):
+        rows = [settings.row_tokenizer() for settings in (first, second)]
+        assert rows[0].tokens == rows[1].tokens
+        assert rows[0].encode_prompts([text]) == rows[1].encode_prompts([text])
+        assert rows[0].encode_answers([text]) == rows[1].encode_answers([text])
     capsys.readouterr()
 
 

@@ -1,12 +1,15 @@
 """Tiny Hugging Face folders of every family, each with a tokenizer, as transformers saves them."""
 
+import io
 import json
 import shutil
 
 import numpy as np
+import sentencepiece
 import tokenizers
 import torch
 import transformers
+from transformers_models import untied
 
 from flan_jax.data.tokenizers import PRACTICE_MODEL
 
@@ -60,6 +63,12 @@ MODELS = {
         "LlamaForCausalLM",
         DECODER | {"rope_parameters": LLAMA3, "tie_word_embeddings": True},
     ),
+    "stories": (
+        "LlamaForCausalLM",
+        DECODER
+        | {"vocab_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2}
+        | {"rms_norm_eps": 1e-5, "tie_word_embeddings": True, "pad_token_id": None},
+    ),
     "mistral": ("MistralForCausalLM", DECODER | WINDOW),
     "qwen2": ("Qwen2ForCausalLM", DECODER | {"rope_parameters": YARN}),
     "qwen3": ("Qwen3ForCausalLM", DECODER),
@@ -96,9 +105,15 @@ def save_model(name, folder, **changes):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    if model.config.is_encoder_decoder and not settings.get(
+        "tie_word_embeddings", True
+    ):
+        untied(model)
     model.save_pretrained(folder)
     if model.config.is_encoder_decoder:
         shutil.copyfile(PRACTICE_MODEL, folder / "spiece.model")
+    elif name == "stories":
+        save_sentencepiece(folder)
     else:
         save_tokenizer(folder, adds_bos=name.startswith(("llama", "mistral", "gemma")))
     return model
@@ -131,6 +146,30 @@ def save_tokenizer(folder, *, adds_bos, fillers=0):
         tokenizer_object=tokenizer,
         **{f"{kind}_token": token for kind, token in tokens.items()},
     ).save_pretrained(folder)
+
+
+def save_sentencepiece(folder):
+    """Saves a small SentencePiece model of Llama's kind: BPE with byte fallback, without PAD."""
+    texts = [
+        "Once upon a time there was a hen. Is it raining? yes no",
+        "OPTIONS: - 1 2",
+    ]
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts * 9),
+        model_writer=content,
+        model_type="bpe",
+        vocab_size=512,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    (folder / "tokenizer.model").write_bytes(content.getvalue())
+    tokens = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, **tokens}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
 def change_config(folder, **changes):

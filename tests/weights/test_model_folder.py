@@ -1,6 +1,7 @@
 """What a folder says of its model: by transformers' own folders, and by runs of ours."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -16,9 +17,12 @@ from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.models.params import abstract_params_on
 from flan_jax.parallel.mesh import make_mesh
+from flan_jax.training.adafactor import adafactor
+from flan_jax.training.state import warm_state
+from flan_jax.training.step import train_step
 from flan_jax.weights import formats, hugging_face, model_folder
 
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 import model_folders
 from model_folders import BOS, MODELS, change_config, save_model, their_logits
 
@@ -78,6 +82,42 @@ def test_warm_start_alone_gives_the_logits_of_transformers(name, tmp_path):
     expected = their_logits(model, tokens)
     actual = our_logits(settings.model, params, tokens)
     assert np.abs(actual - expected).max() <= 2e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_trained_model_gives_its_logits_in_transformers(name, tmp_path, make_batch):
+    """Warm start, one step, export: both sides answer alike, and otherwise than before."""
+    model = save_model(name, tmp_path / name)
+    config = settings_of(tmp_path / name).model
+    mesh, tx = make_mesh(), adafactor(1e-2)
+    params = formats.load_params(
+        tmp_path / name, config, abstract_params_on(config, mesh)
+    )
+    examples = [[([7, 8, 9, 10], [11, 12, 2])], [([5, 6], [20, 21, 22, 2])]]
+    batch = make_batch(config.architecture, examples, {"inputs": 8, "targets": 8})
+    step = functools.partial(train_step, model=config.build(), tx=tx, z_loss=1e-4)
+    state, _ = jax.jit(step)(warm_state(params, tx, mesh, 0), batch)
+
+    out = tmp_path / "out"
+    hugging_face.save_params(out, config, state.params, original=tmp_path / name)
+    peer = type(model).from_pretrained(out).eval()
+    expected, before = their_logits(peer, TOKENS), their_logits(model, TOKENS)
+    actual = our_logits(config, state.params, TOKENS)
+    largest = np.abs(expected).max()
+    assert np.abs(actual - expected).max() <= 2e-5 * largest
+    assert np.abs(expected - before).max() > 1e-2 * largest
+
+
+def test_prompts_of_a_small_sentencepiece_model_are_those_of_transformers(tmp_path):
+    save_model("stories", tmp_path / "stories")
+    settings = settings_of(tmp_path / "stories")
+    rows = settings.row_tokenizer()
+    assert rows.tokens.start == BOS and settings.data.row_format == "text"
+    peer = transformers.AutoTokenizer.from_pretrained(tmp_path / "stories")
+    for text in ("Is it raining?", "é 日本 🙂\n- yes", "a  b"):
+        (tokens,) = rows.encode_prompts([text])
+        prompt = rows.prompt(np.array(tokens), {"inputs": 1000})
+        assert prompt.tolist() == peer(text + "\n").input_ids
 
 
 def test_texts_begin_as_the_tokenizer_begins_them(llama, tmp_path):
