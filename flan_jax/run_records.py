@@ -31,11 +31,20 @@ class Phase:
 
     Attributes:
       time: when the parameters are scored, relative to training.
-      prompts: the name of additional prompts (see EvalConfig.more); "" for the default prompts.
+      prompts: the name of additional prompts (see EvalConfig.more) or of a control; "" for the
+        default prompts.
     """
 
     time: Time
     prompts: str = ""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is a control of the scores before and after training (CONTROLS).
+
+        No name in EvalConfig.more has a hyphen.
+        """
+        return self.prompts.startswith("control-")
 
     def __str__(self) -> str:
         return f"{self.time}-{self.prompts}" if self.prompts else self.time
@@ -82,6 +91,14 @@ BEFORE = Phase("before")
 AFTER = Phase("after")
 DURING = Phase("during")
 
+CLOZE = Phase("before", "control-cloze")
+"""The untuned model on the tasks' clozes, ranked by the scoring that is best for each task."""
+FEW_SHOT = Phase("before", "control-few_shot")
+"""The untuned model in the tasks' templates, with exemplars."""
+HYPOTHESIS_ONLY = Phase("after", "control-hypothesis_only")
+"""The tuned model in the tasks' templates, without the premise."""
+CONTROLS = (CLOZE, FEW_SHOT, HYPOTHESIS_ONLY)
+
 
 @dataclasses.dataclass(frozen=True)
 class TemplateScore:
@@ -107,6 +124,10 @@ class TemplateMetrics:
 
     template: int
     splits: Mapping[str, Mapping[str, float]]
+
+
+ONLY_OF_CONTROLS = ("scoring", "scorings", "train_majority", "exemplars")
+"""Fields of PromptScores that a file has only where they are known."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +161,12 @@ class PromptScores:
       ties: percentage of test prompts where several options have the highest score; None for
         generation. Each of n such options counts 1/n; in a metric of groups, each way of choosing
         among the best options of all its examples counts the same.
+      scoring: the scoring that options are ranked by, where it is the best of several.
+      scorings: {scoring: the mean score with it}, where several were tried.
+      train_majority: the score of always giving the answer that is the most frequent one in the
+        training split; None where that is not known.
+      exemplars: the mean number of exemplars in a few-shot prompt; fewer than were asked for where
+        they do not fit. None for other prompts.
       templates: all metrics of each template.
     """
 
@@ -158,6 +185,10 @@ class PromptScores:
     partial_groups: int | None = None
     truncated: float | None = None
     ties: float | None = None
+    scoring: str | None = None
+    scorings: Mapping[str, float] | None = None
+    train_majority: float | None = None
+    exemplars: float | None = None
     templates: tuple[TemplateMetrics, ...]
 
     @property
@@ -181,9 +212,11 @@ class PromptScores:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the file."""
-        content = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
+        content = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None or field.name not in ONLY_OF_CONTROLS:
+                content[field.name] = value
         if self.best_dev_template is not None:
             content["best_dev_template"] = dataclasses.asdict(self.best_dev_template)
         content["templates"] = [
@@ -221,6 +254,10 @@ class PromptScores:
             partial_groups=_integer(content.get("partial_groups")),
             truncated=_number(content.get("truncated")),
             ties=_number(content.get("ties")),
+            scoring=content.get("scoring"),
+            scorings=_numbers(content.get("scorings")),
+            train_majority=_number(content.get("train_majority")),
+            exemplars=_number(content.get("exemplars")),
             templates=templates,
         )
         scores._check()
@@ -604,6 +641,12 @@ def _template_score(content: JsonObject | None) -> TemplateScore | None:
 
 def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
+
+
+def _numbers(values: Mapping[str, float] | None) -> dict[str, float] | None:
+    if values is None:
+        return None
+    return {str(name): float(value) for name, value in values.items()}
 
 
 def _integer(value: int | None) -> int | None:

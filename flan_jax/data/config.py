@@ -52,6 +52,9 @@ class DataConfig:
         'collection/grouping' for a grouping of a collection.
       train_prompts: how training examples are shown.
       eval_prompts: how evaluation examples are shown.
+      shuffle_labels: whether each training example of a task with options has the answer of another
+        example of the task. What a model then learns is the form of answers, not the tasks: a
+        control of a run without it (Kung and Peng 2023).
       renderings: in how many templates each training example is prepared; one after the other is
         used in its epochs.
       assignment: how templates are assigned: 'uniform' (drawn from the seed) or 'round_robin'.
@@ -82,6 +85,7 @@ class DataConfig:
     clusters: str = "paper"
     train_prompts: Prompts = ZERO_SHOT
     eval_prompts: Prompts = ZERO_SHOT
+    shuffle_labels: bool = False
     renderings: int = 1
     assignment: str = "uniform"
     mixing: str | Mapping[str, int | float] = "proportional"
@@ -150,6 +154,7 @@ class DataConfig:
             assignment=self.assignment,
             seed=self.seed,
             prompt_tokens=int(self.lengths["inputs"]),
+            shuffle_labels=self.shuffle_labels,
         )
 
     @property

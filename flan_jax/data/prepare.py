@@ -201,11 +201,18 @@ def build(job: Job) -> int:
         "examples": examples,
         "filtered": rendered.rows_read - examples,
         "mean_exemplars": rendered.mean_exemplars,
+        **_most_frequent_answer(rendered),
         "provenance": provenance,
         **_unknown_share(batches, rendered, row_tokenizer.tokenizer),
     }
     write_store(job.folder, batches, schema=columns, meta=meta)
     return sum(batch.num_rows for batch in batches)
+
+
+def _most_frequent_answer(rendered: RenderedExamples) -> dict[str, int]:
+    """Returns {"most_frequent_answer": index}; {} where it is not known."""
+    answer = rendered.most_frequent_answer
+    return {} if answer is None else {"most_frequent_answer": answer}
 
 
 def _unknown_share(

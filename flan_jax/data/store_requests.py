@@ -1,5 +1,6 @@
 """Requests for token stores: which examples of which task, in which prompts, a store holds."""
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,11 @@ from flan_jax.tasks.rendering import (
     kept_examples,
     render_eval,
     render_train,
+    shuffled_labels,
 )
 from flan_jax.tasks.sources import Source, check_split
 from flan_jax.tasks.task import Row, TemplatedTask
+from flan_jax.tasks.templates import ANSWER, OPTIONS
 
 Key = tuple[str, str, Kind]
 """(task name, split, kind) of a store."""
@@ -81,6 +84,8 @@ class Selection:
       assignment: how templates are assigned to training examples, see render_train.
       seed: the seed of the draws of templates and exemplars.
       prompt_tokens: the largest number of tokens of a few-shot prompt whose Prompts do not say.
+      shuffle_labels: whether each training example of a task with options has the answer of another
+        one.
     """
 
     cap: int | None = EXAMPLES_PER_DATASET
@@ -89,6 +94,7 @@ class Selection:
     assignment: str = "uniform"
     seed: int = 0
     prompt_tokens: int = 1024
+    shuffle_labels: bool = False
 
     def fingerprint_fields(self, request: Request) -> tuple[object, ...]:
         """Returns the fields of the selection that shape the store of a request.
@@ -98,6 +104,8 @@ class Selection:
         """
         if request.kind == "train":
             fields = (self.cap, self.renderings, self.assignment, self.seed)
+            if self.shuffles(request):
+                fields = (*fields, "shuffled labels")
         else:
             fields = (self.max_eval_examples,)
         prompts = request.prompts
@@ -111,7 +119,14 @@ class Selection:
             self.seed,
             self.few_shot_tokens(prompts),
             request.task.source.fingerprint("train"),
+            # An evaluation store knows the most frequent answer of the training split.
+            *(("most_frequent_answer",) if request.kind == "eval" else ()),
         )
+
+    def shuffles(self, request: Request) -> bool:
+        """Returns whether a store has the answers of its examples shuffled."""
+        has_options = request.task.options is not None
+        return self.shuffle_labels and request.kind == "train" and has_options
 
     def few_shot_tokens(self, prompts: Prompts) -> int:
         """Returns the largest number of tokens of a few-shot prompt."""
@@ -183,6 +198,7 @@ class RenderedExamples:
                 assignment=selection.assignment,
                 seed=selection.seed,
                 exemplars=self._exemplars,
+                shuffle_labels=selection.shuffles(request),
             )
         return render_eval(
             request.task,
@@ -215,6 +231,22 @@ class RenderedExamples:
             return None
         return count_group_rows(task, _SourceRows(task.source, self._request.split))
 
+    @property
+    def most_frequent_answer(self) -> int | None:
+        """The index of the option that is most often right in the training split.
+
+        None without exemplars, which are drawn from that split, or without options.
+        """
+        exemplars = self._exemplars
+        if exemplars is None or self._request.task.options is None:
+            return None
+        counts = collections.Counter(
+            tuple(example[OPTIONS]).index(example[ANSWER])
+            for _, example in exemplars.pool
+        )
+        most = max(counts.values())
+        return min(index for index, count in counts.items() if count == most)
+
     def _draw_exemplars(self) -> Exemplars:
         task = self._request.task
         prompts = self._request.prompts
@@ -225,10 +257,13 @@ class RenderedExamples:
             )
         rows = _SourceRows(task.source, "train")
         tokenizer = self._row_tokenizer.tokenizer
+        examples = kept_examples(task, rows, selection.cap)
+        if selection.shuffles(self._request):
+            examples = shuffled_labels(task, examples, selection.seed)
         room = selection.few_shot_tokens(prompts) - self._row_tokenizer.prompt_overhead
         return Exemplars(
             task,
-            kept_examples(task, rows, selection.cap),
+            examples,
             prompts,
             count_tokens=lambda text: len(tokenizer.encode(text)),
             tokens=room,

@@ -35,6 +35,9 @@ class EvalConfig:
       during_examples: test examples of each task in the evaluations of `every`.
       more: additional prompts, by name, under which the held-out tasks are scored before and after
         training: {"none": Prompts(...)} gives the phases "before-none" and "after-none".
+      controls: whether the held-out tasks are also scored in ways that show what a score is worth:
+        the untuned model on their clozes and with exemplars, the tuned one without the premise (see
+        `controls.control_jobs`).
     """
 
     rows: int = 32
@@ -44,6 +47,7 @@ class EvalConfig:
     every: int | None = None
     during_examples: int = 50
     more: Mapping[str, Prompts] = dataclasses.field(default_factory=dict)
+    controls: bool = False
 
     def __post_init__(self):
         check_scoring(self.scoring)
@@ -78,11 +82,12 @@ class EvalContext:
     mesh: Mesh
     config: EvalConfig
 
-    def predictor(self, params: Params) -> Predictor:
+    def predictor(self, params: Params, scoring: str | None = None) -> Predictor:
         """Returns a predictor that answers prompts with these parameters.
 
         Args:
           params: parameters of `model`, placed on `mesh`.
+          scoring: by what options are ranked; None for what the settings say.
 
         Returns:
           The predictor, with this evaluation's rows, lengths, scoring and generation settings.
@@ -98,6 +103,6 @@ class EvalContext:
             scorer=scorer,
             row_tokenizer=self.row_tokenizer,
             lengths=self.lengths,
-            scoring=self.config.scoring,
+            scoring=scoring or self.config.scoring,
             generation=self.config.generation,
         )

@@ -1,22 +1,29 @@
 """Evaluation: scores parameters on tasks and keeps scores and predictions in the run directory."""
 
+import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from flan_jax.data.mixture_data import StoreKey
 from flan_jax.evaluation.config import EvalContext
 from flan_jax.evaluation.jobs import EvalJob
 from flan_jax.evaluation.journal import Journal
 from flan_jax.evaluation.predictions import Predictor
 from flan_jax.evaluation.score_files import EvalOutput, ScoreFiles
-from flan_jax.evaluation.summaries import summarize_predictions
+from flan_jax.evaluation.summaries import (
+    summarize_by_best_scoring,
+    summarize_predictions,
+    train_majority,
+)
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import stop_together
 from flan_jax.progress import Progress
 from flan_jax.pytrees import Params
-from flan_jax.run_records import ParamsId, PromptScores, phase_name
+from flan_jax.run_records import ParamsId, Prediction, PromptScores, phase_name
+from flan_jax.tasks.task import get_task
 
 WARN_TRUNCATED_PERCENT = 0.5
 
@@ -42,7 +49,9 @@ def evaluate(
 
     output = files.read_shared()
     if not multihost.broadcast_from_zero(output is not None):
-        predictor = context.predictor(params)
+        # From "calibrated" predictions all other scorings follow.
+        scoring = "calibrated" if job.every_scoring else None
+        predictor = context.predictor(params, scoring)
         journal = files.journal(predictor.scorer.rows)
         phase = phase_name(job.phase, params_id)
         output = _predict(job, predictor, journal, phase)
@@ -108,17 +117,49 @@ def _predict(
             job.stores, job.limits, cached=journal.get_or_compute, progress=progress
         )
 
+    if job.every_scoring:
+        predictions, scores = summarize_by_best_scoring(predictions)
+    else:
+        scores = summarize_predictions(predictions, job.held_out)
+    if job.prompts.shots:
+        for name in scores:
+            scores[name] = _with_exemplars(job, name, scores[name], predictions)
+
     lines: dict[str, list[str]] = {name: [] for name in job.tasks}
     for (name, split), rows in predictions.items():
         for row in rows:
             content = {"split": split, **row.to_json()}
             lines[name].append(json.dumps(content, ensure_ascii=False) + "\n")
 
-    scores = summarize_predictions(predictions, job.held_out)
     _warn_of_truncation(phase, scores)
     return EvalOutput(
         predictions={name: "".join(task_lines) for name, task_lines in lines.items()},
         scores=scores,
+    )
+
+
+def _with_exemplars(
+    job: EvalJob,
+    name: str,
+    scores: PromptScores,
+    predictions: Mapping[StoreKey, Sequence[Prediction]],
+) -> PromptScores:
+    """Returns the scores of a task with what its store knows of the training split.
+
+    Args:
+      job: a job with few-shot prompts.
+      name: the task.
+      scores: its scores.
+      predictions: the predictions of all tasks.
+    """
+    test = (name, "test")
+    meta = job.stores[test].meta
+    answer = meta.get("most_frequent_answer")
+    majority = None
+    if answer is not None:
+        majority = train_majority(get_task(name), predictions[test], answer)
+    return dataclasses.replace(
+        scores, exemplars=meta["mean_exemplars"], train_majority=majority
     )
 
 

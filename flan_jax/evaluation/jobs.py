@@ -35,6 +35,8 @@ class EvalJob:
       limits: how many rows of each store are scored, from the first on.
       held_out: the tasks that are not trained on.
       cluster_of: the cluster that each task is counted in, by the task's name.
+      every_scoring: whether options are ranked by each of SCORINGS, and each task has the scores of
+        the best one; otherwise by EvalConfig.scoring.
     """
 
     phase: Phase
@@ -43,6 +45,7 @@ class EvalJob:
     limits: Mapping[StoreKey, int]
     held_out: Sequence[str]
     cluster_of: Mapping[str, str]
+    every_scoring: bool = False
 
     def __post_init__(self):
         for key in self.stores:

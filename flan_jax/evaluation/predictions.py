@@ -280,6 +280,23 @@ def option_scores(
     return [total - prior for total, prior in zip(sums, unconditional, strict=True)]
 
 
+def ranked_by(row: Prediction, scoring: str) -> Prediction:
+    """Returns a prediction with its options ranked by another scoring.
+
+    Args:
+      row: a prediction with scoring "calibrated", which has all that the others need; or a
+        generated text, which is returned as it is.
+      scoring: one of SCORINGS.
+    """
+    if row.sums is None or row.tokens is None or row.options is None:
+        return row
+    scores = option_scores(scoring, row.sums, row.tokens, row.unconditional)
+    chosen = int(np.argmax(scores))
+    return dataclasses.replace(
+        row, prediction=row.options[chosen], chosen=chosen, scores=_rounded(scores)
+    )
+
+
 def _batches(
     stores: Mapping[StoreKey, TokenStore],
     limits: Mapping[StoreKey, int],

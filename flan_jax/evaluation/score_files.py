@@ -295,7 +295,7 @@ def _identity(
         "version": VERSION,
         "weights": params_id,
         "prompts": dataclasses.asdict(job.prompts),
-        "scoring": context.config.scoring,
+        "scoring": "best" if job.every_scoring else context.config.scoring,
         "lengths": context.lengths,
     }
     # Absent by default, so that scores from before these settings existed stay valid.

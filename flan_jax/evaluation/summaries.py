@@ -13,6 +13,7 @@ import numpy as np
 
 from flan_jax.bootstrap import Interval, bootstrap, bootstrap_metric
 from flan_jax.errors import InputError
+from flan_jax.evaluation.predictions import SCORINGS, ranked_by
 from flan_jax.run_records import (
     Prediction,
     PromptScores,
@@ -51,6 +52,71 @@ def summarize_predictions(
             task_scores = dataclasses.replace(task_scores, values=None)
         scores[name] = task_scores
     return scores
+
+
+def summarize_by_best_scoring(
+    predictions: Mapping[tuple[str, str], Sequence[Prediction]],
+) -> tuple[dict[tuple[str, str], list[Prediction]], dict[str, PromptScores]]:
+    """Ranks the options of each task by each of SCORINGS, and takes the one that is best.
+
+    Which one is best, validation examples decide. Of a task that has none, the test examples do, so
+    that its score is rather too high than too low.
+
+    Args:
+      predictions: the "calibrated" predictions of all tasks, by (task, split); all tasks have
+        options.
+
+    Returns:
+      (the predictions by the best scoring, {task: its scores by the best scoring}).
+    """
+    by_task: dict[str, list[str]] = {}
+    for name, split in predictions:
+        by_task.setdefault(name, []).append(split)
+
+    best_predictions: dict[tuple[str, str], list[Prediction]] = {}
+    best_scores: dict[str, PromptScores] = {}
+    for name, splits in by_task.items():
+        ranked: dict[str, dict[str, list[Prediction]]] = {}
+        scores: dict[str, PromptScores] = {}
+        for scoring in SCORINGS:
+            ranked[scoring] = {
+                split: [ranked_by(row, scoring) for row in predictions[name, split]]
+                for split in splits
+            }
+            scores[scoring] = summarize_task(get_task(name), ranked[scoring])
+        means = {scoring: scores[scoring].mean for scoring in SCORINGS}
+        deciding = "validation" if "validation" in splits else "test"
+        decided_by = {
+            scoring: _mean_headline(get_task(name), ranked[scoring][deciding])
+            for scoring in SCORINGS
+        }
+        best = max(SCORINGS, key=decided_by.__getitem__)
+        for split in splits:
+            best_predictions[name, split] = ranked[best][split]
+        best_scores[name] = dataclasses.replace(
+            scores[best], scoring=best, scorings=means
+        )
+    return best_predictions, best_scores
+
+
+def train_majority(
+    task: TemplatedTask, rows: Sequence[Prediction], answer: int
+) -> float:
+    """Returns the headline score of always giving one answer, the mean over templates.
+
+    Args:
+      task: the task; it has options.
+      rows: predictions on the test split.
+      answer: the index of the option.
+    """
+    constant = [dataclasses.replace(row, chosen=answer, scores=None) for row in rows]
+    return _mean_headline(task, constant)
+
+
+def _mean_headline(task: TemplatedTask, rows: Sequence[Prediction]) -> float:
+    """Returns the mean of the headline metric over templates."""
+    templates = _score_templates(task, rows).values()
+    return float(np.mean([template.headline for template in templates]))
 
 
 def summarize_task(

@@ -92,11 +92,15 @@ def _test_rows(run_dir: Path, task: str, phase: Phase) -> Iterator[JsonObject]:
 
 
 def _further_phases(run_dir: Path, task: str) -> list[Phase]:
-    """Returns the phases after training under further prompts that have predictions."""
+    """Returns the phases after training under further prompts that have predictions.
+
+    Controls are not among them.
+    """
     folder = run_dir / "predictions"
     files = folder.glob(f"{task}-{AFTER}-*.jsonl")
-    names = [file.stem.removeprefix(f"{task}-") for file in files]
-    return [Phase.parse(name) for name in sorted(names)]
+    names = sorted(file.stem.removeprefix(f"{task}-") for file in files)
+    phases = [Phase.parse(name) for name in names]
+    return [phase for phase in phases if not phase.is_control]
 
 
 def _hash(row: JsonObject) -> int:

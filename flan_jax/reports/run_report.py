@@ -196,7 +196,9 @@ def _further_phases(tasks: Sequence[TaskScores]) -> list[Phase]:
     """Returns the phases with further prompts: other evaluations of the same parameters."""
     phases: set[Phase] = set()
     for task in tasks:
-        phases |= {phase for phase in task.scores if phase.prompts}
+        for phase in task.scores:
+            if phase.prompts and not phase.is_control:
+                phases.add(phase)
     return sorted(phases, key=str)
 
 

@@ -188,9 +188,9 @@ def read_sweep(path: Path) -> Sweep:
     for run in runs:
         for task in run.tasks:
             phases = task.scores if task.held_out else ()
-            further_phases |= {phase for phase in phases if phase.time == "after"} - {
-                AFTER
-            }
+            for phase in phases:
+                if phase.time == "after" and phase != AFTER and not phase.is_control:
+                    further_phases.add(phase)
     evaluations = [AFTER, *sorted(further_phases, key=str)]
     return Sweep(path, plan, runs, axes, evaluations, base)
 

@@ -117,13 +117,13 @@ def _cluster(name: str, runs: Mapping[str, Mapping[str, TaskScores]]) -> Cluster
     phases: set[Phase] = set()
     for tasks in by_task.values():
         for scores in tasks:
-            phases |= scores.scores.keys()
+            phases |= {phase for phase in scores.scores if not phase.is_control}
 
     rows = {task: task_row(scores) for task, scores in by_task.items()}
     complete = []
     for task, scores in by_task.items():
         is_in_all_runs = len(scores) == len(used_runs)
-        if is_in_all_runs and rows[task].scores.keys() == phases:
+        if is_in_all_runs and phases <= rows[task].scores.keys():
             complete.append(task)
     mean = None
     if complete:

@@ -283,6 +283,9 @@ def run_id(settings: Settings, base: str | None) -> tuple[str, str]:
     training = _as_json(settings)
     evaluation = [VERSION, training.pop("evaluation")]
     evaluation += [training["data"].pop(name) for name in _EVALUATION]
+    # Absent by default, so that runs from before this setting existed keep their id.
+    if not settings.data.shuffle_labels:
+        del training["data"]["shuffle_labels"]
     # A base model is known by its id, wherever the sweep is kept.
     training["training"]["warm_start"] = base or settings.training.warm_start
     training["tasks"] = [_task_fingerprint(task) for task in tasks]

@@ -23,6 +23,7 @@ class Exemplars:
     another one with equal fields.
 
     Attributes:
+      pool: (row number, fields) of the rows that exemplars are drawn from.
       placed: the number of exemplars in all prompts so far.
       prompts: the number of prompts so far.
     """
@@ -52,7 +53,7 @@ class Exemplars:
           InputError: the pool has too few examples, or none of its first 100 fits into `tokens`.
         """
         self._task = task
-        self._pool = list(pool)
+        self.pool = list(pool)
         self._shots = prompts.shots
         self._mixed_templates = prompts.mixed_templates
         self._templates = [
@@ -65,13 +66,13 @@ class Exemplars:
         self.placed = 0
         self.prompts = 0
 
-        if len(self._pool) <= self._shots:
+        if len(self.pool) <= self._shots:
             raise InputError(
-                f"task {task.name!r} has {plural(len(self._pool), 'training example')}; "
+                f"task {task.name!r} has {plural(len(self.pool), 'training example')}; "
                 f"{plural(self._shots, 'exemplar')} and the query need {self._shots + 1}. Ask "
                 "for fewer shots"
             )
-        first_indices = range(min(100, len(self._pool)))
+        first_indices = range(min(100, len(self.pool)))
         shortest = min(self._exemplar(index, 0)[1] for index in first_indices)
         if shortest >= tokens:
             raise InputError(
@@ -113,7 +114,7 @@ class Exemplars:
     ) -> list[tuple[int, int]]:
         """Returns (index in the pool, template) of a row's exemplars."""
         rng = random.Random(f"{self._seed}\0{self._task.name}\0{split}\0{number}")
-        pool_size = len(self._pool)
+        pool_size = len(self.pool)
         candidates = rng.sample(
             range(pool_size), min(pool_size, CANDIDATES_PER_SHOT * self._shots)
         )
@@ -121,7 +122,7 @@ class Exemplars:
         for index in candidates:
             if len(indices) == self._shots:
                 break
-            row_number, fields = self._pool[index]
+            row_number, fields = self.pool[index]
             is_query = split == "train" and row_number == number
             if not is_query and self._texts(fields) != self._texts(example):
                 indices.append(index)
@@ -144,7 +145,7 @@ class Exemplars:
         """Returns the text of an exemplar, with the targets on a new line, and its tokens."""
         key = (pool_index, template)
         if key not in self._rendered:
-            _, fields = self._pool[pool_index]
+            _, fields = self.pool[pool_index]
             inputs, targets = self._templates[template].render(fields)
             text = f"{inputs}\n{targets}"
             self._rendered[key] = (text, self._count_tokens(text + BETWEEN))

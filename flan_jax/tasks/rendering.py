@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -10,6 +11,7 @@ from flan_jax.tasks.few_shot import Exemplars
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import Row, TemplatedTask
 from flan_jax.tasks.templates import (
+    ANSWER,
     OPTIONS,
     AnyTemplate,
     Segment,
@@ -88,6 +90,7 @@ def render_train(  # noqa: PLR0913 (as render_eval, and the mixture's settings)
     assignment: str = "uniform",
     seed: int = 0,
     exemplars: Exemplars | None = None,
+    shuffle_labels: bool = False,
 ) -> Iterator[TrainRow]:
     """Renders each row that the task keeps in one or more templates.
 
@@ -102,6 +105,7 @@ def render_train(  # noqa: PLR0913 (as render_eval, and the mixture's settings)
         ones in turn, as FLAN's released code does.
       seed: the seed of the draws.
       exemplars: few-shot exemplars.
+      shuffle_labels: whether each example has the answer of another one, see `shuffled_labels`.
 
     Raises:
       InputError: a row cannot be rendered; the message names task and row.
@@ -112,7 +116,10 @@ def render_train(  # noqa: PLR0913 (as render_eval, and the mixture's settings)
         )
     templates = prompts.templates_for(task)
     count = len(templates)
-    for turn, (number, example) in enumerate(kept_examples(task, rows, cap)):
+    examples = kept_examples(task, rows, cap)
+    if shuffle_labels:
+        examples = shuffled_labels(task, examples, seed)
+    for turn, (number, example) in enumerate(examples):
         if assignment == "uniform":
             indices = drawn_templates(
                 task.name, number, count=count, renderings=renderings, seed=seed
@@ -233,6 +240,38 @@ def kept_examples(
         kept += 1
         if kept == limit:
             return
+
+
+def shuffled_labels(
+    task: TemplatedTask, examples: Iterable[tuple[int, dict[str, Any]]], seed: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the examples of a task with options, each with the answer of another example.
+
+    The answers are permuted, so that each is as frequent as before, and what is left to learn is
+    the form of answers and their frequency. Options that differ from row to row are permuted by
+    their place in the list; a place beyond a shorter list is counted on from its beginning.
+    Examples of a task without options stay as they are.
+
+    Args:
+      task: the task.
+      examples: (row number, fields), see `kept_examples`. All of them are read first.
+      seed: the seed of the permutation.
+    """
+    if task.options is None:
+        yield from examples
+        return
+    kept = list(examples)
+    places = []
+    for _, example in kept:
+        places.append(tuple(example[OPTIONS]).index(example[ANSWER]))
+    random.Random(f"{seed}\0{task.name}\0labels").shuffle(places)
+    for (number, example), place in zip(kept, places, strict=True):
+        options = example[OPTIONS]
+        answer = options[place % len(options)]
+        shuffled = {**example, ANSWER: answer}
+        if "references" in example:
+            shuffled["references"] = (answer,)
+        yield number, shuffled
 
 
 def templates_in_turn(turn: int, *, count: int, renderings: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -12,6 +13,8 @@ from flan_jax.data.mixture_data import MixtureData, prepare_mixture
 from flan_jax.data.mixture_summary import summarize_mixture
 from flan_jax.data.tokenizers import load_tokenizer, tokenizer_file
 from flan_jax.errors import InputError
+from flan_jax.evaluation.controls import control_jobs
+from flan_jax.evaluation.jobs import EvalJob
 from flan_jax.json_files import JsonObject
 from flan_jax.models.attention_backends import check_attention
 from flan_jax.models.params import abstract_params, check_vocabulary
@@ -38,6 +41,7 @@ class RunInputs:
       plan: which examples lie in which batch.
       attention: a line for the log: which attention backend runs.
       summary: the mixture in numbers, see `summarize_mixture`.
+      controls: the controls of the held-out tasks, see `control_jobs`.
       identity: what must stay the same while the run goes on, see `manifest.identity`.
     """
 
@@ -46,6 +50,7 @@ class RunInputs:
     plan: MixturePlan
     attention: str
     summary: MixtureSummary
+    controls: Sequence[EvalJob]
     identity: JsonObject
 
 
@@ -73,6 +78,7 @@ def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
         data = prepare_mixture(
             settings.data, settings.row_tokenizer(), settings.evaluation.more
         )
+        controls = control_jobs(data, settings.evaluation)
     plan = data.plan(model.architecture)
 
     check_vocabulary(model, data.tokenizer.path, data.tokenizer.vocab_size)
@@ -82,6 +88,7 @@ def prepare_run(settings: Settings, mesh: Mesh) -> RunInputs:
         plan=plan,
         attention=check_attention(model, plan.lengths, mesh),
         summary=summarize_mixture(data, plan, training.steps),
+        controls=controls,
         identity=manifest.identity(settings, data, plan),
     )
 

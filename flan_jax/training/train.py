@@ -86,6 +86,8 @@ def train(
     )
     before = jobs_before_training(inputs.data, settings.evaluation)
     after = jobs_after_training(inputs.data, settings.evaluation)
+    for job in inputs.controls:
+        (before if job.phase.time == "before" else after).append(job)
     between = in_training_eval(context, inputs.data)
 
     # Frozen parameters of a warm start are read from there again, random ones are saved.

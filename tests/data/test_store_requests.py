@@ -45,6 +45,8 @@ def test_the_fields_of_a_selection_that_shape_a_store(request_, fields):
     )
     if request_.prompts.shots:
         fields = (*fields, "toy 20 train")
+        if request_.kind == "eval":
+            fields = (*fields, "most_frequent_answer")
     assert selection.fingerprint_fields(request_) == fields
 
 
@@ -63,6 +65,10 @@ def test_prompts_may_set_their_own_number_of_tokens():
         (TRAIN, {"renderings": 2}, True),
         (TRAIN, {"assignment": "round_robin"}, True),
         (TRAIN, {"prompt_tokens": 9}, False),
+        (TRAIN, {"shuffle_labels": True}, True),
+        (Request(SPELL, "train", "train"), {"shuffle_labels": True}, False),
+        (EVAL, {"shuffle_labels": True}, False),
+        (few_shot(EVAL), {"shuffle_labels": True}, False),
         (TRAIN, {"max_eval_examples": 3}, False),
         (EVAL, {"seed": 1, "cap": 3, "renderings": 2}, False),
         (EVAL, {"max_eval_examples": 3}, True),
@@ -187,3 +193,25 @@ def test_a_source_says_where_its_rows_are_from(monkeypatch):
     message = "'toy_kind': its source Rows has no `provenance`.*Add it to the class"
     with pytest.raises(InputError, match=message):
         _ = TRAIN.provenance
+
+
+def test_shuffled_labels_are_in_exemplars_too_and_in_training_alone(tokenizer):
+    """The answers of the pool are those of the rows: one permutation."""
+    selection = Selection(shuffle_labels=True)
+    row_tokenizer = RowTokenizer(tokenizer)
+    rendered = RenderedExamples(few_shot(TRAIN), selection, row_tokenizer)
+    plain = RenderedExamples(few_shot(TRAIN), Selection(), row_tokenizer)
+    rows = list(rendered)
+    assert [row.example for row in rows] == [row.example for row in plain]
+    shuffled = dict(rendered._exemplars.pool)
+    true = dict(plain._exemplars.pool)
+    answers = [shuffled[number]["answer"] for number in true]
+    assert sorted(answers) == sorted(example["answer"] for example in true.values())
+    assert shuffled != true
+
+    evaluated = RenderedExamples(few_shot(EVAL), selection, row_tokenizer)
+    assert list(evaluated) == list(
+        RenderedExamples(few_shot(EVAL), Selection(), row_tokenizer)
+    )
+    assert dict(evaluated._exemplars.pool) == true
+    assert evaluated.most_frequent_answer == 0

@@ -2,6 +2,7 @@ import collections
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 import toy_tasks
 from toy_tasks import CHAT, HERD, KIND, SPELL, generation
@@ -12,8 +13,10 @@ from flan_jax.tasks.rendering import (
     TrainRow,
     count_group_rows,
     drawn_templates,
+    kept_examples,
     render_eval,
     render_train,
+    shuffled_labels,
 )
 from flan_jax.tasks.templates import FormatTemplate, Segment
 
@@ -309,3 +312,46 @@ def test_a_cap_does_not_change_the_size_of_a_group():
 def test_groups_of_unknown_size():
     with pytest.raises(InputError, match="'toy_herd' has groups.*count_group_rows"):
         next(render_eval(HERD, HERD.source.rows("test")))
+
+
+MANY = dataclasses.replace(KIND, source=toy_tasks.Rows(400))
+"""Three quarters of its answers are "no"."""
+
+
+def test_shuffled_labels_are_as_frequent_and_say_nothing_about_the_example():
+    true = list(kept_examples(MANY, MANY.source.rows("train"), None))
+    shuffled = list(shuffled_labels(MANY, true, seed=0))
+    answers = [[example["answer"] for _, example in part] for part in (true, shuffled)]
+    assert collections.Counter(answers[0]) == collections.Counter(answers[1])
+    assert [number for number, _ in shuffled] == [number for number, _ in true]
+    for (_, before), (_, after) in zip(true, shuffled, strict=True):
+        assert before | {"answer": after["answer"]} == after
+    # Chance agreement of two draws is .75^2 + .25^2 = .62.
+    agreement = np.mean([a == b for a, b in zip(*answers, strict=True)])
+    assert 0.5 < agreement < 0.75
+    assert shuffled == list(shuffled_labels(MANY, true, seed=0))
+    assert shuffled != list(shuffled_labels(MANY, true, seed=1))
+
+
+def test_shuffled_labels_of_options_that_differ_by_row_are_places_in_the_list():
+    task = dataclasses.replace(KIND, options="choices")
+    examples = []
+    for number, choices in enumerate((("a", "b", "c"), ("d", "e"), ("f", "g", "h"))):
+        fields = {"answer": choices[-1], "references": (choices[-1],)}
+        examples.append((number, {**fields, "options": choices}))
+    for seed in range(20):
+        for _, example in shuffled_labels(task, examples, seed):
+            assert example["answer"] in example["options"]
+            assert example["references"] == (example["answer"],)
+
+
+def test_targets_are_rendered_with_shuffled_labels_and_generation_stays():
+    rows = list(MANY.source.rows("train"))
+    shuffled = dict(shuffled_labels(MANY, kept_examples(MANY, rows, None), seed=3))
+    for row in render_train(MANY, rows, seed=3, shuffle_labels=True):
+        if row.template == 0:
+            assert row.targets == shuffled[row.example]["answer"]
+    spell = list(SPELL.source.rows("train"))
+    assert list(render_train(SPELL, spell, shuffle_labels=True)) == list(
+        render_train(SPELL, spell)
+    )
