@@ -201,6 +201,27 @@ def sign_flip(differences: Values, *, seed: int = 0) -> float:
     return (extreme + 1) / (FLIPS + 1)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for their number (Holm 1979).
+
+    Below a level alpha are then, with probability 1 - alpha, only those of true differences.
+
+    Args:
+      p_values: the p-value of each test.
+
+    Returns:
+      The corrected ones in the same order, at most 1.
+    """
+    count = len(p_values)
+    order = sorted(range(count), key=lambda index: p_values[index])
+    corrected = [1.0] * count
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
 def _as_cube(values: Values) -> np.ndarray:
     """Returns values as float64[seeds, templates, examples].
 

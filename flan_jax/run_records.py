@@ -98,6 +98,9 @@ FEW_SHOT = Phase("before", "control-few_shot")
 HYPOTHESIS_ONLY = Phase("after", "control-hypothesis_only")
 """The tuned model in the tasks' templates, without the premise."""
 CONTROLS = (CLOZE, FEW_SHOT, HYPOTHESIS_ONLY)
+SHUFFLED = Phase("after", "control-shuffled_labels")
+"""The model that another run has tuned on shuffled labels, in the tasks' templates: a control that
+reports put beside a run's own, and that is in no run's files."""
 
 
 @dataclasses.dataclass(frozen=True)

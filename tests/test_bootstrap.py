@@ -10,6 +10,7 @@ from flan_jax.bootstrap import (
     Interval,
     bootstrap,
     bootstrap_metric,
+    holm,
     mean_of_tasks,
     sign_flip,
 )
@@ -302,3 +303,11 @@ def test_other_bad_input():
         mean_of_tasks(
             [np.zeros((1, 2)), np.zeros((2, 1, 2)), Interval(1.0, 1.0, 0.0, 2.0)]
         )
+
+
+def test_holm():
+    """The smallest of three counts three times; a larger one is never corrected to less."""
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.01]) == [0.01]
+    assert holm([]) == []

@@ -17,6 +17,7 @@ from flan_jax.errors import plural
 from flan_jax.json_files import without_keys, write_text
 from flan_jax.reports import html, notes, run_figures
 from flan_jax.reports.command import rewrite_report
+from flan_jax.reports.controls import control_blocks
 from flan_jax.reports.mixture import (
     generated_rows_note,
     generated_tasks,
@@ -84,6 +85,7 @@ def write(run_dir: Path) -> Path:
     sections = [
         _summary(run),
         _held_out_tasks(run),
+        _controls(run),
         _clusters_trained_on(run),
         _scores(run),
     ]
@@ -328,6 +330,14 @@ def _held_out_tasks(run: RunFiles) -> list[html.Block]:
         rows, "a template", faint=False, is_evaluation=run.is_evaluation
     )
     return [heading, figure]
+
+
+def _controls(run: RunFiles) -> list[html.Block]:
+    """Returns what tuning has added by the controls; [] for a run without controls."""
+    clusters: dict[str, list[ScoreRow]] = {}
+    for task in _comparable(run.held_out):
+        clusters.setdefault(task.cluster, []).append(task_row([task]))
+    return control_blocks(clusters)
 
 
 def _clusters_trained_on(run: RunFiles) -> list[html.Block]:

@@ -14,7 +14,14 @@ import numpy as np
 
 from flan_jax import bootstrap
 from flan_jax.bootstrap import Interval
-from flan_jax.run_records import AFTER, BEFORE, Phase, PromptScores, TaskScores
+from flan_jax.run_records import (
+    AFTER,
+    BEFORE,
+    FEW_SHOT,
+    Phase,
+    PromptScores,
+    TaskScores,
+)
 
 Values: TypeAlias = np.ndarray | Interval
 """The values of one task: float[seeds, templates, examples] in percent, with NaN where a template
@@ -38,6 +45,9 @@ class Score:
       quartiles: the first and third quartile over the templates.
       best: the test score of the template that is best on validation examples.
       other_metrics: the means of the task's further metrics by name.
+      scoring: the scoring that options are ranked by, where it is the best of several.
+      scorings: the means by each of several scorings.
+      exemplars: the mean number of exemplars in a few-shot prompt; None for other prompts.
     """
 
     values: Sequence[Values]
@@ -47,6 +57,9 @@ class Score:
     quartiles: tuple[float, float] | None = None
     best: float | None = None
     other_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    scoring: str | None = None
+    scorings: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    exemplars: float | None = None
 
     @functools.cached_property
     def mean(self) -> float:
@@ -76,6 +89,7 @@ class ScoreRow:
       chance: the score of a blind guess.
       majority: the score of always giving the most frequent answer.
       examples: the number of test examples; None for a cluster.
+      train_majority: the score of always giving the most frequent answer of the training split.
     """
 
     name: str
@@ -84,6 +98,7 @@ class ScoreRow:
     chance: float | None = None
     majority: float | None = None
     examples: int | None = None
+    train_majority: float | None = None
 
     @property
     def before(self) -> Score | None:
@@ -150,6 +165,7 @@ def task_row(runs: Sequence[TaskScores]) -> ScoreRow:
     for phase in phases:
         scores[phase] = _combine_seeds([run.scores[phase] for run in runs])
     first_run = runs[0].scores
+    few_shot = first_run.get(FEW_SHOT)
     described = first_run.get(AFTER) or first_run.get(BEFORE) or first_run[phases[-1]]
     return ScoreRow(
         name,
@@ -158,6 +174,7 @@ def task_row(runs: Sequence[TaskScores]) -> ScoreRow:
         chance=described.chance,
         majority=described.majority,
         examples=described.examples,
+        train_majority=few_shot.train_majority if few_shot else None,
     )
 
 
@@ -193,6 +210,9 @@ def _combine_seeds(seeds: Sequence[PromptScores]) -> Score:
         quartiles=quartiles,
         best=best,
         other_metrics=_means_of_common_keys(further_metrics),
+        scoring=first.scoring,
+        scorings=_means_of_common_keys([scores.scorings or {} for scores in seeds]),
+        exemplars=mean_if_complete([scores.exemplars for scores in seeds]),
     )
 
 
@@ -308,6 +328,26 @@ def mean_if_complete(values: Sequence[float | None]) -> float | None:
     if not known or len(known) < len(values):
         return None
     return float(np.mean(known))
+
+
+def subtract(b: Values, a: Values) -> Values | None:
+    """Returns b - a; None if they do not pair.
+
+    Two intervals (of a metric of a whole set) are subtracted as if they were independent, which
+    makes the interval of the difference wider than it is.
+
+    Args:
+      b: the values of one setting or phase.
+      a: the values of the other one, which are subtracted.
+    """
+    if isinstance(a, Interval) and isinstance(b, Interval):
+        error = math.hypot(a.standard_error, b.standard_error)
+        return normal_interval(b.mean - a.mean, error)
+    if isinstance(a, Interval) or isinstance(b, Interval):
+        return None
+    if a.shape != b.shape:
+        return None
+    return np.subtract(b, a)
 
 
 def paired_p_value(pairs: Sequence[tuple[Values, Values]]) -> float | None:

@@ -24,6 +24,7 @@ TITLES = {
     "Prompts.instructions": "Role of instructions",
     "Prompts.templates": "Number of templates",
     "Prompts.shots": "Exemplars in the prompt",
+    "shuffle_labels": "Right and shuffled labels",
     "_clusters": "Number of clusters",
     "_each": "Datasets per cluster",
 }

@@ -3,6 +3,7 @@
 It reads files only, so it runs anywhere, also while the sweep is in progress.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flan_jax.errors import plural
 from flan_jax.json_files import write_text
 from flan_jax.reports import html, notes, sweep_figures, sweep_runs
 from flan_jax.reports.command import rewrite_report
+from flan_jax.reports.controls import control_blocks
 from flan_jax.reports.mixture import generated_rows_note
 from flan_jax.reports.scores import (
     SIGNIFICANT,
@@ -30,7 +32,7 @@ from flan_jax.reports.sweep_results import (
     read_sweep,
 )
 from flan_jax.reports.sweep_scores import Cluster, Results, held_out_mean, score_sweep
-from flan_jax.run_records import AFTER, BEFORE, Phase, PromptScores
+from flan_jax.run_records import AFTER, BEFORE, SHUFFLED, Phase, PromptScores
 
 CLUSTER_COLUMNS = (
     "held-out cluster",
@@ -102,6 +104,7 @@ def write(sweep_dir: Path) -> Path:
     results = score_sweep(sweep)
     sections = [
         _summary(results),
+        _controls(results),
         _gaps(sweep),
         _datasets(results),
         _templates(results),
@@ -289,6 +292,29 @@ def _score_cells(row: ScoreRow) -> list[html.Cell]:
         html.signed(row.difference),
         format_p_value(row.p_value),
     ]
+
+
+def _controls(results: Results) -> list[html.Block]:
+    """Returns what tuning has added by the controls; [] for a sweep without controls."""
+    shuffled_tasks: dict[str, dict[str, ScoreRow]] = {}
+    for cluster in results.with_shuffled_labels:
+        rows = {task.name: task for task in cluster.complete_tasks}
+        shuffled_tasks[cluster.name] = rows
+
+    clusters: dict[str, list[ScoreRow]] = {}
+    for cluster in results.headline:
+        shuffled = shuffled_tasks.get(cluster.name, {})
+        clusters[cluster.name] = [
+            _beside(task, shuffled.get(task.name)) for task in cluster.complete_tasks
+        ]
+    return control_blocks(clusters)
+
+
+def _beside(task: ScoreRow, shuffled: ScoreRow | None) -> ScoreRow:
+    """Returns the scores of a task with those of the model tuned on shuffled labels."""
+    if shuffled is None or shuffled.after is None:
+        return task
+    return dataclasses.replace(task, scores={**task.scores, SHUFFLED: shuffled.after})
 
 
 def _gaps(sweep: Sweep) -> list[html.Block]:

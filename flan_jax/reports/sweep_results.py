@@ -25,6 +25,8 @@ PLAN = "plan.json"
 RUNS = "runs.jsonl"
 KILLED = "its process was killed"
 """The error of a run whose process has ended without reporting its end."""
+SHUFFLE_LABELS = "shuffle_labels"
+"""How the name of the axis ends that has runs on right and on shuffled labels."""
 CURVE_POINTS = 300
 """Approximate number of points that are read of a loss curve."""
 
@@ -130,9 +132,13 @@ class Sweep(NamedTuple):
     def headline_setting(self) -> Setting:
         """The setting that stands for the sweep: the largest value of each axis.
 
-        A value's size is the numbers in its text. Of values without numbers the first is taken.
+        A value's size is the numbers in its text. Of values without numbers the first is taken. A
+        run on shuffled labels is a control and stands for nothing.
         """
-        return tuple(_largest(values) for values in self.axes.values())
+        return tuple(
+            "false" if axis.endswith(SHUFFLE_LABELS) else _largest(values)
+            for axis, values in self.axes.items()
+        )
 
     @property
     def headline_runs(self) -> list[SweepRun]:

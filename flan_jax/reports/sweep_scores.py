@@ -1,10 +1,7 @@
 """The held-out clusters of a sweep: their scores in each setting, and differences of settings."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 from flan_jax import bootstrap
 from flan_jax.bootstrap import Interval
@@ -13,12 +10,12 @@ from flan_jax.reports.scores import (
     ScoreRow,
     Values,
     mean_row,
-    normal_interval,
     paired_p_value,
     sort_phases,
+    subtract,
     task_row,
 )
-from flan_jax.reports.sweep_results import Setting, Sweep
+from flan_jax.reports.sweep_results import SHUFFLE_LABELS, Setting, Sweep
 from flan_jax.run_records import AFTER, Phase, TaskScores
 
 
@@ -64,6 +61,19 @@ class Results(NamedTuple):
     def headline(self) -> Sequence[Cluster]:
         """The clusters in the setting that stands for the sweep."""
         return self.by_setting.get(self.sweep.headline_setting, ())
+
+    @property
+    def with_shuffled_labels(self) -> Sequence[Cluster]:
+        """The clusters in the setting that differs from `headline` by shuffled labels alone."""
+        setting = []
+        for axis, value in zip(
+            self.sweep.axes, self.sweep.headline_setting, strict=True
+        ):
+            is_shuffled = axis.endswith(SHUFFLE_LABELS)
+            setting.append("true" if is_shuffled else value)
+        if tuple(setting) == self.sweep.headline_setting:
+            return ()
+        return self.by_setting.get(tuple(setting), ())
 
 
 def score_sweep(sweep: Sweep) -> Results:
@@ -242,26 +252,6 @@ def _task_values(
         for task in by_name[name].complete_tasks
         if phase in task.scores
     }
-
-
-def subtract(b: Values, a: Values) -> Values | None:
-    """Returns b - a; None if they do not pair.
-
-    Two intervals (of a metric of a whole set) are subtracted as if they were independent, which
-    makes the interval of the difference wider than it is.
-
-    Args:
-      b: the values of one setting.
-      a: the values of the other one, which are subtracted.
-    """
-    if isinstance(a, Interval) and isinstance(b, Interval):
-        error = math.hypot(a.standard_error, b.standard_error)
-        return normal_interval(b.mean - a.mean, error)
-    if isinstance(a, Interval) or isinstance(b, Interval):
-        return None
-    if a.shape != b.shape:
-        return None
-    return np.subtract(b, a)
 
 
 def scale(values: Values, weight: float) -> Values:

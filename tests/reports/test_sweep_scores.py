@@ -5,14 +5,9 @@ import pytest
 from sweep_directory import CLUSTERS, FEW_CLUSTERS, edit_json, run_folder, write_sweep
 
 from flan_jax.bootstrap import Interval
+from flan_jax.reports.scores import subtract
 from flan_jax.reports.sweep_results import read_sweep
-from flan_jax.reports.sweep_scores import (
-    difference,
-    held_out_mean,
-    scale,
-    score_sweep,
-    subtract,
-)
+from flan_jax.reports.sweep_scores import difference, held_out_mean, scale, score_sweep
 from flan_jax.run_records import AFTER, BEFORE
 
 MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
