@@ -8,6 +8,7 @@ from flan_jax.cli.mixture_tables import print_plan
 from flan_jax.data.leakage import check_leakage
 from flan_jax.data.mixture_data import prepare_mixture
 from flan_jax.errors import plural
+from flan_jax.evaluation.controls import control_jobs
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +36,7 @@ def main(command_line: Sequence[str]) -> None:
     data = prepare_mixture(
         settings.data, settings.row_tokenizer(), settings.evaluation.more
     )
+    control_jobs(data, settings.evaluation)
     examples = sum(len(store) for store in data.train.values())
     print(
         f"prepared: {plural(len(data.train), 'task')} with {plural(examples, 'training example')} "

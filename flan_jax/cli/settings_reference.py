@@ -50,6 +50,7 @@ A run's settings are gin files, read one after the other, and flags, which win o
 | `leave_one_cluster_out.gin`, `number_of_clusters.gin`, `number_of_tasks.gin`, \
 `number_of_templates.gin`, `role_of_instructions.gin`, `few_shot.gin`, `model_scale.gin` \
 | the ablations of the FLAN paper, for `launch/ablate.py` |
+| `shuffled_labels.gin` | the first of these, and each run again on shuffled labels |
 | `models/` | published model sizes |
 | `mesh/` | a `MESH` for the usual TPU slices and for a machine of eight GPUs |
 | `xla/` | XLA's flags for TPUs and GPUs |

@@ -54,8 +54,8 @@ EXPLAINED = (
     "without the text that the answer is to follow from. Template: the instructions that the tuned "
     "model is asked with. Cloze: a text without instructions that the answer completes, ranked by "
     "the scoring that is best on validation examples. Few-shot: the templates behind exemplars of "
-    "the training split. Shuffled labels: tuned alike, but each training example had the answer of "
-    "another one. A mean over some of a cluster's tasks says of how many."
+    "the training split. Shuffled labels: tuned alike, but each training example of a task with "
+    "options had the answer of another one. A mean over some of a cluster's tasks says of how many."
 )
 
 
@@ -283,6 +283,10 @@ def _format_sentences(tasks: Sequence[ScoreRow]) -> list[str]:
     task_part = contrast(tasks, SHUFFLED, AFTER)
     if format_part is None or task_part is None:
         return []
+    if all(task.chance is None for task in tasks):
+        # Tasks without options keep their targets, so that more than the format is left.
+        text = f"Shuffled labels of the tasks with options give {format_part.text}"
+        return [f"{text}; right labels add {task_part.text}."]
     text = (
         f"Shuffled labels give {format_part.text}, which is format; right labels add "
         f"{task_part.text}"

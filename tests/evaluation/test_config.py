@@ -41,3 +41,9 @@ def test_generation_is_set_in_gin():
     wrong = [*bindings, "GenerationConfig.temperature = 1.0"]
     with pytest.raises(InputError, match="beam search does not sample"):
         load_settings(files, wrong)
+
+
+def test_controls_are_on_in_the_first_run_and_off_without_a_word():
+    assert load_settings(["flan_mixture.gin"], []).evaluation.controls
+    assert load_settings(["shuffled_labels.gin"], []).evaluation.controls
+    assert not EvalConfig().controls

@@ -116,6 +116,15 @@ def test_a_model_that_reads_the_premise_is_not_said_not_to():
     assert "premise" not in gain
 
 
+def test_of_generation_shuffled_labels_leave_more_than_the_format():
+    """The targets of tasks without options are not shuffled."""
+    generated = row(before=50, after=70, shuffled=70)
+    generated = ScoreRow("wmt16", generated.scores, chance=None)
+    text = cluster_sentences([generated])[-1]
+    assert text.startswith("Shuffled labels of the tasks with options give +20.0 [")
+    assert "format" not in text and "does not show" not in text
+
+
 def test_flans_finding_needs_shuffled_labels_beside_it():
     assert "cannot be said" in finding({"nli": [row(before=50, after=90)]})
 

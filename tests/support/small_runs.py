@@ -27,6 +27,7 @@ FLAGS = (
     "--gin.TrainConfig.log_every=2",
     "--gin.DataConfig.eval_examples=3",
     "--gin.DataConfig.seen_eval_examples=1",
+    "--gin.EvalConfig.controls=False",
     "--gin.EncoderDecoderConfig.emb_dim=32",
     "--gin.EncoderDecoderConfig.mlp_dim=32",
     "--gin.EncoderDecoderConfig.num_encoder_layers=1",

@@ -16,6 +16,8 @@ from flan_jax.evaluation.jobs import jobs_after_training
 from flan_jax.models.encoder_decoder import EncoderDecoderConfig
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.run_dir import Run
+from flan_jax.run_records import AFTER, BEFORE, CONTROLS, read_task_scores, scores_file
+from flan_jax.tasks.mixtures import MIXTURES, Mixture
 from flan_jax.training import manifest
 from flan_jax.training.checkpoints import CheckpointConfig, Checkpoints
 from flan_jax.training.optimizers import OptimizerConfig
@@ -167,6 +169,38 @@ def test_a_run_ends_with_its_result_scores_and_report(finished):
     assert result["loss"] == metrics(run)[-1]["loss"]
     assert (run / "config.gin").read_text() == "# the configuration"
     assert (run / "report.html").exists()
+
+
+@pytest.fixture
+def two_tasks(monkeypatch):
+    monkeypatch.setitem(MIXTURES, "two", Mixture("two", ("rte", "sst2")))
+
+
+def test_controls_are_scored_before_and_after_and_come_with_a_verdict(
+    tmp_path, two_tasks
+):
+    settings = make_settings(tmp_path / "cache")
+    data = dataclasses.replace(
+        settings.data,
+        mixture="two",
+        held_out="nli",
+        lengths={"inputs": 160, "targets": 16},
+    )
+    controlled = dataclasses.replace(
+        settings, data=data, evaluation=EvalConfig(controls=True)
+    )
+    run = tmp_path / "run"
+    train(str(run), controlled, "")
+    rte = read_task_scores(scores_file(run, "rte"))
+    assert set(rte.scores) == {BEFORE, AFTER, *CONTROLS}
+    sst2 = read_task_scores(scores_file(run, "sst2"))
+    assert set(sst2.scores) == {AFTER}
+    assert "What tuning has added" in (run / "report.html").read_text()
+
+    # Another evaluation of the finished run: the controls go.
+    without = dataclasses.replace(controlled, evaluation=EvalConfig(scoring="mean"))
+    train(str(run), without, "")
+    assert set(read_task_scores(scores_file(run, "rte")).scores) == {BEFORE, AFTER}
 
 
 def is_finished_for(settings, run_dir, steps):
