@@ -53,8 +53,8 @@ def _known_facts(world, rng):
         if rng.random() < 0.5:
             pieces += topic.say_twice(fact, rng)
         else:
-            pieces.append(topic.say(fact, rng))
-            pieces.append(rng.choice(_ANSWERED)(_Told(topic, fact, world), [], rng))
+            told = _Told(topic, fact, world)
+            pieces += [told.state(rng), rng.choice(_ANSWERED)(told, [], rng)]
     opener = rng.choice(
         ("As everybody knows,", "It is well known:", "Here is what we know.", "")
     )
@@ -70,6 +70,17 @@ class _Told:
         self.topic = topic
         self.fact = fact
         self.world = world
+        self._stated = None
+
+    def state(self, rng):
+        """Returns the fact as a sentence."""
+        self._stated = self.topic.say(self.fact, rng)
+        return self._stated
+
+    def say_again(self, rng):
+        """Returns the fact in other words than those in which it was last stated."""
+        wordings = self.topic.say_twice(self.fact, rng)
+        return next(said for said in wordings if said != self._stated)
 
     def other_values(self, rng, count):
         """Returns other values of the relation; none is the value or the subject of the fact."""
@@ -138,7 +149,6 @@ _OPENERS = (
 def _reading(world, rng):
     """Facts of a world of their own, and then things that only their reader can say."""
     told = draw_told(world, rng, rng.randint(1, 5))
-    stated = [each.topic.say(each.fact, rng) for each in told]
     opener = rng.choice(_OPENERS)
     shape = rng.random()
     if shape < 0.12:
@@ -146,7 +156,7 @@ def _reading(world, rng):
     elif shape < 0.2:
         statement = _short_version(told, rng)
     else:
-        statement = " ".join(stated)
+        statement = " ".join(each.state(rng) for each in told)
     pieces = [opener, statement] if opener else [statement]
     for _ in range(rng.randint(1, 4)):
         each = rng.choice(told)
@@ -161,11 +171,11 @@ def _table(told, rng):
     lines = []
     for subject, group in itertools.groupby(told, key=lambda each: each.fact.subject):
         lines.append(
-            rng.choice((f"Name: {subject}", f"About {subject}", f"{subject}:"))
+            rng.choice((f"Name: {subject}", f"About {subject}", sentence(subject)))
         )
         lines += [f"{each.topic.label}: {each.fact.value}" for each in group]
     table = rng.choice(("\n", ", ", " | ")).join(lines)
-    text = " ".join(each.topic.say(each.fact, rng) for each in told)
+    text = " ".join(each.state(rng) for each in told)
     bridge = rng.choice(
         ("In words:", "This table says:", "That means:", "To say it in sentences:")
     )
@@ -178,8 +188,8 @@ def _short_version(told, rng):
     """A text with asides, and its main point."""
     asides = rng.sample(_ASIDES, min(2, len(told) + 1))
     first, *rest = told
-    text = [first.topic.say(first.fact, rng), asides[0]]
-    text += [each.topic.say(each.fact, rng) for each in rest[:2]]
+    text = [first.state(rng), asides[0]]
+    text += [each.state(rng) for each in rest]
     text += asides[1:]
     bridge = rng.choice(
         (
@@ -339,7 +349,7 @@ def _nobody_knows(each, told, rng):
 
 def _other_words(each, told, rng):
     """A fact again, in other words."""
-    said = each.topic.say(each.fact, rng)
+    said = each.say_again(rng)
     opener = rng.choice(
         (
             "In other words,",

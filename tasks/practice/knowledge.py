@@ -443,7 +443,7 @@ def _kind_of_answer(world, rng):
     return rng.choice(
         (
             f'"{question}" To answer this, one has to name {kind}.',
-            f'"{question}" That is a question about {kind}.',
+            f'"{question}" The answer will be {kind}.',
             f'"{question}" {person} asks for {kind}, not for {wrong}.',
             f'Whoever asks "{question}" wants to hear {kind}.',
             f'"{question}" Does this ask for {_in_order(kind, wrong, rng)}? For {kind}.',

@@ -245,9 +245,9 @@ referent was marked in {color}, so that no one would stumble.
 
 _NEWSPAPER = _scenes("""
 At the newspaper, four editors share an office, and each looks after one subject: the affairs of
-nations, sports, money, or science with its gadgets. A wire report about [a {sport} team falls to
-{s}|a new machine falls to {o}|the price of {product} falls to {p}]. Each section has a page of its
-own.
+nations, sports, money, or science and tech with its gadgets. A wire report about [a {sport} team
+falls to {s}|a new machine falls to {o}|the price of {product} falls to {p}]. Each section has a
+page of its own.
 
 The phone rings in the newsroom, and a reporter dictates: "{s} of {town} found a {color} {thing} in
 the {place}." At the desk somebody makes a full report of it, and it will be in tomorrow's paper.

@@ -13,6 +13,7 @@ import tasks  # noqa: F401
 from flan_jax.tasks.practice_world import World
 from flan_jax.tasks.task import TASKS
 from tasks.plain_text import BASE_SKILLS, DOCUMENTS
+from tasks.practice.documents import draw_told
 from tasks.practice.knowledge import equation, small_sum
 from tasks.practice.scenes import SCENES, tell
 from tasks.practice.wordings import TOPIC_OF, TOPICS
@@ -62,6 +63,14 @@ def test_a_topic_says_and_asks_for_both_sides(topic):
         name for name, each in TOPIC_OF.items() if each is topic
     }
     assert hasattr(World.constant(), topic.relation.subjects)
+
+
+def test_a_fact_is_said_again_in_other_words():
+    world = World.constant()
+    for seed in range(200):
+        rng = random.Random(seed)
+        for told in draw_told(world, rng, 3):
+            assert told.state(rng) != told.say_again(rng)
 
 
 def test_documents_have_two_parts_and_are_hardly_ever_alike(rows, texts):
