@@ -74,6 +74,22 @@ FLAN = RowFormat(start="{pad}", separator="{eos}", joint="{eos}")
 """FLAN's rows, `PAD prompt EOS answer EOS`."""
 
 
+def running_text(row_format: RowFormat) -> RowFormat:
+    """Returns the format in which an answer goes on where its prompt ends, after a space.
+
+    Args:
+      row_format: the format of a model, whose first token and end are kept.
+    """
+    return dataclasses.replace(
+        row_format,
+        prompt_prefix="",
+        separator="",
+        joint="",
+        answer_prefix=" ",
+        between=None,
+    )
+
+
 FormatMaker: TypeAlias = Callable[[Tokenizer, int | None], RowFormat]
 """(the tokenizer, DecoderConfig.start_id) -> the format."""
 

@@ -82,12 +82,18 @@ class EvalContext:
     mesh: Mesh
     config: EvalConfig
 
-    def predictor(self, params: Params, scoring: str | None = None) -> Predictor:
+    def predictor(
+        self,
+        params: Params,
+        scoring: str | None = None,
+        row_tokenizer: RowTokenizer | None = None,
+    ) -> Predictor:
         """Returns a predictor that answers prompts with these parameters.
 
         Args:
           params: parameters of `model`, placed on `mesh`.
           scoring: by what options are ranked; None for what the settings say.
+          row_tokenizer: makes the tokens of prompts and answers; None for the run's.
 
         Returns:
           The predictor, with this evaluation's rows, lengths, scoring and generation settings.
@@ -101,7 +107,7 @@ class EvalContext:
         )
         return Predictor(
             scorer=scorer,
-            row_tokenizer=self.row_tokenizer,
+            row_tokenizer=row_tokenizer or self.row_tokenizer,
             lengths=self.lengths,
             scoring=scoring or self.config.scoring,
             generation=self.config.generation,

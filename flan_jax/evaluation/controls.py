@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from flan_jax.data.mixture_data import MixtureData, evaluation_gaps, prepare_evaluation
+from flan_jax.data.row_format import FLAN, running_text
+from flan_jax.data.row_tokenizer import RowTokenizer
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.evaluation.jobs import EvalJob
 from flan_jax.run_records import CLOZE, FEW_SHOT, HYPOTHESIS_ONLY, Phase
@@ -73,9 +75,13 @@ def _job(
 ) -> EvalJob:
     # A control that cannot be prepared, because no exemplar fits, does not stop the run.
     config = dataclasses.replace(data.config, skip_broken=True)
-    test_only = () if phase == CLOZE else tasks
+    row_tokenizer = data.row_tokenizer
+    test_only = tasks
+    if phase == CLOZE:
+        row_tokenizer = _cloze_tokenizer(row_tokenizer)
+        test_only = ()
     stores = prepare_evaluation(
-        config, tasks, prompts, data.row_tokenizer, test_only=test_only
+        config, tasks, prompts, row_tokenizer, test_only=test_only
     )
     return EvalJob(
         phase=phase,
@@ -85,4 +91,18 @@ def _job(
         held_out=data.split.held_out,
         cluster_of=data.config.cluster_of_each(tasks),
         every_scoring=phase == CLOZE,
+        row_tokenizer=row_tokenizer,
     )
+
+
+def _cloze_tokenizer(row_tokenizer: RowTokenizer) -> RowTokenizer:
+    """Returns what makes the tokens of clozes.
+
+    A public decoder has read running text, without the newline or the turns that its row format
+    puts between prompt and answer. A model of FLAN's rows, and the decoder of an encoder-decoder,
+    begin an answer as they always do.
+    """
+    row_format = row_tokenizer.format
+    if row_tokenizer.architecture != "decoder" or row_format == FLAN:
+        return row_tokenizer
+    return dataclasses.replace(row_tokenizer, format=running_text(row_format))

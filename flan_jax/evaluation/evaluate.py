@@ -51,7 +51,7 @@ def evaluate(
     if not multihost.broadcast_from_zero(output is not None):
         # From "calibrated" predictions all other scorings follow.
         scoring = "calibrated" if job.every_scoring else None
-        predictor = context.predictor(params, scoring)
+        predictor = context.predictor(params, scoring, job.row_tokenizer)
         journal = files.journal(predictor.scorer.rows)
         phase = phase_name(job.phase, params_id)
         output = _predict(job, predictor, journal, phase)

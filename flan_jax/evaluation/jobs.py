@@ -37,6 +37,7 @@ class EvalJob:
       cluster_of: the cluster that each task is counted in, by the task's name.
       every_scoring: whether options are ranked by each of SCORINGS, and each task has the scores of
         the best one; otherwise by EvalConfig.scoring.
+      row_tokenizer: makes the tokens of prompts and answers; None for the one of the run.
     """
 
     phase: Phase
@@ -46,6 +47,7 @@ class EvalJob:
     held_out: Sequence[str]
     cluster_of: Mapping[str, str]
     every_scoring: bool = False
+    row_tokenizer: RowTokenizer | None = None
 
     def __post_init__(self):
         for key in self.stores:

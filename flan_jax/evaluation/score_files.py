@@ -302,8 +302,8 @@ def _identity(
     if context.config.generation != GREEDY:
         conditions["generation"] = dataclasses.asdict(context.config.generation)
 
-    if context.row_tokenizer.format != FLAN:
-        row_format = context.row_tokenizer.format
+    row_format = (job.row_tokenizer or context.row_tokenizer).format
+    if row_format != FLAN:
         conditions["row_format"] = dataclasses.asdict(row_format)
 
     stores = {

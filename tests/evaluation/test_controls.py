@@ -5,6 +5,7 @@ import pytest
 from toy_evaluation import PARAMS_ID, Killed, MortalScorer, is_complete
 from toy_tasks import KIND
 
+from flan_jax.data.row_format import FLAN, RowFormat
 from flan_jax.evaluation.config import EvalConfig
 from flan_jax.evaluation.controls import control_jobs
 from flan_jax.evaluation.evaluate import evaluate
@@ -146,3 +147,40 @@ def test_an_interrupted_control_resumes(tmp_path, asked, params, make_context):
         for name in ("whole", "run")
     ]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("row_format", "architecture", "is_running"),
+    [
+        (RowFormat(), "decoder", True),
+        (RowFormat(), "encoder_decoder", False),
+        (FLAN, "decoder", False),
+    ],
+)
+def test_the_cloze_of_a_public_decoder_is_running_text(
+    asked, row_format, architecture, is_running
+):
+    row_tokenizer = dataclasses.replace(
+        asked.row_tokenizer,
+        format=dataclasses.replace(row_format, start="{pad}"),
+        architecture=architecture,
+    )
+    cloze, few_shot, _ = control_jobs(
+        dataclasses.replace(asked, row_tokenizer=row_tokenizer), ON
+    )
+    assert few_shot.row_tokenizer == row_tokenizer
+    assert (cloze.row_tokenizer != row_tokenizer) == is_running
+    store = cloze.stores["toy_kind", "test"]
+    tokenizer = row_tokenizer.tokenizer
+    prompt = store.inputs.row(0).tolist()
+    no = store.options(0)[0].tolist()
+    if is_running:
+        text = "cat number 2000 flies. This is"
+        assert prompt == tokenizer.encode(text)
+        assert prompt + no == [*tokenizer.encode(f"{text} wrong."), tokenizer.eos_id]
+    else:
+        assert (
+            prompt
+            == row_tokenizer.encode_prompts(["cat number 2000 flies. This is"])[0]
+        )
+        assert no == row_tokenizer.encode_answers(["wrong."])[0]
