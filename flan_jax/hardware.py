@@ -145,3 +145,12 @@ def memory_of(devices: Sequence[Device]) -> Number | None:
         return host_memory / len(local)
     stats = local[0].memory_stats() or {}
     return stats.get("bytes_limit")
+
+
+def run_cpu_programs_in_caller() -> None:
+    """Makes JAX run programs for the CPU in the thread that calls them.
+
+    To be called before the first computation. glibc keeps freed memory for new arrays only in the
+    main thread; in JAX's own threads every large array is mapped anew, page by page.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -18,6 +18,7 @@ from flan_jax.errors import (
     RunFailed,
     describe_os_error,
 )
+from flan_jax.hardware import run_cpu_programs_in_caller
 from flan_jax.parallel import multihost
 from flan_jax.parallel.preemption import Preempted, Preemption
 from flan_jax.weights.orbax import CheckpointFailed
@@ -53,6 +54,7 @@ def exit_code(main: Main, arguments: Sequence[str], *, resumable: bool = True) -
     """
     # orbax logs the errors of its background threads, and raises them in the main thread, too.
     absl.logging.set_verbosity(absl.logging.FATAL)
+    run_cpu_programs_in_caller()
     try:
         Preemption()
         main(arguments)

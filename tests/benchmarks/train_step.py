@@ -155,6 +155,7 @@ def our_step(
     import jax
 
     from flan_jax.cli import gin_settings
+    from flan_jax.hardware import run_cpu_programs_in_caller
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.parallel.sharding import batch_sharding, use_mesh
     from flan_jax.training.settings import TrainConfig
@@ -162,6 +163,7 @@ def our_step(
     from flan_jax.training.step import compiled_step
     from flan_jax.weights import hugging_face
 
+    run_cpu_programs_in_caller()  # as every program does
     tx, mesh = adafactor(LEARNING_RATE), make_mesh()
     changes = {"dropout_rate": 0.0, "scan_layers": scan_layers}
     if model_name in DECODERS:

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from flan_jax.errors import InputError
-from flan_jax.training.adafactor import adafactor
+from flan_jax.training.adafactor import WIDE, adafactor
 from flan_jax.training.optimizers import linear
 
 SHAPES = {
@@ -59,6 +59,27 @@ def test_adafactor_is_optax_adafactor(settings):
         expected, _ = _run(optax.adafactor(schedule, **settings), params, 10)
     got, _ = _run(adafactor(schedule, **settings), params, 10)
     _assert_close(got, expected)
+
+
+def test_wide_tables_and_stacks_of_them_are_updated_as_optax_does():
+    """The CPU has a way of its own for the means of many columns."""
+    shapes = {"head": (130, WIDE + 3)}
+    params = [_normal(shapes, seed) for seed in (100, 101)]
+    grads = [_normal(shapes, seed, 1e-3) for seed in (1, 2)]
+    with jax.numpy_rank_promotion("allow"):
+        expected = [
+            _run(optax.adafactor(0.1), param, 3, lambda step, grad=grad: grad)[0]
+            for param, grad in zip(params, grads, strict=True)
+        ]
+
+    got, _ = _run(adafactor(0.1), params[0], 3, lambda step: grads[0])
+    _assert_close(got, expected[0])
+
+    def stack(layers):
+        return {"layers": jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)}
+
+    stacked, _ = _run(adafactor(0.1), stack(params), 3, lambda step: stack(grads))
+    _assert_close(stacked, stack(expected))
 
 
 def test_a_stack_is_updated_as_its_layers_are():

@@ -1,5 +1,9 @@
 import dataclasses
 import functools
+import os
+import platform
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -324,3 +328,45 @@ def test_every_option_in_the_gin_files_is_there(file):
         tpu_slice("v4:2x2x1").devices[0] if file.stem == "tpu" else jax.devices()[0]
     )
     check_options(options, device)
+
+
+FAULTS = """
+import resource
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from flan_jax.hardware import run_cpu_programs_in_caller
+from flan_jax.training.step import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    run_cpu_programs_in_caller()
+    keep_freed_memory()
+x, w = jnp.ones((2**14, 2**10)), jnp.ones((2**10, 2**4))
+program = jax.jit(lambda x, w: jnp.sin(x) @ w).lower(x, w).compile()
+assert program.memory_analysis().temp_size_in_bytes >= 2**26
+faults = []
+for _ in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    jax.block_until_ready(program(x, w))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    faults.append(after - before)
+print(min(faults) * resource.getpagesize())
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told"
+)
+def test_on_cpu_a_step_takes_the_memory_of_the_step_before():
+    def mapped_anew(setting):
+        command = [sys.executable, "-c", FAULTS, setting]
+        environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+        printed = subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+        return int(printed)
+
+    assert mapped_anew("default") > 2**25
+    assert mapped_anew("kept") < 2**24
