@@ -241,7 +241,9 @@ def test_a_registered_backend_computes_attention(
     ):
         causal(dropout_rate=0.1)
     with pytest.raises(InputError, match="two attention backends are named 'mean'"):
-        register_attention_backend("mean", Backend(run=print))
+        register_attention_backend("mean", Backend(run=mean_of_values))
+    with pytest.raises(InputError, match="'other': run will be called with"):
+        register_attention_backend("other", Backend(run=print))
 
 
 def test_a_registered_remat_policy_is_used(monkeypatch):
