@@ -386,10 +386,11 @@ def compiled_for(chip, backend):
     def loss(params, batch):
         return losses.loss_and_weight(model, params, batch)[0]
 
+    params = abstract_params_on(config, mesh)
     with use_mesh(mesh):
         line = check_run(config, {1024}, devices[0])
         step = jax.jit(jax.value_and_grad(loss))
-        return line, step.lower(abstract_params_on(config, mesh), batch).compile()
+        return line, step.lower(params, batch).compile()
 
 
 @pytest.mark.parametrize("chip", ["v4:2x2x1", "v5e:2x2"])
