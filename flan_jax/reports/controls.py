@@ -250,7 +250,7 @@ def _gain_sentences(tasks: Sequence[ScoreRow]) -> list[str]:
         return [
             f"in the same templates tuning takes away: {gain.text} points, {scores}."
         ]
-    text = "in the same templates tuning changes nothing beyond chance"
+    text = "in the same templates tuning makes no significant difference"
     return [f"{text}: {gain.text} points, {scores}."]
 
 

@@ -25,7 +25,7 @@ STACKED = r"(^|/)layers/"
 
 
 WIDE = 4096
-"""Columns above which the CPU has a way of its own for their means."""
+"""Number of columns above which the CPU computes column means as a matrix product."""
 
 
 class AdafactorState(NamedTuple):

@@ -88,7 +88,7 @@ def test_metrics_of_a_whole_set_have_the_p_value_of_their_interval():
     [
         ({"before": 50, "after": 60}, "in the same templates tuning adds +10.0 ["),
         ({"before": 60, "after": 50}, "tuning takes away: -10.0 ["),
-        ({"before": 50, "after": 50}, "tuning changes nothing beyond chance: +0.0"),
+        ({"before": 50, "after": 50}, "tuning makes no significant difference: +0.0"),
         ({"before": 50, "after": 60, "cloze": 90}, "of which tuning closes 25 %."),
         ({"before": 50, "after": 45, "cloze": 90}, "of which tuning closes nothing."),
         (

@@ -282,7 +282,8 @@ def test_errors(settings, message):
 
 
 def test_the_least_settings():
-    Prompts(templates=1, exemplar_tokens=1, shots=16)
+    prompts = Prompts(templates=1, exemplar_tokens=1, shots=16)
+    assert len(prompts.templates_for(KIND)) == 1
 
 
 def test_a_template_that_is_not_there():

@@ -116,6 +116,7 @@ def test_a_run_from_before_a_setting_of_training_goes_on(tmp_path, name):
     del begun[name]
     write(tmp_path, begun)
     write(tmp_path, whole_identity())
+    assert Run(tmp_path).identity == begun
 
 
 def test_a_run_from_before_there_were_row_formats_has_flans_rows(tmp_path):
