@@ -1,9 +1,10 @@
-"""Plain text to pre-train a model on: tasks that are in no mixture of FLAN.
+"""Plain text to train a base model on, and the skills that it is to teach; in no mixture of FLAN.
 
-`plain_text` tells of one constant world, `documents` of a new world in every document. Set
-MIXTURE = 'plain_text' or 'documents' in a gin file that imports this module; MIXTURE = 'base' with
-HELD_OUT = 'base_skills' scores what the documents teach, too.
+In a gin file that imports this module, MIXTURE = 'base' with HELD_OUT = 'base_skills' trains on the
+documents and scores the skills; gin/base_lm.gin does so, and gin/base_lm_decoder.gin for a decoder.
 """
+
+import dataclasses
 
 from flan_jax.tasks import (
     Collection,
@@ -15,28 +16,33 @@ from flan_jax.tasks import (
 )
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import MakeRow, Sandbox
+from flan_jax.tasks.templates import Segment
 from tasks.practice import base_skills, documents
-from tasks.practice import plain_text as practice
 
-PLAIN_TEXT = TemplatedTask(
-    name="plain_text",
+DOCUMENTS = TemplatedTask(
+    name="documents",
     cluster="plain_text",
-    title="Plain text",
-    source=Sandbox(practice.document, train=12_000),
+    title="Documents",
+    source=Sandbox(documents.document, train=400_000),
     fields=lambda row: {"beginning": row["beginning"], "answer": row["rest"]},
     metrics=(rouge,),
     templates=(FormatTemplate("{beginning}"),),
 )
 
 
-DOCUMENTS = TemplatedTask(
-    name="documents",
-    cluster="plain_text",
-    title="Documents",
-    source=Sandbox(documents.document, train=400_000, fresh=True),
-    fields=lambda row: {"beginning": row["beginning"], "answer": row["rest"]},
-    metrics=(rouge,),
-    templates=(FormatTemplate("{beginning}"),),
+class _WholeText:
+    """A document as one text, each word of which is to be written: for decoders."""
+
+    fields = frozenset({"beginning", "answer"})
+    turned_around = True
+
+    def segments(self, fields):
+        """Returns the document's only segment."""
+        return [Segment(f"{fields['beginning']} {fields['answer']}", True)]
+
+
+TEXTS = dataclasses.replace(
+    DOCUMENTS, name="texts", title="Whole documents", templates=(_WholeText(),)
 )
 
 
@@ -46,7 +52,7 @@ def _skill(name: str, title: str, make: MakeRow) -> TemplatedTask:
         name=name,
         cluster="base_skills",
         title=title,
-        source=Sandbox(make, train=2000, fresh=True),
+        source=Sandbox(make, train=2000),
         fields=lambda row: dict(row),
         options="options",
         templates=(FormatTemplate("{text}"),),
@@ -60,14 +66,17 @@ BASE_SKILLS = (
     _skill("base_choice", "Copies the right option", base_skills.choice),
 )
 
-_TASKS = {task.name: task for task in (PLAIN_TEXT, DOCUMENTS, *BASE_SKILLS)}
+_TASKS = {task.name: task for task in (DOCUMENTS, TEXTS, *BASE_SKILLS)}
 
 # A collection, not registered tasks: a mixture of all registered tasks is of instructions alone.
 register_collection(
     Collection(name="plain_texts", names=lambda: tuple(_TASKS), find=_TASKS.get)
 )
 
-BASE = register_mixture(
-    Mixture("base", ("documents", *(task.name for task in BASE_SKILLS)))
-)
+_SKILLS = tuple(task.name for task in BASE_SKILLS)
+
+BASE = register_mixture(Mixture("base", ("documents", *_SKILLS)))
 """The documents, and the skills of a base model, which are to be held out."""
+
+BASE_DECODER = register_mixture(Mixture("base_decoder", ("texts", *_SKILLS)))
+"""The same for a decoder, which learns from whole documents."""

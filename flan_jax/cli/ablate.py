@@ -12,7 +12,7 @@ from flan_jax.sweeps import queue, run_sweep
 from flan_jax.sweeps.local_engine import LocalEngine
 from flan_jax.sweeps.plan import make_plan
 from flan_jax.sweeps.sweep_dir import Plan, config_of
-from flan_jax.sweeps.tables import listing, status_table
+from flan_jax.sweeps.tables import listing, power_lines, status_table
 
 LOCAL = "local"
 """The engine of this machine."""
@@ -140,7 +140,10 @@ def _run_here(
 ) -> None:
     plan = _plan(gin_files, bindings, sweep_dir)
     if flags.dry_run:
-        table_console().print(listing(plan))
+        console = table_console()
+        console.print(listing(plan))
+        for line in power_lines(plan):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
         return
     slots = 1 if flags.slots is None else flags.slots
     devices = flags.devices.split(",") if flags.devices else ()

@@ -36,10 +36,14 @@ from flan_jax.sweeps.plan import AblationConfig
 from flan_jax.sweeps.queue import QueueEngine
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.training.checkpoints import CheckpointConfig
-from flan_jax.training.optimizers import TUNING_RATES, OptimizerConfig
+from flan_jax.training.optimizers import (
+    RATE_FROM_SCRATCH,
+    TUNING_RATES,
+    OptimizerConfig,
+)
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights import model_folder
-from flan_jax.weights.formats import format_of
+from flan_jax.weights.shipped import SHIPPED
 
 MACROS = {
     "MIXTURE": "'flan2021'",
@@ -107,11 +111,7 @@ for _class in (
 
 @register_configurable
 def from_warm_start(
-    warm_start: str | None = None,
-    from_scratch: ModelConfig | None = None,
-    from_scratch_tokenizer: str | None = None,
-    from_scratch_learning_rate: float | None = None,
-    **changes: object,
+    warm_start: str | None = None, default: str | None = None, **changes: object
 ) -> ModelConfig:
     """MODEL = @from_warm_start(): the model, and without a TOKENIZER the tokenizer, of WARM_START.
 
@@ -119,10 +119,8 @@ def from_warm_start(
     that a run's config.gin does not depend on the folder.
 
     Args:
-      warm_start: a run directory or a Hugging Face folder.
-      from_scratch: MODEL where there is no WARM_START.
-      from_scratch_tokenizer: TOKENIZER where there is no WARM_START.
-      from_scratch_learning_rate: LEARNING_RATE where there is no WARM_START.
+      warm_start: a run directory, a Hugging Face folder, or a shipped model's name.
+      default: WARM_START where neither WARM_START nor another MODEL is set.
       **changes: settings of the model that differ from the folder's.
     """
     raise InputError(
@@ -294,7 +292,7 @@ def _say_model(settings: Settings) -> None:
         f"{settings.model.dtype}; TOKENIZER {settings.data.tokenizer}; ROW_FORMAT "
         f"{_row_format_name(settings)}; LEARNING_RATE {settings.optimizer.learning_rate:g}"
     )
-    if settings.model.dtype == "float32":
+    if settings.model.dtype == "float32" and folder not in SHIPPED:
         stored = model_folder.stored_dtype(folder)
         if stored == "bfloat16":
             text += (
@@ -488,39 +486,35 @@ def _use_warm_start(bindings: Sequence[str], written: Sequence[_Written]) -> boo
     """
     values = dict(gin_config.get_bindings("from_warm_start", resolve_references=False))
     warm_start = copy.deepcopy(values.pop("warm_start", None))  # resolves a macro
-    model = values.pop("from_scratch", None)
-    tokenizer = values.pop("from_scratch_tokenizer", None)
-    learning_rate = values.pop("from_scratch_learning_rate", None)
+    default = values.pop("default", None)
 
     is_from_warm_start = _class_of_reference(_macro("MODEL")) == "from_warm_start"
     if is_from_warm_start:
-        if warm_start is not None:
-            model = _model_of_folder(
-                warm_start, model, values, bindings=bindings, written=written
-            )
-        elif values:
+        if warm_start is None and default is not None:
+            warm_start = default
+            gin.bind_parameter("WARM_START/gin.macro.value", default)
+        if warm_start is None:
             raise InputError(
-                f"from_warm_start.{min(values)} is set, but there is no WARM_START; name a folder "
-                "with --gin.WARM_START=..., or leave it out"
-            )
-        if model is None:
-            raise InputError(
-                "there is neither a MODEL nor a WARM_START; name a model folder with "
-                "--gin.WARM_START=..., or for random parameters a model's gin file, such as "
+                "there is neither a MODEL nor a WARM_START whose folder names it; name a model "
+                "folder with --gin.WARM_START=..., or a model's gin file, such as "
                 "--gin_file=models/t5_1_1_small.gin"
             )
+        model = _model_of_folder(warm_start, values, bindings)
         gin.bind_parameter("MODEL/gin.macro.value", model)
     else:
         _say_unread_changes(written)
     if _macro("TOKENIZER", absent="") is None:
+        tokenizer = None
         if warm_start is not None:
-            tokenizer = _tokenizer_of_folder(warm_start, tokenizer)
-        if tokenizer is not None:
-            gin.bind_parameter("TOKENIZER/gin.macro.value", tokenizer)
-    is_left = _macro("ROW_FORMAT", absent="") is None
-    if is_left and warm_start is not None and not model_folder.is_gone(warm_start):
-        _use_row_format(model_folder.default_row_format(warm_start), warm_start)
-    _use_learning_rate(learning_rate)
+            tokenizer = _tokenizer_of_folder(warm_start)
+        elif _macro("SOURCE") == "sandbox":
+            tokenizer = "practice"
+        gin.bind_parameter("TOKENIZER/gin.macro.value", tokenizer)
+    if warm_start is not None:
+        is_left = _macro("ROW_FORMAT", absent="") is None
+        if is_left and not model_folder.is_gone(warm_start):
+            _use_row_format(model_folder.default_row_format(warm_start), warm_start)
+    _use_learning_rate()
     gin_config._CONFIG.pop(("", "flan_jax.from_warm_start"), None)
     return is_from_warm_start and warm_start is not None
 
@@ -541,39 +535,26 @@ def _class_of_reference(value: object) -> str | None:
 
 
 def _model_of_folder(
-    warm_start: str,
-    from_scratch: object,
-    changes: dict[str, object],
-    *,
-    bindings: Sequence[str],
-    written: Sequence[_Written],
+    warm_start: str, changes: dict[str, object], bindings: Sequence[str]
 ) -> object:
     """Sets the parameters of the configuration that a folder names, and returns gin's reference.
 
     Args:
       warm_start: the folder.
-      from_scratch: the reference of the model without a folder. Its class's parameters in gin files
-        are its own; those of another class change the folder's.
       changes: parameters of from_warm_start, which change the folder's.
       bindings: gin bindings of the command line, which change the folder's, too.
-      written: the settings that the user wrote.
     """
     model = model_folder.model_of(warm_start)
     if model is None:
-        if from_scratch is None or changes:
-            raise InputError(
-                f"{warm_start} holds parameters, and no manifest.json that says what model they "
-                "are of; name it with --gin_file=models/..."
-            )
-        return from_scratch
+        raise InputError(
+            f"{warm_start} holds parameters, and no manifest.json that says what model they "
+            "are of; name it with --gin_file=models/..."
+        )
 
     cls = type(model).__name__
     _check_class_of_bindings(bindings, cls, warm_start)
-    if _class_of_reference(from_scratch) != cls:
-        in_files = gin_config.get_bindings(cls, resolve_references=False)
-        changes = dict(in_files) | changes
-    else:
-        _say_unread_sizes(model, written, warm_start)
+    in_files = gin_config.get_bindings(cls, resolve_references=False)
+    changes = dict(in_files) | changes
     known = [field.name for field in dataclasses.fields(model)]
     for name in changes:
         if name not in known:
@@ -606,27 +587,6 @@ def _say_unread_changes(written: Sequence[_Written]) -> None:
             )
 
 
-def _say_unread_sizes(
-    model: ModelConfig, written: Sequence[_Written], warm_start: str
-) -> None:
-    """Prints which settings are of the model without a warm start alone, and differ from its own.
-
-    Args:
-      model: the model of the warm start's folder.
-      written: the settings that the user wrote. Those on the command line change the folder's.
-      warm_start: the folder.
-    """
-    cls = type(model).__name__
-    for setting in written:
-        if setting.configurable != cls or setting.place == "the command line":
-            continue
-        if getattr(model, setting.name, None) != setting.value:
-            _say(
-                f"{setting.text} is not read: the model is that of {warm_start}. To change it, "
-                f"write from_warm_start.{setting.name} = {setting.value!r}"
-            )
-
-
 def _bind_fields(model: ModelConfig) -> None:
     """Sets the parameters of a model's class to those of the model."""
     for field in dataclasses.fields(model):
@@ -651,35 +611,34 @@ def _check_class_of_bindings(
             )
 
 
-def _tokenizer_of_folder(warm_start: str, from_scratch: str | None) -> str | None:
+def _tokenizer_of_folder(warm_start: str) -> str:
     tokenizer = model_folder.tokenizer_of(warm_start)
-    if tokenizer is not None:
-        return tokenizer
-    if format_of(warm_start) == "flan_jax" and from_scratch is not None:
-        return from_scratch
-    raise InputError(
-        f"{warm_start} holds no tokenizer (a tokenizer.json or a SentencePiece *.model); copy the "
-        "model's own into it, or name it with --gin.TOKENIZER=..."
-    )
+    if tokenizer is None:
+        raise InputError(
+            f"{warm_start} holds no tokenizer (a tokenizer.json or a SentencePiece *.model); copy "
+            "the model's own into it, or name it with --gin.TOKENIZER=..."
+        )
+    return tokenizer
 
 
-def _use_learning_rate(from_scratch: float | None) -> None:
-    """Sets a LEARNING_RATE of None: for random parameters, or for tuning a WARM_START."""
+def _use_learning_rate() -> None:
+    """Sets a LEARNING_RATE of None to the usual one of Adafactor."""
     if _macro("LEARNING_RATE", absent="") is not None:
         return
+    optimizer = gin_config.get_bindings("OptimizerConfig", resolve_references=False)
+    if optimizer.get("name", OptimizerConfig.name) != "adafactor":
+        return
+    if optimizer.get("schedule", OptimizerConfig.schedule) != "constant":
+        return
     # The base of a sweep is a warm start, too, though its folder is not there yet.
-    has_warm_start = _macro("WARM_START") is not None
-    rate = _tuning_rate() if has_warm_start else from_scratch
+    rate: float | None = RATE_FROM_SCRATCH
+    if _macro("WARM_START") is not None:
+        rate = _tuning_rate()
     gin.bind_parameter("LEARNING_RATE/gin.macro.value", rate)
 
 
 def _tuning_rate() -> float | None:
     """Returns the rate at which models like MODEL are tuned by Adafactor; None if not known."""
-    optimizer = gin_config.get_bindings("OptimizerConfig", resolve_references=False)
-    if optimizer.get("name", OptimizerConfig.name) != "adafactor":
-        return None
-    if optimizer.get("schedule", OptimizerConfig.schedule) != "constant":
-        return None
     cls = CONFIGURABLES.get(_class_of_reference(_macro("MODEL")) or "")
     known: dict[type[ModelConfig], Architecture] = {
         EncoderDecoderConfig: "encoder_decoder",

@@ -8,6 +8,7 @@ from flan_jax.data.leakage import check_leakage
 from flan_jax.data.mixture_data import MixtureData, prepare_mixture
 from flan_jax.data.mixture_summary import example_row, summarize_mixture
 from flan_jax.errors import plural
+from flan_jax.evaluation.power import ScoredTask, power_text, scored_tasks
 from flan_jax.models.params import count_params
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.progress import table_console
@@ -46,8 +47,33 @@ def print_plan(settings: Settings) -> None:
         model_line,
         mesh_line,
         inputs.attention,
+        *power_lines(settings, inputs.data),
     ):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def power_lines(settings: Settings, data: MixtureData) -> list[str]:
+    """Returns which difference to the untuned model each held-out cluster can show.
+
+    Args:
+      settings: the run's settings.
+      data: its prepared data.
+    """
+    examples = {
+        task: store.meta["examples"]
+        for (task, split), store in data.evaluation.items()
+        if split == "test"
+    }
+    by_cluster: dict[str, list[ScoredTask]] = {}
+    scored = scored_tasks(settings.data, examples)
+    cluster_of = settings.data.cluster_of_each(list(scored))
+    for name, task in scored.items():
+        by_cluster.setdefault(cluster_of[name], []).append(task)
+    return [
+        f"what {cluster} can show, beside the untuned model, four times of five: "
+        + power_text(tasks, comparisons=len(by_cluster))
+        for cluster, tasks in by_cluster.items()
+    ]
 
 
 def plan_and_summary(

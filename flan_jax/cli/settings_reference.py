@@ -31,13 +31,14 @@ A run's settings are gin files, read one after the other, and flags, which win o
   `flan_jax.cli.gin_settings.register_configurable`.
 - `MODEL = @from_warm_start()` takes sizes, BOS, dtype and tied tables from the config.json of a
   Hugging Face folder, or from the manifest.json of a run. `--gin.from_warm_start.remat=full`
-  changes a setting of it; one that changes numbers is said on stderr. Without a `WARM_START` MODEL
-  is `from_warm_start.from_scratch`, TOKENIZER `from_warm_start.from_scratch_tokenizer` and
-  LEARNING_RATE `from_warm_start.from_scratch_learning_rate`.
+  changes a setting of it; one that changes numbers is said on stderr. Without a `WARM_START` it is
+  `from_warm_start.default`: in `flan_mixture.gin` the small model that comes with flan_jax.
+- `--gin_file=models/...` names a model of random parameters, or of a WARM_START that does not say
+  what it is of. It needs a TOKENIZER; for practice rows the default is `practice`.
 - With a `WARM_START`, LEARNING_RATE is the usual constant rate at which Adafactor tunes a trained
   model: 1e-3 for encoder-decoders (T5X's finetune.gin, T0), 3e-5 for decoders (FLAN). A much higher
-  one is said on stderr. With another optimizer or schedule it has to be set; `launch/README.md`
-  has AdamW's settings.
+  one is said on stderr. For random parameters it is 1e-2, T5's at the start of pre-training. With
+  another optimizer or schedule it has to be set; `launch/README.md` has AdamW's settings.
 - A class is written with `@`: `MODEL = @DecoderConfig()` makes one; a layer is named without the
   brackets, `DecoderConfig.dense = @MyDense`. In a shell it needs quotes:
   `"--gin.EvalConfig.generation=@GenerationConfig()" --gin.GenerationConfig.num_beams=4`.
@@ -45,11 +46,14 @@ A run's settings are gin files, read one after the other, and flags, which win o
 | folder or file | what it holds |
 |---|---|
 | `flan_mixture.gin` | the first run: a small model, eighteen tasks, practice rows |
+| `real_data.gin` | the same on the real datasets, with the lengths and steps of the FLAN paper |
 | `train.gin` | which macro goes to which setting; every other file includes it |
-| `base_lm.gin` | a small language model of the practice texts, which the practice sweeps tune |
+| `base_lm.gin`, `base_lm_decoder.gin` | make a small language model of the practice world, \
+as the first run and the practice sweeps tune |
 | `leave_one_cluster_out.gin`, `number_of_clusters.gin`, `number_of_tasks.gin`, \
 `number_of_templates.gin`, `role_of_instructions.gin`, `few_shot.gin`, `model_scale.gin` \
 | the ablations of the FLAN paper, for `launch/ablate.py` |
+| `transfer_matrix.gin` | each cluster trained on alone: which one helps which |
 | `shuffled_labels.gin` | the first of these, and each run again on shuffled labels |
 | `models/` | published model sizes |
 | `mesh/` | a `MESH` for the usual TPU slices and for a machine of eight GPUs |
@@ -66,7 +70,8 @@ MACRO_TEXTS = {
     "`tfds` or `jsonl`",
     "DATA_DIR": "the folder of prepared TFDS datasets, or of `<task>/<split>.jsonl`",
     "TOKENIZER": "a SentencePiece `.model`, a `tokenizer.json`, a folder that holds one, or "
-    "`practice`; None: the one that `WARM_START`'s folder holds or names",
+    "`practice`; None: the one that `WARM_START`'s folder holds or names, without one `practice` "
+    "for practice rows",
     "MODEL": "`@from_warm_start()`: what `WARM_START`'s folder says (the default); or a model "
     "configuration, `@EncoderDecoderConfig()` or `@DecoderConfig()`",
     "WARM_START": "where the first parameters come from: a run directory, a Hugging Face folder, "
@@ -76,8 +81,8 @@ MACRO_TEXTS = {
     "LENGTHS": "tokens of a row: `{'inputs': 1024, 'targets': 256}`; targets may be `'fit'`",
     "ROW_FORMAT": "how prompts and answers stand in a row: `flan`, `text`, `chat` or "
     "`@RowFormat()`; by default as WARM_START says",
-    "LEARNING_RATE": "the peak learning rate; None: the usual one for tuning WARM_START's kind of "
-    "model with Adafactor",
+    "LEARNING_RATE": "the peak learning rate; None: Adafactor's usual one, for random parameters "
+    "or for tuning WARM_START's kind of model",
     "SEED": "the seed of initial parameters, dropout and the order of examples",
     "MESH": "devices by axis: `{'data': 2, 'fsdp': 2, 'tensor': 2}`; -1 is the rest",
 }

@@ -38,6 +38,8 @@ class DataConfig:
       mixture: the name of a registered mixture or task.
       held_out: the cluster, or list of clusters, that is not trained on; its related clusters are
         not trained on either. None for none.
+      only: the cluster that is trained on alone; None for all that are not held out. Without a
+        `held_out` all others that are not related to it are held out.
       source: where the public datasets are read from: 'sandbox', 'tfds' or 'jsonl'.
       data_dir: the folder of the TFDS data or of the JSON-lines files; None for TFDS's default.
       tokenizer: a SentencePiece .model file, a Hugging Face tokenizer.json, or 'practice'.
@@ -80,6 +82,7 @@ class DataConfig:
     lengths: Mapping[str, int | str]
     batch_size: int
     seed: int
+    only: str | None = None
     row_format: str | RowFormat | None = None
     packing: bool = True
     clusters: str = "paper"
@@ -125,12 +128,15 @@ class DataConfig:
 
     def split(self) -> Split:
         """Returns the tasks that are trained on and those that are held out."""
-        return hold_out(
-            mixture_or_task(self.mixture),
-            self.held_out,
-            view=cluster_view(self.clusters),
-            known=list(TASKS.values()),
-        )
+        view = cluster_view(self.clusters)
+        tasks = mixture_or_task(self.mixture)
+        held_out = self.held_out
+        if self.only is not None and held_out is None:
+            held_out = view.unrelated(self.only, tasks)
+        split = hold_out(tasks, held_out, view=view, known=list(TASKS.values()))
+        if self.only is None:
+            return split
+        return split.with_training_on(self.only, view)
 
     def cluster_of_each(self, tasks: Iterable[str]) -> dict[str, str]:
         """Returns {task: the cluster that it is counted in}, see ClusterView.cluster_of_each.
@@ -142,6 +148,8 @@ class DataConfig:
         if isinstance(held_out, str):
             held_out = (held_out,)
         view = cluster_view(self.clusters)
+        if self.only is not None:
+            held_out = (*held_out, self.only)
         return view.cluster_of_each([get_task(name) for name in tasks], held_out)
 
     @property

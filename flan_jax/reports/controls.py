@@ -59,6 +59,10 @@ EXPLAINED = (
 )
 
 
+MOST_ROWS_ON_THEIR_SIDE = 6
+"""Of so many clusters and tasks, or fewer, the table has a column each."""
+
+
 class Contrast(NamedTuple):
     """How far one phase is above another, the mean over the tasks that have both.
 
@@ -163,9 +167,12 @@ def control_blocks(clusters: Mapping[str, Sequence[ScoreRow]]) -> list[html.Bloc
         bold.append(len(rows))
         rows.append(_cells(name, members))
         rows += [_cells(f"\u00a0\u00a0{task.name}", [task]) for task in members]
-    table = html.Table(
-        columns=COLUMNS, rows=rows, text_columns=1, bold=bold, dense=True
-    )
+    if len(rows) <= MOST_ROWS_ON_THEIR_SIDE:
+        table = _turned(rows)
+    else:
+        table = html.Table(
+            columns=COLUMNS, rows=rows, text_columns=1, bold=bold, dense=True
+        )
     blocks: list[html.Block] = [
         html.Heading("What tuning has added"),
         html.Paragraph(finding(clusters), "verdict"),
@@ -175,6 +182,21 @@ def control_blocks(clusters: Mapping[str, Sequence[ScoreRow]]) -> list[html.Bloc
         if text:
             blocks.append(html.Paragraph(f"{name}: {text}"))
     return [*blocks, table, html.Paragraph(EXPLAINED, "caption")]
+
+
+def _turned(rows: Sequence[Sequence[html.Cell]]) -> html.Table:
+    """Returns the table with a column for each cluster and task: few of them fit on a page so."""
+    names, *controls = zip(*rows, strict=True)
+    turned = [
+        [column, *cells] for column, cells in zip(COLUMNS[1:], controls, strict=True)
+    ]
+    return html.Table(
+        columns=(COLUMNS[0], *map(str, names)),
+        rows=turned,
+        text_columns=1,
+        bold=[COLUMNS.index("tuned") - 1],
+        dense=True,
+    )
 
 
 def finding(clusters: Mapping[str, Sequence[ScoreRow]]) -> str:

@@ -17,7 +17,7 @@ from flan_jax.errors import plural
 from flan_jax.json_files import without_keys, write_text
 from flan_jax.reports import html, notes, run_figures
 from flan_jax.reports.command import rewrite_report
-from flan_jax.reports.controls import control_blocks
+from flan_jax.reports.controls import contrast, control_blocks
 from flan_jax.reports.mixture import (
     generated_rows_note,
     generated_tasks,
@@ -50,7 +50,7 @@ SCORE_COLUMNS = (
     "examples",
     "other metrics",
 )
-DETAILS = ("devices", "data", "not_evaluated", "versions", "created")
+DETAILS = ("start", "devices", "data", "not_evaluated", "versions", "created")
 """Sections of the manifest that "Run details" shows, beside the model."""
 
 NO_BETTER_THAN_CHANCE = "The score is no better than a blind guess."
@@ -270,7 +270,7 @@ def _verdict(run: RunFiles, mean: ScoreRow) -> str:
         tasks = f"{count} of {tasks}"
     subject = f"On the held-out cluster {run.held_out_name} the mean score of {tasks}"
     sentences = [
-        f"{subject}, over all templates, {_change_text(mean)}",
+        f"{subject}, over all templates, {_change_text(run, mean)}",
         _interval_text(mean.latest.interval),
     ]
     if mean.chance is not None:
@@ -280,20 +280,25 @@ def _verdict(run: RunFiles, mean: ScoreRow) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _change_text(mean: ScoreRow) -> str:
+def _change_text(run: RunFiles, mean: ScoreRow) -> str:
     before = _mean(mean, BEFORE)
     after = _mean(mean, AFTER)
     if before is None:
         return f"is {after:.1f}% after training."
     if after is None:
         return f"is {before:.1f}% before training."
-    verb = "stays"
-    if after > before:
-        verb = "rises"
-    elif after < before:
-        verb = "falls"
-    change = html.signed(after - before)
-    return f"{verb} with training from {before:.1f}% to {after:.1f}% ({change} points)."
+    rows = [task_row([task]) for task in _comparable(run.held_out)]
+    difference = contrast(rows, BEFORE, AFTER)
+    if difference is None or math.isnan(difference.interval.low):
+        change = html.signed(after - before)
+        return f"is {before:.1f}% before and {after:.1f}% after training ({change} points)."
+    change = f"{difference.text} points"
+    scores = f"from {before:.1f}% to {after:.1f}%"
+    if difference.is_above_zero:
+        return f"rises with training {scores} ({change})."
+    if difference.interval.high < 0:
+        return f"falls with training {scores} ({change})."
+    return f"does not change significantly with training: {scores} ({change})."
 
 
 def _interval_text(interval: Interval) -> str:

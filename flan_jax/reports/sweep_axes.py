@@ -17,6 +17,7 @@ from flan_jax.reports.sweep_scores import (
     difference,
     held_out_mean,
 )
+from flan_jax.reports.transfer import ONLY
 from flan_jax.run_records import AFTER, Phase
 
 TITLES = {
@@ -52,7 +53,7 @@ class _Axis:
 
 
 def axis_sections(results: Results) -> list[html.Block]:
-    """Returns a section for each axis beside HELD_OUT and SEED.
+    """Returns a section for each axis beside HELD_OUT, DataConfig.only and SEED.
 
     If there is none, but evaluations under several prompts, they have a section.
 
@@ -63,6 +64,8 @@ def axis_sections(results: Results) -> list[html.Block]:
     clusters = _common_clusters(results)
     blocks: list[html.Block] = []
     for name, values in sweep.axes.items():
+        if name == ONLY:  # its runs score different clusters; transfer.py compares them
+            continue
         axis = _Axis(
             results=results,
             name=name,

@@ -32,6 +32,7 @@ from flan_jax.reports.sweep_results import (
     read_sweep,
 )
 from flan_jax.reports.sweep_scores import Cluster, Results, held_out_mean, score_sweep
+from flan_jax.reports.transfer import transfer_section, transfer_table
 from flan_jax.run_records import AFTER, BEFORE, SHUFFLED, Phase, PromptScores
 
 CLUSTER_COLUMNS = (
@@ -89,6 +90,8 @@ MAX_ERROR = 300
 def write(sweep_dir: Path) -> Path:
     """Writes report.html, report.md and results.csv into a sweep directory.
 
+    A sweep that trains on single clusters has a transfer.csv, too.
+
     What cannot be read of a run is listed with the reason.
 
     Args:
@@ -104,6 +107,7 @@ def write(sweep_dir: Path) -> Path:
     results = score_sweep(sweep)
     sections = [
         _summary(results),
+        transfer_section(results),
         _controls(results),
         _gaps(sweep),
         _datasets(results),
@@ -113,6 +117,9 @@ def write(sweep_dir: Path) -> Path:
     ]
     title = f"Sweep {sweep.plan.get('name') or sweep_dir.resolve().name}"
     write_text(sweep_dir / "results.csv", results_table(sweep).to_csv())
+    transfer = transfer_table(results)
+    if transfer is not None:
+        write_text(sweep_dir / "transfer.csv", transfer.to_csv())
     write_text(sweep_dir / "report.md", html.markdown(title, sections))
     write_text(sweep_dir / "report.html", html.page(title, sections))
     return sweep_dir / "report.html"

@@ -72,14 +72,14 @@ def tasks_without_scores(sweep: Sweep) -> dict[str, str]:
 
 
 def base_model(results: Results) -> list[html.Block]:
-    """Returns the section on the model that all runs start from; [] without one.
+    """Returns the section on the model that all runs start from; [] if there is not one alone.
 
     Args:
       results: the scores of the sweep.
     """
     run = results.sweep.base
     if run is None:
-        return []
+        return _warm_start(results)
     mixture_name = run.manifest_section("data").get("mixture") or "its own mixture"
     parameters = run.manifest_section("model").get("parameters")
     steps = html.format_cell(run.plan.get("steps"))
@@ -101,6 +101,21 @@ def base_model(results: Results) -> list[html.Block]:
     if len(run.losses):
         blocks.append(sweep_figures.learning_curves([run.losses], {}, "the base model"))
     return blocks
+
+
+def _warm_start(results: Results) -> list[html.Block]:
+    """Returns the section on the folder that all runs start from; [] if there is not one alone."""
+    starts = [run.manifest_section("start") for run in results.sweep.runs]
+    known = [start for start in starts if "path" in start]
+    if not known or len({json.dumps(start, sort_keys=True) for start in known}) > 1:
+        return []
+    start = known[0]
+    what = f", {start['what']}" if "what" in start else ""
+    text = (
+        f"All runs start from {start['path']}{what} (hash of its files: "
+        f"{start.get('files', 'not known')})."
+    )
+    return [html.Heading("Base model"), html.Paragraph(text)]
 
 
 def learning_curves(results: Results) -> list[html.Block]:

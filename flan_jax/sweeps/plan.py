@@ -28,7 +28,9 @@ from flan_jax.training.settings import Settings
 from flan_jax.weights.formats import source_facts
 
 EACH = "each"
-"""As the values of HELD_OUT: every cluster of the mixture, one after the other."""
+"""As the values of an axis of CLUSTER_AXES: every cluster of the mixture, one after the other."""
+CLUSTER_AXES = ("HELD_OUT", "DataConfig.only")
+"""The axes whose values are clusters: one is held out, or one is trained on alone."""
 GIN_FILE = "gin_file"
 """The axis whose values are further gin files, for what takes several settings: a model's size."""
 
@@ -42,8 +44,8 @@ class AblationConfig:
 
     Attributes:
       axes: gin macros or parameters, each with its values; there is a run for every combination.
-        "each" as the values of HELD_OUT is every cluster of MIXTURE that can be evaluated; an axis
-        "gin_file" has gin files as its values.
+        "each" as the values of HELD_OUT, or of DataConfig.only, is every cluster of MIXTURE that
+        can be evaluated; an axis "gin_file" has gin files as its values.
       base: the gin file of a model that is trained first and that every run starts from, in place
         of WARM_START.
     """
@@ -54,6 +56,11 @@ class AblationConfig:
     def __post_init__(self):
         for axis, values in self.axes.items():
             _check_axis(axis, values)
+        if list(self.axes.values()).count(EACH) > 1:
+            raise InputError(
+                "HELD_OUT and DataConfig.only are both 'each'; the one holds a cluster out, the "
+                "other trains on it alone. Leave one of them out"
+            )
         if self.base is not None and "WARM_START" in self.axes:
             raise InputError(
                 "the ablation has a base and an axis WARM_START, which say two things; leave one "
@@ -63,7 +70,7 @@ class AblationConfig:
 
 def _check_axis(axis: str, values: Sequence[Any] | str) -> None:
     if isinstance(values, str):
-        if (axis, values) != ("HELD_OUT", EACH):
+        if axis not in CLUSTER_AXES or values != EACH:
             raise InputError(
                 f"the axis {axis} of the ablation is {values!r}; write a list of its values"
             )
@@ -110,6 +117,7 @@ def make_plan(
         shared_bindings.append(f"WARM_START = {str(sweep_dir / base.directory)!r}")
         # The base is not trained yet: its folder does not say what MODEL is.
         shared_bindings.append("from_warm_start.warm_start = None")
+        shared_bindings.append("from_warm_start.default = None")
 
     def settings_at(
         point_files: Sequence[str], point_bindings: Sequence[str]
@@ -141,7 +149,8 @@ def make_plan(
         clusters = dict.fromkeys(
             name for each in data.values() for name in _clusters(each)
         )
-        left_out = [name for name in clusters if name not in axes["HELD_OUT"]]
+        (axis,) = [axis for axis, values in config.axes.items() if values == EACH]
+        left_out = [name for name in clusters if name not in axes[axis]]
     return Plan(axes, tuple(runs.values()), configs, base, data, left_out)
 
 
@@ -162,7 +171,7 @@ def _points(
 ) -> Iterator[Point]:
     """Yields the combinations, the last axis changing fastest.
 
-    What HELD_OUT's "each" stands for depends on the other axes, which are set first.
+    What "each" stands for depends on the other axes, which are set first.
     """
     listed = {
         axis: values for axis, values in axes.items() if not isinstance(values, str)
@@ -181,9 +190,7 @@ def _points(
                 "template to ask it in. Name another MIXTURE"
             )
         for cluster in clusters:
-            yield {
-                axis: cluster if axis == "HELD_OUT" else point[axis] for axis in axes
-            }
+            yield {axis: point.get(axis, cluster) for axis in axes}
 
 
 def evaluable_clusters(settings: Settings) -> list[str]:

@@ -12,6 +12,12 @@ import rich.box
 import rich.table
 
 from flan_jax.errors import plural
+from flan_jax.evaluation.power import (
+    ScoredTask,
+    power_text,
+    resolvable_difference,
+    scored_tasks,
+)
 from flan_jax.json_files import JsonObject, read_json, read_jsonl
 from flan_jax.run_dir import METRICS, RESULT
 from flan_jax.sweeps import queue
@@ -50,6 +56,53 @@ def listing(plan: Plan) -> rich.table.Table:
     disk = sum(run.disk for run in plan.all_runs)
     table.add_row("", "", "all", "", *_costs(tokens, flops, disk, rate))
     return table
+
+
+def power_lines(plan: Plan) -> list[str]:
+    """Returns which differences the runs of a plan can show, and what a point finer takes.
+
+    Runs that differ in SEED alone are one condition with several seeds.
+
+    Args:
+      plan: a plan that was just made.
+    """
+    seeds: collections.Counter[str] = collections.Counter()
+    tasks_of: dict[str, list[ScoredTask]] = {}
+    every_task: dict[str, ScoredTask] = {}
+    for run in plan.runs:
+        condition = {axis: v for axis, v in run.point.items() if axis != "SEED"}
+        key = repr(condition)
+        seeds[key] += 1
+        scored = scored_tasks(plan.data[run.id])
+        tasks_of[key] = list(scored.values())
+        every_task |= scored
+    conditions = [key for key, tasks in tasks_of.items() if tasks]
+    if not conditions:
+        return []
+    least_seeds = min(seeds[key] for key in conditions)
+
+    def difference(key: str) -> float:
+        return resolvable_difference(
+            tasks_of[key], least_seeds, comparisons=len(conditions)
+        )
+
+    finest, coarsest = min(conditions, key=difference), max(conditions, key=difference)
+    seeds_text = plural(least_seeds, "seed")
+    lines = [
+        f"what {seeds_text} can show four times of five (flan_jax/evaluation/power.py):"
+    ]
+    if len(conditions) > 1:
+        lines.append(
+            f"one of the {len(conditions)} conditions beside the untuned model, at the level of "
+            "all: "
+            f"{difference(finest):.1f} to {difference(coarsest):.1f} points"
+        )
+    of_all = power_text(list(every_task.values()), least_seeds)
+    lines.append(
+        f"the mean of all {len(every_task)} held-out tasks: {of_all}. All runs together "
+        "take the time above; so many times the training take so many times of it"
+    )
+    return lines
 
 
 def _costs(tokens: int, flops: float, disk: int, rate: float) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from flan_jax.errors import InputError, unknown_name
-from flan_jax.tasks.task import COLLECTIONS, TemplatedTask
+from flan_jax.tasks.task import COLLECTIONS, TemplatedTask, get_task
 
 CLUSTER_TITLES = {
     "nli": "Natural language inference",
@@ -154,6 +154,25 @@ class ClusterView:
         in_order = {name: clusters[name] for name in known_clusters if name in clusters}
         return in_order | clusters
 
+    def unrelated(self, cluster: str, tasks: Iterable[TemplatedTask]) -> list[str]:
+        """Returns the clusters of `tasks` that can be held out of training on one cluster alone.
+
+        Args:
+          cluster: the cluster that is trained on.
+          tasks: the tasks of the mixture.
+
+        Raises:
+          InputError: no task is in the cluster.
+        """
+        groups = self.group(tasks)
+        if cluster not in groups:
+            raise unknown_name("cluster to train on alone", cluster, groups)
+        return [
+            other
+            for other in groups
+            if other != cluster and frozenset((cluster, other)) not in self.related
+        ]
+
     def cluster_of_each(
         self, tasks: Sequence[TemplatedTask], held_out: Sequence[str] = ()
     ) -> dict[str, str]:
@@ -234,6 +253,25 @@ class Split:
             raise InputError(
                 f"both trained on and held out: {', '.join(both)}. Take them out of one side"
             )
+
+    def with_training_on(self, cluster: str, view: ClusterView) -> "Split":
+        """Returns the split without the tasks that are trained on and not in a cluster.
+
+        Args:
+          cluster: the cluster that is trained on alone.
+          view: which tasks belong to which cluster.
+
+        Raises:
+          InputError: none of its tasks is trained on.
+        """
+        groups = view.group([get_task(name) for name in self.train])
+        if cluster not in groups:
+            raise InputError(
+                f"no task of the cluster {cluster!r} is left to train on alone beside what is held "
+                f"out: {', '.join(self.clusters) or 'nothing'}. Training has: {', '.join(groups)}"
+            )
+        names = tuple(task.name for task in groups[cluster])
+        return dataclasses.replace(self, train=names)
 
 
 def hold_out(

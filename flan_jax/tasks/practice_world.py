@@ -483,7 +483,7 @@ class Sandbox:
     validation: int = 200
     test: int = 200
     numbered: tuple[str, ...] = ("idx",)
-    fresh: bool = False
+    fresh: bool = True
     splits_knowledge: bool = False
     seed: int = 0
 

@@ -26,6 +26,8 @@ from flan_jax.training.flops import step_flops
 from flan_jax.training.optimizers import OptimizerConfig
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights.formats import source_facts
+from flan_jax.weights.model_folder import is_gone
+from flan_jax.weights.shipped import SHIPPED
 
 LOSS_CONTRACT = "sum over the supervised tokens of a batch / their number"
 PACKAGES = (
@@ -130,6 +132,27 @@ def _initial_source(training: TrainConfig) -> dict[str, object]:
     if training.warm_start is None:
         return {"seed": training.seed}
     return dict(source_facts(training.warm_start))
+
+
+def start_facts(training: TrainConfig) -> dict[str, object]:
+    """Returns what a run starts from, for its reports.
+
+    Args:
+      training: has the seed and the warm start.
+
+    Returns:
+      The seed of random parameters, or the warm start's path and a hash of its files. A warm start
+      that is gone, which a run that goes on does not need, has no hash.
+    """
+    source = training.warm_start
+    if source is None:
+        return {"parameters": "random", "seed": training.seed}
+    if is_gone(source):
+        return {"path": source}
+    facts: dict[str, object] = dict(source_facts(source))
+    if source in SHIPPED:
+        facts["what"] = SHIPPED[source]
+    return facts
 
 
 def trained_params_id(identity: JsonObject, step: int) -> dict[str, object]:

@@ -134,6 +134,9 @@ def rsqrt(
 TUNING_RATES: dict[Architecture, float] = {"encoder_decoder": 1e-3, "decoder": 3e-5}
 """Adafactor's constant rates for trained models: T5X's finetune.gin and T0 tune T5 at 1e-3, FLAN
 (Wei et al. 2021, section 2.4) its decoder at 3e-5."""
+RATE_FROM_SCRATCH = 1e-2
+"""Adafactor's rate for random parameters: that of T5's first 10,000 steps of pre-training (Raffel
+et al. 2020, section 3.1.2)."""
 HIGH_RATE = 5.0
 """Above so many times the usual rate a run says so."""
 

@@ -161,6 +161,7 @@ def _write_manifest(run: Run, settings: Settings, inputs: RunInputs) -> None:
         trainable=settings.training.trainable,
     )
     metadata["not_evaluated"] = inputs.data.not_evaluated
+    metadata["start"] = manifest.start_facts(settings.training)
     run.write_manifest(
         inputs.identity,
         metadata,

@@ -17,6 +17,7 @@ from flan_jax.pytrees import Params, merge, partition
 from flan_jax.weights import hugging_face, orbax, t5x
 from flan_jax.weights.orbax import latest_folder
 from flan_jax.weights.safetensors_folder import is_folder
+from flan_jax.weights.shipped import SHIPPED, local_folder
 
 FORMATS = ("flan_jax", "hugging_face", "t5x")
 
@@ -141,7 +142,7 @@ def format_of(source: str | Path) -> str:
             "Hugging Face folder to a local one"
         )
 
-    folder = Path(source).expanduser()
+    folder = local_folder(source)
     if folder.is_file():
         raise InputError(
             f"{source} is a file. Give a run directory, a Hugging Face folder or a T5X checkpoint"
@@ -183,8 +184,11 @@ def source_facts(source: str | Path) -> dict[str, str]:
         checkpoint.
 
     Returns:
-      The path, and a hash of the files' names, sizes and modification times.
+      The path, and a hash of the files' names, sizes and modification times. Of a shipped model the
+      name, and a hash of what the files hold: each installation has other times.
     """
+    if str(source) in SHIPPED:
+        return {"path": str(source), "files": _content_hash(local_folder(source))}
     root = epath.Path(source).expanduser()
     if format_of(source) == "flan_jax":
         root = epath.Path(latest_folder(source))
@@ -200,6 +204,15 @@ def source_facts(source: str | Path) -> dict[str, str]:
     if "://" not in path:
         path = str(Path(source).expanduser().resolve())
     return {"path": path, "files": digest[:16]}
+
+
+def _content_hash(folder: Path) -> str:
+    """Returns a hash of the contents of the files in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def check_target(target: str | Path) -> None:

@@ -54,6 +54,7 @@ from flan_jax.weights.shapes import (
     unstacked_arrays,
     unstacked_shapes,
 )
+from flan_jax.weights.shipped import local_folder
 
 Companions: TypeAlias = Mapping[str, JsonObject | Path]
 """Files beside a model's weights: {name: content, or a file to copy}."""
@@ -643,7 +644,7 @@ def copy_tokenizer_files(
       is_used: whether its tokenizer is the target's.
     """
     names = (GENERATION_FILE, *(TOKENIZER_FILES if is_used else ()))
-    _copy_files(Path(source).expanduser(), Path(target).expanduser(), names)
+    _copy_files(local_folder(source), Path(target).expanduser(), names)
 
 
 def _copy_files(source: Path, target: Path, names: Sequence[str]) -> None:

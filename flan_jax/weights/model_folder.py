@@ -18,6 +18,7 @@ from flan_jax.weights.families import differences
 from flan_jax.weights.formats import format_of
 from flan_jax.weights.hugging_face import ROW_FORMAT_FILE
 from flan_jax.weights.safetensors_folder import CONFIG_FILE
+from flan_jax.weights.shipped import SHIPPED, local_folder
 
 CONFIG_CLASSES = {cls.__name__: cls for cls in (EncoderDecoderConfig, DecoderConfig)}
 
@@ -46,7 +47,7 @@ def model_of(warm_start: str | Path) -> ModelConfig | None:
             "language-model-adapted ones), t5_1_0_base.gin, mt5_base.gin or ul2.gin"
         )
     if kind == "hugging_face":
-        return _hugging_face_model(Path(warm_start).expanduser())
+        return _hugging_face_model(local_folder(warm_start))
     fields = _manifest(warm_start).get("identity", {}).get("model")
     if fields is None:
         return None
@@ -65,7 +66,9 @@ def tokenizer_of(warm_start: str | Path) -> str | None:
     """
     if format_of(warm_start) == "t5x":
         return None
-    folder = Path(warm_start).expanduser()
+    if str(warm_start) in SHIPPED:
+        return "practice"
+    folder = local_folder(warm_start)
     if (folder / "tokenizer.json").is_file() or any(folder.glob("*.model")):
         return str(warm_start)
     return _manifest(warm_start).get("data", {}).get("tokenizer")
@@ -89,7 +92,7 @@ def default_row_format(warm_start: str | Path | None) -> str | JsonObject | None
         return None
     if kind == "flan_jax":
         return _manifest(warm_start).get("identity", {}).get("row_format")
-    folder = Path(warm_start).expanduser()
+    folder = local_folder(warm_start)
     exported = read_json(folder / ROW_FORMAT_FILE)
     if exported is not None:
         return exported
@@ -112,7 +115,7 @@ def is_gone(warm_start: str | Path) -> bool:
       warm_start: as in `model_of`.
     """
     is_local = "://" not in str(warm_start)
-    return is_local and not Path(warm_start).expanduser().exists()
+    return is_local and not local_folder(warm_start).exists()
 
 
 def longest_row(warm_start: str | Path) -> int | None:
@@ -226,7 +229,7 @@ def stored_dtype(folder: str | Path) -> str | None:
     """
     if format_of(folder) != "hugging_face":
         return None
-    config_json = _config_json(Path(folder).expanduser())
+    config_json = _config_json(local_folder(folder))
     name = config_json.get("dtype") or config_json.get("torch_dtype")
     return name if isinstance(name, str) else None
 
@@ -294,7 +297,7 @@ def _json_object(file: Path) -> JsonObject:
 
 def _manifest(warm_start: str | Path) -> JsonObject:
     """Returns the manifest.json of the run that a folder is, or whose checkpoints/ it is."""
-    folder = Path(warm_start).expanduser()
+    folder = local_folder(warm_start)
     if folder.name == "checkpoints":
         folder = folder.parent
     manifest = read_json(folder / MANIFEST)

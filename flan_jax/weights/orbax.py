@@ -30,6 +30,7 @@ from flan_jax.weights.shapes import (
     is_stacked,
     shape_differences,
 )
+from flan_jax.weights.shipped import local_folder
 
 ITEMS = ("params", "rest")
 VISIBLE_WITHIN_SECONDS = 60
@@ -74,7 +75,7 @@ def latest_folder(source: str | Path) -> Path:
     Raises:
       InputError: there is no checkpoint.
     """
-    folder = Path(source).expanduser()
+    folder = local_folder(source)
     if (folder / "checkpoints").is_dir():
         folder = folder / "checkpoints"
     if not folder.is_dir():

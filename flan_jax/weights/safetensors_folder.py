@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from flan_jax.errors import InputError
 from flan_jax.json_files import JsonObject, read_json_object
 from flan_jax.weights.shapes import Shape
+from flan_jax.weights.shipped import local_folder
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
@@ -46,7 +47,7 @@ class Header(NamedTuple):
 
 def is_folder(path: str | Path) -> bool:
     """Returns whether `path` is a Hugging Face folder."""
-    return (Path(path).expanduser() / CONFIG_FILE).is_file()
+    return (local_folder(path) / CONFIG_FILE).is_file()
 
 
 class TensorFolder:
@@ -69,7 +70,7 @@ class TensorFolder:
         Raises:
           InputError: a file is missing or damaged.
         """
-        self.folder = Path(folder).expanduser()
+        self.folder = local_folder(folder)
         if not is_folder(self.folder):
             raise InputError(
                 f"{self.folder} is not a Hugging Face folder: it has no {CONFIG_FILE}. Give the "

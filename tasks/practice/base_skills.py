@@ -30,7 +30,7 @@ def yes_no(world, rng):
     told = draw_told(world, rng, 3)
     each = rng.choice(told)
     true = rng.random() < 0.5
-    asked = each.fact if true else each.wrong(rng)
+    asked = each.fact if true else each.wrong(told, rng)
     question = sentence(each.topic.ask_yes_no(asked, rng))
     return {
         "text": f"{_stated(told, rng)} Question: {question}? Answer:",
@@ -44,7 +44,7 @@ def true_false(world, rng):
     told = draw_told(world, rng, 3)
     each = rng.choice(told)
     true = rng.random() < 0.5
-    said = each.topic.say(each.fact if true else each.wrong(rng), rng)
+    said = each.topic.say(each.fact if true else each.wrong(told, rng), rng)
     return {
         "text": f"{_stated(told, rng)} Somebody says that {clause(said)}. That is",
         "options": ("right", "wrong"),

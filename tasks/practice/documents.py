@@ -15,10 +15,19 @@ from flan_jax.tasks.practice_world import Fact, clause, sentence
 from tasks.practice import everyday
 from tasks.practice.knowledge import knowledge
 from tasks.practice.scenes import scene
+from tasks.practice.word_games import word_game
 from tasks.practice.wordings import TOPICS
 
-_SHARES = {"reading": 0.6, "constant": 0.15, "scene": 0.1, "knowledge": 0.15}
+_SHARES = {
+    "reading": 0.58,
+    "constant": 0.12,
+    "scene": 0.06,
+    "knowledge": 0.12,
+    "game": 0.12,
+}
 """The share of each kind of document."""
+_CUT_AT_THE_END = 0.6
+"""The share of documents whose rest is their last words; of others it is up to half of them."""
 _SCENE_BESIDE = 0.1
 """The share of reading documents that have a scene beside the facts."""
 
@@ -32,12 +41,20 @@ def document(world, rng):
         text = scene(world, rng)
     elif kind == "knowledge":
         text = knowledge(world, rng)
+    elif kind == "game":
+        text = word_game(world, rng)
     elif rng.random() < _SCENE_BESIDE:
         text = "\n".join(rng.sample((_reading(world, rng), scene(world, rng)), 2))
     else:
         text = _reading(world, rng)
     words = text.split(" ")
-    cut = rng.randrange(len(words) // 5 + 1, len(words) - len(words) // 5)
+    # Most documents end with something that only their reader can say, as an answer to a question:
+    # cut there, most of what is to be predicted needs reading.
+    if rng.random() < _CUT_AT_THE_END:
+        rest = rng.randint(1, 4)
+    else:
+        rest = rng.randint(1, (len(words) + 1) // 2)
+    cut = max(len(words) - rest, 1)
     return {"beginning": " ".join(words[:cut]), "rest": " ".join(words[cut:]), "idx": 0}
 
 
@@ -88,19 +105,42 @@ class _Told:
         values = [v for v in self.world.values(self.fact.relation) if v not in taken]
         return rng.sample(values, min(count, len(values)))
 
-    def wrong(self, rng):
-        """Returns the fact with another value."""
-        (value,) = self.other_values(rng, 1)
+    def wrong(self, told, rng):
+        """Returns the fact with another value, often that of another subject of the text.
+
+        Whether a word occurs in the text is then no sign of what is true.
+
+        Args:
+          told: all facts of the text.
+          rng: the random numbers.
+        """
+        taken = (self.fact.subject, self.fact.value)
+        rivals = [
+            other.fact.value
+            for other in told
+            if other.topic == self.topic and other.fact.value not in taken
+        ]
+        if rivals and rng.random() < 0.7:
+            value = rng.choice(rivals)
+        else:
+            (value,) = self.other_values(rng, 1)
         return Fact(self.fact.relation, self.fact.subject, value)
 
 
-def draw_told(world, rng, count):
-    """Draws facts to state: no subject has two of a relation, and at times two share a subject."""
+def draw_told(world, rng, count, first_topic=None):
+    """Draws facts to state: no subject has two of a relation, and at times two share a subject.
+
+    Args:
+      world: the world of the text.
+      rng: the random numbers.
+      count: the number of facts.
+      first_topic: the topic of the first fact; None for any.
+    """
     told = []
     seen = set()
     subject_of = {}
     while len(told) < count:
-        topic = rng.choice(TOPICS)
+        topic = rng.choice(TOPICS) if told else first_topic or rng.choice(TOPICS)
         kind = topic.relation.subjects
         subjects = getattr(world, kind)
         if kind in subject_of and rng.random() < 0.4:
@@ -114,7 +154,7 @@ def draw_told(world, rng, count):
         seen.add((subject, topic))
         subject_of[kind] = subject
         told.append(_Told(topic, fact, world))
-        if len(told) < count and rng.random() < 0.4:
+        if len(told) < count and rng.random() < 0.5:
             rival = _rival(topic, fact, world, rng)
             if rival is not None and (rival.subject, topic) not in seen:
                 seen.add((rival.subject, topic))
@@ -148,7 +188,7 @@ _OPENERS = (
 
 def _reading(world, rng):
     """Facts of a world of their own, and then things that only their reader can say."""
-    told = draw_told(world, rng, rng.randint(1, 5))
+    told = draw_told(world, rng, rng.choice((1, 1, 2, 2, 3, 4, 5)))
     opener = rng.choice(_OPENERS)
     shape = rng.random()
     if shape < 0.12:
@@ -158,7 +198,7 @@ def _reading(world, rng):
     else:
         statement = " ".join(each.state(rng) for each in told)
     pieces = [opener, statement] if opener else [statement]
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.choice((1, 1, 2, 3))):
         each = rng.choice(told)
         make = rng.choice(_FOLLOW_UPS)
         pieces.append(make(each, told, rng))
@@ -256,7 +296,7 @@ def _yes_no(each, told, rng):
     kind = rng.choice(("yes", "no", "yes", "no", "open"))
     if kind == "open":
         return _nobody_knows(each, told, rng)
-    fact = each.fact if kind == "yes" else each.wrong(rng)
+    fact = each.fact if kind == "yes" else each.wrong(told, rng)
     question = sentence(each.topic.ask_yes_no(fact, rng))
     name = _name(each.world, rng, told)
     answer = sentence(kind)
@@ -275,7 +315,7 @@ def _yes_no(each, told, rng):
 def _true_false(each, told, rng):
     """What is true or false by the text."""
     true = rng.random() < 0.5
-    said = each.topic.say(each.fact if true else each.wrong(rng), rng)
+    said = each.topic.say(each.fact if true else each.wrong(told, rng), rng)
     inner = clause(said)
     word = rng.choice(
         (("true", "false"), ("right", "wrong"), ("correct", "not correct"))
@@ -296,13 +336,22 @@ def _follows(each, told, rng):
     kind = rng.choice(("yes", "no", "open"))
     if kind == "open":
         return _nobody_knows(each, told, rng)
-    said = each.topic.say(each.fact if kind == "yes" else each.wrong(rng), rng)
+    said = each.topic.say(each.fact if kind == "yes" else each.wrong(told, rng), rng)
     inner = clause(said)
-    if kind == "yes":
+    if rng.random() < 0.5:
+        answer = sentence(kind)
+        frames = (
+            f"Does it follow that {inner}? {answer}.",
+            f"Can we conclude that {inner}? {answer}.",
+            f"Is it certain that {inner}? {answer}.",
+            f"{said} Does this follow? {answer}.",
+            f"{said} Does the text support it? {answer}.",
+            f"Then is it so that {inner}? {answer}.",
+        )
+    elif kind == "yes":
         frames = (
             f"From this it follows that {inner}.",
             f"We can be sure that {inner}.",
-            f"Does it follow that {inner}? Yes.",
             f"We can conclude that {inner}.",
             f"If that is so, then {inner}.",
             f"The text supports it: {inner}.",
@@ -311,7 +360,6 @@ def _follows(each, told, rng):
         frames = (
             f"From this it does not follow that {inner}. It is not so.",
             f"It cannot be that {inner}.",
-            f"Does it follow that {inner}? No.",
             f"To say that {inner} would be against the text.",
             f"Those who think that {inner} are mistaken.",
         )
@@ -370,7 +418,7 @@ def _same_meaning(each, told, rng):
         one, other = each.topic.say_twice(each.fact, rng)
     else:
         one = each.topic.say(each.fact, rng)
-        other = each.topic.say(each.wrong(rng), rng)
+        other = each.topic.say(each.wrong(told, rng), rng)
     frames = (
         (f'"{one}" "{other}" These two sentences mean the same.', f'"{one}" "{other}" These two sentences do not mean the same.'),
         (f"To say that {clause(one)} is the same as to say that {clause(other)}.", f"To say that {clause(one)} is not the same as to say that {clause(other)}."),
@@ -407,7 +455,7 @@ def _choice(each, told, rng):
 def _yes_no_choice(each, told, rng):
     """A list of possible answers, yes and no among them, and the right one."""
     kind = rng.choice(("yes", "no"))
-    fact = each.fact if kind == "yes" else each.wrong(rng)
+    fact = each.fact if kind == "yes" else each.wrong(told, rng)
     words = rng.choice((("yes", "no"), ("true", "false"), ("right", "wrong")))
     right = words[kind == "no"]
     if words[0] == "yes":
@@ -525,12 +573,16 @@ _FOLLOW_UPS = (
     _answer,
     _yes_no,
     _yes_no,
+    _yes_no,
     _true_false,
     _true_false,
+    _true_false,
+    _follows,
     _follows,
     _follows,
     _nobody_knows,
     _other_words,
+    _same_meaning,
     _same_meaning,
     _choice,
     _choice,

@@ -17,7 +17,7 @@ RUN = """\
 include 'train.gin'
 import tasks
 MODEL = @EncoderDecoderConfig()
-EncoderDecoderConfig.vocab_size = 2048
+EncoderDecoderConfig.vocab_size = 4096
 EncoderDecoderConfig.emb_dim = 16
 EncoderDecoderConfig.num_heads = 2
 EncoderDecoderConfig.head_dim = 8

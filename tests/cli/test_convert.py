@@ -20,7 +20,7 @@ from flan_jax.weights.orbax import load_params, save_params
 from flan_jax.weights.shapes import unstacked_arrays
 
 SIZES = {
-    "vocab_size": 2048,
+    "vocab_size": 4096,
     "emb_dim": 16,
     "num_heads": 2,
     "head_dim": 8,

@@ -59,6 +59,7 @@ def users_module(tmp_path, monkeypatch):
     (tmp_path / "users_module.py").write_text(MODULE)
     (tmp_path / "mine.gin").write_text(
         "include 'flan_mixture.gin'\n"
+        "include 'models/t5_nano.gin'\n"
         "import users_module\n"
         "EncoderDecoderConfig.dense = @DoubledDense\n"
         "ToyEngine.queue = 'short'\n"
@@ -121,9 +122,9 @@ def test_a_macro_without_a_value(refused):
     assert "the gin macro STEPS has no value" in refused(
         prepare.main, "--gin_file=train.gin", "--gin.MIXTURE=rte"
     )
-    named = ["--gin_file=flan_mixture.gin", "--gin_file=models/t5_nano.gin"]
+    named = ["--gin_file=flan_mixture.gin", "--gin_file=models/t5_1_1_small.gin"]
     assert "the gin macro TOKENIZER has no value" in refused(
-        prepare.main, *named, "--gin.from_warm_start.from_scratch_tokenizer=None"
+        prepare.main, *named, "--gin.SOURCE=tfds"
     )
 
 
@@ -239,7 +240,7 @@ def said(tmp_path, capsys):
     return load
 
 
-MIXTURE = "include 'flan_mixture.gin'\n"
+MIXTURE = "include 'flan_mixture.gin'\ninclude 'models/t5_nano.gin'\n"
 
 
 def test_settings_that_are_not_read_are_said(said):
@@ -250,17 +251,17 @@ def test_settings_that_are_not_read_are_said(said):
     )
     assert lines == [
         (
-            "GenerationConfig.temperature (2) is not read: no setting is @GenerationConfig(). Write "
+            "GenerationConfig.temperature (3) is not read: no setting is @GenerationConfig(). Write "
             "EvalConfig.generation = @GenerationConfig() too"
         ),
         (
-            "RowFormat.end (3) is not read: no setting is @RowFormat(). Write "
+            "RowFormat.end (4) is not read: no setting is @RowFormat(). Write "
             "ROW_FORMAT = @RowFormat() too"
         ),
-        "tran/Prompts.shots (4) is not read: no setting is @tran/Prompts()",
-        "STEP (5) is not read: no setting refers to %STEP. Did you mean STEPS?",
-        "DecoderConfig.remat (6) is not read: MODEL is of the class EncoderDecoderConfig",
-        "DecoderConfig.dtype (7) is not read: MODEL is of the class EncoderDecoderConfig",
+        "tran/Prompts.shots (5) is not read: no setting is @tran/Prompts()",
+        "STEP (6) is not read: no setting refers to %STEP. Did you mean STEPS?",
+        "DecoderConfig.remat (7) is not read: MODEL is of the class EncoderDecoderConfig",
+        "DecoderConfig.dtype (8) is not read: MODEL is of the class EncoderDecoderConfig",
     ]
 
 
@@ -287,7 +288,7 @@ def test_settings_of_the_command_line_that_are_not_read_are_said(said):
         "EvalConfig.generation = @GenerationConfig()\nGenerationConfig.temperature = 0.5\n",
         "ROW_FORMAT = @RowFormat()\nRowFormat.end = '{eos}'\n",
         # A sweep's settings are for another program.
-        "include 'few_shot.gin'\nVALUES = [1, 2]\nAblationConfig.axes = {'SEED': %VALUES}\n",
+        "include 'few_shot.gin'\ninclude 'models/t5_nano.gin'\nVALUES = [1, 2]\nAblationConfig.axes = {'SEED': %VALUES}\n",
         "include 'models/llama_nano.gin'\nDecoderConfig.remat = 'full'\nTOKENIZER = 'practice'\n",
     ],
 )
@@ -297,7 +298,7 @@ def test_nothing_is_said_of_settings_that_are_read(said, text):
 
 def test_nothing_is_said_of_a_runs_own_configuration(said):
     _, text = gin_settings.resolve(
-        ["few_shot.gin", "models/llama_nano.gin"], ["TOKENIZER = 'practice'"]
+        ["few_shot.gin", "models/t5_nano.gin", "models/llama_nano.gin"], []
     )
     assert "EncoderDecoderConfig." in text and "AblationConfig." in text
     assert said(text) == []
@@ -308,12 +309,12 @@ def test_the_arguments_of_a_users_layer_are_read(users_module, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_sizes_of_the_model_without_a_warm_start_are_said_with_one(said, tmp_path):
-    """They are not the folder's, and silently would not be applied."""
+def test_settings_of_a_folders_model(said, tmp_path):
+    """They change the folder's. Those of from_warm_start are said where MODEL is another."""
     run = tmp_path / "run"
     (run / "checkpoints" / "3" / "params").mkdir(parents=True)
     model = EncoderDecoderConfig(
-        vocab_size=2048,
+        vocab_size=4096,
         emb_dim=16,
         num_heads=2,
         head_dim=8,
@@ -322,25 +323,16 @@ def test_sizes_of_the_model_without_a_warm_start_are_said_with_one(said, tmp_pat
         num_decoder_layers=1,
     )
     model_folder.write_manifest(run, model, "practice", None)
+    first_run = "include 'flan_mixture.gin'\n"
     warm_start = f"WARM_START = {str(run)!r}"
-    sizes = (
-        "EncoderDecoderConfig.dropout_rate = 0.0\nEncoderDecoderConfig.emb_dim = 16\n"
-    )
-    lines = said(MIXTURE + sizes, warm_start)
-    assert lines[:-1] == [
-        (
-            f"EncoderDecoderConfig.dropout_rate (2) is not read: the model is that of {run}. To "
-            "change it, write from_warm_start.dropout_rate = 0.0"
-        )
-    ]
-    assert lines[-1].startswith(f"MODEL from {run}")
+    lines = said(f"{first_run}EncoderDecoderConfig.dropout_rate = 0.0\n", warm_start)
+    assert len(lines) == 1 and lines[0].startswith(f"MODEL from {run}")
 
     change = "from_warm_start.dropout_rate = 0.0\n"
-    assert len(said(MIXTURE + change, warm_start)) == 1
-    named = "include 'models/llama_nano.gin'\n"
-    assert said(MIXTURE + named + change, warm_start) == [
+    assert said(first_run + change, warm_start) == lines
+    assert said(MIXTURE + change, warm_start) == [
         (
             "from_warm_start.dropout_rate (3) is not read: MODEL is not @from_warm_start(). Write "
-            "DecoderConfig.dropout_rate"
+            "EncoderDecoderConfig.dropout_rate"
         )
     ]

@@ -13,7 +13,7 @@ def test_tokenizer(gin_file, tmp_path, capsys, refused):
         == 0
     )
     pieces = load_tokenizer(tmp_path / "small.model").vocab_size
-    assert 300 < pieces <= 2048
+    assert 300 < pieces <= 4096
     assert f"{pieces} pieces" in capsys.readouterr().out
     assert "name a *.model file" in refused(
         tokenizer.main, gin_file, "--gin.TOKENIZER=nowhere/small.model"

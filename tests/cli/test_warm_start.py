@@ -93,8 +93,12 @@ def test_settings_of_the_command_line_and_of_a_file_change_the_folders(llama, tm
 
 def test_without_a_warm_start_the_first_run_is_the_practice_model():
     settings = gin_settings.load_settings(["flan_mixture.gin"], [])
-    assert settings.model == gin_settings.load_model(["models/t5_nano.gin"])
+    assert settings.training.warm_start == "practice_t5"
+    assert settings.model == model_folder.model_of("practice_t5")
     assert settings.data.tokenizer == "practice"
+    named = gin_settings.load_settings(["flan_mixture.gin", "models/t5_nano.gin"], [])
+    assert named.training.warm_start is None
+    assert named.model == gin_settings.load_model(["models/t5_nano.gin"])
     assert settings.training.model_changes == ()
 
 
@@ -107,10 +111,11 @@ def test_the_learning_rate_of_a_kind_of_model(llama, tmp_path):
         return settings.optimizer.learning_rate
 
     save_model("t5", tmp_path / "t5")
-    assert rate() == 1e-2
+    assert rate() == TUNING_RATES["encoder_decoder"] == 1e-3
+    assert rate("models/t5_nano.gin") == 1e-2
     assert rate(WARM_START=str(llama)) == TUNING_RATES["decoder"] == 3e-5
     t5 = str(tmp_path / "t5")
-    assert rate(WARM_START=t5) == TUNING_RATES["encoder_decoder"] == 1e-3
+    assert rate(WARM_START=t5) == 1e-3
     # MODEL decides, as for a checkpoint of T5X, which names none.
     assert rate("models/llama_nano.gin", WARM_START=t5) == 3e-5
     assert rate(WARM_START=t5, LEARNING_RATE=0.5) == 0.5
@@ -149,14 +154,10 @@ def test_wrong_changes_are_refused(binding, message, llama):
 
 
 def test_no_model_and_no_warm_start(refused, tmp_path):
-    unset = "--gin.from_warm_start.from_scratch=None"
+    unset = "--gin.from_warm_start.default=None"
     said = refused(train.main, "--gin_file=flan_mixture.gin", unset)
     assert "neither a MODEL nor a WARM_START" in said
     assert "--gin.WARM_START=" in said and "--gin_file=models/" in said
-    said = refused(
-        train.main, "--gin_file=flan_mixture.gin", "--gin.from_warm_start.remat=full"
-    )
-    assert "from_warm_start.remat is set, but there is no WARM_START" in said
     said = refused(
         train.main, "--gin_file=flan_mixture.gin", f"--gin.WARM_START={tmp_path}/gone"
     )
@@ -213,8 +214,8 @@ def test_another_tokenizer_than_the_folders_is_said(llama, capsys):
 
 def test_folders_without_a_fitting_tokenizer(copied, refused):
     flags = [*SMALL, f"--gin.WARM_START={copied}", "--dry_run"]
-    save_tokenizer(copied, adds_bos=True, fillers=3000)
-    assert "has 3260 ids, the model an embedding of 2048" in refused(train.main, *flags)
+    save_tokenizer(copied, adds_bos=True, fillers=5000)
+    assert "has 5260 ids, the model an embedding of 4096" in refused(train.main, *flags)
 
     shutil.copyfile(gin_settings.GIN_FOLDER.parent / "flan_jax/data/practice.model", copied / "tokenizer.model")  # fmt: skip
     assert "two tokenizers that disagree" in refused(train.main, *flags)
@@ -335,11 +336,15 @@ def test_preflight_and_a_sweep_over_folders(llama, tmp_path, capsys):
 
 def test_runs_of_a_sweep_with_a_base_have_the_models_of_the_gin_file():
     """The base is not trained when the sweep is planned: its folder says nothing yet."""
-    ablation = gin_settings.load_ablation(["leave_one_cluster_out.gin"], [])
-    assert ablation.base is not None
+    unknown = [
+        "WARM_START = '/not/there'",
+        "from_warm_start.warm_start = None",
+        "from_warm_start.default = None",
+    ]
     settings = gin_settings.load_settings(
-        ["leave_one_cluster_out.gin"],
-        ["WARM_START = '/not/there'", "from_warm_start.warm_start = None"],
+        ["leave_one_cluster_out.gin", "models/t5_nano.gin"], unknown
     )
+    with pytest.raises(InputError, match="neither a MODEL nor a WARM_START whose"):
+        gin_settings.load_settings(["leave_one_cluster_out.gin"], unknown)
     assert settings.model == gin_settings.load_model(["models/t5_nano.gin"])
     assert not isinstance(settings.model, DecoderConfig)

@@ -82,6 +82,30 @@ def test_the_split_holds_out_a_cluster(monkeypatch):
     assert only_spell.split().held_out == ("toy_kind",)
 
 
+def test_one_cluster_is_trained_on_alone(monkeypatch):
+    clusters = {"a": "nli", "b": "paraphrase", "c": "sentiment", "d": "misc"}
+    for name, cluster in clusters.items():
+        task = dataclasses.replace(KIND, name=f"toy_{name}", cluster=cluster)
+        monkeypatch.setitem(TASKS, task.name, task)
+    monkeypatch.setitem(
+        MIXTURES, "toy", Mixture("toy", tuple(f"toy_{name}" for name in clusters))
+    )
+    # Paraphrase is related to inference: it is neither trained on nor held out.
+    assert changed(only="nli").split() == Split(
+        train=("toy_a",), held_out=("toy_c", "toy_d"), clusters=("sentiment", "misc")
+    )
+    assert changed(only="misc", held_out="nli").split() == Split(
+        train=("toy_d",), held_out=("toy_a",), clusters=("nli",)
+    )
+    with pytest.raises(InputError, match="cluster to train on alone 'sentimental'"):
+        changed(only="sentimental").split()
+    with pytest.raises(
+        InputError,
+        match="no task of the cluster 'paraphrase' is left to train on alone",
+    ):
+        changed(only="paraphrase", held_out="nli").split()
+
+
 def test_clusters_of_the_released_code(monkeypatch):
     rte = dataclasses.replace(KIND, name="rte")
     cola = dataclasses.replace(KIND, name="cola")

@@ -113,7 +113,7 @@ def test_the_rates_and_the_plan_have_the_settings(register, config_of):
     assert task_lengths(data.train["toy_kind"]).renderings == 2
     plan = data.plan("decoder")
     assert (plan.batch_size, plan.seed, plan.packing) == (3, 5, True)
-    assert plan.lengths == {"inputs": 64, "targets": 32}
+    assert plan.lengths == {"inputs": 64, "targets": 40}
     assert prepared(packing=False).plan("decoder").packing is False
 
 

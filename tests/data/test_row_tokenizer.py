@@ -193,7 +193,7 @@ def test_formats_have_fingerprints_of_their_own():
         ),
         ({"start": "{eos}{eos}"}, "which is not one special token"),
         ({"start": "word"}, "'word', which is not one special token"),
-        ({"start": 2048}, "RowFormat.start is 2048, but the vocabulary .* 0 to 2047"),
+        ({"start": 4096}, "RowFormat.start is 4096, but the vocabulary .* 0 to 4095"),
         ({"start": None, "end": ""}, "RowFormat.end is empty"),
         ({"start": None, "end": "{bos}"}, r"RowFormat.end is '\{bos\}'"),
     ],

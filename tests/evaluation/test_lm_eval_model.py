@@ -26,7 +26,7 @@ from flan_jax.training.state import init_state
 from flan_jax.weights.orbax import save_params
 
 SIZES = {
-    "vocab_size": 2048,
+    "vocab_size": 4096,
     "emb_dim": 16,
     "num_heads": 2,
     "head_dim": 8,

@@ -161,12 +161,22 @@ def test_the_table_names_scoring_and_exemplars_and_how_many_tasks():
     )
     task.scores[FEW_SHOT] = Score([values(55)], exemplars=1.25)
     table = control_blocks({"nli": [task, row("cb", before=40, after=50)]})[3]
-    cluster, rte, cb = table.rows
+    columns = zip(table.columns, zip(*table.rows, strict=True), strict=True)
+    _, cluster, rte, cb = [(name, *cells) for name, cells in columns]
     assert cluster[0] == "nli" and cluster[5].endswith("(1 of 2 tasks)")
     assert cluster[4].startswith("45.0 [")
     assert rte[5].startswith("70.0 [") and rte[5].endswith("(mean)")
     assert rte[6].endswith("(1.2 shots)") and rte[-1] == "sum 60.0, mean 70.0"
     assert cb[5] is None
+
+
+def test_many_tasks_have_a_row_each():
+    tasks = {f"cluster_{number}": [row(before=50, after=60)] for number in range(4)}
+    tasks["cluster_0"][0].scores[CLOZE] = Score(
+        [values(70, 1)], scoring="mean", scorings={}
+    )
+    table = control_blocks(tasks)[-2]
+    assert table.columns[0] == "held out" and len(table.rows) == 8
 
 
 def test_a_report_without_controls_has_no_section():

@@ -41,7 +41,7 @@ def test_a_finished_run(tmp_path):
     )
     assert (
         "the mean score of 2 tasks, over all templates, rises with training from 41.5% to 55.5% "
-        "(+14.0 points)" in page
+        "(+14.0 [" in page
     )
     assert "The run is finished: 2,000 steps in 1.5 minutes." in page
     assert "not FLAN's" in page.replace("&#39;", "'")
@@ -131,9 +131,33 @@ def test_means_are_of_the_tasks_scored_both_times(tmp_path):
         task("cb", before=scores(90.0)),
     )
     assert (
-        "the mean score of 1 of 2 tasks, over all templates, rises with training from 40.0% to "
-        "60.0%" in html(run)
+        "the mean score of 1 of 2 tasks, over all templates, is 40.0% before and 60.0% after "
+        "training" in html(run)
     )
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        ((70.0, (60.0, 80.0)), "rises with training from 50.0% to 70.0% (+20.0 ["),
+        ((30.0, (20.0, 40.0)), "falls with training from 50.0% to 30.0% (-20.0 ["),
+        (
+            (52.0, (42.0, 62.0)),
+            "does not change significantly with training: from 50.0% to 52.0% (+2.0 [",
+        ),
+    ],
+)
+def test_a_change_is_called_one_where_its_interval_is_off_zero(tmp_path, after, text):
+    score, interval = after
+    run = write_run(
+        tmp_path,
+        task(
+            "rte",
+            before=scores(50.0, interval=(40.0, 60.0)),
+            after=scores(score, interval=interval),
+        ),
+    )
+    assert text in html(run)
 
 
 @pytest.mark.parametrize(

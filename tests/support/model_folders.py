@@ -13,7 +13,7 @@ from transformers_models import untied
 
 from flan_jax.data.tokenizers import PRACTICE_MODEL
 
-VOCAB_SIZE = 2048
+VOCAB_SIZE = 4096
 """That of the practice tokenizer; those made here are smaller."""
 BOS, EOS = 1, 2
 

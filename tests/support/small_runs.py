@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS = 16
 FLAGS = (
     "--gin_file=flan_mixture.gin",
+    "--gin_file=models/t5_nano.gin",
     f"--gin.STEPS={STEPS}",
     "--gin.BATCH_SIZE=8",
     "--gin.LEARNING_RATE=0.03",

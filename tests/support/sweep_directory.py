@@ -138,6 +138,8 @@ def _write_run(path: Path, run: Mapping, state: str, scope: _Scope) -> None:
     (folder / "config.gin").write_text(config)
     held_out = point.get("HELD_OUT", "nli")
     held_out = [held_out] if isinstance(held_out, str) else held_out
+    if "DataConfig.only" in point:
+        held_out = [name for name in scope.clusters if name != point["DataConfig.only"]]
     write_json(folder / "manifest.json", _manifest(held_out, scope))
 
     rng = np.random.default_rng([7, run["index"]])

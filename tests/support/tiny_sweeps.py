@@ -8,6 +8,7 @@ from small_runs import ROOT, environment
 
 SMALL = """
 include 'flan_mixture.gin'
+include 'models/t5_nano.gin'
 STEPS = 4
 BATCH_SIZE = 8
 CheckpointConfig.every = 2
@@ -20,7 +21,7 @@ EncoderDecoderConfig.mlp_dim = 32
 EncoderDecoderConfig.num_encoder_layers = 1
 EncoderDecoderConfig.num_decoder_layers = 1
 """
-BASE = SMALL + "import tasks.plain_text\nMIXTURE = 'plain_text'\nHELD_OUT = None\n"
+BASE = SMALL + "import tasks.plain_text\nMIXTURE = 'documents'\nHELD_OUT = None\n"
 
 
 def axes(folder, text, base=True):

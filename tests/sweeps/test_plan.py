@@ -16,7 +16,7 @@ from flan_jax.tasks.task import TASKS
 TINY = [
     "STEPS = 4", "BATCH_SIZE = 8", "EncoderDecoderConfig.emb_dim = 32", "EncoderDecoderConfig.mlp_dim = 32",
 ]  # fmt: skip
-FILES = ["flan_mixture.gin"]
+FILES = ["flan_mixture.gin", "models/t5_nano.gin"]
 
 
 def planned(axes, bindings=(), sweep_dir="sweep", base=None):
@@ -129,6 +129,21 @@ def test_a_changed_template_is_another_run(monkeypatch):
     )
     monkeypatch.setattr(ablate, "_FINGERPRINTS", {})
     assert planned({"HELD_OUT": ["nli"]}).runs[0].id != first
+
+
+def test_each_cluster_is_trained_on_alone():
+    plan = planned({"DataConfig.only": "each"}, ["HELD_OUT = None"])
+    trained = [run.point["DataConfig.only"] for run in plan.runs]
+    assert len(trained) == len(set(trained)) == 9
+    for run in plan.runs:
+        split = plan.data[run.id].split()
+        assert run.name == f"only={run.point['DataConfig.only']}"
+        assert run.point["DataConfig.only"] not in split.clusters
+        assert len(split.clusters) >= 7
+    with pytest.raises(
+        InputError, match="HELD_OUT and DataConfig.only are both 'each'"
+    ):
+        planned({"DataConfig.only": "each", "HELD_OUT": "each"})
 
 
 def test_points_that_are_the_same_run_are_done_once():

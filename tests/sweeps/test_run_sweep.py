@@ -189,7 +189,7 @@ def test_a_job_finds_its_run_by_its_id_when_the_plan_has_changed(tmp_path):
 def refused_settings():
     """Settings that training refuses before it prepares data."""
     model = EncoderDecoderConfig(
-        vocab_size=2048,
+        vocab_size=4096,
         emb_dim=16,
         num_heads=2,
         head_dim=8,

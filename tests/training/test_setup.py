@@ -16,7 +16,7 @@ from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.setup import check_warm_start, prepare_run
 
 MODEL = EncoderDecoderConfig(
-    vocab_size=2048,
+    vocab_size=4096,
     emb_dim=16,
     num_heads=2,
     head_dim=8,

@@ -33,7 +33,7 @@ from flan_jax.training.train import (
 from flan_jax.weights.orbax import save_params
 
 MODEL = EncoderDecoderConfig(
-    vocab_size=2048,
+    vocab_size=4096,
     emb_dim=16,
     num_heads=2,
     head_dim=8,
