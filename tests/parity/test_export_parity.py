@@ -248,7 +248,8 @@ def test_greedy_answers_are_those_of_the_tuned_model(
         tokens = their_answer(model, inputs)
         assert tokens == answer.tolist()
         written = peer.decode(tokens, skip_special_tokens=True)
-        if rows.tokenizer.unknown_id not in tokens:
-            assert written.removeprefix(rows.format.answer_prefix) == (
-                rows.answer_text(answer)
-            )
+        ours = rows.answer_text(answer)
+        # A random model writes bytes that are no UTF-8: SentencePiece replaces the broken ones
+        # alone, transformers the whole run of bytes.
+        if rows.tokenizer.unknown_id not in tokens and "\ufffd" not in ours:
+            assert written.removeprefix(rows.format.answer_prefix) == ours
