@@ -184,8 +184,11 @@ def test_a_decoders_gradient_is_that_of_all_logits(make_batch, microbatches):
     params = init_state(config, optax.sgd(1.0), mesh, seed=0).params
     with use_mesh(mesh):
         placed = jax.device_put(batch, batch_sharding(mesh))
-        grads, sums = gradients(config, params, placed, microbatches)
+        found = gradients(config, params, placed, microbatches)
+    # Its collectives wait for threads of this process: nothing else may take them meanwhile.
+    grads, sums = jax.block_until_ready(found)
 
+    @jax.jit
     def mean_loss(params):
         logits = model.apply({"params": params}, batch)
         losses = optax.softmax_cross_entropy_with_integer_labels(
