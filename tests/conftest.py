@@ -14,6 +14,8 @@ XLA_FLAGS = [
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_force_host_platform_device_count=8",
+    # On a busy machine the devices' threads wait for one another; XLA aborts after 40 seconds.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600",
 ]
 os.environ["XLA_FLAGS"] = " ".join(XLA_FLAGS)
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
