@@ -59,13 +59,12 @@ def power_lines(settings: Settings, data: MixtureData) -> list[str]:
       settings: the run's settings.
       data: its prepared data.
     """
-    examples = {
-        task: store.meta["examples"]
-        for (task, split), store in data.evaluation.items()
-        if split == "test"
-    }
+    examples = {}
+    for name in data.split.held_out:
+        store = data.evaluation.get((name, "test"))
+        examples[name] = 0 if store is None else store.meta["examples"]
     by_cluster: dict[str, list[ScoredTask]] = {}
-    scored = scored_tasks(settings.data, examples)
+    scored = scored_tasks(settings.data.eval_prompts, examples)
     cluster_of = settings.data.cluster_of_each(list(scored))
     for name, task in scored.items():
         by_cluster.setdefault(cluster_of[name], []).append(task)

@@ -129,14 +129,25 @@ class DataConfig:
     def split(self) -> Split:
         """Returns the tasks that are trained on and those that are held out."""
         view = cluster_view(self.clusters)
-        tasks = mixture_or_task(self.mixture)
-        held_out = self.held_out
-        if self.only is not None and held_out is None:
-            held_out = view.unrelated(self.only, tasks)
-        split = hold_out(tasks, held_out, view=view, known=list(TASKS.values()))
+        split = hold_out(
+            mixture_or_task(self.mixture),
+            self.held_out_clusters,
+            view=view,
+            known=list(TASKS.values()),
+        )
         if self.only is None:
             return split
         return split.with_training_on(self.only, view)
+
+    @property
+    def held_out_clusters(self) -> tuple[str, ...]:
+        """The names of the clusters that are held out, as `held_out` and `only` say."""
+        if self.held_out is None and self.only is not None:
+            view = cluster_view(self.clusters)
+            return tuple(view.unrelated(self.only, mixture_or_task(self.mixture)))
+        if isinstance(self.held_out, str):
+            return (self.held_out,)
+        return tuple(self.held_out or ())
 
     def cluster_of_each(self, tasks: Iterable[str]) -> dict[str, str]:
         """Returns {task: the cluster that it is counted in}, see ClusterView.cluster_of_each.
@@ -144,13 +155,11 @@ class DataConfig:
         Args:
           tasks: the names of tasks.
         """
-        held_out = self.held_out or ()
-        if isinstance(held_out, str):
-            held_out = (held_out,)
-        view = cluster_view(self.clusters)
+        named = self.held_out_clusters
         if self.only is not None:
-            held_out = (*held_out, self.only)
-        return view.cluster_of_each([get_task(name) for name in tasks], held_out)
+            named = (*named, self.only)
+        view = cluster_view(self.clusters)
+        return view.cluster_of_each([get_task(name) for name in tasks], named)
 
     @property
     def selection(self) -> Selection:

@@ -16,7 +16,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from flan_jax.data.config import DataConfig
+from flan_jax.tasks.prompts import Prompts
 from flan_jax.tasks.task import get_task
 
 LEVEL = 0.05
@@ -59,21 +59,21 @@ class ScoredTask:
 
 
 def scored_tasks(
-    data: DataConfig, examples: Mapping[str, int] | None = None
+    prompts: Prompts, examples: Mapping[str, int]
 ) -> dict[str, ScoredTask]:
-    """Returns how much of each held-out task a run scores, by the task's name.
+    """Returns how much of each task a run scores, by the task's name.
 
     Args:
-      data: the settings of the run's data.
-      examples: the number of test examples of tasks that have been prepared. Of others as many are
-        counted as `eval_examples` allows.
+      prompts: how the examples are shown.
+      examples: the number of test examples of each held-out task. Tasks without any, or without a
+        template to evaluate them in, are left out.
     """
-    known = examples or {}
     tasks = {}
-    for name in data.split().held_out:
-        templates = data.eval_prompts.templates_for(get_task(name))
+    for name, count in examples.items():
+        templates = prompts.templates_for(get_task(name))
         shown = sum(not template.turned_around for template in templates)
-        tasks[name] = ScoredTask(known.get(name, data.eval_examples), shown)
+        if count and shown:
+            tasks[name] = ScoredTask(count, shown)
     return tasks
 
 

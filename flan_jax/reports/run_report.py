@@ -268,7 +268,10 @@ def _verdict(run: RunFiles, mean: ScoreRow) -> str:
     tasks = plural(total, "task")
     if count < total:
         tasks = f"{count} of {tasks}"
-    subject = f"On the held-out cluster {run.held_out_name} the mean score of {tasks}"
+    clusters = "clusters" if ", " in run.held_out_name else "cluster"
+    subject = (
+        f"On the held-out {clusters} {run.held_out_name} the mean score of {tasks}"
+    )
     sentences = [
         f"{subject}, over all templates, {_change_text(run, mean)}",
         _interval_text(mean.latest.interval),

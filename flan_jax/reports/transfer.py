@@ -1,6 +1,6 @@
 """Which cluster helps which: the sweep that trains on each cluster alone (DataConfig.only)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,13 +52,11 @@ def effects(results: Results) -> list[Effect]:
     place = axes.index(ONLY)
     headline = results.sweep.headline_setting
     found: list[tuple[str, ScoreRow]] = []
-    for setting, clusters in results.by_setting.items():
-        others = [value for i, value in enumerate(setting) if i != place]
-        if others != [value for i, value in enumerate(headline) if i != place]:
-            continue
-        for cluster in clusters:
+    for trained in results.sweep.axes[ONLY]:
+        setting = (*headline[:place], trained, *headline[place + 1 :])
+        for cluster in results.by_setting.get(setting, ()):
             if cluster.mean is not None and cluster.mean.difference is not None:
-                found.append((setting[place], cluster.mean))
+                found.append((trained, cluster.mean))
     q_values = false_discovery_rates([row.p_value for _, row in found])
     return [
         Effect(trained, row.name, row, q_value)
@@ -151,24 +149,21 @@ def _difference(effect: Effect) -> float:
 
 
 def _figure(found: Sequence[Effect]) -> html.Figure:
-    names = list(
-        dict.fromkeys(
-            [effect.trained for effect in found] + [effect.scored for effect in found]
-        )
-    )
-    by_pair: Mapping[tuple[str, str], Effect] = {
-        (effect.trained, effect.scored): effect for effect in found
-    }
+    trained = [effect.trained for effect in found]
+    scored = [effect.scored for effect in found]
+    names = list(dict.fromkeys(trained + scored))
+    rows = [names.index(name) for name in trained]
+    columns = [names.index(name) for name in scored]
+    differences = [_difference(effect) for effect in found]
     values = np.full((len(names), len(names)), np.nan)
-    for (trained, scored), effect in by_pair.items():
-        values[names.index(trained), names.index(scored)] = _difference(effect)
+    values[rows, columns] = differences
 
     figure = figures.new_figure(1.8 + 0.38 * len(names))
     axes = figure.subplots()
-    limit = max(float(np.nanmax(np.abs(values))), 1.0)
+    limit = max(float(np.abs(differences).max()), 1.0)
     image = axes.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit)
-    for (trained, scored), effect in by_pair.items():
-        _write(axes, names.index(scored), names.index(trained), effect, limit)
+    for effect, row, column in zip(found, rows, columns, strict=True):
+        _write(axes, column, row, effect, limit)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("scored", fontsize=9)

@@ -73,7 +73,10 @@ def power_lines(plan: Plan) -> list[str]:
         condition = {axis: v for axis, v in run.point.items() if axis != "SEED"}
         key = repr(condition)
         seeds[key] += 1
-        scored = scored_tasks(plan.data[run.id])
+        data = plan.data[run.id]
+        # The data is not prepared: of each task at most so many examples are scored.
+        most = dict.fromkeys(data.split().held_out, data.eval_examples)
+        scored = scored_tasks(data.eval_prompts, most)
         tasks_of[key] = list(scored.values())
         every_task |= scored
     conditions = [key for key, tasks in tasks_of.items() if tasks]
@@ -81,12 +84,10 @@ def power_lines(plan: Plan) -> list[str]:
         return []
     least_seeds = min(seeds[key] for key in conditions)
 
-    def difference(key: str) -> float:
-        return resolvable_difference(
-            tasks_of[key], least_seeds, comparisons=len(conditions)
-        )
-
-    finest, coarsest = min(conditions, key=difference), max(conditions, key=difference)
+    differences = [
+        resolvable_difference(tasks_of[key], least_seeds, comparisons=len(conditions))
+        for key in conditions
+    ]
     seeds_text = plural(least_seeds, "seed")
     lines = [
         f"what {seeds_text} can show four times of five (flan_jax/evaluation/power.py):"
@@ -95,7 +96,7 @@ def power_lines(plan: Plan) -> list[str]:
         lines.append(
             f"one of the {len(conditions)} conditions beside the untuned model, at the level of "
             "all: "
-            f"{difference(finest):.1f} to {difference(coarsest):.1f} points"
+            f"{min(differences):.1f} to {max(differences):.1f} points"
         )
     of_all = power_text(list(every_task.values()), least_seeds)
     lines.append(

@@ -209,12 +209,15 @@ def run_metadata(
     if mixture is not None:
         flops = step_flops(model, config.batch_size, mixture.lengths, trainable)
         model_facts["flops_per_step"] = flops
+    held_out = config.held_out
+    if config.only is not None:
+        held_out = list(config.held_out_clusters)
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "data": {
             "mixture": config.mixture,
-            "held_out": config.held_out,
+            "held_out": held_out,
             "source": config.source,
             "tokenizer": config.tokenizer,
         },

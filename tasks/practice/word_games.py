@@ -5,6 +5,8 @@ read no word games stayed at chance there for thousands of steps. To find a word
 it, and an answer that is a word of the text teaches it step by step.
 """
 
+import itertools
+
 from flan_jax.tasks.practice_world import sentence
 
 _LABELS = (("Yes", "No"), ("True", "False"), ("Right", "Wrong"))
@@ -17,12 +19,10 @@ def word_game(world, rng):
         world.products, world.countries, world.places_in_town, world.sports, world.drinks,
         world.months, world.materials, world.numbers,
     )  # fmt: skip
-    words = sorted(
-        {word for kind in rng.sample(kinds, rng.randint(2, 4)) for word in kind}
-    )
-    return rng.choice((_twice, _twice, _is_any_twice, _same, _same, _among, _among))(
-        words, rng
-    )
+    drawn = rng.sample(kinds, rng.randint(2, 4))
+    words = sorted(set(itertools.chain.from_iterable(drawn)))
+    game = rng.choice((_twice, _twice, _is_any_twice, _same, _same, _among, _among))
+    return game(words, rng)
 
 
 def _listed(words, rng):

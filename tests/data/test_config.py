@@ -94,6 +94,7 @@ def test_one_cluster_is_trained_on_alone(monkeypatch):
     assert changed(only="nli").split() == Split(
         train=("toy_a",), held_out=("toy_c", "toy_d"), clusters=("sentiment", "misc")
     )
+    assert changed(only="nli").held_out_clusters == ("sentiment", "misc")
     assert changed(only="misc", held_out="nli").split() == Split(
         train=("toy_d",), held_out=("toy_a",), clusters=("nli",)
     )

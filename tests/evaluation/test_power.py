@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import tasks  # noqa: F401 (registers)
 from flan_jax.bootstrap import bootstrap
 from flan_jax.evaluation.power import (
     ASSUMED,
@@ -10,8 +11,11 @@ from flan_jax.evaluation.power import (
     Spread,
     power_text,
     resolvable_difference,
+    scored_tasks,
     standard_error,
 )
+from flan_jax.tasks.prompts import Prompts
+from flan_jax.tasks.task import get_task
 
 
 def test_a_textbook_case():
@@ -54,12 +58,12 @@ def test_the_bootstrap_of_a_run_finds_about_the_same_error():
 
 
 def test_more_of_anything_resolves_more():
-    def found(examples=50, templates=7, tasks=1, **more):
-        return resolvable_difference([ScoredTask(examples, templates)] * tasks, **more)
+    def found(examples=50, templates=7, count=1, **more):
+        return resolvable_difference([ScoredTask(examples, templates)] * count, **more)
 
     assert found(examples=200) < found()
     assert found(templates=10) < found()
-    assert found(tasks=5) < found()
+    assert found(count=5) < found()
     assert found(seeds=3) < found()
     assert found(comparisons=12) > found()
 
@@ -80,3 +84,10 @@ def test_what_cannot_be_reached_is_said():
     """Neither more examples nor more seeds of two templates make it finer by a point."""
     text = power_text([ScoredTask(1_000_000, 2)], seeds=100)
     assert "neither examples nor seeds reach it" in text
+
+
+def test_what_is_scored_of_a_task():
+    """A task without examples is not, and neither are templates that ask for something else."""
+    found = scored_tasks(Prompts(), {"rte": 30, "cb": 0})
+    assert found == {"rte": ScoredTask(30, len(get_task("rte").eval_templates))}
+    assert scored_tasks(Prompts(only=0), {"rte": 30}) == {"rte": ScoredTask(30, 1)}

@@ -72,8 +72,7 @@ def test_all_of_them_are_small():
     assert sum(file.stat().st_size for file in files if file.is_file()) <= 12e6
 
 
-def test_it_can_do_what_a_base_must_be_able_to(name, tmp_path):
-    """On documents of its own seed; the scores that training.json names are those of test rows."""
+def test_its_scores_are_those_that_it_names(name, tmp_path):
     training = read_json_object(shipped.local_folder(name) / "training.json")
     command = [
         sys.executable,
