@@ -1,7 +1,9 @@
 """Plain text to train a base model on, and the skills that it is to teach; in no mixture of FLAN.
 
-In a gin file that imports this module, MIXTURE = 'base' with HELD_OUT = 'base_skills' trains on the
-documents and scores the skills; gin/base_lm.gin does so, and gin/base_lm_decoder.gin for a decoder.
+In a gin file that imports this module, MIXTURE = 'word_games' trains on word games alone, and
+MIXTURE = 'base' with HELD_OUT = 'base_skills' on all documents, and scores the skills. A model that
+begins with the games learns to read much sooner. gin/base_games.gin and gin/base_lm.gin do so;
+'word_game_texts' and 'base_decoder' are for decoders.
 """
 
 import dataclasses
@@ -19,15 +21,22 @@ from flan_jax.tasks.practice_world import MakeRow, Sandbox
 from flan_jax.tasks.templates import Segment
 from tasks.practice import base_skills, documents
 
-DOCUMENTS = TemplatedTask(
-    name="documents",
-    cluster="plain_text",
-    title="Documents",
-    source=Sandbox(documents.document, train=400_000),
-    fields=lambda row: {"beginning": row["beginning"], "answer": row["rest"]},
-    metrics=(rouge,),
-    templates=(FormatTemplate("{beginning}"),),
-)
+
+def _in_two_parts(name: str, title: str, make: MakeRow) -> TemplatedTask:
+    """Returns a task of documents: a model reads their beginning and writes the rest."""
+    return TemplatedTask(
+        name=name,
+        cluster="plain_text",
+        title=title,
+        source=Sandbox(make, train=400_000),
+        fields=lambda row: {"beginning": row["beginning"], "answer": row["rest"]},
+        metrics=(rouge,),
+        templates=(FormatTemplate("{beginning}"),),
+    )
+
+
+WORD_GAMES = _in_two_parts("word_games", "Word games", documents.word_games_alone)
+DOCUMENTS = _in_two_parts("documents", "Documents", documents.document)
 
 
 class _WholeText:
@@ -41,9 +50,12 @@ class _WholeText:
         return [Segment(f"{fields['beginning']} {fields['answer']}", True)]
 
 
-TEXTS = dataclasses.replace(
-    DOCUMENTS, name="texts", title="Whole documents", templates=(_WholeText(),)
-)
+def _as_whole_texts(task: TemplatedTask, name: str) -> TemplatedTask:
+    return dataclasses.replace(task, name=name, templates=(_WholeText(),))
+
+
+WORD_GAME_TEXTS = _as_whole_texts(WORD_GAMES, "word_game_texts")
+TEXTS = _as_whole_texts(DOCUMENTS, "texts")
 
 
 def _skill(name: str, title: str, make: MakeRow) -> TemplatedTask:
@@ -66,7 +78,8 @@ BASE_SKILLS = (
     _skill("base_choice", "Copies the right option", base_skills.choice),
 )
 
-_TASKS = {task.name: task for task in (DOCUMENTS, TEXTS, *BASE_SKILLS)}
+_PLAIN_TEXTS = (WORD_GAMES, DOCUMENTS, WORD_GAME_TEXTS, TEXTS)
+_TASKS = {task.name: task for task in (*_PLAIN_TEXTS, *BASE_SKILLS)}
 
 # A collection, not registered tasks: a mixture of all registered tasks is of instructions alone.
 register_collection(

@@ -192,8 +192,13 @@ def check_metrics(
       group: the field that names the group of a row, see TemplatedTask.group.
 
     Raises:
-      InputError: a metric cannot score a task with these options, or without groups.
+      InputError: there is no metric, or one cannot score a task with these options, or without
+        groups.
     """
+    if not metrics:
+        raise InputError(
+            "metrics is empty, so that nothing could be scored; leave it out for accuracy"
+        )
     for metric in map(find_metric, metrics):
         if metric.mean_of_groups and group is None:
             raise InputError(

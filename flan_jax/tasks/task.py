@@ -76,6 +76,7 @@ class TemplatedTask:
         for attribute, value in (
             ("templates", self.templates),
             ("options", self.options),
+            ("metrics", self.metrics),
         ):
             if isinstance(value, list):
                 raise InputError(

@@ -1,33 +1,42 @@
 """What a base model must be able to do before it is worth tuning, asked in its own wording.
 
 Each row is the beginning of a document as `documents` writes it, up to an answer. No row is an
-instruction, and no option is listed unless copying one is what is asked for.
+instruction, and no option is listed unless copying one is what is asked for. The text tells the
+same of three subjects, so that no answer is right because it is the only one of its kind.
 """
 
 from flan_jax.tasks.practice_world import clause, sentence
-from tasks.practice.documents import draw_told
+from tasks.practice.documents import draw_rivals
 
 
 def _stated(told, rng):
     return " ".join(each.topic.say(each.fact, rng) for each in told)
 
 
+def _options(each, told, rng):
+    """Returns the values that the text states and one that it does not, in any order."""
+    stated = [other.fact.value for other in told]
+    unstated = [value for value in each.other_values(rng, 4) if value not in stated]
+    options = [*stated, unstated[0]]
+    return tuple(rng.sample(options, len(options)))
+
+
 def answer(world, rng):
-    """A question for a value that the text states; the options are four values."""
-    told = draw_told(world, rng, 3)
+    """A question for a value that the text states; other options are those of others in it."""
+    told = draw_rivals(world, rng, 3)
     each = rng.choice(told)
-    options = [each.fact.value, *each.other_values(rng, 3)]
+    options = _options(each, told, rng)
     question = each.topic.ask(each.fact, rng)
     return {
         "text": f"{_stated(told, rng)} Question: {question} Answer:",
-        "options": tuple(rng.sample(options, len(options))),
+        "options": options,
         "answer": each.fact.value,
     }
 
 
 def yes_no(world, rng):
     """A question whether something that the text states, or contradicts, is true."""
-    told = draw_told(world, rng, 3)
+    told = draw_rivals(world, rng, 3)
     each = rng.choice(told)
     true = rng.random() < 0.5
     asked = each.fact if true else each.wrong(told, rng)
@@ -41,7 +50,7 @@ def yes_no(world, rng):
 
 def true_false(world, rng):
     """A statement that the text makes in other words, or contradicts."""
-    told = draw_told(world, rng, 3)
+    told = draw_rivals(world, rng, 3)
     each = rng.choice(told)
     true = rng.random() < 0.5
     said = each.topic.say(each.fact if true else each.wrong(told, rng), rng)
@@ -54,10 +63,9 @@ def true_false(world, rng):
 
 def choice(world, rng):
     """A question with its possible answers in a list, of which the text states one."""
-    told = draw_told(world, rng, 3)
+    told = draw_rivals(world, rng, 3)
     each = rng.choice(told)
-    options = [each.fact.value, *each.other_values(rng, 3)]
-    options = tuple(rng.sample(options, len(options)))
+    options = _options(each, told, rng)
     listed = "\n".join(f"- {option}" for option in options)
     question = each.topic.ask(each.fact, rng)
     return {

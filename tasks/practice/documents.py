@@ -12,50 +12,107 @@ import itertools
 
 from flan_jax.tasks import practice_world
 from flan_jax.tasks.practice_world import Fact, clause, sentence
-from tasks.practice import everyday
+from tasks.practice.gaps import cut_at_gap, exercise, gap, unmarked
 from tasks.practice.knowledge import knowledge
 from tasks.practice.scenes import scene
 from tasks.practice.word_games import word_game
 from tasks.practice.wordings import TOPICS
 
 _SHARES = {
-    "reading": 0.58,
-    "constant": 0.12,
-    "scene": 0.06,
+    "reading": 0.43,
+    "constant": 0.06,
+    "scene": 0.07,
     "knowledge": 0.12,
-    "game": 0.12,
+    "game": 0.32,
 }
 """The share of each kind of document."""
-_CUT_AT_THE_END = 0.6
-"""The share of documents whose rest is their last words; of others it is up to half of them."""
+_EXERCISES = 0.5
+"""The share of the documents with gaps that have numbers in them."""
+_GAMES_AS_EXERCISES = 0.8
+"""The same of documents that are word games alone."""
+_CUT_AT_A_GAP = 0.7
+"""The share of the other documents with gaps that are cut before one of them."""
 _SCENE_BESIDE = 0.1
 """The share of reading documents that have a scene beside the facts."""
+_RIVALS = 0.6
+"""The share of reading documents whose facts are all of one relation."""
+_FEW_WORDINGS = 0.5
+"""The share of those in which each fact is told in one of two wordings."""
+_LONGEST = 560
+"""The characters of the longest text. A longer one would lose its end, where its questions are."""
+_BRIDGES = (
+    "The missing words:",
+    "What is missing?",
+    "Here is what is missing:",
+    "These words go there:",
+)
+"""What stands between a text with numbers and the words that they stand for."""
 
 
 def document(world, rng):
-    """A text of a few sentences, cut in two between two words."""
+    """A text of a few sentences, in two parts: its beginning, and what a reader is to say."""
+    text = _text(world, rng)
+    while len(text) > _LONGEST:
+        text = _text(world, rng)
+    return _in_two_parts(text, _EXERCISES, rng)
+
+
+def word_games_alone(world, rng):
+    """A document of word games, for a model that cannot read yet."""
+    return _in_two_parts(_word_games(world, rng), _GAMES_AS_EXERCISES, rng)
+
+
+def _in_two_parts(text, exercises, rng):
+    """Divides a text.
+
+    Args:
+      text: a text with its gaps marked.
+      exercises: the share of texts whose beginning is the whole text with numbers in its gaps.
+      rng: the random numbers.
+    """
+    if rng.random() < exercises:
+        parts = exercise(text)
+        if parts is not None:
+            numbered, words = parts
+            return _row(f"{numbered}\n{rng.choice(_BRIDGES)}", words)
+    if rng.random() < _CUT_AT_A_GAP:
+        parts = cut_at_gap(text, rng)
+        if parts is not None:
+            return _row(*parts)
+    return _row(*_cut_anywhere(unmarked(text), rng))
+
+
+def _row(beginning, rest):
+    return {"beginning": beginning, "rest": rest, "idx": 0}
+
+
+def _cut_anywhere(text, rng):
+    """Cuts a text between two words of its second half."""
+    words = text.split(" ")
+    rest = rng.randint(1, (len(words) + 1) // 2)
+    cut = max(len(words) - rest, 1)
+    return " ".join(words[:cut]), " ".join(words[cut:])
+
+
+def _text(world, rng):
+    """A text with its gaps marked."""
     (kind,) = rng.choices(list(_SHARES), _SHARES.values())
     if kind == "constant":
-        text = _known_facts(practice_world.world(), rng)
-    elif kind == "scene":
-        text = scene(world, rng)
-    elif kind == "knowledge":
-        text = knowledge(world, rng)
-    elif kind == "game":
-        text = word_game(world, rng)
-    elif rng.random() < _SCENE_BESIDE:
-        text = "\n".join(rng.sample((_reading(world, rng), scene(world, rng)), 2))
-    else:
-        text = _reading(world, rng)
-    words = text.split(" ")
-    # Most documents end with something that only their reader can say, as an answer to a question:
-    # cut there, most of what is to be predicted needs reading.
-    if rng.random() < _CUT_AT_THE_END:
-        rest = rng.randint(1, 4)
-    else:
-        rest = rng.randint(1, (len(words) + 1) // 2)
-    cut = max(len(words) - rest, 1)
-    return {"beginning": " ".join(words[:cut]), "rest": " ".join(words[cut:]), "idx": 0}
+        return _known_facts(practice_world.world(), rng)
+    if kind == "scene":
+        return scene(world, rng)
+    if kind == "knowledge":
+        return knowledge(world, rng)
+    if kind == "game":
+        return _word_games(world, rng)
+    if rng.random() < _SCENE_BESIDE:
+        return "\n".join(rng.sample((_reading(world, rng), scene(world, rng)), 2))
+    return _reading(world, rng)
+
+
+def _word_games(world, rng):
+    joiner = "\n" if rng.random() < 0.3 else " "
+    return joiner.join(word_game(world, rng) for _ in range(rng.randint(1, 3)))
 
 
 def _known_facts(world, rng):
@@ -127,6 +184,25 @@ class _Told:
         return Fact(self.fact.relation, self.fact.subject, value)
 
 
+def draw_rivals(world, rng, count, topic=None):
+    """Draws facts of one relation about different subjects, each with a value of its own.
+
+    Args:
+      world: the world of the text.
+      rng: the random numbers.
+      count: the number of facts; fewer are drawn if the relation has too few values.
+      topic: what the facts are about; None for any topic.
+    """
+    topic = topic or rng.choice(TOPICS)
+    subjects = getattr(world, topic.relation.subjects)
+    values = world.values(topic.relation)
+    count = min(count, len(subjects), len(values) // 2)
+    subjects = rng.sample(subjects, count)
+    values = rng.sample([v for v in values if v not in subjects], count)
+    facts = [Fact(topic.relation, *each) for each in zip(subjects, values, strict=True)]
+    return [_Told(topic, fact, world) for fact in facts]
+
+
 def draw_told(world, rng, count, first_topic=None):
     """Draws facts to state: no subject has two of a relation, and at times two share a subject.
 
@@ -188,7 +264,14 @@ _OPENERS = (
 
 def _reading(world, rng):
     """Facts of a world of their own, and then things that only their reader can say."""
-    told = draw_told(world, rng, rng.choice((1, 1, 2, 2, 3, 4, 5)))
+    count = rng.choice((1, 2, 2, 3, 3, 4))
+    if rng.random() < _RIVALS:
+        topic = rng.choice(TOPICS)
+        if rng.random() < _FEW_WORDINGS:
+            topic = topic.in_few_words(rng)
+        told = draw_rivals(world, rng, max(count, 2), topic)
+    else:
+        told = draw_told(world, rng, count)
     opener = rng.choice(_OPENERS)
     shape = rng.random()
     if shape < 0.12:
@@ -198,7 +281,7 @@ def _reading(world, rng):
     else:
         statement = " ".join(each.state(rng) for each in told)
     pieces = [opener, statement] if opener else [statement]
-    for _ in range(rng.choice((1, 1, 2, 3))):
+    for _ in range(rng.choice((2, 3, 4, 5, 6))):
         each = rng.choice(told)
         make = rng.choice(_FOLLOW_UPS)
         pieces.append(make(each, told, rng))
@@ -281,12 +364,12 @@ def _answer(each, told, rng):
 def _question_and_answer(each, told, question, answer, rng):
     name = _name(each.world, rng, told)
     frames = (
-        f"{question} {sentence(answer)}.",
-        f'"{question}" asked {name}. The answer is {answer}.',
-        f'"{question}" "{sentence(answer)}," said {name}.',
-        f"Question: {question} Answer: {answer}",
-        f"{question}\n{answer}",
-        f"{name} asked: {question} Somebody said: {answer}.",
+        f"{question} {gap(sentence(answer))}.",
+        f'"{question}" asked {name}. The answer is {gap(answer)}.',
+        f'"{question}" "{gap(sentence(answer))}," said {name}.',
+        f"Question: {question} Answer: {gap(answer)}",
+        f"{question}\n{gap(answer)}",
+        f"{name} asked: {question} Somebody said: {gap(answer)}.",
     )
     return rng.choice(frames)
 
@@ -299,15 +382,17 @@ def _yes_no(each, told, rng):
     fact = each.fact if kind == "yes" else each.wrong(told, rng)
     question = sentence(each.topic.ask_yes_no(fact, rng))
     name = _name(each.world, rng, told)
-    answer = sentence(kind)
+    short, answer = gap(kind), gap(sentence(kind))
     frames = (
         f"{question}? {answer}.",
-        f'"{question}?" asked {name}. The answer is {kind}.',
+        f'"{question}?" asked {name}. The answer is {short}.',
         f'"{question}?" "{answer}," said {name}.',
-        f"Question: {question}? Answer: {kind}",
-        f"{question}?\n{kind}",
+        f"Question: {question}? Answer: {short}",
+        f"{question}?\n{short}",
         f"{question}, yes or no? {answer}.",
-        f"{name} wants to know: {question[:1].lower()}{question[1:]}? We have to say {kind}.",
+        f"{question}? {answer}, {gap(each.fact.value)}.",
+        f"{question}? It is {gap(each.fact.value)}, so {short}.",
+        f"{name} wants to know: {question[:1].lower()}{question[1:]}? We have to say {short}.",
     )
     return rng.choice(frames)
 
@@ -317,15 +402,19 @@ def _true_false(each, told, rng):
     true = rng.random() < 0.5
     said = each.topic.say(each.fact if true else each.wrong(told, rng), rng)
     inner = clause(said)
-    word = rng.choice(
+    words = rng.choice(
         (("true", "false"), ("right", "wrong"), ("correct", "not correct"))
-    )[not true]
+    )
+    word = gap(words[not true])
     frames = (
         f"So it is {word} that {inner}.",
         f"That {inner} is {word}.",
-        f"Is this true or false? {said} It is {'true' if true else 'false'}.",
+        f"Is this true or false? {said} It is {gap('true' if true else 'false')}.",
         f"{said} This is {word}.",
         f"By what we read, it is {word} that {inner}.",
+        f"{said} This is {word}. What is right is {gap(each.fact.value)}.",
+        f"Somebody says that {inner}. What is right is {gap(each.fact.value)}. That is {word}.",
+        f"Somebody says that {inner}. That is {word}.",
         f"Somebody says that {inner}. That is {word}.",
     )
     return rng.choice(frames)
@@ -339,7 +428,7 @@ def _follows(each, told, rng):
     said = each.topic.say(each.fact if kind == "yes" else each.wrong(told, rng), rng)
     inner = clause(said)
     if rng.random() < 0.5:
-        answer = sentence(kind)
+        answer = gap(sentence(kind))
         frames = (
             f"Does it follow that {inner}? {answer}.",
             f"Can we conclude that {inner}? {answer}.",
@@ -347,32 +436,36 @@ def _follows(each, told, rng):
             f"{said} Does this follow? {answer}.",
             f"{said} Does the text support it? {answer}.",
             f"Then is it so that {inner}? {answer}.",
+            f"Can we conclude that {inner}? {answer}, {gap(each.fact.value)}.",
         )
     elif kind == "yes":
         frames = (
-            f"From this it follows that {inner}.",
-            f"We can be sure that {inner}.",
-            f"We can conclude that {inner}.",
+            f"From this it {gap('follows')} that {inner}.",
+            f"We can {gap('be sure')} that {inner}.",
+            f"We can conclude that {inner}. {gap('It is so')}.",
             f"If that is so, then {inner}.",
-            f"The text supports it: {inner}.",
+            f"To say that {inner} would be {gap('close')} to the text.",
+            f"Those who think that {inner} are {gap('not mistaken')}.",
+            f"The text {gap('supports')} it: {inner}.",
         )
     else:
         frames = (
-            f"From this it does not follow that {inner}. It is not so.",
-            f"It cannot be that {inner}.",
-            f"To say that {inner} would be against the text.",
-            f"Those who think that {inner} are mistaken.",
+            f"From this it {gap('does not follow')} that {inner}.",
+            f"We can conclude that {inner}? {gap('It is not so')}.",
+            f"It {gap('cannot be')} that {inner}.",
+            f"To say that {inner} would be {gap('against')} the text.",
+            f"Those who think that {inner} are {gap('mistaken')}.",
         )
     return rng.choice(frames)
 
 
 def _nobody_knows(each, told, rng):
     """Something about which the text says nothing."""
-    subjects = {(o.fact.subject, o.topic) for o in told}
+    stated = {(o.fact.subject, o.fact.relation) for o in told}
     same_kind = [
         t for t in TOPICS if t.relation.subjects == each.topic.relation.subjects
     ]
-    unsaid = [t for t in same_kind if (each.fact.subject, t) not in subjects]
+    unsaid = [t for t in same_kind if (each.fact.subject, t.relation) not in stated]
     if not unsaid:
         return _answer(each, told, rng)
     topic = rng.choice(unsaid)
@@ -381,13 +474,13 @@ def _nobody_knows(each, told, rng):
     inner = clause(topic.say(fact, rng))
     question = topic.ask_yes_no(fact, rng)
     frames = (
-        f"Whether {inner}, nobody can say.",
-        f"Is it so that {inner}? It is not possible to tell.",
-        f"{sentence(question)}? It's impossible to say.",
-        f"We cannot know whether {inner}.",
-        f"{topic.ask(fact, rng)} The text does not say.",
-        f"{sentence(question)}, yes or no? We do not know.",
-        f"Maybe {inner}, and maybe not.",
+        f"Whether {inner}, {gap('nobody can say')}.",
+        f"Is it so that {inner}? {gap('It is not possible to tell')}.",
+        f"{sentence(question)}? {gap('It is impossible to say')}.",
+        f"We {gap('cannot know')} whether {inner}.",
+        f"{topic.ask(fact, rng)} {gap('The text does not say')}.",
+        f"{sentence(question)}, yes or no? {gap('We do not know')}.",
+        f"{gap('Maybe')} {inner}, and maybe not.",
     )
     return rng.choice(frames)
 
@@ -398,6 +491,9 @@ def _nobody_knows(each, told, rng):
 def _other_words(each, told, rng):
     """A fact again, in other words."""
     said = each.say_again(rng)
+    value = each.fact.value
+    if value in said:
+        said = gap(value).join(said.rsplit(value, 1))
     opener = rng.choice(
         (
             "In other words,",
@@ -419,13 +515,17 @@ def _same_meaning(each, told, rng):
     else:
         one = each.topic.say(each.fact, rng)
         other = each.topic.say(each.wrong(told, rng), rng)
+    yes_or_no = gap("Yes" if same else "No")
+    mean = gap("mean" if same else "do not mean")
+    is_same = gap("is the same" if same else "is not the same")
+    agree = gap("agree" if same else "do not agree")
     frames = (
-        (f'"{one}" "{other}" These two sentences mean the same.', f'"{one}" "{other}" These two sentences do not mean the same.'),
-        (f"To say that {clause(one)} is the same as to say that {clause(other)}.", f"To say that {clause(one)} is not the same as to say that {clause(other)}."),
-        (f"{one} {other} Do both say the same? Yes.", f"{one} {other} Do both say the same? No."),
-        (f"One says: {one} The other says: {other} They agree.", f"One says: {one} The other says: {other} They do not agree."),
-    )  # fmt: skip
-    return rng.choice(frames)[not same]
+        f'"{one}" "{other}" These two sentences {mean} the same.',
+        f"To say that {clause(one)} {is_same} as to say that {clause(other)}.",
+        f"{one} {other} Do both say the same? {yes_or_no}.",
+        f"One says: {one} The other says: {other} They {agree}.",
+    )
+    return rng.choice(frames)
 
 
 # Choices.
@@ -434,20 +534,27 @@ def _same_meaning(each, told, rng):
 def _choice(each, told, rng):
     """Several possible answers, one of them right."""
     fact = each.fact
-    options = [fact.value, *each.other_values(rng, rng.randint(1, 3))]
+    count = rng.randint(1, 3)
+    rivals = [o.fact.value for o in told if o.topic == each.topic]
+    rivals = sorted(set(rivals) - {fact.value, fact.subject})
+    if rng.random() < 0.5 and len(rivals) >= count:
+        options = [fact.value, *rng.sample(rivals, count)]
+    else:
+        options = [fact.value, *each.other_values(rng, count)]
     rng.shuffle(options)
+    right = gap(fact.value)
     question = each.topic.ask(fact, rng)
     name = _name(each.world, rng, told)
     listed = "\n".join(f"- {option}" for option in options)
     in_a_row = f"{', '.join(options[:-1])} or {options[-1]}"
     listed_all = f"{', '.join(options[:-1])} and {options[-1]}"
     frames = (
-        f"{question} {sentence(in_a_row)}? The answer is {fact.value}.",
-        f"{question}\n{listed}\nThe right one is this: {fact.value}",
-        f"{question} Choose from these:\n{listed}\n{fact.value}",
-        f"{name} had the choice of {listed_all} and took the right answer, {fact.value}.",
-        f"There are {len(options)} options: {listed_all}. {question} {sentence(fact.value)}.",
-        f"{question}\n{listed}\n{name} picked {fact.value}.",
+        f"{question} {sentence(in_a_row)}? The answer is {right}.",
+        f"{question}\n{listed}\nThe right one is this: {right}",
+        f"{question} Choose from these:\n{listed}\n{right}",
+        f"{name} had the choice of {listed_all} and took the right answer, {right}.",
+        f"There are {len(options)} options: {listed_all}. {question} {gap(sentence(fact.value))}.",
+        f"{question}\n{listed}\n{name} picked {right}.",
     )
     return rng.choice(frames)
 
@@ -457,7 +564,7 @@ def _yes_no_choice(each, told, rng):
     kind = rng.choice(("yes", "no"))
     fact = each.fact if kind == "yes" else each.wrong(told, rng)
     words = rng.choice((("yes", "no"), ("true", "false"), ("right", "wrong")))
-    right = words[kind == "no"]
+    right = gap(words[kind == "no"])
     if words[0] == "yes":
         question = f"{sentence(each.topic.ask_yes_no(fact, rng))}?"
     else:
@@ -477,96 +584,6 @@ def _yes_no_choice(each, told, rng):
     return rng.choice(frames)
 
 
-# What people feel, and who is meant.
-
-_LIKED = (
-    "{s} liked it very much.",
-    "{s} was happy.",
-    "{s} would do it again.",
-    "It was a positive surprise for {s}.",
-    "{s} was full of praise.",
-    "{s} smiled.",
-)
-_DISLIKED = (
-    "{s} did not like it at all.",
-    "{s} was angry.",
-    "{s} will never do it again.",
-    "It was a negative surprise for {s}.",
-    "{s} had nothing good to say.",
-    "{s} was sad.",
-)
-
-
-def _mood(each, told, rng):
-    """What somebody found good or bad, and how that person felt."""
-    name = _name(each.world, rng, told)
-    good = rng.random() < 0.5
-    first, second = rng.sample(everyday.OPINION_WORDS["praise" if good else "blame"], 2)
-    what = rng.choice(
-        (
-            "book",
-            "film",
-            "song",
-            "meal",
-            "trip",
-            "town",
-            "day",
-            "play",
-            "house",
-            "evening",
-        )
-    )
-    article = "an" if first[0] in "aeiou" else "a"
-    said = rng.choice(
-        (
-            f"What {article} {first} {what}!",
-            f"The {what} was {first}.",
-            f'"The {what} is {first} and {second}," said {name}.',
-            f"{name} called the {what} {first}.",
-            f"For {name} it was {article} {first} {what}.",
-        )
-    )
-    felt = rng.choice(_LIKED if good else _DISLIKED).format(s=name)
-    if rng.random() < 0.3:
-        felt = f"Did {name} like it? {'Yes' if good else 'No'}."
-    return f"{said} {felt}"
-
-
-def _who_is_meant(each, told, rng):
-    """Somebody did something to somebody else: who is it that is meant?"""
-    woman = rng.random() < 0.5
-    one, two = rng.sample(each.world.women if woman else each.world.men, 2)
-    she = "she" if woman else "he"
-    thing = rng.choice(each.world.things)
-    what, meant, again = rng.choice(
-        (
-            (f"{one} thanked {two} because {she} had helped.", two, "had helped"),
-            (f"{one} thanked {two} because {she} had received help.", one, "had received help"),
-            (f"{one} sold {two} the {thing} because {she} needed money.", one, "needed money"),
-            (f"{one} sold {two} the {thing} because {she} needed one.", two, "needed one"),
-            (f"{one} waited for {two} because {she} was late.", two, "was late"),
-            (f"{one} waited for {two} because {she} was early.", one, "was early"),
-            (f"{one} gave {two} lessons because {she} knew so much.", one, "knew so much"),
-            (f"{one} gave {two} lessons because {she} was a beginner.", two, "was a beginner"),
-            (f"{one} beat {two} in the race, and {she} was proud.", one, "was proud"),
-            (f"{one} beat {two} in the race, and {she} was sad.", two, "was sad"),
-            (f"{one} asked {two}, but {she} got no answer.", one, "got no answer"),
-            (f"{one} asked {two}, but {she} kept silent.", two, "kept silent"),
-            (f"{one} lent {two} the {thing}, and then {she} brought it back.", two, "brought it back"),
-            (f"{one} lent {two} the {thing}, and then {she} got it back.", one, "got it back"),
-        )
-    )  # fmt: skip
-    other = two if meant == one else one
-    frames = (
-        f"{what} It was {meant} who {again}.",
-        f'{what} By "{she}" they mean {meant}.',
-        f"{what} Who {again}? {meant}.",
-        f"{what} So it was {meant}, not {other}.",
-        f"{what} Was it {other} who {again}? No, {meant}.",
-    )
-    return rng.choice(frames)
-
-
 _ANSWERED = (_answer, _answer, _yes_no, _true_false, _other_words, _choice)
 _FOLLOW_UPS = (
     _answer,
@@ -574,6 +591,8 @@ _FOLLOW_UPS = (
     _yes_no,
     _yes_no,
     _yes_no,
+    _yes_no,
+    _true_false,
     _true_false,
     _true_false,
     _true_false,
@@ -587,6 +606,5 @@ _FOLLOW_UPS = (
     _choice,
     _choice,
     _yes_no_choice,
-    _mood,
-    _who_is_meant,
+    _yes_no_choice,
 )

@@ -4,20 +4,21 @@ Causes and effects, how things are done, what is praise and what is blame, other
 words mean, numbers, news, questions, grammar and spelling. Each maker draws one passage.
 """
 
+import itertools
 import string
 
 from flan_jax.tasks import practice_words
 from flan_jax.tasks.practice_world import clause, draw_among, sentence
 from tasks.practice import everyday, misc, translation
 from tasks.practice.commonsense import everyday_words, third_person
+from tasks.practice.gaps import gap
+from tasks.practice.roles import roles, who_is_meant
 from tasks.practice.wordings import TOPICS
 
 
 def knowledge(world, rng):
-    """Returns one to three passages of everyday knowledge, of one or two kinds."""
-    makers = rng.sample(_MAKERS, rng.randint(1, 2))
-    if rng.random() < 0.4:
-        makers.append(makers[-1])
+    """Returns one to four passages of everyday knowledge."""
+    makers = rng.sample(_MAKERS, rng.randint(1, 4))
     joiner = "\n" if rng.random() < 0.3 else " "
     return joiner.join(make(world, rng) for make in makers)
 
@@ -53,9 +54,11 @@ def _cause_and_effect(world, rng):
             f"{effect} Why? Because {because}.",
             f"{effect} What could be the cause? Perhaps {because}.",
             f"{cause} What happened next? {effect}",
-            f"{effect} Was it {causes}? It was because {because}.",
-            f"{cause} What came of it?\n- {first}\n- {second}\nThe right one is this: {effect}",
-            f"{cause} Did that make sure that {clause(other_effect)}? No, but {so}.",
+            f"{effect} Was it {causes}? It was because {gap(because)}.",
+            f"{cause} What came of it?\n- {first}\n- {second}\nThe right one is this: {gap(effect)}",
+            f"{cause} Did that make sure that {clause(other_effect)}? {gap('No')}, but {so}.",
+            f"{cause} Did that make sure that {so}? {gap('Yes')}.",
+            f"{cause} {first} {second} Only one of the two fits: {gap(effect)}",
         )
     )
 
@@ -79,10 +82,10 @@ def _activity(world, rng):
                 f"This is done to {activity}."
             ),
             f"{person} wanted to {activity}, but did not {first}. So it could not be done.",
-            f"You have to {first}, you have to {second}: what comes next? You have to {last}.",
+            f"You have to {first}, you have to {second}: what comes next? You have to {gap(last)}.",
             (
                 f"{person} {does_first}, then {person} {does_second}. What comes next: {either}? "
-                f"One has to {last} in order to {activity}."
+                f"One has to {gap(last)} in order to {activity}."
             ),
             f"How to {activity}, in three steps: {first}, {second}, {last}.",
         )
@@ -100,8 +103,9 @@ def _errand(world, rng):
             f"If you want to {goal}, you need {tool}.",
             f"{person} wanted to {goal}. For that, {person} took {tool}.",
             f"With {tool} you can {goal}.",
-            f"How do you {goal}? Use {tool}.",
-            f"What does one need to {goal}, {tools}? One needs {tool}.",
+            f"How do you {goal}? Use {gap(tool)}.",
+            f"What does one need to {goal}, {tools}? One needs {gap(tool)}.",
+            f"Which would you use to {goal}: {tools}? I would use {gap(tool)}.",
             f"{person} tried to {goal} with {other_tool}. It went better with {tool}.",
             f'"What should I do if I want to {goal}?" asked {person}. "Use {tool}."',
         )
@@ -115,12 +119,14 @@ def _story(world, rng):
         [text.format(**words) for text in way] for way in rng.sample(ways, 2)
     )
     beginning = beginning.format(**words)
+    either = " ".join(rng.sample((ending, other_ending), 2))
     return rng.choice(
         (
             f"{beginning} {turn} {ending}",
             f"{beginning} {turn} In the end, {clause(ending)}.",
             f"{beginning} {turn} How did it end? {ending}",
             f"{beginning} {turn} It did not end like this: {other_ending} But: {ending}",
+            f"{beginning} {turn} Which is the end? {either} It is this: {gap(ending)}",
         )
     )
 
@@ -158,20 +164,75 @@ def _opinion(world, rng):
     )
     return rng.choice(
         (
-            f'"{remark}" That is {positive}.',
-            f"{remark} The feeling is {positive}.",
-            f"{remark} All in all, it was {good}.",
-            f"{remark} I am so {happy}.",
-            f"{remark} In short, the {subject} was {better}.",
-            f"{remark} That is to say, my visit was {good}.",
-            f'{person} said: "{remark}" So {person} {liked} it.',
-            f'{person} wrote: "{remark}" It was a {positive} review.',
-            f"{remark} Is this positive or negative? It is {positive}.",
-            f'{person} said: "{remark}" {friend} said: "It was {third}." So they agree.',
-            f"{person} called it {first}, {friend} called it {against}. They do not agree.",
-            f"To call something {first} is {'praise' if praised else 'blame'}.",
+            f'"{remark}" That is {gap(positive)}.',
+            f"{remark} The feeling is {gap(positive)}.",
+            f"{remark} All in all, it was {gap(good)}.",
+            f"{remark} Good or bad? {gap('Good' if praised else 'Bad')}.",
+            f"{remark} Would I say so to praise or to blame? To {gap('praise' if praised else 'blame')}.",
+            f"{remark} I am so {gap(happy)}.",
+            f"{remark} In short, the {subject} was {gap(better)}.",
+            f"{remark} That is to say, my visit was {gap(good)}.",
+            f'{person} said: "{remark}" So {person} {gap(liked)} it.',
+            f'{person} wrote: "{remark}" It was a {gap(positive)} review.',
+            f"{remark} Is this positive or negative? It is {gap(positive)}.",
+            f'{person} said: "{remark}" {friend} said: "It was {third}." So they {gap("agree")}.',
+            f"{person} called it {first}, {friend} called it {against}. They {gap('do not agree')}.",
+            f"To call something {first} is {gap('praise' if praised else 'blame')}.",
         )
     )
+
+
+_LIKED = (
+    "{s} liked it very much.",
+    "{s} was happy.",
+    "{s} would do it again.",
+    "It was a positive surprise for {s}.",
+    "{s} was full of praise.",
+    "{s} smiled.",
+)
+_DISLIKED = (
+    "{s} did not like it at all.",
+    "{s} was angry.",
+    "{s} will never do it again.",
+    "It was a negative surprise for {s}.",
+    "{s} had nothing good to say.",
+    "{s} was sad.",
+)
+
+
+def _mood(world, rng):
+    """What somebody found good or bad, and how that person felt."""
+    name = rng.choice(world.people)
+    good = rng.random() < 0.5
+    first, second = rng.sample(everyday.OPINION_WORDS["praise" if good else "blame"], 2)
+    what = rng.choice(
+        (
+            "book",
+            "film",
+            "song",
+            "meal",
+            "trip",
+            "town",
+            "day",
+            "play",
+            "house",
+            "evening",
+        )
+    )
+    article = "an" if first[0] in "aeiou" else "a"
+    said = rng.choice(
+        (
+            f"What {article} {first} {what}!",
+            f"The {what} was {first}.",
+            f'"The {what} is {first} and {second}," said {name}.',
+            f"{name} called the {what} {first}.",
+            f"For {name} it was {article} {first} {what}.",
+        )
+    )
+    felt = gap(rng.choice(_LIKED if good else _DISLIKED).format(s=name))
+    if rng.random() < 0.5:
+        felt = f"Did {name} like it? {gap('Yes' if good else 'No')}."
+    return f"{said} {felt}"
 
 
 # Other languages, and what words mean.
@@ -237,6 +298,8 @@ _SENSES = {
 def _sense(world, rng):
     word = rng.choice(list(_SENSES))
     one, other = rng.sample(_SENSES[word], 2)
+    senses = itertools.chain.from_iterable(_SENSES.values())
+    none = rng.choice(sorted(set(senses) - set(_SENSES[word])))
     person, friend = rng.sample(world.people, 2)
     return rng.choice(
         (
@@ -244,13 +307,14 @@ def _sense(world, rng):
             f'"{sentence(word)}" has two meanings: {one}, or {other}.',
             (
                 f'{person} says "{word}" and means {one}. {friend} also means {one}. In '
-                f'these two sentences "{word}" has the same meaning.'
+                f'these two sentences "{word}" has {gap("the same meaning")}.'
             ),
             (
                 f'{person} says "{word}" and means {one}. {friend} means {other}. In '
-                f'these two sentences "{word}" has different meanings.'
+                f'these two sentences "{word}" has {gap("different meanings")}.'
             ),
             f'Does "{word}" mean {one} or {other}? It can mean either.',
+            f'Can "{word}" mean {one}? {gap("Yes")}. Can it mean {none}? {gap("No")}.',
             f'Some people use "{word}" for {one}, others for {other}.',
         )
     )
@@ -276,18 +340,18 @@ def small_sum(world, rng):
     shared = f"{person} had {total} coins and gave {second} to {friend}."
     return rng.choice(
         (
-            f"{sentence(first)} and {second} make {total}.",
+            f"{sentence(first)} and {second} make {gap(total)}.",
             f"{one} + {two} = {one + two}",
             f"{one + two} - {two} = {one}",
-            f"{sentence(total)} minus {second} is {first}.",
-            f"{one} times {two} is {one * two}.",
+            f"{sentence(total)} minus {second} is {gap(first)}.",
+            f"{one} times {two} is {gap(str(one * two))}.",
             f"{sentence(first)} in digits is {one}, and {total} in digits is {one + two}.",
-            f"{person} has {one} coins and {friend} has {two}. Together it makes {one + two}.",
-            f"{shared} {person} has {left} coins left.",
-            f"{shared} How many coins are left? {sentence(left)}.",
+            f"{person} has {one} coins and {friend} has {two}. Together it makes {gap(str(one + two))}.",
+            f"{shared} {person} has {gap(left)} coins left.",
+            f"{shared} How many coins are left? {gap(sentence(left))}.",
             (
                 f"The {thing} cost {less} coins in the morning and {more} in the evening. "
-                f"The difference is {more - less}."
+                f"The difference is {gap(str(more - less))}."
             ),
             f"{more} is more than {less}.",
         )
@@ -302,7 +366,7 @@ def equation(world, rng):
     product = factor * value
     return rng.choice(
         (
-            f"If {factor} times {letter} is {product}, then {letter} is {value}.",
+            f"If {factor} times {letter} is {product}, then {letter} is {gap(str(value))}.",
             f"{factor}*{letter} = {product}, so {letter} = {value}.",
             f"{product} = {factor}*{letter}, so {letter} = {value}.",
             (
@@ -313,8 +377,8 @@ def equation(world, rng):
                 f"{factor}*{letter} - {added} = {product - added}. "
                 f"So {factor}*{letter} = {product}, and {letter} = {value}."
             ),
-            f"-{factor}*{letter} = {-product}. The solution is {letter} = {value}.",
-            f"What is {letter}, if {letter} plus {added} is {value + added}? It is {value}.",
+            f"-{factor}*{letter} = {-product}. The solution is {letter} = {gap(str(value))}.",
+            f"What is {letter}, if {letter} plus {added} is {value + added}? It is {gap(str(value))}.",
         )
     )
 
@@ -375,11 +439,11 @@ def _news(world, rng):
     person = rng.choice(world.people)
     return rng.choice(
         (
-            f"{text} This was in the part of the paper on {part}.",
-            f"{text} It is news about {part}.",
-            f"{text} {person}, who only reads about {part}, read it with interest.",
-            f"{text} {person}, who only reads about {other_part}, did not read it.",
-            f"Is this about {_in_order(part, other_part, rng)}? {text} It is about {part}.",
+            f"{text} This was in the part of the paper on {gap(part)}.",
+            f"{text} It is news about {gap(part)}.",
+            f"{text} {person}, who only reads about {part}, {gap('read it')} with interest.",
+            f"{text} {person}, who only reads about {other_part}, {gap('did not read it')}.",
+            f"Is this about {_in_order(part, other_part, rng)}? {text} It is about {gap(part)}.",
             f'In the news on {part}: "{text}"',
         )
     )
@@ -442,11 +506,11 @@ def _kind_of_answer(world, rng):
     person = rng.choice(world.people)
     return rng.choice(
         (
-            f'"{question}" To answer this, one has to name {kind}.',
-            f'"{question}" The answer will be {kind}.',
+            f'"{question}" To answer this, one has to name {gap(kind)}.',
+            f'"{question}" The answer will be {gap(kind)}.',
             f'"{question}" {person} asks for {kind}, not for {wrong}.',
-            f'Whoever asks "{question}" wants to hear {kind}.',
-            f'"{question}" Does this ask for {_in_order(kind, wrong, rng)}? For {kind}.',
+            f'Whoever asks "{question}" wants to hear {gap(kind)}.',
+            f'"{question}" Does this ask for {_in_order(kind, wrong, rng)}? For {gap(kind)}.',
         )
     )
 
@@ -506,15 +570,15 @@ def _grammar(world, rng):
     person = rng.choice(world.people)
     return rng.choice(
         (
-            f'"{correct}" To anybody who speaks English, this sentence sounds right.',
-            f'"{broken}" To anybody who speaks English, this sentence sounds wrong.',
-            f'"{correct}" The grammar is correct.',
-            f'"{broken}" The grammar is not correct.',
+            f'"{correct}" To anybody who speaks English, this sentence sounds {gap("right")}.',
+            f'"{broken}" To anybody who speaks English, this sentence sounds {gap("wrong")}.',
+            f'"{correct}" The grammar is {gap("correct")}.',
+            f'"{broken}" The grammar is {gap("not correct")}.',
             f'"{broken}" That is wrong. It should be: "{correct}"',
             f'{person} wrote: "{broken}" It had a mistake, and now it reads: "{correct}"',
             f'One does not say "{broken}", one says "{correct}"',
-            f'"{correct}" This sentence is acceptable.',
-            f'"{broken}" This sentence is not acceptable.',
+            f'"{correct}" This sentence is {gap("acceptable")}.',
+            f'"{broken}" This sentence is {gap("not acceptable")}.',
         )
     )
 
@@ -560,10 +624,10 @@ def _likeness(world, rng):
     unlike = rng.choice(other_topic.statements).format(s=unlike_subject, o=unlike_value)
     return rng.choice(
         (
-            f'"{said}" "{again}" They say exactly the same.',
-            f'"{said}" "{changed}" They are about the same subject, but they do not say the same.',
-            f'"{said}" "{about_other}" They are alike, but not about the same subject.',
-            f'"{said}" "{sentence(unlike)}" They have little in common.',
+            f'"{said}" "{again}" They {gap("say exactly the same")}.',
+            f'"{said}" "{changed}" They are about the same subject, but they {gap("do not say the same")}.',
+            f'"{said}" "{about_other}" They are alike, but {gap("not about the same subject")}.',
+            f'"{said}" "{sentence(unlike)}" They {gap("have little in common")}.',
         )
     )
 
@@ -623,9 +687,14 @@ def _words_together(world, rng):
 
 _MAKERS = (
     _cause_and_effect,
+    _cause_and_effect,
+    _activity,
     _activity,
     _errand,
+    _errand,
     _story,
+    _opinion,
+    _opinion,
     _opinion,
     _opinion,
     _translation,
@@ -636,8 +705,14 @@ _MAKERS = (
     _news,
     _kind_of_answer,
     _grammar,
+    _grammar,
     _spelling,
     _likeness,
     _heard,
     _words_together,
+    _mood,
+    roles,
+    roles,
+    who_is_meant,
+    who_is_meant,
 )

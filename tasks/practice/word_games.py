@@ -8,6 +8,7 @@ it, and an answer that is a word of the text teaches it step by step.
 import itertools
 
 from flan_jax.tasks.practice_world import sentence
+from tasks.practice.gaps import gap
 
 _LABELS = (("Yes", "No"), ("True", "False"), ("Right", "Wrong"))
 
@@ -21,8 +22,72 @@ def word_game(world, rng):
     )  # fmt: skip
     drawn = rng.sample(kinds, rng.randint(2, 4))
     words = sorted(set(itertools.chain.from_iterable(drawn)))
-    game = rng.choice((_twice, _twice, _is_any_twice, _same, _same, _among, _among))
+    if rng.random() < 0.6:
+        return _pairs(kinds, rng)
+    game = rng.choice((_twice, _is_any_twice, _same, _same, _among, _among))
     return game(words, rng)
+
+
+_SAY_PAIR = (
+    "{key}: {value}",
+    "{key} has {value}",
+    "{key} is for {value}",
+    "{key} goes with {value}",
+    "{value} belongs to {key}",
+    "{key} = {value}",
+    "for {key} write {value}",
+    "next to {key} stands {value}",
+)
+_ASK_PAIR = (
+    "{key}: {value}",
+    "What goes with {key}? {value}",
+    "{key} and {value}",
+    "Now {key}: {value}",
+    "Which word belongs to {key}? It is {value}",
+)
+
+
+def _pairs(kinds, rng):
+    """Words that belong together, and for some of them, in any order, the other word."""
+    keys, values = rng.sample(kinds, 2)
+    count = min(rng.choice((2, 2, 3, 3, 4, 5)), len(keys), len(values))
+    pairs = list(zip(rng.sample(keys, count), rng.sample(values, count), strict=True))
+    say = rng.choice(_SAY_PAIR)
+    said = [say.format(key=key, value=value) for key, value in pairs]
+    text = sentence(rng.choice((", ", "; ", ". ")).join(said))
+    asked = [rng.choice(pairs) for _ in range(rng.randint(1, count))]
+    ask = rng.choice(_ASK_PAIR)
+    answers = []
+    for key, value in asked:
+        if rng.random() < 0.25:
+            key, value = value, key
+        if rng.random() < 0.6:
+            answers.append(_is_pair(key, value, pairs, rng))
+        else:
+            answers.append(sentence(ask.format(key=key, value=gap(value))))
+    return f"{text}. {'. '.join(answers)}."
+
+
+def _is_pair(key, value, pairs, rng):
+    """Whether a word belongs to another, or rather to a third one."""
+    side = 0 if any(value == pair[0] for pair in pairs) else 1
+    others = [pair[side] for pair in pairs if pair[side] != value]
+    is_pair = rng.random() < 0.5
+    said = value if is_pair else rng.choice(others)
+    yes_or_no = gap(_LABELS[0][not is_pair])
+    label = gap(rng.choice(("right", "true") if is_pair else ("wrong", "false")))
+    right = gap(value)
+    frames = (
+        f"Does {said} go with {key}? {yes_or_no}",
+        f"{sentence(key)} and {said}, do they belong together? {yes_or_no}",
+        f"Somebody says that {said} belongs to {key}. That is {label}",
+        f"{sentence(key)} with {said}: {label}",
+        f"Does {said} go with {key}? {yes_or_no}, {right}",
+        f"{sentence(key)} with {said}: {label}, {right}",
+        f"Is {said} the word for {key}? The word is {right}, so {yes_or_no.lower()}",
+        f"Somebody says that {said} belongs to {key}. It should be {right}. That is {label}",
+    )
+    return rng.choice(frames)
 
 
 def _listed(words, rng):
@@ -35,10 +100,10 @@ def _twice(words, rng):
     twice = rng.choice(drawn)
     listed = _listed(rng.sample([*drawn, twice], len(drawn) + 1), rng)
     frames = (
-        f"{sentence(listed)}. Which word is there twice? {sentence(twice)}.",
-        f"{sentence(listed)}: one word comes twice. It is {twice}.",
-        f"In the list {listed} one word is there two times, {twice}.",
-        f"Find the word that I say twice: {listed}. It was {twice}.",
+        f"{sentence(listed)}. Which word is there twice? {gap(sentence(twice))}.",
+        f"{sentence(listed)}: one word comes twice. It is {gap(twice)}.",
+        f"In the list {listed} one word is there two times, {gap(twice)}.",
+        f"Find the word that I say twice: {listed}. It was {gap(twice)}.",
     )
     return rng.choice(frames)
 
@@ -50,7 +115,7 @@ def _is_any_twice(words, rng):
     if is_twice:
         drawn[0] = drawn[-1]
     listed = _listed(rng.sample(drawn, len(drawn)), rng)
-    answer = _LABELS[0][not is_twice]
+    answer = gap(_LABELS[0][not is_twice])
     frames = (
         f"{sentence(listed)}. Is one of the words there twice? {answer}.",
         f"{sentence(listed)}. Does a word come two times? {answer}.",
@@ -64,11 +129,12 @@ def _same(words, rng):
     is_same = rng.random() < 0.5
     if is_same:
         other = one
-    yes_or_no = _LABELS[0][not is_same]
-    label = rng.choice(_LABELS)[not is_same]
+    yes_or_no = gap(_LABELS[0][not is_same])
+    short = gap(_LABELS[0][not is_same].lower())
+    label = gap(rng.choice(_LABELS)[not is_same])
     frames = (
         f"{sentence(one)} and {other}: is that the same word? {yes_or_no}.",
-        f"Did you say {one}? What I said was {other}. So the answer is {yes_or_no.lower()}.",
+        f"Did you say {one}? What I said was {other}. So the answer is {short}.",
         f"I wrote {one}. You wrote {other}. We wrote the same word. {label}.",
         f"First word: {one}. Second word: {other}. Are they the same? {yes_or_no}.",
     )
@@ -83,11 +149,12 @@ def _among(words, rng):
     if is_among:
         word = rng.choice(listed_words)
     listed = _listed(listed_words, rng)
-    yes_or_no = _LABELS[0][not is_among]
-    label = rng.choice(_LABELS)[not is_among]
+    yes_or_no = gap(_LABELS[0][not is_among])
+    label = gap(rng.choice(_LABELS)[not is_among])
+    short = gap(rng.choice(("true", "right") if is_among else ("false", "wrong")))
     frames = (
         f"{sentence(listed)}. Is {word} among them? {yes_or_no}.",
-        f"{sentence(listed)}. Somebody says that {word} is in the list. That is {label.lower()}.",
+        f"{sentence(listed)}. Somebody says that {word} is in the list. That is {short}.",
         f"My list: {listed}. Your word: {word}. Your word is in my list. {label}.",
         f"{sentence(word)}: can you find it here? {sentence(listed)}. {yes_or_no}.",
     )

@@ -42,6 +42,16 @@ class Topic:
             sentence(text.format(s=fact.subject, o=fact.value)) for text in wordings
         ]
 
+    def in_few_words(self, rng) -> "Topic":
+        """Returns the topic with two of its wordings and one of its questions of each kind."""
+        return dataclasses.replace(
+            self,
+            statements=tuple(rng.sample(self.statements, 2)),
+            questions=(rng.choice(self.questions),),
+            back=(rng.choice(self.back),),
+            yes_no=(rng.choice(self.yes_no),),
+        )
+
     def ask(self, fact: Fact, rng) -> str:
         """Returns a question for the value of the fact."""
         return rng.choice(self.questions).format(s=fact.subject)

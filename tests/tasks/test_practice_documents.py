@@ -14,14 +14,17 @@ from flan_jax.tasks.practice_world import World
 from flan_jax.tasks.task import TASKS
 from tasks.plain_text import BASE_SKILLS, DOCUMENTS
 from tasks.practice.documents import draw_told
+from tasks.practice.gaps import exercise
 from tasks.practice.knowledge import equation, small_sum
+from tasks.practice.roles import roles
 from tasks.practice.scenes import SCENES, tell
+from tasks.practice.word_games import word_game
 from tasks.practice.wordings import TOPIC_OF, TOPICS
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return list(itertools.islice(DOCUMENTS.source.rows("train"), 6000))
+    return list(itertools.islice(DOCUMENTS.source.rows("train"), 10_000))
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +170,41 @@ def test_a_skill_of_the_base_has_one_right_option_at_no_fixed_place(task):
     )
     for row in rows[:50]:
         assert task.fields(row)["answer"] == row["answer"]
+
+
+@pytest.mark.parametrize("task", BASE_SKILLS, ids=lambda task: task.name)
+def test_a_skill_of_the_base_is_not_to_tell_the_only_word_of_a_kind(task):
+    """The text says the same of several subjects: a reader has to know who is asked about."""
+    for row in itertools.islice(task.source.rows("train"), 200):
+        if len(row["options"]) > 2:
+            facts = row["text"].split("\n")[0].lower()
+            stated = [option for option in row["options"] if option.lower() in facts]
+            assert row["answer"] in stated
+            assert len(stated) >= 2, row
+
+
+def test_pairs_of_words_are_asked_about_with_the_right_partner():
+    world = World.constant()
+    for seed in range(300):
+        text = word_game(world, random.Random(seed))
+        exercise_of_it = exercise(text)
+        assert exercise_of_it is not None
+        found = re.match(r"(.*?)\. What goes with (.*?)\? \(1\)", exercise_of_it[0])
+        if found:
+            answer = re.match(r"\(1\) ([^(]*)", exercise_of_it[1])[1].strip()
+            facts, key = found[1].lower(), found[2].lower()
+            pair = rf"\b{key}\W+(\w+ ){{0,4}}?{answer.lower()}\b"
+            turned = rf"\b{answer.lower()}\W+(\w+ ){{0,4}}?{key}\b"
+            assert re.search(pair, facts) or re.search(turned, facts), text
+
+
+def test_what_is_true_of_two_is_true_of_the_one_that_is_meant():
+    """A passage from one side and from the other says the same."""
+    world = World.constant()
+    for seed in range(300):
+        text = roles(world, random.Random(seed))
+        for said, answer in re.findall(r"Is it true that (.*?)\? ⟦(Yes|No)⟧", text):
+            for other, turned in re.findall(
+                r"One of them (.*?)\. That is ⟦(.*?)⟧", text
+            ):
+                assert (said == f"{turned} {other}") == (answer == "Yes"), text

@@ -134,6 +134,7 @@ def test_answer_is_required():
     [
         ({"templates": ()}, "no templates"),
         ({"options": ()}, "options is empty"),
+        ({"metrics": ()}, "metrics is empty, so that nothing could be scored"),
         ({"options": None}, "names no options"),
         ({"cluster": ""}, "is in no cluster"),
         ({"name": "a/b"}, "names folders"),
@@ -176,6 +177,7 @@ def test_resolve_source_says_what_is_missing():
     [
         ("templates", [FormatTemplate("x")], "templates is a list; write a tuple"),
         ("options", ["a", "b"], "options is a list; write a tuple"),
+        ("metrics", ["accuracy"], "metrics is a list; write a tuple"),
         ("source", object(), "its source, of the class object, has no rows"),
     ],
 )
