@@ -1,9 +1,8 @@
 """Plain text to train a base model on, and the skills that it is to teach; in no mixture of FLAN.
 
 In a gin file that imports this module, MIXTURE = 'word_games' trains on word games alone, and
-MIXTURE = 'base' with HELD_OUT = 'base_skills' on all documents, and scores the skills. A model that
-begins with the games learns to read much sooner. gin/base_games.gin and gin/base_lm.gin do so;
-'word_game_texts' and 'base_decoder' are for decoders.
+MIXTURE = 'base' with HELD_OUT = 'base_skills' on all documents, and scores the skills.
+gin/base_games.gin and gin/base_lm.gin do so; 'word_game_texts' and 'base_decoder' are for decoders.
 """
 
 import dataclasses
