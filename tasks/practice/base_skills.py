@@ -2,7 +2,7 @@
 
 Each row is the beginning of a document as `documents` writes it, up to an answer. No row is an
 instruction, and no option is listed unless copying one is what is asked for. The text tells the
-same of three subjects, so that no answer is right because it is the only one of its kind.
+same of several subjects, so that no answer is right because it is the only one of its kind.
 """
 
 from flan_jax.tasks.practice_world import clause, sentence

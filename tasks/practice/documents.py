@@ -162,6 +162,16 @@ class _Told:
         values = [v for v in self.world.values(self.fact.relation) if v not in taken]
         return rng.sample(values, min(count, len(values)))
 
+    def rival_values(self, told):
+        """Returns the values that the text names for other subjects, without this fact's own.
+
+        Args:
+          told: all facts of the text.
+        """
+        taken = (self.fact.subject, self.fact.value)
+        values = [each.fact.value for each in told if each.topic == self.topic]
+        return [value for value in dict.fromkeys(values) if value not in taken]
+
     def wrong(self, told, rng):
         """Returns the fact with another value, often that of another subject of the text.
 
@@ -171,12 +181,7 @@ class _Told:
           told: all facts of the text.
           rng: the random numbers.
         """
-        taken = (self.fact.subject, self.fact.value)
-        rivals = [
-            other.fact.value
-            for other in told
-            if other.topic == self.topic and other.fact.value not in taken
-        ]
+        rivals = self.rival_values(told)
         if rivals and rng.random() < 0.7:
             value = rng.choice(rivals)
         else:
@@ -415,7 +420,6 @@ def _true_false(each, told, rng):
         f"{said} This is {word}. What is right is {gap(each.fact.value)}.",
         f"Somebody says that {inner}. What is right is {gap(each.fact.value)}. That is {word}.",
         f"Somebody says that {inner}. That is {word}.",
-        f"Somebody says that {inner}. That is {word}.",
     )
     return rng.choice(frames)
 
@@ -535,8 +539,7 @@ def _choice(each, told, rng):
     """Several possible answers, one of them right."""
     fact = each.fact
     count = rng.randint(1, 3)
-    rivals = [o.fact.value for o in told if o.topic == each.topic]
-    rivals = sorted(set(rivals) - {fact.value, fact.subject})
+    rivals = each.rival_values(told)
     if rng.random() < 0.5 and len(rivals) >= count:
         options = [fact.value, *rng.sample(rivals, count)]
     else:

@@ -7,10 +7,8 @@ instead, as in the exercises of a schoolbook.
 
 import re
 
-_BEGIN, _END = (
-    "\N{MATHEMATICAL LEFT WHITE SQUARE BRACKET}",
-    "\N{MATHEMATICAL RIGHT WHITE SQUARE BRACKET}",
-)
+_BEGIN = "\N{MATHEMATICAL LEFT WHITE SQUARE BRACKET}"
+_END = "\N{MATHEMATICAL RIGHT WHITE SQUARE BRACKET}"
 _MARK = re.compile(f"{_BEGIN}(.*?){_END}", re.DOTALL)
 
 
@@ -37,11 +35,12 @@ def exercise(text: str) -> tuple[str, str] | None:
     answers = _MARK.findall(text)
     if not answers:
         return None
-    beginning, rest = text, []
+    numbered = text
+    rest = []
     for number, words in enumerate(answers, 1):
-        beginning = _MARK.sub(f"({number})", beginning, count=1)
+        numbered = _MARK.sub(f"({number})", numbered, count=1)
         rest.append(f"({number}) {words}")
-    return beginning, " ".join(rest)
+    return numbered, " ".join(rest)
 
 
 def cut_at_gap(text: str, rng) -> tuple[str, str] | None:

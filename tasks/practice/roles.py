@@ -8,35 +8,155 @@ from flan_jax.tasks.practice_world import sentence
 from tasks.practice.gaps import gap
 
 _PEOPLE = (
-    ("{a} is taller than {b}", "{b} is shorter than {a}", ("can reach the top shelf", "has to bend down in the tent"), ("cannot reach the top shelf", "needs a chair to see anything")),
-    ("{a} taught {b} how to swim", "{b} learned from {a} how to swim", ("was the teacher", "could swim already"), ("was the pupil", "could not swim before")),
-    ("{a} bought the {thing} from {b}", "{b} sold the {thing} to {a}", ("owns it now", "had to pay"), ("owned it before", "took the money")),
-    ("{a} borrowed the {thing} from {b}", "{b} lent the {thing} to {a}", ("must give it back", "did not have one"), ("wants it back", "had one to lend")),
-    ("{a} won against {b}", "{b} lost against {a}", ("got the prize", "was the stronger one"), ("got no prize", "was the weaker one")),
-    ("{a} left earlier than {b}", "{b} left later than {a}", ("was home first", "did not see the end"), ("was home last", "stayed to the end")),
-    ("{a} is the child of {b}", "{b} is a parent of {a}", ("is the younger of the two", "goes to school"), ("is the older of the two", "was born long before")),
-    ("{a} helped {b} with the work", "{b} was helped by {a} with the work", ("was strong and kind", "gave a hand"), ("said thank you", "could not do it alone")),
-    ("{a} wrote a letter to {b}", "{b} got a letter from {a}", ("put a stamp on it", "was the writer"), ("opened and read it", "was the reader")),
-    ("{a} sings louder than {b}", "{b} sings more quietly than {a}", ("can be heard in the street", "wakes the neighbors"), ("can hardly be heard", "wakes nobody")),
-    ("{a} has more money than {b}", "{b} has less money than {a}", ("is the richer one", "pays for both"), ("is the poorer one", "cannot pay")),
-    ("{a} told {b} a secret", "{b} heard a secret from {a}", ("knew it first", "should have kept silent"), ("did not know it before", "was surprised to hear it")),
-    ("{a} invited {b} to dinner", "{b} was invited to dinner by {a}", ("was the host", "cooked the meal"), ("was the guest", "brought flowers")),
-    ("{a} chased {b} through {town}", "{b} ran away from {a} through {town}", ("ran behind", "was after the other"), ("ran in front", "wanted to escape")),
-    ("{a} is a better driver than {b}", "{b} is a worse driver than {a}", ("should take the wheel", "has fewer accidents"), ("should not take the wheel", "has more accidents")),
-    ("{a} woke {b} up", "{b} was woken up by {a}", ("was awake already", "made the noise"), ("was asleep", "would rather sleep on")),
-)  # fmt: skip
+    (
+        "{a} is taller than {b}",
+        "{b} is shorter than {a}",
+        ("can reach the top shelf", "has to bend down in the tent"),
+        ("cannot reach the top shelf", "needs a chair to see anything"),
+    ),
+    (
+        "{a} taught {b} how to swim",
+        "{b} learned from {a} how to swim",
+        ("was the teacher", "could swim already"),
+        ("was the pupil", "could not swim before"),
+    ),
+    (
+        "{a} bought the {thing} from {b}",
+        "{b} sold the {thing} to {a}",
+        ("owns it now", "had to pay"),
+        ("owned it before", "took the money"),
+    ),
+    (
+        "{a} borrowed the {thing} from {b}",
+        "{b} lent the {thing} to {a}",
+        ("must give it back", "did not have one"),
+        ("wants it back", "had one to lend"),
+    ),
+    (
+        "{a} won against {b}",
+        "{b} lost against {a}",
+        ("got the prize", "was the stronger one"),
+        ("got no prize", "was the weaker one"),
+    ),
+    (
+        "{a} left earlier than {b}",
+        "{b} left later than {a}",
+        ("was home first", "did not see the end"),
+        ("was home last", "stayed to the end"),
+    ),
+    (
+        "{a} is the child of {b}",
+        "{b} is a parent of {a}",
+        ("is the younger of the two", "goes to school"),
+        ("is the older of the two", "was born long before"),
+    ),
+    (
+        "{a} helped {b} with the work",
+        "{b} was helped by {a} with the work",
+        ("was strong and kind", "gave a hand"),
+        ("said thank you", "could not do it alone"),
+    ),
+    (
+        "{a} wrote a letter to {b}",
+        "{b} got a letter from {a}",
+        ("put a stamp on it", "was the writer"),
+        ("opened and read it", "was the reader"),
+    ),
+    (
+        "{a} sings louder than {b}",
+        "{b} sings more quietly than {a}",
+        ("can be heard in the street", "wakes the neighbors"),
+        ("can hardly be heard", "wakes nobody"),
+    ),
+    (
+        "{a} has more money than {b}",
+        "{b} has less money than {a}",
+        ("is the richer one", "pays for both"),
+        ("is the poorer one", "cannot pay"),
+    ),
+    (
+        "{a} told {b} a secret",
+        "{b} heard a secret from {a}",
+        ("knew it first", "should have kept silent"),
+        ("did not know it before", "was surprised to hear it"),
+    ),
+    (
+        "{a} invited {b} to dinner",
+        "{b} was invited to dinner by {a}",
+        ("was the host", "cooked the meal"),
+        ("was the guest", "brought flowers"),
+    ),
+    (
+        "{a} chased {b} through {town}",
+        "{b} ran away from {a} through {town}",
+        ("ran behind", "was after the other"),
+        ("ran in front", "wanted to escape"),
+    ),
+    (
+        "{a} is a better driver than {b}",
+        "{b} is a worse driver than {a}",
+        ("should take the wheel", "has fewer accidents"),
+        ("should not take the wheel", "has more accidents"),
+    ),
+    (
+        "{a} woke {b} up",
+        "{b} was woken up by {a}",
+        ("was awake already", "made the noise"),
+        ("was asleep", "would rather sleep on"),
+    ),
+)
 """(a's side, b's side, what is true of a, what is true of b)."""
 
 _THINGS = (
-    ("{a} is heavier than {b}", "{b} is lighter than {a}", ("is hard to lift", "weighs more"), ("is easy to lift", "weighs less")),
-    ("{a} is inside {b}", "{b} contains {a}", ("is the smaller one", "is not to be seen"), ("is the bigger one", "is around the other")),
-    ("{a} is older than {b}", "{b} is younger than {a}", ("was made first", "comes from an earlier time"), ("was made later", "comes from a later time")),
-    ("{a} lies on {b}", "{b} lies below {a}", ("is above", "can be taken away first"), ("is beneath", "carries the other")),
-    ("{a} is harder than {b}", "{b} is softer than {a}", ("makes a mark on the other", "will not break"), ("gets a mark", "will break")),
-    ("{a} was dearer than {b}", "{b} cost less than {a}", ("had a high price", "takes much money"), ("had a low price", "takes little money")),
-    ("{a} is cleaner than {b}", "{b} is dirtier than {a}", ("needs no washing", "shines"), ("needs washing", "is full of mud")),
-    ("{a} is longer than {b}", "{b} is shorter than {a}", ("does not fit into the drawer", "reaches farther"), ("fits into the drawer", "does not reach as far")),
-)  # fmt: skip
+    (
+        "{a} is heavier than {b}",
+        "{b} is lighter than {a}",
+        ("is hard to lift", "weighs more"),
+        ("is easy to lift", "weighs less"),
+    ),
+    (
+        "{a} is inside {b}",
+        "{b} contains {a}",
+        ("is the smaller one", "is not to be seen"),
+        ("is the bigger one", "is around the other"),
+    ),
+    (
+        "{a} is older than {b}",
+        "{b} is younger than {a}",
+        ("was made first", "comes from an earlier time"),
+        ("was made later", "comes from a later time"),
+    ),
+    (
+        "{a} lies on {b}",
+        "{b} lies below {a}",
+        ("is above", "can be taken away first"),
+        ("is beneath", "carries the other"),
+    ),
+    (
+        "{a} is harder than {b}",
+        "{b} is softer than {a}",
+        ("makes a mark on the other", "will not break"),
+        ("gets a mark", "will break"),
+    ),
+    (
+        "{a} was dearer than {b}",
+        "{b} cost less than {a}",
+        ("had a high price", "takes much money"),
+        ("had a low price", "takes little money"),
+    ),
+    (
+        "{a} is cleaner than {b}",
+        "{b} is dirtier than {a}",
+        ("needs no washing", "shines"),
+        ("needs washing", "is full of mud"),
+    ),
+    (
+        "{a} is longer than {b}",
+        "{b} is shorter than {a}",
+        ("does not fit into the drawer", "reaches farther"),
+        ("fits into the drawer", "does not reach as far"),
+    ),
+)
 """The same about two things."""
 
 
@@ -86,21 +206,49 @@ def who_is_meant(world, rng):
     what, meant, again = rng.choice(
         (
             (f"{one} thanked {two} because {she} had helped.", two, "had helped"),
-            (f"{one} thanked {two} because {she} had received help.", one, "had received help"),
-            (f"{one} sold {two} the {thing} because {she} needed money.", one, "needed money"),
-            (f"{one} sold {two} the {thing} because {she} needed one.", two, "needed one"),
+            (
+                f"{one} thanked {two} because {she} had received help.",
+                one,
+                "had received help",
+            ),
+            (
+                f"{one} sold {two} the {thing} because {she} needed money.",
+                one,
+                "needed money",
+            ),
+            (
+                f"{one} sold {two} the {thing} because {she} needed one.",
+                two,
+                "needed one",
+            ),
             (f"{one} waited for {two} because {she} was late.", two, "was late"),
             (f"{one} waited for {two} because {she} was early.", one, "was early"),
-            (f"{one} gave {two} lessons because {she} knew so much.", one, "knew so much"),
-            (f"{one} gave {two} lessons because {she} was a beginner.", two, "was a beginner"),
+            (
+                f"{one} gave {two} lessons because {she} knew so much.",
+                one,
+                "knew so much",
+            ),
+            (
+                f"{one} gave {two} lessons because {she} was a beginner.",
+                two,
+                "was a beginner",
+            ),
             (f"{one} beat {two} in the race, and {she} was proud.", one, "was proud"),
             (f"{one} beat {two} in the race, and {she} was sad.", two, "was sad"),
             (f"{one} asked {two}, but {she} got no answer.", one, "got no answer"),
             (f"{one} asked {two}, but {she} kept silent.", two, "kept silent"),
-            (f"{one} lent {two} the {thing}, and then {she} brought it back.", two, "brought it back"),
-            (f"{one} lent {two} the {thing}, and then {she} got it back.", one, "got it back"),
+            (
+                f"{one} lent {two} the {thing}, and then {she} brought it back.",
+                two,
+                "brought it back",
+            ),
+            (
+                f"{one} lent {two} the {thing}, and then {she} got it back.",
+                one,
+                "got it back",
+            ),
         )
-    )  # fmt: skip
+    )
     other = two if meant == one else one
     frames = (
         f"{what} It was {gap(meant)} who {again}.",

@@ -50,6 +50,8 @@ _ASK_PAIR = (
 def _pairs(kinds, rng):
     """Words that belong together, and for some of them, in any order, the other word."""
     keys, values = rng.sample(kinds, 2)
+    # Some words are of two kinds: gold is a color and a material.
+    values = [value for value in values if value not in keys]
     count = min(rng.choice((2, 2, 3, 3, 4, 5)), len(keys), len(values))
     pairs = list(zip(rng.sample(keys, count), rng.sample(values, count), strict=True))
     say = rng.choice(_SAY_PAIR)
