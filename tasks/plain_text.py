@@ -2,10 +2,8 @@
 
 In a gin file that imports this module, MIXTURE = 'word_games' trains on word games alone, and
 MIXTURE = 'base' with HELD_OUT = 'base_skills' on all documents, and scores the skills.
-gin/base_games.gin and gin/base_lm.gin do so; 'word_game_texts' and 'base_decoder' are for decoders.
+gin/base_games.gin and gin/base_lm.gin do so.
 """
-
-import dataclasses
 
 from flan_jax.tasks import (
     Collection,
@@ -17,7 +15,6 @@ from flan_jax.tasks import (
 )
 from flan_jax.tasks.metrics import rouge
 from flan_jax.tasks.practice_world import MakeRow, Sandbox
-from flan_jax.tasks.templates import Segment
 from tasks.practice import base_skills, documents
 
 
@@ -35,26 +32,8 @@ def _in_two_parts(name: str, title: str, make: MakeRow) -> TemplatedTask:
 
 
 WORD_GAMES = _in_two_parts("word_games", "Word games", documents.word_games_alone)
+KNOWLEDGE = _in_two_parts("knowledge", "Everyday knowledge", documents.knowledge_alone)
 DOCUMENTS = _in_two_parts("documents", "Documents", documents.document)
-
-
-class _WholeText:
-    """A document as one text, each word of which is to be written: for decoders."""
-
-    fields = frozenset({"beginning", "answer"})
-    turned_around = True
-
-    def segments(self, fields):
-        """Returns the document's only segment."""
-        return [Segment(f"{fields['beginning']} {fields['answer']}", True)]
-
-
-def _as_whole_texts(task: TemplatedTask, name: str) -> TemplatedTask:
-    return dataclasses.replace(task, name=name, templates=(_WholeText(),))
-
-
-WORD_GAME_TEXTS = _as_whole_texts(WORD_GAMES, "word_game_texts")
-TEXTS = _as_whole_texts(DOCUMENTS, "texts")
 
 
 def _skill(name: str, title: str, make: MakeRow) -> TemplatedTask:
@@ -75,9 +54,12 @@ BASE_SKILLS = (
     _skill("base_yes_no", "Yes or no", base_skills.yes_no),
     _skill("base_true_false", "Right or wrong", base_skills.true_false),
     _skill("base_choice", "Copies the right option", base_skills.choice),
+    _skill("base_opinion", "Praise or blame", base_skills.opinion),
+    _skill("base_effect", "What follows from a cause", base_skills.effect),
+    _skill("base_meant", "Who or what is meant", base_skills.meant),
 )
 
-_PLAIN_TEXTS = (WORD_GAMES, DOCUMENTS, WORD_GAME_TEXTS, TEXTS)
+_PLAIN_TEXTS = (WORD_GAMES, KNOWLEDGE, DOCUMENTS)
 _TASKS = {task.name: task for task in (*_PLAIN_TEXTS, *BASE_SKILLS)}
 
 # A collection, not registered tasks: a mixture of all registered tasks is of instructions alone.
@@ -89,6 +71,3 @@ _SKILLS = tuple(task.name for task in BASE_SKILLS)
 
 BASE = register_mixture(Mixture("base", ("documents", *_SKILLS)))
 """The documents, and the skills of a base model, which are to be held out."""
-
-BASE_DECODER = register_mixture(Mixture("base_decoder", ("texts", *_SKILLS)))
-"""The same for a decoder, which learns from whole documents."""

@@ -6,7 +6,9 @@ same of several subjects, so that no answer is right because it is the only one 
 """
 
 from flan_jax.tasks.practice_world import clause, sentence
+from tasks.practice import everyday
 from tasks.practice.documents import draw_rivals
+from tasks.practice.roles import draw_pair
 
 
 def _stated(told, rng):
@@ -72,4 +74,44 @@ def choice(world, rng):
         "text": f"{_stated(told, rng)} {question}\n{listed}\nThe right one is this:",
         "options": options,
         "answer": each.fact.value,
+    }
+
+
+def opinion(world, rng):
+    """Whether a word is one of praise or of blame."""
+    praised = rng.random() < 0.5
+    word = rng.choice(everyday.OPINION_WORDS["praise" if praised else "blame"])
+    return {
+        "text": f"The {rng.choice(world.things)} was {word}. Good or bad?",
+        "options": ("Good", "Bad"),
+        "answer": "Good" if praised else "Bad",
+    }
+
+
+def effect(world, rng):
+    """Which of two events followed another."""
+    person = rng.choice(world.people)
+    topics = rng.sample(list(everyday.CAUSES_AND_EFFECTS), 2)
+    right, wrong = (rng.choice(everyday.CAUSES_AND_EFFECTS[topic]) for topic in topics)
+    cause, right_effect = (text.format(s=person) for text in right)
+    wrong_effect = wrong[1].format(s=person)
+    first, second = rng.sample((right_effect, wrong_effect), 2)
+    return {
+        "text": f"{cause} {first} {second} Only one of the two fits:",
+        "options": (first, second),
+        "answer": right_effect,
+    }
+
+
+def meant(world, rng):
+    """Which of two people or things is meant."""
+    pair = draw_pair(world, rng)
+    if pair.pronoun is None:
+        asked = f"Which of the two {pair.true}? It is"
+    else:
+        asked = f'By "{pair.pronoun}" is meant'
+    return {
+        "text": f"{pair.text} {asked}",
+        "options": tuple(rng.sample((pair.meant, pair.other), 2)),
+        "answer": pair.meant,
     }

@@ -16,14 +16,14 @@ from tasks.practice.gaps import cut_at_gap, exercise, gap, unmarked
 from tasks.practice.knowledge import knowledge
 from tasks.practice.scenes import scene
 from tasks.practice.word_games import word_game
-from tasks.practice.wordings import TOPICS
+from tasks.practice.wordings import TOPIC_OF, TOPICS
 
 _SHARES = {
-    "reading": 0.43,
+    "reading": 0.34,
     "constant": 0.06,
-    "scene": 0.07,
-    "knowledge": 0.12,
-    "game": 0.32,
+    "scene": 0.05,
+    "knowledge": 0.35,
+    "game": 0.20,
 }
 """The share of each kind of document."""
 _EXERCISES = 0.5
@@ -60,6 +60,11 @@ def document(world, rng):
 def word_games_alone(world, rng):
     """A document of word games, for a model that cannot read yet."""
     return _in_two_parts(_word_games(world, rng), _GAMES_AS_EXERCISES, rng)
+
+
+def knowledge_alone(world, rng):
+    """A document of everyday knowledge alone."""
+    return _in_two_parts(knowledge(world, rng), _EXERCISES, rng)
 
 
 def _in_two_parts(text, exercises, rng):
@@ -463,18 +468,26 @@ def _follows(each, told, rng):
     return rng.choice(frames)
 
 
-def _nobody_knows(each, told, rng):
-    """Something about which the text says nothing."""
+def _left_open(each, told, rng):
+    """Returns something of the fact's subject that the text does not tell; None if it tells all."""
     stated = {(o.fact.subject, o.fact.relation) for o in told}
     same_kind = [
         t for t in TOPICS if t.relation.subjects == each.topic.relation.subjects
     ]
     unsaid = [t for t in same_kind if (each.fact.subject, t.relation) not in stated]
     if not unsaid:
-        return _answer(each, told, rng)
+        return None
     topic = rng.choice(unsaid)
     values = [v for v in each.world.values(topic.relation) if v != each.fact.subject]
-    fact = Fact(topic.relation, each.fact.subject, rng.choice(values))
+    return Fact(topic.relation, each.fact.subject, rng.choice(values))
+
+
+def _nobody_knows(each, told, rng):
+    """Something about which the text says nothing."""
+    fact = _left_open(each, told, rng)
+    if fact is None:
+        return _answer(each, told, rng)
+    topic = TOPIC_OF[fact.relation.name]
     inner = clause(topic.say(fact, rng))
     question = topic.ask_yes_no(fact, rng)
     frames = (
@@ -564,20 +577,24 @@ def _choice(each, told, rng):
 
 def _yes_no_choice(each, told, rng):
     """A list of possible answers, yes and no among them, and the right one."""
-    kind = rng.choice(("yes", "no"))
+    kind = rng.choice(("yes", "no", "yes", "no", "open"))
     fact = each.fact if kind == "yes" else each.wrong(told, rng)
+    if kind == "open":
+        fact = _left_open(each, told, rng)
+        if fact is None:
+            return _answer(each, told, rng)
     words = rng.choice((("yes", "no"), ("true", "false"), ("right", "wrong")))
-    right = gap(words[kind == "no"])
+    unknown = rng.choice(_UNKNOWN)
+    topic = TOPIC_OF[fact.relation.name] if kind == "open" else each.topic
     if words[0] == "yes":
-        question = f"{sentence(each.topic.ask_yes_no(fact, rng))}?"
+        question = f"{sentence(topic.ask_yes_no(fact, rng))}?"
     else:
-        question = f"{each.topic.say(fact, rng)} Is that {words[0]}?"
+        question = f"{topic.say(fact, rng)} Is that {words[0]}?"
     options = rng.sample(words, 2)
-    if rng.random() < 0.3:
-        options.insert(
-            rng.randrange(3), rng.choice(("nobody knows", "it is not possible to tell"))
-        )
+    if kind == "open" or rng.random() < 0.4:
+        options.insert(rng.randrange(3), unknown)
     listed = "\n".join(f"- {option}" for option in options)
+    right = gap({"yes": words[0], "no": words[1], "open": unknown}[kind])
     frames = (
         f"{question}\n{listed}\nThe right one is this: {right}",
         f"{question} Choose from these:\n{listed}\n{right}",
@@ -586,6 +603,14 @@ def _yes_no_choice(each, told, rng):
     )
     return rng.choice(frames)
 
+
+_UNKNOWN = (
+    "nobody knows",
+    "it is not possible to tell",
+    "it is impossible to say",
+    "maybe",
+    "unknown",
+)
 
 _ANSWERED = (_answer, _answer, _yes_no, _true_false, _other_words, _choice)
 _FOLLOW_UPS = (

@@ -10,15 +10,16 @@ import string
 from flan_jax.tasks import practice_words
 from flan_jax.tasks.practice_world import clause, draw_among, sentence
 from tasks.practice import everyday, misc, translation
+from tasks.practice.beliefs import beliefs
 from tasks.practice.commonsense import everyday_words, third_person
 from tasks.practice.gaps import gap
-from tasks.practice.roles import roles, who_is_meant
+from tasks.practice.roles import roles, woman_and_man
 from tasks.practice.wordings import TOPICS
 
 
 def knowledge(world, rng):
     """Returns one to four passages of everyday knowledge."""
-    makers = rng.sample(_MAKERS, rng.randint(1, 4))
+    makers = rng.choices(list(_MAKERS), _MAKERS.values(), k=rng.randint(1, 4))
     joiner = "\n" if rng.random() < 0.3 else " "
     return joiner.join(make(world, rng) for make in makers)
 
@@ -46,14 +47,15 @@ def _cause_and_effect(world, rng):
     first, second = rng.sample((effect, other_effect), 2)
     return rng.choice(
         (
-            f"{cause} {effect}",
-            f"{cause} So {so}.",
-            f"{cause} The effect was that {so}.",
-            f"{effect} This was because {because}.",
-            f"{effect} The cause of this was that {because}.",
-            f"{effect} Why? Because {because}.",
-            f"{effect} What could be the cause? Perhaps {because}.",
-            f"{cause} What happened next? {effect}",
+            f"{cause} {gap(effect)}",
+            f"{cause} So {gap(so)}.",
+            f"{cause} The effect was that {gap(so)}.",
+            f"{effect} This was because {gap(because)}.",
+            f"{effect} The cause of this was that {gap(because)}.",
+            f"{effect} Why? Because {gap(because)}.",
+            f"{effect} What could be the cause? Perhaps {gap(because)}.",
+            f"{cause} What happened next? {gap(effect)}",
+            f"{effect} Was it {causes}? It was because {gap(because)}.",
             f"{effect} Was it {causes}? It was because {gap(because)}.",
             f"{cause} What came of it?\n- {first}\n- {second}\nThe right one is this: {gap(effect)}",
             f"{cause} Did that make sure that {clause(other_effect)}? {gap('No')}, but {so}.",
@@ -71,15 +73,15 @@ def _activity(world, rng):
     does_first, does_second, does_last = (third_person(step) for step in right[1:])
     return rng.choice(
         (
-            f"To {activity}, first {first}, then {second}, and in the end {last}.",
-            f"This is how to {activity}. {sentence(first)}. Then {second}. Now {last}.",
+            f"To {activity}, first {first}, then {second}, and in the end {gap(last)}.",
+            f"This is how to {activity}. {sentence(first)}. Then {second}. Now {gap(last)}.",
             (
                 f"{person} wants to {activity}. {person} {does_first} and {does_second}. "
-                f"At last {person} {does_last}."
+                f"At last {person} {gap(does_last)}."
             ),
             (
                 f"{person} {does_first}. After that, {person} {does_second} and {does_last}. "
-                f"This is done to {activity}."
+                f"This is done to {gap(activity)}."
             ),
             f"{person} wanted to {activity}, but did not {first}. So it could not be done.",
             f"You have to {first}, you have to {second}: what comes next? You have to {gap(last)}.",
@@ -87,7 +89,7 @@ def _activity(world, rng):
                 f"{person} {does_first}, then {person} {does_second}. What comes next: {either}? "
                 f"One has to {gap(last)} in order to {activity}."
             ),
-            f"How to {activity}, in three steps: {first}, {second}, {last}.",
+            f"How to {activity}, in three steps: {first}, {second}, {gap(last)}.",
         )
     )
 
@@ -99,15 +101,15 @@ def _errand(world, rng):
     tools = _in_order(tool, other_tool, rng)
     return rng.choice(
         (
-            f"To {goal}, use {tool}.",
-            f"If you want to {goal}, you need {tool}.",
-            f"{person} wanted to {goal}. For that, {person} took {tool}.",
-            f"With {tool} you can {goal}.",
+            f"To {goal}, use {gap(tool)}.",
+            f"If you want to {goal}, you need {gap(tool)}.",
+            f"{person} wanted to {goal}. For that, {person} took {gap(tool)}.",
+            f"With {tool} you can {gap(goal)}.",
             f"How do you {goal}? Use {gap(tool)}.",
             f"What does one need to {goal}, {tools}? One needs {gap(tool)}.",
             f"Which would you use to {goal}: {tools}? I would use {gap(tool)}.",
-            f"{person} tried to {goal} with {other_tool}. It went better with {tool}.",
-            f'"What should I do if I want to {goal}?" asked {person}. "Use {tool}."',
+            f"{person} tried to {goal} with {other_tool}. It went better with {gap(tool)}.",
+            f'"What should I do if I want to {goal}?" asked {person}. "Use {gap(tool)}."',
         )
     )
 
@@ -122,10 +124,10 @@ def _story(world, rng):
     either = " ".join(rng.sample((ending, other_ending), 2))
     return rng.choice(
         (
-            f"{beginning} {turn} {ending}",
-            f"{beginning} {turn} In the end, {clause(ending)}.",
-            f"{beginning} {turn} How did it end? {ending}",
-            f"{beginning} {turn} It did not end like this: {other_ending} But: {ending}",
+            f"{beginning} {turn} {gap(ending)}",
+            f"{beginning} {turn} In the end, {gap(clause(ending))}.",
+            f"{beginning} {turn} How did it end? {gap(ending)}",
+            f"{beginning} {turn} It did not end like this: {other_ending} But: {gap(ending)}",
             f"{beginning} {turn} Which is the end? {either} It is this: {gap(ending)}",
         )
     )
@@ -685,34 +687,26 @@ def _words_together(world, rng):
     )
 
 
-_MAKERS = (
-    _cause_and_effect,
-    _cause_and_effect,
-    _activity,
-    _activity,
-    _errand,
-    _errand,
-    _story,
-    _opinion,
-    _opinion,
-    _opinion,
-    _opinion,
-    _translation,
-    _translation,
-    _sense,
-    small_sum,
-    equation,
-    _news,
-    _kind_of_answer,
-    _grammar,
-    _grammar,
-    _spelling,
-    _likeness,
-    _heard,
-    _words_together,
-    _mood,
-    roles,
-    roles,
-    who_is_meant,
-    who_is_meant,
-)
+_MAKERS = {
+    _cause_and_effect: 5,
+    _activity: 4,
+    _errand: 4,
+    _story: 3,
+    _opinion: 6,
+    _mood: 2,
+    _translation: 2,
+    _sense: 2,
+    small_sum: 1,
+    equation: 1,
+    _news: 1,
+    _kind_of_answer: 1,
+    _grammar: 3,
+    _spelling: 1,
+    _likeness: 1,
+    _heard: 1,
+    _words_together: 1,
+    roles: 10,
+    woman_and_man: 3,
+    beliefs: 3,
+}
+"""How often each kind of passage is drawn, in relation to the others."""

@@ -4,8 +4,11 @@ Each entry says the same from both sides, and then what is true of the one and o
 a name nor its place tells who is meant, only what the sentence says.
 """
 
-from flan_jax.tasks.practice_world import sentence
+import dataclasses
+
+from flan_jax.tasks.practice_world import clause, sentence
 from tasks.practice.gaps import gap
+from tasks.practice.wordings import TOPICS
 
 _PEOPLE = (
     (
@@ -107,6 +110,70 @@ _PEOPLE = (
 )
 """(a's side, b's side, what is true of a, what is true of b)."""
 
+_REASONS = (
+    (
+        "{a} thanked {b} because",
+        "{b} was thanked by {a} because",
+        ("had received help", "had got a present"),
+        ("had helped", "had been so kind"),
+    ),
+    (
+        "{a} sold {b} the {thing} because",
+        "{b} bought the {thing} from {a} because",
+        ("needed money", "had no use for it"),
+        ("needed one", "wanted to own one"),
+    ),
+    (
+        "{a} waited for {b} because",
+        "{b} made {a} wait because",
+        ("was early", "was there too soon"),
+        ("was late", "was not on time"),
+    ),
+    (
+        "{a} gave {b} lessons because",
+        "{b} took lessons from {a} because",
+        ("knew so much", "was a good teacher"),
+        ("was a beginner", "wanted to learn"),
+    ),
+    (
+        "{a} could not lift {b} because",
+        "{b} could not be lifted by {a} because",
+        ("was too weak", "had no strength"),
+        ("was too heavy", "weighed too much"),
+    ),
+    (
+        "{a} asked {b} about the {thing}, but",
+        "{b} was asked about the {thing} by {a}, but",
+        ("got no answer", "heard nothing"),
+        ("kept silent", "gave no answer"),
+    ),
+    (
+        "{a} beat {b} in the race, and",
+        "{b} lost the race against {a}, and",
+        ("was proud", "was the winner"),
+        ("was sad", "was the loser"),
+    ),
+    (
+        "{a} lent {b} the {thing}, and later",
+        "{b} borrowed the {thing} from {a}, and later",
+        ("got it back", "asked for it"),
+        ("brought it back", "returned it"),
+    ),
+    (
+        "{a} followed {b} to {town} because",
+        "{b} led {a} to {town} because",
+        ("had lost the way", "did not know the road"),
+        ("knew the road", "could find the way"),
+    ),
+    (
+        "{a} paid {b} for the {thing}, and",
+        "{b} got money from {a} for the {thing}, and",
+        ("took it home", "put it in a bag"),
+        ("counted the coins", "was richer than before"),
+    ),
+)
+"""The same; what is true follows the sentence as its reason or its end, with a pronoun."""
+
 _THINGS = (
     (
         "{a} is heavier than {b}",
@@ -160,102 +227,138 @@ _THINGS = (
 """The same about two things."""
 
 
-def roles(world, rng):
-    """Returns a passage of two or three sentences about two people or two things."""
-    if rng.random() < 0.6:
-        pronoun, names = rng.choice((("she", world.women), ("he", world.men)))
-        entry = rng.choice(_PEOPLE)
-    else:
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two people or two things, and what is true of the one and of the other.
+
+    Attributes:
+      text: what is said of both; with a pronoun, also what is true of the one who is meant.
+      pronoun: the pronoun in the text; None without one.
+      meant: who or what is meant by the pronoun.
+      other: the other one.
+      true: something that is true of the one who is meant; with a pronoun, what the text says.
+      true_of_other: something that is true of the other one.
+    """
+
+    text: str
+    pronoun: str | None
+    meant: str
+    other: str
+    true: str
+    true_of_other: str
+
+
+def draw_pair(world, rng):
+    """Draws two people or two things."""
+    pronoun, names = rng.choice((("she", world.women), ("he", world.men)))
+    table = rng.choices((_PEOPLE, _REASONS, _THINGS), (0.3, 0.35, 0.35))[0]
+    if table is _THINGS:
         pronoun, names = "it", [f"the {thing}" for thing in world.things]
-        entry = rng.choice(_THINGS)
-    *sides, true_of_a, true_of_b = entry
+    *sides, true_of_a, true_of_b = rng.choice(table)
     a, b = rng.sample(names, 2)
-    side = rng.choice(sides)
     thing, town = rng.choice(world.things), rng.choice(world.towns)
-    said = sentence(side.format(a=a, b=b, thing=thing, town=town))
-    meant, other, true_of_meant = rng.choice(((a, b, true_of_a), (b, a, true_of_b)))
-    true = rng.choice(true_of_meant)
-    if rng.random() < 0.4:
-        beginning = f"{said}, and so {pronoun} {true}."
-        follow_ups = (
-            f'By "{pronoun}" is meant {gap(meant)}.',
-            f'Here "{pronoun}" is {gap(meant)}.',
-            f'Does "{pronoun}" mean {other}? {gap("No")}, {gap(meant)}.',
-            f'Does "{pronoun}" mean {meant}? {gap("Yes")}, {gap(meant)}.',
-        )
+    said = sentence(rng.choice(sides).format(a=a, b=b, thing=thing, town=town))
+    two = [(a, rng.choice(true_of_a)), (b, rng.choice(true_of_b))]
+    (meant, true), (other, true_of_other) = rng.sample(two, 2)
+    if table is _REASONS:
+        text = f"{said} {pronoun} {true}."
+    elif rng.random() < 0.5:
+        text = f"{said}, and so {pronoun} {true}."
     else:
-        beginning = f"{said}."
-        either = " or ".join(rng.sample((a, b), 2))
-        follow_ups = (
-            f"So {gap(meant)} {true}.",
-            f"Which of the two {true}? It is {gap(meant)}.",
-            f"One of them {true}. That is {gap(meant)}.",
-            f"One of them {true}: {either}? {gap(sentence(meant))}.",
-            f"Is it true that {meant} {true}? {gap('Yes')}.",
-            f"Is it true that {other} {true}? {gap('No')}.",
-        )
-    return " ".join([beginning, *rng.sample(follow_ups, rng.randint(1, 2))])
+        text, pronoun = f"{said}.", None
+    return Pair(text, pronoun, meant, other, true, true_of_other)
 
 
-def who_is_meant(world, rng):
-    """Somebody did something to somebody else: who is it that is meant?"""
-    woman = rng.random() < 0.5
-    one, two = rng.sample(world.women if woman else world.men, 2)
-    she = "she" if woman else "he"
-    thing = rng.choice(world.things)
-    what, meant, again = rng.choice(
-        (
-            (f"{one} thanked {two} because {she} had helped.", two, "had helped"),
+def roles(world, rng):
+    """Returns a passage about two people or two things, and who or which is meant."""
+    pair = draw_pair(world, rng)
+    if pair.pronoun is None:
+        follow_ups = [
+            *_who(pair.meant, pair.other, pair.true, rng),
+            *_who(pair.other, pair.meant, pair.true_of_other, rng),
+        ]
+    else:
+        follow_ups = _of_a_pronoun(pair, rng)
+    return " ".join([pair.text, *rng.sample(follow_ups, rng.randint(2, 3))])
+
+
+def _who(meant, other, true, rng):
+    """Returns sentences that tell of which of the two something is true."""
+    either = " or ".join(rng.sample((meant, other), 2))
+    return [
+        f"So {gap(meant)} {true}.",
+        f"Which of the two {true}? It is {gap(meant)}.",
+        f"One of them {true}. That is {gap(meant)}.",
+        f"One of them {true}: {either}? {gap(sentence(meant))}.",
+        rng.choice(
             (
-                f"{one} thanked {two} because {she} had received help.",
-                one,
-                "had received help",
-            ),
+                f"Is it true that {meant} {true}? {gap('Yes')}.",
+                f"Is it true that {other} {true}? {gap('No')}.",
+            )
+        ),
+    ]
+
+
+def _of_a_pronoun(pair, rng):
+    """Returns sentences that tell whom or what the pronoun means."""
+    pronoun, meant, other = pair.pronoun, pair.meant, pair.other
+    either = " or ".join(rng.sample((meant, other), 2))
+    return [
+        f'By "{pronoun}" is meant {gap(meant)}.',
+        f'Here "{pronoun}" is {gap(meant)}.',
+        f'Who or what is "{pronoun}", {either}? {gap(sentence(meant))}.',
+        f"It was {gap(meant)} of whom it is said: {pronoun} {pair.true}.",
+        rng.choice(
             (
-                f"{one} sold {two} the {thing} because {she} needed money.",
-                one,
-                "needed money",
-            ),
+                f'Does "{pronoun}" mean {other}? {gap("No")}, {gap(meant)}.',
+                f'Does "{pronoun}" mean {meant}? {gap("Yes")}, {gap(meant)}.',
+            )
+        ),
+        rng.choice(
             (
-                f"{one} sold {two} the {thing} because {she} needed one.",
-                two,
-                "needed one",
-            ),
-            (f"{one} waited for {two} because {she} was late.", two, "was late"),
-            (f"{one} waited for {two} because {she} was early.", one, "was early"),
-            (
-                f"{one} gave {two} lessons because {she} knew so much.",
-                one,
-                "knew so much",
-            ),
-            (
-                f"{one} gave {two} lessons because {she} was a beginner.",
-                two,
-                "was a beginner",
-            ),
-            (f"{one} beat {two} in the race, and {she} was proud.", one, "was proud"),
-            (f"{one} beat {two} in the race, and {she} was sad.", two, "was sad"),
-            (f"{one} asked {two}, but {she} got no answer.", one, "got no answer"),
-            (f"{one} asked {two}, but {she} kept silent.", two, "kept silent"),
-            (
-                f"{one} lent {two} the {thing}, and then {she} brought it back.",
-                two,
-                "brought it back",
-            ),
-            (
-                f"{one} lent {two} the {thing}, and then {she} got it back.",
-                one,
-                "got it back",
-            ),
-        )
+                f'The word "{pronoun}" stands for {meant}. That is {gap("right")}.',
+                f'The word "{pronoun}" stands for {other}. That is {gap("wrong")}.',
+            )
+        ),
+    ]
+
+
+_TOGETHER = (
+    "{a} and {b} sat on a bench.",
+    "{a} came in with {b}.",
+    "{a} was on the phone with {b}.",
+    "{a} walked behind {b}.",
+    "There is a picture of {a} and {b}.",
+    "{a} knows {b} from school.",
+    "{b} was waved at by {a}.",
+)
+_ABOUT_PEOPLE = tuple(topic for topic in TOPICS if topic.relation.subjects == "people")
+
+
+def woman_and_man(world, rng):
+    """Returns a passage about a woman and a man, one of whom is called "she" or "he"."""
+    woman, man = rng.choice(world.women), rng.choice(world.men)
+    meant, other, pronoun = rng.choice(((woman, man, "she"), (man, woman, "he")))
+    a, b = rng.sample((woman, man), 2)
+    topic = rng.choice(_ABOUT_PEOPLE)
+    values = [v for v in world.values(topic.relation) if v not in (woman, man)]
+    value = rng.choice(values)
+    wordings = [text for text in topic.statements if text.startswith("{s}")]
+    told = sentence(rng.choice(wordings).format(s=pronoun, o=value))
+    together = sentence(rng.choice(_TOGETHER).format(a=a, b=b))
+    again = rng.choice(topic.statements)
+    of_meant = clause(again.format(s=meant, o=value))
+    of_other = clause(again.format(s=other, o=value))
+    asked = rng.choice(topic.back).format(o=value)
+    follow_ups = (
+        f"{asked} {gap(meant)}.",
+        f'By "{pronoun}" is meant {gap(meant)}.',
+        f"Is it true that {of_meant}? {gap('Yes')}.",
+        f"Is it true that {of_other}? {gap('No')}.",
+        f"So it is {gap('right')} that {of_meant}.",
+        f"It is {gap('wrong')} that {of_other}.",
+        f"Does it follow that {of_meant}? {gap('Yes')}, {gap(meant)}.",
+        f"Does it follow that {of_other}? {gap('No')}, {gap(meant)}.",
     )
-    other = two if meant == one else one
-    frames = (
-        f"{what} It was {gap(meant)} who {again}.",
-        f'{what} By "{she}" they mean {gap(meant)}.',
-        f"{what} Who {again}? {gap(meant)}.",
-        f"{what} So it was {gap(meant)} and nobody else who {again}.",
-        f"{what} Was it {meant} who {again}? {gap('Yes')}.",
-        f"{what} Was it {other} who {again}? {gap('No')}.",
-    )
-    return rng.choice(frames)
+    pieces = [together, told, *rng.sample(follow_ups, rng.randint(1, 3))]
+    return " ".join(pieces)
