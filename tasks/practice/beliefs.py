@@ -2,7 +2,7 @@
 
 from flan_jax.tasks.practice_world import Fact, clause, sentence
 from tasks.practice.gaps import gap
-from tasks.practice.wordings import TOPICS
+from tasks.practice.wordings import SINGLE_VALUED, TOPICS, UNKNOWN
 
 _HELD = (
     "It is certain that {}.",
@@ -28,67 +28,65 @@ _LEFT_OPEN = (
     "If {}, we will hear of it.",
     "It may be that {}, but nobody is sure.",
 )
-_UNKNOWN = (
-    "It is impossible to say",
-    "It is not possible to tell",
-    "We do not know",
-    "Nobody knows",
-    "Maybe",
-)
+_KINDS = {
+    "certain": (_HELD, "Yes", "true"),
+    "denied": (_DENIED, "No", "false"),
+    "open": (_LEFT_OPEN, None, "open"),
+}
+"""How each kind of claim is told, whether it is so, and what it is called."""
 
 
 def beliefs(world, rng):
-    """Returns two or three claims of one kind, one of them certain, and what follows from them."""
+    """Returns two or three claims of one relation, and what follows from them."""
     topic = rng.choice(TOPICS)
     if rng.random() < 0.5:
         topic = topic.in_few_words(rng)
     subjects = rng.sample(getattr(world, topic.relation.subjects), 3)
     values = [value for value in world.values(topic.relation) if value not in subjects]
-    held, denied, left_open = (
-        Fact(topic.relation, subject, value)
-        for subject, value in zip(subjects, rng.sample(values, 3), strict=True)
-    )
-    claims = [(_HELD, held), (_DENIED, denied), (_LEFT_OPEN, left_open)]
+    values = rng.sample(values, 3)
+    others = [name for name in world.people if name not in (*subjects, *values)]
+    facts = [Fact(topic.relation, *pair) for pair in zip(subjects, values, strict=True)]
+    claims = list(zip(("certain", "denied", "open"), facts, strict=True))
     told = rng.sample(claims, rng.choice((2, 3)))
-    if (_HELD, held) not in told:
-        told[0] = (_HELD, held)
-    stated = [
-        rng.choice(frames).format(
-            clause(topic.say(fact, rng)), name=rng.choice(world.people)
-        )
-        for frames, fact in told
-    ]
+    stated = [_told(topic, kind, fact, others, rng) for kind, fact in told]
     follow_ups = [
-        _conclusion(topic, held, told, world, rng) for _ in range(rng.randint(1, 3))
+        _conclusion(topic, told, others, rng) for _ in range(rng.randint(1, 2))
     ]
     return " ".join([*stated, *follow_ups])
 
 
-def _conclusion(topic, held, told, world, rng):
-    """Asks about one of the claims, or about another value of the certain one."""
-    frames, fact = rng.choice(told)
-    kind = {_HELD: "yes", _DENIED: "no", _LEFT_OPEN: "open"}[frames]
-    if frames is _HELD and rng.random() < 0.3:
-        others = [other.value for _, other in told if other is not held]
-        fact = Fact(topic.relation, held.subject, rng.choice(others))
-        kind = "no"
-    inner = clause(topic.say(fact, rng))
+def _told(topic, kind, fact, others, rng):
+    frames, _, _ = _KINDS[kind]
+    claim = clause(topic.say(fact, rng))
+    return rng.choice(frames).format(claim, name=rng.choice(others))
+
+
+def _conclusion(topic, told, others, rng):
+    """Asks about one of the claims, or about another value of a certain one."""
+    kind, fact = rng.choice(told)
+    if (
+        kind == "certain"
+        and topic.relation.name in SINGLE_VALUED
+        and rng.random() < 0.15
+    ):
+        rivals = [other.value for _, other in told if other != fact]
+        kind, fact = "denied", Fact(topic.relation, fact.subject, rng.choice(rivals))
+    claim = clause(topic.say(fact, rng))
     question = sentence(topic.ask_yes_no(fact, rng))
-    name = rng.choice(world.people)
-    unknown = rng.choice(_UNKNOWN)
-    short = {"yes": "Yes", "no": "No", "open": unknown}[kind]
-    answer = gap(short)
+    name = rng.choice(others)
+    unknown = sentence(rng.choice(UNKNOWN))
+    _, answer, label = _KINDS[kind]
+    answer = gap(answer or unknown)
     options = rng.sample(("Yes", "No", unknown), 3)
     listed = "\n".join(f"- {option}" for option in options)
-    label = {"yes": "true", "no": "false", "open": "open"}[kind]
     return rng.choice(
         (
             f"{question}? {answer}.",
-            f"So {inner}? {answer}.",
-            f"Does it follow that {inner}? {answer}.",
+            f"So {claim}? {answer}.",
+            f"Does it follow that {claim}? {answer}.",
             f'"{question}?" asked {name}. "{answer}," they told {name}.',
             f"{question}?\n{listed}\n{answer}",
             f"{question}? Choose from these:\n{listed}\nThe right one is this: {answer}",
-            f"Somebody says that {inner}. Is that true, false or open? It is {gap(label)}.",
+            f"Somebody says that {claim}. Is that true, false or open? It is {gap(label)}.",
         )
     )

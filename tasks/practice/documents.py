@@ -16,7 +16,7 @@ from tasks.practice.gaps import cut_at_gap, exercise, gap, unmarked
 from tasks.practice.knowledge import knowledge
 from tasks.practice.scenes import scene
 from tasks.practice.word_games import word_game
-from tasks.practice.wordings import TOPIC_OF, TOPICS
+from tasks.practice.wordings import TOPIC_OF, TOPICS, UNKNOWN
 
 _SHARES = {
     "reading": 0.34,
@@ -51,10 +51,15 @@ _BRIDGES = (
 
 def document(world, rng):
     """A text of a few sentences, in two parts: its beginning, and what a reader is to say."""
-    text = _text(world, rng)
+    return _in_two_parts(_short_enough(_text, world, rng), _EXERCISES, rng)
+
+
+def _short_enough(make, world, rng):
+    """Draws texts until one is not too long."""
+    text = make(world, rng)
     while len(text) > _LONGEST:
-        text = _text(world, rng)
-    return _in_two_parts(text, _EXERCISES, rng)
+        text = make(world, rng)
+    return text
 
 
 def word_games_alone(world, rng):
@@ -64,7 +69,7 @@ def word_games_alone(world, rng):
 
 def knowledge_alone(world, rng):
     """A document of everyday knowledge alone."""
-    return _in_two_parts(knowledge(world, rng), _EXERCISES, rng)
+    return _in_two_parts(_short_enough(knowledge, world, rng), _EXERCISES, rng)
 
 
 def _in_two_parts(text, exercises, rng):
@@ -126,14 +131,15 @@ def _known_facts(world, rng):
     topic_of = {topic.relation: topic for topic in topics}
     pieces = []
     subject = rng.choice((*world.people, *world.people, *world.towns, *world.things))
-    about = world.about(subject)
-    for fact in rng.sample(about, min(len(about), rng.randint(2, 4))):
-        topic = topic_of[fact.relation]
+    # What everybody knows of the subject is known, whether it is said here or not.
+    known = [
+        _Told(topic_of[fact.relation], fact, world) for fact in world.about(subject)
+    ]
+    for each in rng.sample(known, min(len(known), rng.randint(2, 4))):
         if rng.random() < 0.5:
-            pieces += topic.say_twice(fact, rng)
+            pieces += each.topic.say_twice(each.fact, rng)
         else:
-            told = _Told(topic, fact, world)
-            pieces += [told.state(rng), rng.choice(_ANSWERED)(told, [], rng)]
+            pieces += [each.state(rng), rng.choice(_ANSWERED)(each, known, rng)]
     opener = rng.choice(
         ("As everybody knows,", "It is well known:", "Here is what we know.", "")
     )
@@ -451,7 +457,7 @@ def _follows(each, told, rng):
         frames = (
             f"From this it {gap('follows')} that {inner}.",
             f"We can {gap('be sure')} that {inner}.",
-            f"We can conclude that {inner}. {gap('It is so')}.",
+            f"Somebody concludes that {inner}. {gap('It is so')}.",
             f"If that is so, then {inner}.",
             f"To say that {inner} would be {gap('close')} to the text.",
             f"Those who think that {inner} are {gap('not mistaken')}.",
@@ -460,7 +466,7 @@ def _follows(each, told, rng):
     else:
         frames = (
             f"From this it {gap('does not follow')} that {inner}.",
-            f"We can conclude that {inner}? {gap('It is not so')}.",
+            f"Somebody concludes that {inner}. {gap('It is not so')}.",
             f"It {gap('cannot be')} that {inner}.",
             f"To say that {inner} would be {gap('against')} the text.",
             f"Those who think that {inner} are {gap('mistaken')}.",
@@ -468,13 +474,25 @@ def _follows(each, told, rng):
     return rng.choice(frames)
 
 
+_ALIKE = ({"car", "bought"}, {"home", "visit"})
+"""Relations of which one may tell the other: who bought a green car drives one."""
+
+
 def _left_open(each, told, rng):
     """Returns something of the fact's subject that the text does not tell; None if it tells all."""
     stated = {(o.fact.subject, o.fact.relation) for o in told}
-    same_kind = [
-        t for t in TOPICS if t.relation.subjects == each.topic.relation.subjects
+    known = {
+        relation.name for subject, relation in stated if subject == each.fact.subject
+    }
+    for alike in _ALIKE:
+        if known & alike:
+            known |= alike
+    unsaid = [
+        topic
+        for topic in TOPICS
+        if topic.relation.subjects == each.topic.relation.subjects
+        and topic.relation.name not in known
     ]
-    unsaid = [t for t in same_kind if (each.fact.subject, t.relation) not in stated]
     if not unsaid:
         return None
     topic = rng.choice(unsaid)
@@ -578,14 +596,18 @@ def _choice(each, told, rng):
 def _yes_no_choice(each, told, rng):
     """A list of possible answers, yes and no among them, and the right one."""
     kind = rng.choice(("yes", "no", "yes", "no", "open"))
-    fact = each.fact if kind == "yes" else each.wrong(told, rng)
-    if kind == "open":
+    topic = each.topic
+    if kind == "yes":
+        fact = each.fact
+    elif kind == "no":
+        fact = each.wrong(told, rng)
+    else:
         fact = _left_open(each, told, rng)
         if fact is None:
             return _answer(each, told, rng)
+        topic = TOPIC_OF[fact.relation.name]
     words = rng.choice((("yes", "no"), ("true", "false"), ("right", "wrong")))
-    unknown = rng.choice(_UNKNOWN)
-    topic = TOPIC_OF[fact.relation.name] if kind == "open" else each.topic
+    unknown = rng.choice(UNKNOWN)
     if words[0] == "yes":
         question = f"{sentence(topic.ask_yes_no(fact, rng))}?"
     else:
@@ -603,14 +625,6 @@ def _yes_no_choice(each, told, rng):
     )
     return rng.choice(frames)
 
-
-_UNKNOWN = (
-    "nobody knows",
-    "it is not possible to tell",
-    "it is impossible to say",
-    "maybe",
-    "unknown",
-)
 
 _ANSWERED = (_answer, _answer, _yes_no, _true_false, _other_words, _choice)
 _FOLLOW_UPS = (

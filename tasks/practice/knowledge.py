@@ -43,6 +43,8 @@ def _cause_and_effect(world, rng):
     cause, effect = (text.format(s=person) for text in right)
     other_cause, other_effect = (text.format(s=person) for text in wrong)
     because, so = clause(cause), clause(effect)
+    # Who did it can be read only where the effect is about the same person.
+    why = gap(because) if person in effect else because
     causes = _in_order(f"because {because}", f"because {clause(other_cause)}", rng)
     first, second = rng.sample((effect, other_effect), 2)
     return rng.choice(
@@ -50,16 +52,15 @@ def _cause_and_effect(world, rng):
             f"{cause} {gap(effect)}",
             f"{cause} So {gap(so)}.",
             f"{cause} The effect was that {gap(so)}.",
-            f"{effect} This was because {gap(because)}.",
-            f"{effect} The cause of this was that {gap(because)}.",
-            f"{effect} Why? Because {gap(because)}.",
-            f"{effect} What could be the cause? Perhaps {gap(because)}.",
+            f"{effect} This was because {why}.",
+            f"{effect} The cause of this was that {why}.",
+            f"{effect} Why? Because {why}.",
+            f"{effect} What could be the cause? Perhaps {why}.",
             f"{cause} What happened next? {gap(effect)}",
             f"{effect} Was it {causes}? It was because {gap(because)}.",
-            f"{effect} Was it {causes}? It was because {gap(because)}.",
             f"{cause} What came of it?\n- {first}\n- {second}\nThe right one is this: {gap(effect)}",
-            f"{cause} Did that make sure that {clause(other_effect)}? {gap('No')}, but {so}.",
-            f"{cause} Did that make sure that {so}? {gap('Yes')}.",
+            f"{cause} Did it lead to this: {other_effect} {gap('No')}.",
+            f"{cause} Did it lead to this: {effect} {gap('Yes')}.",
             f"{cause} {first} {second} Only one of the two fits: {gap(effect)}",
         )
     )
@@ -97,14 +98,17 @@ def _activity(world, rng):
 def _errand(world, rng):
     person = rng.choice(world.people)
     (goal, tool), (_, other_tool) = _two_topics(everyday.ERRANDS, rng)
-    goal = goal.format(**everyday_words(world, rng))
+    # What is named there can be read only if it is not drawn anew.
+    purpose = goal if "{" in goal else gap(goal)
+    words = everyday_words(world, rng)
+    goal, purpose = goal.format(**words), purpose.format(**words)
     tools = _in_order(tool, other_tool, rng)
     return rng.choice(
         (
             f"To {goal}, use {gap(tool)}.",
             f"If you want to {goal}, you need {gap(tool)}.",
             f"{person} wanted to {goal}. For that, {person} took {gap(tool)}.",
-            f"With {tool} you can {gap(goal)}.",
+            f"With {tool} you can {purpose}.",
             f"How do you {goal}? Use {gap(tool)}.",
             f"What does one need to {goal}, {tools}? One needs {gap(tool)}.",
             f"Which would you use to {goal}: {tools}? I would use {gap(tool)}.",
@@ -224,11 +228,10 @@ def _mood(world, rng):
     article = "an" if first[0] in "aeiou" else "a"
     said = rng.choice(
         (
-            f"What {article} {first} {what}!",
-            f"The {what} was {first}.",
             f'"The {what} is {first} and {second}," said {name}.',
             f"{name} called the {what} {first}.",
             f"For {name} it was {article} {first} {what}.",
+            f'"What {article} {first} {what}!" said {name}.',
         )
     )
     felt = gap(rng.choice(_LIKED if good else _DISLIKED).format(s=name))

@@ -112,64 +112,76 @@ _PEOPLE = (
 
 _REASONS = (
     (
-        "{a} thanked {b} because",
-        "{b} was thanked by {a} because",
-        ("had received help", "had got a present"),
-        ("had helped", "had been so kind"),
+        "{a} apologized to {b} because",
+        "{b} got an apology from {a} because",
+        ("had been rude", "had made a mistake"),
+        ("had reason to be angry", "had been hurt"),
     ),
     (
-        "{a} sold {b} the {thing} because",
-        "{b} bought the {thing} from {a} because",
-        ("needed money", "had no use for it"),
-        ("needed one", "wanted to own one"),
+        "{a} hired {b} because",
+        "{b} was hired by {a} because",
+        ("had too much work", "was looking for help"),
+        ("was looking for a job", "had applied for the job"),
     ),
     (
-        "{a} waited for {b} because",
-        "{b} made {a} wait because",
-        ("was early", "was there too soon"),
-        ("was late", "was not on time"),
+        "{a} visited {b} in the hospital because",
+        "{b} was visited in the hospital by {a} because",
+        ("was worried", "wanted to cheer up a friend"),
+        ("was ill", "had had an accident"),
     ),
     (
-        "{a} gave {b} lessons because",
-        "{b} took lessons from {a} because",
-        ("knew so much", "was a good teacher"),
-        ("was a beginner", "wanted to learn"),
+        "{a} congratulated {b} because",
+        "{b} was congratulated by {a} because",
+        ("admired such success", "had heard of the success"),
+        ("had passed the test", "had a birthday"),
     ),
     (
-        "{a} could not lift {b} because",
-        "{b} could not be lifted by {a} because",
-        ("was too weak", "had no strength"),
-        ("was too heavy", "weighed too much"),
+        "{a} rescued {b} because",
+        "{b} was rescued by {a} because",
+        ("could swim well", "was brave"),
+        ("was drowning", "was in danger"),
     ),
     (
-        "{a} asked {b} about the {thing}, but",
-        "{b} was asked about the {thing} by {a}, but",
-        ("got no answer", "heard nothing"),
-        ("kept silent", "gave no answer"),
+        "{a} scolded {b} because",
+        "{b} was scolded by {a} because",
+        ("had lost patience", "could stand it no longer"),
+        ("had told a lie", "had broken a plate"),
     ),
     (
-        "{a} beat {b} in the race, and",
-        "{b} lost the race against {a}, and",
-        ("was proud", "was the winner"),
-        ("was sad", "was the loser"),
+        "{a} fed {b} with a spoon because",
+        "{b} was fed with a spoon by {a} because",
+        ("was the nurse", "was a good parent"),
+        ("was a baby", "was too ill to eat alone"),
     ),
     (
-        "{a} lent {b} the {thing}, and later",
-        "{b} borrowed the {thing} from {a}, and later",
-        ("got it back", "asked for it"),
-        ("brought it back", "returned it"),
+        "{a} took a picture of {b}, and",
+        "{b} had a picture taken by {a}, and",
+        ("held the camera", "pressed the button"),
+        ("smiled into the camera", "stood still for it"),
     ),
     (
-        "{a} followed {b} to {town} because",
-        "{b} led {a} to {town} because",
-        ("had lost the way", "did not know the road"),
-        ("knew the road", "could find the way"),
+        "{a} pushed {b} on the swing, and",
+        "{b} was pushed on the swing by {a}, and",
+        ("got tired of pushing", "stood firmly on the ground"),
+        ("flew through the air", "held on to the ropes"),
     ),
     (
-        "{a} paid {b} for the {thing}, and",
-        "{b} got money from {a} for the {thing}, and",
-        ("took it home", "put it in a bag"),
-        ("counted the coins", "was richer than before"),
+        "{a} read a story to {b}, and",
+        "{b} was read a story by {a}, and",
+        ("turned the pages", "held the book"),
+        ("fell asleep while listening", "just listened"),
+    ),
+    (
+        "{a} drove {b} to {town}, and",
+        "{b} was driven to {town} by {a}, and",
+        ("kept both hands on the wheel", "stepped on the brakes"),
+        ("sat in the back", "did not have to drive"),
+    ),
+    (
+        "{a} painted the face of {b}, and",
+        "{b} was painted by {a}, and",
+        ("mixed the colors", "held the brush"),
+        ("sat still for the picture", "was the model"),
     ),
 )
 """The same; what is true follows the sentence as its reason or its end, with a pronoun."""
@@ -182,10 +194,10 @@ _THINGS = (
         ("is easy to lift", "weighs less"),
     ),
     (
-        "{a} is inside {b}",
-        "{b} contains {a}",
-        ("is the smaller one", "is not to be seen"),
-        ("is the bigger one", "is around the other"),
+        "{a} hangs in front of {b}",
+        "{b} hangs behind {a}",
+        ("hides the other", "is nearer to us"),
+        ("is hidden", "is farther from us"),
     ),
     (
         "{a} is older than {b}",
@@ -202,14 +214,14 @@ _THINGS = (
     (
         "{a} is harder than {b}",
         "{b} is softer than {a}",
-        ("makes a mark on the other", "will not break"),
-        ("gets a mark", "will break"),
+        ("can scratch the other", "keeps its form"),
+        ("can be scratched by the other", "is easily bent"),
     ),
     (
         "{a} was dearer than {b}",
         "{b} cost less than {a}",
-        ("had a high price", "takes much money"),
-        ("had a low price", "takes little money"),
+        ("had a high price", "costs a lot"),
+        ("had a low price", "costs little"),
     ),
     (
         "{a} is cleaner than {b}",
@@ -250,10 +262,11 @@ class Pair:
 
 def draw_pair(world, rng):
     """Draws two people or two things."""
-    pronoun, names = rng.choice((("she", world.women), ("he", world.men)))
     table = rng.choices((_PEOPLE, _REASONS, _THINGS), (0.3, 0.35, 0.35))[0]
     if table is _THINGS:
         pronoun, names = "it", [f"the {thing}" for thing in world.things]
+    else:
+        pronoun, names = rng.choice((("she", world.women), ("he", world.men)))
     *sides, true_of_a, true_of_b = rng.choice(table)
     a, b = rng.sample(names, 2)
     thing, town = rng.choice(world.things), rng.choice(world.towns)
@@ -263,7 +276,7 @@ def draw_pair(world, rng):
     if table is _REASONS:
         text = f"{said} {pronoun} {true}."
     elif rng.random() < 0.5:
-        text = f"{said}, and so {pronoun} {true}."
+        text = f"{said}; {pronoun} {true}."
     else:
         text, pronoun = f"{said}.", None
     return Pair(text, pronoun, meant, other, true, true_of_other)
@@ -272,55 +285,53 @@ def draw_pair(world, rng):
 def roles(world, rng):
     """Returns a passage about two people or two things, and who or which is meant."""
     pair = draw_pair(world, rng)
-    if pair.pronoun is None:
-        follow_ups = [
-            *_who(pair.meant, pair.other, pair.true, rng),
-            *_who(pair.other, pair.meant, pair.true_of_other, rng),
-        ]
-    else:
-        follow_ups = _of_a_pronoun(pair, rng)
-    return " ".join([pair.text, *rng.sample(follow_ups, rng.randint(2, 3))])
+    if pair.pronoun is not None:
+        return f"{pair.text} {_of_a_pronoun(pair, rng)}"
+    follow_ups = [
+        _who(pair.meant, pair.other, pair.true, rng),
+        _who(pair.other, pair.meant, pair.true_of_other, rng),
+    ]
+    return " ".join([pair.text, *follow_ups])
 
 
 def _who(meant, other, true, rng):
-    """Returns sentences that tell of which of the two something is true."""
+    """Tells of which of the two something is true."""
     either = " or ".join(rng.sample((meant, other), 2))
-    return [
-        f"So {gap(meant)} {true}.",
-        f"Which of the two {true}? It is {gap(meant)}.",
-        f"One of them {true}. That is {gap(meant)}.",
-        f"One of them {true}: {either}? {gap(sentence(meant))}.",
-        rng.choice(
-            (
-                f"Is it true that {meant} {true}? {gap('Yes')}.",
-                f"Is it true that {other} {true}? {gap('No')}.",
-            )
-        ),
-    ]
+    named, answer = rng.choice(((meant, "Yes"), (other, "No")))
+    return rng.choice(
+        (
+            f"So {gap(meant)} {true}.",
+            f"Which of the two {true}? It is {gap(meant)}.",
+            f"One of them {true}. That is {gap(meant)}.",
+            f"One of them {true}: {either}? {gap(sentence(meant))}.",
+            f"One of them {true}. Is that {named}? {gap(answer)}.",
+            f"One of them {true}. Is that {named}? {gap(answer)}, {gap(meant)}.",
+        )
+    )
 
 
 def _of_a_pronoun(pair, rng):
-    """Returns sentences that tell whom or what the pronoun means."""
+    """Tells whom or what the pronoun means, at times after a claim to be judged."""
     pronoun, meant, other = pair.pronoun, pair.meant, pair.other
     either = " or ".join(rng.sample((meant, other), 2))
-    return [
+    named, answer, label = rng.choice(((meant, "Yes", "right"), (other, "No", "wrong")))
+    what = "What" if pronoun == "it" else "Who"
+    judged = (
+        f'Does "{pronoun}" mean {named}? {gap(answer)}.',
+        f'The word "{pronoun}" stands for {named}. That is {gap(label)}.',
+    )
+    told = (
         f'By "{pronoun}" is meant {gap(meant)}.',
         f'Here "{pronoun}" is {gap(meant)}.',
-        f'Who or what is "{pronoun}", {either}? {gap(sentence(meant))}.',
-        f"It was {gap(meant)} of whom it is said: {pronoun} {pair.true}.",
-        rng.choice(
-            (
-                f'Does "{pronoun}" mean {other}? {gap("No")}, {gap(meant)}.',
-                f'Does "{pronoun}" mean {meant}? {gap("Yes")}, {gap(meant)}.',
-            )
-        ),
-        rng.choice(
-            (
-                f'The word "{pronoun}" stands for {meant}. That is {gap("right")}.',
-                f'The word "{pronoun}" stands for {other}. That is {gap("wrong")}.',
-            )
-        ),
-    ]
+        f'{what} is "{pronoun}", {either}? {gap(sentence(meant))}.',
+        f'The word "{pronoun}" stands for {gap(meant)}.',
+    )
+    kind = rng.randrange(3)
+    if kind == 0:
+        return rng.choice(told)
+    if kind == 1:
+        return rng.choice(judged)
+    return f"{rng.choice(judged)} {rng.choice(told)}"
 
 
 _TOGETHER = (
@@ -332,7 +343,12 @@ _TOGETHER = (
     "{a} knows {b} from school.",
     "{b} was waved at by {a}.",
 )
-_ABOUT_PEOPLE = tuple(topic for topic in TOPICS if topic.relation.subjects == "people")
+# Where somebody is, those are likely to be who are seen together.
+_ABOUT_PEOPLE = tuple(
+    topic
+    for topic in TOPICS
+    if topic.relation.subjects == "people" and topic.relation.name != "visit"
+)
 
 
 def woman_and_man(world, rng):
@@ -350,15 +366,16 @@ def woman_and_man(world, rng):
     of_meant = clause(again.format(s=meant, o=value))
     of_other = clause(again.format(s=other, o=value))
     asked = rng.choice(topic.back).format(o=value)
+    claimed, answer, label = rng.choice(
+        ((of_meant, "Yes", "right"), (of_other, "No", "wrong"))
+    )
+    named, mean = rng.choice(((meant, "Yes"), (other, "No")))
     follow_ups = (
         f"{asked} {gap(meant)}.",
         f'By "{pronoun}" is meant {gap(meant)}.',
-        f"Is it true that {of_meant}? {gap('Yes')}.",
-        f"Is it true that {of_other}? {gap('No')}.",
-        f"So it is {gap('right')} that {of_meant}.",
-        f"It is {gap('wrong')} that {of_other}.",
-        f"Does it follow that {of_meant}? {gap('Yes')}, {gap(meant)}.",
-        f"Does it follow that {of_other}? {gap('No')}, {gap(meant)}.",
+        f"Does the text say that {claimed}? {gap(answer)}.",
+        f"Does it follow that {claimed}? {gap(answer)}.",
+        f"Somebody has read there that {claimed}. That is {gap(label)}.",
+        f'Does "{pronoun}" mean {named}? {gap(mean)}, {gap(meant)}.',
     )
-    pieces = [together, told, *rng.sample(follow_ups, rng.randint(1, 3))]
-    return " ".join(pieces)
+    return " ".join([together, told, rng.choice(follow_ups)])

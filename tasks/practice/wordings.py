@@ -327,3 +327,28 @@ TOPICS = (
     ),
 )  # fmt: skip
 TOPIC_OF = {topic.relation.name: topic for topic in TOPICS}
+
+UNKNOWN = (
+    "it is impossible to say",
+    "it is not possible to tell",
+    "nobody knows",
+    "we do not know",
+    "maybe",
+    "unknown",
+)
+"""Answers to what a text leaves open."""
+
+SINGLE_VALUED = (
+    "home",
+    "job",
+    "car",
+    "country",
+    "material",
+    "born",
+    "visit",
+    "kept",
+    "color",
+    "owner",
+    "price",
+)
+"""The relations that have one value: a person may like two foods, but has one home."""

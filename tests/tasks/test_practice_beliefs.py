@@ -4,8 +4,9 @@ import collections
 import random
 import re
 
-from flan_jax.tasks.practice_world import World
+from flan_jax.tasks.practice_world import World, sentence
 from tasks.practice import beliefs
+from tasks.practice.wordings import UNKNOWN
 
 FRAMES = {"yes": beliefs._HELD, "no": beliefs._DENIED, "open": beliefs._LEFT_OPEN}
 
@@ -39,6 +40,27 @@ def test_every_answer_is_frequent():
     for seed in range(1500):
         rng = random.Random(seed)
         text = beliefs.beliefs(World.fresh(rng), rng)
-        answers.update(re.findall(r"⟦(Yes|No|We do not know|Maybe)⟧", text))
-    assert min(answers["Yes"], answers["No"]) > 0.35 * (answers["Yes"] + answers["No"])
-    assert answers["Maybe"] > 30
+        answers.update(re.findall(r"⟦(.*?)⟧", text))
+    assert answers["Yes"] > 0.4 * (answers["Yes"] + answers["No"])
+    assert answers["No"] > 0.4 * (answers["Yes"] + answers["No"])
+    assert all(answers[sentence(unknown)] > 20 for unknown in UNKNOWN)
+    assert all(answers[label] > 20 for label in ("true", "false", "open"))
+
+
+def test_another_value_than_the_certain_one_is_denied():
+    checked = 0
+    for seed in range(4000):
+        rng = random.Random(seed)
+        text = beliefs.beliefs(World.fresh(rng), rng)
+        home = re.search(
+            r"(?:It is a fact|It is certain|It came to light) "
+            r"that (\w+) (?:lives in|comes from|has a house in) (\w+)\.",
+            text,
+        )
+        if home:
+            for town, answer in re.findall(
+                rf"[Dd]oes {home[1]} (?:live in|come from) (\w+)\? ⟦(.*?)⟧", text
+            ):
+                assert answer == ("Yes" if town == home[2] else "No"), text
+                checked += 1
+    assert checked > 3
