@@ -4,9 +4,9 @@ import collections
 import random
 import re
 
-from flan_jax.tasks.practice_world import World, sentence
+from flan_jax.tasks.practice_world import Fact, World, sentence
 from tasks.practice import beliefs
-from tasks.practice.wordings import UNKNOWN
+from tasks.practice.wordings import TOPIC_OF, UNKNOWN
 
 FRAMES = {"yes": beliefs._HELD, "no": beliefs._DENIED, "open": beliefs._LEFT_OPEN}
 
@@ -48,19 +48,15 @@ def test_every_answer_is_frequent():
 
 
 def test_another_value_than_the_certain_one_is_denied():
-    checked = 0
-    for seed in range(4000):
-        rng = random.Random(seed)
-        text = beliefs.beliefs(World.fresh(rng), rng)
-        home = re.search(
-            r"(?:It is a fact|It is certain|It came to light) "
-            r"that (\w+) (?:lives in|comes from|has a house in) (\w+)\.",
-            text,
-        )
-        if home:
-            for town, answer in re.findall(
-                rf"[Dd]oes {home[1]} (?:live in|come from) (\w+)\? ⟦(.*?)⟧", text
-            ):
-                assert answer == ("Yes" if town == home[2] else "No"), text
-                checked += 1
-    assert checked > 3
+    topic = TOPIC_OF["home"]
+    certain = Fact(topic.relation, "Ida", "Arden")
+    told = [("certain", certain), ("open", Fact(topic.relation, "Ben", "Brook"))]
+    answers = collections.Counter()
+    for seed in range(600):
+        text = beliefs._conclusion(topic, told, ["Eve"], random.Random(seed))
+        if "Ida" in text and "Somebody" not in text:
+            (town,) = {"Arden", "Brook"} & set(re.findall(r"\w+", text))
+            (answer,) = re.findall(r"⟦(.*?)⟧", text)
+            assert answer == ("Yes" if town == "Arden" else "No"), text
+            answers[answer] += 1
+    assert min(answers["Yes"], answers["No"]) > 20
