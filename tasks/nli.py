@@ -480,7 +480,7 @@ WNLI = register(
         fields=_wnli_fields,
         options=("no", "yes"),
         cloze=ClozeTemplate(
-            "{sentence1} In other words: {sentence2} To say so is {answer}.",
+            "{sentence1} Somebody says: {sentence2} That is {answer}.",
             {"no": "wrong", "yes": "right"},
         ),
         premise=("sentence1",),

@@ -390,26 +390,49 @@ def _question_and_answer(each, told, question, answer, rng):
     return rng.choice(frames)
 
 
+def _claim(each, told, kind, rng):
+    """Draws something to be asked about.
+
+    Args:
+      each: a fact of the text.
+      told: all facts of the text.
+      kind: "yes" for what the text says, "no" for what it rules out, "open" for neither.
+      rng: the random numbers.
+
+    Returns:
+      The topic and the fact; None if the text leaves nothing open.
+    """
+    if kind == "open":
+        fact = _left_open(each, told, rng)
+        return fact and (TOPIC_OF[fact.relation.name], fact)
+    return each.topic, each.fact if kind == "yes" else each.wrong(told, rng)
+
+
 def _yes_no(each, told, rng):
     """A question whether something is true, answered with yes or no, or with a doubt."""
     kind = rng.choice(("yes", "no", "yes", "no", "open"))
-    if kind == "open":
-        return _nobody_knows(each, told, rng)
-    fact = each.fact if kind == "yes" else each.wrong(told, rng)
-    question = sentence(each.topic.ask_yes_no(fact, rng))
+    claim = _claim(each, told, kind, rng)
+    if claim is None:
+        return _answer(each, told, rng)
+    topic, fact = claim
+    question = sentence(topic.ask_yes_no(fact, rng))
     name = _name(each.world, rng, told)
-    short, answer = gap(kind), gap(sentence(kind))
-    frames = (
+    words = rng.choice(UNKNOWN) if kind == "open" else kind
+    short, answer = gap(words), gap(sentence(words))
+    frames = [
         f"{question}? {answer}.",
         f'"{question}?" asked {name}. The answer is {short}.',
         f'"{question}?" "{answer}," said {name}.',
         f"Question: {question}? Answer: {short}",
         f"{question}?\n{short}",
         f"{question}, yes or no? {answer}.",
-        f"{question}? {answer}, {gap(each.fact.value)}.",
-        f"{question}? It is {gap(each.fact.value)}, so {short}.",
         f"{name} wants to know: {question[:1].lower()}{question[1:]}? We have to say {short}.",
-    )
+    ]
+    if kind != "open":
+        frames += [
+            f"{question}? {answer}, {gap(each.fact.value)}.",
+            f"{question}? It is {gap(each.fact.value)}, so {short}.",
+        ]
     return rng.choice(frames)
 
 
@@ -438,12 +461,14 @@ def _true_false(each, told, rng):
 def _follows(each, told, rng):
     """What follows from the text, what it rules out, and what it leaves open."""
     kind = rng.choice(("yes", "no", "open"))
-    if kind == "open":
-        return _nobody_knows(each, told, rng)
-    said = each.topic.say(each.fact if kind == "yes" else each.wrong(told, rng), rng)
+    claim = _claim(each, told, kind, rng)
+    if claim is None:
+        return _answer(each, told, rng)
+    topic, fact = claim
+    said = topic.say(fact, rng)
     inner = clause(said)
-    if rng.random() < 0.5:
-        answer = gap(sentence(kind))
+    if rng.random() < 0.6:
+        answer = gap(sentence(rng.choice(UNKNOWN) if kind == "open" else kind))
         frames = (
             f"Does it follow that {inner}? {answer}.",
             f"Can we conclude that {inner}? {answer}.",
@@ -451,25 +476,33 @@ def _follows(each, told, rng):
             f"{said} Does this follow? {answer}.",
             f"{said} Does the text support it? {answer}.",
             f"Then is it so that {inner}? {answer}.",
-            f"Can we conclude that {inner}? {answer}, {gap(each.fact.value)}.",
+            f"Is it so that {inner}? {answer}.",
         )
     elif kind == "yes":
         frames = (
             f"From this it {gap('follows')} that {inner}.",
-            f"We can {gap('be sure')} that {inner}.",
+            f"We {gap('can be sure')} that {inner}.",
             f"Somebody concludes that {inner}. {gap('It is so')}.",
-            f"If that is so, then {inner}.",
             f"To say that {inner} would be {gap('close')} to the text.",
             f"Those who think that {inner} are {gap('not mistaken')}.",
             f"The text {gap('supports')} it: {inner}.",
         )
-    else:
+    elif kind == "no":
         frames = (
             f"From this it {gap('does not follow')} that {inner}.",
             f"Somebody concludes that {inner}. {gap('It is not so')}.",
-            f"It {gap('cannot be')} that {inner}.",
             f"To say that {inner} would be {gap('against')} the text.",
             f"Those who think that {inner} are {gap('mistaken')}.",
+            f"The text {gap('speaks against')} it: {inner}.",
+        )
+    else:
+        frames = (
+            f"From this it {gap('does not follow')} that {inner}.",
+            f"Somebody concludes that {inner}. {gap('Nobody can say')}.",
+            f"We {gap('cannot know')} whether {inner}.",
+            f"Those who think that {inner} {gap('cannot know it')}.",
+            f"The text {gap('does not speak')} of it: {inner}.",
+            f"{topic.ask(fact, rng)} {gap('The text does not say')}.",
         )
     return rng.choice(frames)
 
@@ -498,26 +531,6 @@ def _left_open(each, told, rng):
     topic = rng.choice(unsaid)
     values = [v for v in each.world.values(topic.relation) if v != each.fact.subject]
     return Fact(topic.relation, each.fact.subject, rng.choice(values))
-
-
-def _nobody_knows(each, told, rng):
-    """Something about which the text says nothing."""
-    fact = _left_open(each, told, rng)
-    if fact is None:
-        return _answer(each, told, rng)
-    topic = TOPIC_OF[fact.relation.name]
-    inner = clause(topic.say(fact, rng))
-    question = topic.ask_yes_no(fact, rng)
-    frames = (
-        f"Whether {inner}, {gap('nobody can say')}.",
-        f"Is it so that {inner}? {gap('It is not possible to tell')}.",
-        f"{sentence(question)}? {gap('It is impossible to say')}.",
-        f"We {gap('cannot know')} whether {inner}.",
-        f"{topic.ask(fact, rng)} {gap('The text does not say')}.",
-        f"{sentence(question)}, yes or no? {gap('We do not know')}.",
-        f"{gap('Maybe')} {inner}, and maybe not.",
-    )
-    return rng.choice(frames)
 
 
 # The same in other words.
@@ -596,16 +609,10 @@ def _choice(each, told, rng):
 def _yes_no_choice(each, told, rng):
     """A list of possible answers, yes and no among them, and the right one."""
     kind = rng.choice(("yes", "no", "yes", "no", "open"))
-    topic = each.topic
-    if kind == "yes":
-        fact = each.fact
-    elif kind == "no":
-        fact = each.wrong(told, rng)
-    else:
-        fact = _left_open(each, told, rng)
-        if fact is None:
-            return _answer(each, told, rng)
-        topic = TOPIC_OF[fact.relation.name]
+    claim = _claim(each, told, kind, rng)
+    if claim is None:
+        return _answer(each, told, rng)
+    topic, fact = claim
     words = rng.choice((("yes", "no"), ("true", "false"), ("right", "wrong")))
     unknown = rng.choice(UNKNOWN)
     if words[0] == "yes":
@@ -641,7 +648,7 @@ _FOLLOW_UPS = (
     _follows,
     _follows,
     _follows,
-    _nobody_knows,
+    _follows,
     _other_words,
     _same_meaning,
     _same_meaning,
