@@ -15,7 +15,7 @@ from flan_jax.tasks import (
 )
 from flan_jax.tasks.metrics import accuracy, exact_match
 from flan_jax.tasks.practice_world import Sandbox
-from tasks.practice.functions import Function, functions
+from tasks.practice.functions import SKILLS, Function, functions
 
 EXAMPLES = 64
 """The training examples of a task: more of them help less than more tasks do."""
@@ -40,6 +40,7 @@ def _find(name: str) -> TemplatedTask | None:
         options="options" if function.lists_options else None,
         metrics=(accuracy if function.lists_options else exact_match,),
         templates=tuple(FormatTemplate(pattern) for pattern in function.patterns()),
+        related=SKILLS[function.skill].related,
     )
 
 

@@ -167,10 +167,13 @@ class ClusterView:
         groups = self.group(tasks)
         if cluster not in groups:
             raise unknown_name("cluster to train on alone", cluster, groups)
+        related_to_tasks = {name for task in groups[cluster] for name in task.related}
         return [
             other
             for other in groups
-            if other != cluster and frozenset((cluster, other)) not in self.related
+            if other != cluster
+            and frozenset((cluster, other)) not in self.related
+            and other not in related_to_tasks
         ]
 
     def cluster_of_each(
@@ -284,8 +287,9 @@ def hold_out(
     """Returns the split of `tasks` that holds clusters out.
 
     Four kinds of tasks are neither trained on nor evaluated: those of clusters related to a
-    held-out one, those in a held-out cluster and in another as well (they are evaluated), those of
-    a dataset that has a held-out configuration, and those without a train split.
+    held-out one or themselves related to it, those in a held-out cluster and in another as well
+    (they are evaluated), those of a dataset that has a held-out configuration, and those without a
+    train split.
 
     Args:
       tasks: the tasks of the mixture.
@@ -325,6 +329,7 @@ def hold_out(
         if (
             can_train
             and task.name not in excluded
+            and not set(task.related) & set(held_out_clusters)
             and task.dataset not in held_out_datasets
         ):
             train.append(task.name)

@@ -51,6 +51,8 @@ class TemplatedTask:
         'cloze'`, and the controls of a held-out task); None for none.
       premise: the fields without which nobody should know the answer. They are left out under
         `Prompts.instructions = 'hypothesis_only'`, which shows what the rest gives away.
+      related: other clusters that ask for the same: the task is not trained on while one of them is
+        held out.
     """
 
     name: str
@@ -67,6 +69,7 @@ class TemplatedTask:
     bare: tuple[str, ...] = ()
     cloze: ClozeTemplate | None = None
     premise: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*", self.name):
@@ -77,6 +80,7 @@ class TemplatedTask:
             ("templates", self.templates),
             ("options", self.options),
             ("metrics", self.metrics),
+            ("related", self.related),
         ):
             if isinstance(value, list):
                 raise InputError(

@@ -32,6 +32,7 @@ _TRIPLES = (
     ("it follows", "it cannot be", "it is not possible to tell"),
     ("always", "never", "perhaps"),
 )
+_READING = ("reading_comp", "reading_comp_w_commonsense")
 _ANSWERS = ("word", "sentence", "list")
 _CHOICES = ("statement", "letter", "number")
 _TABLES = (": ", " = ", " | ")
@@ -48,12 +49,27 @@ class Skill:
       forms: the forms of its answers.
       instructions: what a prompt may ask for.
       lists_options: whether options are listed, by the form.
+      related: the clusters of FLAN's that ask for the same.
     """
 
     make: Callable[..., Row]
     forms: tuple
     instructions: tuple[str, ...]
     lists_options: Callable[[object], bool]
+    related: tuple[str, ...]
+
+    def patterns(self, place: str, listed: bool) -> list[str]:
+        """Returns a template for each of the instructions.
+
+        Args:
+          place: one of PLACES.
+          listed: whether options are listed.
+        """
+        options = "\n{options}" if listed else ""
+        asked = [f"{instruction}{options}" for instruction in self.instructions]
+        if place == "before":
+            return [f"{text}\n{{text}}\n{{question}}" for text in asked]
+        return [f"{{text}}\n{{question}}\n{text}" for text in asked]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,18 +100,9 @@ class Function:
         return skill.lists_options(skill.forms[self.form])
 
     def patterns(self) -> tuple[str, ...]:
-        """Returns the task's templates: two of the skill's instructions, drawn by the name."""
-        skill = SKILLS[self.skill]
-        rng = random.Random(self.name)
-        options = "\n{options}" if self.lists_options else ""
-        patterns = []
-        for instruction in rng.sample(skill.instructions, 2):
-            asked = f"{instruction}{options}"
-            if self.place == "before":
-                patterns.append(f"{asked}\n{{text}}\n{{question}}")
-            else:
-                patterns.append(f"{{text}}\n{{question}}\n{asked}")
-        return tuple(patterns)
+        """Returns the task's templates: two of the skill's, drawn by the name."""
+        patterns = SKILLS[self.skill].patterns(self.place, self.lists_options)
+        return tuple(random.Random(self.name).sample(patterns, 2))
 
     def maker(self) -> Callable[[World, random.Random], Row]:
         """Returns the function that makes its rows, named after it: the name seeds the rows."""
@@ -284,6 +291,7 @@ SKILLS = {
             "Use the text to respond to the question.",
         ),
         _is_list,
+        _READING,
     ),
     "subject": Skill(
         _subject,
@@ -296,6 +304,7 @@ SKILLS = {
             "Reply with the one that the text names.",
         ),
         _is_list,
+        _READING,
     ),
     "gap": Skill(
         _gap,
@@ -308,6 +317,7 @@ SKILLS = {
             "Something is missing in the sentence. What is it?",
         ),
         _is_list,
+        _READING,
     ),
     "yes_no": Skill(
         _yes_no,
@@ -320,6 +330,7 @@ SKILLS = {
             "Reply to the question with one of these.",
         ),
         _always,
+        _READING,
     ),
     "statement": Skill(
         _statement,
@@ -332,6 +343,7 @@ SKILLS = {
             "Decide whether the sentence is in line with the text.",
         ),
         _always,
+        ("nli", "paraphrase", *_READING),
     ),
     "follows": Skill(
         _follows,
@@ -344,6 +356,7 @@ SKILLS = {
             "Is the sentence sure, ruled out or open?",
         ),
         _always,
+        ("nli", "paraphrase"),
     ),
     "same": Skill(
         _same,
@@ -356,6 +369,7 @@ SKILLS = {
             "Is that a paraphrase?",
         ),
         _always,
+        ("nli", "paraphrase"),
     ),
     "mentions": Skill(
         _mentions,
@@ -368,6 +382,7 @@ SKILLS = {
             "Can you find it in the text?",
         ),
         _always,
+        _READING,
     ),
     "choice": Skill(
         _choice,
@@ -380,6 +395,7 @@ SKILLS = {
             "Decide for one of the options.",
         ),
         _always,
+        _READING,
     ),
     "table": Skill(
         _table,
@@ -392,6 +408,7 @@ SKILLS = {
             "Write down the fact in short.",
         ),
         _never,
+        ("struct_to_text",),
     ),
 }
 

@@ -49,6 +49,17 @@ def test_hold_out_leaves_related_clusters_out():
     )
 
 
+def test_a_task_may_be_related_to_a_cluster_by_itself():
+    """Whatever cluster it is in, and in one direction alone."""
+    tasks = [
+        *toys(a1="a", b1="b"),
+        dataclasses.replace(SPELL, name="b2", cluster="b", related=("a",)),
+    ]
+    assert hold_out(tasks, "a", view=view()).train == ("b1",)
+    assert hold_out(tasks, "b", view=view()).train == ("a1",)
+    assert view().unrelated("b", tasks) == []
+
+
 def test_several_clusters():
     assert hold_out(TOY, ["c", "a"], view=view()) == Split(
         ("b1",), ("c1", "a1", "a2"), clusters=("c", "a")

@@ -1,0 +1,58 @@
+"""The skills of `practice_1000` as a few tasks, each of which mixes all functions of a skill.
+
+A run that has these tasks sees thousands of different small instructions, and prepares and scores
+no more tasks than it has skills. `import tasks.practice_skills` in a gin file makes them and the
+mixture `first_run` known.
+"""
+
+from flan_jax.tasks import (
+    Collection,
+    FormatTemplate,
+    Mixture,
+    TemplatedTask,
+    register_collection,
+    register_mixture,
+)
+from flan_jax.tasks.metrics import accuracy, exact_match
+from flan_jax.tasks.practice_world import Sandbox
+from tasks.mixtures import PRACTICE
+from tasks.practice.functions import PLACES, SKILLS, Skill
+from tasks.practice.wordings import TOPICS
+
+
+def _task(name: str, skill: Skill, listed: bool) -> TemplatedTask:
+    """Returns the task of a skill's functions that list options, or of those that do not."""
+    forms = [form for form in skill.forms if skill.lists_options(form) == listed]
+
+    def make(world, rng):
+        return skill.make(rng.choice(TOPICS), rng.choice(forms), world, rng)
+
+    task_name = f"skill_{name}_listed" if listed else f"skill_{name}"
+    make.__qualname__ = task_name
+    patterns = [text for place in PLACES for text in skill.patterns(place, listed)]
+    return TemplatedTask(
+        name=task_name,
+        cluster=f"skill_{name}",
+        title=task_name,
+        source=Sandbox(make, train=3000),
+        fields=dict,
+        options="options" if listed else None,
+        metrics=(accuracy if listed else exact_match,),
+        templates=tuple(FormatTemplate(pattern) for pattern in patterns),
+        related=skill.related,
+    )
+
+
+_TASKS = {
+    task.name: task
+    for name, skill in SKILLS.items()
+    for listed in sorted({skill.lists_options(form) for form in skill.forms})
+    for task in [_task(name, skill, listed)]
+}
+
+PRACTICE_SKILLS = register_collection(
+    Collection(name="practice_skills", names=lambda: tuple(_TASKS), find=_TASKS.get)
+)
+
+FIRST_RUN = register_mixture(Mixture("first_run", (*(PRACTICE.tasks or ()), *_TASKS)))
+"""The tasks of `practice`, and those of the skills."""
