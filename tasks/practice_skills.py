@@ -34,7 +34,7 @@ def _task(name: str, skill: Skill, listed: bool) -> TemplatedTask:
         name=task_name,
         cluster=f"skill_{name}",
         title=task_name,
-        source=Sandbox(make, train=3000),
+        source=Sandbox(make, train=1500),
         fields=dict,
         options="options" if listed else None,
         metrics=(accuracy if listed else exact_match,),
@@ -54,5 +54,9 @@ PRACTICE_SKILLS = register_collection(
     Collection(name="practice_skills", names=lambda: tuple(_TASKS), find=_TASKS.get)
 )
 
-FIRST_RUN = register_mixture(Mixture("first_run", (*(PRACTICE.tasks or ()), *_TASKS)))
-"""The tasks of `practice`, and those of the skills."""
+_MORE = ("piqa", "definite_pronoun_resolution")
+
+FIRST_RUN = register_mixture(
+    Mixture("first_run", (*(PRACTICE.tasks or ()), *_MORE, *_TASKS))
+)
+"""The tasks of `practice`, two more of its smallest clusters, and those of the skills."""

@@ -43,7 +43,7 @@ from flan_jax.training.optimizers import (
 )
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights import model_folder
-from flan_jax.weights.shipped import SHIPPED
+from flan_jax.weights.shipped import SHIPPED, TUNING_RATE
 
 MACROS = {
     "MIXTURE": "'flan2021'",
@@ -639,6 +639,8 @@ def _use_learning_rate() -> None:
 
 def _tuning_rate() -> float | None:
     """Returns the rate at which models like MODEL are tuned by Adafactor; None if not known."""
+    if _macro("WARM_START") in SHIPPED:
+        return TUNING_RATE
     cls = CONFIGURABLES.get(_class_of_reference(_macro("MODEL")) or "")
     known: dict[type[ModelConfig], Architecture] = {
         EncoderDecoderConfig: "encoder_decoder",

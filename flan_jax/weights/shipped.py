@@ -9,6 +9,9 @@ from pathlib import Path
 SHIPPED = {"practice_t5": "a small language model of the practice world"}
 """What each of them is."""
 
+TUNING_RATE = 2e-3
+"""Adafactor's rate for tuning them: models so small bear a higher one than those of a paper."""
+
 _FOLDER = Path(__file__).with_name("shipped")
 
 

@@ -20,7 +20,7 @@ from flan_jax.models.config import config_fields
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.tasks import mixtures
 from flan_jax.training.optimizers import TUNING_RATES
-from flan_jax.weights import model_folder
+from flan_jax.weights import model_folder, shipped
 
 pytest.importorskip("transformers")
 from model_folders import BOS, change_config, save_model, save_tokenizer
@@ -111,11 +111,11 @@ def test_the_learning_rate_of_a_kind_of_model(llama, tmp_path):
         return settings.optimizer.learning_rate
 
     save_model("t5", tmp_path / "t5")
-    assert rate() == TUNING_RATES["encoder_decoder"] == 1e-3
+    assert rate() == shipped.TUNING_RATE == 2e-3
     assert rate("models/t5_nano.gin") == 1e-2
     assert rate(WARM_START=str(llama)) == TUNING_RATES["decoder"] == 3e-5
     t5 = str(tmp_path / "t5")
-    assert rate(WARM_START=t5) == 1e-3
+    assert rate(WARM_START=t5) == TUNING_RATES["encoder_decoder"] == 1e-3
     # MODEL decides, as for a checkpoint of T5X, which names none.
     assert rate("models/llama_nano.gin", WARM_START=t5) == 3e-5
     assert rate(WARM_START=t5, LEARNING_RATE=0.5) == 0.5

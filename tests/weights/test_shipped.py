@@ -81,7 +81,7 @@ def test_its_scores_are_those_that_it_names(name, tmp_path):
         "--gin.MODEL=@from_warm_start()",
         f"--gin.WARM_START={name}",
         "--gin.DataConfig.eval_examples=200",
-        "--tasks=base_answer,base_yes_no,base_true_false,base_choice",
+        f"--tasks={','.join(training['scores'])}",
         f"--run_dir={tmp_path / 'run'}",
     ]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
