@@ -38,8 +38,8 @@ A run's settings are gin files, read one after the other, and flags, which win o
 - With a `WARM_START`, LEARNING_RATE is the usual constant rate at which Adafactor tunes a trained
   model: 1e-3 for encoder-decoders (T5X's finetune.gin, T0), 3e-5 for decoders (FLAN), 2e-3 for the
   small models that come with flan_jax. A much higher one is said on stderr. For random parameters
-  it is 1e-2, T5's at the start of pre-training. With another optimizer or schedule it has to be set;
-  `launch/README.md` has AdamW's settings.
+  it is 1e-2, T5's at the start of pre-training. With another optimizer or schedule it has to be
+  set; `launch/README.md` has AdamW's settings.
 - A class is written with `@`: `MODEL = @DecoderConfig()` makes one; a layer is named without the
   brackets, `DecoderConfig.dense = @MyDense`. In a shell it needs quotes:
   `"--gin.EvalConfig.generation=@GenerationConfig()" --gin.GenerationConfig.num_beams=4`.
