@@ -20,6 +20,7 @@ STEPS = 16
 FLAGS = (
     "--gin_file=flan_mixture.gin",
     "--gin_file=models/t5_nano.gin",
+    "--gin.MIXTURE=practice",
     f"--gin.STEPS={STEPS}",
     "--gin.BATCH_SIZE=8",
     "--gin.LEARNING_RATE=0.03",

@@ -9,6 +9,7 @@ from small_runs import ROOT, environment
 SMALL = """
 include 'flan_mixture.gin'
 include 'models/t5_nano.gin'
+MIXTURE = 'practice'
 STEPS = 4
 BATCH_SIZE = 8
 CheckpointConfig.every = 2

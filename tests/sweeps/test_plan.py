@@ -14,7 +14,7 @@ from flan_jax.sweeps.sweep_dir import make_folders, read_plan, write_plan
 from flan_jax.tasks.task import TASKS
 
 TINY = [
-    "STEPS = 4", "BATCH_SIZE = 8", "EncoderDecoderConfig.emb_dim = 32", "EncoderDecoderConfig.mlp_dim = 32",
+    "MIXTURE = 'practice'", "STEPS = 4", "BATCH_SIZE = 8", "EncoderDecoderConfig.emb_dim = 32", "EncoderDecoderConfig.mlp_dim = 32",
 ]  # fmt: skip
 FILES = ["flan_mixture.gin", "models/t5_nano.gin"]
 
