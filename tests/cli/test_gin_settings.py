@@ -143,9 +143,8 @@ def test_a_folder_of_the_users_hides_no_gin_file(tmp_path, monkeypatch, capsys):
     """gin reads `include 'models/t5_nano.gin'` as a file of a package `models` too, if Python finds one."""
     (tmp_path / "models").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert (
-        gin_settings.load_settings(["flan_mixture.gin"], []).data.mixture == "practice"
-    )
+    settings = gin_settings.load_settings(["flan_mixture.gin"], [])
+    assert settings.data.mixture == "first_run"
 
 
 @pytest.mark.parametrize(
