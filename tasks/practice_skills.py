@@ -1,7 +1,7 @@
 """The skills of `practice_1000` as a few tasks, each of which mixes all functions of a skill.
 
-A run that has these tasks sees thousands of different small instructions, and prepares and scores
-no more tasks than it has skills. `import tasks.practice_skills` in a gin file makes them and the
+Thirteen tasks have fifty instructions, before or after a text, about eighteen relations and with two
+to five forms of answers; a run has no more than thirteen tasks to prepare and to score. `import tasks.practice_skills` in a gin file makes them and the
 mixture `first_run` known.
 """
 

@@ -46,7 +46,7 @@ A run's settings are gin files, read one after the other, and flags, which win o
 
 | folder or file | what it holds |
 |---|---|
-| `flan_mixture.gin` | the first run: a small model, twenty-five tasks, practice rows |
+| `flan_mixture.gin` | the first run: a small model, twenty-four tasks, practice rows |
 | `real_data.gin` | the same on the real datasets, with the lengths and steps of the FLAN paper |
 | `train.gin` | which macro goes to which setting; every other file includes it |
 | `base_lm.gin`, `base_lm_decoder.gin`, and on top of either \

@@ -167,13 +167,11 @@ class ClusterView:
         groups = self.group(tasks)
         if cluster not in groups:
             raise unknown_name("cluster to train on alone", cluster, groups)
-        related_to_tasks = {name for task in groups[cluster] for name in task.related}
+        related = _with_related({cluster}, self.related) | _named_by(groups[cluster])
         return [
             other
-            for other in groups
-            if other != cluster
-            and frozenset((cluster, other)) not in self.related
-            and other not in related_to_tasks
+            for other, tasks_of_other in groups.items()
+            if other not in related and cluster not in _named_by(tasks_of_other)
         ]
 
     def cluster_of_each(
@@ -287,9 +285,9 @@ def hold_out(
     """Returns the split of `tasks` that holds clusters out.
 
     Four kinds of tasks are neither trained on nor evaluated: those of clusters related to a
-    held-out one or themselves related to it, those in a held-out cluster and in another as well
-    (they are evaluated), those of a dataset that has a held-out configuration, and those without a
-    train split.
+    held-out one, by the view or by a task's `related`, in either direction; those in a held-out
+    cluster and in another as well (they are evaluated); those of a dataset that has a held-out
+    configuration; and those without a train split.
 
     Args:
       tasks: the tasks of the mixture.
@@ -317,6 +315,7 @@ def hold_out(
             held_out[task.name] = task
 
     excluded_clusters = _with_related(held_out_clusters, view.related)
+    excluded_clusters |= _named_by(held_out.values())
     excluded = set(held_out)
     for cluster in excluded_clusters:
         excluded |= {task.name for task in groups.get(cluster, ())}
@@ -336,7 +335,8 @@ def hold_out(
     if not train:
         raise InputError(
             f"holding {', '.join(held_out_clusters)} out leaves no task to train on: every task is "
-            f"in {', '.join(sorted(excluded_clusters))}. Hold out less, or add tasks to the mixture"
+            f"in {', '.join(sorted(excluded_clusters))}, or names one of them as related. Hold out "
+            "less, or add tasks to the mixture"
         )
     return Split(
         train=tuple(train), held_out=tuple(held_out), clusters=held_out_clusters
@@ -350,6 +350,11 @@ def _with_related(
     clusters = set(clusters)
     related_to_them = [pair for pair in related if pair & clusters]
     return clusters.union(*related_to_them)
+
+
+def _named_by(tasks: Iterable[TemplatedTask]) -> set[str]:
+    """Returns the clusters that the tasks name as related."""
+    return {name for task in tasks for name in task.related}
 
 
 def leave_one_cluster_out(

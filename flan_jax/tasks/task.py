@@ -52,7 +52,7 @@ class TemplatedTask:
       premise: the fields without which nobody should know the answer. They are left out under
         `Prompts.instructions = 'hypothesis_only'`, which shows what the rest gives away.
       related: other clusters that ask for the same: the task is not trained on while one of them is
-        held out.
+        held out, nor are their tasks while it is.
     """
 
     name: str
@@ -82,9 +82,11 @@ class TemplatedTask:
             ("metrics", self.metrics),
             ("related", self.related),
         ):
-            if isinstance(value, list):
+            is_text = attribute == "related" and isinstance(value, str)
+            if isinstance(value, list) or is_text:
+                kind = type(value).__name__
                 raise InputError(
-                    f"task {self.name!r}: {attribute} is a list; write a tuple, (..., ...)"
+                    f"task {self.name!r}: {attribute} is a {kind}; write a tuple, (..., ...)"
                 )
         if not self.cluster:
             raise InputError(

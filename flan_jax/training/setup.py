@@ -29,6 +29,7 @@ from flan_jax.training.step import check_options
 from flan_jax.weights import hugging_face
 from flan_jax.weights.formats import format_of, source_facts
 from flan_jax.weights.model_folder import tokenizer_of, unexpected_settings
+from flan_jax.weights.shipped import SHIPPED, TUNING_RATE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,8 @@ def _say_high_rate(settings: Settings) -> None:
         return
     architecture = settings.model.architecture
     rate, usual = optimizer.learning_rate, TUNING_RATES[architecture]
+    if settings.training.warm_start in SHIPPED:
+        usual = TUNING_RATE
     if rate > HIGH_RATE * usual:
         kind = architecture.replace("_", "-")
         print(

@@ -330,7 +330,7 @@ SKILLS = {
             "Reply to the question with one of these.",
         ),
         _always,
-        _READING,
+        ("nli", "paraphrase", *_READING),
     ),
     "statement": Skill(
         _statement,
@@ -356,7 +356,7 @@ SKILLS = {
             "Is the sentence sure, ruled out or open?",
         ),
         _always,
-        ("nli", "paraphrase"),
+        ("nli", "paraphrase", *_READING),
     ),
     "same": Skill(
         _same,

@@ -50,14 +50,14 @@ def test_hold_out_leaves_related_clusters_out():
 
 
 def test_a_task_may_be_related_to_a_cluster_by_itself():
-    """Whatever cluster it is in, and in one direction alone."""
+    """Whatever cluster it is in: neither is trained on while the other is held out."""
     tasks = [
         *toys(a1="a", b1="b"),
         dataclasses.replace(SPELL, name="b2", cluster="b", related=("a",)),
     ]
     assert hold_out(tasks, "a", view=view()).train == ("b1",)
-    assert hold_out(tasks, "b", view=view()).train == ("a1",)
-    assert view().unrelated("b", tasks) == []
+    assert hold_out([*tasks, *toys(c1="c")], "b", view=view()).train == ("c1",)
+    assert view().unrelated("b", tasks) == view().unrelated("a", tasks) == []
 
 
 def test_several_clusters():
