@@ -1,8 +1,8 @@
 """Plain text to train a base model on, and the skills that it is to teach; in no mixture of FLAN.
 
-In a gin file that imports this module, MIXTURE = 'word_games' trains on word games alone, and
-MIXTURE = 'base' with HELD_OUT = 'base_skills' on all documents, and scores the skills.
-gin/base_games.gin and gin/base_lm.gin do so.
+In a gin file that imports this module, MIXTURE = 'word_games' or 'knowledge' trains on such texts
+alone, and MIXTURE = 'base' with HELD_OUT = 'base_skills' on all documents, and scores the skills.
+gin/base_games.gin, gin/base_knowledge.gin and gin/base_lm.gin do so.
 """
 
 from flan_jax.tasks import (

@@ -1,8 +1,8 @@
 """The skills of `practice_1000` as a few tasks, each of which mixes all functions of a skill.
 
-Thirteen tasks have fifty instructions, before or after a text, about eighteen relations and with two
-to five forms of answers; a run has no more than thirteen tasks to prepare and to score. `import tasks.practice_skills` in a gin file makes them and the
-mixture `first_run` known.
+Thirteen tasks have fifty instructions, before or after a text, about eighteen relations and with
+several forms of answers. So a run sees many instructions, and has few tasks to prepare and to score.
+`import tasks.practice_skills` in a gin file makes them and the mixture `first_run` known.
 """
 
 from flan_jax.tasks import (
@@ -43,12 +43,11 @@ def _task(name: str, skill: Skill, listed: bool) -> TemplatedTask:
     )
 
 
-_TASKS = {
-    task.name: task
-    for name, skill in SKILLS.items()
-    for listed in sorted({skill.lists_options(form) for form in skill.forms})
-    for task in [_task(name, skill, listed)]
-}
+_TASKS: dict[str, TemplatedTask] = {}
+for skill_name, each_skill in SKILLS.items():
+    for is_listed in sorted({each_skill.lists_options(f) for f in each_skill.forms}):
+        skill_task = _task(skill_name, each_skill, is_listed)
+        _TASKS[skill_task.name] = skill_task
 
 PRACTICE_SKILLS = register_collection(
     Collection(name="practice_skills", names=lambda: tuple(_TASKS), find=_TASKS.get)

@@ -36,14 +36,10 @@ from flan_jax.sweeps.plan import AblationConfig
 from flan_jax.sweeps.queue import QueueEngine
 from flan_jax.tasks.prompts import Prompts
 from flan_jax.training.checkpoints import CheckpointConfig
-from flan_jax.training.optimizers import (
-    RATE_FROM_SCRATCH,
-    TUNING_RATES,
-    OptimizerConfig,
-)
+from flan_jax.training.optimizers import RATE_FROM_SCRATCH, OptimizerConfig, tuning_rate
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.weights import model_folder
-from flan_jax.weights.shipped import SHIPPED, TUNING_RATE
+from flan_jax.weights.shipped import SHIPPED
 
 MACROS = {
     "MIXTURE": "'flan2021'",
@@ -639,8 +635,6 @@ def _use_learning_rate() -> None:
 
 def _tuning_rate() -> float | None:
     """Returns the rate at which models like MODEL are tuned by Adafactor; None if not known."""
-    if _macro("WARM_START") in SHIPPED:
-        return TUNING_RATE
     cls = CONFIGURABLES.get(_class_of_reference(_macro("MODEL")) or "")
     known: dict[type[ModelConfig], Architecture] = {
         EncoderDecoderConfig: "encoder_decoder",
@@ -648,7 +642,7 @@ def _tuning_rate() -> float | None:
     }
     for base, architecture in known.items():
         if inspect.isclass(cls) and issubclass(cls, base):
-            return TUNING_RATES[architecture]
+            return tuning_rate(architecture, _macro("WARM_START"))
     return None
 
 

@@ -304,15 +304,7 @@ def hold_out(
         (clusters,) if isinstance(clusters, str) else tuple(clusters or ())
     )
     groups = view.group(tasks)
-    known_groups = view.group(known)
-    held_out: dict[str, TemplatedTask] = {}
-    for cluster in held_out_clusters:
-        if cluster not in groups and cluster not in known_groups:
-            raise unknown_name("cluster to hold out", cluster, [*groups, *known_groups])
-        if held_out_clusters.count(cluster) > 1:
-            raise InputError(f"the cluster {cluster!r} is held out twice; name it once")
-        for task in groups.get(cluster) or known_groups[cluster]:
-            held_out[task.name] = task
+    held_out = _tasks_to_hold_out(held_out_clusters, groups, view.group(known))
 
     excluded_clusters = _with_related(held_out_clusters, view.related)
     excluded_clusters |= _named_by(held_out.values())
@@ -341,6 +333,29 @@ def hold_out(
     return Split(
         train=tuple(train), held_out=tuple(held_out), clusters=held_out_clusters
     )
+
+
+def _tasks_to_hold_out(
+    clusters: Sequence[str],
+    groups: Mapping[str, Sequence[TemplatedTask]],
+    known_groups: Mapping[str, Sequence[TemplatedTask]],
+) -> dict[str, TemplatedTask]:
+    """Returns the tasks of the clusters, by name.
+
+    Args:
+      clusters: the clusters to hold out.
+      groups: the clusters of the mixture.
+      known_groups: further clusters, for those that the mixture lacks.
+    """
+    held_out: dict[str, TemplatedTask] = {}
+    for cluster in clusters:
+        if cluster not in groups and cluster not in known_groups:
+            raise unknown_name("cluster to hold out", cluster, [*groups, *known_groups])
+        if clusters.count(cluster) > 1:
+            raise InputError(f"the cluster {cluster!r} is held out twice; name it once")
+        for task in groups.get(cluster) or known_groups[cluster]:
+            held_out[task.name] = task
+    return held_out
 
 
 def _with_related(

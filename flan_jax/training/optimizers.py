@@ -23,6 +23,7 @@ from flan_jax.errors import (
 )
 from flan_jax.pytrees import Params
 from flan_jax.training.adafactor import Schedule, adafactor
+from flan_jax.weights.shipped import SHIPPED
 
 
 def adamw(
@@ -134,11 +135,27 @@ def rsqrt(
 TUNING_RATES: dict[Architecture, float] = {"encoder_decoder": 1e-3, "decoder": 3e-5}
 """Adafactor's constant rates for trained models: T5X's finetune.gin and T0 tune T5 at 1e-3, FLAN
 (Wei et al. 2021, section 2.4) its decoder at 3e-5."""
+RATE_OF_SHIPPED = 2e-3
+"""Adafactor's rate for the small models that come with flan_jax, chosen on one seed
+(tasks/practice/README.md)."""
 RATE_FROM_SCRATCH = 1e-2
 """Adafactor's rate for random parameters: that of T5's first 10,000 steps of pre-training (Raffel
 et al. 2020, section 3.1.2)."""
 HIGH_RATE = 5.0
 """Above so many times the usual rate a run says so."""
+
+
+def tuning_rate(architecture: Architecture, warm_start: str | None) -> float:
+    """Returns the usual rate at which Adafactor tunes a trained model.
+
+    Args:
+      architecture: the model's.
+      warm_start: what it starts from: one of `shipped.SHIPPED`, or anything else.
+    """
+    if warm_start in SHIPPED:
+        return RATE_OF_SHIPPED
+    return TUNING_RATES[architecture]
+
 
 OptimizerBuilder = Callable[..., optax.GradientTransformation]
 """(schedule, **OptimizerConfig.settings) -> optimizer."""

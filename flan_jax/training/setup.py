@@ -22,14 +22,13 @@ from flan_jax.parallel import multihost
 from flan_jax.parallel.mesh import check_batch
 from flan_jax.run_records import MixtureSummary
 from flan_jax.training import manifest
-from flan_jax.training.optimizers import HIGH_RATE, TUNING_RATES
+from flan_jax.training.optimizers import HIGH_RATE, tuning_rate
 from flan_jax.training.settings import Settings, TrainConfig
 from flan_jax.training.state import split_trainable
 from flan_jax.training.step import check_options
 from flan_jax.weights import hugging_face
 from flan_jax.weights.formats import format_of, source_facts
 from flan_jax.weights.model_folder import tokenizer_of, unexpected_settings
-from flan_jax.weights.shipped import SHIPPED, TUNING_RATE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,9 +126,8 @@ def _say_high_rate(settings: Settings) -> None:
     if optimizer.name != "adafactor" or optimizer.schedule == "rsqrt":
         return
     architecture = settings.model.architecture
-    rate, usual = optimizer.learning_rate, TUNING_RATES[architecture]
-    if settings.training.warm_start in SHIPPED:
-        usual = TUNING_RATE
+    rate = optimizer.learning_rate
+    usual = tuning_rate(architecture, settings.training.warm_start)
     if rate > HIGH_RATE * usual:
         kind = architecture.replace("_", "-")
         print(

@@ -9,9 +9,6 @@ from pathlib import Path
 SHIPPED = {"practice_t5": "a small language model of the practice world"}
 """What each of them is."""
 
-TUNING_RATE = 2e-3
-"""Adafactor's rate for tuning them, chosen on one seed (tasks/practice/README.md)."""
-
 _FOLDER = Path(__file__).with_name("shipped")
 
 

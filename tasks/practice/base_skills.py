@@ -1,8 +1,8 @@
 """What a base model must be able to do before it is worth tuning, asked in its own wording.
 
 Each row is the beginning of a document as `documents` writes it, up to an answer. No row is an
-instruction, and no option is listed unless copying one is what is asked for. The text tells the
-same of several subjects, so that no answer is right because it is the only one of its kind.
+instruction. A text that is to be read tells the same of several subjects, so that no answer is right
+because it is the only one of its kind.
 """
 
 from flan_jax.tasks.practice_world import clause, sentence
@@ -91,8 +91,7 @@ def opinion(world, rng):
 def effect(world, rng):
     """Which of two events followed another."""
     person = rng.choice(world.people)
-    topics = rng.sample(list(everyday.CAUSES_AND_EFFECTS), 2)
-    right, wrong = (rng.choice(everyday.CAUSES_AND_EFFECTS[topic]) for topic in topics)
+    right, wrong = everyday.draw_from_topics(everyday.CAUSES_AND_EFFECTS, rng, 2)
     cause, right_effect = (text.format(s=person) for text in right)
     wrong_effect = wrong[1].format(s=person)
     first, second = rng.sample((right_effect, wrong_effect), 2)

@@ -10,18 +10,9 @@ _ERRANDS = split_knowledge(everyday.ERRANDS)
 _STORIES = split_knowledge({"stories": everyday.STORIES})
 
 
-def _from_topics(topics, rng, count):
-    """Draws one item from each of `count` topics.
-
-    Each item comes as often first, as the right one, as in another place, so that the options
-    alone do not tell which is right.
-    """
-    return [rng.choice(topics[topic]) for topic in rng.sample(list(topics), count)]
-
-
 def copa(world, rng, split):
     subject = rng.choice(world.people)
-    right, wrong = _from_topics(_CAUSES_AND_EFFECTS[split], rng, 2)
+    right, wrong = everyday.draw_from_topics(_CAUSES_AND_EFFECTS[split], rng, 2)
     question = rng.choice(("cause", "effect"))
     cause, effect = (text.format(s=subject) for text in right)
     premise, answer = (effect, cause) if question == "cause" else (cause, effect)
@@ -49,7 +40,7 @@ _MANNERS = (
 
 def hellaswag(world, rng, split):
     """Draws an activity, in a film or in instructions, whose last step is one of four options."""
-    activities = _from_topics(_ACTIVITIES[split], rng, 4)
+    activities = everyday.draw_from_topics(_ACTIVITIES[split], rng, 4)
     activity, first, second, last = activities[0]
     endings = rng.sample([ending for *_, ending in activities], 4)
     label = endings.index(last)
@@ -121,7 +112,7 @@ _ASKED = (
 
 
 def piqa(world, rng, split):
-    (goal, right), (_, wrong) = _from_topics(_ERRANDS[split], rng, 2)
+    (goal, right), (_, wrong) = everyday.draw_from_topics(_ERRANDS[split], rng, 2)
     goal = goal.format(**everyday_words(world, rng))
     solutions = [f"use {tool}." for tool in (right, wrong)]
     asked = rng.choice(_ASKED)

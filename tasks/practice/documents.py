@@ -402,10 +402,14 @@ def _claim(each, told, kind, rng):
     Returns:
       The topic and the fact; None if the text leaves nothing open.
     """
-    if kind == "open":
-        fact = _left_open(each, told, rng)
-        return fact and (TOPIC_OF[fact.relation.name], fact)
-    return each.topic, each.fact if kind == "yes" else each.wrong(told, rng)
+    if kind == "yes":
+        return each.topic, each.fact
+    if kind == "no":
+        return each.topic, each.wrong(told, rng)
+    fact = _left_open(each, told, rng)
+    if fact is None:
+        return None
+    return TOPIC_OF[fact.relation.name], fact
 
 
 def _yes_no(each, told, rng):

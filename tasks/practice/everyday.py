@@ -6,6 +6,16 @@ other slots are kinds of words in `practice_words`, in the singular. Items of tw
 alike, so that an item of another topic can stand as a wrong answer.
 """
 
+
+def draw_from_topics(topics, rng, count):
+    """Draws one item from each of `count` topics.
+
+    Each item comes as often first, as the right one, as in another place, so that the options
+    alone do not tell which is right.
+    """
+    return [rng.choice(topics[topic]) for topic in rng.sample(list(topics), count)]
+
+
 CAUSES_AND_EFFECTS: dict[str, tuple[tuple[str, str], ...]] = {
     "kitchen": (
         ("{s} baked the bread for too long.", "The bread burned."),

@@ -46,7 +46,7 @@ def exercise(text: str) -> tuple[str, str] | None:
 def cut_at_gap(text: str, rng) -> tuple[str, str] | None:
     """Cuts a text before one of its gaps.
 
-    The last gap is cut at as often as all others together, for the text before it is the longest.
+    At least half of the cuts are at the last gap, for the text before it is the longest.
 
     Args:
       text: a text with marks.

@@ -1,7 +1,8 @@
 """What people know without having read it: plain text for skills that no fact of a world teaches.
 
 Causes and effects, how things are done, what is praise and what is blame, other languages, what
-words mean, numbers, news, questions, grammar and spelling. Each maker draws one passage.
+words mean, numbers, news, questions, grammar and spelling, and who is meant and what is certain
+(`roles`, `beliefs`). Each maker draws one passage.
 """
 
 import itertools
@@ -24,11 +25,6 @@ def knowledge(world, rng):
     return joiner.join(make(world, rng) for make in makers)
 
 
-def _two_topics(table, rng):
-    """Draws an item of one topic, and an item of another topic."""
-    return [rng.choice(table[topic]) for topic in rng.sample(list(table), 2)]
-
-
 def _in_order(one, other, rng):
     """Returns "one or other" in either order."""
     return " or ".join(rng.sample((one, other), 2))
@@ -39,7 +35,7 @@ def _in_order(one, other, rng):
 
 def _cause_and_effect(world, rng):
     person = rng.choice(world.people)
-    right, wrong = _two_topics(everyday.CAUSES_AND_EFFECTS, rng)
+    right, wrong = everyday.draw_from_topics(everyday.CAUSES_AND_EFFECTS, rng, 2)
     cause, effect = (text.format(s=person) for text in right)
     other_cause, other_effect = (text.format(s=person) for text in wrong)
     because, so = clause(cause), clause(effect)
@@ -58,7 +54,10 @@ def _cause_and_effect(world, rng):
             f"{effect} What could be the cause? Perhaps {why}.",
             f"{cause} What happened next? {gap(effect)}",
             f"{effect} Was it {causes}? It was because {gap(because)}.",
-            f"{cause} What came of it?\n- {first}\n- {second}\nThe right one is this: {gap(effect)}",
+            (
+                f"{cause} What came of it?\n- {first}\n- {second}\n"
+                f"The right one is this: {gap(effect)}"
+            ),
             f"{cause} Did it lead to this: {other_effect} {gap('No')}.",
             f"{cause} Did it lead to this: {effect} {gap('Yes')}.",
             f"{cause} {first} {second} Only one of the two fits: {gap(effect)}",
@@ -68,7 +67,7 @@ def _cause_and_effect(world, rng):
 
 def _activity(world, rng):
     person = rng.choice(world.people)
-    right, wrong = _two_topics(everyday.ACTIVITIES, rng)
+    right, wrong = everyday.draw_from_topics(everyday.ACTIVITIES, rng, 2)
     activity, first, second, last = right
     either = _in_order(last, wrong[-1], rng)
     does_first, does_second, does_last = (third_person(step) for step in right[1:])
@@ -97,7 +96,7 @@ def _activity(world, rng):
 
 def _errand(world, rng):
     person = rng.choice(world.people)
-    (goal, tool), (_, other_tool) = _two_topics(everyday.ERRANDS, rng)
+    (goal, tool), (_, other_tool) = everyday.draw_from_topics(everyday.ERRANDS, rng, 2)
     # What is named there can be read only if it is not drawn anew.
     purpose = goal if "{" in goal else gap(goal)
     words = everyday_words(world, rng)

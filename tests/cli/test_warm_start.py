@@ -19,8 +19,8 @@ from flan_jax.errors import InputError
 from flan_jax.models.config import config_fields
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.tasks import mixtures
-from flan_jax.training.optimizers import TUNING_RATES
-from flan_jax.weights import model_folder, shipped
+from flan_jax.training.optimizers import RATE_OF_SHIPPED, TUNING_RATES
+from flan_jax.weights import model_folder
 
 pytest.importorskip("transformers")
 from model_folders import BOS, change_config, save_model, save_tokenizer
@@ -111,7 +111,7 @@ def test_the_learning_rate_of_a_kind_of_model(llama, tmp_path):
         return settings.optimizer.learning_rate
 
     save_model("t5", tmp_path / "t5")
-    assert rate() == shipped.TUNING_RATE == 2e-3
+    assert rate() == RATE_OF_SHIPPED == 2e-3
     assert rate("models/t5_nano.gin") == 1e-2
     assert rate(WARM_START=str(llama)) == TUNING_RATES["decoder"] == 3e-5
     t5 = str(tmp_path / "t5")

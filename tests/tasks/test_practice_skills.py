@@ -26,6 +26,10 @@ def test_rows_are_of_many_functions_and_differ(name):
     task = get_task(name)
     rows = list(itertools.islice(task.source.rows("train"), 300))
     assert len({str(row) for row in rows}) > 0.95 * len(rows)
+    skill = SKILLS[task.cluster.removeprefix("skill_")]
+    if isinstance(skill.forms[0], tuple):
+        labels = {frozenset(row["options"]) for row in rows}
+        assert labels == {frozenset(form) for form in skill.forms}
     if task.options:
         assert all(row["options"].count(row["answer"]) == 1 for row in rows)
         places = collections.Counter(
