@@ -642,7 +642,7 @@ def _tuning_rate() -> float | None:
     }
     for base, architecture in known.items():
         if inspect.isclass(cls) and issubclass(cls, base):
-            return tuning_rate(architecture, _macro("WARM_START"))
+            return tuning_rate(architecture, str(_macro("WARM_START")))
     return None
 
 
