@@ -23,9 +23,9 @@ from flan_jax.tasks.task import get_task, resolve_source
 
 PRACTICE_NOTICE = """\
 Data{tasks}: the practice corpus, made by this program about a small invented world.
-      It is for trying things out. For the real datasets write --gin.SOURCE="'tfds'" (prepared TFDS
-      data; DATA_DIR names their folder) or --gin.SOURCE="'jsonl'" (files
-      <DATA_DIR>/<task>/<split>.jsonl with the same rows); --gin.MIXTURE=flan2021 is all of FLAN."""
+      It is for trying things out. For the real datasets write --gin_file=real_data.gin and
+      --gin.DATA_DIR=FOLDER: prepared TFDS data, or with --gin.SOURCE=jsonl the files
+      FOLDER/<task>/<split>.jsonl with the same rows."""
 
 StoreKey = tuple[str, str]
 """(task, split) of an evaluation store."""
