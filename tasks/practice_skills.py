@@ -14,8 +14,9 @@ from flan_jax.tasks import (
     register_mixture,
 )
 from flan_jax.tasks.metrics import accuracy, exact_match
+from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.practice_world import Sandbox
-from tasks.mixtures import PRACTICE
+from tasks.mixtures import FLAN2021, PRACTICE
 from tasks.practice.functions import PLACES, SKILLS, Skill
 from tasks.practice.wordings import TOPICS
 
@@ -59,3 +60,10 @@ FIRST_RUN = register_mixture(
     Mixture("first_run", (*(PRACTICE.tasks or ()), *_MORE, *_TASKS))
 )
 """The tasks of `practice`, two more of its smallest clusters, and those of the skills."""
+
+_FLAN = tuple(task.name for task in mixture_or_task(FLAN2021.name))
+
+FLAN2021_AND_SKILLS = register_mixture(
+    Mixture("flan2021_and_skills", (*_FLAN, *_TASKS))
+)
+"""FLAN's seventy tasks and those of the skills, for the sweeps on the practice corpus."""

@@ -49,9 +49,9 @@ A run's settings are gin files, read one after the other, and flags, which win o
 | `flan_mixture.gin` | the first run: a small model, twenty-four tasks, practice rows |
 | `real_data.gin` | the same on the real datasets, with the lengths and steps of the FLAN paper |
 | `train.gin` | which macro goes to which setting; every other file includes it |
-| `base_lm.gin`, `base_lm_decoder.gin`, and on top of either \
-`base_games.gin`, `base_knowledge.gin` \
-| make a small language model of the practice world, as the first run and the practice sweeps tune |
+| `base_lm.gin`, `base_lm_decoder.gin`, and on top of either those of `base/` \
+| make a small language model of the practice world, as the first run and the practice sweeps \
+tune: `launch/practice_base.py` |
 | `leave_one_cluster_out.gin`, `number_of_clusters.gin`, `number_of_tasks.gin`, \
 `number_of_templates.gin`, `role_of_instructions.gin`, `few_shot.gin`, `model_scale.gin` \
 | the ablations of the FLAN paper, for `launch/ablate.py` |

@@ -19,6 +19,7 @@ from flan_jax.reports.scores import (
     Score,
     ScoreRow,
     Values,
+    format_change,
     format_interval,
     mean_if_complete,
     mean_row,
@@ -86,11 +87,7 @@ class Contrast(NamedTuple):
     @property
     def text(self) -> str:
         """The difference as text, such as "+6.6 [1.2, 12.0]"."""
-        interval = self.interval
-        text = f"{interval.mean:+.1f}"
-        if math.isnan(interval.low):
-            return text
-        return f"{text} [{interval.low:.1f}, {interval.high:.1f}]"
+        return format_change(self.interval)
 
 
 def contrast(tasks: Sequence[ScoreRow], first: Phase, second: Phase) -> Contrast | None:

@@ -406,6 +406,18 @@ def format_interval(interval: Interval) -> str:
     return f"{interval.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
 
 
+def format_change(interval: Interval) -> str:
+    """Returns a difference as text, such as "+6.6 [1.2, 12.0]".
+
+    Args:
+      interval: the difference in points.
+    """
+    text = f"{interval.mean:+.1f}"
+    if math.isnan(interval.low):
+        return text
+    return f"{text} [{interval.low:.1f}, {interval.high:.1f}]"
+
+
 def format_p_value(p_value: float | None) -> str | None:
     """Returns "0.012" or "< 0.001"; None for None."""
     if p_value is None:

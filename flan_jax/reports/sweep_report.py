@@ -7,17 +7,19 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from flan_jax import bootstrap
 from flan_jax.bootstrap import Interval
 from flan_jax.errors import plural
 from flan_jax.json_files import write_text
 from flan_jax.reports import html, notes, sweep_figures, sweep_runs
 from flan_jax.reports.command import rewrite_report
-from flan_jax.reports.controls import control_blocks
+from flan_jax.reports.controls import contrast, control_blocks
 from flan_jax.reports.mixture import generated_rows_note
 from flan_jax.reports.scores import (
     SIGNIFICANT,
     Score,
     ScoreRow,
+    format_change,
     format_interval,
     format_metrics,
     format_p_value,
@@ -223,9 +225,22 @@ def _verdict(compared: Sequence[Cluster]) -> str:
     if before and after:
         text += (
             f" Mean over these clusters: {before.mean:.1f} untuned, {after.mean:.1f} tuned "
-            f"({html.signed(after.mean - before.mean)})."
+            f"({_mean_change(compared)})."
         )
     return text
+
+
+def _mean_change(compared: Sequence[Cluster]) -> str | None:
+    """Returns the mean over clusters of the paired differences, with its 95 % interval.
+
+    Without an interval where a cluster does not pair.
+    """
+    paired = [contrast(cluster.complete_tasks, BEFORE, AFTER) for cluster in compared]
+    known = [each.interval for each in paired if each is not None]
+    if len(known) < len(compared):
+        before, after = _held_out_means(compared)
+        return html.signed(after.mean - before.mean) if before and after else None
+    return format_change(bootstrap.mean_of_tasks(known))
 
 
 def _count_significant(rows: Sequence[ScoreRow]) -> int:
@@ -283,7 +298,7 @@ def _cluster_table(clusters: Sequence[Cluster]) -> html.Table:
     bold = []
     if before and after:
         bold.append(len(rows))
-        change = html.signed(after.mean - before.mean)
+        change = _mean_change(compared)
         numbers = [format_interval(before), format_interval(after), change, ""]
         rows.append([f"mean of {len(compared)}", "", "", "", *numbers])
     return html.Table(columns=CLUSTER_COLUMNS, rows=rows, text_columns=1, bold=bold)

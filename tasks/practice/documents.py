@@ -15,7 +15,7 @@ from flan_jax.tasks.practice_world import Fact, clause, sentence
 from tasks.practice.gaps import cut_at_gap, exercise, gap, unmarked
 from tasks.practice.knowledge import knowledge
 from tasks.practice.scenes import scene
-from tasks.practice.word_games import word_game
+from tasks.practice.word_games import find_in_pairs, list_again, word_game
 from tasks.practice.wordings import TOPIC_OF, TOPICS, UNKNOWN
 
 _SHARES = {
@@ -28,8 +28,8 @@ _SHARES = {
 """The share of each kind of document."""
 _EXERCISES = 0.5
 """The share of the documents with gaps that have numbers in them."""
-_GAMES_AS_EXERCISES = 0.8
-"""The same of documents that are word games alone."""
+_LISTS_AMONG_GAMES = 0.2
+"""The share of lists to be written again among documents of word games alone."""
 _CUT_AT_A_GAP = 0.7
 """The share of the other documents with gaps that are cut before one of them."""
 _SCENE_BESIDE = 0.1
@@ -38,6 +38,8 @@ _RIVALS = 0.6
 """The share of reading documents whose facts are all of one relation."""
 _FEW_WORDINGS = 0.5
 """The share of those in which each fact is told in one of two wordings."""
+_LETTERED = 0.4
+"""The share of choices whose options have letters or numbers."""
 _LONGEST = 560
 """The characters of the longest text. A longer one would lose its end, where its questions are."""
 _BRIDGES = (
@@ -62,9 +64,30 @@ def _short_enough(make, world, rng):
     return text
 
 
+def word_list(world, rng):
+    """A list of words to be written again, for a model that knows nothing yet."""
+    return _row(*cut_at_gap(list_again(world, rng), rng))
+
+
+def word_pairs(world, rng):
+    """Words of pairs to be found, for a model that can write lists again."""
+    return _games(find_in_pairs, world, rng, exercises=0.2)
+
+
 def word_games_alone(world, rng):
-    """A document of word games, for a model that cannot read yet."""
-    return _in_two_parts(_word_games(world, rng), _GAMES_AS_EXERCISES, rng)
+    """A document of word games, for a model that finds words and cannot read yet."""
+    return _games(word_game, world, rng, _EXERCISES)
+
+
+def _games(game, world, rng, exercises):
+    if rng.random() < _LISTS_AMONG_GAMES:
+        return word_list(world, rng)
+    return _in_two_parts(_word_games(game, world, rng), exercises, rng)
+
+
+def retelling(world, rng):
+    """A text to be told again, for a model that finds words and cannot read yet."""
+    return _row(*cut_at_gap(_short_enough(_retelling, world, rng), rng))
 
 
 def knowledge_alone(world, rng):
@@ -114,15 +137,15 @@ def _text(world, rng):
     if kind == "knowledge":
         return knowledge(world, rng)
     if kind == "game":
-        return _word_games(world, rng)
+        return _word_games(word_game, world, rng)
     if rng.random() < _SCENE_BESIDE:
         return "\n".join(rng.sample((_reading(world, rng), scene(world, rng)), 2))
     return _reading(world, rng)
 
 
-def _word_games(world, rng):
+def _word_games(game, world, rng):
     joiner = "\n" if rng.random() < 0.3 else " "
-    return joiner.join(word_game(world, rng) for _ in range(rng.randint(1, 3)))
+    return joiner.join(game(world, rng) for _ in range(rng.randint(1, 3)))
 
 
 def _known_facts(world, rng):
@@ -155,17 +178,21 @@ class _Told:
         self.topic = topic
         self.fact = fact
         self.world = world
-        self._stated = None
+        self.stated = None
 
     def state(self, rng):
         """Returns the fact as a sentence."""
-        self._stated = self.topic.say(self.fact, rng)
-        return self._stated
+        self.stated = self.topic.say(self.fact, rng)
+        return self.stated
+
+    def ask_and_answer(self, rng):
+        """Returns a question for the value, and the value."""
+        return f"{self.topic.ask(self.fact, rng)} {sentence(self.fact.value)}."
 
     def say_again(self, rng):
         """Returns the fact in other words than those in which it was last stated."""
         wordings = self.topic.say_twice(self.fact, rng)
-        return next(said for said in wordings if said != self._stated)
+        return next(said for said in wordings if said != self.stated)
 
     def other_values(self, rng, count):
         """Returns other values of the relation; none is the value or the subject of the fact."""
@@ -278,16 +305,40 @@ _OPENERS = (
 )
 
 
+def _facts(world, rng, count):
+    """Draws the facts of a text, mostly of one relation."""
+    if rng.random() >= _RIVALS:
+        return draw_told(world, rng, count)
+    topic = rng.choice(TOPICS)
+    if rng.random() < _FEW_WORDINGS:
+        topic = topic.in_few_words(rng)
+    return draw_rivals(world, rng, max(count, 2), topic)
+
+
+def _retelling(world, rng):
+    """Facts, and all of them again: as they were, in other words, or as questions and answers.
+
+    As in a list that is written again, each value that is to be written goes with a subject, which
+    stands just before it. So a model learns from it to read sentences.
+    """
+    told = _facts(world, rng, rng.randint(2, 4))
+    text = " ".join(each.state(rng) for each in told)
+    bridge, say_again = rng.choice(_WAYS_TO_RETELL)
+    again = " ".join(say_again(each, rng) for each in rng.sample(told, len(told)))
+    return f"{text} {bridge} {gap(again)}"
+
+
+_WAYS_TO_RETELL = (
+    ("In another order:", lambda each, rng: each.stated),
+    ("In other words:", lambda each, rng: each.say_again(rng)),
+    ("Questions and answers:", lambda each, rng: each.ask_and_answer(rng)),
+    ("Questions and answers:", lambda each, rng: each.ask_and_answer(rng)),
+)
+
+
 def _reading(world, rng):
     """Facts of a world of their own, and then things that only their reader can say."""
-    count = rng.choice((1, 2, 2, 3, 3, 4))
-    if rng.random() < _RIVALS:
-        topic = rng.choice(TOPICS)
-        if rng.random() < _FEW_WORDINGS:
-            topic = topic.in_few_words(rng)
-        told = draw_rivals(world, rng, max(count, 2), topic)
-    else:
-        told = draw_told(world, rng, count)
+    told = _facts(world, rng, rng.choice((1, 2, 2, 3, 3, 4)))
     opener = rng.choice(_OPENERS)
     shape = rng.random()
     if shape < 0.12:
@@ -595,6 +646,8 @@ def _choice(each, told, rng):
     rng.shuffle(options)
     right = gap(fact.value)
     question = each.topic.ask(fact, rng)
+    if rng.random() < _LETTERED:
+        return _lettered_choice(question, options, fact.value, rng)
     name = _name(each.world, rng, told)
     listed = "\n".join(f"- {option}" for option in options)
     in_a_row = f"{', '.join(options[:-1])} or {options[-1]}"
@@ -606,6 +659,25 @@ def _choice(each, told, rng):
         f"{name} had the choice of {listed_all} and took the right answer, {right}.",
         f"There are {len(options)} options: {listed_all}. {question} {gap(sentence(fact.value))}.",
         f"{question}\n{listed}\n{name} picked {right}.",
+    )
+    return rng.choice(frames)
+
+
+def _lettered_choice(question, options, answer, rng):
+    """A choice of which the right one's letter or number is said."""
+    # No number in brackets: those stand for gaps.
+    marks, form = rng.choice((("abcd", "({}) {}"), ("1234", "{}: {}")))
+    marks = marks[: len(options)]
+    marked = [form.format(*pair) for pair in zip(marks, options, strict=True)]
+    right = marks[options.index(answer)]
+    one_below_the_other = "\n".join(marked)
+    in_a_row = " ".join(marked)
+    frames = (
+        f"{question}\n{one_below_the_other}\nThe right one is {gap(right)}.",
+        f"{question}\n{one_below_the_other}\n{gap(right)}",
+        f"{question} {in_a_row}. It is {gap(right)}.",
+        f"{question} {in_a_row}. It is {gap(right)}, {gap(answer)}.",
+        f"{question} {in_a_row}. The answer is {gap(answer)}, so it is {gap(right)}.",
     )
     return rng.choice(frames)
 

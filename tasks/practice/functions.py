@@ -8,7 +8,7 @@ hundred of each skill.
 import dataclasses
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flan_jax.tasks.practice_world import World, sentence
 from tasks.practice.documents import draw_told
@@ -37,7 +37,7 @@ _ANSWERS = ("word", "sentence", "list")
 _CHOICES = ("statement", "letter", "number")
 _TABLES = (": ", " = ", " | ")
 
-Row = dict[str, object]
+Row = Mapping[str, object]
 
 
 @dataclasses.dataclass(frozen=True)

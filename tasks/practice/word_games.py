@@ -15,17 +15,52 @@ _LABELS = (("Yes", "No"), ("True", "False"), ("Right", "Wrong"))
 
 def word_game(world, rng):
     """A list of words, and something that its reader can say."""
-    kinds = (
+    if rng.random() < 0.6:
+        return _pairs(world, rng, judged=0.4)
+    drawn = rng.sample(_kinds(world), rng.randint(2, 4))
+    words = sorted(set(itertools.chain.from_iterable(drawn)))
+    game = rng.choice((_twice, _is_any_twice, _same, _same, _among, _among))
+    return game(words, rng)
+
+
+def _kinds(world):
+    """Returns the words of a world, by kind."""
+    return (
         world.people, world.towns, world.things, world.pets, world.foods, world.jobs, world.colors,
         world.products, world.countries, world.places_in_town, world.sports, world.drinks,
         world.months, world.materials, world.numbers,
     )  # fmt: skip
-    drawn = rng.sample(kinds, rng.randint(2, 4))
-    words = sorted(set(itertools.chain.from_iterable(drawn)))
-    if rng.random() < 0.6:
-        return _pairs(kinds, rng)
-    game = rng.choice((_twice, _is_any_twice, _same, _same, _among, _among))
-    return game(words, rng)
+
+
+def list_again(world, rng):
+    """A list of words or of pairs of words, and the same words or pairs again.
+
+    Who writes it again finds word after word in the list. All words that are to be written need the
+    list, so a model from random parameters learns from it to look words up.
+    """
+    words = sorted(set(itertools.chain.from_iterable(_kinds(world))))
+    joiner = rng.choice((", ", "; ", ". ", " "))
+    kind = rng.random()
+    if kind < 0.6:
+        drawn = rng.sample(words, rng.randint(3, 10))
+        listed = joiner.join(drawn)
+        if kind < 0.3:
+            return f"{listed}. Again: {gap(f'{listed}.')}"
+        start = rng.randrange(len(drawn))
+        turned = joiner.join(drawn[start:] + drawn[:start])
+        return f"{listed}. From {drawn[start]}: {gap(f'{turned}.')}"
+    count = rng.randint(2, 5)
+    drawn = rng.sample(words, 2 * count)
+    say = rng.choice(("{key} {value}", "{key} {value}", *_SAY_PAIR))
+    said = [
+        say.format(key=key, value=value)
+        for key, value in zip(drawn[:count], drawn[count:], strict=True)
+    ]
+    if joiner == " ":
+        joiner = ", "
+    listed = joiner.join(said)
+    shuffled = joiner.join(rng.sample(said, count))
+    return f"{listed}. In another order: {gap(f'{shuffled}.')}"
 
 
 _SAY_PAIR = (
@@ -45,11 +80,27 @@ _ASK_PAIR = (
     "Now {key}: {value}",
     "Which word belongs to {key}? It is {value}",
 )
+_ASK_LINE = (
+    "Where is {key}? {line}",
+    "What of {key}? {line}",
+    "What was said of {key}: {line}",
+)
 
 
-def _pairs(kinds, rng):
-    """Words that belong together, and for some of them, in any order, the other word."""
-    keys, values = rng.sample(kinds, 2)
+def find_in_pairs(world, rng):
+    """Words that belong together, and for some of them the other word; none is to be judged."""
+    return _pairs(world, rng, judged=0.0)
+
+
+def _pairs(world, rng, judged):
+    """Words that belong together, and for some of them, in any order, the other word.
+
+    Args:
+      world: the world of the words.
+      rng: the random numbers.
+      judged: the share of questions whether a word is the other one.
+    """
+    keys, values = rng.sample(_kinds(world), 2)
     # Some words are of two kinds: gold is a color and a material.
     values = [value for value in values if value not in keys]
     count = min(rng.choice((2, 2, 3, 3, 4, 5)), len(keys), len(values))
@@ -63,8 +114,13 @@ def _pairs(kinds, rng):
     for key, value in asked:
         if rng.random() < 0.25:
             key, value = value, key
-        if rng.random() < 0.6:
+        if rng.random() < judged:
             answers.append(_is_pair(key, value, pairs, rng))
+        elif rng.random() < 0.33:
+            (line,) = [
+                line for line, pair in zip(said, pairs, strict=True) if key in pair
+            ]
+            answers.append(rng.choice(_ASK_LINE).format(key=key, line=gap(line)))
         else:
             answers.append(sentence(ask.format(key=key, value=gap(value))))
     return f"{text}. {'. '.join(answers)}."

@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from sweep_directory import CLUSTERS, FEW_CLUSTERS, edit_json, run_folder, write_sweep
 
 from flan_jax.errors import InputError
 from flan_jax.reports import sweep_report, sweep_results, sweep_scores
+from flan_jax.run_records import AFTER, BEFORE
 
 MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
 
@@ -61,6 +63,23 @@ def test_the_markdown_has_the_means_with_their_intervals(twelve_runs):
     nli = results.headline[0].mean.after.interval
     cell = f"{nli.mean:.1f} [{nli.low:.1f}, {nli.high:.1f}]"
     assert f"| {cell} |" in (twelve_runs / "report.md").read_text()
+
+
+def test_the_mean_over_clusters_has_a_paired_interval(twelve_runs):
+    results = sweep_scores.score_sweep(sweep_results.read_sweep(twelve_runs))
+    differences = [cluster.mean.difference for cluster in results.headline]
+    markdown = (twelve_runs / "report.md").read_text()
+    mean_row = re.search(r".*\*\*mean of 6\*\*.*", markdown)[0]
+    number = r"([+-]?[0-9.]+)"
+    found = re.search(rf"\*\*{number} \[{number}, {number}\]\*\* \|  \|$", mean_row)
+    change, low, high = map(float, found.groups())
+    assert change == pytest.approx(np.mean(differences), abs=0.06)
+    assert low < change < high
+    alone = [
+        sweep_scores.held_out_mean(results.headline, phase) for phase in (BEFORE, AFTER)
+    ]
+    widths = [interval.high - interval.low for interval in alone]
+    assert high - low < np.hypot(*widths)
 
 
 def test_results_csv_has_a_row_for_each_run_task_and_phase(twelve_runs):

@@ -13,12 +13,12 @@ import tasks  # noqa: F401
 from flan_jax.tasks.practice_world import World
 from flan_jax.tasks.task import TASKS
 from tasks.plain_text import BASE_SKILLS, DOCUMENTS
-from tasks.practice import coreference, roles
+from tasks.practice import coreference, documents, roles
 from tasks.practice.documents import draw_told
-from tasks.practice.gaps import exercise
+from tasks.practice.gaps import cut_at_gap, exercise
 from tasks.practice.knowledge import equation, small_sum
 from tasks.practice.scenes import SCENES, tell
-from tasks.practice.word_games import word_game
+from tasks.practice.word_games import find_in_pairs, list_again, word_game
 from tasks.practice.wordings import TOPIC_OF, TOPICS
 
 
@@ -197,6 +197,45 @@ def test_pairs_of_words_are_asked_about_with_the_right_partner():
             assert re.search(pair, facts) or re.search(turned, facts), text
             checked += 1
     assert checked > 5
+
+
+def test_a_list_again_has_the_words_of_the_list():
+    world = World.constant()
+    orders = set()
+    for seed in range(100):
+        rng = random.Random(seed)
+        listed, again = cut_at_gap(list_again(world, rng), rng)
+        assert set(words_of(again)) <= set(words_of(listed)), listed
+        said = words_of(listed.rpartition(". ")[0])
+        assert sorted(words_of(again)) == sorted(said), listed
+        orders.add(words_of(again) == said)
+    assert orders == {True, False}
+
+
+def test_nothing_is_judged_where_pairs_are_to_be_found():
+    world = World.constant()
+    judged = {"Yes", "No", "yes", "no", "right", "wrong", "true", "false"}
+    for seed in range(100):
+        text = find_in_pairs(world, random.Random(seed))
+        _, answers = exercise(text)
+        assert not judged & set(re.findall(r"\w+", answers)), text
+
+
+def test_a_retelling_says_nothing_new():
+    ways = {"order": 0, "words": 0, "answers": 0}
+    for seed in range(200):
+        rng = random.Random(seed)
+        row = documents.retelling(World.fresh(rng), rng)
+        text, _, way = row["beginning"].rstrip(":").rpartition(" ")
+        ways[way] += 1
+        if way == "order":
+            assert sorted(words_of(row["rest"])) == sorted(
+                words_of(text.removesuffix(" In another"))
+            )
+        if way == "answers":
+            for answer in re.findall(r"\? ([^.?]*)\.", row["rest"]):
+                assert answer.lower() in text.lower(), row
+    assert min(ways.values()) > 20
 
 
 def who_is_meant(text):
