@@ -1,8 +1,9 @@
 """Plain text to train a base model on, and the skills that it is to teach; in no mixture of FLAN.
 
-In a gin file that imports this module, a MIXTURE 'word_lists', 'word_pairs', 'word_games' or
-'knowledge' trains on such texts alone, and MIXTURE = 'base' with HELD_OUT = 'base_skills' on all
-documents, and scores the skills. gin/base_lm.gin and the files of gin/base/ do so.
+In a gin file that imports this module, MIXTURE = 'word_lists', 'word_pairs', 'word_games',
+'retellings' or 'knowledge' trains on such texts alone, and MIXTURE = 'base' with
+HELD_OUT = 'base_skills' on all documents, and scores the skills. gin/base_lm.gin and the files of
+gin/base/ do so.
 """
 
 from flan_jax.tasks import (

@@ -14,7 +14,6 @@ from flan_jax.tasks import (
     register_mixture,
 )
 from flan_jax.tasks.metrics import accuracy, exact_match
-from flan_jax.tasks.mixtures import mixture_or_task
 from flan_jax.tasks.practice_world import Sandbox
 from tasks.mixtures import FLAN2021, PRACTICE
 from tasks.practice.functions import PLACES, SKILLS, Skill
@@ -57,13 +56,11 @@ PRACTICE_SKILLS = register_collection(
 _MORE = ("piqa", "definite_pronoun_resolution")
 
 FIRST_RUN = register_mixture(
-    Mixture("first_run", (*(PRACTICE.tasks or ()), *_MORE, *_TASKS))
+    Mixture("first_run", (*(PRACTICE.tasks or ()), *_MORE), beside=tuple(_TASKS))
 )
-"""The tasks of `practice`, two more of its smallest clusters, and those of the skills."""
-
-_FLAN = tuple(task.name for task in mixture_or_task(FLAN2021.name))
+"""The tasks of `practice`, two more of its smallest clusters, and beside them those of the skills."""
 
 FLAN2021_AND_SKILLS = register_mixture(
-    Mixture("flan2021_and_skills", (*_FLAN, *_TASKS))
+    Mixture("flan2021_and_skills", FLAN2021.tasks, beside=tuple(_TASKS))
 )
-"""FLAN's seventy tasks and those of the skills, for the sweeps on the practice corpus."""
+"""FLAN's tasks, and beside them those of the skills: for sweeps on the practice corpus."""

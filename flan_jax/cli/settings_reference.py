@@ -49,7 +49,7 @@ A run's settings are gin files, read one after the other, and flags, which win o
 | `flan_mixture.gin` | the first run: a small model, twenty-four tasks, practice rows |
 | `real_data.gin` | the same on the real datasets, with the lengths and steps of the FLAN paper |
 | `train.gin` | which macro goes to which setting; every other file includes it |
-| `base_lm.gin`, `base_lm_decoder.gin`, and on top of either those of `base/` \
+| `base_lm.gin`, `base_lm_decoder.gin`, and `base/`, to be put after either \
 | make a small language model of the practice world, as the first run and the practice sweeps \
 tune: `launch/practice_base.py` |
 | `leave_one_cluster_out.gin`, `number_of_clusters.gin`, `number_of_tasks.gin`, \

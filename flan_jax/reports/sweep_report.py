@@ -7,13 +7,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from flan_jax import bootstrap
 from flan_jax.bootstrap import Interval
 from flan_jax.errors import plural
 from flan_jax.json_files import write_text
 from flan_jax.reports import html, notes, sweep_figures, sweep_runs
 from flan_jax.reports.command import rewrite_report
-from flan_jax.reports.controls import contrast, control_blocks
+from flan_jax.reports.controls import control_blocks
 from flan_jax.reports.mixture import generated_rows_note
 from flan_jax.reports.scores import (
     SIGNIFICANT,
@@ -33,7 +32,13 @@ from flan_jax.reports.sweep_results import (
     axis_label,
     read_sweep,
 )
-from flan_jax.reports.sweep_scores import Cluster, Results, held_out_mean, score_sweep
+from flan_jax.reports.sweep_scores import (
+    Cluster,
+    Results,
+    held_out_change,
+    held_out_mean,
+    score_sweep,
+)
 from flan_jax.reports.transfer import transfer_section, transfer_table
 from flan_jax.run_records import AFTER, BEFORE, SHUFFLED, Phase, PromptScores
 
@@ -235,12 +240,11 @@ def _mean_change(compared: Sequence[Cluster]) -> str | None:
 
     Without an interval where a cluster does not pair.
     """
-    paired = [contrast(cluster.complete_tasks, BEFORE, AFTER) for cluster in compared]
-    known = [each.interval for each in paired if each is not None]
-    if len(known) < len(compared):
-        before, after = _held_out_means(compared)
-        return html.signed(after.mean - before.mean) if before and after else None
-    return format_change(bootstrap.mean_of_tasks(known))
+    change = held_out_change(compared)
+    if change is not None:
+        return format_change(change)
+    before, after = _held_out_means(compared)
+    return html.signed(after.mean - before.mean) if before and after else None
 
 
 def _count_significant(rows: Sequence[ScoreRow]) -> int:

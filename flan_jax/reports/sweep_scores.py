@@ -157,19 +157,50 @@ def held_out_mean(clusters: Sequence[Cluster], phase: Phase) -> Interval | None:
     Returns:
       The mean with its interval; None if there is no cluster, or one has no score in this phase.
     """
-    # Clusters that are scored in the same runs share their seeds, which are resampled together.
-    groups: dict[tuple[str, ...], list[Score]] = {}
+    scores = []
     for cluster in clusters:
         if cluster.mean is None or phase not in cluster.mean.scores:
             return None
-        group = groups.setdefault(cluster.runs, [])
-        group.append(cluster.mean.scores[phase])
+        scores.append((cluster.runs, cluster.mean.scores[phase]))
+    return _mean_over_clusters(scores)
+
+
+def held_out_change(clusters: Sequence[Cluster]) -> Interval | None:
+    """Returns the mean over clusters of what tuning adds, paired by template and example.
+
+    Args:
+      clusters: clusters that are scored before and after training.
+
+    Returns:
+      The difference with its interval; None if there is no cluster, or one does not pair.
+    """
+    changes = []
+    for cluster in clusters:
+        if cluster.mean is None or not cluster.mean.before or not cluster.mean.after:
+            return None
+        pairs = zip(cluster.mean.before.values, cluster.mean.after.values, strict=True)
+        gains = [subtract(after, before) for before, after in pairs]
+        known_gains = [gain for gain in gains if gain is not None]
+        if len(known_gains) < len(gains):
+            return None
+        changes.append((cluster.runs, Score(known_gains)))
+    return _mean_over_clusters(changes)
+
+
+def _mean_over_clusters(
+    scores: Sequence[tuple[tuple[str, ...], Score]],
+) -> Interval | None:
+    """Returns the mean of the scores of clusters, each with the runs that it is scored in."""
+    # Clusters that are scored in the same runs share their seeds, which are resampled together.
+    groups: dict[tuple[str, ...], list[Score]] = {}
+    for runs, score in scores:
+        groups.setdefault(runs, []).append(score)
     if not groups:
         return None
 
     means = []
     for group in groups.values():
-        weight = len(group) * len(groups) / len(clusters)
+        weight = len(group) * len(groups) / len(scores)
         means.append(scale(_group_mean(group), weight))
     return bootstrap.mean_of_tasks(means)
 

@@ -20,7 +20,7 @@ from flan_jax.models.params import count_params
 from flan_jax.sweeps.sweep_dir import BASE, Plan, PlannedRun, Point, hash_json
 from flan_jax.tasks.clusters import cluster_view
 from flan_jax.tasks.fingerprints import fingerprint
-from flan_jax.tasks.mixtures import mixture_or_task
+from flan_jax.tasks.mixtures import MIXTURES, mixture_or_task
 from flan_jax.tasks.sources import Jsonl
 from flan_jax.tasks.task import TemplatedTask, get_task, resolve_source
 from flan_jax.training.flops import step_flops
@@ -45,7 +45,8 @@ class AblationConfig:
     Attributes:
       axes: gin macros or parameters, each with its values; there is a run for every combination.
         "each" as the values of HELD_OUT, or of DataConfig.only, is every cluster of MIXTURE that
-        can be evaluated; an axis "gin_file" has gin files as its values.
+        can be evaluated, but for those of the tasks beside it (Mixture.beside); an axis
+        "gin_file" has gin files as its values.
       base: the gin file of a model that is trained first and that every run starts from, in place
         of WARM_START.
     """
@@ -202,7 +203,11 @@ def evaluable_clusters(settings: Settings) -> list[str]:
 
 
 def _clusters(data: DataConfig) -> Mapping[str, Sequence[TemplatedTask]]:
-    return cluster_view(data.clusters).group(mixture_or_task(data.mixture))
+    """Returns the clusters of a mixture, without the tasks beside it."""
+    mixture = MIXTURES.get(data.mixture)
+    beside = mixture.beside if mixture else ()
+    tasks = [task for task in mixture_or_task(data.mixture) if task.name not in beside]
+    return cluster_view(data.clusters).group(tasks)
 
 
 def _has_evaluable_task(tasks: Sequence[TemplatedTask]) -> bool:

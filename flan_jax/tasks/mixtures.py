@@ -34,13 +34,16 @@ class Mixture:
     Attributes:
       name: the mixture's name.
       tasks: the names of the tasks. None: every task that is registered when the mixture is used.
+      beside: the names of further tasks, which are only there to be trained on: a sweep that holds
+        out 'each' cluster holds out none of theirs.
     """
 
     name: str
     tasks: tuple[str, ...] | None = None
+    beside: tuple[str, ...] = ()
 
     def __post_init__(self):
-        tasks = self.tasks or ()
+        tasks = (*(self.tasks or ()), *self.beside)
         repeated = sorted({task for task in tasks if tasks.count(task) > 1})
         if repeated:
             raise InputError(
@@ -86,12 +89,14 @@ def mixture_or_task(name: str) -> list[TemplatedTask]:
         mixture has no tasks.
     """
     if name in MIXTURES:
-        names = MIXTURES[name].tasks
+        mixture = MIXTURES[name]
+        names = mixture.tasks
         tasks = (
             list(TASKS.values())
             if names is None
             else [get_task(task) for task in names]
         )
+        tasks += [get_task(task) for task in mixture.beside]
     elif name in COLLECTIONS:
         tasks = [get_task(task) for task in COLLECTIONS[name].names()]
     else:

@@ -15,7 +15,12 @@ from flan_jax.tasks.practice_world import Fact, clause, sentence
 from tasks.practice.gaps import cut_at_gap, exercise, gap, unmarked
 from tasks.practice.knowledge import knowledge
 from tasks.practice.scenes import scene
-from tasks.practice.word_games import find_in_pairs, list_again, word_game
+from tasks.practice.word_games import (
+    find_in_pairs,
+    in_another_order,
+    list_again,
+    word_game,
+)
 from tasks.practice.wordings import TOPIC_OF, TOPICS, UNKNOWN
 
 _SHARES = {
@@ -324,7 +329,8 @@ def _retelling(world, rng):
     told = _facts(world, rng, rng.randint(2, 4))
     text = " ".join(each.state(rng) for each in told)
     bridge, say_again = rng.choice(_WAYS_TO_RETELL)
-    again = " ".join(say_again(each, rng) for each in rng.sample(told, len(told)))
+    reordered = in_another_order(told, rng)
+    again = " ".join(say_again(each, rng) for each in reordered)
     return f"{text} {bridge} {gap(again)}"
 
 

@@ -59,8 +59,16 @@ def list_again(world, rng):
     if joiner == " ":
         joiner = ", "
     listed = joiner.join(said)
-    shuffled = joiner.join(rng.sample(said, count))
+    shuffled = joiner.join(in_another_order(said, rng))
     return f"{listed}. In another order: {gap(f'{shuffled}.')}"
+
+
+def in_another_order(items, rng):
+    """Returns different items, at least two, in an order that is not theirs."""
+    shuffled = rng.sample(items, len(items))
+    while shuffled == list(items):
+        shuffled = rng.sample(items, len(items))
+    return shuffled
 
 
 _SAY_PAIR = (
@@ -81,9 +89,9 @@ _ASK_PAIR = (
     "Which word belongs to {key}? It is {value}",
 )
 _ASK_LINE = (
-    "Where is {key}? {line}",
-    "What of {key}? {line}",
-    "What was said of {key}: {line}",
+    "What is said of {key}? {line}",
+    "Which pair has {key}? {line}",
+    "The pair with {key}: {line}",
 )
 
 

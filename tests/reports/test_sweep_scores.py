@@ -5,9 +5,16 @@ import pytest
 from sweep_directory import CLUSTERS, FEW_CLUSTERS, edit_json, run_folder, write_sweep
 
 from flan_jax.bootstrap import Interval
-from flan_jax.reports.scores import subtract
+from flan_jax.reports.scores import Score, ScoreRow, subtract
 from flan_jax.reports.sweep_results import read_sweep
-from flan_jax.reports.sweep_scores import difference, held_out_mean, scale, score_sweep
+from flan_jax.reports.sweep_scores import (
+    Cluster,
+    difference,
+    held_out_change,
+    held_out_mean,
+    scale,
+    score_sweep,
+)
 from flan_jax.run_records import AFTER, BEFORE
 
 MIXTURES = ["flan2021_1_clusters", "flan2021_3_clusters"]
@@ -104,6 +111,33 @@ def test_settings_are_compared_in_pairs(tmp_path):
     # Pairs say more than two intervals do: what makes an example hard for both models cancels.
     paired_width = forward.interval.high - forward.interval.low
     assert paired_width < 2 * (means[0].high - means[0].low)
+
+
+def changed_clusters(runs):
+    """Clusters whose gain is 0 in one seed and 20 points in the other; `runs` of each cluster."""
+    before = np.zeros((2, 1, 50))
+    after = before + np.array([0.0, 20.0])[:, None, None]
+    result = []
+    for number, names in enumerate(runs):
+        scores = {BEFORE: Score([before]), AFTER: Score([after])}
+        row = ScoreRow(f"cluster_{number}", scores)
+        result.append(Cluster(row.name, row, [row], [], names))
+    return result
+
+
+def test_what_tuning_adds_is_averaged_over_clusters_with_their_seeds():
+    shared = held_out_change(changed_clusters([("a", "b")] * 4))
+    alone = held_out_change(changed_clusters([(f"{n}a", f"{n}b") for n in range(4)]))
+    assert shared.mean == alone.mean == 10
+    # Seeds that clusters share do not average out.
+    assert alone.standard_error == pytest.approx(shared.standard_error / 2, rel=0.1)
+
+
+def test_nothing_is_added_where_a_cluster_does_not_pair():
+    clusters = changed_clusters([("a", "b")])
+    scores = clusters[0].mean.scores
+    scores[AFTER] = Score([scores[AFTER].values[0][:, :, :40]])
+    assert held_out_change(clusters) is None and held_out_change([]) is None
 
 
 def test_settings_with_other_tasks_are_not_compared(tmp_path):

@@ -4,18 +4,23 @@ from pathlib import Path
 
 import pytest
 
-import tasks  # noqa: F401 - registers FLAN's tasks
+import tasks
 from flan_jax.cli import gin_settings
 from flan_jax.data.tokenizers import tokenizer_file
 from flan_jax.errors import InputError
 from flan_jax.sweeps import plan as ablate
 from flan_jax.sweeps.plan import AblationConfig, make_plan
 from flan_jax.sweeps.sweep_dir import make_folders, read_plan, write_plan
+from flan_jax.tasks import Mixture, register_mixture
 from flan_jax.tasks.task import TASKS
+from tasks.practice_skills import PRACTICE_SKILLS
 
 TINY = [
     "MIXTURE = 'practice'", "STEPS = 4", "BATCH_SIZE = 8", "EncoderDecoderConfig.emb_dim = 32", "EncoderDecoderConfig.mlp_dim = 32",
 ]  # fmt: skip
+register_mixture(
+    Mixture("practice_and_skills", tasks.PRACTICE.tasks, beside=PRACTICE_SKILLS.names())
+)
 FILES = ["flan_mixture.gin", "models/t5_nano.gin"]
 
 
@@ -40,6 +45,15 @@ def test_each_cluster_that_can_be_evaluated_is_held_out_once():
     assert [run.index for run in plan.runs] == list(range(9))
     assert plan.axes == {"HELD_OUT": held_out}
     assert plan.left_out == []
+
+
+def test_what_is_beside_a_mixture_is_trained_on_and_not_held_out():
+    alone = planned({"HELD_OUT": "each"})
+    beside = planned({"HELD_OUT": "each"}, ["MIXTURE = 'practice_and_skills'"])
+    assert beside.axes == alone.axes and beside.left_out == []
+    (nli, *_) = beside.data.values()
+    skills = {task for task in nli.split().train if task.startswith("skill_")}
+    assert "skill_value" in skills and len(skills) > 5
 
 
 def test_a_cluster_without_test_rows_is_left_out_and_said(monkeypatch):

@@ -199,17 +199,26 @@ def test_pairs_of_words_are_asked_about_with_the_right_partner():
     assert checked > 5
 
 
-def test_a_list_again_has_the_words_of_the_list():
+def test_a_list_again_is_in_the_order_that_is_asked_for():
     world = World.constant()
-    orders = set()
-    for seed in range(100):
+    forms = collections.Counter()
+    for seed in range(200):
         rng = random.Random(seed)
-        listed, again = cut_at_gap(list_again(world, rng), rng)
-        assert set(words_of(again)) <= set(words_of(listed)), listed
-        said = words_of(listed.rpartition(". ")[0])
-        assert sorted(words_of(again)) == sorted(said), listed
-        orders.add(words_of(again) == said)
-    assert orders == {True, False}
+        beginning, again = cut_at_gap(list_again(world, rng), rng)
+        listed, asked = beginning.rstrip(":").rsplit(". ", 1)
+        (joiner,) = [j for j in (", ", "; ", ". ", " ") if j in listed][:1]
+        items = listed.split(joiner)
+        items_again = again.removesuffix(".").split(joiner)
+        if asked == "Again":
+            assert items_again == items
+        elif asked.startswith("From "):
+            start = items.index(asked.removeprefix("From "))
+            assert items_again == items[start:] + items[:start]
+        else:
+            assert asked == "In another order"
+            assert items_again != items and sorted(items_again) == sorted(items)
+        forms[asked.split()[0]] += 1
+    assert min(forms[form] for form in ("Again", "From", "In")) > 30
 
 
 def test_nothing_is_judged_where_pairs_are_to_be_found():
@@ -221,21 +230,36 @@ def test_nothing_is_judged_where_pairs_are_to_be_found():
         assert not judged & set(re.findall(r"\w+", answers)), text
 
 
-def test_a_retelling_says_nothing_new():
-    ways = {"order": 0, "words": 0, "answers": 0}
+def test_a_retelling_says_of_each_subject_what_its_text_says():
+    ways = collections.Counter()
     for seed in range(200):
         rng = random.Random(seed)
-        row = documents.retelling(World.fresh(rng), rng)
-        text, _, way = row["beginning"].rstrip(":").rpartition(" ")
-        ways[way] += 1
-        if way == "order":
-            assert sorted(words_of(row["rest"])) == sorted(
-                words_of(text.removesuffix(" In another"))
-            )
-        if way == "answers":
-            for answer in re.findall(r"\? ([^.?]*)\.", row["rest"]):
-                assert answer.lower() in text.lower(), row
-    assert min(ways.values()) > 20
+        world = World.fresh(rng)
+        topic = TOPIC_OF["home"]
+        told = documents.draw_rivals(world, rng, 3, topic)
+        place_of = {each.fact.subject: each.fact.value for each in told}
+        text = " ".join(each.state(rng) for each in told)
+        bridge, say_again = rng.choice(documents._WAYS_TO_RETELL)
+        ways[bridge] += 1
+        for each in told:
+            again = say_again(each, rng)
+            assert each.fact.subject in again
+            assert place_of[each.fact.subject] in again
+            if "order" in bridge:
+                assert again in text
+    assert len(ways) == 3
+
+
+def test_the_letter_of_a_choice_is_that_of_its_answer():
+    checked = 0
+    for row in itertools.islice(DOCUMENTS.source.rows("train"), 10_000):
+        text = row["beginning"] + " " + row["rest"]
+        found = re.search(r"((?:\([a-d]\) [^.(]+)+)\. It is ([a-d]), ([^.]+)\.", text)
+        if found:
+            options = dict(re.findall(r"\(([a-d])\) ([^.(]+?)(?= \(|$)", found[1]))
+            assert options[found[2]] == found[3], text
+            checked += 1
+    assert checked > 5
 
 
 def who_is_meant(text):
