@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LAUNCH = Path(__file__).resolve().parent
-STAGES = ("lists", "pairs", "games", "retellings", "reading", "knowledge", "documents")
+STAGES = ("lists", "pairs", "retellings", "reading", "knowledge", "documents")
 """What is trained on, one after the other: files of gin/base, and at last the base's own file."""
 
 

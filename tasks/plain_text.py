@@ -1,9 +1,8 @@
 """Plain text to train a base model on, and the skills that it is to teach; in no mixture of FLAN.
 
-In a gin file that imports this module, MIXTURE = 'word_lists', 'word_pairs', 'word_games',
-'retellings' or 'knowledge' trains on such texts alone, and MIXTURE = 'base' with
-HELD_OUT = 'base_skills' on all documents, and scores the skills. gin/base_lm.gin and the files of
-gin/base/ do so.
+In a gin file that imports this module, MIXTURE = 'word_lists', 'word_pairs', 'retellings' or
+'knowledge' trains on such texts alone, and MIXTURE = 'base' with HELD_OUT = 'base_skills' on all
+documents, and scores the skills. gin/base_lm.gin and the files of gin/base/ do so.
 """
 
 from flan_jax.tasks import (
@@ -34,7 +33,6 @@ def _in_two_parts(name: str, title: str, make: MakeRow) -> TemplatedTask:
 
 WORD_LISTS = _in_two_parts("word_lists", "Lists of words", documents.word_list)
 WORD_PAIRS = _in_two_parts("word_pairs", "Pairs of words", documents.word_pairs)
-WORD_GAMES = _in_two_parts("word_games", "Word games", documents.word_games_alone)
 RETELLINGS = _in_two_parts("retellings", "Texts told again", documents.retelling)
 KNOWLEDGE = _in_two_parts("knowledge", "Everyday knowledge", documents.knowledge_alone)
 DOCUMENTS = _in_two_parts("documents", "Documents", documents.document)
@@ -63,7 +61,7 @@ BASE_SKILLS = (
     _skill("base_meant", "Who or what is meant", base_skills.meant),
 )
 
-_PLAIN_TEXTS = (WORD_LISTS, WORD_PAIRS, WORD_GAMES, RETELLINGS, KNOWLEDGE, DOCUMENTS)
+_PLAIN_TEXTS = (WORD_LISTS, WORD_PAIRS, RETELLINGS, KNOWLEDGE, DOCUMENTS)
 _TASKS = {task.name: task for task in (*_PLAIN_TEXTS, *BASE_SKILLS)}
 
 # A collection, not registered tasks: a mixture of all registered tasks is of instructions alone.

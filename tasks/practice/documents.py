@@ -33,8 +33,10 @@ _SHARES = {
 """The share of each kind of document."""
 _EXERCISES = 0.5
 """The share of the documents with gaps that have numbers in them."""
-_LISTS_AMONG_GAMES = 0.2
-"""The share of lists to be written again among documents of word games alone."""
+_LISTS_AMONG_PAIRS = 0.2
+"""The share of lists to be written again among texts of pairs alone."""
+_PAIRS_AS_EXERCISES = 0.2
+"""The share of texts of pairs that have numbers in their gaps."""
 _CUT_AT_A_GAP = 0.7
 """The share of the other documents with gaps that are cut before one of them."""
 _SCENE_BESIDE = 0.1
@@ -76,18 +78,10 @@ def word_list(world, rng):
 
 def word_pairs(world, rng):
     """Words of pairs to be found, for a model that can write lists again."""
-    return _games(find_in_pairs, world, rng, exercises=0.2)
-
-
-def word_games_alone(world, rng):
-    """A document of word games, for a model that finds words and cannot read yet."""
-    return _games(word_game, world, rng, _EXERCISES)
-
-
-def _games(game, world, rng, exercises):
-    if rng.random() < _LISTS_AMONG_GAMES:
+    if rng.random() < _LISTS_AMONG_PAIRS:
         return word_list(world, rng)
-    return _in_two_parts(_word_games(game, world, rng), exercises, rng)
+    text = _word_games(find_in_pairs, world, rng)
+    return _in_two_parts(text, _PAIRS_AS_EXERCISES, rng)
 
 
 def retelling(world, rng):

@@ -37,7 +37,7 @@ def test_stages_begin_where_those_before_end_and_are_done_once(tmp_path):
     assert made.returncode == 0, made.stderr
     stages = sorted((tmp_path / "runs/practice_base").iterdir())
     assert [stage.name[2:] for stage in stages] == [
-        "lists", "pairs", "games", "retellings", "reading", "knowledge", "documents"
+        "lists", "pairs", "retellings", "reading", "knowledge", "documents"
     ]  # fmt: skip
     manifests = [json.loads((stage / "manifest.json").read_text()) for stage in stages]
     starts = [manifest["identity"]["warm_start"] for manifest in manifests]
