@@ -206,7 +206,7 @@ def test_a_list_again_is_in_the_order_that_is_asked_for():
         rng = random.Random(seed)
         beginning, again = cut_at_gap(list_again(world, rng), rng)
         listed, asked = beginning.rstrip(":").rsplit(". ", 1)
-        (joiner,) = [j for j in (", ", "; ", ". ", " ") if j in listed][:1]
+        joiner = next(mark for mark in (", ", "; ", ". ", " ") if mark in listed)
         items = listed.split(joiner)
         items_again = again.removesuffix(".").split(joiner)
         if asked == "Again":
